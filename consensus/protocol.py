@@ -1,0 +1,282 @@
+"""The contract of an ordering machine: inputs, effects, and the one shape that the real node, the simulator and the tests run.
+
+A machine is pure: equal inputs in equal order give equal effects. Effects are carried out in order.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from consensus.contribution import Contribution
+from consensus.faults import Accusation, Offence
+from consensus.types import Digest, Height, Instant, PeerId, StepId
+
+
+class Verdict(StrEnum):
+    """What the learner says of a step."""
+
+    GOOD = "good"
+    CONTESTED = "contested"
+    """Valid by form and work, but the measured fitness does not bear out its claims: honest peers do not build on it."""
+    INVALID = "invalid"
+    """Cannot be applied, or leads to another state than it commits to: provably wrong for everybody, for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A link of the order: `contributions` turn the state of `parent` into the state of `id`."""
+
+    id: StepId
+    parent: StepId
+    height: Height
+    leader: PeerId
+    contributions: tuple[Contribution, ...]
+    claim: bytes
+    """What the leader's learner claims of the step; opaque here."""
+    state_digest: Digest
+    """The digest of the state after the step, as committed to by the leader."""
+
+
+# --- inputs ---------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PeerJoined:
+    """An authenticated connection to `peer` now exists."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class PeerLeft:
+    """The connection to `peer` is gone."""
+
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """A message of the ordering protocol, as bytes, from an authenticated peer. The machine decodes and judges it."""
+
+    peer: PeerId
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """Our own learner has found a contribution for the step after `base`."""
+
+    base: StepId
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """Our own learner would make this the next step after `base`; it replaces an earlier offer for the same base.
+
+    `contributions` are digests of contributions that the machine holds (ours or assessed as good); none means "no change".
+    """
+
+    base: StepId
+    contributions: tuple[Digest, ...]
+    claim: bytes
+    state_digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class Assessed:
+    """The learner's answer to `Assess`: GOOD is worth telling others, CONTESTED is a false claim, INVALID cannot be applied.
+
+    `is_useful` says whether it beats what the learner knew before; what does not is not passed on.
+    """
+
+    contribution: Digest
+    verdict: Verdict
+    is_useful: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """The learner's answer to `Check`. `is_proven_lie`: the leader's signed claim is far beyond any honest measurement."""
+
+    step: StepId
+    verdict: Verdict
+    is_proven_lie: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class PuzzleSolved:
+    """The nonce that solves the puzzle last asked for with this prefix."""
+
+    prefix: bytes
+    nonce: int
+
+
+@dataclass(frozen=True, slots=True)
+class PuzzleVerified:
+    """The answer to `VerifyPuzzle`."""
+
+    step: StepId
+    is_solved: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """The timer of this name has run out."""
+
+    name: str
+
+
+Input = PeerJoined | PeerLeft | Received | Submitted | Offered | Assessed | Checked | PuzzleSolved | PuzzleVerified | TimerFired
+
+
+# --- effects --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Make `value` durable under (table, key) before any later effect; an equal key is overwritten."""
+
+    table: str
+    key: bytes
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send a message of the ordering protocol to one connected peer; dropped if it has left."""
+
+    peer: PeerId
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Broadcast:
+    """Bring the message to every peer of the network, over the peers we are connected to."""
+
+    message: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class SetTimer:
+    """Fire the timer `name` at `at`; replaces a pending timer of the same name."""
+
+    name: str
+    at: Instant
+
+
+@dataclass(frozen=True, slots=True)
+class SolvePuzzle:
+    """Search a nonce so that puzzle(prefix, nonce) <= target; replaces the puzzle being worked on."""
+
+    prefix: bytes
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class StopPuzzle:
+    """Stop working on a puzzle."""
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyPuzzle:
+    """Compute one puzzle, away from the event loop, and answer with `PuzzleVerified`."""
+
+    step: StepId
+    prefix: bytes
+    nonce: int
+    target: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assess:
+    """Is this contribution as good as its author claims? The learner answers with `Assessed`."""
+
+    digest: Digest
+    contribution: Contribution
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Is this step good? Its parent has been checked before. The learner answers with `Checked`."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A step from our own records, already checked in an earlier life: apply it without measuring. No answer."""
+
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class Adopt:
+    """The head is now this step; it has been checked (or replayed). May move to another branch above the final step."""
+
+    step: StepId
+    height: Height
+
+
+@dataclass(frozen=True, slots=True)
+class Finalise:
+    """This step will never be undone; branches that do not hold it are dead."""
+
+    step: StepId
+    height: Height
+
+
+@dataclass(frozen=True, slots=True)
+class Accuse:
+    """Signed evidence against a peer."""
+
+    accusation: Accusation
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Disconnect this peer and refuse it for a time: it broke the protocol in a way that it did not sign."""
+
+    peer: PeerId
+    offence: Offence
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Halt:
+    """Stop the node: going on would undo something final, or the records contradict themselves."""
+
+    reason: str
+
+
+Effect = (
+    Record
+    | Send
+    | Broadcast
+    | SetTimer
+    | SolvePuzzle
+    | StopPuzzle
+    | VerifyPuzzle
+    | Assess
+    | Check
+    | Replay
+    | Adopt
+    | Finalise
+    | Accuse
+    | Refuse
+    | Halt
+)
+
+
+class OrderingProtocol(Protocol):
+    """Turns inputs into effects. Equal inputs in equal order give equal effects."""
+
+    def start(self, now: Instant) -> tuple[Effect, ...]:
+        """Called once, before any input."""
+        ...
+
+    def handle(self, event: Input, now: Instant) -> tuple[Effect, ...]:
+        """What should be done about `event`."""
+        ...

@@ -1,0 +1,42 @@
+"""What exactly is signed: a domain tag, the network id and the content, so that nothing can be replayed elsewhere."""
+
+import hashlib
+from collections.abc import Callable
+from enum import Enum
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from consensus.types import DIGEST_BYTES, SIGNATURE_BYTES, Digest, NetworkId, PeerId
+
+Signer = Callable[[Digest], bytes]
+"""Signs a digest with this peer's key; Ed25519 signatures are deterministic, so a machine stays pure."""
+
+
+class Domain(Enum):
+    """The kinds of content that a peer signs; one tag each."""
+
+    CONTRIBUTION = b"kubrat/contribution/1"
+    HEADER = b"kubrat/header/1"
+    HANDSHAKE = b"kubrat/handshake/1"
+    BODY = b"kubrat/body/1"  # hashed into the header, not signed by itself
+    GENESIS = b"kubrat/genesis/1"  # derived by everybody, signed by nobody
+
+
+def digest_of(domain: Domain, network_id: NetworkId, content: bytes) -> Digest:
+    """BLAKE2b-256 over (length-prefixed tag, network id, content)."""
+    tag = domain.value
+    hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    hasher.update(bytes([len(tag)]) + tag + network_id + content)
+    return Digest(hasher.digest())
+
+
+def is_signed_by(peer: PeerId, digest: Digest, signature: bytes) -> bool:
+    """Whether `signature` is the peer's Ed25519 signature over `digest`; malformed keys and signatures are False."""
+    if len(signature) != SIGNATURE_BYTES:
+        return False
+    try:
+        Ed25519PublicKey.from_public_bytes(peer).verify(signature, digest)
+    except (InvalidSignature, ValueError):
+        return False
+    return True

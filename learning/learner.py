@@ -1,0 +1,192 @@
+"""The contract of a learner: a machine that holds models by step id, judges what others offer, and finds better itself.
+
+It runs in a worker process. Requests and answers are plain values, so they cross a pipe, the simulator, or a test alike.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+
+class Judgement(StrEnum):
+    """What a measurement says of a contribution or a step."""
+
+    GOOD = "good"
+    CONTESTED = "contested"
+    INVALID = "invalid"
+
+
+@dataclass(frozen=True, slots=True)
+class SignedPayload:
+    """A contribution as the learner sees it: its author is certain, its payload is not yet decoded."""
+
+    digest: bytes
+    author: bytes
+    base: bytes
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ProposedStep:
+    """A step as the learner sees it."""
+
+    id: bytes
+    parent: bytes
+    height: int
+    contributions: tuple[SignedPayload, ...]
+    claim: bytes
+    state_digest: bytes
+
+
+# --- requests -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AssessRequest:
+    """Is this contribution as good as claimed, and better than what we know for its base?"""
+
+    contribution: SignedPayload
+
+
+@dataclass(frozen=True, slots=True)
+class CheckRequest:
+    """Rebuild the state, compare its digest exactly, measure the claims. The parent is known to the learner."""
+
+    step: ProposedStep
+
+
+@dataclass(frozen=True, slots=True)
+class ReplayRequest:
+    """Apply a step from our own records without measuring."""
+
+    step: ProposedStep
+
+
+@dataclass(frozen=True, slots=True)
+class AdoptRequest:
+    """Search from this step on."""
+
+    step: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FinaliseRequest:
+    """Never asked again for a step below this one."""
+
+    step: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ExportRequest:
+    """The model at the adopted step."""
+
+
+LearnerRequest = AssessRequest | CheckRequest | ReplayRequest | AdoptRequest | FinaliseRequest | ExportRequest
+
+
+# --- answers --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ContributionAssessed:
+    """Answer to AssessRequest. `is_useful`: it beats what this learner knew for that base."""
+
+    digest: bytes
+    judgement: Judgement
+    is_useful: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class StepChecked:
+    """Answer to CheckRequest. `is_proven_lie`: a signed claim is far beyond the tolerance."""
+
+    step: bytes
+    judgement: Judgement
+    is_proven_lie: bool
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContributionFound:
+    """Our search found something better than all we know for `base`, to be signed by us and told to others.
+
+    It comes back as an AssessRequest once it is signed; only then has it a digest and can be offered in a step.
+    """
+
+    base: bytes
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StepOffered:
+    """The best next step that this learner knows on top of `base`; replaces an earlier offer for it."""
+
+    base: bytes
+    contributions: tuple[bytes, ...]
+    claim: bytes
+    state_digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StepAdopted:
+    """Answer to AdoptRequest: what people want to know of the model at the head."""
+
+    step: bytes
+    height: int
+    fitness: float
+    metrics: Mapping[str, float]
+    state_digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StateKept:
+    """A final state worth storing, so that a restart need not replay from genesis."""
+
+    step: bytes
+    height: int
+    parameters: bytes
+    """float32, little-endian."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchProgress:
+    """How much this learner has searched since it started."""
+
+    candidates: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelExported:
+    """Answer to ExportRequest: the flat parameters (float32, little-endian) at a step."""
+
+    step: bytes
+    height: int
+    state_digest: bytes
+    parameters: bytes
+
+
+LearnerAnswer = (
+    ContributionAssessed
+    | StepChecked
+    | ContributionFound
+    | StepOffered
+    | StepAdopted
+    | StateKept
+    | SearchProgress
+    | ModelExported
+)
+
+
+class Learner(Protocol):
+    """Turns requests into answers, and idle time into findings."""
+
+    def handle(self, request: LearnerRequest) -> tuple[LearnerAnswer, ...]:
+        """Answer one request; takes milliseconds."""
+        ...
+
+    def search(self) -> tuple[LearnerAnswer, ...]:
+        """One slice of search from the adopted step, a few milliseconds long, so that requests are not kept waiting."""
+        ...

@@ -1,0 +1,79 @@
+"""The contract of a task: what is to be learned, and how good a candidate is at it. No torch is imported here."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+Float32Array = npt.NDArray[np.float32]
+Float64Array = npt.NDArray[np.float64]
+Int64Array = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class ParameterBlock:
+    """One tensor of the model, as a slice of the flat parameter vector.
+
+    `fan_in` sets the first weights: uniform in [-1/sqrt(fan_in), 1/sqrt(fan_in)); 0 means that the block starts at zero.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    fan_in: int
+
+    @property
+    def size(self) -> int:
+        """Number of parameters in the block."""
+        size = 1
+        for length in self.shape:
+            size *= length
+        return size
+
+
+Layout = tuple[ParameterBlock, ...]
+"""The blocks in the order in which they lie in the flat parameter vector."""
+
+
+class TaskError(Exception):
+    """The task cannot be used: it raises, or answers with a wrong shape or type. The message names the task and the fault."""
+
+
+class Task(Protocol):
+    """What is to be learned. A task is loaded in the worker process, and must be deterministic but for rounding.
+
+    Fitness: float64, higher is better (minus the loss). A batch is an int64 array of sample indices (or episode seeds) in
+    random order, so that any prefix of it is a fair, smaller batch.
+    """
+
+    @property
+    def name(self) -> str:
+        """How the network file calls it: "digits", "cartpole", "module:attribute"."""
+        ...
+
+    @property
+    def layout(self) -> Layout:
+        """The model's tensors."""
+        ...
+
+    @property
+    def data_digest(self) -> bytes:
+        """BLAKE2b-256 of everything the fitness depends on but the parameters (data, split, constants); 32 bytes."""
+        ...
+
+    def draw_batch(self, seed: bytes) -> Int64Array:
+        """The scoring batch that `seed` (32 bytes, from the parent step) selects; the same on every peer."""
+        ...
+
+    def scores(self, candidates: Float32Array, batch: Int64Array) -> Float64Array:
+        """Fast fitness of many candidates, shape (count, parameters) -> (count,). Used for search only; may be inexact."""
+        ...
+
+    def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
+        """Fitness of one parameter vector on the canonical float64 path. Claims and checks use this one."""
+        ...
+
+    def metrics(self, parameters: Float32Array) -> Mapping[str, float]:
+        """Figures for people, e.g. {"test_accuracy": 0.93}; never used in a decision."""
+        ...
