@@ -32,7 +32,7 @@ class Codec(Generic[T]):
     """Reads the canonical encoding of one struct type, or of a tagged union of them: `Codec[Message](Message)`."""
 
     def __init__(self, wanted: object) -> None:
-        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(wanted)  # type: ignore[arg-type]
+        self._decoder: msgspec.msgpack.Decoder[T] = msgspec.msgpack.Decoder(wanted)
 
     def decode(self, data: bytes) -> T:
         """The value that `data` canonically encodes.
