@@ -41,7 +41,7 @@ class Codec(Generic[T]):
         """
         try:
             value = self._decoder.decode(data)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise MalformedBytesError(str(error)) from error
         if _encoder.encode(value) != data:
             raise MalformedBytesError("the encoding is not canonical")

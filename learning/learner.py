@@ -155,7 +155,6 @@ class SearchProgress:
     """How much this learner has searched since it started."""
 
     candidates: int
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)

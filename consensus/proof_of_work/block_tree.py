@@ -1,0 +1,171 @@
+"""The branches above the final block: what is known of each block, and which branch is the head.
+
+The head is a pure function of what is known: the most work among blocks that are checked down to the final one, and whose
+newest contested ancestor (or self) lies `contest_depth` deep. Ties: a branch without contested blocks first, then the
+smallest keyed hash, so that each peer draws its own lot.
+"""
+
+import hashlib
+from enum import StrEnum
+
+from consensus.proof_of_work.link import Link
+from consensus.protocol import Verdict
+from consensus.types import Height, StepId
+
+TREE_BLOCKS_MAX = 2_048
+"""Twice what sync fetches ahead (sync.HEADERS_AHEAD_MAX); each block costs its sender a puzzle. About 1 MB of links."""
+
+Rank = tuple[int, bool, int]
+"""Work, whether no ancestor was ever contested, and the lot; the highest wins."""
+
+
+class Standing(StrEnum):
+    """What is known of a block whose puzzle, and all its ancestors' puzzles, are solved."""
+
+    BODILESS = "waiting for its body"
+    UNCHECKED = "waiting for its check"
+    GOOD = "good"
+    CONTESTED = "contested"
+    INVALID = "invalid"
+
+
+_CHECKED = (Standing.GOOD, Standing.CONTESTED)
+
+_STANDINGS = {Verdict.GOOD: Standing.GOOD, Verdict.CONTESTED: Standing.CONTESTED, Verdict.INVALID: Standing.INVALID}
+
+
+class BlockTree:
+    """Grows by links and verdicts; shrinks by finality. The root is the final block, and good.
+
+    `contested_at`: height of the newest contested block up to the root; matters after a restart.
+    """
+
+    def __init__(self, root: Link, contest_depth: int, seed: bytes, contested_at: int | None = None) -> None:
+        self._contest_depth = contest_depth
+        self._seed = seed
+        self._links = {root.id: root}
+        self._standing = {root.id: Standing.GOOD}
+        self._children: dict[StepId, list[StepId]] = {root.id: []}
+        self._contested_at: dict[StepId, int | None] = {root.id: contested_at}
+        self.root = root
+        self.head = root
+
+    def __len__(self) -> int:
+        return len(self._links)
+
+    def __contains__(self, step: StepId) -> bool:
+        return step in self._links
+
+    def link(self, step: StepId) -> Link | None:
+        """The block's link, if it is in the tree."""
+        return self._links.get(step)
+
+    def standing(self, step: StepId) -> Standing | None:
+        """What is known of the block, if it is in the tree."""
+        return self._standing.get(step)
+
+    def links(self) -> tuple[Link, ...]:
+        """All links, parents before children."""
+        return tuple(self._links.values())
+
+    def with_standing(self, standing: Standing) -> tuple[Link, ...]:
+        """The blocks of one standing, parents before children."""
+        return tuple(link for link in self._links.values() if self._standing[link.id] is standing)
+
+    def is_checked(self, step: StepId) -> bool:
+        """Whether the block was found good or contested, so that its children can be checked."""
+        return self._standing.get(step) in _CHECKED
+
+    def insert(self, link: Link) -> bool:
+        """Add a block with solved puzzle above a block of the tree; False when it is dropped.
+
+        It is dropped on top of an invalid block, or when the tree is full and no other leaf has less work.
+        """
+        if self._standing[link.parent] is Standing.INVALID or not self._has_room(link):
+            return False
+        self._links[link.id] = link
+        self._standing[link.id] = Standing.BODILESS
+        self._children[link.id] = []
+        self._children[link.parent].append(link.id)
+        return True
+
+    def give_body(self, step: StepId) -> tuple[StepId, ...]:
+        """The block's body has come; the blocks that can now be checked."""
+        assert self._standing[step] is Standing.BODILESS, f"block {step.hex()} has a body"
+        self._standing[step] = Standing.UNCHECKED
+        return (step,) if self.is_checked(self._links[step].parent) else ()
+
+    def judge(self, step: StepId, verdict: Verdict) -> tuple[StepId, ...]:
+        """The learner's verdict on a block with a checked parent; the blocks that can now be checked."""
+        if verdict is Verdict.INVALID:
+            self.condemn(step)
+            return ()
+        link = self._links[step]
+        assert self._standing[step] is Standing.UNCHECKED, f"block {step.hex()} is {self._standing[step]}"
+        assert self.is_checked(link.parent), f"the parent of {step.hex()} is not checked"
+        self._standing[step] = _STANDINGS[verdict]
+        is_contested = verdict is Verdict.CONTESTED
+        self._contested_at[step] = link.height if is_contested else self._contested_at[link.parent]
+        if self._is_eligible(link) and self._rank(link) > self._rank(self.head):
+            self.head = link
+        return tuple(child for child in self._children[step] if self._standing[child] is Standing.UNCHECKED)
+
+    def condemn(self, step: StepId) -> None:
+        """The block can never be applied, and so none on top of it."""
+        assert not self.is_checked(step), f"block {step.hex()} was checked before"
+        for doomed in self._descendants(step):
+            self._standing[doomed] = Standing.INVALID
+
+    def heaviest(self) -> Link:
+        """The block with most work that is not known to be invalid; the head wins ties."""
+        candidates = (link for link in self._links.values() if self._standing[link.id] is not Standing.INVALID)
+        return max(candidates, key=lambda link: (link.work, link.id == self.head.id, link.id))
+
+    def path(self, tip: Link) -> tuple[Link, ...]:
+        """The links above the root down to `tip`, lowest first."""
+        upwards = []
+        while tip.id != self.root.id:
+            upwards.append(tip)
+            tip = self._links[tip.parent]
+        return tuple(reversed(upwards))
+
+    def finalise(self, height: Height) -> tuple[Link, ...]:
+        """Make the head's ancestor at `height` the root, and drop all that does not follow from it; the newly final links."""
+        newly_final = tuple(link for link in self.path(self.head) if link.height <= height)
+        if newly_final:
+            self.root = newly_final[-1]
+            kept = dict.fromkeys(self._descendants(self.root.id))
+            for step in [step for step in self._links if step not in kept]:
+                self._forget(step)
+        return newly_final
+
+    def _is_eligible(self, link: Link) -> bool:
+        contested_at = self._contested_at[link.id]
+        return contested_at is None or link.height - contested_at >= self._contest_depth
+
+    def _rank(self, link: Link) -> Rank:
+        lot = hashlib.blake2b(link.id, key=self._seed, digest_size=8).digest()
+        return link.work, self._contested_at[link.id] is None, -int.from_bytes(lot, "big")
+
+    def _descendants(self, step: StepId) -> list[StepId]:
+        """The block and all on top of it."""
+        found = [step]
+        for known in found:
+            found.extend(self._children[known])
+        return found
+
+    def _has_room(self, link: Link) -> bool:
+        if len(self._links) < TREE_BLOCKS_MAX:
+            return True
+        precious = {self.root.id, self.head.id, self.heaviest().id, link.parent}
+        leaves = [leaf for leaf in self._links.values() if not self._children[leaf.id] and leaf.id not in precious]
+        lightest = min(leaves, key=lambda leaf: (leaf.work, leaf.id), default=link)
+        if lightest.work >= link.work:
+            return False
+        self._children[lightest.parent].remove(lightest.id)
+        self._forget(lightest.id)
+        return True
+
+    def _forget(self, step: StepId) -> None:
+        del self._links[step], self._standing[step], self._children[step]
+        self._contested_at.pop(step, None)

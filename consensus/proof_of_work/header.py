@@ -1,0 +1,172 @@
+"""What a block is: a header with the puzzle's solution, signed by its leader, and a body of contributions."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+
+from consensus.contribution import Contribution, contribution_digest, is_authentic
+from consensus.encoding import Codec, DigestBytes, KeyBytes, Natural, SignatureBytes, encode
+from consensus.faults import Offence
+from consensus.proof_of_work.difficulty import TARGET_BYTES
+from consensus.proof_of_work.puzzle import NONCE_BYTES
+from consensus.protocol import Step
+from consensus.signing import Domain, Signer, digest_of, is_signed_by
+from consensus.types import Digest, Height, NetworkId, PeerId, StepId
+
+CONTRIBUTIONS_MAX = 64
+"""Evolution lists one; gradient mode lists a few per peer and block."""
+
+CLAIM_BYTES_MAX = 256
+"""Two fitness values and room for what a later learner claims."""
+
+BLOCK_BYTES_MAX = 32_768
+"""64 contributions of 400 bytes; the tree may hold hundreds of blocks that wait for their check."""
+
+_HEIGHT_BYTES = 8
+_TIME_BYTES = 8
+
+TargetBytes = Annotated[bytes, msgspec.Meta(min_length=TARGET_BYTES, max_length=TARGET_BYTES)]
+NonceBytes = Annotated[bytes, msgspec.Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
+Claim = Annotated[bytes, msgspec.Meta(max_length=CLAIM_BYTES_MAX)]
+Contributions = Annotated[tuple[Contribution, ...], msgspec.Meta(max_length=CONTRIBUTIONS_MAX)]
+
+
+class Header(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The part of a block that carries the work. Its id covers all but the signature, and the signature covers the id."""
+
+    parent: DigestBytes
+    height: Natural
+    time_ms: Natural
+    """Milliseconds since 1970 UTC, by the leader's clock."""
+    leader: KeyBytes
+    target: TargetBytes
+    """Unsigned integer, big endian."""
+    body: DigestBytes
+    nonce: NonceBytes
+    """Unsigned integer, big endian."""
+    signature: SignatureBytes
+
+
+class Body(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What the block does to the model."""
+
+    contributions: Contributions
+    claim: Claim
+    state_digest: DigestBytes
+
+
+class Block(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A header and the body that it names."""
+
+    header: Header
+    body: Body
+
+
+BLOCK_CODEC: Codec[Block] = Codec(Block)
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A header before its puzzle is solved. `target` is an integer below 2**256."""
+
+    parent: StepId
+    height: Height
+    time_ms: int
+    leader: PeerId
+    target: int
+    body: Digest
+
+
+def genesis_id(network_id: NetworkId) -> StepId:
+    """The step that everybody starts from: derived from the network, never sent. Its height is 0."""
+    return StepId(digest_of(Domain.GENESIS, network_id, b""))
+
+
+def body_digest(network_id: NetworkId, body: Body) -> Digest:
+    """Names the whole body, its contributions' signatures included: a header has one body."""
+    return digest_of(Domain.BODY, network_id, encode(body))
+
+
+def draft_of(header: Header) -> Draft:
+    """The header without nonce and signature."""
+    target = int.from_bytes(header.target, "big")
+    return Draft(
+        StepId(header.parent), Height(header.height), header.time_ms, PeerId(header.leader), target, Digest(header.body)
+    )
+
+
+def puzzle_prefix(network_id: NetworkId, draft: Draft) -> bytes:
+    """What the puzzle is computed over, the nonce aside: the network id and the fields at fixed widths, big endian."""
+    return network_id + _content(draft)
+
+
+def header_id(network_id: NetworkId, header: Header) -> StepId:
+    """The digest that names the block and that its leader signs."""
+    return _id_of(network_id, draft_of(header), header.nonce)
+
+
+def sign_header(network_id: NetworkId, draft: Draft, nonce: int, sign: Signer) -> Header:
+    """The leader's signed header; `nonce` solves the puzzle of the draft's prefix."""
+    nonce_bytes = nonce.to_bytes(NONCE_BYTES, "big")
+    return Header(
+        draft.parent,
+        draft.height,
+        draft.time_ms,
+        draft.leader,
+        draft.target.to_bytes(TARGET_BYTES, "big"),
+        draft.body,
+        nonce_bytes,
+        sign(Digest(_id_of(network_id, draft, nonce_bytes))),
+    )
+
+
+def is_signed_by_leader(step: StepId, header: Header) -> bool:
+    """Whether the named leader signed the id; `step` must be the header's id."""
+    return is_signed_by(PeerId(header.leader), Digest(step), header.signature)
+
+
+def step_of(step: StepId, block: Block) -> Step:
+    """The block as the learner's side sees it."""
+    header, body = block.header, block.body
+    return Step(
+        step,
+        StepId(header.parent),
+        Height(header.height),
+        PeerId(header.leader),
+        body.contributions,
+        body.claim,
+        Digest(body.state_digest),
+    )
+
+
+def body_fault(network_id: NetworkId, block: Block) -> tuple[Offence, str] | None:
+    """What is wrong with the contributions that a leader has listed, if anything. Each costs a signature check."""
+    seen: dict[Digest, None] = {}
+    for contribution in block.body.contributions:
+        digest = contribution_digest(network_id, contribution)
+        if contribution.base != block.header.parent:
+            return Offence.WRONG_BASE, f"contribution {digest.hex()[:8]} is not for the block's parent"
+        if digest in seen:
+            return Offence.WRONG_BODY, f"contribution {digest.hex()[:8]} is listed twice"
+        if not is_authentic(network_id, contribution):
+            return Offence.WRONG_SIGNATURE, f"contribution {digest.hex()[:8]} is not signed by its author"
+        seen[digest] = None
+    return None
+
+
+def _content(draft: Draft) -> bytes:
+    return b"".join(
+        (
+            draft.parent,
+            draft.height.to_bytes(_HEIGHT_BYTES, "big"),
+            draft.time_ms.to_bytes(_TIME_BYTES, "big"),
+            draft.leader,
+            draft.target.to_bytes(TARGET_BYTES, "big"),
+            draft.body,
+        )
+    )
+
+
+def _id_of(network_id: NetworkId, draft: Draft, nonce: bytes) -> StepId:
+    return StepId(digest_of(Domain.HEADER, network_id, _content(draft) + nonce))

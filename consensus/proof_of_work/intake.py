@@ -1,0 +1,229 @@
+"""From bytes of a stranger to a proven block: cheap checks first, then the puzzle, then the body's signatures."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from consensus.encoding import encode
+from consensus.faults import Accusation, Offence
+from consensus.proof_of_work.chain import Chain, Parent
+from consensus.proof_of_work.header import (
+    Block,
+    Body,
+    Header,
+    body_digest,
+    body_fault,
+    draft_of,
+    header_id,
+    is_signed_by_leader,
+    puzzle_prefix,
+)
+from consensus.proof_of_work.block_tree import Standing
+from consensus.proof_of_work.link import header_fault, next_link
+from consensus.proof_of_work.messages import BlockMessage, Place
+from consensus.proof_of_work.rivals import Rival
+from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.proof_of_work.staging import Staged, Staging
+from consensus.proof_of_work.waiting_room import Waiting, WaitingRoom
+from consensus.protocol import Accuse, Broadcast, Effect, Halt, PuzzleVerified, Refuse, VerifyPuzzle
+from consensus.types import Instant, NetworkId, PeerId, StepId
+
+REJECTED_MAX = 1_024
+"""Blocks remembered as broken, so that who sends one again is refused without computing its puzzle again."""
+
+
+class Fate(Enum):
+    """What became of a header."""
+
+    STAGED = "its puzzle will be verified"
+    KNOWN = "known before"
+    ORPHAN = "its parent is unknown"
+    EARLY = "its time is too far ahead of the local clock"
+    DROPPED = "its parent is invalid, or there is no room"
+    REFUSED = "its sender broke the protocol"
+
+
+Effects = tuple[Effect, ...]
+
+BodyArrived = Callable[[StepId, Block, PeerId], Effects]
+"""What to do with a proven block whose body is in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Rejection:
+    offence: Offence
+    detail: str
+
+
+class Intake:
+    """Judges headers and bodies by the rules of the network; what passes goes into the chain, and to `body_arrived`."""
+
+    def __init__(self, network_id: NetworkId, rules: ProofOfWorkRules, chain: Chain, body_arrived: BodyArrived) -> None:
+        self._network_id = network_id
+        self._rules = rules
+        self._chain = chain
+        self._body_arrived = body_arrived
+        self._rejected: dict[StepId, _Rejection] = {}
+        self.staging = Staging()
+        self.waiting = WaitingRoom()
+
+    def id_of(self, header: Header) -> StepId:
+        """The id of a header of this network."""
+        return header_id(self._network_id, header)
+
+    def is_new(self, header: Header) -> bool:
+        """Whether judging it would cost anything."""
+        step = self.id_of(header)
+        return self.staging.get(step) is None and Place(header.height, step) not in self._chain
+
+    def take_block(self, source: PeerId, block: Block, now: Instant) -> tuple[Fate, Effects]:
+        """A block that a peer has pushed."""
+        step = self.id_of(block.header)
+        fault = self._foreign_body(source, block)
+        if fault:
+            return Fate.REFUSED, fault
+        fate, effects = self.take_header(source, block.header, block.body, now)
+        if fate is Fate.ORPHAN:
+            self.waiting.add_orphan(Waiting(step, block, source))
+        elif fate is Fate.EARLY:
+            self.waiting.add_early(Waiting(step, block, source))
+        elif fate is Fate.KNOWN:
+            effects += self.take_body(source, block)
+        return fate, effects
+
+    def take_header(self, source: PeerId, header: Header, body: Body | None, now: Instant) -> tuple[Fate, Effects]:
+        """A header that a peer has sent; `body` matches it, if there is one."""
+        step = self.id_of(header)
+        if step in self._rejected:
+            rejection = self._rejected[step]
+            return Fate.REFUSED, (Refuse(source, rejection.offence, rejection.detail),)
+        if not self.is_new(header):
+            return Fate.KNOWN, ()
+        if not is_signed_by_leader(step, header):
+            return Fate.REFUSED, (self._unsigned(source, step),)
+        parent = self._parent_of(header)
+        if parent is None:
+            return Fate.ORPHAN, ()
+        fault = header_fault(parent.link, header, self._rules)
+        if fault is not None:
+            return Fate.REFUSED, self._reject(source, step, header, *fault)
+        if header.time_ms > now + self._rules.future_limit_ms:
+            return Fate.EARLY, ()
+        if parent.is_dead:
+            return Fate.DROPPED, ()
+        link = next_link(parent.link, step, header, self._rules)
+        return self._stage(Staged(link, header, body, source, source, parent.fork_height), now)
+
+    def take_body(self, source: PeerId, block: Block) -> Effects:
+        """The body of a block whose header is known; pushed, or asked for."""
+        fault = self._foreign_body(source, block)
+        if fault:
+            return fault
+        step = self.id_of(block.header)
+        staged = self.staging.get(step)
+        if staged is not None and staged.body is None:
+            staged.body, staged.body_source = block.body, source
+        if self._chain.tree.standing(step) is not Standing.BODILESS:
+            return ()
+        if not is_signed_by_leader(step, block.header):  # the id does not cover the signature
+            return (self._unsigned(source, step),)
+        return self._judge_body(source, step, block)
+
+    def puzzle_verified(self, answer: PuzzleVerified) -> Effects:
+        """A puzzle was computed: the block is proven with all its ancestors, or waits for them, or was a lie."""
+        staged = self.staging.answered(answer.step)
+        effects: Effects = ()
+        if staged is not None and not answer.is_solved:
+            detail = f"block {answer.step.hex()[:8]} does not solve its puzzle"
+            self.staging.discard(answer.step)
+            effects = self._reject(staged.source, answer.step, staged.header, Offence.WRONG_PUZZLE, detail)
+        elif staged is not None:
+            staged.is_verified = True
+            effects = self._promote(staged)
+        return effects + self.verify_more()
+
+    def verify_more(self) -> Effects:
+        """Start on the puzzles that the bounds allow."""
+        return tuple(
+            VerifyPuzzle(
+                staged.link.id,
+                puzzle_prefix(self._network_id, draft_of(staged.header)),
+                int.from_bytes(staged.header.nonce, "big"),
+                int.from_bytes(staged.header.target, "big"),
+            )
+            for staged in self.staging.start_verifying()
+        )
+
+    def retry_early(self, now: Instant) -> Effects:
+        """Take the blocks whose time has come."""
+        effects: Effects = ()
+        for waiting in self.waiting.take_timely(Instant(now + self._rules.future_limit_ms)):
+            effects += self.take_block(waiting.source, waiting.block, now)[1]
+        return effects
+
+    def _parent_of(self, header: Header) -> Parent | None:
+        staged = self.staging.get(StepId(header.parent))
+        if staged is not None:
+            return Parent(staged.link, staged.fork_height, is_dead=False)
+        return self._chain.parent_of(header)
+
+    def _stage(self, staged: Staged, now: Instant) -> tuple[Fate, Effects]:
+        if not self.staging.add(staged):
+            return Fate.DROPPED, ()
+        effects: Effects = ()
+        for orphan in self.waiting.take_children(staged.link.id):
+            effects += self.take_block(orphan.source, orphan.block, now)[1]
+        return Fate.STAGED, self.verify_more() + effects
+
+    def _promote(self, staged: Staged) -> Effects:
+        """Move it into the chain, and the verified ones on top of it, as soon as their parent is there."""
+        effects: Effects = ()
+        ready = [staged]
+        for next_one in ready:
+            if self.staging.get(next_one.link.parent) is not None:
+                continue
+            effects += self._prove(next_one)
+            self.staging.remove(next_one.link.id)
+            ready.extend(child for child in self.staging.children(next_one.link.id) if child.is_verified)
+        return effects
+
+    def _prove(self, staged: Staged) -> Effects:
+        parent = self._chain.parent_of(staged.header)
+        if parent is None:  # forgotten while the puzzle was computed: a dead branch
+            return ()
+        if parent.fork_height is not None:
+            reason = self._chain.add_rival(Rival(staged.link, parent.fork_height))
+            return () if reason is None else (Halt(reason),)
+        if not self._chain.tree.insert(staged.link) or staged.body is None:
+            return ()
+        block = Block(staged.header, staged.body)
+        effects = self._judge_body(staged.body_source, staged.link.id, block)
+        is_sound = self._chain.tree.standing(staged.link.id) is not Standing.INVALID
+        return (Broadcast(encode(BlockMessage(block))), *effects) if is_sound else effects
+
+    def _judge_body(self, source: PeerId, step: StepId, block: Block) -> Effects:
+        fault = body_fault(self._network_id, block)
+        if fault is None:
+            return self._body_arrived(step, block, source)
+        self._chain.tree.condemn(step)
+        return self._reject(source, step, block, *fault)
+
+    def _foreign_body(self, source: PeerId, block: Block) -> Effects:
+        if body_digest(self._network_id, block.body) == block.header.body:
+            return ()
+        return (Refuse(source, Offence.WRONG_BODY, f"body of block {self.id_of(block.header).hex()[:8]} is not the named one"),)
+
+    @staticmethod
+    def _unsigned(source: PeerId, step: StepId) -> Refuse:
+        return Refuse(source, Offence.WRONG_SIGNATURE, f"block {step.hex()[:8]} is not signed by the leader it names")
+
+    def _reject(self, source: PeerId, step: StepId, signed: Header | Block, offence: Offence, detail: str) -> Effects:
+        """The leader has signed what no honest peer passes on: so both it and who has sent it are at fault."""
+        header = signed if isinstance(signed, Header) else signed.header
+        self._rejected[step] = _Rejection(offence, detail)
+        if len(self._rejected) > REJECTED_MAX:
+            del self._rejected[next(iter(self._rejected))]
+        accusation = Accusation(PeerId(header.leader), offence, detail, encode(signed))
+        return Accuse(accusation), Refuse(source, offence, detail)
+
+

@@ -1,0 +1,124 @@
+"""What is remembered of each connected peer: what it claims, what it owes us, and how much of our time it has used."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from consensus.types import Instant, PeerId, StepId
+
+HEADERS_BURST = 256
+"""Two full answers: what a new peer may send at once. Each header costs us about 10 ms of a core to verify."""
+
+HEADERS_PER_SECOND = 64
+"""Most of what one core can verify; a live network sends about one a second."""
+
+CONTRIBUTIONS_BURST = 128
+"""A generation's improvements from a whole network, passed on by one peer."""
+
+CONTRIBUTIONS_PER_SECOND = 32
+"""Each costs a signature check and one measurement of the learner: a few milliseconds."""
+
+REQUESTS_BURST = 64
+"""Requests for headers and blocks that a peer that syncs may send at once."""
+
+REQUESTS_PER_SECOND = 16
+"""Each costs up to 128 reads of our own records: about 2 ms."""
+
+DEBT_MAX = 256
+"""What is over budget is ignored; a peer that goes on for so long is refused."""
+
+
+class Spending(Enum):
+    """Whether a budget covers what a peer asks of us."""
+
+    COVERED = "covered"
+    OVERDRAWN = "ignored"
+    FLOODING = "refused"
+
+
+class Budget:
+    """A bucket of tokens that refills with time, in whole thousandths of a token."""
+
+    def __init__(self, burst: int, per_second: int, now: Instant) -> None:
+        self._burst = burst * 1000
+        self._per_second = per_second
+        self._tokens = self._burst
+        self._filled_at = now
+
+    def spend(self, now: Instant) -> Spending:
+        """Take one token. What is overdrawn counts as debt, to be refilled before anything else is covered."""
+        self._refill(now)
+        is_covered = self._tokens >= 1000
+        self._tokens -= 1000
+        if is_covered:
+            return Spending.COVERED
+        return Spending.OVERDRAWN if self._tokens > -1000 * DEBT_MAX else Spending.FLOODING
+
+    def has_tokens(self, count: int, now: Instant) -> bool:
+        """Whether so many could be spent now."""
+        self._refill(now)
+        return self._tokens >= 1000 * count
+
+    def _refill(self, now: Instant) -> None:
+        elapsed_ms = max(0, now - self._filled_at)
+        self._tokens = min(self._burst, self._tokens + elapsed_ms * self._per_second)
+        self._filled_at = now
+
+
+@dataclass(slots=True)
+class Request:
+    """Requests of one kind that a peer has not answered; answers come in order."""
+
+    owed: int = 0
+    deadline: Instant = Instant(0)
+    """Of the newest one."""
+
+
+@dataclass(slots=True)
+class PeerRecord:
+    """One connected peer."""
+
+    headers: Budget
+    contributions: Budget
+    requests: Budget
+    tip_work: int = 0
+    """Of the heaviest branch that it claims, or has shown, to have."""
+    tip_height: int = 0
+    headers_request: Request = field(default_factory=Request)
+    blocks_request: Request = field(default_factory=Request)
+    blocks_asked: dict[StepId, None] = field(default_factory=dict)
+    """All that it may still answer with, late answers included."""
+    fruitless: int = 0
+    """Requests in a row that brought nothing new."""
+    ask_again_at: Instant = Instant(0)
+
+    def has_shown(self, work: int, height: int) -> None:
+        """It has sent or claimed a branch of this much work."""
+        if work > self.tip_work:
+            self.tip_work, self.tip_height = work, height
+
+
+class Peers:
+    """The connected peers. One that was refused is gone at once: what it has sent before counts no more."""
+
+    def __init__(self) -> None:
+        self._records: dict[PeerId, PeerRecord] = {}
+
+    def join(self, peer: PeerId, now: Instant) -> None:
+        """A peer has connected, or connected anew."""
+        self._records[peer] = PeerRecord(
+            headers=Budget(HEADERS_BURST, HEADERS_PER_SECOND, now),
+            contributions=Budget(CONTRIBUTIONS_BURST, CONTRIBUTIONS_PER_SECOND, now),
+            requests=Budget(REQUESTS_BURST, REQUESTS_PER_SECOND, now),
+        )
+
+    def leave(self, peer: PeerId) -> None:
+        """The peer has left or was refused."""
+        self._records.pop(peer, None)
+
+    def get(self, peer: PeerId) -> PeerRecord | None:
+        """The record of a connected peer."""
+        return self._records.get(peer)
+
+    def all(self) -> tuple[tuple[PeerId, PeerRecord], ...]:
+        """In the order in which they joined."""
+        return tuple(self._records.items())

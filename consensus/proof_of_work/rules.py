@@ -1,0 +1,53 @@
+"""The rules of proof of work that all peers of a network share."""
+
+from dataclasses import dataclass, fields
+
+FINALITY_DEPTH_MAX = 256
+"""All branches above the final block are held in memory; deeper than this, an hour at 15 s, nobody wants to wait."""
+
+_RANGES = {
+    "block_interval_ms": (50, 86_400_000),
+    "start_attempts": (1, 2**64),
+    "puzzle_memory_kib": (8, 4_194_304),  # Argon2 wants 8 KiB per lane (RFC 9106, section 3.1)
+    "half_life_blocks": (2, 10_000),
+    "finality_depth": (1, FINALITY_DEPTH_MAX),
+    "contest_depth": (1, FINALITY_DEPTH_MAX),
+    "future_limit_ms": (0, 86_400_000),
+}
+
+
+class RulesError(ValueError):
+    """A rule is out of its range; the message names it, its value and the range."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProofOfWorkRules:
+    """What every peer must hold to. Raises RulesError when a value is out of range.
+
+    A contested block is forgiven `contest_depth` blocks deep, so that must not exceed `finality_depth`.
+    """
+
+    block_interval_ms: int
+    start_attempts: int
+    """Mean number of hashes to solve block 1."""
+    puzzle_memory_kib: int
+    half_life_blocks: int
+    """A network that is this many block intervals ahead of its schedule doubles its difficulty."""
+    finality_depth: int
+    contest_depth: int
+    future_limit_ms: int
+    """A block whose time is further ahead of the local clock waits."""
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            low, high = _RANGES[field.name]
+            value = getattr(self, field.name)
+            if not low <= value <= high:
+                raise RulesError(f"{field.name} is {value}, allowed: {low} to {high}")
+        if self.contest_depth > self.finality_depth:
+            raise RulesError(f"contest_depth is {self.contest_depth}, allowed: 1 to finality_depth ({self.finality_depth})")
+
+    @property
+    def half_life_ms(self) -> int:
+        """Deviation from the schedule that doubles or halves the difficulty, in milliseconds."""
+        return self.half_life_blocks * self.block_interval_ms

@@ -1,0 +1,215 @@
+"""Turn a Sequential into operations on a whole chunk of candidates: batched matrix products and grouped convolutions.
+
+Between layers there are two forms of activations. *Columns* are (count, features, samples): a layer is one batched product
+W @ columns, and sums over classes run along contiguous samples, twice as fast as rows. *Images* are
+(samples, count * channels, height, width): a layer is one convolution with the candidates as groups. Until the first layer
+with parameters, all candidates share one input, and count is 1: a product with the input expanded over the candidates reads
+the weights where they lie, which measured a tenth faster than one large product W.reshape(count * features, -1) @ columns,
+whose operand is a copy.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from learning.evolution.slices import ParameterSlice, slices_of
+
+IN_PLACE = {nn.ReLU: torch.relu_, nn.Tanh: torch.tanh_, nn.Sigmoid: torch.sigmoid_}
+"""The common activations overwrite the layer's output, which nobody else reads: fresh memory for it costs page faults."""
+
+ELEMENTWISE = frozenset(
+    {nn.CELU, nn.ELU, nn.GELU, nn.Hardshrink, nn.Hardsigmoid, nn.Hardswish, nn.Hardtanh, nn.LeakyReLU, nn.LogSigmoid, nn.Mish}
+    | {nn.ReLU6, nn.RReLU, nn.SELU, nn.SiLU, nn.Softplus, nn.Softshrink, nn.Softsign, nn.Tanhshrink, nn.Threshold}
+)
+"""Without parameters, alike for every element, so the form of the activations does not matter."""
+
+POOLING = frozenset({nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.LPPool2d, nn.MaxPool2d})
+"""Channel by channel, so the candidates' channels may lie side by side."""
+
+NOTHING = frozenset({nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn.Identity})
+"""Candidates are measured in evaluation mode, where these pass on what they get."""
+
+
+class Step(Protocol):
+    """One layer for a chunk of candidates (count, parameters)."""
+
+    def __call__(self, candidates: torch.Tensor, values: torch.Tensor, /) -> torch.Tensor:
+        """The next activations."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LinearStep:
+    """Columns -> columns."""
+
+    weight: ParameterSlice
+    bias: ParameterSlice | None
+
+    def __call__(self, candidates: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        if values.shape[0] != candidates.shape[0]:
+            values = values.expand(candidates.shape[0], -1, -1)
+        columns = torch.bmm(self.weight.of(candidates), values)
+        return columns if self.bias is None else columns.add_(self.bias.column_of(candidates))
+
+
+@dataclass(frozen=True, slots=True)
+class ConvolutionStep:
+    """Images -> images; `groups` are the layer's own, for one candidate. The weights are gathered, a copy of their size."""
+
+    weight: ParameterSlice
+    bias: ParameterSlice | None
+    stride: tuple[int, ...]
+    padding: str | tuple[int, ...]
+    dilation: tuple[int, ...]
+    groups: int
+    is_input_shared: bool
+
+    def __call__(self, candidates: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        weight = self.weight.of(candidates).flatten(0, 1)
+        bias = None if self.bias is None else self.bias.of(candidates).flatten()
+        groups = len(candidates) * self.groups
+        if self.is_input_shared and self.groups == 1:
+            groups = 1
+        elif self.is_input_shared:
+            values = values.repeat(1, len(candidates), 1, 1)
+        return functional.conv2d(values, weight, bias, self.stride, self.padding, self.dilation, groups)
+
+
+@dataclass(frozen=True, slots=True)
+class InPlaceStep:
+    """Overwrite the activations, which must be this chunk's own."""
+
+    layer: nn.Module
+
+    def __call__(self, _: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        return IN_PLACE[type(self.layer)](values)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerStep:
+    """An activation or a pooling as it is."""
+
+    layer: nn.Module
+
+    def __call__(self, _: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        return self.layer(values)
+
+
+@dataclass(frozen=True, slots=True)
+class FlattenStep:
+    """Images -> columns."""
+
+    features: int
+
+    def __call__(self, _: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        return values.reshape(len(values), -1, self.features).permute(1, 2, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class UnflattenStep:
+    """Columns -> images."""
+
+    shape: tuple[int, ...]
+
+    def __call__(self, _: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        samples = values.shape[2]
+        return values.permute(2, 0, 1).reshape(samples, -1, *self.shape[1:])
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledSequential:
+    """A model as steps. Logits of a chunk: (count, samples, outputs), as a view of columns."""
+
+    steps: tuple[Step, ...]
+    is_input_columns: bool
+
+    def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Inputs (samples, ...) in the form of the first step, one copy."""
+        return inputs.T.contiguous()[None] if self.is_input_columns else inputs
+
+    def logits(self, candidates: torch.Tensor, prepared: torch.Tensor) -> torch.Tensor:
+        """Outputs of every candidate (count, parameters) for every sample."""
+        values = prepared
+        for step in self.steps:
+            values = step(candidates, values)
+        return values.transpose(1, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """What is known between two layers: the shape of one sample, and whether the values are the caller's input itself."""
+
+    shape: tuple[int, ...]
+    is_shared: bool
+
+
+def compile_model(model: nn.Module, inputs: torch.Tensor) -> CompiledSequential | None:
+    """The model as steps for inputs like these (samples, ...), or None where it holds a layer that is not known here.
+
+    Layers are recognised by their exact type, so a subclass with its own `forward` is never taken for its parent.
+    """
+    slices = slices_of(model)
+    by_tensor = {id(parameter): slices[name] for name, parameter in model.named_parameters()}
+    position = _Position(tuple(inputs.shape[1:]), is_shared=True)
+    steps: list[Step] = []
+    values = inputs[:1]
+    for layer in leaves(model):
+        step = _step_of(layer, position, by_tensor)
+        if step is None and not _does_nothing(layer, position):
+            return None
+        values = layer(values)
+        position = replace(position, shape=tuple(values.shape[1:]))
+        if step is not None:
+            steps.append(step)
+            position = replace(position, is_shared=position.is_shared and not isinstance(step, LinearStep | ConvolutionStep))
+    if len(position.shape) != 1 or position.is_shared:
+        return None
+    return CompiledSequential(tuple(steps), is_input_columns=inputs.ndim == 2)
+
+
+def leaves(model: nn.Module) -> tuple[nn.Module, ...]:
+    """The layers of a Sequential in their order, Sequentials within it opened up."""
+    if type(model) is not nn.Sequential:
+        return (model,)
+    return tuple(leaf for child in model for leaf in leaves(child))
+
+
+def _step_of(layer: nn.Module, position: _Position, by_tensor: dict[int, ParameterSlice]) -> Step | None:
+    kind = type(layer)
+    if kind is nn.Linear and len(position.shape) == 1:
+        return LinearStep(by_tensor[id(layer.weight)], _bias(layer.bias, by_tensor))
+    if kind is nn.Conv2d and len(position.shape) == 3 and layer.padding_mode == "zeros":
+        bias = _bias(layer.bias, by_tensor)
+        geometry = (layer.stride, layer.padding, layer.dilation, layer.groups)
+        return ConvolutionStep(by_tensor[id(layer.weight)], bias, *geometry, is_input_shared=position.is_shared)
+    if kind in IN_PLACE and not position.is_shared:
+        return InPlaceStep(layer)
+    if kind in IN_PLACE or kind in ELEMENTWISE:
+        return LayerStep(layer)
+    if kind in POOLING and len(position.shape) == 3:
+        return LayerStep(layer)
+    if kind is nn.Flatten and len(position.shape) > 1 and _flattens_samples(layer, position):
+        if len(position.shape) != 3 and not position.is_shared:
+            return None
+        return FlattenStep(math.prod(position.shape))
+    if kind is nn.Unflatten and len(position.shape) == 1 and layer.dim == 1 and len(layer.unflattened_size) == 3:
+        return UnflattenStep(tuple(layer.unflattened_size))
+    return None
+
+
+def _does_nothing(layer: nn.Module, position: _Position) -> bool:
+    if type(layer) is nn.Flatten:
+        return len(position.shape) == 1 and _flattens_samples(layer, position)
+    return type(layer) in NOTHING
+
+
+def _flattens_samples(layer: nn.Flatten, position: _Position) -> bool:
+    return layer.start_dim == 1 and layer.end_dim in {-1, len(position.shape)}
+
+
+def _bias(parameter: torch.Tensor | None, by_tensor: dict[int, ParameterSlice]) -> ParameterSlice | None:
+    return None if parameter is None else by_tensor[id(parameter)]

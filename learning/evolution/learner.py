@@ -1,0 +1,275 @@
+"""The evolutionary learner: checks what others claim, keeps the models of the steps above the final one, and searches.
+
+Candidates and steps are judged by one rule: rebuild the child exactly, measure it on the batch that its parent selects, compare
+with the claim. Nothing is taken on trust; a lie is an answer.
+"""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from learning.evolution.judge import Judge, Offspring
+from learning.evolution.lineage import STEPS_MAX, KnownStep, Lineage, Mutation
+from learning.evolution.measurement import Measurement
+from learning.evolution.payload import Candidate, Claim, MalformedPayloadError, encode_candidate, encode_claim
+from learning.evolution.recipe import Recipe
+from learning.evolution.rules import EvolutionRules, RulesError, SearchSettings
+from learning.evolution.search import Generation, Search
+from learning.exact import MICRO, noise_key
+from learning.learner import (
+    AdoptRequest,
+    AssessRequest,
+    CheckRequest,
+    ContributionAssessed,
+    ContributionFound,
+    ExportRequest,
+    FinaliseRequest,
+    Judgement,
+    LearnerAnswer,
+    LearnerRequest,
+    ModelExported,
+    ProposedStep,
+    ReplayRequest,
+    SearchProgress,
+    SignedPayload,
+    StateKept,
+    StepAdopted,
+    StepChecked,
+    StepOffered,
+)
+from learning.state import ModelState, StoredStateError, genesis_state, parameter_bytes, state_digest, stored_state
+from learning.task import Task
+from learning.task_check import check_task
+
+__all__ = ["EvolutionLearner", "EvolutionRules", "RulesError", "SearchSettings"]
+
+MODELS_BYTES_MAX = 64 * 2**20
+"""Models at hand beside the final one: hundreds of small ones, a dozen of a million parameters, within a peer's 600 MB."""
+
+KEPT_INTERVAL = 32
+"""A restart rebuilds at most this many final steps, some milliseconds; a kept state is the size of the model."""
+
+PROGRESS_CANDIDATES = 1_024
+"""Searched between two reports, besides one at each adoption: tens of reports a second at the fastest."""
+
+NO_PARENT = b""
+"""The root's parent is of no concern."""
+
+
+@dataclass(frozen=True, slots=True)
+class BestKnown:
+    """The best candidate that was assessed as good and may be accepted on its base, as we measured it."""
+
+    fitness: int
+    contribution: bytes
+    state_digest: bytes
+
+    def is_beaten_by(self, fitness: int, contribution: bytes) -> bool:
+        """Fitter, or as fit and of a lower digest."""
+        return (-fitness, contribution) < (-self.fitness, self.contribution)
+
+
+class EvolutionLearner:
+    """Implements `learning.learner.Learner`: one author's evolutionary search, and its judgement of the others'."""
+
+    def __init__(  # noqa: PLR0917 - each is another thing, of another owner
+        self,
+        task: Task,
+        rules: EvolutionRules,
+        network_id: bytes,
+        author: bytes,
+        genesis_step: bytes,
+        settings: SearchSettings,
+        restored: StateKept | None = None,
+    ) -> None:
+        """Starts from genesis, or from a `restored` final state. Raises TaskError (StoredStateError for what is restored)."""
+        self._task = check_task(task)
+        self._rules = rules
+        self._schedule = rules.schedule()
+        self._network_id = network_id
+        self._author = author
+        self._settings = settings
+        root, model = self._first(genesis_step, restored)
+        self._lineage = Lineage(network_id, self._schedule, root, model, MODELS_BYTES_MAX)
+        self._measurement = Measurement(self._task, network_id)
+        self._judge = Judge(rules, self._lineage, self._measurement)
+        self._adopted = root
+        self._kept_height = root.height
+        self._search: Search | None = None
+        self._best: dict[bytes, BestKnown] = {}
+        self._announced: dict[bytes, int] = {}
+        self._tried_before = 0
+        self._reported = 0
+
+    def _first(self, genesis_step: bytes, restored: StateKept | None) -> tuple[KnownStep, ModelState]:
+        if restored is None:
+            model = genesis_state(self._network_id, self._task.layout)
+        else:
+            model = stored_state(restored.parameters, restored.height, self._task.layout)
+        step = genesis_step if restored is None else restored.step
+        return KnownStep(step, NO_PARENT, model.height, None, state_digest(model)), model
+
+    def handle(self, request: LearnerRequest) -> tuple[LearnerAnswer, ...]:
+        """Answer one request. Raises TaskError when the task fails."""
+        match request:
+            case AssessRequest(contribution):
+                return self._assess(contribution)
+            case CheckRequest(step):
+                return (self._check(step),)
+            case ReplayRequest(step):
+                return self._replay(step)
+            case AdoptRequest(step):
+                return self._adopt(self._known(step))
+            case FinaliseRequest(step):
+                return self._finalise(step)
+            case ExportRequest():
+                return (self._export(),)
+            case _:
+                assert_never(request)
+
+    def search(self) -> tuple[LearnerAnswer, ...]:
+        """One slice of search from the adopted step; () for an observer, and before the first AdoptRequest."""
+        if self._search is None or not self._settings.is_searching or self._search.is_exhausted:
+            return ()
+        recipe = self._search.advance()
+        found = self._found(recipe) if recipe is not None else ()
+        return self._progress(PROGRESS_CANDIDATES) + found
+
+    # --- what others offer ------------------------------------------------------------------------------------------
+
+    def _assess(self, contribution: SignedPayload) -> tuple[LearnerAnswer, ...]:
+        base = self._lineage.find(contribution.base)
+        if base is None:
+            return (_invalid(contribution, f"unknown base {contribution.base.hex()}"),)
+        try:
+            candidate, mutation = self._judge.candidate_of(contribution)
+        except MalformedPayloadError as error:
+            return (_invalid(contribution, str(error)),)
+        offspring = self._judge.offspring(base, mutation)
+        opinion = self._judge.opinion_of_candidate(candidate, offspring)
+        is_useful = opinion.judgement is Judgement.GOOD and self._is_best(base, offspring.fitness, contribution.digest)
+        answer = ContributionAssessed(contribution.digest, opinion.judgement, is_useful, opinion.detail)
+        if not is_useful:
+            return (answer,)
+        self._best[base.id] = BestKnown(offspring.fitness, contribution.digest, offspring.digest)
+        return (answer, self._offer(base)) if base.id == self._adopted.id else (answer,)
+
+    def _is_best(self, base: KnownStep, fitness: int, contribution: bytes) -> bool:
+        if not self._rules.may_follow(fitness, self._judge.parent_fitness(base)):
+            return False
+        best = self._best.get(base.id)
+        return best is None or best.is_beaten_by(fitness, contribution)
+
+    def _check(self, step: ProposedStep) -> StepChecked:
+        parent = self._lineage.find(step.parent)
+        if parent is None:
+            return StepChecked(step.id, Judgement.INVALID, False, f"unknown parent {step.parent.hex()}")
+        if self._lineage.is_full:
+            return StepChecked(step.id, Judgement.INVALID, False, "too many steps wait for finality")
+        try:
+            decoded = self._judge.decode_step(step, parent)
+        except MalformedPayloadError as error:
+            return StepChecked(step.id, Judgement.INVALID, False, str(error))
+        model = self._lineage.child(parent, decoded.mutation)
+        digest = state_digest(model)
+        if digest != step.state_digest:
+            detail = f"state digest is {step.state_digest.hex()}, rebuilt {digest.hex()}"
+            return StepChecked(step.id, Judgement.INVALID, False, detail)
+        opinion = self._judge.opinion_of_step(decoded, parent, model, digest)
+        self._lineage.add(KnownStep(step.id, parent.id, step.height, decoded.mutation, digest), model)
+        return StepChecked(step.id, opinion.judgement, opinion.is_proven_lie, opinion.detail)
+
+    # --- where we stand ---------------------------------------------------------------------------------------------
+
+    def _replay(self, step: ProposedStep) -> tuple[()]:
+        """Steps at or below the final one, and on branches that died with it, are of no use any more."""
+        parent = self._lineage.find(step.parent)
+        if parent is None:
+            return ()
+        if self._lineage.is_full:
+            raise StoredStateError(f"more stored steps wait for finality than the {STEPS_MAX} allowed")
+        try:
+            decoded = self._judge.decode_step(step, parent)
+        except MalformedPayloadError as error:
+            raise StoredStateError(f"stored step {step.id.hex()}: {error}") from error
+        self._lineage.add(KnownStep(step.id, parent.id, step.height, decoded.mutation, step.state_digest), None)
+        return ()
+
+    def _adopt(self, step: KnownStep) -> tuple[LearnerAnswer, ...]:
+        if self._search is None or step.id != self._adopted.id:
+            self._tried_before, self._search = self._tried, self._search_from(step)
+        self._adopted = step
+        fitness = self._judge.parent_fitness(step) / MICRO
+        metrics = self._task.metrics(self._lineage.model(step).parameters)
+        adopted = StepAdopted(step.id, step.height, fitness, metrics, step.state_digest)
+        return (adopted, self._offer(step), *self._progress(1))
+
+    def _search_from(self, step: KnownStep) -> Search:
+        key = noise_key(self._network_id, step.id, self._author)
+        model, batch = self._lineage.model(step), self._measurement.batch(step.id)
+        return Search(self._task, self._rules, self._settings, Generation(model, key, self._schedule.at(step.height), batch))
+
+    def _finalise(self, step: bytes) -> tuple[LearnerAnswer, ...]:
+        """A step that is not above the final one, as after a restart, changes nothing."""
+        known = self._lineage.find(step)
+        if known is None or known == self._lineage.root:
+            return ()
+        remaining = self._lineage.finalise(known)
+        self._best = {base: best for base, best in self._best.items() if base in remaining}
+        self._announced = {base: fitness for base, fitness in self._announced.items() if base in remaining}
+        if self._adopted.id not in remaining:  # a restart finalises before it adopts
+            self._tried_before, self._search, self._adopted = self._tried, None, known
+        if known.height < self._kept_height + KEPT_INTERVAL:
+            return ()
+        self._kept_height = known.height
+        return (StateKept(known.id, known.height, parameter_bytes(self._lineage.model(known))),)
+
+    def _export(self) -> ModelExported:
+        step = self._adopted
+        return ModelExported(step.id, step.height, step.state_digest, parameter_bytes(self._lineage.model(step)))
+
+    def _known(self, step: bytes) -> KnownStep:
+        known = self._lineage.find(step)
+        assert known is not None, f"step {step.hex()} was neither checked nor replayed"
+        return known
+
+    # --- what we offer ----------------------------------------------------------------------------------------------
+
+    def _offer(self, base: KnownStep) -> StepOffered:
+        parent_fitness = self._judge.parent_fitness(base)
+        best = self._best.get(base.id)
+        if best is None:
+            digest = state_digest(self._lineage.child(base, None))
+            return StepOffered(base.id, (), encode_claim(Claim(parent_fitness, parent_fitness)), digest)
+        return StepOffered(base.id, (best.contribution,), encode_claim(Claim(best.fitness, parent_fitness)), best.state_digest)
+
+    def _found(self, recipe: Recipe) -> tuple[LearnerAnswer, ...]:
+        base = self._adopted
+        offspring = self._judge.offspring(base, Mutation(self._author, recipe))
+        if not self._is_worth_telling(base, offspring):
+            return ()
+        self._announced[base.id] = offspring.fitness
+        return (ContributionFound(base.id, encode_candidate(Candidate(recipe, offspring.fitness))),)
+
+    def _is_worth_telling(self, base: KnownStep, offspring: Offspring) -> bool:
+        if not self._rules.may_follow(offspring.fitness, self._judge.parent_fitness(base)):
+            return False
+        best = self._best.get(base.id)
+        if best is not None and offspring.fitness <= best.fitness:
+            return False
+        announced = self._announced.get(base.id)
+        return announced is None or offspring.fitness > announced
+
+    @property
+    def _tried(self) -> int:
+        return self._tried_before + (self._search.candidates_tried if self._search else 0)
+
+    def _progress(self, since: int) -> tuple[LearnerAnswer, ...]:
+        """A report, when at least `since` candidates were tried after the last one."""
+        if self._tried - self._reported < since:
+            return ()
+        self._reported = self._tried
+        return (SearchProgress(self._tried),)
+
+
+def _invalid(contribution: SignedPayload, detail: str) -> ContributionAssessed:
+    return ContributionAssessed(contribution.digest, Judgement.INVALID, False, detail)

@@ -1,0 +1,47 @@
+"""Fitness as all peers measure it: on the canonical path, on the batch that the parent step selects, in micro-units."""
+
+import hashlib
+from collections import OrderedDict
+
+from learning.exact import micro_units
+from learning.state import ModelState
+from learning.task import Int64Array
+from learning.task_check import CheckedTask
+
+FITNESS_KEPT = 4_096
+"""Under 1 MB. A candidate comes back within a block or two, as an offer and as a step."""
+
+BATCHES_KEPT = 16
+"""Those of the head, its parent and a few rival branches; a batch is drawn again in well under a millisecond."""
+
+
+class Measurement:
+    """Measures models of one task, each once."""
+
+    def __init__(self, task: CheckedTask, network_id: bytes) -> None:
+        self._task = task
+        self._network_id = network_id
+        self._fitness: OrderedDict[tuple[bytes, bytes], int] = OrderedDict()
+        self._batches: OrderedDict[bytes, Int64Array] = OrderedDict()
+
+    def batch(self, base: bytes) -> Int64Array:
+        """The scoring batch of the generation that starts from step `base`. Nobody can choose it."""
+        if base not in self._batches:
+            self._batches[base] = self._task.draw_batch(_batch_seed(self._network_id, base))
+            if len(self._batches) > BATCHES_KEPT:
+                self._batches.popitem(last=False)
+        return self._batches[base]
+
+    def fitness(self, base: bytes, model: ModelState, digest: bytes) -> int:
+        """Micro-units of `model`, whose state digest is `digest`, on the batch of `base`. Raises TaskError."""
+        key = (base, digest)
+        if key not in self._fitness:
+            self._fitness[key] = micro_units(self._task.fitness(model.parameters, self.batch(base)))
+            if len(self._fitness) > FITNESS_KEPT:
+                self._fitness.popitem(last=False)
+        return self._fitness[key]
+
+
+def _batch_seed(network_id: bytes, base: bytes) -> bytes:
+    tag = b"kubrat/batch/1"
+    return hashlib.blake2b(bytes([len(tag)]) + tag + network_id + base, digest_size=32).digest()

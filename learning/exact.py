@@ -1,0 +1,301 @@
+"""The arithmetic that all peers share, bit for bit: integers, and elementwise IEEE-754 `+ - * /` of numpy in a fixed order.
+
+A *stream* is the raw output of Philox4x64-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11) under an
+explicit 128-bit key: word 4k + j of the stream is word j of the cipher of counter k + 1 (numpy counts before it enciphers).
+Words are read as little-endian bytes, bits from the lowest up. Nothing here depends on a processor, a thread count or a
+library's choice of algorithm; `self_test` proves it on the user's machine.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from fractions import Fraction
+from functools import lru_cache
+from typing import NewType
+
+import numpy as np
+import numpy.typing as npt
+
+from learning.golden import GOLDEN_DIGESTS
+from learning.task import Float32Array, Float64Array, Int64Array, Layout, ParameterBlock
+
+Int8Array = npt.NDArray[np.int8]
+Uint64Array = npt.NDArray[np.uint64]
+
+StreamKey = NewType("StreamKey", int)
+"""Names one stream: 128 bits, out of BLAKE2b."""
+
+STREAM_KEY_BYTES = 16
+
+WORDS_PER_BLOCK = 4
+"""Philox4x64 enciphers a counter to four words; a candidate's noise starts at a whole counter."""
+
+PARAMETERS_PER_WORD = 64
+"""One bit a parameter."""
+
+SIGNIFICANT_BITS = 16
+"""A 16-bit factor times an 8-bit integer fits the 24 bits of float32: the product is exact, fused with an addition or not."""
+
+SUM_MAX = 255
+"""The 8 bits that SIGNIFICANT_BITS leaves for a weighted sum of signs."""
+
+CHUNK_WORDS = 2_048
+"""Noise is unpacked in pieces of 512 KiB of float32, which stay in a core's own cache: twice this is a tenth slower."""
+
+EXPONENT_MAX = 100
+"""Rounded factors lie within 2**-100 .. 2**100, far from float32's subnormal and infinite values."""
+
+FITNESS_MAX = 2**60
+"""In micro-units, about 1.15e12 units: sums and differences of a few such values stay within int64."""
+
+FITNESS_LOWEST = -FITNESS_MAX
+"""What NaN and infinities count as, and where the range ends."""
+
+MICRO = 1_000_000
+
+
+class ExactArithmeticError(Exception):
+    """This machine computes otherwise than the golden vectors say; the message names which."""
+
+
+# --- streams --------------------------------------------------------------------------------------------------------
+
+
+def stream_key(tag: bytes, *parts: bytes) -> StreamKey:
+    """BLAKE2b-128 over the length-prefixed (u32, little-endian) tag and parts, read as a little-endian integer."""
+    hasher = hashlib.blake2b(digest_size=STREAM_KEY_BYTES)
+    for part in (tag, *parts):
+        hasher.update(len(part).to_bytes(4, "little") + part)
+    return StreamKey(int.from_bytes(hasher.digest(), "little"))
+
+
+def noise_key(network_id: bytes, parent_step: bytes, author: bytes) -> StreamKey:
+    """The stream of one author's mutations of one parent: nobody can present another's candidate as his own."""
+    return stream_key(b"kubrat/noise/1", network_id, parent_step, author)
+
+
+def raw_words(key: StreamKey, first_block: int, count: int) -> Uint64Array:
+    """`count` words of the stream from word 4 * first_block on."""
+    return np.random.Philox(key=key, counter=first_block).random_raw(count)
+
+
+def words_per_candidate(parameters: int) -> int:
+    """Words that one candidate's noise takes: whole blocks of 256 parameters."""
+    return WORDS_PER_BLOCK * -(-parameters // (WORDS_PER_BLOCK * PARAMETERS_PER_WORD))
+
+
+@lru_cache(maxsize=8)
+def _byte_table(scale: np.float32) -> Float32Array:
+    """Row b holds `scale` or `-scale` for the eight bits of byte b, lowest first: 1 is +, 0 is -. Shape (256, 8)."""
+    bits = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1, bitorder="little")
+    table = np.where(bits == 1, scale, -scale).astype(np.float32)
+    table.setflags(write=False)
+    return table
+
+
+def _first_block(index: int, parameters: int) -> int:
+    return index * words_per_candidate(parameters) // WORDS_PER_BLOCK
+
+
+# --- children -------------------------------------------------------------------------------------------------------
+
+
+def fill_children(children: Float32Array, theta: Float32Array, key: StreamKey, first_index: int, sigma: np.float32) -> None:
+    """Write theta + sigma * s_i into the rows of `children` (count, parameters), for `count` indices from `first_index` on.
+
+    One stream serves all rows; s_i in {-1, +1} per parameter. Extra memory: about 1 MiB, whatever the shape.
+    """
+    count, parameters = children.shape
+    words = words_per_candidate(parameters)
+    stream = np.random.Philox(key=key, counter=_first_block(first_index, parameters))
+    table = _byte_table(sigma)
+    rows_at_once = max(1, CHUNK_WORDS // words)
+    for first_row in range(0, count, rows_at_once):
+        rows = children[first_row : first_row + rows_at_once]
+        for first_word in range(0, words, CHUNK_WORDS):
+            width = min(CHUNK_WORDS, words - first_word)
+            first = first_word * PARAMETERS_PER_WORD
+            last = min(first + width * PARAMETERS_PER_WORD, parameters)
+            raw = stream.random_raw(len(rows) * width)
+            np.add(theta[first:last], _unpacked(table, raw, len(rows), last - first), out=rows[:, first:last])
+
+
+def _unpacked(table: Float32Array, raw: Uint64Array, rows: int, columns: int) -> Float32Array:
+    octets = raw.astype("<u8", copy=False).view(np.uint8).reshape(rows, -1)
+    used = octets[:, : -(-columns // 8)]
+    return table.take(used, axis=0).reshape(rows, -1)[:, :columns]
+
+
+def signs(key: StreamKey, index: int, parameters: int) -> Int8Array:
+    """s_i in {-1, +1}, shape (parameters,): the direction of mutation `index`."""
+    raw = raw_words(key, _first_block(index, parameters), words_per_candidate(parameters))
+    octets = raw.astype("<u8", copy=False).view(np.uint8)
+    bits = np.unpackbits(octets, count=parameters, bitorder="little").view(np.int8)
+    return (bits << 1) - np.int8(1)
+
+
+def recombined(
+    theta: Float32Array, key: StreamKey, indices: tuple[int, ...], weights: tuple[int, ...], scale: np.float32
+) -> Float32Array:
+    """theta + scale * sum(w_i s_i): the sum and the product are exact, the addition rounds once. Shape of theta."""
+    assert len(indices) == len(weights), f"{len(indices)} indices, {len(weights)} weights"
+    assert 0 < sum(weights) <= SUM_MAX, f"weights sum to {sum(weights)}, allowed 1..{SUM_MAX}"
+    total = np.zeros(len(theta), dtype=np.int32)
+    for index, weight in zip(indices, weights, strict=True):
+        total += np.int32(weight) * signs(key, index, len(theta))
+    return theta + scale * total.astype(np.float32)
+
+
+# --- first weights --------------------------------------------------------------------------------------------------
+
+
+def first_weights(key: StreamKey, layout: Layout) -> Float32Array:
+    """The model to start from: uniform in [-1/sqrt(fan_in), 1/sqrt(fan_in)) per block, zeros where fan_in is 0.
+
+    Parameter i takes the i-th 16-bit integer of the stream, whatever block it lies in, times the block's scale / 2**15.
+    """
+    parameters = sum(block.size for block in layout)
+    raw = raw_words(key, 0, -(-parameters // 4))
+    weights = raw.astype("<u8", copy=False).view("<i2")[:parameters].astype(np.float32)
+    first = 0
+    for block in layout:
+        weights[first : first + block.size] *= _weight_scale(block)
+        first += block.size
+    return weights + np.float32(0)  # -0.0 where a negative integer met the scale 0 becomes 0.0
+
+
+def _weight_scale(block: ParameterBlock) -> np.float32:
+    return inverse_square_root(block.fan_in) * np.float32(2.0**-15) if block.fan_in else np.float32(0)
+
+
+def inverse_square_root(value: int) -> np.float32:
+    """1/sqrt(value) to the nearest 16 significant bits, by integers alone; a tie would need a rational root below 1/2**16."""
+    assert value > 0, f"inverse square root of {value}"
+    exponent = SIGNIFICANT_BITS - 1 + (value.bit_length() + 1) // 2
+    mantissa = (math.isqrt(4 ** (exponent + 1) // value) + 1) // 2
+    if mantissa > 2**SIGNIFICANT_BITS:  # one bit too many: round once, from the start, at the coarser grid
+        exponent -= 1
+        mantissa = (math.isqrt(4 ** (exponent + 1) // value) + 1) // 2
+    return np.float32(math.ldexp(mantissa, -exponent))
+
+
+# --- rounding, sums, order ------------------------------------------------------------------------------------------
+
+
+def round_factor(value: Decimal) -> np.float32:
+    """`value` to the nearest float32 of at most 16 significant bits, ties to even.
+
+    Raises ValueError when it is not finite, or its magnitude is outside 2**-100 .. 2**100 and not 0.
+    """
+    if not value.is_finite():
+        raise ValueError(f"factor {value} is not finite")
+    exact = Fraction(value)
+    if exact == 0:
+        return np.float32(0)
+    if not Fraction(1, 2**EXPONENT_MAX) <= abs(exact) <= 2**EXPONENT_MAX:
+        raise ValueError(f"factor {value:.6e} is outside 2**-{EXPONENT_MAX} .. 2**{EXPONENT_MAX}")
+    exponent = _floor_log2(abs(exact)) - (SIGNIFICANT_BITS - 1)
+    return np.float32(math.ldexp(round(exact / Fraction(2) ** exponent), exponent))
+
+
+def _floor_log2(value: Fraction) -> int:
+    guess = value.numerator.bit_length() - value.denominator.bit_length()
+    return guess if Fraction(2) ** guess <= value else guess - 1
+
+
+def tree_sum(values: Float64Array) -> float:
+    """The sum of a vector, by adding its second half to its first, elementwise, again and again; padded to a power of two."""
+    size = 1 << max(0, len(values) - 1).bit_length()
+    partial = np.zeros(size, dtype=np.float64)
+    partial[: len(values)] = values
+    while len(partial) > 1:
+        half = len(partial) // 2
+        partial = partial[:half] + partial[half:]
+    return float(partial[0])
+
+
+def micro_units(fitness: float) -> int:
+    """Fitness as an integer in millionths, half to even, within FITNESS_LOWEST..FITNESS_MAX; NaN, infinities: the lowest."""
+    if not math.isfinite(fitness):
+        return FITNESS_LOWEST
+    return min(max(round(Fraction(float(fitness)) * MICRO), FITNESS_LOWEST), FITNESS_MAX)
+
+
+def permutation(seed: bytes, size: int) -> Int64Array:
+    """0..size-1 in the order that `seed` selects: sorted by one raw word each, equal words by the lower number.
+
+    A prefix of it is a random subset.
+    """
+    keys = raw_words(stream_key(b"kubrat/permutation/1", seed), 0, size)
+    return np.argsort(keys, kind="stable").astype(np.int64)
+
+
+# --- self-test ------------------------------------------------------------------------------------------------------
+
+
+def _digest(array: npt.NDArray[np.generic]) -> str:
+    """BLAKE2b-128 over the little-endian bytes, in hex."""
+    return hashlib.blake2b(array.astype(array.dtype.newbyteorder("<")).tobytes(), digest_size=16).hexdigest()
+
+
+_KEY = stream_key(b"kubrat/golden/1")
+_THETA_SIZE = 1_003
+
+
+def _golden_theta() -> Float32Array:
+    return (np.arange(_THETA_SIZE, dtype=np.float32) - np.float32(500)) / np.float32(7_001)
+
+
+def _golden_children() -> Float32Array:
+    children = np.empty((3, _THETA_SIZE), dtype=np.float32)
+    fill_children(children, _golden_theta(), _KEY, 2**32 - 3, round_factor(Decimal("0.03")))
+    return children
+
+
+def _golden_weights() -> Float32Array:
+    return first_weights(_KEY, (ParameterBlock("a", (65, 7), 64), ParameterBlock("b", (7,), 0), ParameterBlock("c", (9,), 3)))
+
+
+def _golden_factors() -> Float32Array:
+    decimals = [round_factor(Decimal(text)) for text in ("0.03", "-0.1", "1.0000076293945312500", "3.3e-30", "65537")]
+    return np.array(decimals + [inverse_square_root(value) for value in (1, 2, 64, 65_535, 10**9)], dtype=np.float32)
+
+
+def _golden_fitness() -> Int64Array:
+    values = (-2.302585092994046, 0.0000005, 0.0000015, math.nan, math.inf, -math.inf, 1e300)
+    return np.array([micro_units(value) for value in values], dtype=np.int64)
+
+
+def _golden_subnormals() -> Float32Array:
+    return _golden_theta() * np.float32(2.0**-130)
+
+
+def _golden_division() -> Float64Array:
+    return np.sqrt(np.arange(1, 300, dtype=np.float64)) / np.float64(3)
+
+
+GOLDEN_VECTORS: Mapping[str, Callable[[], npt.NDArray[np.generic]]] = {
+    "Philox words": lambda: raw_words(_KEY, 2**70 + 5, 12),
+    "signs": lambda: signs(_KEY, 7, _THETA_SIZE),
+    "children": _golden_children,
+    "recombined child": lambda: recombined(_golden_theta(), _KEY, (5, 0, 9), (4, 2, 1), round_factor(Decimal("0.0066"))),
+    "first weights": _golden_weights,
+    "rounded factors": _golden_factors,
+    "tree sum": lambda: np.array([tree_sum(_golden_division())]),
+    "micro-units": _golden_fitness,
+    "permutation": lambda: permutation(b"golden", 100),
+    "subnormal float32 values": _golden_subnormals,
+    "float64 root and division": _golden_division,
+}
+"""What `self_test` computes, by the name that its error gives. Append only: a changed vector is another network."""
+
+
+def self_test() -> None:
+    """Compare this machine with the golden vectors; takes a few milliseconds.
+
+    Raises ExactArithmeticError naming every vector that differs: a peer that went on would disagree with all others.
+    """
+    wrong = [name for name, compute in GOLDEN_VECTORS.items() if _digest(compute()) != GOLDEN_DIGESTS[name]]
+    if wrong:
+        raise ExactArithmeticError(f"this machine computes otherwise than the network's other peers: {', '.join(wrong)}")

@@ -1,0 +1,110 @@
+"""A task is code of a user: here every answer of it is checked, and every fault becomes a TaskError that names it."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from learning.exact import first_weights, stream_key
+from learning.task import Float32Array, Float64Array, Int64Array, Layout, ParameterBlock, Task, TaskError
+
+T = TypeVar("T")
+AnyArray = npt.NDArray[np.generic]
+
+DATA_DIGEST_BYTES = 32
+
+PARAMETERS_MAX = 2**31
+"""8 GiB of float32: beyond what one process can search with, far below where a noise counter would overflow."""
+
+TRIAL_CANDIDATES = 2
+"""Enough to tell a task that mixes up candidates and samples."""
+
+
+class CheckedTask:
+    """A task whose answers have the promised shapes and types. Implements `Task`; every method may raise TaskError.
+
+    A NaN or an infinity is an answer: of one bad candidate among others it is no fault of the task.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self.name = str(task.name)
+        self.layout = self._checked_layout(task.layout)
+        self.data_digest = task.data_digest
+        if not isinstance(self.data_digest, bytes) or len(self.data_digest) != DATA_DIGEST_BYTES:
+            raise self._fault("data_digest", f"{self.data_digest!r}", f"{DATA_DIGEST_BYTES} bytes")
+
+    def draw_batch(self, seed: bytes) -> Int64Array:
+        """Sample indices or episode seeds: int64, one axis, at least one."""
+        batch = self._array("draw_batch", self._guarded("draw_batch", lambda: self._task.draw_batch(seed)))
+        if batch.dtype != np.int64 or batch.ndim != 1 or not len(batch):
+            raise self._fault("draw_batch", _described(batch), "a non-empty int64 vector")
+        return batch.astype(np.int64, copy=False)
+
+    def scores(self, candidates: Float32Array, batch: Int64Array) -> Float64Array:
+        """Fast fitness, shape (count,); the candidates may be overwritten after the call."""
+        scores = self._array("scores", self._guarded("scores", lambda: self._task.scores(candidates, batch)))
+        if scores.shape != (len(candidates),) or scores.dtype.kind != "f":
+            raise self._fault("scores", _described(scores), f"a float64 vector of {len(candidates)}, one per candidate")
+        return scores.astype(np.float64, copy=False)
+
+    def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
+        """Canonical fitness. The task gets a copy: states are read-only, and torch will not view what it cannot write."""
+        fitness = self._guarded("fitness", lambda: self._task.fitness(parameters.copy(), batch))
+        if not isinstance(fitness, float | int):
+            raise self._fault("fitness", repr(fitness), "a float")
+        return float(fitness)
+
+    def metrics(self, parameters: Float32Array) -> Mapping[str, float]:
+        """Figures for people."""
+        metrics = self._guarded("metrics", lambda: self._task.metrics(parameters.copy()))
+        if not isinstance(metrics, Mapping):
+            raise self._fault("metrics", repr(metrics), "a mapping of names to floats")
+        return self._guarded("metrics", lambda: {str(name): float(value) for name, value in metrics.items()})
+
+    def _checked_layout(self, layout: Layout) -> Layout:
+        if not isinstance(layout, tuple) or not all(isinstance(block, ParameterBlock) for block in layout):
+            raise self._fault("layout", repr(layout), "a tuple of ParameterBlock")
+        for block in layout:
+            if block.size < 1 or block.fan_in < 0:
+                raise self._fault("layout", repr(block), "lengths of 1 or more and a fan_in of 0 or more")
+        parameters = sum(block.size for block in layout)
+        if not 1 <= parameters <= PARAMETERS_MAX:
+            raise self._fault("layout", f"{parameters} parameters", f"1..{PARAMETERS_MAX}")
+        return layout
+
+    def _guarded(self, method: str, call: Callable[[], T]) -> T:
+        try:
+            return call()
+        except Exception as error:
+            raise TaskError(f"task {self.name!r}: {method} raised {type(error).__name__}: {error}") from error
+
+    def _array(self, method: str, answer: object) -> AnyArray:
+        if not isinstance(answer, np.ndarray):
+            raise self._fault(method, repr(type(answer)), "a numpy array")
+        return answer
+
+    def _fault(self, method: str, found: str, wanted: str) -> TaskError:
+        return TaskError(f"task {self.name!r}: {method} is {found}, expected {wanted}")
+
+
+def _described(array: AnyArray) -> str:
+    return f"{array.dtype} of shape {array.shape}"
+
+
+def check_task(task: Task) -> CheckedTask:
+    """Try everything that a learner will ask of the task, once, on a first model.
+
+    Raises TaskError naming the task and the fault: a method raises, or answers with a wrong type or shape, or with NaN.
+    """
+    checked = CheckedTask(task)
+    parameters = first_weights(stream_key(b"kubrat/task-check/1"), checked.layout)
+    batch = checked.draw_batch(bytes(32))
+    scores = checked.scores(np.tile(parameters, (TRIAL_CANDIDATES, 1)), batch)
+    fitness = checked.fitness(parameters, batch)
+    checked.metrics(parameters)
+    for method, value in (("scores", float(scores[0])), ("fitness", fitness)):
+        if not np.isfinite(value):
+            raise TaskError(f"task {checked.name!r}: {method} of a first model is {value}, expected a finite number")
+    return checked

@@ -1,0 +1,84 @@
+"""One peer's status document, put together from its parts at the moment somebody asks."""
+
+import time
+from dataclasses import dataclass, field
+from importlib.metadata import version
+
+from consensus.proof_of_work.machine import ProofOfWork
+
+from consensus.types import PeerId
+from node.driver import Driver
+from node.net.transport import PeerNetwork
+from node.network_file import NetworkRules, network_id
+from node.settings import PeerSettings
+from node.status import NodeStatus, PeerLink, PuzzleStatus, StepStatus
+from node.telemetry import LagProbe, MemoryProbe, Vitals
+
+
+@dataclass(frozen=True, slots=True)
+class StatusSources:
+    """Where the figures come from."""
+
+    settings: PeerSettings
+    rules: NetworkRules
+    peer_id: PeerId
+    machine: ProofOfWork
+    vitals: Vitals
+    network: PeerNetwork
+    driver: Driver
+    lag: LagProbe
+    memory: MemoryProbe
+    started_s: float = field(default_factory=time.monotonic)
+
+    def document(self) -> NodeStatus:
+        """What the peer knows of itself now."""
+        chain, vitals, memory = self.machine.status, self.vitals, self.memory.latest
+        head = vitals.adopted.get(chain.head)
+        return NodeStatus(
+            version=version("kubrat"),
+            network_id=network_id(self.rules).hex(),
+            peer_id=self.peer_id.hex(),
+            network_name=self.rules.name,
+            task=self.rules.task.name,
+            listen=f"{self.settings.listen_host}:{self.network.port}",
+            is_observer=self.settings.is_observer,
+            height=chain.height,
+            head=chain.head.hex(),
+            final_height=chain.final_height,
+            final_id=chain.final.hex(),
+            state_digest=None if head is None else head.state_digest.hex(),
+            fitness=None if head is None else head.fitness,
+            metrics={} if head is None else dict(head.metrics),
+            peers=tuple(PeerLink(info.peer.hex(), info.address, info.is_outbound) for info in self.network.peers()),
+            blocks_led=chain.blocks_led,
+            blocks_contested=chain.blocks_contested,
+            candidates_per_second=vitals.candidates_per_second,
+            loop_lag_p99_ms=round(self.lag.percentile_ms(0.99), 2),
+            loop_lag_max_ms=round(self.lag.percentile_ms(1.0), 2),
+            rss_mb=None if memory is None else round(memory.rss_mb, 1),
+            pss_mb=None if memory is None else round(memory.pss_mb, 1),
+            bytes_sent=self.network.bytes_sent,
+            bytes_received=self.network.bytes_received,
+            uptime_s=round(time.monotonic() - self.started_s, 1),
+            last_error=vitals.notes[-1] if vitals.notes else None,
+            notes=tuple(vitals.notes),
+            steps=self._steps(),
+            puzzle=PuzzleStatus(chain.attempts_expected, self.settings.puzzle_share),
+            accusations=tuple(
+                f"{accusation.accused.hex()[:8]}: {accusation.offence} ({accusation.detail})"
+                for accusation in self.driver.accusations
+            ),
+        )
+
+    def _steps(self) -> tuple[StepStatus, ...]:
+        adopted = self.vitals.adopted
+        return tuple(
+            StepStatus(
+                step.height,
+                step.id.hex(),
+                step.state_digest.hex(),
+                step.leader.hex(),
+                dict(adopted[step.id].metrics) if step.id in adopted else {},
+            )
+            for step in self.machine.status.steps
+        )

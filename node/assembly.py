@@ -1,0 +1,138 @@
+"""Put one peer together from its folder: the only place that knows which consensus and which learning are in use."""
+
+import asyncio
+import contextlib
+import secrets
+import signal
+from collections.abc import Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import msgspec
+import uvloop
+from consensus.proof_of_work.machine import CorruptRecordsError, ProofOfWork
+
+from consensus.proof_of_work.header import genesis_id
+from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.types import StepId
+from learning.evolution.learner import SearchSettings
+from learning.evolution.rules import EvolutionRules
+from learning.learner import StateKept
+from node.errors import NodeError
+from node.folder import NodeFolder
+from node.logs import configure_logging
+from node.network_file import NetworkRules, network_id
+from node.peer import Peer, PeerParts
+from node.replica import STATE_KEY, STATE_TABLE, decode_kept_state
+from node.settings import PeerSettings
+from node.store import Store
+from node.workers.learner import LearnerSpec
+from node.workers.puzzle import PuzzleSpec
+
+ORDERING_TABLES = ("block", "final", "verdict")
+"""What the ordering machine records, and is handed again at a restart."""
+
+
+def run_peer(settings: PeerSettings, lifeline: Connection | None = None) -> int:
+    """Run one peer until SIGINT or SIGTERM, or until `lifeline` closes; its exit code.
+
+    Raises NodeError with what a user can do.
+    """
+    configure_logging(settings.log_level)
+    with NodeFolder.open(settings.data_dir, settings.network_file) as folder, _first_reason():
+        uvloop.run(_serve(settings, folder, lifeline))
+    return 0
+
+
+async def _serve(settings: PeerSettings, folder: NodeFolder, lifeline: Connection | None) -> None:
+    peer = Peer(parts_of(settings, folder))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, peer.request_stop)
+    if lifeline is not None:
+        loop.add_reader(lifeline.fileno(), peer.request_stop)
+    await peer.run()
+
+
+@contextlib.contextmanager
+def _first_reason() -> Iterator[None]:
+    """A part that fails ends the node: the first failure is the reason to tell."""
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        reason: BaseException = group
+        while isinstance(reason, BaseExceptionGroup):
+            reason = reason.exceptions[0]
+        raise reason from group
+
+
+def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
+    """Everything that one peer is made of, from its opened folder. Raises NodeError."""
+    rules, identity, store = folder.rules, folder.identity, folder.store
+    this_network = network_id(rules)
+    kept = kept_state(store)
+    learner = LearnerSpec(
+        task=rules.task.name,
+        folder=str(Path.cwd()),
+        rules=evolution_rules(rules),
+        network_id=this_network,
+        author=identity.peer_id,
+        genesis_step=genesis_id(this_network),
+        settings=SearchSettings(is_searching=settings.is_searching and not settings.is_observer),
+        restored=kept,
+    )
+    puzzle = PuzzleSpec(rules.proof_of_work.puzzle_memory_kib, settings.puzzle_share)
+    return PeerParts(settings, folder, identity, rules, store, _machine(settings, folder, kept), learner, puzzle)
+
+
+def _machine(settings: PeerSettings, folder: NodeFolder, kept: StateKept | None) -> ProofOfWork:
+    rules, identity, store = folder.rules, folder.identity, folder.store
+    try:
+        return ProofOfWork(
+            rules=proof_of_work_rules(rules),
+            network_id=network_id(rules),
+            identity=identity.peer_id,
+            sign=identity.sign,
+            seed=secrets.token_bytes(32),
+            records=stored_records(store),
+            archive=StoredBlocks(store),
+            is_leading=not settings.is_observer,
+            replay_from=None if kept is None else StepId(kept.step),
+        )
+    except CorruptRecordsError as error:
+        fix = f"move {store.path} away and start again: the peer fetches the chain from the others, and keeps its key"
+        raise NodeError(f"the records in {store.path} contradict themselves: {error}", fix) from error
+
+
+def kept_state(store: Store) -> StateKept | None:
+    """The newest final state that the store holds."""
+    data = store.get(STATE_TABLE, STATE_KEY)
+    return None if data is None else decode_kept_state(data)
+
+
+def stored_records(store: Store) -> Iterator[tuple[str, bytes, bytes]]:
+    """What the ordering machine recorded, by table and key."""
+    for table in ORDERING_TABLES:
+        for key, value in store.records(table):
+            yield table, key, value
+
+
+class StoredBlocks:
+    """The ordering machine's way to bodies that it no longer holds in memory (its `BlockArchive`)."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def block(self, key: bytes) -> bytes | None:
+        """What was recorded under this key of the block table."""
+        return self._store.get("block", key)
+
+
+def proof_of_work_rules(rules: NetworkRules) -> ProofOfWorkRules:
+    """The network file's section, as the ordering machine wants it."""
+    return ProofOfWorkRules(**msgspec.structs.asdict(rules.proof_of_work))
+
+
+def evolution_rules(rules: NetworkRules) -> EvolutionRules:
+    """The network file's section, as the learner wants it."""
+    return EvolutionRules(**msgspec.structs.asdict(rules.evolution))

@@ -1,0 +1,38 @@
+"""Asks a running peer over HTTP on this machine, with the standard library alone."""
+
+import http.client
+import urllib.error
+import urllib.request
+
+from node.errors import EXIT_GOAL_NOT_MET, NodeError, NotRunningError
+from node.settings import Address
+
+ANSWER_SECONDS_MAX = 40.0
+"""The node itself gives up on its learner after 30 s."""
+
+ANSWER_BYTES_MAX = 4_400_000_000
+"""A model of the most parameters allowed, with its header."""
+
+
+def fetch(api: Address, path: str) -> bytes:
+    """The answer to GET. Raises NotRunningError when nobody answers, NodeError when the answer is a refusal or cut short."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # our own machine is never behind a proxy
+    try:
+        with opener.open(f"http://{api}{path}", timeout=ANSWER_SECONDS_MAX) as response:
+            return _whole(response, api)
+    except urllib.error.HTTPError as error:
+        with error:
+            detail = error.read(1_000).decode("utf-8", "replace").strip()
+        raise NodeError(f"the peer at {api} refuses {path}: {error.code} {detail}", exit_code=EXIT_GOAL_NOT_MET) from error
+    except OSError as error:  # URLError is one, too
+        raise NotRunningError(f"no peer answers at {api}: {error}", "start the peer, or check the address") from error
+    except http.client.HTTPException as error:
+        raise NodeError(f"what answers at {api} is no peer's API: {error!r}", "check the address") from error
+
+
+def _whole(response: http.client.HTTPResponse, api: Address) -> bytes:
+    content = response.read(ANSWER_BYTES_MAX)
+    promised = int(response.headers.get("Content-Length") or len(content))
+    if len(content) != promised:
+        raise NodeError(f"the peer at {api} stopped in mid-answer: {len(content)} of {promised} bytes came", "try again")
+    return content

@@ -1,0 +1,39 @@
+"""Arguments that several commands share, parsed once."""
+
+from pathlib import Path
+
+import click
+
+from node.errors import NodeError
+from node.settings import Address, parse_address
+
+TASK_DEFAULT = "digits"
+"""Ships with scikit-learn, so it runs anywhere, offline."""
+
+FOLDER = click.Path(path_type=Path, file_okay=False)
+FILE = click.Path(path_type=Path, dir_okay=False)
+PUZZLE_SHARE = click.FloatRange(0.05, 1.0)
+PUZZLE_SHARE_DEFAULT = 0.3
+"""Search is what pays; the puzzle needs no more than it takes to be elected now and then."""
+
+
+class AddressType(click.ParamType[Address]):
+    """HOST:PORT."""
+
+    name = "HOST:PORT"
+
+    def __init__(self, port_min: int) -> None:
+        self._port_min = port_min
+
+    def convert(self, value: str | Address, param: click.Parameter | None, ctx: click.Context | None) -> Address:
+        """Raises click.BadParameter."""
+        if isinstance(value, Address):
+            return value
+        try:
+            return parse_address(value, self._port_min)
+        except NodeError as error:
+            self.fail(f"{error.message}; {error.fix}" if error.fix else error.message, param, ctx)
+
+
+PEER_ADDRESS = AddressType(port_min=1)
+LISTEN_ADDRESS = AddressType(port_min=0)

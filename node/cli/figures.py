@@ -1,0 +1,21 @@
+"""Figures as a person reads them in a terminal; None is a figure that is not known yet."""
+
+UNKNOWN = "-"
+
+ID_CHARACTERS_SHOWN = 8
+"""32 bits tell the members of any network apart at a glance."""
+
+
+def short(digest: str | None) -> str:
+    """The beginning of an id or digest in hexadecimal."""
+    return UNKNOWN if digest is None else digest[:ID_CHARACTERS_SHOWN]
+
+
+def count(value: float | None) -> str:
+    """A whole number with separators."""
+    return UNKNOWN if value is None else f"{value:,.0f}"
+
+
+def percent(share: float | None) -> str:
+    """A share of one."""
+    return UNKNOWN if share is None else f"{100 * share:.1f} %"

@@ -1,0 +1,148 @@
+"""A testnet as a person watches it: what the screen shows is a pure function of a snapshot."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TextIO
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from node.cli.figures import UNKNOWN, count, percent, short
+
+WIDE_COLUMNS = 100
+"""From this width on there is room for an error's text beside the figures."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """One peer of a testnet. None: not known (yet). Digests are hexadecimal, accuracy is 0 to 1."""
+
+    name: str
+    state: str = "starting"
+    """"starting", "running" or "stopped"."""
+    height: int | None = None
+    head: str | None = None
+    fitness: float | None = None
+    test_accuracy: float | None = None
+    candidates_per_second: float | None = None
+    blocks_led: int | None = None
+    peers_connected: int | None = None
+    last_error: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TestnetView:
+    """A snapshot of a whole testnet."""
+
+    __test__ = False  # a class called Test... that pytest should not collect
+
+    network_id: str
+    elapsed_s: float
+    deadline_s: float
+    target_accuracy: float
+    peers: tuple[PeerView, ...]
+    agreed_height: int | None = None
+    """The highest step that all running peers hold with one and the same state; None before there is one."""
+    agreed_digest: str | None = None
+    disagreement: str | None = None
+    """Why peers can never agree again, in words."""
+
+
+def render(view: TestnetView, columns: int = 120) -> RenderableType:
+    """The screen: a header line, a table with one row per peer, and whether all agree. Errors get lines where it is narrow."""
+    is_wide = columns >= WIDE_COLUMNS
+    errors = () if is_wide else _error_lines(view.peers)
+    return Group(Text(_header(view), style="bold", overflow="fold"), _table(view.peers, is_wide), *errors, _footer(view))
+
+
+def plain_line(view: TestnetView) -> str:
+    """The whole testnet on one line, for where there is no terminal."""
+    peers = "  ".join(f"{peer.name} {_progress(peer)}" for peer in view.peers)
+    return f"{view.elapsed_s:5.0f} s  {peers}  {_agreement(view)}"
+
+
+class TestnetScreen:
+    """Shows snapshots as they come: a live screen on a terminal, else one line for each. A context manager."""
+
+    __test__ = False
+
+    def __init__(self, stream: TextIO) -> None:
+        self._console = Console(file=stream)
+        is_live = self._console.is_terminal and not self._console.is_dumb_terminal
+        self._live = Live(console=self._console, auto_refresh=False) if is_live else None
+
+    def show(self, view: TestnetView) -> None:
+        """Replace what the screen shows, or add a line."""
+        if self._live is not None:
+            self._live.update(render(view, self._console.width), refresh=True)
+        else:
+            self._console.print(plain_line(view), soft_wrap=True, markup=False, highlight=False)
+
+    def __enter__(self) -> Self:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+
+def _header(view: TestnetView) -> str:
+    goal = f"goal {percent(view.target_accuracy)} on test data"
+    return f"network {view.network_id[:16]}  {view.elapsed_s:.0f} of {view.deadline_s:.0f} s  {goal}"
+
+
+def _table(peers: Sequence[PeerView], is_wide: bool) -> Table:
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
+    table.add_column("peer", no_wrap=True)
+    for title in ("height", "head", "fitness", "test", "cand/s", "led", "links"):
+        table.add_column(title, justify="left" if title == "head" else "right", no_wrap=True)
+    if is_wide:
+        table.add_column("last error", overflow="fold")
+    for peer in peers:
+        error = (Text(peer.last_error or "", style="yellow"),) if is_wide else ()
+        table.add_row(*_figures(peer), *error, style="dim" if peer.state == "stopped" else "")
+    return table
+
+
+def _figures(peer: PeerView) -> tuple[Text, ...]:
+    figures = (
+        peer.name,
+        count(peer.height) if peer.state == "running" else peer.state,
+        short(peer.head),
+        UNKNOWN if peer.fitness is None else f"{peer.fitness:.4f}",
+        percent(peer.test_accuracy),
+        count(peer.candidates_per_second),
+        count(peer.blocks_led),
+        count(peer.peers_connected),
+    )
+    return tuple(Text(figure) for figure in figures)
+
+
+def _error_lines(peers: Sequence[PeerView]) -> tuple[Text, ...]:
+    lines = (f"{peer.name}: {peer.last_error}" for peer in peers if peer.last_error is not None)
+    return tuple(Text(line, style="yellow", overflow="fold") for line in lines)
+
+
+def _footer(view: TestnetView) -> Text:
+    if view.disagreement is not None:
+        return Text(_agreement(view), style="bold red", overflow="fold")
+    return Text(_agreement(view), style="green" if view.agreed_digest is not None else "dim", overflow="fold")
+
+
+def _agreement(view: TestnetView) -> str:
+    if view.disagreement is not None:
+        return f"peers DISAGREE: {view.disagreement}"
+    if view.agreed_digest is None:
+        return "no common step yet"
+    return f"all agree at height {count(view.agreed_height)} on state {view.agreed_digest[:16]}"
+
+
+def _progress(peer: PeerView) -> str:
+    if peer.state != "running":
+        return peer.state
+    return f"{count(peer.height)}/{percent(peer.test_accuracy)}"

@@ -1,0 +1,74 @@
+"""`start`: one peer, until Ctrl-C."""
+
+import importlib
+from pathlib import Path
+
+import click
+
+from node.cli.arguments import FILE, FOLDER, LISTEN_ADDRESS, PEER_ADDRESS, PUZZLE_SHARE, PUZZLE_SHARE_DEFAULT
+from node.folder import NodeFolder
+from node.network_file import read_network_file
+from node.settings import DEFAULT_PORT, Address, PeerSettings
+
+
+@click.command("start")
+@click.option("--data-dir", type=FOLDER, required=True, help="The peer's folder; made when it is new and --network is given.")
+@click.option("--network", "network_file", type=FILE, help="The rules, as a file that all peers share.")
+@click.option(
+    "--listen",
+    type=LISTEN_ADDRESS,
+    default=f"0.0.0.0:{DEFAULT_PORT}",
+    show_default=True,
+    help="Where other peers reach this one; port 0: the system chooses.",
+)
+@click.option("--peer", "peers", type=PEER_ADDRESS, multiple=True, help="Another peer of the network; may be given often.")
+@click.option("--observe", "is_observer", is_flag=True, help="Follow and check, but neither search nor lead blocks.")
+@click.option(
+    "--puzzle-share",
+    type=PUZZLE_SHARE,
+    default=PUZZLE_SHARE_DEFAULT,
+    show_default=True,
+    help="The part of one core's time that goes to the puzzle.",
+)
+@click.option("--search/--no-search", "is_searching", default=True, help="Look for candidates of our own. Default: search.")
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="What to log.",
+)
+def command(
+    *,
+    data_dir: Path,
+    network_file: Path | None,
+    listen: Address,
+    peers: tuple[Address, ...],
+    is_observer: bool,
+    puzzle_share: float,
+    is_searching: bool,
+    log_level: str,
+) -> int:
+    """Run one peer of a network until Ctrl-C. It goes on where it stopped."""
+    settings = PeerSettings(
+        data_dir=data_dir,
+        network_file=network_file,
+        listen_host=listen.host,
+        listen_port=listen.port,
+        peers=peers,
+        is_observer=is_observer,
+        is_searching=is_searching and not is_observer,
+        puzzle_share=puzzle_share,
+        log_level=log_level,
+    )
+    _check_folder(settings)
+    exit_code: int = importlib.import_module("node.assembly").run_peer(settings)  # imports torch: only once all is well
+    return exit_code
+
+
+def _check_folder(settings: PeerSettings) -> None:
+    """A wrong folder is told at once, before torch is imported."""
+    if settings.network_file is not None and not NodeFolder.is_node_folder(settings.data_dir):
+        NodeFolder.create(settings.data_dir, read_network_file(settings.network_file))
+    with NodeFolder.open(settings.data_dir, settings.network_file):
+        pass

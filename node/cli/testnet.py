@@ -1,0 +1,108 @@
+"""`testnet`: a whole network on this machine."""
+
+import importlib
+from pathlib import Path
+
+import click
+
+from node.cli.arguments import FILE, FOLDER, PUZZLE_SHARE, PUZZLE_SHARE_DEFAULT, TASK_DEFAULT
+from node.errors import NodeError
+from node.network_file import Consensus, Learning, read_network_file
+from node.settings import TestnetSettings
+from node.strategy import Strategy
+
+NODES_MAX = 64
+"""Each peer has three processes and 50 to 100 MB of its own."""
+
+
+@click.command("testnet")
+@click.option("--nodes", type=click.IntRange(1, NODES_MAX), default=4, show_default=True, help="How many peers.")
+@click.option(
+    "--consensus",
+    type=click.Choice([item.value for item in Consensus]),
+    default=Consensus.PROOF_OF_WORK.value,
+    show_default=True,
+    help="How peers agree on one order.",
+)
+@click.option(
+    "--learning",
+    type=click.Choice([item.value for item in Learning]),
+    default=Learning.EVOLUTION.value,
+    show_default=True,
+    help="How the next model is found.",
+)
+@click.option("--task", default=TASK_DEFAULT, show_default=True, help='A built-in task, or your own as "module:attribute".')
+@click.option(
+    "--strategy",
+    type=click.Choice([item.value for item in Strategy]),
+    default=Strategy.COMMA.value,
+    show_default=True,
+    help="comma: the best mutation alone; recombination: a mean of the 16 best.",
+)
+@click.option("--network", "network_file", type=FILE, help="Rules to use; consensus, learning, task and strategy are in it.")
+@click.option(
+    "--until-accuracy", type=click.FloatRange(0.0, 1.0), default=0.9, show_default=True, help="The goal: test accuracy."
+)
+@click.option(
+    "--deadline",
+    "deadline_s",
+    type=click.FloatRange(1.0, 86_400.0),
+    default=300.0,
+    show_default=True,
+    help="Seconds to reach it.",
+)
+@click.option("--data-dir", type=FOLDER, help="Where the peers' folders are made. Default: a temporary folder.")
+@click.option("--keep", "is_kept", is_flag=True, help="Keep the folders afterwards.")
+@click.option("--json", "is_json", is_flag=True, help="Print the outcome as one JSON object, the last line.")
+@click.option(
+    "--puzzle-share",
+    type=PUZZLE_SHARE,
+    default=PUZZLE_SHARE_DEFAULT,
+    show_default=True,
+    help="The part of one core's time that each peer's puzzle may take.",
+)
+def command(
+    *,
+    nodes: int,
+    consensus: str,
+    learning: str,
+    task: str,
+    strategy: str,
+    network_file: Path | None,
+    until_accuracy: float,
+    deadline_s: float,
+    data_dir: Path | None,
+    is_kept: bool,
+    is_json: bool,
+    puzzle_share: float,
+) -> int:
+    """Run peers as processes on this machine until their model is good enough and all agree on it.
+
+    Exit code 0: done; 1: the deadline passed first; 2: usage; 3: peers disagree on a final step.
+    """
+    _check_available(Consensus(consensus), Learning(learning))
+    if network_file is not None:
+        read_network_file(network_file)  # its mistakes are told before anything starts
+    settings = TestnetSettings(
+        nodes=nodes,
+        consensus=consensus,
+        learning=learning,
+        task=task,
+        strategy=Strategy(strategy),
+        network_file=network_file,
+        until_accuracy=until_accuracy,
+        deadline_s=deadline_s,
+        data_dir=data_dir,
+        is_kept=is_kept,
+        is_json=is_json,
+        puzzle_share=puzzle_share,
+    )
+    exit_code: int = importlib.import_module("node.testnet").run_testnet(settings)  # imports aiohttp, starts torch
+    return exit_code
+
+
+def _check_available(consensus: Consensus, learning: Learning) -> None:
+    if consensus is not Consensus.PROOF_OF_WORK:
+        raise NodeError(f'--consensus {consensus} is not available yet; allowed is "{Consensus.PROOF_OF_WORK}"')
+    if learning is not Learning.EVOLUTION:
+        raise NodeError(f'--learning {learning} is not available yet; allowed is "{Learning.EVOLUTION}"')

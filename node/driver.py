@@ -1,0 +1,157 @@
+"""Carries out effects: the thin, impure half of a node.
+
+Inputs go into the replica at once; what it wants done is carried out in order by one task, and nothing that follows a
+`Record` happens before the record is durable.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from dataclasses import dataclass
+from typing import assert_never
+
+from consensus.faults import Accusation
+from consensus.protocol import (
+    Accuse,
+    Broadcast,
+    Halt,
+    Input,
+    Received,
+    Record,
+    Refuse,
+    Send,
+    SetTimer,
+    SolvePuzzle,
+    StopPuzzle,
+    TimerFired,
+    VerifyPuzzle,
+)
+from learning.learner import LearnerAnswer
+from node.errors import NodeError
+from node.ports import Clock, LearnerPort, Outbox, PuzzlePort, Records
+from node.replica import AskLearner, OuterEffect, Replica
+
+log = logging.getLogger(__name__)
+
+EFFECTS_BACKLOG_MAX = 20_000
+"""Effects waiting behind a slow disk before messages from peers are dropped; they can be asked for again. About 20 MB."""
+
+ACCUSATIONS_MAX = 256
+"""Accusations remembered for people; older ones are in the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world of one node."""
+
+    clock: Clock
+    records: Records
+    outbox: Outbox
+    learner: LearnerPort
+    puzzle: PuzzlePort
+
+
+class HaltedError(NodeError):
+    """The ordering machine refuses to go on."""
+
+
+class Driver:
+    """Feeds one replica and carries out what it asks for."""
+
+    def __init__(self, replica: Replica, ports: Ports) -> None:
+        self._replica = replica
+        self._ports = ports
+        self._effects: deque[OuterEffect] = deque()
+        self._has_effects = asyncio.Event()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self.accusations: deque[Accusation] = deque(maxlen=ACCUSATIONS_MAX)
+        self.messages_dropped = 0
+
+    def start(self) -> None:
+        """Take the replica's first effects."""
+        self._push(self._replica.start(self._ports.clock.now()))
+
+    def feed(self, event: Input) -> None:
+        """Hand an input to the replica. Messages are dropped while the backlog is full."""
+        if isinstance(event, Received) and len(self._effects) >= EFFECTS_BACKLOG_MAX:
+            self.messages_dropped += 1
+            return
+        self._push(self._replica.handle(event, self._ports.clock.now()))
+
+    def answer(self, answer: LearnerAnswer) -> None:
+        """Hand an answer of the learner to the replica."""
+        self._push(self._replica.answered(answer, self._ports.clock.now()))
+
+    async def run(self) -> None:
+        """Carry out effects until cancelled. Raises HaltedError when the machine halts."""
+        try:
+            while True:
+                await self._has_effects.wait()
+                await self._carry_out_all()
+        finally:
+            for handle in self._timers.values():
+                handle.cancel()
+
+    def _push(self, effects: tuple[OuterEffect, ...]) -> None:
+        self._effects.extend(effects)
+        if self._effects:
+            self._has_effects.set()
+
+    async def _carry_out_all(self) -> None:
+        while self._effects:
+            rows = self._take_records()
+            if rows:
+                await self._ports.records.write(rows)
+            else:
+                self._carry_out(self._effects.popleft())
+        self._has_effects.clear()
+
+    def _take_records(self) -> list[tuple[str, bytes, bytes]]:
+        """The records at the front of the queue: one commit serves them all."""
+        rows = []
+        while self._effects and isinstance(record := self._effects[0], Record):
+            rows.append((record.table, record.key, record.value))
+            self._effects.popleft()
+        return rows
+
+    def _carry_out(self, effect: OuterEffect) -> None:
+        match effect:
+            case Send(peer, message):
+                self._ports.outbox.send(peer, message)
+            case Broadcast(message):
+                self._ports.outbox.broadcast(message)
+            case Refuse(peer, offence, detail):
+                self._ports.outbox.refuse(peer, offence, detail)
+            case AskLearner(request):
+                self._ports.learner.ask(request)
+            case SolvePuzzle():
+                self._ports.puzzle.solve(effect)
+            case StopPuzzle():
+                self._ports.puzzle.stop()
+            case VerifyPuzzle():
+                self._ports.puzzle.verify(effect)
+            case SetTimer():
+                self._set_timer(effect)
+            case Accuse(accusation):
+                self._note_accusation(accusation)
+            case Halt(reason):
+                raise HaltedError(reason)
+            case Record():
+                raise AssertionError("records are taken before")
+            case _:
+                assert_never(effect)
+
+    def _set_timer(self, timer: SetTimer) -> None:
+        pending = self._timers.pop(timer.name, None)
+        if pending is not None:
+            pending.cancel()
+        delay_s = max(0, timer.at - self._ports.clock.now()) / 1000
+        self._timers[timer.name] = asyncio.get_running_loop().call_later(delay_s, self._fire, timer.name)
+
+    def _fire(self, name: str) -> None:
+        del self._timers[name]
+        self.feed(TimerFired(name))
+
+    def _note_accusation(self, accusation: Accusation) -> None:
+        self.accusations.append(accusation)
+        log.warning("peer %s: %s (%s)", accusation.accused.hex()[:8], accusation.offence, accusation.detail)

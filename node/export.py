@@ -1,0 +1,61 @@
+"""The agreed model as a safetensors file, with what it takes to check where it comes from."""
+
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save
+
+from learning.learner import ModelExported
+from learning.state import state_digest, stored_state
+from learning.task import Layout, TaskError
+from learning.tasks.loading import load_task
+from node.errors import NodeError
+from node.files import replace_file
+from node.folder import NodeFolder
+from node.network_file import NetworkRules, network_id
+from node.replica import STATE_KEY, STATE_TABLE, decode_kept_state
+
+
+def model_bytes(rules: NetworkRules, layout: Layout, model: ModelExported) -> bytes:
+    """A safetensors file with the layout's tensors and network id, step id, state digest, height and task as metadata."""
+    flat = np.frombuffer(model.parameters, dtype="<f4").astype(np.float32)
+    assert sum(block.size for block in layout) == flat.size, f"{flat.size} parameters do not fit the layout"
+    tensors, start = {}, 0
+    for block in layout:
+        tensors[block.name] = flat[start : start + block.size].reshape(block.shape)
+        start += block.size
+    metadata = {
+        "network_id": network_id(rules).hex(),
+        "step_id": model.step.hex(),
+        "state_digest": model.state_digest.hex(),
+        "height": str(model.height),
+        "task": rules.task.name,
+    }
+    return save(tensors, metadata=metadata)
+
+
+def write_model(path: Path, content: bytes) -> None:
+    """Write a file that `model_bytes` made, whole or not at all. Raises NodeError."""
+    replace_file(path, content, "write the model")
+
+
+def export_from_folder(folder_path: Path, path: Path) -> None:
+    """Write the newest final model that a stopped peer's folder holds.
+
+    Raises NodeError: not a node's folder, locked by a running peer, no final model yet, the task cannot be loaded.
+    """
+    with NodeFolder.open(folder_path) as folder:
+        data = folder.store.get(STATE_TABLE, STATE_KEY)
+        if data is None:
+            fix = f"start the peer and wait a little: run_node.py start --data-dir {folder_path}"
+            raise NodeError(f"{folder_path} holds no final model yet", fix)
+        kept, rules = decode_kept_state(data), folder.rules
+    sys.path.insert(0, str(Path.cwd()))  # where a user's own task module lies, as for `start`
+    try:
+        layout = load_task(rules.task.name).layout
+        digest = state_digest(stored_state(kept.parameters, kept.height, layout))
+    except TaskError as error:
+        raise NodeError(str(error)) from error
+    model = ModelExported(kept.step, kept.height, digest, kept.parameters)
+    write_model(path, model_bytes(rules, layout, model))

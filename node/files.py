@@ -1,0 +1,54 @@
+"""Files that are whole or not there: new ones never overwrite, replaced ones change in one step."""
+
+import os
+from pathlib import Path
+
+from node.errors import NodeError, disk_error
+
+
+def write_new_file(path: Path, content: bytes, doing: str, mode: int) -> None:
+    """Create `path` durably with these permissions. Raises NodeError when it exists or cannot be written.
+
+    `doing` is what the user sees that we tried, like "write the key".
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+    except FileExistsError as error:
+        raise NodeError(f"{path} is there already, and is never overwritten", "choose another path, or move it away") from error
+    except OSError as error:
+        raise disk_error(doing, path, error) from error
+    try:
+        _write_durably(descriptor, content)
+        _sync_folder(path.parent)
+    except OSError as error:
+        path.unlink()
+        raise disk_error(doing, path, error) from error
+
+
+def replace_file(path: Path, content: bytes, doing: str) -> None:
+    """Write `path` so that a reader sees the old content or the new, never a part. Raises NodeError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        _write_durably(descriptor, content)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise disk_error(doing, path, error) from error
+
+
+def _write_durably(descriptor: int, content: bytes) -> None:
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    """Without this a new name may be gone after a power cut, though its content was synced (man 2 fsync)."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,176 @@
+"""A node's folder: its key, its network's rules, its database, its lock, and where its API listens while it runs."""
+
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from node.api_address import API_FILE_NAME, write_api_address
+from node.errors import NodeError, disk_error
+from node.identity import Identity, create_identity, load_identity
+from node.network_file import (
+    NETWORK_FILE_NAME,
+    NetworkRules,
+    RuleFields,
+    differences,
+    network_id_of_fields,
+    read_network_file,
+    rule_fields,
+    write_network_file,
+)
+from node.settings import Address
+from node.store import Store
+
+KEY_FILE_NAME = "identity.pem"
+STORE_FILE_NAME = "kubrat.db"
+LOCK_FILE_NAME = "lock"
+
+_META_PEER = "peer_id"
+_META_RULES = "rules"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFolder:
+    """An open, locked folder; a context manager. Nobody else can open it meanwhile, not even by mistake."""
+
+    path: Path
+    identity: Identity
+    rules: NetworkRules
+    store: Store
+    _lock: int
+
+    @staticmethod
+    def is_node_folder(path: Path) -> bool:
+        """Whether `create` has finished there."""
+        return (path / NETWORK_FILE_NAME).exists()
+
+    @staticmethod
+    def create(path: Path, rules: NetworkRules) -> Identity:
+        """Make the folder, its key (or keep the one that lies there) and its copy of the rules. Never overwrites.
+
+        Raises NodeError.
+        """
+        _make_folder(path)
+        if NodeFolder.is_node_folder(path):
+            raise NodeError(f"{path} is a node's folder already, and is never overwritten", "choose another folder")
+        key = path / KEY_FILE_NAME
+        identity = load_identity(key) if key.exists() else create_identity(key)
+        write_network_file(path / NETWORK_FILE_NAME, rules)
+        return identity
+
+    @classmethod
+    def open(cls, path: Path, network_file: Path | None = None) -> Self:
+        """Lock and check the folder; `network_file`, when given, must hold the same rules as the folder's own copy.
+
+        Raises NodeError: no such folder, locked, another network's, another key's, read-only, disk full, corrupt database.
+        """
+        if not cls.is_node_folder(path):
+            raise NodeError(f"{path} is not a node's folder: it holds no {NETWORK_FILE_NAME}", f"run_node.py init {path}")
+        lock = _locked(path)
+        try:
+            identity = load_identity(path / KEY_FILE_NAME)
+            rules = read_network_file(path / NETWORK_FILE_NAME)
+            if network_file is not None:
+                _check_network(path, rule_fields(rules), rule_fields(read_network_file(network_file)))
+            store = _open_store(path, identity, rules)
+        except BaseException:
+            os.close(lock)
+            raise
+        return cls(path, identity, rules, store, lock)
+
+    def write_api_address(self, host: str, port: int) -> None:
+        """Tell `status` and `export` where this node's API listens. Raises NodeError."""
+        write_api_address(self.path, Address(host, port))
+
+    def remove_api_address(self) -> None:
+        """The API listens no more."""
+        (self.path / API_FILE_NAME).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        """Flush, and let others in."""
+        self.remove_api_address()
+        self.store.close()
+        os.close(self._lock)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
+        self.close()
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NodeError(f"{path} is a file, not a folder", "choose another folder") from error
+    except OSError as error:
+        raise disk_error("make the folder", path, error) from error
+
+
+def _locked(path: Path) -> int:
+    """The lock's file descriptor; the system frees the lock when the process ends, however it ends."""
+    lock_path = path / LOCK_FILE_NAME
+    try:
+        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise disk_error("lock the folder with", lock_path, error) from error
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    except BlockingIOError as error:
+        holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
+        os.close(descriptor)
+        fix = "stop that peer, or use another --data-dir: one key must never run twice"
+        raise NodeError(f"{path} is locked by a running peer (pid {holder})", fix) from error
+    except OSError as error:
+        os.close(descriptor)
+        raise disk_error("lock the folder with", lock_path, error) from error
+    return descriptor
+
+
+def _open_store(path: Path, identity: Identity, rules: NetworkRules) -> Store:
+    """The database, which belongs to one key and one network from its first opening on."""
+    store = Store.open(path / STORE_FILE_NAME)
+    try:
+        _check_owner(path, store, identity)
+        _check_rules(path, store, rules)
+    except BaseException:
+        store.close()
+        raise
+    return store
+
+
+def _check_owner(path: Path, store: Store, identity: Identity) -> None:
+    ours = identity.peer_id.hex()
+    owner = store.meta(_META_PEER)
+    if owner is None:
+        store.set_meta(_META_PEER, ours)
+    elif owner != ours:
+        raise NodeError(
+            f"the folder {path} belongs to another key: its database is of peer {owner}, {KEY_FILE_NAME} is of peer {ours}",
+            f"restore the key of peer {owner[:8]}, or use a new --data-dir for this one",
+        )
+
+
+def _check_rules(path: Path, store: Store, rules: NetworkRules) -> None:
+    stored = store.meta(_META_RULES)
+    if stored is None:
+        store.set_meta(_META_RULES, json.dumps(rule_fields(rules)))
+    else:
+        _check_network(path, tuple((field, value) for field, value in json.loads(stored)), rule_fields(rules))
+
+
+def _check_network(path: Path, ours: RuleFields, theirs: RuleFields) -> None:
+    if ours == theirs:
+        return
+    raise NodeError(
+        f"the folder {path} belongs to another network: it is of {network_id_of_fields(ours).hex()}, "
+        f"the rules given are of {network_id_of_fields(theirs).hex()}; "
+        f"they differ in {'; '.join(differences(ours, theirs))} (ours: the folder's)",
+        "use a new --data-dir for another network, or restore the network file that this folder was made with",
+    )

@@ -1,0 +1,6 @@
+"""Carry opaque messages between peers that do not trust each other: authenticate, bound, flood, dial.
+
+Room: sockets, aiohttp, the clock and the randomness it is handed.
+Its machines (wire, session, handshake, gossip, peers, rates) are pure.
+Never: learning, the meaning of a message, files. What a message says is judged by the ordering machine alone.
+"""

@@ -1,0 +1,161 @@
+"""One WebSocket, of either side, as a channel of frames: counted, held to its rate, sealed once the handshake is done."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import aiohttp
+from aiohttp import WSCloseCode, WSMsgType, web
+
+from node.net.handshake import Role
+from node.net.peers import Address, canonical_host
+from node.net.rates import Meter
+from node.net.session import SEAL_BYTES, Seal, SessionKeys
+from node.net.wire import (
+    WEBSOCKET_MESSAGE_BYTES_MAX,
+    Frame,
+    MalformedFrameError,
+    OversizedFrameError,
+    decode_frame,
+    printable,
+)
+
+WebSocket = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
+Clock = Callable[[], float]
+
+CLOSE_SECONDS_MAX = 1.0
+"""A peer that does not take part in the closing handshake is cut off after this."""
+
+CLOSE_REASON_BYTES_MAX = 123
+"""A control frame carries 125 bytes, two of them the code (RFC 6455, section 5.5)."""
+
+MESSAGE_SIZE_SETTING = WEBSOCKET_MESSAGE_BYTES_MAX + SEAL_BYTES + 1
+"""aiohttp refuses messages of this size and above."""
+
+
+class ChannelClosedError(Exception):
+    """The other side closed, or the connection broke; the message is what the other side or the system said, maybe nothing."""
+
+
+class Traffic:
+    """Bytes of WebSocket frames in both directions: payload, seal and frame header; TCP and IP not counted."""
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.received = 0
+
+
+class Channel:
+    """Use as `async with`: however the block is left, the socket is closed."""
+
+    def __init__(self, web_socket: WebSocket, role: Role, meter: Meter, clock: Clock, total: Traffic) -> None:
+        self.role = role
+        self.traffic = Traffic()
+        self._web_socket = web_socket
+        self._meter = meter
+        self._clock = clock
+        self._total = total
+        self._sending: Seal | None = None
+        self._receiving: Seal | None = None
+        self._reason = ""
+        transport_socket = web_socket.get_extra_info("socket")
+        peer_name = web_socket.get_extra_info("peername") or ("0.0.0.0", 0)  # gone already: the first read will say so
+        self.remote = Address(canonical_host(peer_name[0]) or peer_name[0], peer_name[1])
+        # Our own handle to the connection: it can be cut off even while the other side does not read, under uvloop too.
+        self._handle = socket.fromfd(transport_socket.fileno(), transport_socket.family, transport_socket.type)
+
+    def seal_with(self, keys: SessionKeys) -> None:
+        """From now on every frame is sealed."""
+        dialer, listener = Seal(keys.dialer_to_listener), Seal(keys.listener_to_dialer)
+        self._sending, self._receiving = (dialer, listener) if self.role is Role.DIALER else (listener, dialer)
+
+    async def send(self, data: bytes) -> None:
+        """Send one encoded frame; waits while the socket's buffer is full. Raises ChannelClosedError."""
+        sealed = self._sending.close(data) if self._sending is not None else data
+        size = _size_on_wire(len(sealed), is_masked=self.role is Role.DIALER)
+        self.traffic.sent += size
+        self._total.sent += size
+        try:
+            await self._web_socket.send_bytes(sealed)
+        except ConnectionError as error:
+            raise ChannelClosedError(str(error)) from error
+
+    async def receive(self) -> Frame:
+        """The next frame.
+
+        Raises FrameError when the other side broke the rules of the wire, ChannelClosedError when there is no next frame.
+        """
+        while True:
+            message = await self._web_socket.receive()
+            match message.type:
+                case WSMsgType.BINARY:
+                    self._count(len(message.data))
+                    return decode_frame(self._receiving.open(message.data) if self._receiving is not None else message.data)
+                case WSMsgType.PING:
+                    self._count(len(message.data))
+                    await self._pong(message.data)
+                case WSMsgType.PONG:
+                    self._count(len(message.data))
+                case WSMsgType.TEXT:
+                    raise MalformedFrameError("text message, where only binary ones are allowed")
+                case WSMsgType.ERROR:
+                    raise _error_of(message.data)
+                case _:
+                    raise ChannelClosedError(printable(str(message.extra or ""), CLOSE_REASON_BYTES_MAX))
+
+    def say(self, reason: str) -> None:
+        """Why we are going to close; the other side is told."""
+        self._reason = reason
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        code = WSCloseCode.POLICY_VIOLATION if self._reason else WSCloseCode.GOING_AWAY
+        text = printable(self._reason, CLOSE_REASON_BYTES_MAX).encode()
+        try:
+            async with asyncio.timeout(CLOSE_SECONDS_MAX):
+                await self._web_socket.close(code=code, message=text)
+        except TimeoutError:
+            self._reason = "cut off"
+        finally:
+            self._cut_off()
+
+    def _cut_off(self) -> None:
+        """End the connection whatever is still unsent."""
+        with self._handle as handle:
+            try:
+                handle.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                return  # it had ended already
+
+    async def _pong(self, data: bytes) -> None:
+        try:
+            await self._web_socket.pong(data)
+        except ConnectionError as error:
+            raise ChannelClosedError(str(error)) from error
+
+    def _count(self, size: int) -> None:
+        on_wire = _size_on_wire(size, is_masked=self.role is Role.LISTENER)
+        self.traffic.received += on_wire
+        self._total.received += on_wire
+        self._meter.charge(on_wire, self._clock())
+
+
+def _size_on_wire(size: int, *, is_masked: bool) -> int:
+    """With the frame header (RFC 6455, section 5.2): 2 bytes, the longer length, and the mask of what a client sends."""
+    longer_length = 0 if size < 126 else 2 if size < 65_536 else 8
+    return size + 2 + longer_length + (4 if is_masked else 0)
+
+
+def _error_of(error: object) -> Exception:
+    if isinstance(error, aiohttp.WebSocketError):
+        kind = OversizedFrameError if error.code == WSCloseCode.MESSAGE_TOO_BIG else MalformedFrameError
+        return kind(str(error))
+    if isinstance(error, TimeoutError):
+        return ChannelClosedError("it does not answer pings")
+    return ChannelClosedError(str(error))

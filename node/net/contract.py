@@ -1,0 +1,102 @@
+"""What the network offers to the node: settings, events, and what people may ask."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from consensus.types import PeerId
+from node.net.gossip import GossipLimits
+from node.net.peers import Address, Backoff
+from node.net.rates import RateLimits
+
+
+class ListenError(Exception):
+    """The address to listen on cannot be used; the message says which and why."""
+
+
+class PortInUseError(ListenError):
+    """Somebody listens there already."""
+
+
+@dataclass(frozen=True, slots=True)
+class NetSettings:
+    """How one peer takes part in the network. Seconds, bytes and counts; every bound has its reason below it."""
+
+    listen_host: str = "127.0.0.1"
+    listen_port: int = 0
+    """0: any free port."""
+
+    dial: tuple[tuple[str, int], ...] = ()
+    """(host, port) of peers to start from; host names are allowed here."""
+
+    user_agent: str = "kubrat"
+    outbound_target: int = 8
+    """Bitcoin's number: the graph of random outbound connections is then connected with overwhelming probability."""
+
+    inbound_max: int = 64
+    """With the outbound ones at most 72 connections, 600 MB of outboxes at the very worst, 1 MB in practice."""
+
+    inbound_per_host_max: int = 8
+    """One host cannot take all places; a household behind one address fits. Not held against this machine itself."""
+
+    unauthenticated_max: int = 32
+    """Connections in their handshake; each costs a socket and two signatures' worth of work."""
+
+    handshake_seconds_max: float = 5.0
+    """Connection, upgrade and three frames: ten slow round trips."""
+
+    heartbeat_seconds: float = 15.0
+    """An idle connection is pinged this often, and given half of it to answer."""
+
+    outbox_frames_max: int = 2_048
+    """A slow peer may lag by this much before it is dropped: several seconds of a busy network."""
+
+    outbox_bytes_max: int = 8_388_608
+    """Eight of the largest messages."""
+
+    refusal_seconds: float = 600.0
+    """Long enough to be of no use to an attacker, short enough for a peer that has been repaired."""
+
+    address_exchange_seconds: float = 60.0
+    """How often one connected peer is asked for further addresses."""
+
+    rates: RateLimits = field(default_factory=RateLimits)
+    backoff: Backoff = field(default_factory=Backoff)
+    gossip: GossipLimits = field(default_factory=GossipLimits)
+
+    @property
+    def listen_address(self) -> Address:
+        """Where to listen."""
+        return Address(self.listen_host, self.listen_port)
+
+
+class NetworkEvents(Protocol):
+    """What the network tells the node, from within the event loop; each returns at once."""
+
+    def peer_joined(self, peer: PeerId) -> None:
+        """An authenticated connection to `peer` now exists."""
+        ...
+
+    def peer_left(self, peer: PeerId) -> None:
+        """The connection to `peer` is gone."""
+        ...
+
+    def received(self, peer: PeerId, message: bytes) -> None:
+        """A message of the ordering protocol, not yet judged; a flooded one comes once, from whoever was first."""
+        ...
+
+    def note(self, text: str) -> None:
+        """What a person should know: a peer that cannot be reached, or was refused, and why."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class PeerInfo:
+    """One connection, for people."""
+
+    peer: PeerId
+    address: str
+    is_outbound: bool
+    bytes_sent: int
+    bytes_received: int
+    connected_seconds: float
+    user_agent: str

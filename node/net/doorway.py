@@ -1,0 +1,105 @@
+"""The listening side: accepts connections, bounds those that have not proven who they are, and hands them on."""
+
+import asyncio
+import errno
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from node.net.channel import CLOSE_SECONDS_MAX, MESSAGE_SIZE_SETTING, Channel, WebSocket
+from node.net.contract import ListenError, NetSettings, PortInUseError
+
+PEER_PATH = "/peer"
+"""Where peers meet; everything else on this port is not found."""
+
+BACKLOG = 64
+"""Connections that the system may queue for us: as many as we hold at most."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arrival:
+    """A WebSocket that somebody opened to us. The doorway holds the HTTP request open until `finished` is set."""
+
+    channel: Channel
+    protocol: web.RequestHandler
+    finished: asyncio.Event
+
+
+class _TurnedAway(asyncio.Protocol):
+    """What a connection meets when too many others are in their handshake."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        transport.abort()
+
+
+class Doorway:
+    """Made within a running event loop. `channel_of` wraps an accepted WebSocket."""
+
+    def __init__(self, settings: NetSettings, channel_of: Callable[[WebSocket], Channel]) -> None:
+        self.arrivals: asyncio.Queue[Arrival] = asyncio.Queue()  # bounded by unauthenticated_max
+        self._settings = settings
+        self._channel_of = channel_of
+        self._server = web.Server(self._handle, access_log=None)
+        self._listener: asyncio.Server | None = None
+        self._admitted: set[web.RequestHandler] = set()
+        self._first_seen: dict[web.RequestHandler, float] = {}
+
+    async def open(self) -> int:
+        """Listen; the port. Raises PortInUseError when it is taken, ListenError when the address cannot be used."""
+        address = self._settings.listen_address
+        loop = asyncio.get_running_loop()
+        try:
+            self._listener = await loop.create_server(self._accept, address.host, address.port, backlog=BACKLOG)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise PortInUseError(f"cannot listen on {address}: the port is in use by another program or peer") from error
+            raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
+        port: int = self._listener.sockets[0].getsockname()[1]
+        return port
+
+    async def close(self) -> None:
+        """Stop listening and end every connection."""
+        if self._listener is None:
+            return
+        self._listener.close()
+        await self._server.shutdown(CLOSE_SECONDS_MAX)
+        await self._listener.wait_closed()
+
+    def admit(self, arrival: Arrival) -> None:
+        """It has proven who it is."""
+        self._admitted.add(arrival.protocol)
+
+    def release(self, arrival: Arrival) -> None:
+        """Its connection is over."""
+        self._admitted.discard(arrival.protocol)
+        arrival.finished.set()
+
+    def drop_strangers(self, now: float) -> None:
+        """End the connections that took too long to prove who they are, those included that never sent a request."""
+        self._first_seen = {protocol: self._first_seen.get(protocol, now) for protocol in self._server.connections}
+        for protocol, since in self._first_seen.items():
+            is_late = now - since > self._settings.handshake_seconds_max
+            if is_late and protocol not in self._admitted and protocol.transport is not None:
+                protocol.transport.abort()
+
+    def _accept(self) -> asyncio.Protocol:
+        strangers = len(self._server.connections) - len(self._admitted)
+        return self._server() if strangers < self._settings.unauthenticated_max else _TurnedAway()
+
+    async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        if request.path != PEER_PATH:
+            return web.Response(status=404, text=f"peers meet at {PEER_PATH}\n")
+        web_socket = web.WebSocketResponse(
+            heartbeat=self._settings.heartbeat_seconds,
+            max_msg_size=MESSAGE_SIZE_SETTING,
+            compress=False,
+            autoping=False,
+            timeout=CLOSE_SECONDS_MAX,
+        )
+        await web_socket.prepare(request)
+        arrival = Arrival(self._channel_of(web_socket), request.protocol, asyncio.Event())
+        self.arrivals.put_nowait(arrival)
+        await arrival.finished.wait()
+        return web_socket

@@ -1,0 +1,123 @@
+"""One authenticated connection: a bounded outbox, a reader and a writer."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from consensus.faults import Offence
+from node.net.channel import Channel, ChannelClosedError
+from node.net.handshake import Established
+from node.net.peers import Address
+from node.net.wire import Frame, FrameError, encode_frame
+
+SHORT_KEY_BYTES = 4
+"""Eight hexadecimal digits tell a thousand peers apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Departure:
+    """Why a connection is over. `is_ours`: we closed it; `offence`: what the peer did wrong, None when nothing.
+
+    `is_slow`: it did not take what we sent.
+    """
+
+    detail: str
+    is_ours: bool
+    offence: Offence | None = None
+    is_slow: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OutboxLimits:
+    """What may wait for one slow peer."""
+
+    frames: int
+    bytes: int
+
+
+class Link:
+    """A connection to an authenticated peer. `listening_address`: where it can be dialled, None when it says that it cannot."""
+
+    def __init__(
+        self, established: Established, channel: Channel, listening_address: Address | None, limits: OutboxLimits, now: float
+    ) -> None:
+        self.peer = established.peer
+        self.channel = channel
+        self.listening_address = listening_address
+        self.user_agent = established.hello.user_agent
+        self.connected_at = now
+        self.is_awaiting_addresses = False
+        self._established = established
+        self._limits = limits
+        self._outbox: deque[bytes] = deque()
+        self._outbox_bytes = 0
+        self._filled = asyncio.Event()
+        self._over = asyncio.Event()
+        self._departure: Departure | None = None
+
+    def __str__(self) -> str:
+        return f"peer {self.peer[:SHORT_KEY_BYTES].hex()} at {self.listening_address or self.channel.remote}"
+
+    def send(self, data: bytes) -> None:
+        """Queue one encoded frame; a peer that is too slow for its outbox is dropped."""
+        if self._departure is not None:
+            return
+        self._outbox.append(data)
+        self._outbox_bytes += len(data)
+        self._filled.set()
+        if len(self._outbox) > self._limits.frames or self._outbox_bytes > self._limits.bytes:
+            waiting = f"{len(self._outbox)} frames and {self._outbox_bytes} bytes wait for it"
+            limits = f"limits {self._limits.frames} and {self._limits.bytes}"
+            self.stop(Departure(f"too slow: {waiting}, {limits}", is_ours=True, is_slow=True))
+
+    def stop(self, departure: Departure) -> None:
+        """End the connection soon; the first reason counts."""
+        if self._departure is None:
+            self._departure = departure
+            self._outbox.clear()
+            self._over.set()
+
+    async def run(self, deliver: Callable[["Link", Frame], None]) -> Departure:
+        """Finish the handshake, then exchange frames until either side ends it."""
+        await self._open()
+        async with asyncio.TaskGroup() as group:
+            parts = (group.create_task(self._read(deliver)), group.create_task(self._write()))
+            await self._over.wait()
+            for part in parts:
+                part.cancel()
+        assert self._departure is not None, "a link is over for a reason"
+        if self._departure.is_ours:
+            self.channel.say(self._departure.detail)
+        return self._departure
+
+    async def _open(self) -> None:
+        try:
+            for frame in self._established.answer:
+                await self.channel.send(encode_frame(frame))
+        except ChannelClosedError as error:
+            self.stop(Departure(str(error), is_ours=False))
+        self.channel.seal_with(self._established.keys)
+
+    async def _read(self, deliver: Callable[["Link", Frame], None]) -> None:
+        while self._departure is None:
+            try:
+                frame = await self.channel.receive()
+            except FrameError as error:
+                self.stop(Departure(str(error), is_ours=True, offence=error.offence))
+            except ChannelClosedError as error:
+                self.stop(Departure(str(error), is_ours=False))
+            else:
+                deliver(self, frame)
+
+    async def _write(self) -> None:
+        while self._departure is None:
+            await self._filled.wait()
+            self._filled.clear()
+            while self._outbox:
+                data = self._outbox.popleft()
+                try:
+                    await self.channel.send(data)
+                except ChannelClosedError as error:
+                    self.stop(Departure(str(error), is_ours=False))
+                self._outbox_bytes -= len(data)

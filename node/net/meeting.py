@@ -1,0 +1,214 @@
+"""Meeting other peers: both sides of the handshake on real sockets, and what is done when it fails."""
+
+import asyncio
+import os
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from typing import Protocol
+
+import aiohttp
+
+from node.net.channel import Channel, ChannelClosedError, Clock, Traffic, WebSocket
+from node.net.contract import NetSettings
+from node.net.dialling import UnreachableError, open_web_socket
+from node.net.doorway import Arrival, Doorway
+from node.net.handshake import Established, Failed, Failure, Handshake, Introduction, Role
+from node.net.link import Link
+from node.net.peers import Address, AddressBook
+from node.net.rates import Meter, TokenBucket
+from node.net.roster import Roster
+from node.net.wire import FrameError, Hello, encode_frame
+
+STRANGER_NOTES_PER_SECOND = 0.2
+STRANGER_NOTES_BURST = 10
+"""Strangers must not fill the log: what they do in the handshake is told this often."""
+
+SECRET_BYTES = 32
+"""An X25519 secret, fresh for each handshake."""
+
+
+class Host(Protocol):
+    """Whoever lives with the connections that meeting brings about."""
+
+    def admit(self, channel: Channel, established: Established, listening_address: Address | None) -> Link:
+        """Enter a new connection; it is kept right after."""
+        ...
+
+    async def keep(self, link: Link) -> None:
+        """Live with it until it is over."""
+        ...
+
+    def note(self, text: str) -> None:
+        """What a person should know."""
+        ...
+
+
+class Meeting:
+    """Serves those who come, dials those whom the address book names. `introduce` says who we are, the actual port included."""
+
+    def __init__(
+        self,
+        introduce: Callable[[], Introduction],
+        settings: NetSettings,
+        host: Host,
+        *,
+        roster: Roster,
+        book: AddressBook,
+        clock: Clock,
+        traffic: Traffic,
+    ) -> None:
+        self._introduce = introduce
+        self._settings = settings
+        self._host = host
+        self._roster = roster
+        self._book = book
+        self._clock = clock
+        self._traffic = traffic
+        self._dialling = 0
+        self._stranger_notes = TokenBucket(STRANGER_NOTES_PER_SECOND, STRANGER_NOTES_BURST, clock())
+
+    def channel(self, web_socket: WebSocket, role: Role) -> Channel:
+        """A WebSocket as a channel that is counted and held to its rate."""
+        return Channel(web_socket, role, Meter(self._settings.rates, self._clock()), self._clock, self._traffic)
+
+    # --- those who come -------------------------------------------------------------------------------------------
+
+    async def welcome(self, doorway: Doorway, group: asyncio.TaskGroup) -> None:
+        """Serve each arrival in a task of its own."""
+        while True:
+            arrival = await doorway.arrivals.get()
+            group.create_task(self._serve(doorway, arrival))
+
+    async def _serve(self, doorway: Doorway, arrival: Arrival) -> None:
+        try:
+            async with arrival.channel as channel:
+                link = await self._greet(channel)
+                if link is not None:
+                    doorway.admit(arrival)
+                    await self._host.keep(link)
+        finally:
+            doorway.release(arrival)
+
+    async def _greet(self, channel: Channel) -> Link | None:
+        """The listener's side of the handshake; None when there is no connection."""
+        if self._roster.refused_hosts.holds(channel.remote.host, self._clock()):
+            channel.say("refused for a time")
+            return None
+        handshake = Handshake(Role.LISTENER, self._introduce(), os.urandom(SECRET_BYTES))
+        try:
+            async with asyncio.timeout(self._settings.handshake_seconds_max):
+                outcome = await _shake(channel, handshake)
+        except FrameError as error:
+            outcome = Failed(Failure.BROKEN, f"broke the handshake: {error}", is_offence=True)
+        except (ChannelClosedError, TimeoutError):
+            return None  # a stranger that hangs up or says nothing is not worth a note
+        if isinstance(outcome, Failed):
+            self._turn_away(channel, handshake.their_hello, outcome)
+            return None
+        reason = self._roster.reason_against_inbound(channel, outcome.peer, self._clock())
+        if reason is not None:
+            channel.say(reason)
+            return None
+        return self._host.admit(channel, outcome, _listening_address(channel, outcome.hello))
+
+    def _turn_away(self, channel: Channel, hello: Hello | None, failed: Failed) -> None:
+        now = self._clock()
+        channel.say(failed.failure.value)
+        if failed.is_offence:
+            self._roster.blame_host(channel.remote.host, now)
+        if failed.failure is not Failure.OWN_KEY and self._stranger_notes.take(1, now):
+            where = (hello and _listening_address(channel, hello)) or channel.remote
+            self._host.note(f"{where} {failed.detail}")
+
+    # --- those whom we dial ---------------------------------------------------------------------------------------
+
+    def dial_due(self, session: aiohttp.ClientSession, group: asyncio.TaskGroup) -> None:
+        """Dial, in a task each, as many addresses as connections are wanted."""
+        now = self._clock()
+        wanted = self._settings.outbound_target - len(self._roster.in_role(Role.DIALER)) - self._dialling
+        for address in self._book.due(now, self._roster.avoided(now), wanted):
+            self._dialling += 1
+            group.create_task(self._dial(session, address))
+
+    async def _dial(self, session: aiohttp.ClientSession, address: Address) -> None:
+        async with AsyncExitStack() as stack:
+            try:
+                link = await self._knock(session, address, stack)
+            finally:
+                self._dialling -= 1
+            if link is not None:
+                await self._host.keep(link)
+                now = self._clock()
+                self._book.ended(address, now, now - link.connected_at)
+
+    async def _knock(self, session: aiohttp.ClientSession, address: Address, stack: AsyncExitStack) -> Link | None:
+        """The dialer's side of the handshake; None when there is no connection, and the address book knows."""
+        try:
+            async with asyncio.timeout(self._settings.handshake_seconds_max):
+                web_socket = await open_web_socket(session, address, self._settings.heartbeat_seconds)
+                channel = await stack.enter_async_context(self.channel(web_socket, Role.DIALER))
+                outcome = await _shake(channel, Handshake(Role.DIALER, self._introduce(), os.urandom(SECRET_BYTES)))
+        except (TimeoutError, UnreachableError, ChannelClosedError, FrameError) as error:
+            self._unreachable(address, error)
+            return None
+        if isinstance(outcome, Failed):
+            self._not_ours(address, outcome)
+            return None
+        self._book.answered(address, outcome.peer)
+        if outcome.peer in self._roster.avoided(self._clock()):
+            self._book.ended(address, self._clock(), lived_seconds=0.0)
+            return None
+        return self._host.admit(channel, outcome, Address(channel.remote.host, address.port))
+
+    def _unreachable(self, address: Address, error: TimeoutError | UnreachableError | ChannelClosedError | FrameError) -> None:
+        match error:
+            case TimeoutError():
+                reason = f"no answer within {self._settings.handshake_seconds_max:g} s"
+            case UnreachableError():
+                reason = str(error)
+            case ChannelClosedError():
+                reason = f"it closed the connection ({str(error) or 'without a reason'})"
+            case _:
+                reason = f"it broke the handshake: {error}"
+        self._dial_failed(address, f"cannot reach {address}: {reason}", is_lasting=isinstance(error, FrameError))
+
+    def _not_ours(self, address: Address, failed: Failed) -> None:
+        """Somebody answers there, but nobody to connect to."""
+        if failed.failure is not Failure.OWN_KEY:
+            self._dial_failed(address, f"{address} {failed.detail}", is_lasting=True)
+            return
+        if self._book.is_configured(address):
+            self._host.note(f"{address} {failed.detail}")
+        self._book.is_ourselves(address)
+
+    def _dial_failed(self, address: Address, text: str, *, is_lasting: bool) -> None:
+        is_configured = self._book.is_configured(address)
+        wait = self._book.failed(address, self._clock(), is_lasting)
+        if is_configured and wait is not None:  # an address that others told us of may well be gone
+            self._host.note(f"{text}; next attempt in {_seconds(wait)}")
+
+
+async def _shake(channel: Channel, handshake: Handshake) -> Established | Failed:
+    """Carry a handshake to its outcome. Raises FrameError and ChannelClosedError."""
+    progress = handshake.start()
+    while True:
+        for frame in progress.frames:
+            await channel.send(encode_frame(frame))
+        if progress.outcome is not None:
+            return progress.outcome
+        try:
+            progress = handshake.receive(await channel.receive())
+        except ChannelClosedError:
+            failed = handshake.closed()
+            if failed is None:
+                raise
+            return failed
+
+
+def _listening_address(channel: Channel, hello: Hello) -> Address | None:
+    """Where a peer that dialled us says that it listens."""
+    return Address(channel.remote.host, hello.listening_port) if hello.listening_port else None
+
+
+def _seconds(wait: float) -> str:
+    return f"{wait:.0f} s" if wait >= 1 else f"{wait:.1f} s"

@@ -1,0 +1,220 @@
+"""Whom to dial, and when: a bounded address book, back-off, and the rules for refused and doubled connections."""
+
+from collections import OrderedDict
+from collections.abc import Collection
+from dataclasses import dataclass
+from ipaddress import IPv6Address, ip_address
+from random import Random
+from typing import Generic, NamedTuple, TypeVar
+
+from consensus.types import PeerId
+from node.net.bounded import RecentSet
+
+Item = TypeVar("Item")
+
+
+class Address(NamedTuple):
+    """Where a peer listens."""
+
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+ADDRESSES_KNOWN_MAX = 1_024
+"""A thousand peers to choose eight from; about 200 kB."""
+
+ADDRESSES_PER_SOURCE_MAX = 64
+"""One answer's worth: no single source can fill more than a sixteenth of the book.
+
+Heilman et al., "Eclipse Attacks on Bitcoin's Peer-to-Peer Network", USENIX Security 2015.
+"""
+
+LEARNED_FAILURES_MAX = 5
+"""A learned address that fails this often in a row is forgotten; one that the user gave is tried for ever."""
+
+STABLE_SECONDS = 10.0
+"""A connection that lived this long was a success: the back-off starts anew. A shorter one counts as a failure."""
+
+OWN_ADDRESSES_MAX = 64
+"""Addresses that turned out to be ourselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Waiting times between attempts, in seconds: doubled each time, times a random factor in [0.5, 1]."""
+
+    first_seconds: float = 1.0
+    max_seconds: float = 60.0
+
+    def wait(self, failures: int, random: Random) -> float:
+        """How long to wait after this many failures in a row, at least one."""
+        longest = min(self.max_seconds, self.first_seconds * 2.0 ** min(failures - 1, 32))
+        return longest * random.uniform(0.5, 1.0)
+
+
+@dataclass(slots=True)
+class _Entry:
+    source: str | None
+    """Who told us; None: the user."""
+    peer: PeerId | None = None
+    """Who answered there last, proven."""
+    failures: int = 0
+    next_attempt: float = 0.0
+    is_busy: bool = False
+    """Being dialled, or connected by our dial."""
+
+
+class AddressBook:
+    """Addresses, and when to dial which. Times are in seconds, of any clock that does not go back."""
+
+    def __init__(self, configured: Collection[Address], random: Random, backoff: Backoff) -> None:
+        self._random = random
+        self._backoff = backoff
+        self._entries: dict[Address, _Entry] = {address: _Entry(None) for address in configured}
+        self._own: RecentSet[Address] = RecentSet(OWN_ADDRESSES_MAX)
+
+    def learn(self, address: Address, source: str, is_local_source: bool) -> bool:
+        """Take a hint from `source`; whether it is new and was kept.
+
+        Only a source on this machine may name an address on this machine.
+        """
+        if address in self._entries or address in self._own or not is_dialable(address, is_local_source):
+            return False
+        if sum(entry.source == source for entry in self._entries.values()) >= ADDRESSES_PER_SOURCE_MAX:
+            return False
+        if len(self._entries) >= ADDRESSES_KNOWN_MAX and not self._evict():
+            return False
+        self._entries[address] = _Entry(source)
+        return True
+
+    def due(self, now: float, avoided: Collection[PeerId], wanted: int) -> tuple[Address, ...]:
+        """Up to `wanted` addresses to dial now, the user's first; they are busy until `failed`, `ended` or `is_ourselves`."""
+        ready = [
+            (address, entry)
+            for address, entry in self._entries.items()
+            if not entry.is_busy and entry.next_attempt <= now and (entry.peer is None or entry.peer not in avoided)
+        ]
+        given = [pair for pair in ready if pair[1].source is None]
+        learned = [pair for pair in ready if pair[1].source is not None]
+        self._random.shuffle(learned)
+        chosen = (given + learned)[: max(wanted, 0)]
+        for _, entry in chosen:
+            entry.is_busy = True
+        return tuple(address for address, _ in chosen)
+
+    def answered(self, address: Address, peer: PeerId) -> None:
+        """`peer` has proven that it listens there."""
+        self._entries[address].peer = peer
+
+    def failed(self, address: Address, now: float, is_lasting: bool = False) -> float | None:
+        """The dial failed; seconds until the next attempt, None when the address was forgotten.
+
+        `is_lasting`: as with another network, trying again soon is of no use.
+        """
+        entry = self._entries[address]
+        entry.is_busy = False
+        entry.failures += 1
+        if entry.source is not None and (is_lasting or entry.failures >= LEARNED_FAILURES_MAX):
+            del self._entries[address]
+            return None
+        wait = self._backoff.max_seconds if is_lasting else self._backoff.wait(entry.failures, self._random)
+        entry.next_attempt = now + wait
+        return wait
+
+    def ended(self, address: Address, now: float, lived_seconds: float) -> None:
+        """The connection that we dialled is over, or was not needed because that peer is connected already."""
+        entry = self._entries[address]
+        entry.is_busy = False
+        entry.failures = 0 if lived_seconds >= STABLE_SECONDS else entry.failures + 1
+        entry.next_attempt = now + self._backoff.wait(max(entry.failures, 1), self._random)
+
+    def is_ourselves(self, address: Address) -> None:
+        """Never dial this address again."""
+        self._entries.pop(address, None)
+        self._own.add(address)
+
+    def is_configured(self, address: Address) -> bool:
+        """Whether the user gave this address."""
+        entry = self._entries.get(address)
+        return entry is not None and entry.source is None
+
+    def proven(self) -> tuple[Address, ...]:
+        """Addresses where a peer of this network has answered."""
+        return tuple(address for address, entry in self._entries.items() if entry.peer is not None and entry.failures == 0)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def _evict(self) -> bool:
+        """Forget the learned address that has failed most and answered never; whether there was one."""
+        unproven = [
+            (entry.failures, address)
+            for address, entry in self._entries.items()
+            if entry.source is not None and entry.peer is None and not entry.is_busy
+        ]
+        if not unproven:
+            return False
+        del self._entries[max(unproven)[1]]
+        return True
+
+
+class Refusals(Generic[Item]):
+    """Who is refused until when; the oldest refusal is forgotten when there are too many."""
+
+    def __init__(self, seconds: float, count_max: int) -> None:
+        self._seconds = seconds
+        self._count_max = count_max
+        self._until: OrderedDict[Item, float] = OrderedDict()
+
+    def add(self, item: Item, now: float) -> None:
+        """Refuse it from now on."""
+        self._until.pop(item, None)
+        self._until[item] = now + self._seconds
+        if len(self._until) > self._count_max:
+            self._until.popitem(last=False)
+
+    def holds(self, item: Item, now: float) -> bool:
+        """Whether it is refused now."""
+        return self._until.get(item, now) > now
+
+    def current(self, now: float) -> frozenset[Item]:
+        """All that are refused now."""
+        return frozenset(item for item, until in self._until.items() if until > now)
+
+
+def keeps_existing(ours: PeerId, theirs: PeerId, is_existing_outbound: bool) -> bool:
+    """Whether a listener keeps the connection it has to a peer that has now dialled it too.
+
+    When both dial at the same time, the connection dialled by the lower key stays. When the same peer dials twice, it has lost
+    the first connection before we noticed, so the new one stays. (A dialer gives way to any existing one before it proves itself.)
+    """
+    return is_existing_outbound and ours < theirs
+
+
+def canonical_host(text: str) -> str | None:
+    """The one spelling of an IP address; None when it is none."""
+    try:
+        address = ip_address(text)
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return str(address)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether the host is this machine, where peers are told apart by their keys only."""
+    return host == "localhost" or (canonical_host(host) is not None and ip_address(host).is_loopback)
+
+
+def is_dialable(address: Address, is_local_source: bool) -> bool:
+    """Whether an address that `source` told us is worth a dial: a plain IP address, reachable from where the source is."""
+    if canonical_host(address.host) != address.host or address.port == 0:
+        return False
+    parsed = ip_address(address.host)
+    if parsed.is_unspecified or parsed.is_multicast or parsed.is_link_local:
+        return False
+    return is_local_source or not parsed.is_loopback

@@ -1,0 +1,57 @@
+"""How much one peer may send: token buckets."""
+
+from dataclasses import dataclass
+
+from node.net.wire import FloodError
+
+
+class TokenBucket:
+    """`per_second` tokens flow in, at most `burst` are kept. Times are in seconds, of any clock that does not go back."""
+
+    def __init__(self, per_second: float, burst: float, now: float) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._tokens = burst
+        self._filled_at = now
+
+    def take(self, tokens: float, now: float) -> bool:
+        """Take the tokens if they are there."""
+        self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._per_second)
+        self._filled_at = now
+        if tokens > self._tokens:
+            return False
+        self._tokens -= tokens
+        return True
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimits:
+    """What one connection may send us."""
+
+    frames_per_second: float = 1_000
+    """A block every half second needs about ten frames a second; the rest is room for catching up."""
+
+    frames_burst: float = 5_000
+    """What may have piled up while our event loop or our processor was busy for five seconds."""
+
+    bytes_per_second: float = 8_388_608
+    """Puzzles are verified at under 100 blocks a second: even 32 kB blocks cannot be used faster than 3 MiB/s."""
+
+    bytes_burst: float = 33_554_432
+    """32 of the largest messages at once."""
+
+
+class Meter:
+    """Holds one connection to its rate."""
+
+    def __init__(self, limits: RateLimits, now: float) -> None:
+        self._limits = limits
+        self._frames = TokenBucket(limits.frames_per_second, limits.frames_burst, now)
+        self._bytes = TokenBucket(limits.bytes_per_second, limits.bytes_burst, now)
+
+    def charge(self, size: int, now: float) -> None:
+        """Count one frame of `size` bytes; raises FloodError above the rate."""
+        if not self._frames.take(1, now):
+            raise FloodError(f"more than {self._limits.frames_per_second:g} frames a second")
+        if not self._bytes.take(size, now):
+            raise FloodError(f"more than {self._limits.bytes_per_second:g} bytes a second")

@@ -1,0 +1,266 @@
+"""The network of one peer: listens, dials, authenticates, floods, and drops whoever breaks the rules of the wire."""
+
+import asyncio
+from collections.abc import Callable
+from random import Random
+from typing import assert_never
+
+import aiohttp
+
+from consensus.faults import Offence
+from consensus.signing import Signer
+from consensus.types import NetworkId, PeerId
+from node.net.channel import Channel, Traffic
+from node.net.contract import ListenError, NetSettings, NetworkEvents, PeerInfo, PortInUseError
+from node.net.dialling import client_session
+from node.net.doorway import Doorway
+from node.net.gossip import Deliver, Gossip, GossipEffect, Tell
+from node.net.handshake import Established, Introduction, Role
+from node.net.link import SHORT_KEY_BYTES, Departure, Link, OutboxLimits
+from node.net.meeting import Meeting
+from node.net.peers import Address, AddressBook, canonical_host, is_dialable, is_loopback
+from node.net.roster import Roster
+from node.net.wire import (
+    ADDRESSES_MAX,
+    ORDERING_BYTES_MAX,
+    Addresses,
+    Frame,
+    GetAddresses,
+    GossipFrame,
+    Have,
+    Hello,
+    OrderingFrame,
+    Proof,
+    Rules,
+    Want,
+    encode_frame,
+)
+
+__all__ = ["ListenError", "NetSettings", "NetworkEvents", "PeerInfo", "PeerNetwork", "PortInUseError"]
+
+TICK_SECONDS = 0.1
+"""How often timeouts, dials and exchanges are looked at; the shortest of them is half a second."""
+
+
+class PeerNetwork:
+    """The connections of one peer. `sign` signs with the key of `identity`; `clock` is monotonic, in seconds.
+
+    `rules` are the (field, value) pairs of the network file, for the message when another network is met.
+    """
+
+    def __init__(
+        self,
+        *,
+        identity: PeerId,
+        sign: Signer,
+        network_id: NetworkId,
+        rules: tuple[tuple[str, str], ...],
+        settings: NetSettings,
+        events: NetworkEvents,
+        random: Random,
+        clock: Callable[[], float],
+    ) -> None:
+        self.ready = asyncio.Event()
+        self._identity = identity
+        self._sign = sign
+        self._network_id = network_id
+        self._rules = rules
+        self._settings = settings
+        self._events = events
+        self._random = random
+        self._clock = clock
+        self._port = settings.listen_port
+        self._traffic = Traffic()
+        self._roster = Roster(identity, settings)
+        self._gossip = Gossip(settings.gossip)
+        self._book = AddressBook([Address(host, port) for host, port in settings.dial], random, settings.backoff)
+        self._meeting = Meeting(
+            self._introduce, settings, self, roster=self._roster, book=self._book, clock=clock, traffic=self._traffic
+        )
+        self._next_exchange = clock() + settings.address_exchange_seconds
+
+    # --- what the node does with it -------------------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        """The port we listen on: the actual one once `ready` is set."""
+        return self._port
+
+    @property
+    def bytes_sent(self) -> int:
+        """Bytes of WebSocket frames sent since the start, over all connections; TCP and IP headers not counted."""
+        return self._traffic.sent
+
+    @property
+    def bytes_received(self) -> int:
+        """Bytes of WebSocket frames received since the start, over all connections; TCP and IP headers not counted."""
+        return self._traffic.received
+
+    def peers(self) -> tuple[PeerInfo, ...]:
+        """The connections of now."""
+        now = self._clock()
+        return tuple(
+            PeerInfo(
+                link.peer,
+                str(link.listening_address or link.channel.remote),
+                link.channel.role is Role.DIALER,
+                link.channel.traffic.sent,
+                link.channel.traffic.received,
+                now - link.connected_at,
+                link.user_agent,
+            )
+            for link in self._roster
+        )
+
+    def send(self, peer: PeerId, message: bytes) -> None:
+        """Send a message to one peer; dropped when it is not connected."""
+        assert len(message) <= ORDERING_BYTES_MAX, f"message of {len(message)} bytes, limit {ORDERING_BYTES_MAX}"
+        link = self._roster.get(peer)
+        if link is not None:
+            link.send(encode_frame(OrderingFrame(message)))
+
+    def broadcast(self, message: bytes) -> None:
+        """Bring a message to every peer: our own, or one received and judged worth passing on."""
+        self._carry_out(self._gossip.broadcast(message, self._clock()))
+
+    def refuse(self, peer: PeerId, offence: str, detail: str) -> None:
+        """Disconnect this peer and refuse its key for a time."""
+        self._roster.refused_peers.add(peer, self._clock())
+        link = self._roster.get(peer)
+        name = link or f"peer {peer[:SHORT_KEY_BYTES].hex()}"
+        self._events.note(f"refused {name} for {self._settings.refusal_seconds:g} s: {offence}: {detail}")
+        if link is not None:
+            link.stop(Departure(f"{offence}: {detail}", is_ours=True))
+
+    async def run(self) -> None:
+        """Listen and dial until cancelled; then every socket is closed.
+
+        Raises PortInUseError or ListenError when the address to listen on cannot be used.
+        """
+        doorway = Doorway(self._settings, lambda web_socket: self._meeting.channel(web_socket, Role.LISTENER))
+        self._port = await doorway.open()
+        try:
+            async with client_session() as session, asyncio.TaskGroup() as group:
+                group.create_task(self._meeting.welcome(doorway, group))
+                group.create_task(self._tick(doorway, session, group))
+                self.ready.set()
+        finally:
+            await doorway.close()
+
+    async def _tick(self, doorway: Doorway, session: aiohttp.ClientSession, group: asyncio.TaskGroup) -> None:
+        while True:
+            now = self._clock()
+            doorway.drop_strangers(now)
+            self._carry_out(self._gossip.tick(now))
+            self._exchange_addresses(now)
+            self._meeting.dial_due(session, group)
+            await asyncio.sleep(TICK_SECONDS)
+
+    # --- connections: the meeting's host --------------------------------------------------------------------------
+
+    def admit(self, channel: Channel, established: Established, listening_address: Address | None) -> Link:
+        """Enter a new connection; an older one to the same peer gives way."""
+        now = self._clock()
+        limits = OutboxLimits(self._settings.outbox_frames_max, self._settings.outbox_bytes_max)
+        link = Link(established, channel, listening_address, limits, now)
+        existing = self._roster.get(link.peer)
+        if existing is not None:
+            existing.stop(Departure("connected anew", is_ours=True))
+            self._forget(existing)
+        self._roster.add(link)
+        if listening_address is not None:
+            self._learn(listening_address, link)
+        self._carry_out(self._gossip.joined(link.peer, now))
+        self._events.peer_joined(link.peer)
+        if channel.role is Role.DIALER:
+            self._ask_addresses(link)
+        return link
+
+    async def keep(self, link: Link) -> None:
+        """Let an entered connection live, and judge how it ended."""
+        try:
+            departure = await link.run(self._on_frame)
+        finally:
+            self._forget(link)
+        if departure.offence is not None:
+            self.refuse(link.peer, departure.offence, departure.detail)
+        elif departure.is_slow:
+            self._events.note(f"dropped {link}: {departure.detail}")
+
+    def note(self, text: str) -> None:
+        """What a person should know."""
+        self._events.note(text)
+
+    def _forget(self, link: Link) -> None:
+        if self._roster.remove(link):
+            self._carry_out(self._gossip.left(link.peer, self._clock()))
+            self._events.peer_left(link.peer)
+
+    def _introduce(self) -> Introduction:
+        return Introduction(self._identity, self._sign, self._network_id, self._rules, self._port, self._settings.user_agent)
+
+    # --- frames ---------------------------------------------------------------------------------------------------
+
+    def _on_frame(self, link: Link, frame: Frame) -> None:
+        match frame:
+            case OrderingFrame(message):
+                self._events.received(link.peer, message)
+            case GossipFrame() | Have() | Want():
+                self._carry_out(self._gossip.received(link.peer, frame, self._clock()))
+            case GetAddresses():
+                link.send(encode_frame(Addresses(self._addresses_for(link))))
+            case Addresses(addresses):
+                self._on_addresses(link, addresses)
+            case Hello() | Proof() | Rules():
+                self.refuse(link.peer, Offence.MALFORMED, f"{type(frame).__name__} after the handshake")
+            case _:
+                assert_never(frame)
+
+    def _carry_out(self, effects: tuple[GossipEffect, ...]) -> None:
+        for effect in effects:
+            match effect:
+                case Deliver(peer, message):
+                    self._events.received(peer, message)
+                case Tell(peers, frame):
+                    data = encode_frame(frame)
+                    for peer in peers:
+                        link = self._roster.get(peer)
+                        assert link is not None, "the flooding machine knows the connected peers only"
+                        link.send(data)
+                case _:
+                    assert_never(effect)
+
+    # --- addresses ------------------------------------------------------------------------------------------------
+
+    def _exchange_addresses(self, now: float) -> None:
+        links = tuple(self._roster)
+        if now >= self._next_exchange:
+            self._next_exchange = now + self._settings.address_exchange_seconds
+            if links:
+                self._ask_addresses(self._random.choice(links))
+
+    def _ask_addresses(self, link: Link) -> None:
+        if not link.is_awaiting_addresses:
+            link.is_awaiting_addresses = True
+            link.send(encode_frame(GetAddresses()))
+
+    def _addresses_for(self, link: Link) -> tuple[tuple[str, int], ...]:
+        """Some of the peers that we know, of use to the peer at the other end."""
+        is_local = is_loopback(link.channel.remote.host)
+        known = dict.fromkeys((*self._roster.listening_addresses(), *self._book.proven()))
+        useful = [address for address in known if is_dialable(address, is_local) and address != link.listening_address]
+        return tuple(self._random.sample(useful, min(ADDRESSES_MAX, len(useful))))
+
+    def _on_addresses(self, link: Link, addresses: tuple[tuple[str, int], ...]) -> None:
+        if not link.is_awaiting_addresses:
+            self.refuse(link.peer, Offence.UNSOLICITED, "addresses that were not asked for")
+            return
+        link.is_awaiting_addresses = False
+        for host, port in addresses:
+            self._learn(Address(canonical_host(host) or host, port), link)
+
+    def _learn(self, address: Address, teller: Link) -> None:
+        """Hosts are the sources, since keys are free; on this machine all share one host, so there it is the key."""
+        host = teller.channel.remote.host
+        is_local = is_loopback(host)
+        self._book.learn(address, teller.peer.hex() if is_local else host, is_local)

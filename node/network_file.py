@@ -1,0 +1,273 @@
+"""network.toml: the rules that all peers of one network share, and the id that they hash to.
+
+No float is ever hashed: step sizes are decimal text, everything else is whole numbers and names.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from consensus.types import DIGEST_BYTES, NetworkId
+from node.errors import NodeError, disk_error
+from node.files import write_new_file
+from node.strategy import Strategy
+from node.typed_toml import TomlProblem, parse, render
+
+NETWORK_FILE_NAME = "network.toml"
+
+NETWORK_FILE_BYTES_MAX = 65_536
+"""Ours take 3 kB; whatever is larger is another file."""
+
+PARAMETERS_MAX = 1_000_000_000
+"""4 GB of float32: beyond it no peer of today could rebuild a child within a block interval."""
+
+RuleFields = tuple[tuple[str, str], ...]
+"""All rules, flat, in the file's order: (("name", "digits"), ("evolution.offspring", "64"), ...)."""
+
+_ID_TAG = b"kubrat/network/1"
+
+Hex32 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", title="64 hexadecimal digits (0-9, a-f)")]
+DecimalText = Annotated[
+    str, Meta(pattern=r"^[0-9]{1,4}(\.[0-9]{1,12})?\Z", title='a decimal number like "0.03", of at most 12 decimals')
+]
+
+
+class Consensus(StrEnum):
+    """How peers agree on one order."""
+
+    PROOF_OF_WORK = "proof-of-work"
+    TOTAL_ORDER = "total-order"
+
+
+class Learning(StrEnum):
+    """How the next model is found."""
+
+    EVOLUTION = "evolution"
+    GRADIENT = "gradient"
+
+
+class TaskSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is learned, and from which data; every peer checks its own data against the digest."""
+
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9_.:-]{1,128}\Z",
+            title='the name of a built-in task, or "module:attribute"',
+            description='A built-in task, or "module:attribute" for one of your own.',
+        ),
+    ]
+    data_digest: Annotated[Hex32, Meta(description="BLAKE2b-256 of all that the fitness depends on but the parameters.")]
+    parameters: Annotated[int, Meta(ge=1, le=PARAMETERS_MAX, description="How many numbers the model has.")]
+
+
+class EvolutionSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How candidates are made and judged."""
+
+    offspring: Annotated[int, Meta(ge=2, le=65_536, description="λ: mutations tried at first in each generation.")] = 64
+    recipe_length_max: Annotated[
+        int, Meta(ge=1, le=32, description="How many mutations a child may combine; 1 is the published (1,λ)-search.")
+    ] = 1
+    step_size: Annotated[DecimalText, Meta(description="How far a mutation steps at the start.")] = "0.03"
+    step_size_factor: Annotated[DecimalText, Meta(description="The step size is multiplied by this in every generation.")] = (
+        "0.998"
+    )
+    step_size_floor: Annotated[DecimalText, Meta(description="The step size never falls below this.")] = "0.003"
+    fitness_tolerance: Annotated[
+        int, Meta(ge=0, le=10**9, description="Millionths of fitness by which two honest measurements may differ.")
+    ] = 10
+    regression_allowed: Annotated[
+        int, Meta(ge=-1, le=10**12, description="Millionths by which a child may be worse than its parent; -1: by any amount.")
+    ] = 0
+
+
+class ProofOfWorkSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How blocks are found and when they are final."""
+
+    block_interval_ms: Annotated[int, Meta(ge=50, le=3_600_000, description="Mean time between blocks, in ms.")] = 500
+    start_attempts: Annotated[
+        int, Meta(ge=1, le=2**40, description="Puzzle attempts that the first block takes on average.")
+    ] = 32
+    puzzle_memory_kib: Annotated[
+        int, Meta(ge=8, le=4_194_304, description="Memory of one puzzle attempt (Argon2id), in KiB.")
+    ] = 8192
+    half_life_blocks: Annotated[
+        int, Meta(ge=1, le=100_000, description="Blocks late after which the difficulty halves (ASERT).")
+    ] = 30
+    finality_depth: Annotated[int, Meta(ge=2, le=100_000, description="Blocks on top after which a block is never undone.")] = (
+        16
+    )
+    contest_depth: Annotated[
+        int, Meta(ge=1, le=99_999, description="Blocks on top after which a contested block is accepted; below finality_depth.")
+    ] = 6
+    future_limit_ms: Annotated[
+        int, Meta(ge=100, le=3_600_000, description="How far ahead of our clock a block's time may be, in ms.")
+    ] = 5000
+
+
+class NetworkRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything that two peers of one network must have in common."""
+
+    name: Annotated[
+        str,
+        Meta(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,63}\Z",
+            title="1 to 64 letters, digits, spaces, dots, dashes or underscores",
+            description="What people call this network.",
+        ),
+    ]
+    seed: Annotated[Hex32, Meta(description="Random: no two networks have the same id.")]
+    consensus: Annotated[Consensus, Meta(description="How peers agree on one order: proof-of-work.")]
+    learning: Annotated[Learning, Meta(description="How the next model is found: evolution.")]
+    task: TaskSection
+    evolution: EvolutionSection = EvolutionSection()
+    proof_of_work: ProofOfWorkSection = ProofOfWorkSection()
+
+
+# --- the id ---------------------------------------------------------------------------------------------------------
+
+
+def rule_fields(rules: NetworkRules) -> RuleFields:
+    """The rules as (path, text) pairs, in the order of the file; what the network id is the hash of."""
+    return tuple(_fields_of(rules, ""))
+
+
+def _fields_of(value: msgspec.Struct, prefix: str) -> Iterator[tuple[str, str]]:
+    for name in value.__struct_fields__:
+        item = getattr(value, name)
+        if isinstance(item, msgspec.Struct):
+            yield from _fields_of(item, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(item)
+
+
+def network_id(rules: NetworkRules) -> NetworkId:
+    """BLAKE2b-256 over (length-prefixed tag, the MessagePack array of `rule_fields`)."""
+    return network_id_of_fields(rule_fields(rules))
+
+
+def network_id_of_fields(fields: RuleFields) -> NetworkId:
+    """The id that these fields hash to: a peer that shows its fields cannot misstate them."""
+    hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
+    hasher.update(bytes([len(_ID_TAG)]) + _ID_TAG + msgspec.msgpack.encode(fields))
+    return NetworkId(hasher.digest())
+
+
+def differences(ours: RuleFields, theirs: RuleFields) -> tuple[str, ...]:
+    """One line for each field that differs: "evolution.offspring: ours 64, theirs 32"."""
+    our_values, their_values = dict(ours), dict(theirs)
+    paths = sorted(our_values.keys() | their_values.keys())
+    return tuple(
+        f"{path}: ours {our_values.get(path, 'missing')}, theirs {their_values.get(path, 'missing')}"
+        for path in paths
+        if our_values.get(path) != their_values.get(path)
+    )
+
+
+# --- the file -------------------------------------------------------------------------------------------------------
+
+
+def read_network_file(path: Path) -> NetworkRules:
+    """The rules in the file. Raises NodeError naming the file, the field, the value found and what is allowed."""
+    try:
+        if path.stat().st_size > NETWORK_FILE_BYTES_MAX:
+            raise NodeError(f"{path} has more than {NETWORK_FILE_BYTES_MAX:,} bytes, so it is not a network file")
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        fix = "make one with `run_node.py init DIR`, or copy it from another peer of the network"
+        raise NodeError(f"there is no network file {path}", fix) from error
+    except OSError as error:
+        raise disk_error("read the network file", path, error) from error
+    except UnicodeDecodeError as error:
+        raise NodeError(f"{path}: byte {error.start} is not UTF-8 text") from error
+    try:
+        return parse_network_text(text)
+    except TomlProblem as problem:
+        raise NodeError(f"{path}: {problem}") from problem
+
+
+def parse_network_text(text: str) -> NetworkRules:
+    """The rules that the text describes. Raises TomlProblem."""
+    rules = _with_canonical_decimals(parse(text, NetworkRules))
+    for problem in _problems(rules):
+        raise TomlProblem(problem)
+    return rules
+
+
+def write_network_file(path: Path, rules: NetworkRules) -> None:
+    """Commented TOML, for people to read and to copy to other peers. Never overwrites. Raises NodeError."""
+    write_new_file(path, network_text(rules).encode(), "write the network file", mode=0o644)
+
+
+def network_text(rules: NetworkRules) -> str:
+    """What stands in the network file."""
+    return (
+        "# The rules of one Kubrat network. Every peer needs this very file: whatever is changed here makes another network,\n"
+        f"# with another id. When this file was made, its rules had the id {network_id(rules).hex()}.\n\n"
+    ) + render(rules)
+
+
+def _with_canonical_decimals(rules: NetworkRules) -> NetworkRules:
+    """0.030 and 0.03 are one rule, so they must be one text."""
+    evolution = msgspec.structs.replace(
+        rules.evolution,
+        step_size=_canonical_decimal(rules.evolution.step_size),
+        step_size_factor=_canonical_decimal(rules.evolution.step_size_factor),
+        step_size_floor=_canonical_decimal(rules.evolution.step_size_floor),
+    )
+    return msgspec.structs.replace(rules, evolution=evolution)
+
+
+def _canonical_decimal(text: str) -> str:
+    return format(Decimal(text).normalize(), "f")
+
+
+def _problems(rules: NetworkRules) -> Iterator[str]:
+    """What no single field shows."""
+    if rules.consensus is not Consensus.PROOF_OF_WORK:
+        yield f'consensus is "{rules.consensus}", which is not available yet; allowed is "{Consensus.PROOF_OF_WORK}"'
+    if rules.learning is not Learning.EVOLUTION:
+        yield f'learning is "{rules.learning}", which is not available yet; allowed is "{Learning.EVOLUTION}"'
+    evolution, work = rules.evolution, rules.proof_of_work
+    if not 0 < Decimal(evolution.step_size) <= 10:
+        yield f'evolution.step_size is "{evolution.step_size}"; allowed is above 0, up to 10'
+    if not Decimal("0.5") <= Decimal(evolution.step_size_factor) <= 1:
+        yield f'evolution.step_size_factor is "{evolution.step_size_factor}"; allowed is 0.5 to 1'
+    if not 0 < Decimal(evolution.step_size_floor) <= Decimal(evolution.step_size):
+        yield (
+            f'evolution.step_size_floor is "{evolution.step_size_floor}"; '
+            f"allowed is above 0, up to evolution.step_size ({evolution.step_size})"
+        )
+    if work.contest_depth >= work.finality_depth:
+        yield (
+            f"proof_of_work.contest_depth is {work.contest_depth}; "
+            f"allowed is 1 to {work.finality_depth - 1}, below proof_of_work.finality_depth"
+        )
+
+
+# --- new networks ---------------------------------------------------------------------------------------------------
+
+
+def new_rules(name: str, seed: bytes, task: TaskSection, strategy: Strategy, block_interval_ms: int) -> NetworkRules:
+    """The rules of a new network; `seed` is 32 random bytes. Raises NodeError when a value is not allowed."""
+    work = ProofOfWorkSection(block_interval_ms=block_interval_ms)
+    rules = NetworkRules(name, seed.hex(), Consensus.PROOF_OF_WORK, Learning.EVOLUTION, task, evolution_for(strategy), work)
+    try:
+        return parse_network_text(network_text(rules))
+    except TomlProblem as problem:
+        raise NodeError(str(problem)) from problem
+
+
+def evolution_for(strategy: Strategy) -> EvolutionSection:
+    """The measured presets: 90 % on digits after about 150 generations (comma) or 56 (recombination)."""
+    match strategy:
+        case Strategy.COMMA:
+            return EvolutionSection(recipe_length_max=1, step_size_factor="0.998")
+        case Strategy.RECOMBINATION:
+            return EvolutionSection(recipe_length_max=16, step_size_factor="0.995")

@@ -1,0 +1,305 @@
+"""One running peer: its processes, its network, its store and its API, as one tree of tasks."""
+
+import asyncio
+import logging
+import os
+import random
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+from consensus.proof_of_work.machine import ProofOfWork
+
+from consensus.protocol import (
+    PeerJoined,
+    PeerLeft,
+    Received,
+    SolvePuzzle,
+    StopPuzzle,
+    VerifyPuzzle,
+)
+from consensus.types import Instant, PeerId
+from learning.learner import ExportRequest, LearnerRequest, ModelExported, StepAdopted
+from learning.task import Layout
+from node.api.server import API_HOST, ApiServer
+from node.api.status import StatusSources
+from node.driver import Driver, Ports
+from node.errors import NodeError
+from node.export import model_bytes
+from node.folder import NodeFolder
+from node.identity import Identity
+from node.net.contract import ListenError, NetSettings
+from node.net.transport import PeerNetwork
+from node.network_file import NetworkRules, network_id, rule_fields
+from node.replica import Replica
+from node.settings import PeerSettings
+from node.store import Store
+from node.telemetry import LagProbe, MemoryProbe, Vitals
+from node.workers.learner import (
+    LearnerFailed,
+    LearnerMessage,
+    LearnerReady,
+    LearnerSpec,
+    SearchRate,
+    run_learner_process,
+)
+from node.workers.process import WorkerProcess
+from node.workers.puzzle import PuzzleAnswer, PuzzleRequest, PuzzleSpec, run_puzzle_process
+
+log = logging.getLogger(__name__)
+
+LEARNER_START_SECONDS_MAX = 120.0
+"""Importing torch on a loaded machine takes seconds; a task's own data may take more. Longer means that it hangs."""
+
+
+LearnerWorker = WorkerProcess[LearnerSpec, LearnerRequest, LearnerMessage]
+PuzzleWorker = WorkerProcess[PuzzleSpec, PuzzleRequest, PuzzleAnswer]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerParts:
+    """What assembly.py has opened and built for one peer."""
+
+    settings: PeerSettings
+    folder: NodeFolder
+    identity: Identity
+    rules: NetworkRules
+    store: Store
+    machine: ProofOfWork
+    learner: LearnerSpec
+    puzzle: PuzzleSpec
+
+
+class SystemClock:
+    """The clock of this machine."""
+
+    def now(self) -> Instant:
+        """Milliseconds since 1970, UTC."""
+        return Instant(time.time_ns() // 1_000_000)
+
+
+class _LearnerProcess:
+    """The driver's way to the learner's process."""
+
+    def __init__(self, worker: LearnerWorker) -> None:
+        self._worker = worker
+
+    def ask(self, request: LearnerRequest) -> None:
+        self._worker.ask(request)
+
+
+class _PuzzleProcess:
+    """The driver's way to the miner's process."""
+
+    def __init__(self, worker: PuzzleWorker) -> None:
+        self._worker = worker
+
+    def solve(self, job: SolvePuzzle) -> None:
+        self._worker.ask(job)
+
+    def stop(self) -> None:
+        self._worker.ask(StopPuzzle())
+
+    def verify(self, job: VerifyPuzzle) -> None:
+        self._worker.ask(job)
+
+
+class Peer:
+    """Runs the parts until told to stop."""
+
+    def __init__(self, parts: PeerParts) -> None:
+        self._parts = parts
+        self._stopping = asyncio.Event()
+        self._learner_ready: asyncio.Future[LearnerReady] = asyncio.get_running_loop().create_future()
+        self._exports: list[asyncio.Future[ModelExported]] = []
+        self._driver: Driver | None = None
+        self._vitals = Vitals()
+        self._layout: Layout = ()
+
+    def request_stop(self) -> None:
+        """Ask for a clean stop; `run` returns once everything is closed."""
+        self._stopping.set()
+
+    async def run(self) -> None:
+        """Start everything, work until stopped. Raises NodeError with a reason when a part fails."""
+        async with AsyncExitStack() as stack:
+            learner = LearnerWorker("learner", run_learner_process, self._parts.learner, self._on_learner)
+            stack.push_async_callback(learner.stop)
+            puzzle = PuzzleWorker("puzzle", run_puzzle_process, self._parts.puzzle, self._on_puzzle)
+            stack.push_async_callback(puzzle.stop)
+            if await self._learner_is_ready(learner):
+                await self._run_parts(learner, puzzle)
+
+    # --- life ---
+
+    async def _learner_is_ready(self, learner: LearnerWorker) -> bool:
+        """Wait for the task to load; False when we are told to stop before."""
+        ended = asyncio.create_task(learner.ended())
+        stopping = asyncio.create_task(self._stopping.wait())
+        ready = asyncio.create_task(self._ready())
+        try:
+            await asyncio.wait(
+                (ended, stopping, ready), timeout=LEARNER_START_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED
+            )
+            if ready.done():
+                self._compare_task(ready.result())
+            elif ended.done():
+                raise NodeError(f"the learner's process ended with exit code {ended.result()} while it loaded the task")
+            elif not stopping.done():
+                name = self._parts.rules.task.name
+                raise NodeError(f"the task {name!r} did not load within {LEARNER_START_SECONDS_MAX:.0f} s")
+            return ready.done()
+        finally:
+            for task in (ended, stopping, ready):
+                task.cancel()
+
+    async def _ready(self) -> LearnerReady:
+        return await self._learner_ready
+
+    def _compare_task(self, ready: LearnerReady) -> None:
+        """Refuse to run on other data than the network's."""
+        task = self._parts.rules.task
+        parameters = sum(block.size for block in ready.layout)
+        if parameters != task.parameters:
+            raise NodeError(f"task.parameters is {task.parameters} in the network file, but {task.name!r} has {parameters}")
+        if ready.data_digest.hex() != task.data_digest:
+            raise NodeError(
+                f"task.data_digest is {task.data_digest} in the network file, but {task.name!r} here has "
+                f"{ready.data_digest.hex()}",
+                fix="use the same data and the same version of the task as the other peers",
+            )
+        self._layout = ready.layout
+
+    async def _run_parts(
+        self,
+        learner: LearnerWorker,
+        puzzle: PuzzleWorker,
+    ) -> None:
+        parts = self._parts
+        network = self._network()
+        ports = Ports(SystemClock(), parts.store, network, _LearnerProcess(learner), _PuzzleProcess(puzzle))
+        driver = Driver(Replica(parts.machine, network_id(parts.rules)), ports)
+        self._driver = driver
+        lag, memory = LagProbe(), MemoryProbe((os.getpid(), learner.pid, puzzle.pid))
+        sources = StatusSources(
+            parts.settings, parts.rules, parts.identity.peer_id, parts.machine, self._vitals, network, driver, lag, memory
+        )
+        api = ApiServer(sources.document, lambda: self._model_file(learner))
+        driver.start()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(driver.run(), name="driver")
+                group.create_task(_run_network(network), name="network")
+                group.create_task(api.run(), name="api")
+                group.create_task(lag.run(), name="lag")
+                group.create_task(memory.run(), name="memory")
+                group.create_task(self._end_with(learner), name="learner")
+                group.create_task(self._end_with(puzzle), name="puzzle")
+                group.create_task(self._announce(network, api), name="announce")
+                await self._stopping.wait()
+                raise _StopRequested
+        except* _StopRequested:
+            log.info("stopping")
+
+    def _network(self) -> PeerNetwork:
+        parts = self._parts
+        settings = NetSettings(
+            listen_host=parts.settings.listen_host, listen_port=parts.settings.listen_port, dial=parts.settings.peers
+        )
+        return PeerNetwork(
+            identity=parts.identity.peer_id,
+            sign=parts.identity.sign,
+            network_id=network_id(parts.rules),
+            rules=rule_fields(parts.rules),
+            settings=settings,
+            events=self,
+            random=random.Random(),
+            clock=time.monotonic,
+        )
+
+    async def _announce(self, network: PeerNetwork, api: ApiServer) -> None:
+        """Once everything listens: leave the API's address in the folder, and tell people how to join."""
+        await network.ready.wait()
+        await api.ready.wait()
+        self._parts.folder.write_api_address(API_HOST, api.port)
+        host = self._parts.settings.listen_host
+        log.info("listening on %s:%d", host, network.port)
+        log.info("others join with: --peer %s:%d", host, network.port)
+
+    async def _end_with(self, worker: LearnerWorker | PuzzleWorker) -> None:
+        code = await worker.ended()
+        raise NodeError(f"the {worker.name} process ended unexpectedly with exit code {code}")
+
+    # --- what the processes say ---
+
+    def _on_puzzle(self, answer: PuzzleAnswer) -> None:
+        if self._driver is not None:
+            self._driver.feed(answer)
+
+    def _on_learner(self, message: LearnerMessage) -> None:
+        match message:
+            case LearnerReady():
+                if not self._learner_ready.done():
+                    self._learner_ready.set_result(message)
+            case LearnerFailed(reason):
+                self._fail(reason)
+            case SearchRate(rate):
+                self._vitals.candidates_per_second = rate
+            case ModelExported():
+                for waiting in self._exports:
+                    if not waiting.done():
+                        waiting.set_result(message)
+                self._exports.clear()
+            case _:
+                if isinstance(message, StepAdopted):
+                    self._vitals.remember(message)
+                if self._driver is not None:
+                    self._driver.answer(message)
+
+    def _fail(self, reason: str) -> None:
+        if not self._learner_ready.done():
+            self._learner_ready.set_exception(NodeError(reason))
+        else:
+            self.note(reason)
+            log.error("%s", reason)
+
+    async def _model_file(self, learner: LearnerWorker) -> bytes:
+        """The adopted model as a safetensors file."""
+        waiting: asyncio.Future[ModelExported] = asyncio.get_running_loop().create_future()
+        self._exports.append(waiting)
+        learner.ask(ExportRequest())
+        exported = await waiting
+        return await asyncio.to_thread(model_bytes, self._parts.rules, self._layout, exported)
+
+    # --- what the network says (NetworkEvents) ---
+
+    def peer_joined(self, peer: PeerId) -> None:
+        """A connection to `peer` exists."""
+        assert self._driver is not None
+        self._driver.feed(PeerJoined(peer))
+
+    def peer_left(self, peer: PeerId) -> None:
+        """It is gone."""
+        assert self._driver is not None
+        self._driver.feed(PeerLeft(peer))
+
+    def received(self, peer: PeerId, message: bytes) -> None:
+        """A message of the ordering protocol."""
+        assert self._driver is not None
+        self._driver.feed(Received(peer, message))
+
+    def note(self, text: str) -> None:
+        """What a person should know."""
+        self._vitals.notes.append(text)
+        log.warning("%s", text)
+
+
+async def _run_network(network: PeerNetwork) -> None:
+    try:
+        await network.run()
+    except ListenError as error:
+        raise NodeError(str(error), fix="choose another --listen HOST:PORT (port 0: any free one)") from error
+
+
+class _StopRequested(Exception):  # noqa: N818 - not an error
+    """Leaves the task group in good order."""

@@ -1,0 +1,64 @@
+"""What the driver needs of the world, as narrow contracts: the real node and the simulator each give their own."""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from consensus.protocol import SolvePuzzle, VerifyPuzzle
+from consensus.types import Instant, PeerId
+from learning.learner import LearnerRequest
+
+
+class Clock(Protocol):
+    """Where the time comes from."""
+
+    def now(self) -> Instant:
+        """Milliseconds since 1970, UTC."""
+        ...
+
+
+class Records(Protocol):
+    """Durable memory."""
+
+    async def write(self, rows: Sequence[tuple[str, bytes, bytes]]) -> None:
+        """Store (table, key, value) rows; returns once they are durable."""
+        ...
+
+
+class Outbox(Protocol):
+    """The way to other peers. Nothing here blocks: what cannot be sent is dropped."""
+
+    def send(self, peer: PeerId, message: bytes) -> None:
+        """To one connected peer."""
+        ...
+
+    def broadcast(self, message: bytes) -> None:
+        """To the whole network."""
+        ...
+
+    def refuse(self, peer: PeerId, offence: str, detail: str) -> None:
+        """Disconnect, and refuse for a time."""
+        ...
+
+
+class LearnerPort(Protocol):
+    """The learner's process."""
+
+    def ask(self, request: LearnerRequest) -> None:
+        """Answers come later, to the driver."""
+        ...
+
+
+class PuzzlePort(Protocol):
+    """The miner's process."""
+
+    def solve(self, job: SolvePuzzle) -> None:
+        """Work on this puzzle instead of the present one."""
+        ...
+
+    def stop(self) -> None:
+        """Work on none."""
+        ...
+
+    def verify(self, job: VerifyPuzzle) -> None:
+        """Compute one puzzle; comes before any mining."""
+        ...

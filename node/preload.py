@@ -1,0 +1,16 @@
+"""What the forkserver imports once, so that every process forked from it has it at no cost. Imports only; starts nothing."""
+
+import aiohttp.web
+import learning.tasks.digits
+import numpy as np
+import torch
+import torch.func
+import uvloop
+
+import learning.evolution.evaluator
+import learning.evolution.learner
+import node.assembly
+import node.workers.learner
+import node.workers.puzzle
+
+__all__ = ["aiohttp", "learning", "node", "np", "torch", "uvloop"]

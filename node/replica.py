@@ -1,0 +1,159 @@
+"""The pure glue that joins an ordering machine to a learner: effects become requests, answers become inputs.
+
+No clock, no IO: the shell (driver.py), the simulator and the tests run this very class.
+"""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from consensus.contribution import Contribution, contribution_digest
+from consensus.protocol import (
+    Accuse,
+    Adopt,
+    Assess,
+    Assessed,
+    Broadcast,
+    Check,
+    Checked,
+    Effect,
+    Finalise,
+    Halt,
+    Input,
+    Offered,
+    OrderingProtocol,
+    Record,
+    Refuse,
+    Replay,
+    Send,
+    SetTimer,
+    SolvePuzzle,
+    Step,
+    StopPuzzle,
+    Submitted,
+    Verdict,
+    VerifyPuzzle,
+)
+from consensus.types import Digest, Instant, NetworkId, StepId
+from learning.learner import (
+    AdoptRequest,
+    AssessRequest,
+    CheckRequest,
+    ContributionAssessed,
+    ContributionFound,
+    FinaliseRequest,
+    Judgement,
+    LearnerAnswer,
+    LearnerRequest,
+    ModelExported,
+    ProposedStep,
+    ReplayRequest,
+    SearchProgress,
+    SignedPayload,
+    StateKept,
+    StepAdopted,
+    StepChecked,
+    StepOffered,
+)
+
+STATE_TABLE = "state"
+"""Where the newest kept final state lies, under one key: a restart replays from there."""
+
+STATE_KEY = b"kept"
+
+
+@dataclass(frozen=True, slots=True)
+class AskLearner:
+    """Hand this request to the learner; its answers come back through `Replica.answered`."""
+
+    request: LearnerRequest
+
+
+OuterEffect = (
+    Record | Send | Broadcast | SetTimer | SolvePuzzle | StopPuzzle | VerifyPuzzle | AskLearner | Accuse | Refuse | Halt
+)
+"""What is left for the shell once the learner's part is routed."""
+
+_VERDICTS = {
+    Judgement.GOOD: Verdict.GOOD,
+    Judgement.CONTESTED: Verdict.CONTESTED,
+    Judgement.INVALID: Verdict.INVALID,
+}
+
+
+class Replica:
+    """One ordering machine and the way to its learner."""
+
+    def __init__(self, ordering: OrderingProtocol, network_id: NetworkId) -> None:
+        self.ordering = ordering
+        self._network_id = network_id
+
+    def start(self, now: Instant) -> tuple[OuterEffect, ...]:
+        """What is to be done first."""
+        return self._outer(self.ordering.start(now))
+
+    def handle(self, event: Input, now: Instant) -> tuple[OuterEffect, ...]:
+        """What is to be done about an input from the network, a timer or the puzzle process."""
+        return self._outer(self.ordering.handle(event, now))
+
+    def answered(self, answer: LearnerAnswer, now: Instant) -> tuple[OuterEffect, ...]:
+        """What is to be done about an answer of the learner; answers meant for people alone give nothing."""
+        match answer:
+            case StateKept():
+                return (Record(STATE_TABLE, STATE_KEY, encode_kept_state(answer)),)
+            case StepAdopted() | SearchProgress() | ModelExported():
+                return ()
+            case ContributionAssessed() | StepChecked() | ContributionFound() | StepOffered():
+                return self.handle(_input_of(answer), now)
+            case _:
+                assert_never(answer)
+
+    def _outer(self, effects: tuple[Effect, ...]) -> tuple[OuterEffect, ...]:
+        return tuple(self._routed(effect) for effect in effects)
+
+    def _routed(self, effect: Effect) -> OuterEffect:
+        match effect:
+            case Assess(digest, contribution):
+                return AskLearner(AssessRequest(_payload(digest, contribution)))
+            case Check(step):
+                return AskLearner(CheckRequest(self._proposed(step)))
+            case Replay(step):
+                return AskLearner(ReplayRequest(self._proposed(step)))
+            case Adopt(step, _):
+                return AskLearner(AdoptRequest(step))
+            case Finalise(step, _):
+                return AskLearner(FinaliseRequest(step))
+            case _:
+                return effect
+
+    def _proposed(self, step: Step) -> ProposedStep:
+        contributions = tuple(_payload(contribution_digest(self._network_id, item), item) for item in step.contributions)
+        return ProposedStep(step.id, step.parent, step.height, contributions, step.claim, step.state_digest)
+
+
+def _payload(digest: Digest, contribution: Contribution) -> SignedPayload:
+    return SignedPayload(digest, contribution.author, contribution.base, contribution.payload)
+
+
+def _input_of(answer: ContributionAssessed | StepChecked | ContributionFound | StepOffered) -> Input:
+    match answer:
+        case ContributionAssessed(digest, judgement, is_useful, detail):
+            return Assessed(Digest(digest), _VERDICTS[judgement], is_useful, detail)
+        case StepChecked(step, judgement, is_proven_lie, detail):
+            return Checked(StepId(step), _VERDICTS[judgement], is_proven_lie, detail)
+        case ContributionFound(base, payload):
+            return Submitted(StepId(base), payload)
+        case StepOffered(base, contributions, claim, state_digest):
+            return Offered(StepId(base), tuple(Digest(item) for item in contributions), claim, Digest(state_digest))
+        case _:
+            assert_never(answer)
+
+
+def encode_kept_state(state: StateKept) -> bytes:
+    """Step id, height (8 bytes, big endian), parameters."""
+    return state.step + state.height.to_bytes(8, "big") + state.parameters
+
+
+def decode_kept_state(data: bytes) -> StateKept:
+    """The inverse of encode_kept_state, for bytes from our own records."""
+    assert len(data) >= 40, f"kept state of {len(data)} bytes, at least 40 expected"
+    return StateKept(data[:32], int.from_bytes(data[32:40], "big"), data[40:])

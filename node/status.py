@@ -1,0 +1,76 @@
+"""What a running peer tells of itself at /v1/status: written by the node, read by `status` and by other tools."""
+
+import msgspec
+
+
+class PeerLink(msgspec.Struct, frozen=True):
+    """One connected peer. `is_outgoing`: we dialled it."""
+
+    peer_id: str
+    address: str
+    is_outgoing: bool | None = None
+
+
+class PuzzleStatus(msgspec.Struct, frozen=True):
+    """The work behind the chain."""
+
+    attempts_expected: float
+    """Puzzle attempts that the next block takes on average."""
+    share: float
+    """Part of one core that this peer spends on it."""
+
+
+class StepStatus(msgspec.Struct, frozen=True):
+    """One step of the chain that ends at the head."""
+
+    height: int
+    id: str
+    state_digest: str
+    leader: str = ""
+    """The peer that led it."""
+    metrics: dict[str, float] = {}
+    """The task's figures for people, where this peer has measured them."""
+
+
+class NodeStatus(msgspec.Struct, frozen=True):
+    """A peer's view of the network and of itself. Digests and ids are hexadecimal; None means "not known yet"."""
+
+    version: str
+    network_id: str
+    peer_id: str
+    network_name: str = ""
+    task: str = ""
+    listen: str = ""
+    """HOST:PORT where other peers reach it."""
+    is_observer: bool = False
+    height: int | None = None
+    head: str | None = None
+    final_height: int | None = None
+    state_digest: str | None = None
+    """Of the model at the head."""
+    fitness: float | None = None
+    metrics: dict[str, float] = {}
+    """The task's figures for people, like test_accuracy (0 to 1)."""
+    steps: tuple[StepStatus, ...] = ()
+    """The newest steps of the chain, highest first."""
+    peers: tuple[PeerLink, ...] = ()
+    blocks_led: int = 0
+    """Blocks of ours in the chain that ends at the head."""
+    blocks_contested: int = 0
+    candidates_per_second: float | None = None
+    loop_lag_p99_ms: float | None = None
+    """How late the event loop wakes a sleeper, 99th percentile of the last two minutes."""
+    rss_mb: float | None = None
+    bytes_sent: int = 0
+    uptime_s: float | None = None
+    last_error: str | None = None
+    notes: tuple[str, ...] = ()
+    """The last things worth a person's attention, oldest first."""
+    final_id: str | None = None
+    puzzle: PuzzleStatus | None = None
+    pss_mb: float | None = None
+    """Like rss_mb, with pages shared between processes counted in part."""
+    loop_lag_max_ms: float | None = None
+    bytes_received: int = 0
+    accusations: tuple[str, ...] = ()
+    """Signed evidence against peers, newest last."""

@@ -1,0 +1,45 @@
+"""What the network file says of a task: found without running anything of it in our own process."""
+
+import subprocess
+import sys
+
+import msgspec
+
+from node.errors import NodeError
+from node.network_file import TaskSection
+
+PROBE_SECONDS_MAX = 120.0
+"""Importing torch takes seconds on a loaded machine, a user's own data may take more; longer means that it hangs."""
+
+
+class TaskAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What node/task_probe.py prints: facts, or why there are none."""
+
+    parameters: int = 0
+    data_digest: str = ""
+    error: str | None = None
+
+
+def task_section(name: str) -> TaskSection:
+    """The [task] section for a built-in task or "module:attribute" (looked up from the current folder, too).
+
+    Raises NodeError when there is no such task, or when its code fails.
+    """
+    return _probed(name)
+
+
+def _probed(name: str) -> TaskSection:
+    """Ask node/task_probe.py in a child process; its standard error is shown to the user as it comes."""
+    command = [sys.executable, "-m", "node.task_probe", name]
+    try:
+        child = subprocess.run(command, stdout=subprocess.PIPE, timeout=PROBE_SECONDS_MAX, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise NodeError(f"task {name!r} did not load within {PROBE_SECONDS_MAX:.0f} s") from error
+    lines = child.stdout.splitlines()  # the task's own code may print, too; our answer is the last line
+    try:
+        answer = msgspec.json.decode(lines[-1] if lines else b"", type=TaskAnswer)
+    except msgspec.DecodeError as error:
+        raise NodeError(f"task {name!r} ended its process with exit code {child.returncode}") from error
+    if answer.error is not None:
+        raise NodeError(answer.error)
+    return TaskSection(name, answer.data_digest, answer.parameters)

@@ -1,0 +1,408 @@
+"""Many real peers on this machine: each a process with its own key, folder, port and database; watched, judged, stopped.
+
+The supervisor knows no more than a user does: it starts peers, asks their status over HTTP, and stops them.
+"""
+
+import asyncio
+import contextlib
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+import aiohttp
+import msgspec
+
+from node.agreement import agreed_step, final_disagreement
+from node.api_address import API_FILE_NAME, read_api_address
+from node.cli.live_view import PeerView, TestnetScreen, TestnetView
+from node.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, NodeError
+from node.folder import NodeFolder
+from node.logs import configure_logging
+from node.network_file import NETWORK_FILE_NAME, NetworkRules, network_id, new_rules, read_network_file, write_network_file
+from node.settings import Address, PeerSettings, TestnetSettings
+from node.status import NodeStatus, StepStatus
+from node.task_facts import task_section
+from node.workers.process import forkserver
+
+HOST = "127.0.0.1"
+
+POLL_SECONDS = 0.5
+"""A status costs a peer about a millisecond."""
+
+STATUS_SECONDS_MAX = 2.0
+"""A peer on a loaded machine answers within milliseconds; longer, and it is shown as it was."""
+
+STOP_SECONDS_MAX = 15.0
+"""A peer closes its processes, sockets and database within a second or two; one that has not after this is killed."""
+
+PLAIN_LINE_SECONDS = 2.0
+"""Without a terminal every line stays, so there are fewer."""
+
+BLOCK_INTERVAL_MS = 500
+"""On one machine a block reaches everybody within a tenth of this."""
+
+LOG_NAME = "node.log"
+
+ACCURACY = "test_accuracy"
+
+
+@dataclass(slots=True)
+class TestnetPeer:
+    """One peer, as its supervisor sees it."""
+
+    __test__ = False
+
+    name: str
+    settings: PeerSettings
+    peer_id: str
+    process: ForkServerProcess | None = None
+    lifeline: Connection | None = None
+    status: NodeStatus | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its process is alive."""
+        return self.process is not None and self.process.is_alive()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a testnet ended."""
+
+    exit_code: int
+    reason: str
+    seconds: float
+    agreed: StepStatus | None
+
+
+def run_testnet(settings: TestnetSettings) -> int:
+    """Start the peers, show them, stop them; the exit code (0 goal reached in agreement, 1 not in time, 3 disagreement)."""
+    with _root_folder(settings) as root:
+        rules = _rules(settings)
+        peers = _make_peers(settings, rules, root)
+        return asyncio.run(_Supervisor(settings, rules, peers, root).run())
+
+
+@contextlib.contextmanager
+def _root_folder(settings: TestnetSettings) -> Iterator[Path]:
+    """Where the peers' folders are made; removed afterwards unless it is to be kept."""
+    if settings.data_dir is None:
+        root = Path(tempfile.mkdtemp(prefix="kubrat-testnet-"))
+    else:
+        root = settings.data_dir
+        root.mkdir(parents=True, exist_ok=True)
+        if any(root.iterdir()):
+            raise NodeError(f"--data-dir {root} is not empty", "choose a new folder, or remove the old testnet")
+    try:
+        yield root.resolve()
+    finally:
+        if not settings.is_kept:
+            shutil.rmtree(root)
+
+
+def _rules(settings: TestnetSettings) -> NetworkRules:
+    if settings.network_file is not None:
+        return read_network_file(settings.network_file)
+    return new_rules("testnet", secrets.token_bytes(32), task_section(settings.task), settings.strategy, BLOCK_INTERVAL_MS)
+
+
+def _make_peers(settings: TestnetSettings, rules: NetworkRules, root: Path) -> list[TestnetPeer]:
+    """A folder for each; the first is the one that the others dial."""
+    write_network_file(root / NETWORK_FILE_NAME, rules)
+    ports = _free_ports(settings.nodes)
+    peers = []
+    for number, port in enumerate(ports):
+        name = f"peer-{number}"
+        identity = NodeFolder.create(root / name, rules)
+        peer_settings = PeerSettings(
+            data_dir=root / name,
+            network_file=None,
+            listen_host=HOST,
+            listen_port=port,
+            peers=() if number == 0 else (Address(HOST, ports[0]),),
+            is_observer=False,
+            is_searching=True,
+            puzzle_share=settings.puzzle_share,
+            log_level="info",
+        )
+        peers.append(TestnetPeer(name, peer_settings, identity.peer_id.hex()))
+    return peers
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody uses now; all are held until the last is found, so that they differ."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for held in sockets:
+            held.bind((HOST, 0))
+        return [held.getsockname()[1] for held in sockets]
+
+
+# --- a peer's process -----------------------------------------------------------------------------------------------
+
+
+def _peer_process(lifeline: Connection, settings: PeerSettings) -> None:
+    """The whole life of a testnet's peer, in its own process; ends when the supervisor does, however that ends."""
+    from node.assembly import run_peer  # noqa: PLC0415 - the supervisor itself needs none of it
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's: it tells us in good order
+    log = os.open(settings.data_dir / LOG_NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, sys.stdout.fileno())
+    os.dup2(log, sys.stderr.fileno())
+    configure_logging(settings.log_level)
+    try:
+        sys.exit(run_peer(settings, lifeline))
+    except NodeError as error:
+        print(f"error: {error.message}", file=sys.stderr)  # noqa: T201 - the log is this process's only screen
+        sys.exit(error.exit_code)
+
+
+# --- the supervisor -------------------------------------------------------------------------------------------------
+
+
+class _Supervisor:
+    def __init__(self, settings: TestnetSettings, rules: NetworkRules, peers: list[TestnetPeer], root: Path) -> None:
+        self._settings = settings
+        self._rules = rules
+        self._peers = peers
+        self._root = root
+        self._stream = sys.stderr if settings.is_json else sys.stdout
+        self._screen = TestnetScreen(self._stream)
+        self._shown_at = 0.0
+        self._started = 0.0
+        self._interrupted = asyncio.Event()
+
+    async def run(self) -> int:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._interrupt)
+        self._say(f"testnet of {len(self._peers)} peers in {self._root}")
+        self._say("starting (the first process imports torch; the others are forked from it)")
+        try:
+            await self._start_all()
+            with self._screen:
+                outcome = await self._watch()
+        finally:
+            await self._stop_all()
+        self._report(outcome)
+        return outcome.exit_code
+
+    def _interrupt(self) -> None:
+        """The first Ctrl-C stops in good order, the second at once."""
+        if self._interrupted.is_set():
+            for peer in self._peers:
+                if peer.is_running and peer.process is not None:
+                    peer.process.kill()
+            os._exit(130)
+        self._interrupted.set()
+
+    async def _start_all(self) -> None:
+        context = forkserver()
+        self._started = time.monotonic()
+        for peer in self._peers:
+            peer.lifeline, theirs = context.Pipe()
+            peer.process = context.Process(target=_peer_process, args=(theirs, peer.settings), name=peer.name)
+            await asyncio.to_thread(peer.process.start)
+            theirs.close()
+        self._started = time.monotonic()
+
+    async def _stop_all(self) -> None:
+        self._say("stopping")
+        for peer in self._peers:
+            if peer.is_running and peer.process is not None:
+                peer.process.terminate()
+        for peer in self._peers:
+            if peer.process is None:
+                continue
+            await asyncio.to_thread(peer.process.join, STOP_SECONDS_MAX)
+            if peer.is_running:
+                self._say(f"{peer.name} did not stop within {STOP_SECONDS_MAX:.0f} s: killed")
+                peer.process.kill()
+                await asyncio.to_thread(peer.process.join)
+
+    async def _watch(self) -> Outcome:
+        """Poll and show until the goal, the deadline, a disagreement or Ctrl-C."""
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=STATUS_SECONDS_MAX)) as session:
+            while True:
+                await asyncio.gather(*(self._ask(session, peer) for peer in self._peers))
+                outcome = self._outcome()
+                self._show(is_last=outcome is not None)
+                if outcome is not None:
+                    return outcome
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._interrupted.wait(), POLL_SECONDS)
+
+    async def _ask(self, session: aiohttp.ClientSession, peer: TestnetPeer) -> None:
+        """Refresh one peer's status; a peer that does not answer keeps its last one."""
+        if not (peer.settings.data_dir / API_FILE_NAME).exists():
+            return
+        with contextlib.suppress(aiohttp.ClientError, TimeoutError, NodeError):
+            address = read_api_address(peer.settings.data_dir)
+            async with session.get(f"http://{address}/v1/status") as answer:
+                peer.status = msgspec.json.decode(await answer.read(), type=NodeStatus)
+
+    # --- judging ---
+
+    def _outcome(self) -> Outcome | None:
+        seconds = time.monotonic() - self._started
+        disagreement = self._disagreement()
+        if disagreement is not None:
+            return Outcome(EXIT_DISAGREEMENT, disagreement, seconds, None)
+        agreed = self._agreed()
+        if agreed is not None and agreed.metrics.get(ACCURACY, 0.0) >= self._settings.until_accuracy:
+            return Outcome(EXIT_OK, "goal reached in agreement", seconds, agreed)
+        if self._interrupted.is_set():
+            return Outcome(EXIT_GOAL_NOT_MET, "interrupted", seconds, agreed)
+        if seconds >= self._settings.deadline_s:
+            return Outcome(EXIT_GOAL_NOT_MET, f"deadline of {self._settings.deadline_s:g} s passed", seconds, agreed)
+        return self._outcome_without_peers(seconds, agreed)
+
+    def _disagreement(self) -> str | None:
+        found = final_disagreement([peer.status for peer in self._peers if peer.status is not None])
+        if found is None:
+            return None
+        one, other = self._name_of(found.one), self._name_of(found.other)
+        return f"{one} and {other} hold different final steps at height {found.height}"
+
+    def _agreed(self) -> StepStatus | None:
+        """The highest step that every living peer holds; peers that were killed have no say."""
+        living = [peer for peer in self._peers if peer.is_running]
+        statuses = [peer.status for peer in living if peer.status is not None]
+        return agreed_step(statuses) if len(statuses) == len(living) else None
+
+    def _outcome_without_peers(self, seconds: float, agreed: StepStatus | None) -> Outcome | None:
+        """Nobody left: no use in waiting for the deadline."""
+        if any(peer.is_running for peer in self._peers):
+            return None
+        return Outcome(EXIT_GOAL_NOT_MET, f"all peers have stopped: {_last_error(self._peers[0])}", seconds, agreed)
+
+    def _name_of(self, peer_id: str) -> str:
+        return next((peer.name for peer in self._peers if peer.peer_id == peer_id), peer_id[:8])
+
+    # --- showing ---
+
+    def _say(self, text: str) -> None:
+        self._stream.write(text + "\n")
+        self._stream.flush()
+
+    def _show(self, is_last: bool) -> None:
+        now = time.monotonic()
+        if is_last or self._stream.isatty() or now - self._shown_at >= PLAIN_LINE_SECONDS:
+            self._screen.show(self._view())
+            self._shown_at = now
+
+    def _view(self) -> TestnetView:
+        agreed = self._agreed()
+        disagreement = self._disagreement()
+        return TestnetView(
+            network_id=network_id(self._rules).hex(),
+            elapsed_s=time.monotonic() - self._started,
+            deadline_s=self._settings.deadline_s,
+            target_accuracy=self._settings.until_accuracy,
+            disagreement=disagreement,
+            peers=tuple(_peer_view(peer) for peer in self._peers),
+            agreed_height=None if agreed is None else agreed.height,
+            agreed_digest=None if agreed is None else agreed.state_digest,
+        )
+
+    def _report(self, outcome: Outcome) -> None:
+        self._say(f"{outcome.reason} after {outcome.seconds:.1f} s")
+        if outcome.agreed is not None:
+            accuracy = outcome.agreed.metrics.get(ACCURACY, 0.0)
+            digest = outcome.agreed.state_digest
+            self._say(f"all hold {digest[:16]} at height {outcome.agreed.height}: test accuracy {accuracy:.1%}")
+        if self._settings.is_kept:
+            self._say(f"kept: {self._root}")
+        if self._settings.is_json:
+            sys.stdout.write(json.dumps(self._document(outcome)) + "\n")
+            sys.stdout.flush()
+
+    def _document(self, outcome: Outcome) -> dict[str, object]:
+        statuses = [peer.status for peer in self._peers if peer.status is not None]
+        agreed = outcome.agreed
+        return {
+            "agreed": agreed is not None and outcome.exit_code != EXIT_DISAGREEMENT,
+            "reason": outcome.reason,
+            "network_id": network_id(self._rules).hex(),
+            "height": None if agreed is None else agreed.height,
+            "final_height": min((status.final_height or 0 for status in statuses), default=0),
+            "state_digest": None if agreed is None else agreed.state_digest,
+            "test_accuracy": None if agreed is None else agreed.metrics.get(ACCURACY),
+            "seconds": round(outcome.seconds, 3),
+            "bytes_sent_per_block": _bytes_per_block_and_link(statuses),
+            "peers": [_peer_document(peer, agreed) for peer in self._peers],
+        }
+
+
+def _bytes_per_block_and_link(statuses: list[NodeStatus]) -> float | None:
+    """Mean over the peers of bytes sent, for each block of the chain and each link of the peer."""
+    shares = [
+        status.bytes_sent / (status.height * len(status.peers)) for status in statuses if status.height and status.peers
+    ]
+    return round(sum(shares) / len(shares), 1) if shares else None
+
+
+def _peer_view(peer: TestnetPeer) -> PeerView:
+    status = peer.status
+    error = None if peer.is_running else _last_error(peer)
+    if status is None:
+        return PeerView(name=peer.name, state="starting" if peer.is_running else "stopped", last_error=error)
+    return PeerView(
+        name=peer.name,
+        state="running" if peer.is_running else "stopped",
+        height=status.height,
+        head=status.head,
+        fitness=status.fitness,
+        test_accuracy=status.metrics.get(ACCURACY),
+        candidates_per_second=status.candidates_per_second,
+        blocks_led=status.blocks_led,
+        peers_connected=len(status.peers),
+        last_error=error or status.last_error,
+    )
+
+
+def _peer_document(peer: TestnetPeer, agreed: StepStatus | None) -> dict[str, object]:
+    """A peer at the agreed step, if it holds it, else at its head."""
+    status = peer.status
+    if status is None:
+        return {"id": peer.peer_id, "name": peer.name, "is_running": peer.is_running, "last_error": _last_error(peer)}
+    holds = agreed is not None and any(step.id == agreed.id for step in status.steps)
+    return {
+        "id": peer.peer_id,
+        "name": peer.name,
+        "is_running": peer.is_running,
+        "height": agreed.height if holds and agreed else status.height,
+        "state_digest": agreed.state_digest if holds and agreed else status.state_digest,
+        "test_accuracy": agreed.metrics.get(ACCURACY) if holds and agreed else status.metrics.get(ACCURACY),
+        "head_height": status.height,
+        "head": status.head,
+        "final_height": status.final_height,
+        "blocks_led": status.blocks_led,
+        "blocks_contested": status.blocks_contested,
+        "candidates_per_second": status.candidates_per_second,
+        "peers_connected": len(status.peers),
+        "bytes_sent": status.bytes_sent,
+        "loop_lag_p99_ms": status.loop_lag_p99_ms,
+        "rss_mb": status.rss_mb,
+        "last_error": status.last_error,
+    }
+
+
+def _last_error(peer: TestnetPeer) -> str | None:
+    """The last `error:` line of a stopped peer's log."""
+    path = peer.settings.data_dir / LOG_NAME
+    if not path.exists():
+        return None
+    lines = [line for line in path.read_text(errors="replace").splitlines() if line.startswith("error: ")]
+    return lines[-1].removeprefix("error: ") if lines else None

@@ -1,0 +1,120 @@
+"""The learner's process: answers requests first, searches in the time that is left."""
+
+import os
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+
+from learning.tasks.loading import load_task
+
+from learning.evolution.learner import EvolutionLearner, EvolutionRules, SearchSettings
+from learning.exact import ExactArithmeticError, self_test
+from learning.learner import AdoptRequest, LearnerAnswer, LearnerRequest, SearchProgress, StateKept
+from learning.task import Layout, TaskError
+
+LEARNER_NICENESS = 5
+"""Behind the event loop, before the miner: search is what pays."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerSpec:
+    """What the process is told at its start. `restored`: a final state from the store, or None for genesis."""
+
+    task: str
+    folder: str
+    """Where a user's own task module is looked for, besides the installed packages."""
+    rules: EvolutionRules
+    network_id: bytes
+    author: bytes
+    genesis_step: bytes
+    settings: SearchSettings
+    restored: StateKept | None
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerReady:
+    """The task is loaded and the arithmetic tested."""
+
+    layout: Layout
+    data_digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerFailed:
+    """The process cannot go on; `reason` is for the user."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRate:
+    """Candidates tried per second since the last such message."""
+
+    candidates_per_second: float
+
+
+LearnerMessage = LearnerReady | LearnerFailed | SearchRate | LearnerAnswer
+
+PROGRESS_SECONDS = 1.0
+"""How often the rate of search is told."""
+
+
+def run_learner_process(pipe: Connection, spec: LearnerSpec) -> None:
+    """The process's whole life: ends when the pipe is closed from the other side, or with a LearnerFailed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(LEARNER_NICENESS)
+    _one_thread()
+    sys.path.insert(0, spec.folder)
+    try:
+        _LearnerLoop(pipe, spec).run()
+    except (EOFError, BrokenPipeError, ConnectionResetError):  # the node has ended, and we with it
+        return
+    except (TaskError, ExactArithmeticError) as error:
+        pipe.send(LearnerFailed(str(error)))
+
+
+def _one_thread() -> None:
+    """More cores mean more processes: two torch threads under load do less than one."""
+    import torch  # noqa: PLC0415 - the node's own process imports this module, but never torch
+
+    torch.set_num_threads(1)
+
+
+class _LearnerLoop:
+    def __init__(self, pipe: Connection, spec: LearnerSpec) -> None:
+        self_test()
+        task = load_task(spec.task)
+        self._pipe = pipe
+        self._may_search = spec.settings.is_searching
+        self._has_adopted = False
+        self._learner = EvolutionLearner(
+            task, spec.rules, spec.network_id, spec.author, spec.genesis_step, spec.settings, spec.restored
+        )
+        self._tried_before = 0
+        self._told_at = time.monotonic()
+        pipe.send(LearnerReady(task.layout, task.data_digest))
+
+    def run(self) -> None:
+        while True:
+            if self._pipe.poll(0 if self._may_search and self._has_adopted else None):
+                request: LearnerRequest = self._pipe.recv()
+                self._has_adopted |= isinstance(request, AdoptRequest)
+                self._tell(self._learner.handle(request))
+            else:
+                self._tell(self._learner.search())
+
+    def _tell(self, answers: tuple[LearnerAnswer, ...]) -> None:
+        for answer in answers:
+            if isinstance(answer, SearchProgress):
+                self._tell_rate(answer.candidates)
+            else:
+                self._pipe.send(answer)
+
+    def _tell_rate(self, candidates: int) -> None:
+        now = time.monotonic()
+        if now - self._told_at < PROGRESS_SECONDS:
+            return
+        self._pipe.send(SearchRate((candidates - self._tried_before) / (now - self._told_at)))
+        self._tried_before, self._told_at = candidates, now

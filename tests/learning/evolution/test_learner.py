@@ -1,0 +1,408 @@
+"""The learner, as its node drives it: honest peers agree and improve; each kind of lie has its answer."""
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from learning.evolution.learner import KEPT_INTERVAL, EvolutionLearner
+from learning.evolution.payload import Candidate, Claim, decode_candidate, decode_claim, encode_candidate, encode_claim
+from learning.evolution.recipe import Recipe, child_of
+from learning.evolution.rules import UNLIMITED
+from learning.evolution.schedule import StepSizeSchedule
+from learning.exact import noise_key
+from learning.learner import (
+    AssessRequest,
+    ContributionAssessed,
+    ContributionFound,
+    ExportRequest,
+    FinaliseRequest,
+    Judgement,
+    ModelExported,
+    ProposedStep,
+    ReplayRequest,
+    SearchProgress,
+    SignedPayload,
+    StateKept,
+    StepChecked,
+    StepOffered,
+)
+from learning.state import ModelState, StoredStateError, genesis_state, state_digest
+from learning.task import Float32Array, Int64Array, TaskError
+from tests.learning.evolution.exchange import ALICE, BOB, GENESIS, NETWORK, RULES, SETTINGS, Peer, grown, signed
+from tests.learning.sphere import SphereTask
+
+
+def started(author: bytes = ALICE, regression_allowed: int = 0) -> Peer:
+    peer = Peer(author, replace(RULES, regression_allowed=regression_allowed))
+    peer.adopt(GENESIS)
+    return peer
+
+
+def with_claim(contribution: SignedPayload, by: int) -> SignedPayload:
+    """The same recipe, with a claim that is off by so many micro-units."""
+    candidate = decode_candidate(contribution.payload, 1)
+    payload = encode_candidate(Candidate(candidate.recipe, candidate.claimed_fitness + by))
+    return signed(contribution.author, contribution.base, payload)
+
+
+def step_by(peer: Peer) -> ProposedStep:
+    """A good step on genesis that the peer would lead, its own candidate in it."""
+    peer.assess(peer.find())
+    return peer.lead(GENESIS, 1)
+
+
+def reclaimed(step: ProposedStep, child_by: int = 0, parent_by: int = 0) -> ProposedStep:
+    claim = decode_claim(step.claim)
+    return replace(step, claim=encode_claim(Claim(claim.child_fitness + child_by, claim.parent_fitness + parent_by)))
+
+
+# --- peers that agree -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("recipe_length_max", [1, 4])
+def test_two_peers_improve_together_and_hold_the_same_state(recipe_length_max: int) -> None:
+    rules = replace(RULES, recipe_length_max=recipe_length_max)
+    peers = (Peer(ALICE, rules), Peer(BOB, rules))
+    first = [peer.adopt(GENESIS) for peer in peers]
+    adopted, head = first, GENESIS
+    for height in range(1, 41):
+        leader = peers[height % 2]
+        for contribution in [found for peer in peers for found in peer.explore(slices=24)]:
+            for peer in peers:
+                assert peer.assess(contribution).judgement is Judgement.GOOD
+        step = leader.lead(head, height)
+        for peer in peers:
+            assert peer.check(step) == StepChecked(step.id, Judgement.GOOD, False, "")
+        adopted, head = [peer.adopt(step.id) for peer in peers], step.id
+        assert adopted[0].state_digest == adopted[1].state_digest == step.state_digest
+    assert 0 < -adopted[0].fitness < -first[0].fitness / 50
+
+
+def test_peers_offer_the_best_that_anybody_found() -> None:
+    alice, bob = started(ALICE), started(BOB)
+    found = [alice.find(), bob.find()]
+    for contribution in found:
+        alice.assess(contribution)
+        bob.assess(contribution)
+    best = max(found, key=lambda item: decode_candidate(item.payload, 1).claimed_fitness)
+    assert alice.offers[GENESIS] == bob.offers[GENESIS]
+    assert alice.offers[GENESIS].contributions == (best.digest,)
+
+
+def test_the_order_in_which_candidates_arrive_does_not_matter() -> None:
+    finders = [started(bytes([number]) * 32) for number in range(4)]
+    found = [finder.find() for finder in finders]
+    forwards, backwards = started(b"f" * 32), started(b"k" * 32)
+    for one, other in zip(found, reversed(found), strict=True):
+        forwards.assess(one)
+        backwards.assess(other)
+    assert forwards.offers[GENESIS] == backwards.offers[GENESIS]
+
+
+def test_the_child_on_offer_is_the_published_one() -> None:
+    alice = started()
+    contribution = alice.find()
+    alice.assess(contribution)
+    recipe = decode_candidate(contribution.payload, 1).recipe
+    genesis = genesis_state(NETWORK, alice.task.layout)
+    sigma = StepSizeSchedule(RULES.step_size, RULES.step_size_factor, RULES.step_size_floor).at(0)
+    child = child_of(genesis, noise_key(NETWORK, GENESIS, ALICE), recipe, sigma)
+    assert alice.offers[GENESIS].state_digest == state_digest(child)
+
+
+# --- search ---------------------------------------------------------------------------------------------------------
+
+
+def test_after_adoption_no_change_is_on_offer() -> None:
+    alice = started()
+    genesis = genesis_state(NETWORK, alice.task.layout)
+    offer = alice.offers[GENESIS]
+    claim = decode_claim(offer.claim)
+    assert (offer.contributions, claim.child_fitness) == ((), claim.parent_fitness)
+    assert offer.state_digest == state_digest(ModelState(genesis.parameters, 1))
+
+
+def test_each_finding_beats_the_one_before_and_what_others_found() -> None:
+    alice, bob = started(ALICE), started(BOB)
+    for _ in range(3):
+        alice.assess(bob.find())
+    best = decode_claim(alice.offers[GENESIS].claim).child_fitness
+    fitnesses = [decode_candidate(alice.find().payload, 1).claimed_fitness for _ in range(3)]
+    assert [best, *fitnesses] == sorted({best, *fitnesses})
+
+
+def test_our_own_finding_comes_back_without_being_measured_again() -> None:
+    alice = started()
+    assert isinstance(alice.task, SphereTask)
+    contribution = alice.find()
+    before = alice.task.fitness_calls
+    assert alice.assess(contribution) == ContributionAssessed(contribution.digest, Judgement.GOOD, True, "")
+    assert alice.task.fitness_calls == before
+
+
+def test_an_observer_does_not_search_but_offers_what_it_hears_of() -> None:
+    observer = Peer(BOB, settings=replace(SETTINGS, is_searching=False))
+    observer.adopt(GENESIS)
+    assert [observer.learner.search() for _ in range(100)] == [()] * 100
+    contribution = started().find()
+    assert observer.assess(contribution).is_useful
+    assert observer.offers[GENESIS].contributions == (contribution.digest,)
+
+
+def test_nothing_is_searched_before_a_step_is_adopted() -> None:
+    assert Peer(ALICE).learner.search() == ()
+
+
+def test_progress_counts_every_candidate_over_all_generations() -> None:
+    alice = Peer(ALICE)
+    grown(alice, 3)
+    answers = [answer for _ in range(600) for answer in alice.learner.search()]
+    counts = [answer.candidates for answer in answers if isinstance(answer, SearchProgress)]
+    assert (counts == sorted(set(counts)), counts[-1] >= 1_024) == (True, True)
+
+
+def test_without_a_limit_on_regression_a_worse_child_is_a_finding() -> None:
+    class PerfectStart(SphereTask):
+        """The first model is the best there is."""
+
+        def scores(self, candidates: Float32Array, batch: Int64Array) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+            start = genesis_state(NETWORK, self.layout).parameters
+            return super().scores(candidates - start + np.float32(0.25), batch)
+
+    comma = Peer(ALICE, replace(RULES, regression_allowed=UNLIMITED), task=PerfectStart())
+    parent = comma.adopt(GENESIS)
+    contribution = comma.find()
+    assert decode_candidate(contribution.payload, 1).claimed_fitness < round(parent.fitness * 1e6)
+    assert comma.assess(contribution).is_useful
+    plus = Peer(BOB, task=PerfectStart())
+    plus.adopt(GENESIS)
+    assert not [answer for _ in range(200) for answer in plus.learner.search() if isinstance(answer, ContributionFound)]
+    assert plus.assess(contribution) == ContributionAssessed(contribution.digest, Judgement.GOOD, False, "")
+
+
+# --- candidates that lie --------------------------------------------------------------------------------------------
+
+
+def test_a_candidate_for_an_unknown_base_is_invalid() -> None:
+    answer = started().assess(signed(BOB, b"x" * 32, encode_candidate(Candidate(Recipe((1,)), 0))))
+    assert (answer.judgement, answer.detail) == (Judgement.INVALID, f"unknown base {(b'x' * 32).hex()}")
+
+
+def test_a_malformed_candidate_is_invalid() -> None:
+    payload = encode_candidate(Candidate(Recipe((1, 2)), 0))
+    answer = started().assess(signed(BOB, GENESIS, payload))
+    assert (answer.judgement, answer.detail) == (Judgement.INVALID, "recipe length is 2, allowed 1..1")
+
+
+@pytest.mark.parametrize(("by", "judgement"), [(10, "good"), (-10, "good"), (11, "contested"), (-11, "contested")])
+def test_a_claim_may_be_off_by_the_tolerance(by: int, judgement: str) -> None:
+    contribution = with_claim(started(ALICE).find(), by)
+    assert started(BOB).assess(contribution).judgement == judgement
+
+
+def test_a_false_claim_is_no_better_candidate() -> None:
+    bob = started(BOB)
+    answer = bob.assess(with_claim(started(ALICE).find(), 1_000_000))
+    assert (answer.is_useful, "claimed_fitness is" in answer.detail, bob.offers[GENESIS].contributions) == (False, True, ())
+
+
+def test_nobody_can_claim_anothers_candidate() -> None:
+    contribution = started(ALICE).find()
+    stolen = signed(BOB, contribution.base, contribution.payload)
+    assert started(BOB).assess(stolen).judgement is Judgement.CONTESTED
+
+
+def test_a_candidate_that_is_not_the_best_is_good_but_not_useful() -> None:
+    alice, bob = started(ALICE), started(BOB)
+    earlier, later = alice.find(), alice.find()
+    assert [bob.assess(item).is_useful for item in (later, earlier, later)] == [True, False, False]
+
+
+# --- steps that lie -------------------------------------------------------------------------------------------------
+
+
+def test_a_step_without_change_is_good() -> None:
+    step = started(ALICE).lead(GENESIS, 1)
+    assert started(BOB).check(step) == StepChecked(step.id, Judgement.GOOD, False, "")
+
+
+def test_a_wrong_state_digest_is_invalid_and_leaves_no_trace() -> None:
+    step = replace(step_by(started(ALICE)), state_digest=bytes(32))
+    bob = started(BOB)
+    answer = bob.check(step)
+    assert (answer.judgement, answer.detail.startswith(f"state digest is {'00' * 32}, rebuilt ")) == (Judgement.INVALID, True)
+    child = bob.check(replace(step, id=b"c" * 32, parent=step.id, height=2))
+    assert (child.judgement, child.detail) == (Judgement.INVALID, f"unknown parent {step.id.hex()}")
+
+
+def test_a_step_of_wrong_form_is_invalid() -> None:
+    alice, bob = started(ALICE), started(BOB)
+    step = step_by(alice)
+    (contribution,) = step.contributions
+    elsewhere = signed(ALICE, b"x" * 32, contribution.payload)
+    wrong = {
+        "height is 2, expected 1": replace(step, height=2),
+        "contributions: 2, allowed 0..1": replace(step, contributions=(contribution, contribution)),
+        f"contribution for base {(b'x' * 32).hex()}, expected {GENESIS.hex()}": replace(step, contributions=(elsewhere,)),
+        "claim of 3 bytes, expected 17": replace(step, claim=b"abc"),
+        "candidate of 0 bytes, allowed 14 or more": replace(step, contributions=(signed(ALICE, GENESIS, b""),)),
+    }
+    assert {bob.check(item).detail: item for item in wrong.values()} == wrong
+    assert {bob.check(item).judgement for item in wrong.values()} == {Judgement.INVALID}
+
+
+@pytest.mark.parametrize(
+    ("child_by", "parent_by", "judgement", "is_proven_lie"),
+    [
+        (10, -10, "good", False),
+        (11, 0, "contested", False),
+        (0, -11, "contested", False),
+        (1_000, 0, "contested", False),
+        (1_001, 0, "contested", True),
+        (0, -1_001, "contested", True),
+    ],
+)
+def test_a_leaders_claim_is_measured(child_by: int, parent_by: int, judgement: str, is_proven_lie: bool) -> None:
+    step = reclaimed(step_by(started(ALICE)), child_by, parent_by)
+    answer = started(BOB).check(step)
+    assert (answer.judgement, answer.is_proven_lie) == (judgement, is_proven_lie)
+
+
+def test_a_step_with_a_falsely_claimed_candidate_is_contested_but_its_leader_has_not_lied() -> None:
+    step = step_by(started(ALICE))
+    falsely = replace(step, contributions=(with_claim(step.contributions[0], 5_000),))
+    answer = started(BOB).check(falsely)
+    assert (answer.judgement, answer.is_proven_lie) == (Judgement.CONTESTED, False)
+    assert answer.detail.startswith("claimed_fitness is")
+
+
+def test_a_step_below_its_parent_is_contested_by_those_who_allow_no_regression() -> None:
+    alice = started(ALICE, UNLIMITED)
+    worse = next(step for step in worse_steps(alice) if alice.check(step).judgement is Judgement.GOOD)
+    answer = started(BOB).check(worse)
+    assert (answer.judgement, answer.is_proven_lie) == (Judgement.CONTESTED, False)
+    assert started(BOB, regression_allowed=10**7).check(worse).judgement is Judgement.GOOD
+
+
+def worse_steps(peer: Peer) -> list[ProposedStep]:
+    """Steps to honest children of genesis that are worse than it, claimed truly."""
+    parent = decode_claim(peer.offers[GENESIS].claim).parent_fitness
+    genesis = genesis_state(NETWORK, peer.task.layout)
+    sigma = StepSizeSchedule(RULES.step_size, RULES.step_size_factor, RULES.step_size_floor).at(0)
+    batch_seed = hashlib.blake2b(b"\x0ekubrat/batch/1" + NETWORK + GENESIS, digest_size=32).digest()
+    steps: list[ProposedStep] = []
+    for index in range(20):
+        child = child_of(genesis, noise_key(NETWORK, GENESIS, peer.author), Recipe((index,)), sigma)
+        fitness = round(peer.task.fitness(child.parameters, peer.task.draw_batch(batch_seed)) * 1_000_000)
+        if fitness < parent - 100:
+            contribution = signed(peer.author, GENESIS, encode_candidate(Candidate(Recipe((index,)), fitness)))
+            claim = encode_claim(Claim(fitness, parent))
+            steps.append(ProposedStep(bytes([index]) * 32, GENESIS, 1, (contribution,), claim, state_digest(child)))
+    return steps
+
+
+def test_a_contested_step_can_be_built_on_when_most_of_the_work_has() -> None:
+    alice, bob = started(ALICE), started(BOB)
+    contested = reclaimed(step_by(alice), child_by=500)
+    assert bob.check(contested).judgement is Judgement.CONTESTED
+    assert bob.adopt(contested.id).state_digest == contested.state_digest
+
+
+# --- time passes ----------------------------------------------------------------------------------------------------
+
+
+def test_a_reorganisation_needs_no_undo() -> None:
+    alice, bob = Peer(ALICE), Peer(BOB)
+    ours, theirs = grown(alice, 3), grown(bob, 5)
+    for step in theirs:
+        assert alice.check(step).judgement is Judgement.GOOD
+    assert alice.adopt(theirs[-1].id).state_digest == theirs[-1].state_digest
+    assert alice.adopt(ours[-1].id).state_digest == ours[-1].state_digest
+
+
+def test_a_candidate_for_another_branch_is_offered_when_that_is_adopted() -> None:
+    alice, bob = Peer(ALICE), Peer(BOB)
+    (step,) = grown(bob, 1)
+    alice.adopt(GENESIS)
+    alice.check(step)
+    contribution = bob.find()
+    answers = alice.ask(AssessRequest(contribution))
+    assert [type(answer) for answer in answers] == [ContributionAssessed]
+    alice.adopt(step.id)
+    assert alice.offers[step.id].contributions == (contribution.digest,)
+
+
+def test_finality_forgets_and_keeps_states_now_and_then() -> None:
+    alice = Peer(ALICE)
+    path = grown(alice, KEPT_INTERVAL + 3)
+    answers = [alice.ask(FinaliseRequest(step.id)) for step in path]
+    kept = [answer for step in answers for answer in step]
+    assert [(type(answer), getattr(answer, "height", None)) for answer in kept] == [(StateKept, KEPT_INTERVAL)]
+    late = alice.assess(signed(BOB, path[4].id, encode_candidate(Candidate(Recipe((1,)), 0))))
+    assert late.detail == f"unknown base {path[4].id.hex()}"
+    assert len(alice.learner._best) <= 1
+
+
+def test_a_restart_replays_to_the_same_state_without_measuring() -> None:
+    alice = Peer(ALICE)
+    path = grown(alice, KEPT_INTERVAL + 3)
+    kept = [answer for step in path[:-1] for answer in alice.ask(FinaliseRequest(step.id)) if isinstance(answer, StateKept)]
+    again = Peer(ALICE, task=SphereTask(), restored=kept[0])
+    assert isinstance(again.task, SphereTask)
+    before = again.task.fitness_calls
+    for step in path:
+        again.ask(ReplayRequest(step))
+    for step in path[:-1]:
+        again.ask(FinaliseRequest(step.id))
+    assert again.task.fitness_calls == before
+    assert again.adopt(path[-1].id).state_digest == path[-1].state_digest
+    assert again.ask(ExportRequest()) == alice.ask(ExportRequest())
+
+
+def test_damaged_records_stop_the_replay() -> None:
+    alice = Peer(ALICE)
+    (step,) = grown(alice, 1)
+    with pytest.raises(StoredStateError, match="claim of 0 bytes, expected 17"):
+        Peer(ALICE).ask(ReplayRequest(replace(step, claim=b"")))
+    damaged = Peer(ALICE)
+    damaged.ask(ReplayRequest(replace(step, state_digest=bytes(32))))
+    with pytest.raises(StoredStateError, match="leads to another state than stored"):
+        damaged.adopt(step.id)
+
+
+def test_a_stored_state_of_another_model_is_refused() -> None:
+    with pytest.raises(StoredStateError, match="12 bytes of parameters, the task's model 80"):
+        Peer(ALICE, restored=StateKept(b"s" * 32, 5, bytes(12)))
+
+
+def test_the_exported_model_is_the_adopted_one() -> None:
+    alice = Peer(ALICE)
+    path = grown(alice, 2)
+    (answer,) = alice.ask(ExportRequest())
+    assert isinstance(answer, ModelExported)
+    model = ModelState(np.frombuffer(answer.parameters, dtype="<f4").astype(np.float32), answer.height)
+    assert (answer.step, answer.height, state_digest(model)) == (path[-1].id, 2, path[-1].state_digest)
+
+
+def test_a_task_that_fails_is_named() -> None:
+    class NotANumber(SphereTask):
+        def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
+            return float("nan")
+
+    with pytest.raises(TaskError, match="task 'sphere': fitness of a first model is nan"):
+        EvolutionLearner(NotANumber(), RULES, NETWORK, ALICE, GENESIS, SETTINGS)
+
+
+def test_a_model_that_diverges_later_is_the_lowest_and_not_a_fault() -> None:
+    class Diverging(SphereTask):
+        """Only the first model, tried at the start, has a fitness."""
+
+        def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
+            self.fitness_calls += 1
+            return super().fitness(parameters, batch) if self.fitness_calls == 1 else float("nan")
+
+    peer = Peer(ALICE, task=Diverging())
+    assert peer.adopt(GENESIS).fitness == -(2**60) / 1e6
+    assert isinstance(peer.offers[GENESIS], StepOffered)

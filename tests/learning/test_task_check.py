@@ -1,0 +1,83 @@
+"""A user's task that misbehaves is named, with the method and what was expected."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pytest
+
+from learning.task import Float32Array, Float64Array, Int64Array, ParameterBlock, TaskError
+from learning.task_check import CheckedTask, check_task
+from tests.learning.sphere import SphereTask
+
+
+class RaisingTask(SphereTask):
+    def scores(self, candidates: Float32Array, batch: Int64Array) -> Float64Array:
+        raise ZeroDivisionError("by zero")
+
+
+class WrongShapeTask(SphereTask):
+    def scores(self, candidates: Float32Array, batch: Int64Array) -> Float64Array:
+        return super().scores(candidates, batch)[:, None]
+
+
+class NotANumberTask(SphereTask):
+    def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
+        return float("nan")
+
+
+class WrongBatchTask(SphereTask):
+    def draw_batch(self, seed: bytes) -> Int64Array:
+        return np.zeros(0, dtype=np.int64)
+
+
+class TextMetricsTask(SphereTask):
+    def metrics(self, parameters: Float32Array) -> Mapping[str, float]:
+        return {"accuracy": "high"}  # type: ignore[dict-item]  # the fault under test
+
+
+class EmptyBlockTask(SphereTask):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layout = (ParameterBlock("nothing", (0, 3), 1),)
+
+
+class ShortDigestTask(SphereTask):
+    data_digest = b"short"
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (RaisingTask(), "task 'sphere': scores raised ZeroDivisionError: by zero"),
+        (WrongShapeTask(), r"task 'sphere': scores is float64 of shape \(2, 1\), expected a float64 vector of 2"),
+        (NotANumberTask(), "task 'sphere': fitness of a first model is nan, expected a finite number"),
+        (WrongBatchTask(), r"task 'sphere': draw_batch is int64 of shape \(0,\), expected a non-empty int64 vector"),
+        (TextMetricsTask(), "task 'sphere': metrics raised ValueError"),
+        (EmptyBlockTask(), "task 'sphere': layout is ParameterBlock.*expected lengths of 1 or more"),
+        (ShortDigestTask(), "task 'sphere': data_digest is b'short', expected 32 bytes"),
+    ],
+)
+def test_a_faulty_task_is_named(task: SphereTask, message: str) -> None:
+    with pytest.raises(TaskError, match=message):
+        check_task(task)
+
+
+def test_a_sound_task_passes() -> None:
+    assert check_task(SphereTask()).name == "sphere"
+
+
+def test_one_candidate_that_diverges_is_no_fault() -> None:
+    task = CheckedTask(SphereTask())
+    scores = task.scores(np.full((1, 20), np.nan, dtype=np.float32), task.draw_batch(b"seed"))
+    assert np.isnan(scores).tolist() == [True]
+
+
+def test_a_task_may_write_into_the_parameters_that_it_gets() -> None:
+    class WritingTask(SphereTask):
+        def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
+            parameters[:] = 0
+            return 1.0
+
+    parameters = np.ones(20, dtype=np.float32)
+    parameters.setflags(write=False)
+    assert (CheckedTask(WritingTask()).fitness(parameters, np.arange(3)), parameters.sum()) == (1.0, 20.0)

@@ -1,0 +1,77 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from node.cli import main
+from node.cli.group import COMMANDS
+
+ROOT = Path(__file__).parents[3]
+
+LIST_MODULES = """
+import sys
+from node.cli import main
+try:
+    main(sys.argv[1:])
+except SystemExit as ended:
+    print("exit", ended.code)
+print("modules", *sorted(name for name in sys.modules if "." not in name))
+"""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    command = [sys.executable, "-c", LIST_MODULES, *arguments]
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    modules = set(output.splitlines()[-1].split()[1:])
+    assert "exit 0" in output
+    assert "click" in modules
+    heavy = {"torch", "aiohttp", "numpy", "rich", "msgspec", "cryptography", "sqlite3", "asyncio", "sklearn", "uvloop"}
+    assert modules & heavy == set()
+
+
+@pytest.mark.parametrize("name", [*COMMANDS])
+def test_every_command_s_help_imports_no_torch(name: str) -> None:
+    command = [sys.executable, "-c", LIST_MODULES, name, "--help"]
+    output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    modules = set(output.splitlines()[-1].split()[1:])
+    assert "exit 0" in output
+    assert modules & {"torch", "aiohttp", "sklearn", "uvloop"} == set()
+
+
+def test_the_script_shows_every_command() -> None:
+    output = subprocess.run([sys.executable, "run_node.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    for name, line in COMMANDS.items():
+        assert f"  {name:<9}{line}" in output
+
+
+def test_each_name_is_a_command_of_that_name() -> None:
+    context = click.Context(main)
+    names = []
+    for name in COMMANDS:
+        command = main.get_command(context, name)
+        assert command is not None
+        names.append(command.name)
+    assert names == list(COMMANDS)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["ini"], "error: No such command 'ini'.\nfix: see main --help\n"),
+        (["--verbos"], "error: No such option '--verbos'. Did you mean '--version'?\nfix: see main --help\n"),
+        (["keygen"], "error: Missing argument 'PATH'.\nfix: see main keygen --help\n"),
+    ],
+)
+def test_a_mistake_in_the_arguments_has_the_form_of_all_errors(arguments: list[str], told: str) -> None:
+    result = CliRunner().invoke(main, arguments)
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", told)
+
+
+def test_no_arguments_at_all_show_the_help() -> None:
+    result = CliRunner().invoke(main, [])
+    assert result.exit_code == 2
+    assert "Commands:" in result.output

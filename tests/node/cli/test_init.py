@@ -1,0 +1,89 @@
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from node.cli import main
+from node.folder import NodeFolder
+from node.network_file import differences, network_id, read_network_file, rule_fields, write_network_file
+from tests.node.example_network import example_rules
+
+BROKEN_TASKS = """
+raise RuntimeError("no data today")
+"""
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["init", *map(str, arguments)])
+
+
+def test_init_makes_a_network_and_says_how_to_go_on(tmp_path: Path) -> None:
+    path = tmp_path / "peer"
+    result = run(path, "--name", "lab", "--block-interval-ms", "900")
+    assert result.exit_code == 0, result.output
+    with NodeFolder.open(path) as folder:
+        rules, peer_id = folder.rules, folder.identity.peer_id.hex()
+    assert (rules.name, rules.task.name, rules.proof_of_work.block_interval_ms) == ("lab", "digits", 900)
+    assert (rules.evolution.recipe_length_max, rules.evolution.step_size_factor) == (1, "0.998")
+    assert network_id(rules).hex() in result.stdout
+    assert peer_id in result.stdout
+    assert f"start --data-dir {path}\n" in result.stdout
+    assert "start --network network.toml --data-dir my-peer --peer HOST:7600\n" in result.stdout
+
+
+def test_two_networks_of_the_same_task_differ_in_their_seed_alone(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        assert run(tmp_path / name).exit_code == 0
+    one, two = (rule_fields(read_network_file(tmp_path / name / "network.toml")) for name in ("one", "two"))
+    assert [line.split(":")[0] for line in differences(one, two)] == ["seed"]
+
+
+def test_the_recombination_strategy_sets_recipe_length_and_schedule(tmp_path: Path) -> None:
+    assert run(tmp_path / "peer", "--strategy", "recombination").exit_code == 0
+    evolution = read_network_file(tmp_path / "peer" / "network.toml").evolution
+    assert (evolution.recipe_length_max, evolution.step_size_factor) == (16, "0.995")
+
+
+def test_init_joins_an_existing_network(tmp_path: Path) -> None:
+    write_network_file(tmp_path / "given.toml", example_rules())
+    result = run(tmp_path / "peer", "--network", tmp_path / "given.toml")
+    assert result.exit_code == 0
+    assert read_network_file(tmp_path / "peer" / "network.toml") == example_rules()
+
+
+def test_init_refuses_a_folder_that_is_in_use(tmp_path: Path) -> None:
+    write_network_file(tmp_path / "given.toml", example_rules())
+    arguments = (tmp_path / "peer", "--network", tmp_path / "given.toml")
+    assert run(*arguments).exit_code == 0
+    result = run(*arguments)
+    told = f"error: {tmp_path / 'peer'} is a node's folder already, and is never overwritten\nfix: choose another folder\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (2, "", told)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--network", "nowhere.toml"], "error: there is no network file nowhere.toml\nfix: make one with"),
+        (["--strategy", "coma"], "error: Invalid value for '--strategy': 'coma' is not one of 'comma', 'recombination'."),
+        (["--block-interval-ms", "1"], "error: Invalid value for '--block-interval-ms': 1 is not in the range 50<=x<=3600000."),
+        (["--name", "a/b"], 'error: name is "a/b"; allowed is 1 to 64 letters, digits'),
+        (["--task", "digitz"], "digitz"),
+        (["--task", "no.such.module:task"], "no.such.module"),
+    ],
+)
+def test_a_wrong_argument_is_told_and_nothing_is_made(tmp_path: Path, arguments: list[str], told: str) -> None:
+    result = run(tmp_path / "peer", *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith("error: ")
+    assert told in result.stderr
+    assert not (tmp_path / "peer").exists()
+
+
+def test_a_user_s_task_that_raises_is_told_without_a_traceback_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "broken_tasks.py").write_text(BROKEN_TASKS)
+    monkeypatch.chdir(tmp_path)
+    result = run("peer", "--task", "broken_tasks:mine")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "no data today" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "peer").exists()

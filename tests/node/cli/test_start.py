@@ -1,0 +1,98 @@
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from node.cli import main
+from node.folder import KEY_FILE_NAME, STORE_FILE_NAME, NodeFolder
+from node.identity import create_identity
+from node.network_file import network_text, write_network_file
+from tests.node.example_network import example_rules
+
+
+def run(*arguments: str | Path) -> Result:
+    return CliRunner().invoke(main, ["start", *map(str, arguments)])
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Path:
+    NodeFolder.create(tmp_path / "peer", example_rules())
+    return tmp_path / "peer"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ([], "error: Missing option '--data-dir'.\nfix: see main start --help"),
+        (["--data-dir", "x", "--peer", "10.0.0.5"], "'--peer': '10.0.0.5' is not an address; write HOST:PORT, like 10.0.0.5:7600"),
+        (["--data-dir", "x", "--peer", ":7600"], "'--peer': ':7600' is not an address"),
+        (["--data-dir", "x", "--peer", "fe80::1:7600"], "'--peer': 'fe80::1:7600' is not an address"),
+        (["--data-dir", "x", "--peer", "http://a:7600"], "'--peer': 'http://a:7600' is not an address"),
+        (["--data-dir", "x", "--peer", "a:0"], "'--peer': 'a:0': port '0' is not a whole number from 1 to 65535"),
+        (["--data-dir", "x", "--peer", "a:65536"], "port '65536' is not a whole number from 1 to 65535"),
+        (["--data-dir", "x", "--peer", "a:" + "9" * 5_000], "is not a whole number from 1 to 65535"),
+        (["--data-dir", "x", "--peer", "a:٣"], "port '٣' is not a whole number from 1 to 65535"),
+        (["--data-dir", "x", "--listen", "a:-1"], "port '-1' is not a whole number from 0 to 65535"),
+        (["--data-dir", "x", "--puzzle-share", "0"], "'--puzzle-share': 0.0 is not in the range 0.05<=x<=1.0."),
+        (["--data-dir", "x", "--puzzle-share", "nan"], "'--puzzle-share'"),
+        (["--data-dir", "x", "--log-level", "loud"], "'--log-level': 'loud' is not one of"),
+        (["--data-dir", "x"], "error: x is not a node's folder: it holds no network.toml\nfix: run_node.py init x"),
+        (["--data-dir", "x", "--network", "nowhere.toml"], "error: there is no network file nowhere.toml\nfix: make one with"),
+    ],
+)
+def test_a_wrong_argument_is_told_and_nothing_is_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], told: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert told in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_mistake_in_the_network_file_is_told_before_a_folder_is_made(tmp_path: Path) -> None:
+    path = tmp_path / "network.toml"
+    path.write_text(network_text(example_rules()).replace("offspring = 64", "offspring = 1"))
+    result = run("--data-dir", tmp_path / "peer", "--network", path)
+    told = f"error: {path}: evolution.offspring is 1; allowed is a whole number from 2 to 65,536\n"
+    assert (result.exit_code, result.stderr) == (2, told)
+    assert not (tmp_path / "peer").exists()
+
+
+def test_another_network_s_folder_is_told(made: Path, tmp_path: Path) -> None:
+    write_network_file(tmp_path / "other.toml", example_rules(block_interval_ms=900))
+    result = run("--data-dir", made, "--network", tmp_path / "other.toml")
+    assert result.exit_code == 2
+    assert f"error: the folder {made} belongs to another network: " in result.stderr
+    assert "proof_of_work.block_interval_ms: ours 500, theirs 900" in result.stderr
+
+
+def test_another_key_is_told(made: Path) -> None:
+    with NodeFolder.open(made):
+        pass
+    (made / KEY_FILE_NAME).unlink()
+    create_identity(made / KEY_FILE_NAME)
+    result = run("--data-dir", made)
+    assert result.exit_code == 2
+    assert f"error: the folder {made} belongs to another key: " in result.stderr
+
+
+def test_a_locked_folder_is_told(made: Path) -> None:
+    with NodeFolder.open(made):
+        result = run("--data-dir", made)
+    assert result.exit_code == 2
+    assert f"error: {made} is locked by a running peer (pid " in result.stderr
+
+
+def test_a_key_that_others_can_read_is_told(made: Path) -> None:
+    (made / KEY_FILE_NAME).chmod(0o644)
+    result = run("--data-dir", made)
+    assert result.exit_code == 2
+    assert result.stderr.endswith(f"\nfix: chmod 600 {made / KEY_FILE_NAME}\n")
+
+
+def test_a_corrupt_database_is_told_with_the_way_to_re_sync(made: Path) -> None:
+    (made / STORE_FILE_NAME).write_bytes(b"garbage" * 1_000)
+    result = run("--data-dir", made)
+    assert result.exit_code == 2
+    assert f"error: database {made / STORE_FILE_NAME} is corrupt: file is not a database\nfix: stop the node, move" in result.stderr

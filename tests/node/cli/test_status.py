@@ -1,0 +1,132 @@
+import socket
+import threading
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner, Result
+
+from node.api_address import write_api_address
+from node.cli import main
+from node.settings import Address
+from node.status import NodeStatus, PeerLink
+from tests.node.cli.local_api import local_api
+
+STATUS = NodeStatus(
+    version="0.1.0",
+    network_id="c4" * 32,
+    peer_id="ab" * 32,
+    network_name="lab",
+    task="digits",
+    height=1423,
+    head="cd" * 32,
+    final_height=1407,
+    fitness=-0.4321,
+    metrics={"test_accuracy": 0.912},
+    peers=(PeerLink("12" * 32, "10.0.0.5:7600", True), PeerLink("34" * 32, "10.0.0.6:7600", False)),
+    blocks_led=400,
+    candidates_per_second=13_400.0,
+    loop_lag_p99_ms=3.21,
+    last_error="no answer from 10.0.0.7:7600",
+    notes=("[first] note", "second note"),
+)
+ANSWER = msgspec.json.encode(STATUS)
+
+
+def run(*arguments: str | Path | Address) -> Result:
+    return CliRunner().invoke(main, ["status", *map(str, arguments)], terminal_width=80)
+
+
+def test_a_person_sees_height_model_peers_and_notes(tmp_path: Path) -> None:
+    with local_api({"/v1/status": (200, ANSWER, len(ANSWER))}) as api:
+        write_api_address(tmp_path, api)
+        result = run("--data-dir", tmp_path)
+    assert result.exit_code == 0
+    lines = [line.rstrip() for line in result.stdout.splitlines()]
+    for expected in (
+        "height         1,423  (final: 1,407)",
+        "fitness        -0.432100",
+        "test accuracy  91.2 %",
+        "blocks led     400  (contested: 0)",
+        "candidates/s   13,400",
+        "loop lag       3.2 ms (99th percentile)",
+        "memory         -",
+        "2 connected peers",
+        "  12121212  10.0.0.5:7600  (we dialled)",
+        "  34343434  10.0.0.6:7600  (it dialled)",
+        "last error: no answer from 10.0.0.7:7600",
+        "  [first] note",
+        "  second note",
+    ):
+        assert expected in lines
+
+
+def test_json_is_the_peer_s_answer_as_it_is() -> None:
+    with local_api({"/v1/status": (200, ANSWER, len(ANSWER))}) as api:
+        result = run("--api", api, "--json")
+    assert (result.exit_code, result.stdout) == (0, ANSWER.decode() + "\n")
+
+
+def test_a_peer_that_has_just_started_is_shown_too() -> None:
+    answer = msgspec.json.encode(NodeStatus("0.1.0", "c4" * 32, "ab" * 32))
+    with local_api({"/v1/status": (200, answer, len(answer))}) as api:
+        result = run("--api", api)
+    assert result.exit_code == 0
+    assert "0 connected peers" in result.stdout
+
+
+def test_no_peer_in_the_folder_is_exit_code_3(tmp_path: Path) -> None:
+    result = run("--data-dir", tmp_path)
+    told = f"error: no peer runs in {tmp_path}\nfix: run_node.py start --data-dir {tmp_path}\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (3, "", told)
+
+
+def test_a_peer_that_was_killed_is_exit_code_3(tmp_path: Path) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        write_api_address(tmp_path, Address("127.0.0.1", unused.getsockname()[1]))
+        result = run("--data-dir", tmp_path)
+    assert result.exit_code == 3
+    assert "error: no peer answers at 127.0.0.1:" in result.stderr
+    assert "Connection refused" in result.stderr
+
+
+@pytest.mark.parametrize("arguments", [[], ["--data-dir", "x", "--api", "127.0.0.1:1"]])
+def test_the_peer_is_named_in_one_way(arguments: list[str]) -> None:
+    result = run(*arguments)
+    told = "error: give either --data-dir DIR or --api HOST:PORT\nfix: see main status --help\n"
+    assert (result.exit_code, result.stderr) == (2, told)
+
+
+def test_a_refusal_an_answer_cut_short_and_one_of_another_kind_are_told() -> None:
+    answers = {"/v1/status": (503, b"not ready\n", 10)}
+    with local_api(answers) as api:
+        result = run("--api", api)
+        assert (result.exit_code, result.stderr) == (1, f"error: the peer at {api} refuses /v1/status: 503 not ready\n")
+        answers["/v1/status"] = (200, b"{}", 100)
+        result = run("--api", api)
+        assert (result.exit_code, result.stderr) == (
+            2,
+            f"error: the peer at {api} stopped in mid-answer: 2 of 100 bytes came\nfix: try again\n",
+        )
+        answers["/v1/status"] = (200, b"[]", 2)
+        result = run("--api", api)
+        assert result.exit_code == 2
+        assert result.stderr.startswith("error: the peer's answer is not a status: ")
+
+
+def test_what_is_no_http_server_is_told() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer_once() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.recv(1_000)
+                connection.sendall(b"220 mail.example.org ESMTP\r\n")
+
+        thread = threading.Thread(target=answer_once)
+        thread.start()
+        result = run("--api", f"127.0.0.1:{server.getsockname()[1]}")
+        thread.join()
+    assert result.exit_code == 2
+    assert "is no peer's API: BadStatusLine" in result.stderr
