@@ -235,16 +235,19 @@ def _explanation(path: Path, error: sqlite3.Error) -> NodeError:
         return _corrupt(path, str(error))
     match code:
         case sqlite3.SQLITE_FULL:
-            reason, fix = "the disk is full", "free some space and start again: nothing that was acknowledged is lost"
+            reason, fix = "be written: the disk is full", "free some space and start again: nothing acknowledged is lost"
         case sqlite3.SQLITE_READONLY:
-            reason, fix = "it is read-only", "give your user the right to write to the folder and its files"
+            reason, fix = "be written: it is read-only", "give your user the right to write to the folder and its files"
         case sqlite3.SQLITE_CANTOPEN:
-            reason, fix = "it cannot be opened", "check that the folder exists and that your user may write to it"
+            reason, fix = "be opened", "check that the folder exists and that your user may write to it"
         case sqlite3.SQLITE_IOERR:
-            reason, fix = f"the disk failed ({_name_of(error)})", "check the disk (dmesg, ulimit -f) and start again"
+            reason, fix = (
+                f"be written: the disk failed ({_name_of(error)})",
+                "check the disk (dmesg, ulimit -f) and start again",
+            )
         case _:
-            reason, fix = f"{error} ({_name_of(error)})", "start again: nothing that was acknowledged is lost"
-    return StoreFailedError(f"database {path} cannot be written: {reason}", fix)
+            reason, fix = f"be used: {error} ({_name_of(error)})", "start again: nothing acknowledged is lost"
+    return StoreFailedError(f"database {path} cannot {reason}", fix)
 
 
 def _name_of(error: sqlite3.Error) -> str:

@@ -1,7 +1,6 @@
 """All blocks whose work is proven: the final chain, the tree above it, and the rivals of both."""
 
 from dataclasses import dataclass
-from typing import Protocol
 
 from consensus.proof_of_work.block_tree import BlockTree, Standing
 from consensus.proof_of_work.final_chain import FinalChain
@@ -13,19 +12,6 @@ from consensus.types import Height, StepId
 
 LOCATOR_DENSE = 10
 """So many newest blocks are all named; from there on the steps double."""
-
-
-class BlockArchive(Protocol):
-    """Reads what was recorded. A read is quick and changes nothing."""
-
-    def block(self, height: Height, step: StepId) -> bytes | None:
-        """The value recorded in table "block" under `block_key(height, step)`, or None."""
-        ...
-
-
-def block_key(height: Height, step: StepId) -> bytes:
-    """Height as 8 bytes, big endian, then the id: keys sort by height."""
-    return height.to_bytes(8, "big") + step
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +83,7 @@ class Chain:
         path = self.tree.path(self.tree.heaviest())
         height = self.final.height + len(path)
         places, stride = [], 1
-        while height > 0 and len(places) < LOCATOR_MAX - 1:
+        while height > 0 and len(places) < LOCATOR_MAX - 2:
             above_final = height - self.final.height
             places.append(Place(height, path[above_final - 1].id if above_final > 0 else self.final.id_at(height)))
             stride = stride if len(places) < LOCATOR_DENSE else stride * 2

@@ -43,6 +43,7 @@ class Mining:
         self._is_working = False
         self._led: StepId | None = None
         """Our own newest block, while the learner has not yet answered for it."""
+        self._led_base: StepId | None = None
 
     def head_moved(self, head: StepId) -> None:
         """Offers and puzzles for another head are worthless."""
@@ -82,15 +83,18 @@ class Mining:
             return None
         return Block(sign_header(self._network_id, job.draft, solution.nonce, self._sign), job.body)
 
-    def led(self, step: StepId) -> None:
+    def led(self, step: StepId, base: StepId) -> None:
         """No new puzzle until the learner has answered for this block of ours."""
-        self._led = step
+        self._led, self._led_base = step, base
         self._jobs.clear()
 
     def judged(self, step: StepId) -> None:
-        """The learner has answered; a block of our own that did not become the head needs a new offer."""
-        if step == self._led:
-            self._led, self._offer = None, None
+        """The learner has answered; to offer the same once more would be of no use."""
+        if step != self._led:
+            return
+        self._led = None
+        if self._led_base == self._base:
+            self._offer = None
 
     def _draft(self, head: Link, body: Body, now: Instant) -> Draft:
         return Draft(

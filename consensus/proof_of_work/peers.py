@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import Enum
 
+from consensus.proof_of_work.messages import Place
 from consensus.types import Instant, PeerId, StepId
 
 HEADERS_BURST = 256
@@ -65,12 +66,21 @@ class Budget:
 
 
 @dataclass(slots=True)
-class Request:
+class Requests:
     """Requests of one kind that a peer has not answered; answers come in order."""
 
     owed: int = 0
     deadline: Instant = Instant(0)
-    """Of the newest one."""
+    """Of the newest one; after it others are asked, but a late answer is still taken."""
+
+    def sent(self, deadline: Instant) -> None:
+        """One more is on its way."""
+        self.owed += 1
+        self.deadline = deadline
+
+    def is_pending(self, now: Instant) -> bool:
+        """Whether an answer can be expected."""
+        return self.owed > 0 and now < self.deadline
 
 
 @dataclass(slots=True)
@@ -83,13 +93,18 @@ class PeerRecord:
     tip_work: int = 0
     """Of the heaviest branch that it claims, or has shown, to have."""
     tip_height: int = 0
-    headers_request: Request = field(default_factory=Request)
-    blocks_request: Request = field(default_factory=Request)
+    headers_asked_after: Place | None = None
+    """The last header of its last full answer: there it goes on."""
+    header_requests: Requests = field(default_factory=Requests)
+    block_requests: Requests = field(default_factory=Requests)
     blocks_asked: dict[StepId, None] = field(default_factory=dict)
     """All that it may still answer with, late answers included."""
+    empty_answers: int = 0
+    """To requests for blocks."""
     fruitless: int = 0
-    """Requests in a row that brought nothing new."""
+    """Requests for headers in a row that have brought nothing new so far."""
     ask_again_at: Instant = Instant(0)
+    """For headers."""
 
     def has_shown(self, work: int, height: int) -> None:
         """It has sent or claimed a branch of this much work."""

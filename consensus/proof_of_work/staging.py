@@ -49,6 +49,11 @@ class Staging:
         """Of the highest staged header, or 0."""
         return max((staged.link.height for staged in self._staged.values()), default=0)
 
+    @property
+    def work_max(self) -> int:
+        """Of the heaviest staged header, or 0."""
+        return max((staged.link.work for staged in self._staged.values()), default=0)
+
     def get(self, step: StepId) -> Staged | None:
         """The staged header of this id."""
         return self._staged.get(step)

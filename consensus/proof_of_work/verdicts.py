@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from consensus.encoding import encode
 from consensus.faults import Accusation, Offence
 from consensus.proof_of_work.block_tree import Standing
-from consensus.proof_of_work.chain import Chain, block_key
+from consensus.proof_of_work.archive import block_key
+from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.header import Block, step_of
 from consensus.protocol import Accuse, Check, Checked, Effect, Record, Refuse, Verdict
 from consensus.types import Digest, Height, PeerId, StepId

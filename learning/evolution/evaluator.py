@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from learning.evolution.compiled import compile_model
 from learning.evolution.modules import LoopedModule, VmappedModule
-from learning.evolution.slices import slices_of
+from learning.evolution.candidates import slices_of
 from learning.exact import tree_sum
 from learning.task import Float32Array, Float64Array, TaskError
 

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
-from learning.evolution.slices import Slices
+from learning.evolution.candidates import Slices
 
 
 @dataclass(frozen=True, slots=True)

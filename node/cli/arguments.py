@@ -1,5 +1,6 @@
 """Arguments that several commands share, parsed once."""
 
+import math
 from pathlib import Path
 
 import click
@@ -12,7 +13,6 @@ TASK_DEFAULT = "digits"
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
-PUZZLE_SHARE = click.FloatRange(0.05, 1.0)
 PUZZLE_SHARE_DEFAULT = 0.3
 """Search is what pays; the puzzle needs no more than it takes to be elected now and then."""
 
@@ -35,5 +35,17 @@ class AddressType(click.ParamType[Address]):
             self.fail(f"{error.message}; {error.fix}" if error.fix else error.message, param, ctx)
 
 
+class NumberRange(click.FloatRange):
+    """A number within bounds; click's own range lets NaN pass."""
+
+    def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Raises click.BadParameter."""
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
+PUZZLE_SHARE = NumberRange(0.05, 1.0)
 PEER_ADDRESS = AddressType(port_min=1)
 LISTEN_ADDRESS = AddressType(port_min=0)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from node.cli.arguments import FILE, FOLDER, PUZZLE_SHARE, PUZZLE_SHARE_DEFAULT, TASK_DEFAULT
+from node.cli.arguments import FILE, FOLDER, PUZZLE_SHARE, PUZZLE_SHARE_DEFAULT, TASK_DEFAULT, NumberRange
 from node.errors import NodeError
 from node.network_file import Consensus, Learning, read_network_file
 from node.settings import TestnetSettings
@@ -40,13 +40,11 @@ NODES_MAX = 64
     help="comma: the best mutation alone; recombination: a mean of the 16 best.",
 )
 @click.option("--network", "network_file", type=FILE, help="Rules to use; consensus, learning, task and strategy are in it.")
-@click.option(
-    "--until-accuracy", type=click.FloatRange(0.0, 1.0), default=0.9, show_default=True, help="The goal: test accuracy."
-)
+@click.option("--until-accuracy", type=NumberRange(0.0, 1.0), default=0.9, show_default=True, help="The goal: test accuracy.")
 @click.option(
     "--deadline",
     "deadline_s",
-    type=click.FloatRange(1.0, 86_400.0),
+    type=NumberRange(1.0, 86_400.0),
     default=300.0,
     show_default=True,
     help="Seconds to reach it.",

@@ -6,7 +6,7 @@
 
 Each Proof signs a digest over the role of its signer and both Hellos: so both keys, both nonces and the network id. This is the
 pattern of SIGMA (Krawczyk, "SIGMA: the SIGn-and-MAc approach to authenticated Diffie-Hellman", CRYPTO 2003). The nonces are
-X25519 keys, from which the session keys come. When the network ids differ, both tell their rules, so that both can say which differ.
+X25519 keys, from which the session keys come. When the network ids differ, both tell their rules, so that both can name them.
 """
 
 from collections.abc import Sequence

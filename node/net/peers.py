@@ -189,7 +189,7 @@ def keeps_existing(ours: PeerId, theirs: PeerId, is_existing_outbound: bool) -> 
     """Whether a listener keeps the connection it has to a peer that has now dialled it too.
 
     When both dial at the same time, the connection dialled by the lower key stays. When the same peer dials twice, it has lost
-    the first connection before we noticed, so the new one stays. (A dialer gives way to any existing one before it proves itself.)
+    the first connection before we noticed, so the new one stays. (A dialer yields to any existing one before it proves itself.)
     """
     return is_existing_outbound and ours < theirs
 

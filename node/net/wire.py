@@ -125,7 +125,7 @@ FRAME_BYTES_MAX: dict[int, int] = {
     5: GOSSIP_BYTES_MAX + 8,
     6: DIGESTS_MAX * (SHORT_DIGEST_BYTES + 2) + 8,
     7: DIGESTS_MAX * (SHORT_DIGEST_BYTES + 2) + 8,
-    8: 2,
+    8: 16,
     9: ADDRESSES_MAX * (HOST_CHARACTERS_MAX + 6) + 8,
 }
 """Encoded size limit by tag: what the fields allow, plus the few bytes of MessagePack around them."""

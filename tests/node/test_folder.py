@@ -95,7 +95,7 @@ def test_rules_edited_after_the_first_start_are_refused(made: Path) -> None:
     with NodeFolder.open(made):
         pass
     (made / NETWORK_FILE_NAME).write_text(network_text(example_rules(block_interval_ms=900)))
-    with pytest.raises(NodeError, match="proof_of_work.block_interval_ms: ours 500, theirs 900"):
+    with pytest.raises(NodeError, match=r"proof_of_work.block_interval_ms: ours 500, theirs 900"):
         NodeFolder.open(made)
 
 
@@ -115,7 +115,7 @@ def test_a_folder_in_use_names_the_process_that_holds_it(made: Path) -> None:
     )
     assert holder.stdout is not None
     assert holder.stdout.readline() == "open\n"
-    with pytest.raises(NodeError, match=f"is locked by a running peer \\(pid {holder.pid}\\)"):
+    with pytest.raises(NodeError, match=rf"is locked by a running peer \(pid {holder.pid}\)"):
         NodeFolder.open(made)
     holder.kill()
     holder.communicate()
@@ -125,7 +125,7 @@ def test_a_folder_in_use_names_the_process_that_holds_it(made: Path) -> None:
 
 def test_a_folder_that_failed_to_open_is_not_left_locked(made: Path) -> None:
     (made / KEY_FILE_NAME).chmod(0o644)
-    with pytest.raises(NodeError, match="can be read by others"):
+    with pytest.raises(NodeError, match=r"can be read by others"):
         NodeFolder.open(made)
     (made / KEY_FILE_NAME).chmod(0o600)
     with NodeFolder.open(made):
@@ -155,9 +155,9 @@ def test_a_read_only_folder_is_told(tmp_path: Path) -> None:
         with NodeFolder.open(disk / "peer"):
             pass
         make_read_only(disk)
-        with pytest.raises(NodeError, match="cannot lock the folder with .*: the file system is read-only"):
+        with pytest.raises(NodeError, match=r"cannot lock the folder with .*: the file system is read-only"):
             NodeFolder.open(disk / "peer")
-        with pytest.raises(NodeError, match="cannot make the folder .*: the file system is read-only"):
+        with pytest.raises(NodeError, match=r"cannot make the folder .*: the file system is read-only"):
             NodeFolder.create(disk / "other", example_rules())
 
 
@@ -165,7 +165,7 @@ def test_a_full_disk_is_told_and_leaves_no_half_of_a_key(tmp_path: Path) -> None
     with small_disk(tmp_path / "disk") as disk:
         (disk / "peer").mkdir()
         fill(disk)
-        with pytest.raises(NodeError, match="cannot write the key .*: the disk is full"):
+        with pytest.raises(NodeError, match=r"cannot write the key .*: the disk is full"):
             NodeFolder.create(disk / "peer", example_rules())
         assert list((disk / "peer").iterdir()) == []
 

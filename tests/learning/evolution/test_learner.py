@@ -13,12 +13,14 @@ from learning.evolution.rules import UNLIMITED
 from learning.evolution.schedule import StepSizeSchedule
 from learning.exact import noise_key
 from learning.learner import (
+    AdoptRequest,
     AssessRequest,
     ContributionAssessed,
     ContributionFound,
     ExportRequest,
     FinaliseRequest,
     Judgement,
+    LearnerAnswer,
     ModelExported,
     ProposedStep,
     ReplayRequest,
@@ -29,7 +31,7 @@ from learning.learner import (
     StepOffered,
 )
 from learning.state import ModelState, StoredStateError, genesis_state, state_digest
-from learning.task import Float32Array, Int64Array, TaskError
+from learning.task import Float32Array, Float64Array, Int64Array, TaskError
 from tests.learning.evolution.exchange import ALICE, BOB, GENESIS, NETWORK, RULES, SETTINGS, Peer, grown, signed
 from tests.learning.sphere import SphereTask
 
@@ -155,19 +157,61 @@ def test_nothing_is_searched_before_a_step_is_adopted() -> None:
     assert Peer(ALICE).learner.search() == ()
 
 
+def counts_of(answers: tuple[LearnerAnswer, ...]) -> list[int]:
+    return [answer.candidates for answer in answers if isinstance(answer, SearchProgress)]
+
+
 def test_progress_counts_every_candidate_over_all_generations() -> None:
     alice = Peer(ALICE)
-    grown(alice, 3)
-    answers = [answer for _ in range(600) for answer in alice.learner.search()]
-    counts = [answer.candidates for answer in answers if isinstance(answer, SearchProgress)]
-    assert (counts == sorted(set(counts)), counts[-1] >= 1_024) == (True, True)
+    (first, *_) = grown(Peer(BOB), 1)
+    alice.adopt(GENESIS)
+    alice.explore(slices=4)
+    alice.check(first)
+    alice.ask(FinaliseRequest(first.id))
+    assert counts_of(alice.ask(AdoptRequest(first.id))) == [32]
+    alice.explore(slices=3)
+    second = alice.lead(first.id, 2)
+    alice.check(second)
+    assert counts_of(alice.ask(AdoptRequest(second.id))) == [56]
+    later = [count for _ in range(300) for count in counts_of(alice.learner.search())]
+    assert (min(later) >= 56 + 1_024, later) == (True, sorted(set(later)))
+
+
+def test_a_search_misled_by_its_fast_scores_tells_nothing_worse_than_before() -> None:
+    class Misleading(SphereTask):
+        def scores(self, candidates: Float32Array, batch: Int64Array) -> Float64Array:
+            return -super().scores(candidates, batch)
+
+        def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
+            return float(super().scores(parameters[None, :], batch)[0])
+
+    alice = Peer(ALICE, replace(RULES, regression_allowed=UNLIMITED), task=Misleading())
+    alice.adopt(GENESIS)
+    assert len(alice.explore(slices=600)) == 1
+
+
+def test_each_generation_is_measured_on_the_batch_that_its_parent_selects() -> None:
+    alice = Peer(ALICE)
+    (step,) = grown(alice, 1)
+    batch = alice.task.draw_batch(batch_seed(step.id))
+    assert alice.adopt(step.id).fitness == round(alice.task.fitness(exported(alice).parameters, batch) * 1e6) / 1e6
+
+
+def exported(peer: Peer) -> ModelState:
+    (answer,) = peer.ask(ExportRequest())
+    assert isinstance(answer, ModelExported)
+    return ModelState(np.frombuffer(answer.parameters, dtype="<f4").astype(np.float32), answer.height)
+
+
+def batch_seed(base: bytes) -> bytes:
+    return hashlib.blake2b(b"\x0ekubrat/batch/1" + NETWORK + base, digest_size=32).digest()
 
 
 def test_without_a_limit_on_regression_a_worse_child_is_a_finding() -> None:
     class PerfectStart(SphereTask):
         """The first model is the best there is."""
 
-        def scores(self, candidates: Float32Array, batch: Int64Array) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+        def scores(self, candidates: Float32Array, batch: Int64Array) -> Float64Array:
             start = genesis_state(NETWORK, self.layout).parameters
             return super().scores(candidates - start + np.float32(0.25), batch)
 
@@ -291,11 +335,11 @@ def worse_steps(peer: Peer) -> list[ProposedStep]:
     parent = decode_claim(peer.offers[GENESIS].claim).parent_fitness
     genesis = genesis_state(NETWORK, peer.task.layout)
     sigma = StepSizeSchedule(RULES.step_size, RULES.step_size_factor, RULES.step_size_floor).at(0)
-    batch_seed = hashlib.blake2b(b"\x0ekubrat/batch/1" + NETWORK + GENESIS, digest_size=32).digest()
+    batch = peer.task.draw_batch(batch_seed(GENESIS))
     steps: list[ProposedStep] = []
     for index in range(20):
         child = child_of(genesis, noise_key(NETWORK, GENESIS, peer.author), Recipe((index,)), sigma)
-        fitness = round(peer.task.fitness(child.parameters, peer.task.draw_batch(batch_seed)) * 1_000_000)
+        fitness = round(peer.task.fitness(child.parameters, batch) * 1_000_000)
         if fitness < parent - 100:
             contribution = signed(peer.author, GENESIS, encode_candidate(Candidate(Recipe((index,)), fitness)))
             claim = encode_claim(Claim(fitness, parent))
@@ -356,7 +400,7 @@ def test_a_restart_replays_to_the_same_state_without_measuring() -> None:
         again.ask(ReplayRequest(step))
     for step in path[:-1]:
         again.ask(FinaliseRequest(step.id))
-    assert again.task.fitness_calls == before
+    assert (again.task.fitness_calls, exported(again).height) == (before, path[-2].height)
     assert again.adopt(path[-1].id).state_digest == path[-1].state_digest
     assert again.ask(ExportRequest()) == alice.ask(ExportRequest())
 
@@ -382,8 +426,7 @@ def test_the_exported_model_is_the_adopted_one() -> None:
     path = grown(alice, 2)
     (answer,) = alice.ask(ExportRequest())
     assert isinstance(answer, ModelExported)
-    model = ModelState(np.frombuffer(answer.parameters, dtype="<f4").astype(np.float32), answer.height)
-    assert (answer.step, answer.height, state_digest(model)) == (path[-1].id, 2, path[-1].state_digest)
+    assert (answer.step, answer.height, state_digest(exported(alice))) == (path[-1].id, 2, path[-1].state_digest)
 
 
 def test_a_task_that_fails_is_named() -> None:

@@ -16,7 +16,7 @@ def local_api(answers: Answers) -> Iterator[Address]:
     """Serves until left."""
 
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the standard library's name
+        def do_GET(self) -> None:
             status, body, promised = answers[self.path]
             self.send_response(status)
             self.send_header("Content-Length", str(promised))

@@ -43,7 +43,9 @@ def test_every_command_s_help_imports_no_torch(name: str) -> None:
 
 
 def test_the_script_shows_every_command() -> None:
-    output = subprocess.run([sys.executable, "run_node.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    output = subprocess.run(
+        [sys.executable, "run_node.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     for name, line in COMMANDS.items():
         assert f"  {name:<9}{line}" in output
 

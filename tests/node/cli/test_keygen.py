@@ -24,4 +24,7 @@ def test_keygen_never_overwrites(tmp_path: Path) -> None:
 def test_keygen_tells_that_a_folder_is_missing(tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "key.pem"
     result = CliRunner().invoke(main, ["keygen", str(path)])
-    assert (result.exit_code, result.stderr) == (2, f"error: cannot write the key {path}: no such file or folder\nfix: check the path\n")
+    assert (result.exit_code, result.stderr) == (
+        2,
+        f"error: cannot write the key {path}: no such file or folder\nfix: check the path\n",
+    )

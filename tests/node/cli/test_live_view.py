@@ -10,7 +10,9 @@ RUNNING = PeerView("peer0", "running", 1423, "ab12cd34ef", -0.43211, 0.912, 13_4
 FAILING = PeerView("peer1", "running", 1422, "0123456789", -0.5, 0.9, 9_000.0, 380, 2, "no answer from [127.0.0.1]:41234")
 STARTING = PeerView("peer2")
 STOPPED = PeerView("peer3", "stopped", last_error="killed by signal 9")
-VIEW = TestnetView("c460bcc648ee92810e5b", 37.2, 300.0, 0.9, (RUNNING, FAILING, STARTING, STOPPED), 1420, "deadbeefdeadbeefdead")
+VIEW = TestnetView(
+    "c460bcc648ee92810e5b", 37.2, 300.0, 0.9, (RUNNING, FAILING, STARTING, STOPPED), 1420, "deadbeefdeadbeefdead"
+)
 
 
 def screen(view: TestnetView, columns: int) -> list[str]:

@@ -24,7 +24,10 @@ def made(tmp_path: Path) -> Path:
     ("arguments", "told"),
     [
         ([], "error: Missing option '--data-dir'.\nfix: see main start --help"),
-        (["--data-dir", "x", "--peer", "10.0.0.5"], "'--peer': '10.0.0.5' is not an address; write HOST:PORT, like 10.0.0.5:7600"),
+        (
+            ["--data-dir", "x", "--peer", "10.0.0.5"],
+            "'--peer': '10.0.0.5' is not an address; write HOST:PORT, like 10.0.0.5:7600",
+        ),
         (["--data-dir", "x", "--peer", ":7600"], "'--peer': ':7600' is not an address"),
         (["--data-dir", "x", "--peer", "fe80::1:7600"], "'--peer': 'fe80::1:7600' is not an address"),
         (["--data-dir", "x", "--peer", "http://a:7600"], "'--peer': 'http://a:7600' is not an address"),
@@ -34,7 +37,7 @@ def made(tmp_path: Path) -> Path:
         (["--data-dir", "x", "--peer", "a:٣"], "port '٣' is not a whole number from 1 to 65535"),
         (["--data-dir", "x", "--listen", "a:-1"], "port '-1' is not a whole number from 0 to 65535"),
         (["--data-dir", "x", "--puzzle-share", "0"], "'--puzzle-share': 0.0 is not in the range 0.05<=x<=1.0."),
-        (["--data-dir", "x", "--puzzle-share", "nan"], "'--puzzle-share'"),
+        (["--data-dir", "x", "--puzzle-share", "nan"], "'--puzzle-share': 'nan' is not a number."),
         (["--data-dir", "x", "--log-level", "loud"], "'--log-level': 'loud' is not one of"),
         (["--data-dir", "x"], "error: x is not a node's folder: it holds no network.toml\nfix: run_node.py init x"),
         (["--data-dir", "x", "--network", "nowhere.toml"], "error: there is no network file nowhere.toml\nfix: make one with"),
@@ -95,4 +98,7 @@ def test_a_corrupt_database_is_told_with_the_way_to_re_sync(made: Path) -> None:
     (made / STORE_FILE_NAME).write_bytes(b"garbage" * 1_000)
     result = run("--data-dir", made)
     assert result.exit_code == 2
-    assert f"error: database {made / STORE_FILE_NAME} is corrupt: file is not a database\nfix: stop the node, move" in result.stderr
+    assert (
+        f"error: database {made / STORE_FILE_NAME} is corrupt: file is not a database\nfix: stop the node, move"
+        in result.stderr
+    )

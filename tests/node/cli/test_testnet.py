@@ -10,6 +10,7 @@ from node.cli import main
         (["--nodes", "0"], "'--nodes': 0 is not in the range 1<=x<=64."),
         (["--nodes", "65"], "'--nodes': 65 is not in the range 1<=x<=64."),
         (["--until-accuracy", "90"], "'--until-accuracy': 90.0 is not in the range 0.0<=x<=1.0."),
+        (["--until-accuracy", "nan"], "'--until-accuracy': 'nan' is not a number."),
         (["--deadline", "0"], "'--deadline': 0.0 is not in the range"),
         (["--consensus", "raft"], "'--consensus': 'raft' is not one of 'proof-of-work', 'total-order'."),
         (["--consensus", "total-order"], 'error: --consensus total-order is not available yet; allowed is "proof-of-work"'),

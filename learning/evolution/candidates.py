@@ -1,4 +1,4 @@
-"""Where each tensor of a torch model lies in the flat parameter vector, and views of it there for many candidates at once."""
+"""The matrix of candidates, one flat parameter vector per row: memory for it, and where each tensor of a torch model lies."""
 
 import math
 from collections.abc import Mapping
@@ -6,7 +6,29 @@ from dataclasses import dataclass
 
 import torch
 
-from learning.task import Layout, ParameterBlock
+from learning.task import Float32Array, Layout, ParameterBlock
+
+ROW_PARAMETERS = 256
+"""Rows start at multiples of this: on cache lines (a twentieth faster), and a whole block of noise fits behind the last."""
+
+CANDIDATE_BYTES = 6 * 2**20
+"""Candidates to make and measure at a time: more than a core's own cache holds for the next chunk's sake costs a tenth."""
+
+CANDIDATES_AT_ONCE = (4, 64)
+"""Fewer spend more time on calls than on products; more bring nothing."""
+
+
+def candidate_rows(count: int, parameters: int) -> Float32Array:
+    """Uninitialised memory for `count` candidates, shape (count, parameters); rows are aligned, hence not contiguous."""
+    padded = -(-parameters // ROW_PARAMETERS) * ROW_PARAMETERS
+    rows: Float32Array = torch.empty((count, padded), dtype=torch.float32).numpy()
+    return rows[:, :parameters]
+
+
+def candidates_at_once(parameters: int) -> int:
+    """How many candidates to make before measuring them, so that they are still near the processor."""
+    fewest, most = CANDIDATES_AT_ONCE
+    return min(max(CANDIDATE_BYTES // (4 * parameters), fewest), most)
 
 
 @dataclass(frozen=True, slots=True)

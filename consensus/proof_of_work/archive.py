@@ -1,0 +1,38 @@
+"""Reading back what was recorded."""
+
+from typing import Protocol
+
+from consensus.encoding import MalformedBytesError
+from consensus.proof_of_work.header import BLOCK_CODEC, Block
+from consensus.types import Height, StepId
+
+
+class CorruptRecordsError(Exception):
+    """The records contradict themselves or cannot be read; the message says which one."""
+
+
+class BlockArchive(Protocol):
+    """Reads what was recorded. A read is quick and changes nothing."""
+
+    def block(self, height: Height, step: StepId) -> bytes | None:
+        """The value recorded in table "block" under `block_key(height, step)`, or None."""
+        ...
+
+
+def block_key(height: Height, step: StepId) -> bytes:
+    """Height as 8 bytes, big endian, then the id: keys sort by height."""
+    return height.to_bytes(8, "big") + step
+
+
+def read_block(archive: BlockArchive, height: Height, step: StepId) -> Block | None:
+    """A recorded block. Raises CorruptRecordsError when its bytes cannot be read."""
+    value = archive.block(height, step)
+    return None if value is None else decode_block(height, step, value)
+
+
+def decode_block(height: Height, step: StepId, value: bytes) -> Block:
+    """The block that was recorded under this height and id. Raises CorruptRecordsError when it cannot be read."""
+    try:
+        return BLOCK_CODEC.decode(value)
+    except MalformedBytesError as error:
+        raise CorruptRecordsError(f"record of block {step.hex()} (height {height}): {error}") from error

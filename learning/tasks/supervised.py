@@ -1,0 +1,131 @@
+"""Learn from labelled samples: any torch model, any loss per sample."""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import nn
+
+from learning.evolution.candidates import layout_of
+from learning.evolution.evaluator import Evaluator, Loss, PreparedBatch
+from learning.exact import permutation
+from learning.task import Float32Array, Float64Array, Int64Array, Layout, TaskError
+
+BATCH_SAMPLES_MAX = 4_096
+"""A larger training set is sampled anew by every parent: a generation then costs the same whatever the data's size, and the
+chance of a subset, a sixty-fourth of one sample's spread, is below what a mutation changes."""
+
+BATCHES_KEPT_MAX = 6
+"""The head's batch and a prefix for the race, in float32 and float64, and those of a competing head."""
+
+MODEL_DESCRIPTION_TAG = b"kubrat/supervised-task/1"
+
+Array = npt.NDArray[np.generic]
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """Inputs (samples, ...) and labels (samples, ...): integers for classes, floats where the loss takes them."""
+
+    inputs: Array
+    labels: Array
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class SupervisedTask:
+    """Minus the mean loss of a torch model over training samples. Implements `learning.task.Task`."""
+
+    def __init__(self, name: str, model: nn.Module, loss: Loss, train: Samples, test: Samples) -> None:
+        """`loss`: "cross_entropy", or a function (logits (samples, ...), labels) -> one loss per sample.
+
+        Raises TaskError when the data does not fit together, or the model does not run on it.
+        """
+        for part, samples in (("train", train), ("test", test)):
+            if not len(samples) or len(samples.inputs) != len(samples.labels):
+                found = f"{len(samples.inputs)} inputs and {len(samples.labels)} labels"
+                raise TaskError(f"task {name!r}: {part} has {found}, expected as many of both, at least one")
+        self.name = name
+        self.layout: Layout = layout_of(model)
+        self.data_digest = data_digest(model, loss, train, test)
+        self._train_inputs, self._train_labels = torch.tensor(train.inputs), torch.tensor(train.labels)
+        self._test_labels = torch.tensor(test.labels)
+        try:
+            self._evaluator = Evaluator(model, loss, self._train_inputs)
+            test_inputs = torch.tensor(test.inputs)
+            self._test_fast = self._evaluator.prepare(test_inputs, self._test_labels, is_exact=False)
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:  # what torch raises for shapes, types, classes
+            raise TaskError(f"task {name!r}: the model does not run on its data: {error}") from error
+        self._prepared: OrderedDict[tuple[bool, bytes], PreparedBatch] = OrderedDict()
+
+    def draw_batch(self, seed: bytes) -> Int64Array:
+        """All training samples in the order that `seed` selects, or 4,096 of them where there are more."""
+        return permutation(seed, len(self._train_labels))[:BATCH_SAMPLES_MAX]
+
+    def scores(self, candidates: Float32Array, batch: Int64Array) -> Float64Array:
+        """Fast fitness in float32, (count, parameters) -> (count,); minus infinity where the loss is no number."""
+        return self._evaluator.scores(candidates, self._gathered(batch, is_exact=False))
+
+    def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
+        """Fitness in float64 on the canonical path; minus infinity where the loss is no number."""
+        return self._evaluator.fitness(parameters, self._gathered(batch, is_exact=True))
+
+    def metrics(self, parameters: Float32Array) -> Mapping[str, float]:
+        """`test_loss`, and `test_accuracy` (a share, 0..1) where labels are classes."""
+        loss = -float(self._evaluator.scores(parameters[None], self._test_fast)[0])
+        if self._test_labels.is_floating_point():
+            return {"test_loss": loss}
+        predicted = self._evaluator.logits(parameters, self._test_fast).argmax(-1)
+        return {"test_accuracy": float((predicted == self._test_labels).double().mean()), "test_loss": loss}
+
+    def _gathered(self, batch: Int64Array, *, is_exact: bool) -> PreparedBatch:
+        key = (is_exact, batch.tobytes())
+        prepared = self._prepared.get(key)
+        if prepared is None:
+            rows = torch.tensor(batch)
+            prepared = self._evaluator.prepare(self._train_inputs[rows], self._train_labels[rows], is_exact=is_exact)
+            self._prepared[key] = prepared
+            if len(self._prepared) > BATCHES_KEPT_MAX:
+                self._prepared.popitem(last=False)
+        self._prepared.move_to_end(key)
+        return prepared
+
+
+def data_digest(model: nn.Module, loss: Loss, train: Samples, test: Samples) -> bytes:
+    """BLAKE2b-256 over the samples byte for byte, the split, the model's layers and buffers, and the loss's name.
+
+    The code of a user's own layer or loss is not covered: give it another name when it changes.
+    """
+    hasher = hashlib.blake2b(digest_size=32)
+    parts = [MODEL_DESCRIPTION_TAG, *_described_model(model), _described_loss(loss)]
+    for array in (train.inputs, train.labels, test.inputs, test.labels):
+        parts += _described_array(np.asarray(array))
+    for part in parts:
+        hasher.update(len(part).to_bytes(8, "little") + part)
+    return hasher.digest()
+
+
+def _described_model(model: nn.Module) -> list[bytes]:
+    parts = [f"{name} {type(layer).__qualname__} {layer.extra_repr()}".encode() for name, layer in model.named_modules()]
+    parts += [f"{block.name} {block.shape} {block.fan_in}".encode() for block in layout_of(model)]
+    for name, buffer in model.named_buffers():
+        parts += [name.encode(), *_described_array(buffer.detach().numpy())]
+    return parts
+
+
+def _described_loss(loss: Loss) -> bytes:
+    if isinstance(loss, str):
+        return loss.encode()
+    if isinstance(loss, nn.Module):
+        return b"\n".join(_described_model(loss))
+    return str(getattr(loss, "__qualname__", type(loss).__qualname__)).encode()
+
+
+def _described_array(array: Array) -> list[bytes]:
+    little_endian = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    return [f"{little_endian.dtype.str} {array.shape}".encode(), little_endian.tobytes()]

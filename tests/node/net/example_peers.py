@@ -1,0 +1,184 @@
+"""Real peers on real sockets for the tests of the network, and one peer that says whatever a test wants."""
+
+import asyncio
+import os
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+
+import aiohttp
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from consensus.signing import Signer
+from consensus.types import NetworkId, PeerId
+from node.net.channel import Channel, ChannelClosedError, Traffic
+from node.net.dialling import client_session
+from node.net.handshake import Established, Failed, Handshake, Introduction, Role
+from node.net.peers import Backoff
+from node.net.rates import Meter, RateLimits
+from node.net.transport import NetSettings, PeerNetwork
+from node.net.wire import Frame, encode_frame
+
+NETWORK = NetworkId(b"n" * 32)
+RULES = (("name", "digits"), ("proof_of_work.block_interval_ms", "500"))
+QUICK = NetSettings(handshake_seconds_max=0.5, backoff=Backoff(first_seconds=0.1, max_seconds=0.4))
+"""Settings of the tests: nothing waits for seconds."""
+
+
+@dataclass(frozen=True)
+class Identity:
+    peer: PeerId
+    sign: Signer
+
+
+def identity_of(number: int) -> Identity:
+    key = Ed25519PrivateKey.from_private_bytes(number.to_bytes(32, "big"))
+    return Identity(PeerId(key.public_key().public_bytes_raw()), key.sign)
+
+
+@dataclass
+class Node:
+    """A network and what it told; it passes on every message, as an ordering machine does with a good one."""
+
+    identity: Identity
+    passes_on: bool = True
+    inbox: list[bytes] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    joined: list[PeerId] = field(default_factory=list)
+    left: list[PeerId] = field(default_factory=list)
+    network: PeerNetwork = field(init=False)
+
+    def peer_joined(self, peer: PeerId) -> None:
+        self.joined.append(peer)
+
+    def peer_left(self, peer: PeerId) -> None:
+        self.left.append(peer)
+
+    def received(self, peer: PeerId, message: bytes) -> None:
+        self.inbox.append(message)
+        if self.passes_on and message.startswith(b"flood"):
+            self.network.broadcast(message)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    @property
+    def connected(self) -> set[PeerId]:
+        return {info.peer for info in self.network.peers()}
+
+    @property
+    def address(self) -> tuple[str, int]:
+        return ("127.0.0.1", self.network.port)
+
+
+def node_of(
+    number: int,
+    dial: tuple[tuple[str, int], ...] = (),
+    *,
+    settings: NetSettings = QUICK,
+    network_id: NetworkId = NETWORK,
+    rules: tuple[tuple[str, str], ...] = RULES,
+) -> Node:
+    node = Node(identity_of(number))
+    node.network = PeerNetwork(
+        identity=node.identity.peer,
+        sign=node.identity.sign,
+        network_id=network_id,
+        rules=rules,
+        settings=replace(settings, dial=dial),
+        events=node,
+        random=random.Random(number),
+        clock=time.monotonic,
+    )
+    return node
+
+
+@asynccontextmanager
+async def running(*nodes: Node) -> AsyncIterator[None]:
+    """All of them run within the block."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(node.network.run()) for node in nodes]
+        try:
+            for node in nodes:
+                await node.network.ready.wait()
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+
+
+async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
+    """Wait for something that must come about."""
+    async with asyncio.timeout(seconds):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.005)
+
+
+def play(scenario: Callable[[], Awaitable[None]]) -> None:
+    """Run a scenario, which must leave no task behind."""
+
+    async def whole() -> None:
+        async with asyncio.timeout(20):
+            await scenario()
+        assert asyncio.all_tasks() == {asyncio.current_task()}
+
+    asyncio.run(whole())
+
+
+@dataclass
+class Stranger:
+    """A peer of our own making: shakes hands as it should, or not, and then says whatever a test wants."""
+
+    web_socket: aiohttp.ClientWebSocketResponse
+    channel: Channel
+
+    async def shake(
+        self, identity: Identity, network_id: NetworkId = NETWORK, rules: tuple[tuple[str, str], ...] = RULES
+    ) -> Established | Failed:
+        introduction = Introduction(identity.peer, identity.sign, network_id, rules, 0, "stranger")
+        handshake = Handshake(Role.DIALER, introduction, os.urandom(32))
+        progress = handshake.start()
+        while True:
+            for frame in progress.frames:
+                await self.say(frame)
+            if progress.outcome is not None:
+                break
+            progress = handshake.receive(await self.channel.receive())
+        if isinstance(progress.outcome, Established):
+            for frame in progress.outcome.answer:
+                await self.say(frame)
+            self.channel.seal_with(progress.outcome.keys)
+        return progress.outcome
+
+    async def say(self, frame: Frame) -> None:
+        await self.channel.send(encode_frame(frame))
+
+    async def hear(self, kind: type[Frame]) -> Frame:
+        """The next frame of this kind."""
+        while True:
+            frame = await self.channel.receive()
+            if isinstance(frame, kind):
+                return frame
+
+    async def end(self) -> str:
+        """Why the other side closed."""
+        while True:
+            try:
+                await self.channel.receive()
+            except ChannelClosedError as error:
+                return str(error)
+
+
+@asynccontextmanager
+async def stranger_at(node: Node) -> AsyncIterator[Stranger]:
+    """A WebSocket to a node, before any handshake."""
+    unlimited = RateLimits(1e9, 1e9, 1e12, 1e12)
+    async with client_session() as session:
+        web_socket = await session.ws_connect(f"ws://127.0.0.1:{node.network.port}/peer", max_msg_size=0, autoping=False)
+        channel = Channel(web_socket, Role.DIALER, Meter(unlimited, 0.0), lambda: 0.0, Traffic())
+        async with channel:
+            yield Stranger(web_socket, channel)

@@ -1,0 +1,238 @@
+"""Flooding: every message reaches every peer exactly once, over few full copies, whatever some neighbours hold back."""
+
+from collections import Counter, deque
+from random import Random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consensus.types import PeerId
+from node.net.gossip import Deliver, Gossip, GossipEffect, GossipLimits, Tell, short_digest
+from node.net.wire import GossipFrame, Have, Want
+
+ANN, BEN, CAT, DAN = (PeerId(name * 32) for name in (b"a", b"b", b"c", b"d"))
+
+
+class Mesh:
+    """Gossip machines joined by ordered links; a machine passes on what it is first to deliver."""
+
+    def __init__(self, edges: set[frozenset[int]], size: int, random: Random) -> None:
+        self.random = random
+        self.machines = [Gossip() for _ in range(size)]
+        self.inboxes: list[Counter[bytes]] = [Counter() for _ in range(size)]
+        self.wires: dict[tuple[int, int], deque[GossipFrame | Have | Want]] = {}
+        self.copies = 0
+        self.now = 0.0
+        self.silent: set[int] = set()
+        """Peers that announce everything and serve nothing."""
+        for edge in sorted(edges, key=sorted):
+            self.connect(*sorted(edge))
+
+    def connect(self, one: int, other: int) -> None:
+        for here, there in ((one, other), (other, one)):
+            self.wires[here, there] = deque()
+            self.carry_out(here, self.machines[here].joined(peer_of(there), self.now))
+
+    def disconnect(self, one: int, other: int) -> None:
+        for here, there in ((one, other), (other, one)):
+            del self.wires[here, there]
+            self.carry_out(here, self.machines[here].left(peer_of(there), self.now))
+
+    def broadcast(self, origin: int, message: bytes) -> None:
+        self.inboxes[origin][message] += 1
+        self.carry_out(origin, self.machines[origin].broadcast(message, self.now))
+
+    def carry_out(self, here: int, effects: tuple[GossipEffect, ...]) -> None:
+        for effect in effects:
+            if isinstance(effect, Deliver):
+                self.inboxes[here][effect.message] += 1
+                self.carry_out(here, self.machines[here].broadcast(effect.message, self.now))
+                continue
+            for peer in effect.peers:
+                if not (here in self.silent and isinstance(effect.frame, GossipFrame)):
+                    self.wires[here, int.from_bytes(peer, "big")].append(effect.frame)
+                    self.copies += isinstance(effect.frame, GossipFrame)
+
+    def settle(self) -> None:
+        """Deliver everything under way, in a random order of links, then let timeouts pass until nothing happens any more."""
+        for _ in range(20):
+            while ready := [edge for edge, wire in self.wires.items() if wire]:
+                here, there = self.random.choice(ready)
+                frame = self.wires[here, there].popleft()
+                self.carry_out(there, self.machines[there].received(peer_of(here), frame, self.now))
+            self.now += 0.6
+            for index, machine in enumerate(self.machines):
+                self.carry_out(index, machine.tick(self.now))
+
+
+def peer_of(index: int) -> PeerId:
+    return PeerId(index.to_bytes(32, "big"))
+
+
+def full_mesh(members: range) -> set[frozenset[int]]:
+    return {frozenset((one, other)) for one in members for other in members if one < other}
+
+
+def connected_graph(size: int, random: Random) -> set[frozenset[int]]:
+    tree = {frozenset((index, random.randrange(index))) for index in range(1, size)}
+    extra = {frozenset(random.sample(range(size), 2)) for _ in range(random.randrange(2 * size))} if size > 1 else set()
+    return tree | extra
+
+
+@settings(max_examples=60, deadline=None)
+@given(size=st.integers(2, 12), seed=st.integers(0, 2**32), messages=st.integers(1, 6))
+def test_every_peer_of_a_connected_graph_gets_every_message_exactly_once(size: int, seed: int, messages: int) -> None:
+    random = Random(seed)
+    mesh = Mesh(connected_graph(size, random), size, random)
+    sent = {bytes([number]) * 100: 1 for number in range(messages)}
+    for message in sent:
+        mesh.broadcast(random.randrange(size), message)
+    mesh.settle()
+    assert mesh.inboxes == [Counter(sent)] * size
+    assert sum(machine.pending_wants for machine in mesh.machines) == 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(size=st.integers(3, 10), seed=st.integers(0, 2**32))
+def test_neighbours_that_announce_and_never_serve_only_cost_time(size: int, seed: int) -> None:
+    """The honest peers 0..size-1 are connected among themselves; three liars are neighbours of all of them."""
+    random = Random(seed)
+    liars = range(size, size + 3)
+    edges = connected_graph(size, random) | {frozenset((honest, liar)) for honest in range(size) for liar in liars}
+    mesh = Mesh(edges, size + 3, random)
+    mesh.silent = set(liars)
+    mesh.broadcast(random.randrange(size), b"message")
+    mesh.settle()
+    assert mesh.inboxes[:size] == [Counter({b"message": 1})] * size
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 2**32))
+def test_a_connection_lost_with_frames_under_way_and_made_again_loses_no_message(seed: int) -> None:
+    random = Random(seed)
+    mesh = Mesh({frozenset((0, 1)), frozenset((1, 2))}, 3, random)
+    mesh.broadcast(0, b"message")
+    mesh.disconnect(1, random.choice((0, 2)))
+    missing = next(edge for edge in ((0, 1), (1, 2)) if edge not in mesh.wires)
+    mesh.connect(*missing)
+    mesh.settle()
+    assert mesh.inboxes == [Counter({b"message": 1})] * 3
+
+
+def test_in_a_full_mesh_of_four_a_message_crosses_three_of_six_links() -> None:
+    mesh = Mesh(full_mesh(range(4)), 4, Random(1))
+    mesh.broadcast(2, b"m" * 1_000)
+    mesh.settle()
+    assert mesh.inboxes == [Counter({b"m" * 1_000: 1})] * 4
+    assert mesh.copies == 3
+
+
+def gossip_with(*neighbours: PeerId, limits: GossipLimits | None = None) -> Gossip:
+    gossip = Gossip(limits)
+    for peer in neighbours:
+        assert gossip.joined(peer, 0.0) == ()
+    return gossip
+
+
+def test_our_own_message_is_pushed_and_a_received_one_is_announced_to_the_others() -> None:
+    gossip = gossip_with(ANN, BEN, CAT)
+    assert gossip.broadcast(b"ours", 0.0) == (Tell((ANN, BEN, CAT), GossipFrame(b"ours")),)
+    assert gossip.received(ANN, GossipFrame(b"theirs"), 0.0) == (Deliver(ANN, b"theirs"),)
+    assert gossip.broadcast(b"theirs", 0.0) == (Tell((BEN, CAT), Have((short_digest(b"theirs"),))),)
+    assert gossip.broadcast(b"theirs", 0.0) == ()
+
+
+def test_nothing_is_served_before_it_was_judged_worth_passing_on() -> None:
+    gossip = gossip_with(ANN, BEN)
+    gossip.received(ANN, GossipFrame(b"doubtful"), 0.0)
+    assert gossip.received(BEN, Want((short_digest(b"doubtful"),)), 0.0) == ()
+    gossip.broadcast(b"doubtful", 0.0)
+    assert gossip.received(BEN, Want((short_digest(b"doubtful"),)), 0.0) == (Tell((BEN,), GossipFrame(b"doubtful")),)
+
+
+def test_a_message_is_served_to_one_peer_only_once() -> None:
+    gossip = gossip_with(ANN)
+    gossip.broadcast(b"pushed", 0.0)
+    assert gossip.received(ANN, Want((short_digest(b"pushed"),)), 0.0) == ()
+
+
+def test_a_want_goes_to_the_next_announcer_after_its_timeout_and_is_dropped_after_the_last() -> None:
+    gossip = gossip_with(ANN, BEN)
+    digest = short_digest(b"late")
+    assert gossip.received(ANN, Have((digest,)), 0.0) == (Tell((ANN,), Want((digest,))),)
+    assert gossip.received(BEN, Have((digest,)), 0.1) == ()
+    assert gossip.tick(0.4) == ()
+    assert gossip.tick(0.5) == (Tell((BEN,), Want((digest,))),)
+    assert gossip.tick(1.0) == ()
+    assert gossip.pending_wants == 0
+    assert gossip.received(ANN, Have((digest,)), 2.0) == (Tell((ANN,), Want((digest,))),)
+
+
+def test_what_was_asked_of_a_peer_that_leaves_is_asked_of_the_next_at_once() -> None:
+    gossip = gossip_with(ANN, BEN)
+    digest = short_digest(b"late")
+    gossip.received(ANN, Have((digest,)), 0.0)
+    gossip.received(BEN, Have((digest,)), 0.0)
+    assert gossip.left(ANN, 0.0) == (Tell((BEN,), Want((digest,))),)
+    assert gossip.left(BEN, 0.0) == ()
+    assert gossip.pending_wants == 0
+
+
+def test_a_new_neighbour_is_told_of_recent_messages_newest_first() -> None:
+    gossip = gossip_with(ANN)
+    gossip.broadcast(b"old", 0.0)
+    gossip.broadcast(b"recent", 20.0)
+    gossip.broadcast(b"newest", 30.5)
+    assert gossip.joined(DAN, 31.0) == (Tell((DAN,), Have((short_digest(b"newest"), short_digest(b"recent")))),)
+
+
+def test_a_flood_of_bogus_announcements_is_bounded_for_each_neighbour() -> None:
+    gossip = gossip_with(ANN, BEN, limits=GossipLimits(wants_per_peer=3))
+    bogus = tuple(bytes([number]) * 16 for number in range(10))
+    assert gossip.received(ANN, Have(bogus), 0.0) == (Tell((ANN,), Want(bogus[:3])),)
+    assert gossip.received(BEN, Have(bogus[5:7]), 0.0) == (Tell((BEN,), Want(bogus[5:7])),)
+    assert gossip.pending_wants == 5
+    gossip.tick(1.0)
+    assert gossip.received(ANN, Have(bogus[7:]), 1.0) == (Tell((ANN,), Want(bogus[7:])),)
+
+
+@given(st.data())
+def test_the_allowance_of_each_neighbour_is_given_back_whatever_happens(data: st.DataObject) -> None:
+    """However neighbours announce, answer, leave and return: in the end each may again have its full share of wants."""
+    limits = GossipLimits(wants_per_peer=4)
+    gossip = Gossip(limits)
+    present: set[PeerId] = set()
+    messages = [bytes([number]) for number in range(12)]
+    for now in range(data.draw(st.integers(0, 40))):
+        peer = data.draw(st.sampled_from((ANN, BEN, CAT)))
+        if peer not in present:
+            gossip.joined(peer, now)
+            present.add(peer)
+            continue
+        action = data.draw(st.sampled_from(("leave", "have", "message", "tick")))
+        chosen = data.draw(st.sampled_from(messages))
+        if action == "leave":
+            gossip.left(peer, now)
+            present.remove(peer)
+        elif action == "have":
+            gossip.received(peer, Have((short_digest(chosen),)), now)
+        elif action == "message":
+            gossip.received(peer, GossipFrame(chosen), now)
+        else:
+            gossip.tick(now)
+        assert gossip.pending_wants <= 4 * 3
+    for late in range(100, 120):
+        gossip.tick(late)
+    assert gossip.pending_wants == 0
+    fresh = tuple(short_digest(bytes([number])) for number in range(100, 110))
+    for peer in sorted(present):
+        assert gossip.received(peer, Have(fresh), 200.0) == (Tell((peer,), Want(fresh[:4])),)
+        for digest in range(100, 104):
+            gossip.received(peer, GossipFrame(bytes([digest])), 200.0)
+        break
+
+
+def test_our_own_message_above_the_limit_is_our_mistake() -> None:
+    with pytest.raises(AssertionError, match="limit 262144"):
+        Gossip().broadcast(bytes(262_145), 0.0)

@@ -1,0 +1,178 @@
+"""Whom to dial and when."""
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consensus.types import PeerId
+from node.net.peers import (
+    ADDRESSES_KNOWN_MAX,
+    ADDRESSES_PER_SOURCE_MAX,
+    LEARNED_FAILURES_MAX,
+    Address,
+    AddressBook,
+    Backoff,
+    Refusals,
+    canonical_host,
+    is_dialable,
+    is_loopback,
+    keeps_existing,
+)
+
+GIVEN = Address("10.0.0.1", 7_600)
+LEARNED = Address("10.0.0.2", 7_600)
+ANN, BEN = PeerId(b"a" * 32), PeerId(b"b" * 32)
+
+
+def book_of(*configured: Address) -> AddressBook:
+    return AddressBook(configured, Random(7), Backoff(first_seconds=1.0, max_seconds=60.0))
+
+
+def test_addresses_given_by_the_user_are_dialled_first_and_once() -> None:
+    book = book_of(GIVEN)
+    assert book.learn(LEARNED, "10.0.0.9", is_local_source=False)
+    assert book.due(0.0, frozenset(), 1) == (GIVEN,)
+    assert book.due(0.0, frozenset(), 5) == (LEARNED,)
+    assert book.due(0.0, frozenset(), 5) == ()
+
+
+def test_no_more_addresses_are_due_than_wanted() -> None:
+    assert book_of(GIVEN).due(0.0, frozenset(), 0) == ()
+    assert book_of(GIVEN).due(0.0, frozenset(), -3) == ()
+
+
+def test_waiting_times_double_up_to_their_maximum() -> None:
+    book, now = book_of(GIVEN), 0.0
+    for failures in range(12):
+        assert book.due(now, frozenset(), 1) == (GIVEN,)
+        wait = book.failed(GIVEN, now)
+        longest = min(60.0, 2.0**failures)
+        assert wait is not None
+        assert longest / 2 <= wait <= longest
+        assert book.due(now + wait - 0.01, frozenset(), 1) == ()
+        now += wait
+
+
+def test_a_lasting_failure_waits_the_longest_time_at_once() -> None:
+    book = book_of(GIVEN)
+    book.due(0.0, frozenset(), 1)
+    assert book.failed(GIVEN, 0.0, is_lasting=True) == 60.0
+
+
+def test_a_learned_address_is_forgotten_after_its_last_failure() -> None:
+    book, now = book_of(), 0.0
+    book.learn(LEARNED, "10.0.0.9", is_local_source=False)
+    for _ in range(LEARNED_FAILURES_MAX - 1):
+        assert book.due(now, frozenset(), 1) == (LEARNED,)
+        now += book.failed(LEARNED, now) or 0.0
+    book.due(now, frozenset(), 1)
+    assert book.failed(LEARNED, now) is None
+    assert len(book) == 0
+
+
+def test_a_peer_that_is_connected_or_refused_is_not_dialled_again() -> None:
+    book = book_of(GIVEN)
+    book.due(0.0, frozenset(), 1)
+    book.answered(GIVEN, ANN)
+    book.ended(GIVEN, 100.0, lived_seconds=100.0)
+    assert book.due(200.0, {ANN}, 1) == ()
+    assert book.due(200.0, {BEN}, 1) == (GIVEN,)
+
+
+def test_a_connection_that_dies_young_is_a_failure_and_one_that_lived_is_not() -> None:
+    book = book_of(GIVEN)
+    book.due(0.0, frozenset(), 1)
+    for now in (0.0, 10.0, 20.0, 30.0):
+        book.ended(GIVEN, now, lived_seconds=1.0)
+    assert book.due(33.9, frozenset(), 1) == ()
+    book.ended(GIVEN, 40.0, lived_seconds=10.0)
+    assert book.due(41.0, frozenset(), 1) == (GIVEN,)
+
+
+def test_our_own_address_is_never_dialled_or_learned_again() -> None:
+    book = book_of(GIVEN)
+    book.due(0.0, frozenset(), 1)
+    book.is_ourselves(GIVEN)
+    assert not book.learn(GIVEN, "10.0.0.9", is_local_source=False)
+    assert len(book) == 0
+
+
+def test_one_source_cannot_fill_the_book_and_all_together_cannot_exceed_it() -> None:
+    book = book_of(GIVEN)
+    for source in range(40):
+        kept = [
+            book.learn(Address(f"10.{source}.0.{host}", 1), f"9.9.9.{source}", is_local_source=False) for host in range(1, 101)
+        ]
+        assert sum(kept) == ADDRESSES_PER_SOURCE_MAX
+    assert len(book) == ADDRESSES_KNOWN_MAX
+    assert book.is_configured(GIVEN)
+
+
+def test_only_proven_addresses_are_told_to_others() -> None:
+    book = book_of(GIVEN)
+    book.learn(LEARNED, "10.0.0.9", is_local_source=False)
+    book.due(0.0, frozenset(), 2)
+    book.answered(LEARNED, ANN)
+    assert book.proven() == (LEARNED,)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "is_local_source", "expected"),
+    [
+        ("10.0.0.1", 7_600, False, True),
+        ("127.0.0.1", 7_600, True, True),
+        ("127.0.0.1", 7_600, False, False),
+        ("::1", 7_600, False, False),
+        ("2001:db8::1", 7_600, False, True),
+        ("2001:DB8::1", 7_600, False, False),
+        ("::ffff:10.0.0.1", 7_600, False, False),
+        ("0.0.0.0", 7_600, True, False),
+        ("224.0.0.1", 7_600, True, False),
+        ("169.254.1.1", 7_600, True, False),
+        ("example.org", 7_600, True, False),
+        ("10.0.0.1", 0, False, False),
+    ],
+)
+def test_which_hints_are_worth_a_dial(host: str, port: int, is_local_source: bool, expected: bool) -> None:
+    assert is_dialable(Address(host, port), is_local_source) is expected
+
+
+def test_a_host_has_one_spelling() -> None:
+    assert [canonical_host(text) for text in ("::ffff:10.0.0.1", "2001:DB8:0::1", "localhost")] == [
+        "10.0.0.1",
+        "2001:db8::1",
+        None,
+    ]
+    assert [is_loopback(text) for text in ("127.0.0.9", "::1", "localhost", "10.0.0.1", "example.org")] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+    assert [str(Address("::1", 5)), str(Address("10.0.0.1", 5))] == ["[::1]:5", "10.0.0.1:5"]
+
+
+def test_refusals_expire_and_the_oldest_are_forgotten() -> None:
+    refusals: Refusals[int] = Refusals(seconds=10.0, count_max=2)
+    refusals.add(1, 0.0)
+    refusals.add(2, 1.0)
+    refusals.add(3, 2.0)
+    assert [refusals.holds(number, 5.0) for number in (1, 2, 3)] == [False, True, True]
+    assert refusals.current(11.0) == {3}
+    assert not refusals.holds(3, 12.0)
+
+
+@given(st.binary(min_size=32, max_size=32), st.binary(min_size=32, max_size=32))
+def test_when_both_dial_at_once_both_keep_the_same_connection(one: bytes, other: bytes) -> None:
+    """Each holds the connection it dialled, and is now asked for the other: one keeps its own, the other gives its own up."""
+    if one == other:
+        return
+    ours, theirs = PeerId(one), PeerId(other)
+    assert keeps_existing(ours, theirs, is_existing_outbound=True) is not keeps_existing(
+        theirs, ours, is_existing_outbound=True
+    )
+    assert keeps_existing(ours, theirs, is_existing_outbound=True) is (one < other)
+    assert not keeps_existing(ours, theirs, is_existing_outbound=False)

@@ -1,0 +1,101 @@
+"""Real peers in real processes, for tests: start, ask, kill, stop."""
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.api_address import API_FILE_NAME, read_api_address
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*arguments: str, cwd: Path = ROOT, timeout: float = 240) -> subprocess.CompletedProcess[str]:
+    """One command to its end."""
+    command = [sys.executable, str(ROOT / "run_node.py"), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, cwd=cwd)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+@dataclass
+class RunningPeer:
+    """A peer started by `run_node.py start`, in a session of its own."""
+
+    folder: Path
+    port: int
+    process: subprocess.Popen[str]
+
+    @classmethod
+    def start(cls, folder: Path, *arguments: str, port: int | None = None) -> "RunningPeer":
+        port = free_port() if port is None else port
+        command = [sys.executable, str(ROOT / "run_node.py"), "start", "--data-dir", str(folder)]
+        command += ["--listen", f"127.0.0.1:{port}", *arguments]
+        log = (folder.parent / f"{folder.name}.log").open("a")
+        process = subprocess.Popen(command, stdout=log, stderr=log, text=True, start_new_session=True)
+        log.close()
+        return cls(folder, port, process)
+
+    @property
+    def log(self) -> str:
+        return (self.folder.parent / f"{self.folder.name}.log").read_text()
+
+    def status(self) -> dict | None:
+        """The status document, or None while the peer does not answer."""
+        if not (self.folder / API_FILE_NAME).exists():
+            return None
+        try:
+            with urllib.request.urlopen(f"http://{read_api_address(self.folder)}/v1/status", timeout=2) as answer:
+                return json.load(answer)
+        except OSError:
+            return None
+
+    def wait_until(self, holds: Callable[[dict], bool], seconds: float = 90) -> dict:
+        """The first status for which `holds` is true."""
+        deadline = time.monotonic() + seconds
+        last = None
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"the peer ended with {self.process.returncode}:\n{self.log}"
+            last = self.status()
+            if last is not None and holds(last):
+                return last
+            time.sleep(0.2)
+        raise AssertionError(f"not within {seconds} s; last status {last}\n{self.log}")
+
+    def kill(self) -> None:
+        """kill -9, as a crash."""
+        self.process.kill()
+        self.process.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; the exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(timeout=20)
+
+
+def processes_of_session(session: int) -> list[int]:
+    """Living processes (no zombies) of a session."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                fields = (entry / "stat").read_text().rsplit(")", 1)[1].split()
+            except OSError:
+                continue
+            if int(fields[3]) == session and fields[0] != "Z":
+                found.append(int(entry.name))
+    return found
+
+
+__all__ = ["ROOT", "RunningPeer", "free_port", "processes_of_session", "run"]

@@ -1,0 +1,74 @@
+import asyncio
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from learning.learner import ModelExported, StateKept
+from learning.state import ModelState, genesis_state, parameter_bytes, state_digest
+from learning.task import Layout
+from learning.tasks.loading import load_task
+from node.errors import NodeError
+from node.export import export_from_folder, model_bytes
+from node.folder import NodeFolder
+from node.network_file import NetworkRules, TaskSection, network_id, new_rules
+from node.replica import STATE_KEY, STATE_TABLE, encode_kept_state
+from node.strategy import Strategy
+
+DIGITS = load_task("digits")
+STEP = b"\x05" * 32
+
+
+def digits_rules() -> NetworkRules:
+    parameters = sum(block.size for block in DIGITS.layout)
+    return new_rules("x", bytes(32), TaskSection("digits", DIGITS.data_digest.hex(), parameters), Strategy.COMMA, 500)
+
+
+def tensors_of(layout: Layout, parameters: np.ndarray) -> dict[str, np.ndarray]:
+    ends = np.cumsum([block.size for block in layout])
+    return {
+        block.name: parameters[end - block.size : end].reshape(block.shape) for block, end in zip(layout, ends, strict=True)
+    }
+
+
+def assert_file_holds(path: Path, rules: NetworkRules, state: ModelState) -> None:
+    with safe_open(path, framework="numpy") as file:
+        assert file.metadata() == {
+            "network_id": network_id(rules).hex(),
+            "step_id": STEP.hex(),
+            "state_digest": state_digest(state).hex(),
+            "height": str(state.height),
+            "task": "digits",
+        }
+        expected = tensors_of(DIGITS.layout, state.parameters)
+        assert set(file.keys()) == set(expected)
+        for name, tensor in expected.items():
+            np.testing.assert_array_equal(file.get_tensor(name), tensor)
+
+
+def test_a_model_s_bytes_hold_its_tensors_and_where_it_comes_from(tmp_path: Path) -> None:
+    rules = digits_rules()
+    state = ModelState(genesis_state(network_id(rules), DIGITS.layout).parameters, 40)
+    content = model_bytes(rules, DIGITS.layout, ModelExported(STEP, 40, state_digest(state), parameter_bytes(state)))
+    (tmp_path / "model.safetensors").write_bytes(content)
+    assert_file_holds(tmp_path / "model.safetensors", rules, state)
+
+
+@pytest.mark.parametrize("height", [0, 123])
+def test_a_stopped_peer_s_newest_final_model_is_exported(tmp_path: Path, height: int) -> None:
+    rules = digits_rules()
+    state = ModelState(genesis_state(network_id(rules), DIGITS.layout).parameters, height)
+    kept = encode_kept_state(StateKept(STEP, height, parameter_bytes(state)))
+    NodeFolder.create(tmp_path / "peer", rules)
+    with NodeFolder.open(tmp_path / "peer") as folder:
+        asyncio.run(folder.store.write([(STATE_TABLE, STATE_KEY, kept)]))
+    export_from_folder(tmp_path / "peer", tmp_path / "model.safetensors")
+    assert_file_holds(tmp_path / "model.safetensors", rules, state)
+
+
+def test_a_peer_without_a_final_model_is_told(tmp_path: Path) -> None:
+    NodeFolder.create(tmp_path / "peer", digits_rules())
+    with pytest.raises(NodeError, match="holds no final model yet"):
+        export_from_folder(tmp_path / "peer", tmp_path / "model.safetensors")
+    assert not (tmp_path / "model.safetensors").exists()

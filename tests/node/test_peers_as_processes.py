@@ -1,0 +1,207 @@
+"""Peers as a user starts them: by hand, in folders of their own, killed and started again."""
+
+import contextlib
+import json
+import signal
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors import safe_open
+
+from node.network_file import network_id, read_network_file
+from tests.node.processes import RunningPeer, free_port, processes_of_session, run
+
+pytestmark = [pytest.mark.processes, pytest.mark.timeout(280)]
+
+
+@pytest.fixture
+def network_folder(tmp_path: Path) -> Path:
+    """The first peer's folder, with the rules of a new digits network."""
+    made = run("init", str(tmp_path / "one"))
+    assert made.returncode == 0, made.stderr
+    return tmp_path / "one"
+
+
+@contextlib.contextmanager
+def stopped_in_the_end(*peers: RunningPeer) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for peer in peers:
+            if peer.process.poll() is None:
+                peer.kill()
+
+
+def join(tmp_path: Path, name: str, network: Path, *others: RunningPeer) -> RunningPeer:
+    """A further peer with a new folder."""
+    dial = [argument for other in others for argument in ("--peer", f"127.0.0.1:{other.port}")]
+    return RunningPeer.start(tmp_path / name, "--network", str(network / "network.toml"), *dial)
+
+
+def digest_at(status: dict, height: int) -> str | None:
+    return next((step["state_digest"] for step in status["steps"] if step["height"] == height), None)
+
+
+def assert_agree(*peers: RunningPeer) -> None:
+    """All hold the same state at the highest final height that they share."""
+    statuses = [peer.status() for peer in peers]
+    height = min(status["final_height"] for status in statuses)
+    digests = {digest_at(status, height) for status in statuses}
+    assert len(digests) == 1, f"at height {height}: {digests}"
+    assert None not in digests
+
+
+def test_two_peers_find_each_other_and_a_late_third_catches_up_and_leads(tmp_path: Path, network_folder: Path) -> None:
+    one = RunningPeer.start(network_folder)
+    one.wait_until(lambda status: status["height"] >= 1)
+    two = join(tmp_path, "two", network_folder, one)
+    with stopped_in_the_end(one, two):
+        two.wait_until(lambda status: len(status["peers"]) == 1 and status["height"] >= 10)
+        three = join(tmp_path, "three", network_folder, two)
+        with stopped_in_the_end(three):
+            status = three.wait_until(lambda status: status["blocks_led"] >= 1 and len(status["peers"]) == 2)
+            assert status["height"] > 10
+            time.sleep(1)
+            assert_agree(one, two, three)
+            assert [peer.stop() for peer in (one, two, three)] == [0, 0, 0]
+
+
+def test_a_killed_peer_leaves_no_process_and_goes_on_from_its_head(tmp_path: Path, network_folder: Path) -> None:
+    one = RunningPeer.start(network_folder)
+    one.wait_until(lambda status: status["height"] >= 1)
+    two = join(tmp_path, "two", network_folder, one)
+    with stopped_in_the_end(one, two):
+        before = two.wait_until(lambda status: status["height"] >= 25 and status["final_height"] >= 5)
+        session = two.process.pid
+        two.kill()
+        time.sleep(2)
+        assert processes_of_session(session) == []
+        again = RunningPeer.start(two.folder, "--peer", f"127.0.0.1:{one.port}")
+        with stopped_in_the_end(again):
+            first = again.wait_until(lambda status: status["height"] >= before["height"])
+            assert digest_at(first, before["final_height"]) in (digest_at(before, before["final_height"]), None)
+            again.wait_until(lambda status: status["height"] >= before["height"] + 5 and status["peers"])
+            assert_agree(one, again)
+
+
+def test_an_observer_follows_and_never_leads(tmp_path: Path, network_folder: Path) -> None:
+    one = RunningPeer.start(network_folder)
+    one.wait_until(lambda status: status["height"] >= 3)
+    watcher = RunningPeer.start(
+        tmp_path / "watcher", "--network", str(network_folder / "network.toml"), "--peer", f"127.0.0.1:{one.port}", "--observe"
+    )
+    with stopped_in_the_end(one, watcher):
+        status = watcher.wait_until(lambda status: status["height"] >= 12)
+        assert (status["is_observer"], status["blocks_led"], status["candidates_per_second"]) == (True, 0, 0.0)
+
+
+def test_the_model_is_exported_with_its_origin_while_running_and_after(tmp_path: Path, network_folder: Path) -> None:
+    one = RunningPeer.start(network_folder)
+    with stopped_in_the_end(one):
+        one.wait_until(lambda status: status["height"] >= 40)
+        live = run("export", str(tmp_path / "live.safetensors"), "--data-dir", str(network_folder))
+        assert live.returncode == 0, live.stderr
+        assert one.stop() == 0
+    stopped = run("export", str(tmp_path / "stopped.safetensors"), "--data-dir", str(network_folder))
+    assert stopped.returncode == 0, stopped.stderr
+    for name in ("live", "stopped"):
+        with safe_open(tmp_path / f"{name}.safetensors", framework="np") as model:
+            assert model.metadata()["network_id"] == network_id(read_network_file(network_folder / "network.toml")).hex()
+            assert model.metadata()["task"] == "digits"
+            assert sum(np.asarray(model.get_tensor(key)).size for key in model.keys()) == 4_810  # noqa: SIM118 - safetensors
+
+
+def test_ctrl_c_stops_in_good_order(network_folder: Path) -> None:
+    one = RunningPeer.start(network_folder)
+    with stopped_in_the_end(one):
+        one.wait_until(lambda status: status["height"] >= 1)
+        one.process.send_signal(signal.SIGINT)
+        assert one.process.wait(timeout=20) == 0
+        assert "Traceback" not in one.log
+        assert not (network_folder / "api.json").exists()
+        assert processes_of_session(one.process.pid) == []
+
+
+def test_a_port_in_use_is_named_with_the_way_out(network_folder: Path) -> None:
+    port = free_port()
+    with socket.socket() as holder:
+        holder.bind(("127.0.0.1", port))
+        holder.listen()
+        ended = run("start", "--data-dir", str(network_folder), "--listen", f"127.0.0.1:{port}")
+    assert ended.returncode == 2
+    assert f"127.0.0.1:{port}" in ended.stderr
+    assert "fix:" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_peer_of_another_network_is_told_which_fields_differ(tmp_path: Path, network_folder: Path) -> None:
+    assert run("init", str(tmp_path / "other"), "--block-interval-ms", "1000").returncode == 0
+    one = RunningPeer.start(network_folder)
+    one.wait_until(lambda status: status["height"] >= 0)
+    other = RunningPeer.start(tmp_path / "other", "--peer", f"127.0.0.1:{one.port}")
+    with stopped_in_the_end(one, other):
+        status = other.wait_until(lambda status: any("block_interval_ms" in note for note in status["notes"]))
+        note = next(note for note in status["notes"] if "block_interval_ms" in note)
+        assert "500" in note
+        assert "1000" in note
+
+
+def test_an_unreachable_peer_is_tried_again_and_said(network_folder: Path) -> None:
+    port = free_port()
+    one = RunningPeer.start(network_folder, "--peer", f"127.0.0.1:{port}")
+    with stopped_in_the_end(one):
+        status = one.wait_until(lambda status: any(f":{port}" in note for note in status["notes"]))
+        assert status["height"] >= 0
+
+
+def test_a_data_folder_that_is_in_use_is_refused(network_folder: Path) -> None:
+    one = RunningPeer.start(network_folder)
+    with stopped_in_the_end(one):
+        one.wait_until(lambda status: True)
+        ended = run("start", "--data-dir", str(network_folder), "--listen", "127.0.0.1:0")
+        assert ended.returncode == 2
+        assert f"pid {one.process.pid}" in ended.stderr
+
+
+BAD_TASKS = {
+    "raises": "def score(parameters): raise RuntimeError('no data here')",
+    "is_nan": "def score(parameters): return float('nan')",
+    "is_text": "def score(parameters): return 'good'",
+}
+
+
+@pytest.mark.parametrize("kind", sorted(BAD_TASKS))
+def test_a_broken_task_of_the_users_is_told_without_a_traceback(tmp_path: Path, kind: str) -> None:
+    source = (
+        "from learning.task import ParameterBlock\nfrom learning.tasks.score import ScoreTask\n"
+        f"{BAD_TASKS[kind]}\n"
+        "task = ScoreTask('bad', (ParameterBlock('w', (3,), 1),), score, bytes(32))\n"
+    )
+    (tmp_path / f"bad_task_{kind}.py").write_text(source)
+    made = run("init", str(tmp_path / "peer"), "--task", f"bad_task_{kind}:task", cwd=tmp_path)
+    ended = made if made.returncode else run("start", "--data-dir", str(tmp_path / "peer"), cwd=tmp_path)
+    assert ended.returncode == 2, ended.stderr
+    assert f"bad_task_{kind}" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_four_peers_learn_to_read_digits_and_agree() -> None:
+    ended = run("testnet", "--nodes", "4", "--until-accuracy", "0.8", "--deadline", "150", "--json")
+    assert ended.returncode == 0, ended.stderr
+    document = json.loads(ended.stdout.splitlines()[-1])
+    assert document["agreed"] is True
+    assert document["test_accuracy"] >= 0.8
+    assert {peer["state_digest"] for peer in document["peers"]} == {document["state_digest"]}
+    assert {peer["height"] for peer in document["peers"]} == {document["height"]}
+    assert document["bytes_sent_per_block"] < 2_000
+    assert sum(peer["blocks_led"] for peer in document["peers"]) >= document["height"] * 0.5
+
+
+def test_a_deadline_that_passes_is_exit_code_1() -> None:
+    ended = run("testnet", "--nodes", "1", "--until-accuracy", "1.0", "--deadline", "6", "--json")
+    assert ended.returncode == 1
+    assert "deadline" in json.loads(ended.stdout.splitlines()[-1])["reason"]
