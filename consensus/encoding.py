@@ -14,7 +14,7 @@ T = TypeVar("T", bound=msgspec.Struct)
 DigestBytes = Annotated[bytes, msgspec.Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
 KeyBytes = Annotated[bytes, msgspec.Meta(min_length=KEY_BYTES, max_length=KEY_BYTES)]
 SignatureBytes = Annotated[bytes, msgspec.Meta(min_length=SIGNATURE_BYTES, max_length=SIGNATURE_BYTES)]
-Natural = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+Natural = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 
 _encoder = msgspec.msgpack.Encoder()
 

@@ -12,9 +12,10 @@ import msgspec
 import uvloop
 from consensus.proof_of_work.machine import CorruptRecordsError, ProofOfWork
 
+from consensus.proof_of_work.archive import block_key
 from consensus.proof_of_work.header import genesis_id
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.types import StepId
+from consensus.types import Height, StepId
 from learning.evolution.learner import SearchSettings
 from learning.evolution.rules import EvolutionRules
 from learning.learner import StateKept
@@ -31,6 +32,8 @@ from node.workers.puzzle import PuzzleSpec
 
 ORDERING_TABLES = ("block", "final", "verdict")
 """What the ordering machine records, and is handed again at a restart."""
+
+TIE_SEED = "tie_seed"
 
 
 def run_peer(settings: PeerSettings, lifeline: Connection | None = None) -> int:
@@ -93,7 +96,7 @@ def _machine(settings: PeerSettings, folder: NodeFolder, kept: StateKept | None)
             network_id=network_id(rules),
             identity=identity.peer_id,
             sign=identity.sign,
-            seed=secrets.token_bytes(32),
+            seed=_tie_seed(store),
             records=stored_records(store),
             archive=StoredBlocks(store),
             is_leading=not settings.is_observer,
@@ -102,6 +105,15 @@ def _machine(settings: PeerSettings, folder: NodeFolder, kept: StateKept | None)
     except CorruptRecordsError as error:
         fix = f"move {store.path} away and start again: the peer fetches the chain from the others, and keeps its key"
         raise NodeError(f"the records in {store.path} contradict themselves: {error}", fix) from error
+
+
+def _tie_seed(store: Store) -> bytes:
+    """What draws the lots between branches of equal work: chosen once, so that a restart finds the same head."""
+    if store.meta(TIE_SEED) is None:
+        store.set_meta(TIE_SEED, secrets.token_hex(32))
+    seed = store.meta(TIE_SEED)
+    assert seed is not None, "just stored"
+    return bytes.fromhex(seed)
 
 
 def kept_state(store: Store) -> StateKept | None:
@@ -123,9 +135,9 @@ class StoredBlocks:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def block(self, key: bytes) -> bytes | None:
-        """What was recorded under this key of the block table."""
-        return self._store.get("block", key)
+    def block(self, height: Height, step: StepId) -> bytes | None:
+        """The recorded block, or None."""
+        return self._store.get("block", block_key(height, step))
 
 
 def proof_of_work_rules(rules: NetworkRules) -> ProofOfWorkRules:

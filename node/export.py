@@ -1,6 +1,5 @@
 """The agreed model as a safetensors file, with what it takes to check where it comes from."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +50,6 @@ def export_from_folder(folder_path: Path, path: Path) -> None:
             fix = f"start the peer and wait a little: run_node.py start --data-dir {folder_path}"
             raise NodeError(f"{folder_path} holds no final model yet", fix)
         kept, rules = decode_kept_state(data), folder.rules
-    sys.path.insert(0, str(Path.cwd()))  # where a user's own task module lies, as for `start`
     try:
         layout = load_task(rules.task.name).layout
         digest = state_digest(stored_state(kept.parameters, kept.height, layout))

@@ -66,7 +66,6 @@ class NodeStatus(msgspec.Struct, frozen=True):
     last_error: str | None = None
     notes: tuple[str, ...] = ()
     """The last things worth a person's attention, oldest first."""
-    final_id: str | None = None
     puzzle: PuzzleStatus | None = None
     pss_mb: float | None = None
     """Like rss_mb, with pages shared between processes counted in part."""

@@ -1,14 +1,14 @@
-"""`python -m node.task_probe NAME`: load a task in a process of its own, and print what the network file says of it.
+"""`python -m node.task_probe NAME`: load and try a task in a process of its own, and print what the network file says of it.
 
 A user's own module may import anything and take its time; the command line stays out of its way.
 """
 
 import sys
-from pathlib import Path
 
 import msgspec
 
 from learning.task import TaskError
+from learning.task_check import check_task
 from learning.tasks.loading import load_task
 from node.task_facts import TaskAnswer
 
@@ -16,12 +16,11 @@ from node.task_facts import TaskAnswer
 def answer_for(name: str) -> TaskAnswer:
     """The task's facts, or why it cannot be used."""
     try:
-        task = load_task(name)
+        task = check_task(load_task(name))
         return TaskAnswer(sum(block.size for block in task.layout), task.data_digest.hex())
     except TaskError as error:
         return TaskAnswer(error=str(error))
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(Path.cwd()))
     sys.stdout.write(msgspec.json.encode(answer_for(sys.argv[1])).decode() + "\n")

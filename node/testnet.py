@@ -212,8 +212,9 @@ class _Supervisor:
         self._started = time.monotonic()
         for peer in self._peers:
             peer.lifeline, theirs = context.Pipe()
-            peer.process = context.Process(target=_peer_process, args=(theirs, peer.settings), name=peer.name)
-            await asyncio.to_thread(peer.process.start)
+            process = context.Process(target=_peer_process, args=(theirs, peer.settings), name=peer.name)
+            await asyncio.to_thread(process.start)
+            peer.process = process
             theirs.close()
         self._started = time.monotonic()
 

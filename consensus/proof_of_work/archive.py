@@ -14,8 +14,8 @@ class CorruptRecordsError(Exception):
 class BlockArchive(Protocol):
     """Reads what was recorded. A read is quick and changes nothing."""
 
-    def block(self, height: Height, step: StepId) -> bytes | None:
-        """The value recorded in table "block" under `block_key(height, step)`, or None."""
+    def block(self, key: bytes) -> bytes | None:
+        """The value recorded in table "block" under this key (see `block_key`), or None."""
         ...
 
 
@@ -26,7 +26,7 @@ def block_key(height: Height, step: StepId) -> bytes:
 
 def read_block(archive: BlockArchive, height: Height, step: StepId) -> Block | None:
     """A recorded block. Raises CorruptRecordsError when its bytes cannot be read."""
-    value = archive.block(height, step)
+    value = archive.block(block_key(height, step))
     return None if value is None else decode_block(height, step, value)
 
 

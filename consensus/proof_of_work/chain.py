@@ -82,7 +82,8 @@ class Chain:
         """Places on the heaviest branch: the newest ten, then in doubling steps down to genesis."""
         path = self.tree.path(self.tree.heaviest())
         height = self.final.height + len(path)
-        places, stride = [], 1
+        places: list[Place] = []
+        stride = 1
         while height > 0 and len(places) < LOCATOR_MAX - 2:
             above_final = height - self.final.height
             places.append(Place(height, path[above_final - 1].id if above_final > 0 else self.final.id_at(height)))

@@ -37,6 +37,10 @@ class FinalChain:
         """Whether this very block is final."""
         return 0 <= height <= self.height and self.id_at(height) == step
 
+    def height_of(self, step: StepId) -> Height | None:
+        """Where the block is; looks at all of them, newest first."""
+        return next((Height(height) for height in range(self.height, -1, -1) if self.id_at(height) == step), None)
+
     def link_at(self, height: int) -> Link:
         """The link at a height from 0 to `self.height`, as it was when it was appended."""
         step, time_ms, latest_ms, elapsed_ms, work = self._record(height)

@@ -6,6 +6,7 @@ from enum import Enum
 
 from consensus.encoding import encode
 from consensus.faults import Accusation, Offence
+from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain, Parent
 from consensus.proof_of_work.header import (
     Block,
@@ -18,7 +19,6 @@ from consensus.proof_of_work.header import (
     is_signed_by_leader,
     puzzle_prefix,
 )
-from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.link import header_fault, next_link
 from consensus.proof_of_work.messages import BlockMessage, Place
 from consensus.proof_of_work.rivals import Rival
@@ -225,5 +225,3 @@ class Intake:
             del self._rejected[next(iter(self._rejected))]
         accusation = Accusation(PeerId(header.leader), offence, detail, encode(signed))
         return Accuse(accusation), Refuse(source, offence, detail)
-
-

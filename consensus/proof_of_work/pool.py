@@ -60,7 +60,10 @@ class Pool:
         if digest in self._pooled or (source is not None and len(self._pooled) >= POOL_MAX):
             return False
         key = (contribution.author, contribution.base)
-        if sum((known.contribution.author, known.contribution.base) == key for known in self._pooled.values()) >= PER_AUTHOR_MAX:
+        if (
+            sum((known.contribution.author, known.contribution.base) == key for known in self._pooled.values())
+            >= PER_AUTHOR_MAX
+        ):
             return False
         self._pooled[digest] = Pooled(contribution, source)
         return True
@@ -95,3 +98,7 @@ class Pool:
         """Forget the contributions for other bases."""
         self._pooled = {digest: known for digest, known in self._pooled.items() if known.contribution.base in bases}
         self._held = {digest: held for digest, held in self._held.items() if held.contribution.base in held_bases}
+
+    def _count(self, author: PeerId, base: StepId) -> int:
+        offered = (known.contribution for known in self._pooled.values())
+        return sum(contribution.author == author and contribution.base == base for contribution in offered)

@@ -8,7 +8,7 @@ import hashlib
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 NONCE_BYTES = 8
-NONCES = 2 ** (8 * NONCE_BYTES)
+NONCES = 1 << 8 * NONCE_BYTES
 
 _SALT_BYTES = 16
 _DIGEST_BYTES = 32

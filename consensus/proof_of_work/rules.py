@@ -2,14 +2,14 @@
 
 from dataclasses import dataclass, fields
 
-FINALITY_DEPTH_MAX = 256
-"""All branches above the final block are held in memory; deeper than this, an hour at 15 s, nobody wants to wait."""
+FINALITY_DEPTH_MAX = 512
+"""Half of the headers that are fetched ahead (sync.HEADERS_AHEAD_MAX): all branches above the final block are in memory."""
 
 _RANGES = {
     "block_interval_ms": (50, 86_400_000),
     "start_attempts": (1, 2**64),
     "puzzle_memory_kib": (8, 4_194_304),  # Argon2 wants 8 KiB per lane (RFC 9106, section 3.1)
-    "half_life_blocks": (2, 10_000),
+    "half_life_blocks": (1, 100_000),
     "finality_depth": (1, FINALITY_DEPTH_MAX),
     "contest_depth": (1, FINALITY_DEPTH_MAX),
     "future_limit_ms": (0, 86_400_000),

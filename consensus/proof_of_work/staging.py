@@ -58,6 +58,10 @@ class Staging:
         """The staged header of this id."""
         return self._staged.get(step)
 
+    def ids(self) -> tuple[StepId, ...]:
+        """Of all staged headers."""
+        return tuple(self._staged)
+
     def count_from(self, peer: PeerId) -> int:
         """How many the peer has sent."""
         return sum(staged.source == peer for staged in self._staged.values())

@@ -82,7 +82,9 @@ class Synchroniser:
         effects, news = self._stage_all(peer, record, answer, now)
         if news > 0:
             record.fruitless, record.ask_again_at = 0, now
-        if news > 0 and len(answer.headers) == HEADERS_MAX:
+        if len(answer.headers) < HEADERS_MAX:
+            record.tip_work = min(record.tip_work, self._work_shown(answer))
+        elif news > 0:
             last = answer.headers[-1]
             record.headers_asked_after = Place(last.height, self._intake.id_of(last))
         return effects + self.seek(now)
@@ -132,6 +134,12 @@ class Synchroniser:
             if fate not in (Fate.STAGED, Fate.KNOWN):
                 break
         return effects, news
+
+    def _work_shown(self, answer: Headers) -> int:
+        """What a peer that has no further headers can have, whatever its tip claimed."""
+        heaviest = self._chain.tree.heaviest().work
+        staged = self._intake.staging.get(self._intake.id_of(answer.headers[-1])) if answer.headers else None
+        return heaviest if staged is None else max(heaviest, staged.link.work)
 
     def _seek_headers(self, now: Instant) -> Effects:
         records = self._peers.all()

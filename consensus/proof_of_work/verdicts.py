@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from consensus.encoding import encode
 from consensus.faults import Accusation, Offence
-from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.archive import block_key
+from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.header import Block, step_of
 from consensus.protocol import Accuse, Check, Checked, Effect, Record, Refuse, Verdict
@@ -49,6 +49,11 @@ class Verdicts:
         """The sound body of a proven block: check it as soon as its parent is checked."""
         self._unchecked[step] = _Unchecked(block, source)
         return self.check(self._chain.tree.give_body(step))
+
+    def body_restored(self, step: StepId, block: Block) -> tuple[Effect, ...]:
+        """A block from our records that has no verdict yet; who had sent it is forgotten."""
+        self._unchecked[step] = _Unchecked(block, self._identity)
+        return self.check((step,)) if self._chain.tree.is_checked(StepId(block.header.parent)) else ()
 
     def check(self, steps: tuple[StepId, ...]) -> tuple[Effect, ...]:
         """Ask the learner about blocks whose parent is checked."""

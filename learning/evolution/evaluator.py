@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from learning.evolution.candidates import slices_of
 from learning.evolution.compiled import compile_model
 from learning.evolution.modules import LoopedModule, VmappedModule
-from learning.evolution.candidates import slices_of
 from learning.exact import tree_sum
 from learning.task import Float32Array, Float64Array, TaskError
 
@@ -89,7 +89,7 @@ class Evaluator:
             trial = _floating(example[:TRIAL_SAMPLES], torch.float32)
             self._bytes_per_sample = 4 * _widest_layer(self._model, trial[:1])
             self._forward = self._fastest_forward(trial)
-            self._outputs = self._model(trial).shape[-1]
+            self._outputs = int(self._model(trial).shape[-1])
         self._is_compiled = not isinstance(self._forward, VmappedModule | LoopedModule)
         self._forward_exact = self._forward if self._is_compiled else LoopedModule(self._model_exact, self._slices)
 
@@ -97,6 +97,11 @@ class Evaluator:
     def method(self) -> str:
         """How candidates are run: the name of the class."""
         return type(self._forward).__name__
+
+    @property
+    def outputs(self) -> int:
+        """Length of the last axis of what the model gives: the classes."""
+        return self._outputs
 
     def prepare(self, inputs: torch.Tensor, labels: torch.Tensor, *, is_exact: bool) -> PreparedBatch:
         """Cut (samples, ...) into pieces, for `fitness` (`is_exact`) or for `scores` and `logits`."""

@@ -53,7 +53,7 @@ class ScoreTask:
     """A user's own score of one candidate at a time: the last resort, for models that are not torch's. Implements `Task`."""
 
     def __init__(self, name: str, layout: Layout, score: Callable[[Float32Array], float], data_digest: bytes) -> None:
-        """`score`: parameters (count of the layout,) -> fitness, higher is better. `data_digest`: 32 bytes over what it reads."""
+        """`score`: parameters (size of the layout,) -> fitness, higher is better. `data_digest`: 32 bytes over all it reads."""
         self.name = name
         self.layout = layout
         self.data_digest = data_digest

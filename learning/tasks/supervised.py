@@ -42,7 +42,8 @@ class SupervisedTask:
     """Minus the mean loss of a torch model over training samples. Implements `learning.task.Task`."""
 
     def __init__(self, name: str, model: nn.Module, loss: Loss, train: Samples, test: Samples) -> None:
-        """`loss`: "cross_entropy", or a function (logits (samples, ...), labels) -> one loss per sample.
+        """`loss`: "cross_entropy" (labels are classes 0, 1, ...), or a function of logits and labels, both (samples, ...), that
+        gives one loss per sample.
 
         Raises TaskError when the data does not fit together, or the model does not run on it.
         """
@@ -53,14 +54,16 @@ class SupervisedTask:
         self.name = name
         self.layout: Layout = layout_of(model)
         self.data_digest = data_digest(model, loss, train, test)
-        self._train_inputs, self._train_labels = torch.tensor(train.inputs), torch.tensor(train.labels)
-        self._test_labels = torch.tensor(test.labels)
+        self._train_inputs, self._train_labels = torch.tensor(train.inputs), _labels(train)
+        self._test_labels = _labels(test)
+        self._has_classes = loss == "cross_entropy"
         try:
             self._evaluator = Evaluator(model, loss, self._train_inputs)
-            test_inputs = torch.tensor(test.inputs)
-            self._test_fast = self._evaluator.prepare(test_inputs, self._test_labels, is_exact=False)
-        except (RuntimeError, TypeError, ValueError, IndexError) as error:  # what torch raises for shapes, types, classes
+        except (RuntimeError, TypeError, ValueError, IndexError) as error:  # what torch raises for shapes and types
             raise TaskError(f"task {name!r}: the model does not run on its data: {error}") from error
+        if self._has_classes:
+            self._check_classes()
+        self._test_fast = self._evaluator.prepare(torch.tensor(test.inputs), self._test_labels, is_exact=False)
         self._prepared: OrderedDict[tuple[bool, bytes], PreparedBatch] = OrderedDict()
 
     def draw_batch(self, seed: bytes) -> Int64Array:
@@ -76,12 +79,19 @@ class SupervisedTask:
         return self._evaluator.fitness(parameters, self._gathered(batch, is_exact=True))
 
     def metrics(self, parameters: Float32Array) -> Mapping[str, float]:
-        """`test_loss`, and `test_accuracy` (a share, 0..1) where labels are classes."""
+        """`test_loss`, and `test_accuracy` (a share, 0..1) where the loss is cross-entropy."""
         loss = -float(self._evaluator.scores(parameters[None], self._test_fast)[0])
-        if self._test_labels.is_floating_point():
+        if not self._has_classes:
             return {"test_loss": loss}
         predicted = self._evaluator.logits(parameters, self._test_fast).argmax(-1)
         return {"test_accuracy": float((predicted == self._test_labels).double().mean()), "test_loss": loss}
+
+    def _check_classes(self) -> None:
+        for part, labels in (("train", self._train_labels), ("test", self._test_labels)):
+            lowest, highest = labels.min().item(), labels.max().item()
+            if labels.is_floating_point() or lowest < 0 or highest >= self._evaluator.outputs:
+                allowed = f"integers 0..{self._evaluator.outputs - 1}, one per output of the model"
+                raise TaskError(f"task {self.name!r}: {part} labels are {labels.dtype} {lowest}..{highest}, expected {allowed}")
 
     def _gathered(self, batch: Int64Array, *, is_exact: bool) -> PreparedBatch:
         key = (is_exact, batch.tobytes())
@@ -94,6 +104,11 @@ class SupervisedTask:
                 self._prepared.popitem(last=False)
         self._prepared.move_to_end(key)
         return prepared
+
+
+def _labels(samples: Samples) -> torch.Tensor:
+    labels = torch.tensor(samples.labels)
+    return labels if labels.is_floating_point() else labels.long()  # the only integers that torch takes as classes
 
 
 def data_digest(model: nn.Module, loss: Loss, train: Samples, test: Samples) -> bytes:

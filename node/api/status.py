@@ -45,8 +45,7 @@ class StatusSources:
             height=chain.height,
             head=chain.head.hex(),
             final_height=chain.final_height,
-            final_id=chain.final.hex(),
-            state_digest=None if head is None else head.state_digest.hex(),
+                        state_digest=None if head is None else head.state_digest.hex(),
             fitness=None if head is None else head.fitness,
             metrics={} if head is None else dict(head.metrics),
             peers=tuple(PeerLink(info.peer.hex(), info.address, info.is_outbound) for info in self.network.peers()),
@@ -63,7 +62,7 @@ class StatusSources:
             last_error=vitals.notes[-1] if vitals.notes else None,
             notes=tuple(vitals.notes),
             steps=self._steps(),
-            puzzle=PuzzleStatus(chain.attempts_expected, self.settings.puzzle_share),
+            puzzle=PuzzleStatus(chain.expected_attempts, self.settings.puzzle_share),
             accusations=tuple(
                 f"{accusation.accused.hex()[:8]}: {accusation.offence} ({accusation.detail})"
                 for accusation in self.driver.accusations
@@ -80,5 +79,5 @@ class StatusSources:
                 step.leader.hex(),
                 dict(adopted[step.id].metrics) if step.id in adopted else {},
             )
-            for step in self.machine.status.steps
+            for step in self.machine.status.recent
         )

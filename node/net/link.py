@@ -87,9 +87,10 @@ class Link:
             for part in parts:
                 part.cancel()
         assert self._departure is not None, "a link is over for a reason"
-        if self._departure.is_ours:
-            self.channel.say(self._departure.detail)
-        return self._departure
+        departure = self._departure
+        if departure.is_ours:
+            self.channel.say(f"{departure.offence}: {departure.detail}" if departure.offence is not None else departure.detail)
+        return departure
 
     async def _open(self) -> None:
         try:

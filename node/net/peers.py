@@ -1,6 +1,6 @@
 """Whom to dial, and when: a bounded address book, back-off, and the rules for refused and doubled connections."""
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Collection
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
@@ -149,15 +149,17 @@ class AddressBook:
         return len(self._entries)
 
     def _evict(self) -> bool:
-        """Forget the learned address that has failed most and answered never; whether there was one."""
+        """Forget an address that never answered: of those that failed most, the oldest of the source that told us most."""
+        counts = Counter(entry.source for entry in self._entries.values())
         unproven = [
-            (entry.failures, address)
+            (address, (entry.failures, counts[entry.source]))
             for address, entry in self._entries.items()
             if entry.source is not None and entry.peer is None and not entry.is_busy
         ]
         if not unproven:
             return False
-        del self._entries[max(unproven)[1]]
+        worst, _ = max(unproven, key=lambda pair: pair[1])
+        del self._entries[worst]
         return True
 
 

@@ -180,12 +180,12 @@ class PeerNetwork:
         """Let an entered connection live, and judge how it ended."""
         try:
             departure = await link.run(self._on_frame)
+            if departure.offence is not None:
+                self.refuse(link.peer, departure.offence, departure.detail)
+            elif departure.is_slow:
+                self._events.note(f"dropped {link}: {departure.detail}")
         finally:
             self._forget(link)
-        if departure.offence is not None:
-            self.refuse(link.peer, departure.offence, departure.detail)
-        elif departure.is_slow:
-            self._events.note(f"dropped {link}: {departure.detail}")
 
     def note(self, text: str) -> None:
         """What a person should know."""

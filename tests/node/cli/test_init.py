@@ -1,3 +1,5 @@
+import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -5,11 +7,41 @@ from click.testing import CliRunner, Result
 
 from node.cli import main
 from node.folder import NodeFolder
-from node.network_file import differences, network_id, read_network_file, rule_fields, write_network_file
+from node.network_file import TaskSection, differences, network_id, read_network_file, rule_fields, write_network_file
 from tests.node.example_network import example_rules
 
-BROKEN_TASKS = """
-raise RuntimeError("no data today")
+BROKEN_TASKS = 'raise RuntimeError("no data today")'
+
+OWN_TASKS = """
+import numpy as np
+from learning.task import ParameterBlock
+
+
+class Valley:
+    name = "valley"
+    layout = (ParameterBlock("x", (3,), 1),)
+    data_digest = bytes(31) + b"v"
+    lowest = 0.0
+
+    def draw_batch(self, seed):
+        return np.arange(4)
+
+    def scores(self, candidates, batch):
+        return self.lowest - np.square(candidates.astype(np.float64)).sum(axis=1)
+
+    def fitness(self, parameters, batch):
+        return float(self.scores(parameters[None], batch)[0])
+
+    def metrics(self, parameters):
+        return {}
+
+
+class Undefined(Valley):
+    lowest = float("nan")
+
+
+valley, undefined = Valley(), Undefined()
+print("a module may print")
 """
 
 
@@ -67,8 +99,8 @@ def test_init_refuses_a_folder_that_is_in_use(tmp_path: Path) -> None:
         (["--strategy", "coma"], "error: Invalid value for '--strategy': 'coma' is not one of 'comma', 'recombination'."),
         (["--block-interval-ms", "1"], "error: Invalid value for '--block-interval-ms': 1 is not in the range 50<=x<=3600000."),
         (["--name", "a/b"], 'error: name is "a/b"; allowed is 1 to 64 letters, digits'),
-        (["--task", "digitz"], "digitz"),
-        (["--task", "no.such.module:task"], "no.such.module"),
+        (["--task", "digitz"], "error: task 'digitz' is not known (did you mean 'digits'?)"),
+        (["--task", "no.such.module:task"], "error: task 'no.such.module:task': no module 'no.such.module', neither installed"),
     ],
 )
 def test_a_wrong_argument_is_told_and_nothing_is_made(tmp_path: Path, arguments: list[str], told: str) -> None:
@@ -79,11 +111,31 @@ def test_a_wrong_argument_is_told_and_nothing_is_made(tmp_path: Path, arguments:
     assert not (tmp_path / "peer").exists()
 
 
-def test_a_user_s_task_that_raises_is_told_without_a_traceback_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "broken_tasks.py").write_text(BROKEN_TASKS)
+def test_a_user_s_own_task_is_measured_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_tasks.py").write_text(OWN_TASKS)
     monkeypatch.chdir(tmp_path)
-    result = run("peer", "--task", "broken_tasks:mine")
+    assert run("peer", "--task", "own_tasks:valley").exit_code == 0
+    rules = read_network_file(tmp_path / "peer" / "network.toml")
+    assert (rules.name, rules.task) == ("valley", TaskSection("own_tasks:valley", "00" * 31 + "76", 3))
+    assert "own_tasks" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    ("task", "told"),
+    [
+        ("broken_tasks:mine", "importing 'broken_tasks' raised RuntimeError: no data today"),
+        ("own_tasks:undefined", "task 'valley': scores of a first model is nan, expected a finite number"),
+        ("own_tasks:missing", "has no attribute 'missing'"),
+    ],
+)
+def test_a_user_s_task_that_fails_is_told_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], task: str, told: str
+) -> None:
+    (tmp_path / "broken_tasks.py").write_text(BROKEN_TASKS)
+    (tmp_path / "own_tasks.py").write_text(OWN_TASKS)
+    monkeypatch.chdir(tmp_path)
+    result = run("peer", "--task", task)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "no data today" in result.stderr
-    assert "Traceback" not in result.stderr
+    assert re.fullmatch(rf"error: .*{re.escape(told)}\n", result.stderr)
+    assert capfd.readouterr().err == ""
     assert not (tmp_path / "peer").exists()

@@ -135,6 +135,8 @@ class Stranger:
 
     web_socket: aiohttp.ClientWebSocketResponse
     channel: Channel
+    port: int
+    """Where it calls from."""
 
     async def shake(
         self, identity: Identity, network_id: NetworkId = NETWORK, rules: tuple[tuple[str, str], ...] = RULES
@@ -181,4 +183,4 @@ async def stranger_at(node: Node) -> AsyncIterator[Stranger]:
         web_socket = await session.ws_connect(f"ws://127.0.0.1:{node.network.port}/peer", max_msg_size=0, autoping=False)
         channel = Channel(web_socket, Role.DIALER, Meter(unlimited, 0.0), lambda: 0.0, Traffic())
         async with channel:
-            yield Stranger(web_socket, channel)
+            yield Stranger(web_socket, channel, web_socket.get_extra_info("sockname")[1])

@@ -101,13 +101,16 @@ def test_our_own_address_is_never_dialled_or_learned_again() -> None:
 
 def test_one_source_cannot_fill_the_book_and_all_together_cannot_exceed_it() -> None:
     book = book_of(GIVEN)
+    proven = Address("10.0.0.1", 1)
     for source in range(40):
-        kept = [
-            book.learn(Address(f"10.{source}.0.{host}", 1), f"9.9.9.{source}", is_local_source=False) for host in range(1, 101)
-        ]
-        assert sum(kept) == ADDRESSES_PER_SOURCE_MAX
+        addresses = [Address(f"10.{source}.0.{host}", 1) for host in range(1, 101)]
+        kept = sum(book.learn(address, f"9.9.9.{source}", is_local_source=False) for address in addresses)
+        assert kept == ADDRESSES_PER_SOURCE_MAX or source >= 15
+        if source == 0:
+            book.answered(proven, ANN)
     assert len(book) == ADDRESSES_KNOWN_MAX
     assert book.is_configured(GIVEN)
+    assert book.proven() == (proven,)
 
 
 def test_only_proven_addresses_are_told_to_others() -> None:

@@ -1,0 +1,325 @@
+"""The ordering machine of proof of work: routes each input to the part that knows about it, then settles what follows.
+
+What follows is the same after every input: a new head is adopted, a deep block becomes final, the puzzle is replaced.
+"""
+
+from collections import deque
+from collections.abc import Iterable
+from typing import assert_never
+
+from consensus.encoding import MalformedBytesError, encode
+from consensus.faults import Offence
+from consensus.proof_of_work.archive import BlockArchive, CorruptRecordsError
+from consensus.proof_of_work.block_tree import Standing
+from consensus.proof_of_work.difficulty import work_of
+from consensus.proof_of_work.gossip import Gossip
+from consensus.proof_of_work.header import BLOCK_BYTES_MAX, Block, header_id
+from consensus.proof_of_work.intake import Fate, Intake
+from consensus.proof_of_work.link import next_link, next_target
+from consensus.proof_of_work.messages import (
+    MESSAGE_BYTES_MAX,
+    MESSAGE_CODEC,
+    BlockMessage,
+    Blocks,
+    ContributionMessage,
+    GetBlocks,
+    GetHeaders,
+    Headers,
+    Message,
+    Tip,
+)
+from consensus.proof_of_work.mining import REFRESH_TIMER, Mining
+from consensus.proof_of_work.peers import PeerRecord, Peers, Spending
+from consensus.proof_of_work.restore import read_records, rebuild_chain, record_of_final, recorded, replay_height, replays
+from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.proof_of_work.serving import Serving
+from consensus.proof_of_work.status import STEPS_TOLD_MAX, PowStatus
+from consensus.proof_of_work.sync import Synchroniser
+from consensus.proof_of_work.verdicts import ChainStep, Verdicts
+from consensus.protocol import (
+    Adopt,
+    Assessed,
+    Broadcast,
+    Checked,
+    Effect,
+    Finalise,
+    Halt,
+    Input,
+    Offered,
+    PeerJoined,
+    PeerLeft,
+    PuzzleSolved,
+    PuzzleVerified,
+    Received,
+    Refuse,
+    Send,
+    SetTimer,
+    Submitted,
+    TimerFired,
+)
+from consensus.signing import Signer
+from consensus.types import Height, Instant, NetworkId, PeerId, StepId
+
+__all__ = ["BlockArchive", "CorruptRecordsError", "PowStatus", "ProofOfWork", "ProofOfWorkRules"]
+
+SYNC_TIMER = "sync"
+
+SYNC_MS = 500
+"""How often overdue requests and early blocks are looked at again."""
+
+TIP_MS = 5_000
+"""How often peers are told of a head that has changed, so that one who missed a block asks for it."""
+
+MESSAGE_OVERHEAD_MAX = 16
+"""Tag, list and length bytes around a block."""
+
+Effects = tuple[Effect, ...]
+
+
+class ProofOfWork:
+    """An OrderingProtocol. `seed` (up to 64 bytes) draws ties; keep it, so that a restart finds the same head.
+
+    `records`: rows (table, key, value) of earlier lives sorted by (table, key); `archive` reads the same blocks by key.
+    `replay_from`: a final step whose state the learner holds. Raises CorruptRecordsError.
+    """
+
+    def __init__(
+        self,
+        *,
+        rules: ProofOfWorkRules,
+        network_id: NetworkId,
+        identity: PeerId,
+        sign: Signer,
+        seed: bytes,
+        archive: BlockArchive,
+        records: Iterable[tuple[str, bytes, bytes]] = (),
+        is_leading: bool = True,
+        replay_from: StepId | None = None,
+    ) -> None:
+        restored = read_records(network_id, rules, identity, records)
+        self._rules = rules
+        self._network_id = network_id
+        self._identity = identity
+        self._archive = archive
+        self._is_leading = is_leading
+        self._chain = rebuild_chain(restored, seed)
+        self._replay_above = replay_height(self._chain, replay_from)
+        self._verdicts = Verdicts(self._chain, identity)
+        self._intake = Intake(network_id, rules, self._chain, self._verdicts.body_arrived)
+        self._peers = Peers()
+        self._sync = Synchroniser(self._chain, self._intake, self._peers)
+        self._serving = Serving(self._chain, archive)
+        self._gossip = Gossip(network_id, identity, sign, self._chain, self._intake.staging)
+        self._mining = Mining(network_id, rules, identity, sign)
+        self._final_steps: deque[ChainStep] = deque(maxlen=STEPS_TOLD_MAX)
+        self._final_led = sum(self._chain.final.has_at(restored.links[step].height, step) for step in restored.own)
+        self._adopted = self._chain.tree.head.id
+        self._tip_told = self._adopted
+        self._tip_told_at = Instant(0)
+        self._is_halted = False
+
+    @property
+    def status(self) -> PowStatus:
+        """What people may want to know now."""
+        tree = self._chain.tree
+        target = next_target(tree.head, self._rules)
+        path = tuple(self._verdicts.told(link.id) for link in tree.path(tree.head))
+        return PowStatus(
+            head=tree.head.id,
+            height=tree.head.height,
+            final=tree.root.id,
+            final_height=tree.root.height,
+            target=target,
+            attempts_expected=work_of(target),
+            blocks_led=self._final_led + sum(step.leader == self._identity for step in path),
+            blocks_contested=self._verdicts.contested,
+            orphans=self._intake.waiting.orphans,
+            pool_size=len(self._gossip.pool),
+            sync_target=self._sync.target_height(),
+            steps=(*self._final_steps, *path)[-STEPS_TOLD_MAX:],
+        )
+
+    def start(self, now: Instant) -> Effects:
+        """Replay what is known, adopt the head, and check what had not been checked. Raises CorruptRecordsError."""
+        replayed = tuple(replays(self._chain, self._archive, self._replay_above))
+        self._tell_restored()
+        self._mining.head_moved(self._adopted)
+        head, final = self._chain.tree.head, self._chain.final
+        known_final = (Finalise(final.id_at(final.height), final.height),) if final.height > 0 else ()
+        unchecked = self._check_restored()
+        timer = SetTimer(SYNC_TIMER, Instant(now + SYNC_MS))
+        return (*replayed, Adopt(head.id, head.height), *known_final, *self._finalise(), *unchecked, timer)
+
+    def handle(self, event: Input, now: Instant) -> Effects:
+        """What should be done about `event`. Nothing after a Halt."""
+        if self._is_halted:
+            return ()
+        effects = self._respond(event, now)
+        effects += self._settle(now)
+        for index, effect in enumerate(effects):
+            if isinstance(effect, Refuse):
+                self._peers.leave(effect.peer)
+            if isinstance(effect, Halt):
+                self._is_halted = True
+                return effects[: index + 1]
+        return effects
+
+    def _respond(self, event: Input, now: Instant) -> Effects:
+        match event:
+            case PeerJoined(peer):
+                self._peers.join(peer, now)
+                return (Send(peer, encode(self._serving.tip())),)
+            case PeerLeft(peer):
+                self._peers.leave(peer)
+                return ()
+            case Received(peer, message):
+                return self._receive(peer, message, now)
+            case Submitted():
+                return self._gossip.submit(event)
+            case Offered():
+                self._mining.offered(event, self._gossip.pool.good)
+                return ()
+            case Assessed():
+                return self._gossip.assessed(event)
+            case Checked(step):
+                self._mining.judged(step)
+                return self._verdicts.judged(event) + self._gossip.base_checked(step) + self._sync.seek(now)
+            case PuzzleSolved():
+                return self._lead(event)
+            case PuzzleVerified():
+                return self._intake.puzzle_verified(event) + self._sync.seek(now)
+            case TimerFired(name):
+                return self._tick(name, now)
+            case _:
+                assert_never(event)
+
+    def _receive(self, peer: PeerId, data: bytes, now: Instant) -> Effects:
+        record = self._peers.get(peer)
+        if record is None:  # refused a moment ago
+            return ()
+        if len(data) > MESSAGE_BYTES_MAX:
+            return (Refuse(peer, Offence.OVERSIZED, f"message of {len(data)} bytes, allowed: {MESSAGE_BYTES_MAX}"),)
+        try:
+            message = MESSAGE_CODEC.decode(data)
+        except MalformedBytesError as error:
+            return (Refuse(peer, Offence.MALFORMED, str(error)),)
+        return self._take(peer, record, message, len(data), now)
+
+    def _take(self, peer: PeerId, record: PeerRecord, message: Message, size: int, now: Instant) -> Effects:
+        match message:
+            case BlockMessage(block):
+                return self._take_block(peer, record, block, size, now)
+            case ContributionMessage(contribution):
+                return self._gossip.take(peer, record, contribution, now)
+            case Tip():
+                return self._sync.take_tip(record, message, now)
+            case GetHeaders():
+                return self._serve(peer, record, message, now)
+            case Headers():
+                return self._sync.take_headers(peer, record, message, now)
+            case GetBlocks():
+                return self._serve(peer, record, message, now)
+            case Blocks():
+                return self._sync.take_blocks(peer, record, message, now)
+            case _:
+                assert_never(message)
+
+    def _serve(self, peer: PeerId, record: PeerRecord, request: GetHeaders | GetBlocks, now: Instant) -> Effects:
+        spending = record.requests.spend(now)
+        if spending is Spending.FLOODING:
+            return (Refuse(peer, Offence.FLOODING, "requests for headers and blocks"),)
+        if spending is Spending.OVERDRAWN:
+            return ()
+        answer = self._serving.headers(request) if isinstance(request, GetHeaders) else self._serving.blocks(request)
+        return (Send(peer, encode(answer)),)
+
+    def _take_block(self, peer: PeerId, record: PeerRecord, block: Block, size: int, now: Instant) -> Effects:
+        if size > BLOCK_BYTES_MAX + MESSAGE_OVERHEAD_MAX:
+            return (Refuse(peer, Offence.OVERSIZED, f"block of {size} bytes, allowed: {BLOCK_BYTES_MAX}"),)
+        if self._intake.is_new(block.header):
+            spending = record.headers.spend(now)
+            if spending is Spending.FLOODING:
+                return (Refuse(peer, Offence.FLOODING, "blocks"),)
+            if spending is Spending.OVERDRAWN:
+                return ()
+        fate, effects = self._intake.take_block(peer, block, now)
+        if fate is Fate.ORPHAN:
+            return effects + self._sync.ask_about_orphan(peer, record, now)
+        self._note_work(record, block)
+        return effects
+
+    def _note_work(self, record: PeerRecord, block: Block) -> None:
+        step = self._intake.id_of(block.header)
+        staged = self._intake.staging.get(step)
+        link = self._chain.tree.link(step) if staged is None else staged.link
+        if link is not None:
+            record.has_shown(link.work, link.height)
+
+    def _lead(self, solution: PuzzleSolved) -> Effects:
+        block = self._mining.solved(solution)
+        if block is None:
+            return ()
+        tree = self._chain.tree
+        step = header_id(self._network_id, block.header)
+        assert block.header.parent == tree.head.id, "puzzles are only ever on top of the head"
+        if not tree.insert(next_link(tree.head, step, block.header, self._rules)):
+            return ()
+        self._mining.led(step, tree.head.id)
+        record, *check = self._verdicts.body_arrived(step, block, self._identity)
+        return record, Broadcast(encode(BlockMessage(block))), *check
+
+    def _tick(self, name: str, now: Instant) -> Effects:
+        if name == REFRESH_TIMER:
+            self._mining.refresh()
+            return ()
+        assert name == SYNC_TIMER, f"no timer is called {name}"
+        effects = (SetTimer(SYNC_TIMER, Instant(now + SYNC_MS)), *self._intake.retry_early(now), *self._sync.seek(now))
+        return effects + self._tell_tip(now)
+
+    def _tell_tip(self, now: Instant) -> Effects:
+        if self._adopted == self._tip_told or now - self._tip_told_at < TIP_MS:
+            return ()
+        self._tip_told, self._tip_told_at = self._adopted, now
+        tip = encode(self._serving.tip())
+        return tuple(Send(peer, tip) for peer, _ in self._peers.all())
+
+    def _settle(self, now: Instant) -> Effects:
+        head = self._chain.tree.head
+        effects: Effects = ()
+        if head.id != self._adopted:
+            self._adopted = head.id
+            effects = (Adopt(head.id, head.height), *self._finalise())
+            self._gossip.head_moved()
+            self._mining.head_moved(head.id)
+        may_lead = self._is_leading and not self._sync.is_catching_up(now)
+        return effects + self._mining.work(head, may_lead, now)
+
+    def _finalise(self) -> Effects:
+        tree = self._chain.tree
+        height = Height(tree.head.height - self._rules.finality_depth)
+        if height <= tree.root.height:
+            return ()
+        for link in self._chain.finalise(height):
+            told = self._verdicts.told(link.id)
+            self._final_steps.append(told)
+            self._final_led += told.leader == self._identity
+        self._verdicts.forget_dead()
+        self._sync.forget_dead()
+        return record_of_final(tree.root), Finalise(tree.root.id, tree.root.height)
+
+    def _tell_restored(self) -> None:
+        tree, final = self._chain.tree, self._chain.final
+        for height in range(max(1, final.height - STEPS_TOLD_MAX + 1), final.height + 1):
+            step = final.id_at(height)
+            self._verdicts.tell(step, recorded(self._archive, Height(height), step))
+            self._final_steps.append(self._verdicts.told(step))
+        for link in tree.links()[1:]:
+            if tree.is_checked(link.id):
+                self._verdicts.tell(link.id, recorded(self._archive, link.height, link.id))
+
+    def _check_restored(self) -> Effects:
+        effects: Effects = ()
+        for link in self._chain.tree.with_standing(Standing.UNCHECKED):
+            block = recorded(self._archive, link.height, link.id)
+            effects += self._verdicts.body_restored(link.id, block)
+        return effects

@@ -1,0 +1,97 @@
+"""Find a task by the name that the network file gives: a built-in one, or a user's own as "module:attribute"."""
+
+import difflib
+import importlib
+import sys
+from pathlib import Path
+from types import ModuleType
+
+from learning.task import Task, TaskError
+from learning.tasks.catalogue import BUILT_IN_TASKS, BuiltInTask, built_in_task
+
+TASK_MEMBERS = ("name", "layout", "data_digest", "draw_batch", "scores", "fitness", "metrics")
+"""Of `learning.task.Task`; the answers of these are checked by `learning.task_check`."""
+
+
+def load_task(name: str, folder: Path | None = None) -> Task:
+    """The task called `name`. A user's module is looked for where Python looks, then in `folder` (else the current one).
+
+    Raises TaskError, for a user to read: unknown name, module or attribute not found, not a task, other data than expected.
+    """
+    if ":" in name:
+        return _own_task(name, Path() if folder is None else folder)
+    entry = built_in_task(name)
+    if entry is None:
+        raise TaskError(_unknown(name))
+    return _built_in(entry)
+
+
+def _unknown(name: str) -> str:
+    names = [task.name for task in BUILT_IN_TASKS]
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f" (did you mean {close[0]!r}?)" if close else ""
+    return f'task {name!r} is not known{hint}; built in: {", ".join(names)}; your own: "module:attribute"'
+
+
+def _built_in(entry: BuiltInTask) -> Task:
+    module_name, _, attribute = entry.factory.partition(":")
+    task: Task = getattr(importlib.import_module(module_name), attribute)()
+    if task.data_digest.hex() != entry.data_digest:
+        raise TaskError(
+            f"task {entry.name!r}: data digest is {task.data_digest.hex()}, expected {entry.data_digest}; "
+            "a library ships other data than the network was made with"
+        )
+    return task
+
+
+def _own_task(name: str, folder: Path) -> Task:
+    module_name, _, attribute = name.partition(":")
+    if not module_name or not attribute:
+        raise TaskError(f'task {name!r}: expected "module:attribute"')
+    module = _imported(name, module_name, folder)
+    found = getattr(module, attribute, None)
+    if found is None:
+        raise TaskError(f"task {name!r}: module {module_name!r} ({module.__file__}) has no attribute {attribute!r}")
+    return _as_task(name, found)
+
+
+def _imported(name: str, module_name: str, folder: Path) -> ModuleType:
+    place = str(folder.resolve())
+    if place not in sys.path:
+        sys.path.append(place)  # for good: the module may import its neighbours later
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
+            raise TaskError(f"task {name!r}: no module {module_name!r}, neither installed nor in {place}") from error
+        raise TaskError(f"task {name!r}: {module_name!r} imports {error.name!r}, which is not installed") from error
+    except Exception as error:
+        raise TaskError(f"task {name!r}: importing {module_name!r} raised {type(error).__name__}: {error}") from error
+
+
+def _as_task(name: str, found: object) -> Task:
+    """The attribute itself where it is a task, else what it returns when called without arguments."""
+    missing = _missing_members(found)
+    if missing and callable(found):
+        found = _called(name, found)
+        missing = _missing_members(found)
+    if missing:
+        raise TaskError(f"task {name!r} is a {type(found).__name__}, not a task: it has no {', '.join(missing)}")
+    task: Task = found  # type: ignore[assignment]  # its members are there; what they answer is checked by task_check
+    return task
+
+
+def _called(name: str, found: object) -> object:
+    assert callable(found)
+    try:
+        return found()
+    except TaskError:
+        raise
+    except Exception as error:
+        raise TaskError(f"task {name!r}: making it raised {type(error).__name__}: {error}") from error
+
+
+def _missing_members(found: object) -> list[str]:
+    if isinstance(found, type):  # a class has the methods, but no answers yet
+        return list(TASK_MEMBERS)
+    return [member for member in TASK_MEMBERS if getattr(found, member, None) is None]

@@ -1,0 +1,248 @@
+"""A tiny network in memory and in virtual time: real machines, real puzzles; only the learner is a stand-in."""
+
+import hashlib
+import heapq
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from consensus.proof_of_work.machine import ProofOfWork
+from consensus.proof_of_work.puzzle import is_solved
+from consensus.protocol import (
+    Accuse,
+    Adopt,
+    Assess,
+    Assessed,
+    Broadcast,
+    Check,
+    Checked,
+    Effect,
+    Finalise,
+    Halt,
+    Input,
+    Offered,
+    PeerJoined,
+    PeerLeft,
+    PuzzleSolved,
+    PuzzleVerified,
+    Received,
+    Record,
+    Refuse,
+    Replay,
+    Send,
+    SetTimer,
+    SolvePuzzle,
+    Step,
+    StopPuzzle,
+    Submitted,
+    TimerFired,
+    Verdict,
+    VerifyPuzzle,
+)
+from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.types import Digest, Instant, PeerId, StepId
+from tests.consensus.proof_of_work.forge import NETWORK, START_MS, Person, person, state_after
+
+LATENCY_MS = 20
+ANSWER_MS = 2
+ATTEMPT_MS = 250
+
+Judge = Callable[[Step], Verdict]
+
+
+def all_good(step: Step) -> Verdict:
+    """The verdict of a learner that finds nothing wrong, but checks the state."""
+    is_right = step.state_digest == state_after(step.parent, step.contributions)
+    return Verdict.GOOD if is_right else Verdict.INVALID
+
+
+class Records:
+    """A dictionary in the part of the store."""
+
+    def __init__(self) -> None:
+        self.tables: dict[tuple[str, bytes], bytes] = {}
+
+    def write(self, record: Record) -> None:
+        self.tables[record.table, record.key] = record.value
+
+    def rows(self) -> Iterable[tuple[str, bytes, bytes]]:
+        return [(table, key, value) for (table, key), value in sorted(self.tables.items())]
+
+    def block(self, key: bytes) -> bytes | None:
+        return self.tables.get(("block", key))
+
+
+@dataclass
+class Node:
+    """One machine and what has become of its effects."""
+
+    who: Person
+    machine: ProofOfWork
+    records: Records
+    judge: Judge
+    peers: set[PeerId] = field(default_factory=set)
+    known: set[StepId] = field(default_factory=set)
+    heads: list[StepId] = field(default_factory=list)
+    finals: list[StepId] = field(default_factory=list)
+    refused: list[Refuse] = field(default_factory=list)
+    accused: list[Accuse] = field(default_factory=list)
+    halted: str | None = None
+    puzzle: SolvePuzzle | None = None
+    nonce: int = 0
+    timers: dict[str, int] = field(default_factory=dict)
+    is_running: bool = True
+
+
+class Network:
+    """Delivers everything in order of virtual time; equal times in order of sending."""
+
+    def __init__(self, rules: ProofOfWorkRules) -> None:
+        self.rules = rules
+        self.now = Instant(START_MS)
+        self.nodes: dict[PeerId, Node] = {}
+        self.trace = hashlib.blake2b()
+        self._queue: list[tuple[int, int, PeerId, Callable[[Node], None]]] = []
+        self._sent = 0
+
+    def add(
+        self, name: str, *, judge: Judge = all_good, is_leading: bool = True, records: Records | None = None, **more: StepId
+    ) -> Node:
+        who, records = person(name), records or Records()
+        machine = ProofOfWork(
+            rules=self.rules,
+            network_id=NETWORK,
+            identity=who.id,
+            sign=who.sign,
+            seed=name.encode(),
+            records=records.rows(),
+            archive=records,
+            is_leading=is_leading,
+            replay_from=more.get("replay_from"),
+        )
+        node = self.nodes[who.id] = Node(who, machine, records, judge)
+        node.known.add(machine.status.head if not records.tables else more.get("replay_from", StepId(b"")))
+        self._carry_out(node, machine.start(self.now))
+        return node
+
+    def connect(self, one: Node, other: Node) -> None:
+        for node, peer in ((one, other), (other, one)):
+            node.peers.add(peer.who.id)
+            self.feed(node, PeerJoined(peer.who.id))
+
+    def disconnect(self, one: Node, other: Node) -> None:
+        for node, peer in ((one, other), (other, one)):
+            node.peers.discard(peer.who.id)
+            self.feed(node, PeerLeft(peer.who.id))
+
+    def stop(self, node: Node) -> None:
+        node.is_running = False
+        for peer in list(node.peers):
+            self.disconnect(node, self.nodes[peer])
+
+    def run(self, duration_ms: int) -> None:
+        end = self.now + duration_ms
+        while self._queue and self._queue[0][0] <= end:
+            at, _, peer, action = heapq.heappop(self._queue)
+            self.now = Instant(at)
+            node = self.nodes[peer]
+            if node.is_running and node.halted is None:
+                action(node)
+        self.now = Instant(end)
+
+    def run_until(self, is_done: Callable[[], bool], limit_ms: int) -> None:
+        end = self.now + limit_ms
+        while not is_done():
+            assert self.now < end, "the network did not get there in time"
+            self.run(100)
+
+    def feed(self, node: Node, event: Input) -> tuple[Effect, ...]:
+        effects = node.machine.handle(event, self.now)
+        self.trace.update(repr((self.now, node.who.id, event, effects)).encode())
+        self._carry_out(node, effects)
+        return effects
+
+    def _later(self, delay_ms: int, node: Node, action: Callable[[Node], None]) -> None:
+        self._sent += 1
+        heapq.heappush(self._queue, (self.now + delay_ms, self._sent, node.who.id, action))
+
+    def _answer(self, node: Node, event: Input, delay_ms: int = ANSWER_MS) -> None:
+        self._later(delay_ms, node, lambda known: (self.feed(known, event), None)[1])
+
+    def _carry_out(self, node: Node, effects: tuple[Effect, ...]) -> None:
+        for effect in effects:
+            self._carry_out_one(node, effect)
+
+    def _carry_out_one(self, node: Node, effect: Effect) -> None:
+        match effect:
+            case Record():
+                node.records.write(effect)
+            case Send(peer, message):
+                self._deliver(node, peer, message)
+            case Broadcast(message):
+                for peer in sorted(node.peers):
+                    self._deliver(node, peer, message)
+            case SetTimer(name, at):
+                node.timers[name] = at
+                self._later(max(0, at - self.now), node, lambda known: self._fire(known, name, at))
+            case SolvePuzzle():
+                node.puzzle = effect
+                self._later(ATTEMPT_MS, node, lambda known: self._attempt(known, effect))
+            case StopPuzzle():
+                node.puzzle = None
+            case VerifyPuzzle(step, prefix, nonce, target):
+                solved = is_solved(prefix, nonce, target, self.rules.puzzle_memory_kib)
+                self._answer(node, PuzzleVerified(step, solved))
+            case Assess(digest, contribution):
+                assert contribution.base in node.known
+                self._answer(node, Assessed(digest, Verdict.GOOD, is_useful=True, detail=""))
+            case Check(step):
+                assert step.parent in node.known, "the parent has been checked before"
+                node.known.add(step.id)
+                self._answer(node, Checked(step.id, node.judge(step), is_proven_lie=False, detail=""))
+            case Replay(step):
+                assert step.parent in node.known or not node.known - {b""}, "replays come in order"
+                node.known.update((step.parent, step.id))
+            case Adopt(step, _):
+                assert step in node.known or not node.heads
+                node.heads.append(step)
+                self._answer(node, Offered(step, (), b"", state_after(step)))
+            case Finalise(step, _):
+                node.finals.append(step)
+            case Accuse():
+                node.accused.append(effect)
+            case Refuse(peer):
+                node.refused.append(effect)
+                if peer in node.peers:
+                    self.disconnect(node, self.nodes[peer])
+            case Halt(reason):
+                node.halted = reason
+
+    def _deliver(self, sender: Node, peer: PeerId, message: bytes) -> None:
+        if peer in sender.peers:
+            source = sender.who.id
+            self._later(LATENCY_MS, self.nodes[peer], lambda node: self._receive(node, source, message))
+
+    def _receive(self, node: Node, source: PeerId, message: bytes) -> None:
+        if source in node.peers:
+            self.feed(node, Received(source, message))
+
+    def _fire(self, node: Node, name: str, at: int) -> None:
+        if node.timers.get(name) == at:
+            del node.timers[name]
+            self.feed(node, TimerFired(name))
+
+    def _attempt(self, node: Node, puzzle: SolvePuzzle) -> None:
+        """One nonce every ATTEMPT_MS."""
+        if node.puzzle is not puzzle:
+            return
+        node.nonce += 1
+        if is_solved(puzzle.prefix, node.nonce, puzzle.target, self.rules.puzzle_memory_kib):
+            node.puzzle = None
+            self.feed(node, PuzzleSolved(puzzle.prefix, node.nonce))
+        else:
+            self._later(ATTEMPT_MS, node, lambda known: self._attempt(known, puzzle))
+
+
+def submit(network: Network, node: Node, payload: bytes) -> Digest | None:
+    """Our learner has found something on top of the head; its digest."""
+    effects = network.feed(node, Submitted(node.machine.status.head, payload))
+    return next((effect.digest for effect in effects if isinstance(effect, Assess)), None)

@@ -1,0 +1,333 @@
+"""Everything that a peer can do wrong has its exact outcome, and honest peers stay connected meanwhile."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from consensus.types import NetworkId
+from node.net.channel import ChannelClosedError
+from node.net.handshake import Failed, Failure
+from node.net.rates import RateLimits
+from node.net.wire import (
+    Addresses,
+    GetAddresses,
+    GossipFrame,
+    Have,
+    Hello,
+    OrderingFrame,
+    Proof,
+    Rules,
+    encode_frame,
+)
+from tests.node.net.example_peers import (
+    NETWORK,
+    QUICK,
+    Identity,
+    Node,
+    Stranger,
+    identity_of,
+    node_of,
+    play,
+    running,
+    stranger_at,
+    until,
+)
+
+MALLORY = identity_of(66)
+HAVE = encode_frame(Have((b"d" * 16,)))
+
+
+@asynccontextmanager
+async def honest_pair(**changes: object) -> AsyncIterator[tuple[Node, Node]]:
+    """Two connected honest peers; both must still be connected, without ever having parted, when the block ends."""
+    ann = node_of(1, settings=replace(QUICK, **changes))  # type: ignore[arg-type]  # the fields of NetSettings, by name
+    async with running(ann):
+        ben = node_of(2, (ann.address,))
+        async with running(ben):
+            await until(lambda: ann.connected and ben.connected)
+            yield ann, ben
+            ann.network.broadcast(b"flood: still here")
+            await until(lambda: b"flood: still here" in ben.inbox)
+            assert ann.connected == {ben.identity.peer}
+            assert ben.identity.peer not in ann.left
+
+
+def sealed(data: bytes) -> Callable[[Stranger], Awaitable[None]]:
+    return lambda stranger: stranger.channel.send(data)
+
+
+def raw(data: bytes) -> Callable[[Stranger], Awaitable[None]]:
+    return lambda stranger: stranger.web_socket.send_bytes(data)
+
+
+def text(stranger: Stranger) -> Awaitable[None]:
+    return stranger.web_socket.send_str("hello")
+
+
+@pytest.mark.parametrize(
+    ("misbehave", "fault"),
+    [
+        (sealed(HAVE[:-1]), "malformed message: frame of 20 bytes: Input data was truncated"),
+        (sealed(b"\x97\x01" + bytes(300)), "oversized message: frame of 302 bytes, limit 256"),
+        (sealed(b"\x92\x63\x00"), "malformed message: frame of 3 bytes: Invalid value 99 - at `$[0]`"),
+        (sealed(b"\x92\x05\xc5\x00\x01m"), "malformed message: frame of 6 bytes: the encoding is not canonical"),
+        (sealed(b"\x00garbage"), "malformed message: frame of 8 bytes: Expected `array`, got `int`"),
+        (sealed(b""), "malformed message: frame of 0 bytes: Input data was truncated"),
+        (raw(b"unsealed garbage of some length"), "malformed message: frame of 31 bytes: its seal is broken"),
+        (raw(HAVE), "malformed message: frame of 21 bytes: its seal is broken"),
+        (text, "malformed message: text message, where only binary ones are allowed"),
+        (sealed(encode_frame(Proof(b"s" * 64))), "malformed message: Proof after the handshake"),
+        (sealed(encode_frame(Rules(()))), "malformed message: Rules after the handshake"),
+        (sealed(encode_frame(Addresses(()))), "answer that nobody asked for: addresses that were not asked for"),
+    ],
+)
+def test_a_bad_frame_disconnects_and_refuses_its_sender(misbehave: Callable[[Stranger], Awaitable[None]], fault: str) -> None:
+    async def scenario() -> None:
+        async with honest_pair() as (ann, _):
+            async with stranger_at(ann) as mallory:
+                await mallory.shake(MALLORY)
+                await until(lambda: MALLORY.peer in ann.connected)
+                await misbehave(mallory)
+                assert await mallory.end() == fault[:123]
+                await until(lambda: MALLORY.peer not in ann.connected)
+                name = f"peer {MALLORY.peer[:4].hex()} at 127.0.0.1:{mallory.port}"
+                assert ann.notes == [f"refused {name} for 600 s: {fault}"]
+            assert await outcome_of_return(ann, MALLORY) == "refused for a time"
+
+    play(scenario)
+
+
+def test_a_message_above_the_limit_of_the_socket_is_refused_before_it_is_read() -> None:
+    async def scenario() -> None:
+        async with honest_pair() as (ann, _), stranger_at(ann) as mallory:
+            await mallory.shake(MALLORY)
+            await until(lambda: MALLORY.peer in ann.connected)
+            await mallory.web_socket.send_bytes(bytes(1_048_600))
+            await until(lambda: MALLORY.peer not in ann.connected)
+            name = f"peer {MALLORY.peer[:4].hex()} at 127.0.0.1:{mallory.port}"
+            assert ann.notes == [f"refused {name} for 600 s: oversized message: Message size 1048600 exceeds limit 1048593"]
+
+    play(scenario)
+
+
+async def outcome_of_return(node: Node, identity: Identity) -> str:
+    async with stranger_at(node) as again:
+        await again.shake(identity)
+        return await again.end()
+
+
+def test_a_flood_of_frames_disconnects_its_sender() -> None:
+    async def scenario() -> None:
+        rates = RateLimits(frames_per_second=50, frames_burst=100)
+        async with honest_pair(rates=rates) as (ann, _), stranger_at(ann) as mallory:
+            await mallory.shake(MALLORY)
+            with pytest.raises(ChannelClosedError):
+                await ask_without_end(mallory)
+            await until(lambda: ann.notes)
+            assert ann.notes[0].endswith("for 600 s: more messages than allowed: more than 50 frames a second")
+
+    play(scenario)
+
+
+async def ask_without_end(stranger: Stranger) -> None:
+    while True:
+        await stranger.say(GetAddresses())
+        await asyncio.sleep(0)
+
+
+def test_a_flood_of_pings_disconnects_its_sender() -> None:
+    async def scenario() -> None:
+        rates = RateLimits(frames_per_second=50, frames_burst=100)
+        async with honest_pair(rates=rates) as (ann, _), stranger_at(ann) as mallory:
+            await mallory.shake(MALLORY)
+            await until(lambda: MALLORY.peer in ann.connected)
+            for _ in range(200):
+                await mallory.web_socket.ping(b"x" * 100)
+            await until(lambda: ann.notes)
+            assert ann.notes[0].endswith("for 600 s: more messages than allowed: more than 50 frames a second")
+
+    play(scenario)
+
+
+def test_a_flood_of_bytes_disconnects_its_sender() -> None:
+    async def scenario() -> None:
+        rates = RateLimits(bytes_per_second=1_000, bytes_burst=50_000)
+        async with honest_pair(rates=rates) as (ann, _), stranger_at(ann) as mallory:
+            await mallory.shake(MALLORY)
+            for _ in range(6):
+                await mallory.say(OrderingFrame(bytes(10_000)))
+            await until(lambda: ann.notes)
+            assert ann.notes[0].endswith("for 600 s: more messages than allowed: more than 1000 bytes a second")
+
+    play(scenario)
+
+
+def test_a_message_that_was_pushed_twice_is_delivered_once() -> None:
+    async def scenario() -> None:
+        async with honest_pair() as (ann, ben), stranger_at(ann) as mallory:
+            await mallory.shake(MALLORY)
+            await mallory.say(GossipFrame(b"flood"))
+            await mallory.say(GossipFrame(b"flood"))
+            await mallory.say(OrderingFrame(b"the end"))
+            await until(lambda: ben.inbox and b"the end" in ann.inbox)
+            assert (ann.inbox, ben.inbox) == ([b"flood", b"the end"], [b"flood"])
+            await mallory.web_socket.close()
+            await until(lambda: MALLORY.peer not in ann.connected)
+
+    play(scenario)
+
+
+# --- in the handshake -----------------------------------------------------------------------------------------------
+
+
+def test_a_stolen_name_is_told_and_turned_away() -> None:
+    async def scenario() -> None:
+        async with honest_pair() as (ann, ben), stranger_at(ann) as mallory:
+            await mallory.shake(Identity(ben.identity.peer, MALLORY.sign))
+            assert await mallory.end() == "wrong signature"
+            key = ben.identity.peer[:8].hex()
+            assert ann.notes == [f"127.0.0.1:{mallory.port} did not prove that it holds the key {key}"]
+
+    play(scenario)
+
+
+def test_a_replayed_handshake_is_turned_away() -> None:
+    async def scenario() -> None:
+        async with honest_pair() as (ann, _):
+            sent: list[bytes] = []
+            async with stranger_at(ann) as cat:
+                record, send = sent.append, cat.channel.send
+
+                async def send_and_record(data: bytes) -> None:
+                    record(data)
+                    await send(data)
+
+                cat.channel.send = send_and_record  # type: ignore[method-assign]  # an ear on the wire
+                await cat.shake(identity_of(3))
+                await until(lambda: identity_of(3).peer in ann.connected)
+            await until(lambda: identity_of(3).peer not in ann.connected)
+            async with stranger_at(ann) as mallory:
+                for data in sent:
+                    await mallory.channel.send(data)
+                assert await mallory.end() == "wrong signature"
+            key = identity_of(3).peer[:8].hex()
+            assert ann.notes == [f"127.0.0.1:{mallory.port} did not prove that it holds the key {key}"]
+
+    play(scenario)
+
+
+def test_a_stranger_of_another_network_is_told_which_field_differs() -> None:
+    async def scenario() -> None:
+        async with honest_pair() as (ann, _), stranger_at(ann) as cat:
+            rules = (("name", "digits"), ("proof_of_work.block_interval_ms", "1000"))
+            outcome = await cat.shake(identity_of(3), NetworkId(b"o" * 32), rules)
+            assert outcome == Failed(
+                Failure.OTHER_NETWORK,
+                "runs another network: proof_of_work.block_interval_ms is 1000 here, 500 there",
+                is_offence=False,
+            )
+            assert await cat.end() == "another network"
+            detail = "runs another network: proof_of_work.block_interval_ms is 500 here, 1000 there"
+            assert ann.notes == [f"127.0.0.1:{cat.port} {detail}"]
+
+    play(scenario)
+
+
+def test_a_stranger_of_another_version_is_told_the_numbers() -> None:
+    async def scenario() -> None:
+        async with honest_pair() as (ann, _), stranger_at(ann) as cat:
+            await cat.say(Hello(2, NETWORK, MALLORY.peer, os.urandom(32), 0, "cat"))
+            answer = await cat.hear(Hello)
+            assert isinstance(answer, Hello)
+            assert answer.version == 1
+            assert await cat.end() == "another protocol version"
+            assert ann.notes == [f"127.0.0.1:{cat.port} speaks protocol version 2, this peer speaks 1"]
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    ("misbehave", "detail"),
+    [
+        (raw(b"garbage"), "broke the handshake: frame of 7 bytes: Expected `array`, got `int`"),
+        (raw(b"\x97\x01" + bytes(300)), "broke the handshake: frame of 302 bytes, limit 256"),
+        (raw(bytes(1_048_600)), "broke the handshake: Message size 1048600 exceeds limit 1048593"),
+        (text, "broke the handshake: text message, where only binary ones are allowed"),
+        (raw(encode_frame(OrderingFrame(b"x"))), "sent OrderingFrame in the handshake, where Hello was due"),
+    ],
+)
+def test_nonsense_in_the_handshake_is_told_and_turned_away(
+    misbehave: Callable[[Stranger], Awaitable[None]], detail: str
+) -> None:
+    async def scenario() -> None:
+        async with honest_pair() as (ann, _), stranger_at(ann) as mallory:
+            await misbehave(mallory)
+            await mallory.end()
+            assert ann.notes == [f"127.0.0.1:{mallory.port} {detail}"]
+            assert ann.connected == {identity_of(2).peer}
+
+    play(scenario)
+
+
+def test_notes_about_strangers_do_not_fill_the_log() -> None:
+    async def scenario() -> None:
+        async with honest_pair() as (ann, _):
+            for _ in range(15):
+                async with stranger_at(ann) as mallory:
+                    await mallory.web_socket.send_bytes(b"garbage")
+                    await mallory.end()
+            assert len(ann.notes) == 10
+
+    play(scenario)
+
+
+def test_a_silent_stranger_is_disconnected_when_its_time_is_up() -> None:
+    async def scenario() -> None:
+        async with honest_pair() as (ann, _), stranger_at(ann) as mallory:
+            async with asyncio.timeout(1.5):
+                assert await mallory.end() == ""
+            assert ann.notes == []
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(
+    "request_bytes", [b"", b"GET /peer HT", b"GET /peer HTTP/1.1\r\nHost: x\r\n", b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"]
+)
+def test_a_connection_that_never_becomes_a_peer_is_cut_off(request_bytes: bytes) -> None:
+    async def scenario() -> None:
+        async with honest_pair() as (ann, _):
+            reader, writer = await asyncio.open_connection(*ann.address)
+            writer.write(request_bytes)
+            async with asyncio.timeout(1.5):
+                while await reader.read(1_000):
+                    pass
+            writer.close()
+            await writer.wait_closed()
+
+    play(scenario)
+
+
+def test_strangers_cannot_keep_honest_peers_out_by_holding_all_places_in_the_handshake() -> None:
+    async def scenario() -> None:
+        async with honest_pair(unauthenticated_max=3) as (ann, _):
+            held = [await asyncio.open_connection(*ann.address) for _ in range(6)]
+            turned_away = 0
+            for reader, _ in held[3:]:
+                try:
+                    turned_away += await reader.read(1) == b""
+                except ConnectionResetError:
+                    turned_away += 1
+            assert turned_away == 3
+            cat = node_of(3, (ann.address,))
+            async with running(cat):
+                await until(lambda: cat.connected >= {ann.identity.peer})
+            for _, writer in held:
+                writer.close()
+            await until(lambda: identity_of(3).peer not in ann.connected)
+
+    play(scenario)
