@@ -12,10 +12,9 @@ import msgspec
 import uvloop
 from consensus.proof_of_work.machine import CorruptRecordsError, ProofOfWork
 
-from consensus.proof_of_work.archive import block_key
 from consensus.proof_of_work.header import genesis_id
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.types import Height, StepId
+from consensus.types import StepId
 from learning.evolution.learner import SearchSettings
 from learning.evolution.rules import EvolutionRules
 from learning.learner import StateKept
@@ -135,9 +134,9 @@ class StoredBlocks:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def block(self, height: Height, step: StepId) -> bytes | None:
-        """The recorded block, or None."""
-        return self._store.get("block", block_key(height, step))
+    def block(self, key: bytes) -> bytes | None:
+        """What was recorded under this key of the block table."""
+        return self._store.get("block", key)
 
 
 def proof_of_work_rules(rules: NetworkRules) -> ProofOfWorkRules:

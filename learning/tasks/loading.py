@@ -46,7 +46,7 @@ def _built_in(entry: BuiltInTask) -> Task:
 
 def _own_task(name: str, folder: Path) -> Task:
     module_name, _, attribute = name.partition(":")
-    if not module_name or not attribute:
+    if not attribute or not all(part.isidentifier() for part in module_name.split(".")):
         raise TaskError(f'task {name!r}: expected "module:attribute"')
     module = _imported(name, module_name, folder)
     found = getattr(module, attribute, None)

@@ -60,11 +60,9 @@ class Channel:
         self._sending: Seal | None = None
         self._receiving: Seal | None = None
         self._reason = ""
-        transport_socket = web_socket.get_extra_info("socket")
         peer_name = web_socket.get_extra_info("peername") or ("0.0.0.0", 0)  # gone already: the first read will say so
         self.remote = Address(canonical_host(peer_name[0]) or peer_name[0], peer_name[1])
-        # Our own handle to the connection: it can be cut off even while the other side does not read, under uvloop too.
-        self._handle = socket.fromfd(transport_socket.fileno(), transport_socket.family, transport_socket.type)
+        self._handle = _handle_of(web_socket)
 
     def seal_with(self, keys: SessionKeys) -> None:
         """From now on every frame is sealed."""
@@ -127,6 +125,8 @@ class Channel:
 
     def _cut_off(self) -> None:
         """End the connection whatever is still unsent."""
+        if self._handle is None:
+            return
         with self._handle as handle:
             try:
                 handle.shutdown(socket.SHUT_RDWR)
@@ -144,6 +144,17 @@ class Channel:
         self.traffic.received += on_wire
         self._total.received += on_wire
         self._meter.charge(on_wire, self._clock())
+
+
+def _handle_of(web_socket: WebSocket) -> socket.socket | None:
+    """Our own handle to the connection: by it we can cut off who does not read, under uvloop too. None when it is gone."""
+    transport_socket = web_socket.get_extra_info("socket")
+    if transport_socket is None:
+        return None
+    try:
+        return socket.fromfd(transport_socket.fileno(), transport_socket.family, transport_socket.type)
+    except OSError:
+        return None  # it has just ended; the first read will say so
 
 
 def _size_on_wire(size: int, *, is_masked: bool) -> int:

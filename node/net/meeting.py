@@ -156,7 +156,7 @@ class Meeting:
             return None
         self._book.answered(address, outcome.peer)
         if outcome.peer in self._roster.avoided(self._clock()):
-            self._book.ended(address, self._clock(), lived_seconds=0.0)
+            self._book.spared(address, self._clock())
             return None
         return self._host.admit(channel, outcome, Address(channel.remote.host, address.port))
 

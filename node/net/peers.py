@@ -91,7 +91,7 @@ class AddressBook:
         return True
 
     def due(self, now: float, avoided: Collection[PeerId], wanted: int) -> tuple[Address, ...]:
-        """Up to `wanted` addresses to dial now, the user's first; they are busy until `failed`, `ended` or `is_ourselves`."""
+        """Up to `wanted` addresses to dial now, the user's first; they are busy until told how it went."""
         ready = [
             (address, entry)
             for address, entry in self._entries.items()
@@ -125,11 +125,18 @@ class AddressBook:
         return wait
 
     def ended(self, address: Address, now: float, lived_seconds: float) -> None:
-        """The connection that we dialled is over, or was not needed because that peer is connected already."""
+        """The connection that we dialled is over."""
         entry = self._entries[address]
         entry.is_busy = False
         entry.failures = 0 if lived_seconds >= STABLE_SECONDS else entry.failures + 1
         entry.next_attempt = now + self._backoff.wait(max(entry.failures, 1), self._random)
+
+    def spared(self, address: Address, now: float) -> None:
+        """The peer that answered is connected already, or refused: nothing failed, and no connection was needed."""
+        entry = self._entries[address]
+        entry.is_busy = False
+        entry.failures = 0
+        entry.next_attempt = now + self._backoff.wait(1, self._random)
 
     def is_ourselves(self, address: Address) -> None:
         """Never dial this address again."""

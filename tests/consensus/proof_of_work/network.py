@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.puzzle import is_solved
+from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.protocol import (
     Accuse,
     Adopt,
@@ -38,7 +39,6 @@ from consensus.protocol import (
     Verdict,
     VerifyPuzzle,
 )
-from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.types import Digest, Instant, PeerId, StepId
 from tests.consensus.proof_of_work.forge import NETWORK, START_MS, Person, person, state_after
 

@@ -108,7 +108,7 @@ MODELS: dict[str, tuple[str, Callable[[], nn.Module], tuple[int, ...]]] = {
             nn.Conv2d(8, 8, (2, 1), stride=2, dilation=2, groups=4),
             nn.AvgPool2d((1, 2)),
             nn.Flatten(1),
-            nn.Linear(8, CLASSES),
+            nn.Linear(16, CLASSES),
         ),
         (4, 8, 8),
     ),
@@ -117,7 +117,7 @@ MODELS: dict[str, tuple[str, Callable[[], nn.Module], tuple[int, ...]]] = {
         lambda: nn.Sequential(
             nn.Linear(12, 16),
             nn.Unflatten(1, (1, 4, 4)),
-            nn.Conv2d(1, 3, 2, padding="same"),
+            nn.Conv2d(1, 3, 3, padding="same"),
             nn.Tanh(),
             nn.Flatten(),
             nn.Linear(48, CLASSES),

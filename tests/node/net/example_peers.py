@@ -23,8 +23,11 @@ from node.net.wire import Frame, encode_frame
 
 NETWORK = NetworkId(b"n" * 32)
 RULES = (("name", "digits"), ("proof_of_work.block_interval_ms", "500"))
-QUICK = NetSettings(handshake_seconds_max=0.5, backoff=Backoff(first_seconds=0.1, max_seconds=0.4))
-"""Settings of the tests: nothing waits for seconds."""
+QUICK = NetSettings(backoff=Backoff(first_seconds=0.1, max_seconds=0.4))
+"""Settings of the tests: no dial waits for seconds."""
+
+IMPATIENT = replace(QUICK, handshake_seconds_max=0.5)
+"""Where what is not done in the handshake is the point."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ class Stranger:
     channel: Channel
     port: int
     """Where it calls from."""
+    said: list[bytes] = field(default_factory=list)
 
     async def shake(
         self, identity: Identity, network_id: NetworkId = NETWORK, rules: tuple[tuple[str, str], ...] = RULES
@@ -157,7 +161,8 @@ class Stranger:
         return progress.outcome
 
     async def say(self, frame: Frame) -> None:
-        await self.channel.send(encode_frame(frame))
+        self.said.append(encode_frame(frame))
+        await self.channel.send(self.said[-1])
 
     async def hear(self, kind: type[Frame]) -> Frame:
         """The next frame of this kind."""

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from consensus.types import NetworkId
-from tests.node.net.example_peers import QUICK, RULES, node_of, play, running, until
+from tests.node.net.example_peers import IMPATIENT, QUICK, RULES, node_of, play, running, until
 from tests.node.net.test_transport import free_port
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -49,7 +49,7 @@ def test_an_address_where_nobody_listens_is_tried_again_later_and_later_and_foun
 
 def test_a_name_that_nobody_knows_is_told() -> None:
     async def scenario() -> None:
-        ann = node_of(1, (("no-such-host.invalid", 7_600),), settings=replace(QUICK, handshake_seconds_max=5.0))
+        ann = node_of(1, (("no-such-host.invalid", 7_600),))
         async with running(ann):
             await until(lambda: ann.notes, 6.0)
             assert ann.notes[0].startswith(
@@ -103,7 +103,7 @@ async def hang_up(request: web.BaseRequest) -> web.StreamResponse:
 def test_what_is_no_peer_is_told_in_words(answer: Answer, reason: str) -> None:
     async def scenario() -> None:
         async with impostor(answer) as (host, port):
-            ann = node_of(1, ((host, port),))
+            ann = node_of(1, ((host, port),), settings=IMPATIENT)
             async with running(ann):
                 await until(lambda: ann.notes)
             assert ann.notes[0].startswith(f"cannot reach {host}:{port}: {reason}; next attempt in 0.")
@@ -124,7 +124,7 @@ def test_a_listener_that_speaks_no_http_is_told() -> None:
         listener = await asyncio.start_server(answer, "127.0.0.1", 0)
         host, port = listener.sockets[0].getsockname()
         async with listener:
-            ann = node_of(1, ((host, port),))
+            ann = node_of(1, ((host, port),), settings=IMPATIENT)
             async with running(ann):
                 await until(lambda: ann.notes)
         assert ann.notes[0].startswith(f"cannot reach {host}:{port}: what answers there is no peer; next attempt in 0.")

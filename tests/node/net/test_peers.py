@@ -91,6 +91,15 @@ def test_a_connection_that_dies_young_is_a_failure_and_one_that_lived_is_not() -
     assert book.due(41.0, frozenset(), 1) == (GIVEN,)
 
 
+def test_a_dial_that_was_not_needed_is_no_failure() -> None:
+    book = book_of(GIVEN)
+    for now in (0.0, 1.0, 2.0, 3.0):
+        assert book.due(now, frozenset(), 1) == (GIVEN,)
+        book.answered(GIVEN, ANN)
+        book.spared(GIVEN, now)
+    assert book.proven() == (GIVEN,)
+
+
 def test_our_own_address_is_never_dialled_or_learned_again() -> None:
     book = book_of(GIVEN)
     book.due(0.0, frozenset(), 1)

@@ -5,11 +5,10 @@ from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus.proof_of_work.archive import block_key
 from consensus.proof_of_work.header import genesis_id
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.types import Height, Instant, NetworkId, PeerId, StepId
+from consensus.types import Instant, NetworkId, PeerId, StepId
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.learner import Learner
@@ -46,8 +45,8 @@ class MemoryArchive:
     def __init__(self, records: Records) -> None:
         self._records = records
 
-    def block(self, height: Height, step: StepId) -> bytes | None:
-        return self._records.get(("block", block_key(height, step)))
+    def block(self, key: bytes) -> bytes | None:
+        return self._records.get(("block", key))
 
 
 def simulated_network(peers: int, seed: int, links: Links | None = None) -> SimulatedNetwork:
