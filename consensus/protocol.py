@@ -37,6 +37,31 @@ class Step:
     """The digest of the state after the step, as committed to by the leader."""
 
 
+@dataclass(frozen=True, slots=True)
+class DeliveredItem:
+    """One payload in the order, by an author that is certain. `base`: what its author built on; opaque here."""
+
+    author: PeerId
+    base: bytes
+    payload: bytes
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredStep:
+    """A step that is final at once (total order): `items` in the order that all peers share.
+
+    `id` chains: it is the digest of the commit record, which holds the parent's; `height` is the commit's index.
+    """
+
+    id: StepId
+    parent: StepId
+    height: Height
+    time_ms: int
+    """Agreed time: never goes back, and no minority can move it."""
+    items: tuple[DeliveredItem, ...]
+
+
 # --- inputs ---------------------------------------------------------------------------------------------------------
 
 
@@ -229,6 +254,13 @@ class Finalise:
 
 
 @dataclass(frozen=True, slots=True)
+class Deliver:
+    """Apply this step; it is final, and there is nothing to check or to undo. Its items may be junk: the learner judges."""
+
+    step: DeliveredStep
+
+
+@dataclass(frozen=True, slots=True)
 class Accuse:
     """Signed evidence against a peer."""
 
@@ -264,6 +296,7 @@ Effect = (
     | Replay
     | Adopt
     | Finalise
+    | Deliver
     | Accuse
     | Refuse
     | Halt

@@ -39,6 +39,19 @@ class ProposedStep:
     state_digest: bytes
 
 
+@dataclass(frozen=True, slots=True)
+class DeliveredStep:
+    """A step of a total order as the learner sees it: final, its items in the order that all peers share.
+
+    The payloads' authors are certain; whether a payload makes sense is for the learner to say.
+    """
+
+    id: bytes
+    parent: bytes
+    height: int
+    items: tuple[SignedPayload, ...]
+
+
 # --- requests -------------------------------------------------------------------------------------------------------
 
 
@@ -82,7 +95,14 @@ class ExportRequest:
     """The model at the adopted step."""
 
 
-LearnerRequest = AssessRequest | CheckRequest | ReplayRequest | AdoptRequest | FinaliseRequest | ExportRequest
+@dataclass(frozen=True, slots=True)
+class DeliverRequest:
+    """Apply a step of the total order."""
+
+    step: DeliveredStep
+
+
+LearnerRequest = AssessRequest | CheckRequest | ReplayRequest | AdoptRequest | FinaliseRequest | ExportRequest | DeliverRequest
 
 
 # --- answers --------------------------------------------------------------------------------------------------------

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 import uvloop
-from consensus.proof_of_work.machine import CorruptRecordsError, ProofOfWork
 
 from consensus.proof_of_work.header import genesis_id
+from consensus.proof_of_work.machine import CorruptRecordsError, ProofOfWork
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.types import StepId
 from learning.evolution.learner import SearchSettings

@@ -2,18 +2,21 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 from safetensors.numpy import save
 
 from learning.learner import ModelExported
 from learning.state import state_digest, stored_state
-from learning.task import Layout, TaskError
-from learning.tasks.loading import load_task
+from learning.task import Layout
 from node.errors import NodeError
 from node.files import replace_file
 from node.folder import NodeFolder
 from node.network_file import NetworkRules, network_id
 from node.replica import STATE_KEY, STATE_TABLE, decode_kept_state
+from node.store import Store
+
+_META_LAYOUT = "layout"
 
 
 def model_bytes(rules: NetworkRules, layout: Layout, model: ModelExported) -> bytes:
@@ -34,6 +37,18 @@ def model_bytes(rules: NetworkRules, layout: Layout, model: ModelExported) -> by
     return save(tensors, metadata=metadata)
 
 
+def store_layout(store: Store, layout: Layout) -> None:
+    """Leave the model's layout in the store, so that exporting later needs neither the task nor torch."""
+    store.set_meta(_META_LAYOUT, msgspec.json.encode(layout).decode())
+
+
+def stored_layout(store: Store) -> Layout:
+    """What `store_layout` left: there before any state is."""
+    text = store.meta(_META_LAYOUT)
+    assert text is not None, "a state was stored without its layout"
+    return msgspec.json.decode(text, type=Layout)
+
+
 def write_model(path: Path, content: bytes) -> None:
     """Write a file that `model_bytes` made, whole or not at all. Raises NodeError."""
     replace_file(path, content, "write the model")
@@ -42,18 +57,14 @@ def write_model(path: Path, content: bytes) -> None:
 def export_from_folder(folder_path: Path, path: Path) -> None:
     """Write the newest final model that a stopped peer's folder holds.
 
-    Raises NodeError: not a node's folder, locked by a running peer, no final model yet, the task cannot be loaded.
+    Raises NodeError: not a node's folder, locked by a running peer, no final model yet.
     """
     with NodeFolder.open(folder_path) as folder:
         data = folder.store.get(STATE_TABLE, STATE_KEY)
         if data is None:
             fix = f"start the peer and wait a little: run_node.py start --data-dir {folder_path}"
             raise NodeError(f"{folder_path} holds no final model yet", fix)
-        kept, rules = decode_kept_state(data), folder.rules
-    try:
-        layout = load_task(rules.task.name).layout
-        digest = state_digest(stored_state(kept.parameters, kept.height, layout))
-    except TaskError as error:
-        raise NodeError(str(error)) from error
+        kept, rules, layout = decode_kept_state(data), folder.rules, stored_layout(folder.store)
+    digest = state_digest(stored_state(kept.parameters, kept.height, layout))
     model = ModelExported(kept.step, kept.height, digest, kept.parameters)
     write_model(path, model_bytes(rules, layout, model))

@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from consensus.proof_of_work.machine import ProofOfWork
-
 from consensus.protocol import (
     PeerJoined,
     PeerLeft,
@@ -25,7 +24,7 @@ from node.api.server import API_HOST, ApiServer
 from node.api.status import StatusSources
 from node.driver import Driver, Ports
 from node.errors import NodeError
-from node.export import model_bytes
+from node.export import model_bytes, store_layout
 from node.folder import NodeFolder
 from node.identity import Identity
 from node.net.contract import ListenError, NetSettings
@@ -138,9 +137,7 @@ class Peer:
         stopping = asyncio.create_task(self._stopping.wait())
         ready = asyncio.create_task(self._ready())
         try:
-            await asyncio.wait(
-                (ended, stopping, ready), timeout=LEARNER_START_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED
-            )
+            await asyncio.wait((ended, stopping, ready), timeout=LEARNER_START_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED)
             if ready.done():
                 self._compare_task(ready.result())
             elif ended.done():
@@ -169,6 +166,7 @@ class Peer:
                 fix="use the same data and the same version of the task as the other peers",
             )
         self._layout = ready.layout
+        store_layout(self._parts.store, ready.layout)
 
     async def _run_parts(
         self,
@@ -290,7 +288,7 @@ class Peer:
 
     def note(self, text: str) -> None:
         """What a person should know."""
-        self._vitals.notes.append(text)
+        self._vitals.note(text, time.monotonic())
         log.warning("%s", text)
 
 

@@ -1,7 +1,6 @@
 """What the forkserver imports once, so that every process forked from it has it at no cost. Imports only; starts nothing."""
 
 import aiohttp.web
-import learning.tasks.digits
 import numpy as np
 import torch
 import torch.func
@@ -9,6 +8,7 @@ import uvloop
 
 import learning.evolution.evaluator
 import learning.evolution.learner
+import learning.tasks.digits
 import node.assembly
 import node.workers.learner
 import node.workers.puzzle

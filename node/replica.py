@@ -6,6 +6,7 @@ No clock, no IO: the shell (driver.py), the simulator and the tests run this ver
 from dataclasses import dataclass
 from typing import assert_never
 
+from consensus import protocol
 from consensus.contribution import Contribution, contribution_digest
 from consensus.protocol import (
     Accuse,
@@ -15,6 +16,7 @@ from consensus.protocol import (
     Broadcast,
     Check,
     Checked,
+    Deliver,
     Effect,
     Finalise,
     Halt,
@@ -40,6 +42,8 @@ from learning.learner import (
     CheckRequest,
     ContributionAssessed,
     ContributionFound,
+    DeliveredStep,
+    DeliverRequest,
     FinaliseRequest,
     Judgement,
     LearnerAnswer,
@@ -122,12 +126,19 @@ class Replica:
                 return AskLearner(AdoptRequest(step))
             case Finalise(step, _):
                 return AskLearner(FinaliseRequest(step))
+            case Deliver(step):
+                return AskLearner(DeliverRequest(_delivered(step)))
             case _:
                 return effect
 
     def _proposed(self, step: Step) -> ProposedStep:
         contributions = tuple(_payload(contribution_digest(self._network_id, item), item) for item in step.contributions)
         return ProposedStep(step.id, step.parent, step.height, contributions, step.claim, step.state_digest)
+
+
+def _delivered(step: protocol.DeliveredStep) -> DeliveredStep:
+    items = tuple(SignedPayload(item.digest, item.author, item.base, item.payload) for item in step.items)
+    return DeliveredStep(step.id, step.parent, step.height, items)
 
 
 def _payload(digest: Digest, contribution: Contribution) -> SignedPayload:

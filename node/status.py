@@ -61,6 +61,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     loop_lag_p99_ms: float | None = None
     """How late the event loop wakes a sleeper, 99th percentile of the last two minutes."""
     rss_mb: float | None = None
+    """Resident memory of the peer's three processes; pages that they share counted once."""
     bytes_sent: int = 0
     uptime_s: float | None = None
     last_error: str | None = None
@@ -68,7 +69,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     """The last things worth a person's attention, oldest first."""
     puzzle: PuzzleStatus | None = None
     pss_mb: float | None = None
-    """Like rss_mb, with pages shared between processes counted in part."""
+    """The same with shared pages counted in part, as the system does (proportional set size)."""
     loop_lag_max_ms: float | None = None
     bytes_received: int = 0
     accusations: tuple[str, ...] = ()

@@ -16,6 +16,9 @@ LAG_SAMPLES_MAX = 2_400
 NOTES_MAX = 32
 """Notes kept for `status`; all of them are in the log."""
 
+ERROR_SECONDS = 30.0
+"""For so long a note is shown as the last error: a peer that could not be reached once is no error for ever."""
+
 ADOPTED_MAX = 128
 """Adopted steps whose figures are kept for `status`: twice the steps it lists."""
 
@@ -31,6 +34,16 @@ class Vitals:
         self.adopted: dict[bytes, StepAdopted] = {}
         self.candidates_per_second = 0.0
         self.notes: deque[str] = deque(maxlen=NOTES_MAX)
+        self._noted_at = 0.0
+
+    def note(self, text: str, now_s: float) -> None:
+        """Something that a person should know; `now_s` by a clock that never goes back."""
+        self.notes.append(text)
+        self._noted_at = now_s
+
+    def last_error(self, now_s: float) -> str | None:
+        """The newest note, unless it is old."""
+        return self.notes[-1] if self.notes and now_s - self._noted_at <= ERROR_SECONDS else None
 
     def remember(self, adopted: StepAdopted) -> None:
         """A step has become the head."""
@@ -65,10 +78,12 @@ class LagProbe:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """Memory of several processes, in MB. Pages shared between forked processes count in full in `rss`, in part in `pss`."""
+    """Resident memory of several processes, in MB."""
 
     rss_mb: float
+    """Pages that the processes share with others counted once: the private pages of all, and the most that one shares."""
     pss_mb: float
+    """Pages shared with others counted in part (proportional set size)."""
 
 
 class MemoryProbe:
@@ -90,14 +105,15 @@ def memory_of(pids: Sequence[int]) -> Memory:
     if not Path("/proc/self/smaps_rollup").exists():
         own_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         return Memory(own_mb, own_mb)
-    readings = [_smaps_rollup_kb(pid) for pid in pids]
-    return Memory(sum(rss for rss, _ in readings) / 1024, sum(pss for _, pss in readings) / 1024)
+    maps = [_smaps_rollup_kb(pid) for pid in pids]
+    private_kb = sum(found.get("Private_Clean", 0) + found.get("Private_Dirty", 0) for found in maps)
+    shared_kb = max(found.get("Shared_Clean", 0) + found.get("Shared_Dirty", 0) for found in maps)
+    return Memory((private_kb + shared_kb) / 1024, sum(found.get("Pss", 0) for found in maps) / 1024)
 
 
-def _smaps_rollup_kb(pid: int) -> tuple[int, int]:
+def _smaps_rollup_kb(pid: int) -> dict[str, int]:
     try:
-        text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
     except (FileNotFoundError, ProcessLookupError, PermissionError):
-        return 0, 0
-    values = {line.split(":")[0]: int(line.split()[1]) for line in text.splitlines() if line.startswith(("Rss:", "Pss:"))}
-    return values.get("Rss", 0), values.get("Pss", 0)
+        return {}
+    return {line.split(":")[0]: int(line.split()[1]) for line in lines}

@@ -168,6 +168,13 @@ def _peer_process(lifeline: Connection, settings: PeerSettings) -> None:
         sys.exit(error.exit_code)
 
 
+def _start(process: ForkServerProcess) -> None:
+    try:
+        process.start()
+    except EOFError as error:
+        raise NodeError("the process that all others are forked from has ended; its reason is above") from error
+
+
 # --- the supervisor -------------------------------------------------------------------------------------------------
 
 
@@ -193,9 +200,10 @@ class _Supervisor:
             await self._start_all()
             with self._screen:
                 outcome = await self._watch()
+            document = self._document(outcome)
         finally:
             await self._stop_all()
-        self._report(outcome)
+        self._report(outcome, document)
         return outcome.exit_code
 
     def _interrupt(self) -> None:
@@ -213,7 +221,7 @@ class _Supervisor:
         for peer in self._peers:
             peer.lifeline, theirs = context.Pipe()
             process = context.Process(target=_peer_process, args=(theirs, peer.settings), name=peer.name)
-            await asyncio.to_thread(process.start)
+            await asyncio.to_thread(_start, process)
             peer.process = process
             theirs.close()
         self._started = time.monotonic()
@@ -317,7 +325,7 @@ class _Supervisor:
             agreed_digest=None if agreed is None else agreed.state_digest,
         )
 
-    def _report(self, outcome: Outcome) -> None:
+    def _report(self, outcome: Outcome, document: dict[str, object]) -> None:
         self._say(f"{outcome.reason} after {outcome.seconds:.1f} s")
         if outcome.agreed is not None:
             accuracy = outcome.agreed.metrics.get(ACCURACY, 0.0)
@@ -326,7 +334,7 @@ class _Supervisor:
         if self._settings.is_kept:
             self._say(f"kept: {self._root}")
         if self._settings.is_json:
-            sys.stdout.write(json.dumps(self._document(outcome)) + "\n")
+            sys.stdout.write(json.dumps(document) + "\n")
             sys.stdout.flush()
 
     def _document(self, outcome: Outcome) -> dict[str, object]:
@@ -348,9 +356,7 @@ class _Supervisor:
 
 def _bytes_per_block_and_link(statuses: list[NodeStatus]) -> float | None:
     """Mean over the peers of bytes sent, for each block of the chain and each link of the peer."""
-    shares = [
-        status.bytes_sent / (status.height * len(status.peers)) for status in statuses if status.height and status.peers
-    ]
+    shares = [status.bytes_sent / (status.height * len(status.peers)) for status in statuses if status.height and status.peers]
     return round(sum(shares) / len(shares), 1) if shares else None
 
 
@@ -396,6 +402,7 @@ def _peer_document(peer: TestnetPeer, agreed: StepStatus | None) -> dict[str, ob
         "bytes_sent": status.bytes_sent,
         "loop_lag_p99_ms": status.loop_lag_p99_ms,
         "rss_mb": status.rss_mb,
+        "pss_mb": status.pss_mb,
         "last_error": status.last_error,
     }
 

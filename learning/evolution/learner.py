@@ -7,20 +7,22 @@ with the claim. Nothing is taken on trust; a lie is an answer.
 from dataclasses import dataclass
 from typing import assert_never
 
+from learning.evolution.explorer import Explorer
 from learning.evolution.judge import Judge, Offspring
 from learning.evolution.lineage import STEPS_MAX, KnownStep, Lineage, Mutation
 from learning.evolution.measurement import Measurement
+from learning.evolution.origin import MODELS_BYTES_MAX, kept_interval, origin_of
 from learning.evolution.payload import Candidate, Claim, MalformedPayloadError, encode_candidate, encode_claim
 from learning.evolution.recipe import Recipe
 from learning.evolution.rules import EvolutionRules, RulesError, SearchSettings
-from learning.evolution.search import Generation, Search
-from learning.exact import MICRO, noise_key
+from learning.exact import MICRO
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
     CheckRequest,
     ContributionAssessed,
     ContributionFound,
+    DeliverRequest,
     ExportRequest,
     FinaliseRequest,
     Judgement,
@@ -29,30 +31,17 @@ from learning.learner import (
     ModelExported,
     ProposedStep,
     ReplayRequest,
-    SearchProgress,
     SignedPayload,
     StateKept,
     StepAdopted,
     StepChecked,
     StepOffered,
 )
-from learning.state import ModelState, StoredStateError, genesis_state, parameter_bytes, state_digest, stored_state
+from learning.state import StoredStateError, parameter_bytes, state_digest
 from learning.task import Task
 from learning.task_check import check_task
 
 __all__ = ["EvolutionLearner", "EvolutionRules", "RulesError", "SearchSettings"]
-
-MODELS_BYTES_MAX = 64 * 2**20
-"""Models at hand beside the final one: hundreds of small ones, a dozen of a million parameters, within a peer's 600 MB."""
-
-KEPT_INTERVAL = 32
-"""A restart rebuilds at most this many final steps, some milliseconds; a kept state is the size of the model."""
-
-PROGRESS_CANDIDATES = 1_024
-"""Searched between two reports, besides one at each adoption: tens of reports a second at the fastest."""
-
-NO_PARENT = b""
-"""The root's parent is of no concern."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,29 +73,16 @@ class EvolutionLearner:
         """Starts from genesis, or from a `restored` final state. Raises TaskError (StoredStateError for what is restored)."""
         self._task = check_task(task)
         self._rules = rules
-        self._schedule = rules.schedule()
-        self._network_id = network_id
         self._author = author
-        self._settings = settings
-        root, model = self._first(genesis_step, restored)
-        self._lineage = Lineage(network_id, self._schedule, root, model, MODELS_BYTES_MAX)
+        root, model = origin_of(self._task.layout, network_id, genesis_step, restored)
+        self._lineage = Lineage(network_id, rules.schedule(), root, model, MODELS_BYTES_MAX)
         self._measurement = Measurement(self._task, network_id)
+        self._explorer = Explorer(self._task, rules, settings, network_id, author, self._measurement)
         self._judge = Judge(rules, self._lineage, self._measurement)
         self._adopted = root
         self._kept_height = root.height
-        self._search: Search | None = None
         self._best: dict[bytes, BestKnown] = {}
         self._announced: dict[bytes, int] = {}
-        self._tried_before = 0
-        self._reported = 0
-
-    def _first(self, genesis_step: bytes, restored: StateKept | None) -> tuple[KnownStep, ModelState]:
-        if restored is None:
-            model = genesis_state(self._network_id, self._task.layout)
-        else:
-            model = stored_state(restored.parameters, restored.height, self._task.layout)
-        step = genesis_step if restored is None else restored.step
-        return KnownStep(step, NO_PARENT, model.height, None, state_digest(model)), model
 
     def handle(self, request: LearnerRequest) -> tuple[LearnerAnswer, ...]:
         """Answer one request. Raises TaskError when the task fails."""
@@ -123,16 +99,18 @@ class EvolutionLearner:
                 return self._finalise(step)
             case ExportRequest():
                 return (self._export(),)
+            case DeliverRequest():
+                raise AssertionError("a total order delivers to a SlateLearner")
             case _:
                 assert_never(request)
 
     def search(self) -> tuple[LearnerAnswer, ...]:
         """One slice of search from the adopted step; () for an observer, and before the first AdoptRequest."""
-        if self._search is None or not self._settings.is_searching or self._search.is_exhausted:
+        if not self._explorer.is_active:
             return ()
-        recipe = self._search.advance()
+        recipe = self._explorer.advance()
         found = self._found(recipe) if recipe is not None else ()
-        return self._progress(PROGRESS_CANDIDATES) + found
+        return self._explorer.progress() + found
 
     # --- what others offer ------------------------------------------------------------------------------------------
 
@@ -195,18 +173,13 @@ class EvolutionLearner:
         return ()
 
     def _adopt(self, step: KnownStep) -> tuple[LearnerAnswer, ...]:
-        if self._search is None or step.id != self._adopted.id:
-            self._tried_before, self._search = self._tried, self._search_from(step)
+        if not self._explorer.has_start or step.id != self._adopted.id:
+            self._explorer.start_from(step, self._lineage.model(step))
         self._adopted = step
         fitness = self._judge.parent_fitness(step) / MICRO
         metrics = self._task.metrics(self._lineage.model(step).parameters)
         adopted = StepAdopted(step.id, step.height, fitness, metrics, step.state_digest)
-        return (adopted, self._offer(step), *self._progress(1))
-
-    def _search_from(self, step: KnownStep) -> Search:
-        key = noise_key(self._network_id, step.id, self._author)
-        model, batch = self._lineage.model(step), self._measurement.batch(step.id)
-        return Search(self._task, self._rules, self._settings, Generation(model, key, self._schedule.at(step.height), batch))
+        return (adopted, self._offer(step), *self._explorer.progress(1))
 
     def _finalise(self, step: bytes) -> tuple[LearnerAnswer, ...]:
         """A step that is not above the final one, as after a restart, changes nothing."""
@@ -217,8 +190,9 @@ class EvolutionLearner:
         self._best = {base: best for base, best in self._best.items() if base in remaining}
         self._announced = {base: fitness for base, fitness in self._announced.items() if base in remaining}
         if self._adopted.id not in remaining:  # a restart finalises before it adopts
-            self._tried_before, self._search, self._adopted = self._tried, None, known
-        if known.height < self._kept_height + KEPT_INTERVAL:
+            self._explorer.stop()
+            self._adopted = known
+        if known.height < self._kept_height + kept_interval(self._task.layout):
             return ()
         self._kept_height = known.height
         return (StateKept(known.id, known.height, parameter_bytes(self._lineage.model(known))),)
@@ -258,17 +232,6 @@ class EvolutionLearner:
             return False
         announced = self._announced.get(base.id)
         return announced is None or offspring.fitness > announced
-
-    @property
-    def _tried(self) -> int:
-        return self._tried_before + (self._search.candidates_tried if self._search else 0)
-
-    def _progress(self, since: int) -> tuple[LearnerAnswer, ...]:
-        """A report, when at least `since` candidates were tried after the last one."""
-        if self._tried - self._reported < since:
-            return ()
-        self._reported = self._tried
-        return (SearchProgress(self._tried),)
 
 
 def _invalid(contribution: SignedPayload, detail: str) -> ContributionAssessed:

@@ -58,8 +58,8 @@ class SearchSettings:
     """All candidates run on the first this many of the batch, the best few on the whole."""
     finalists: int = 8
     """How many run on the whole batch (with longer recipes: at least twice their length)."""
-    chunk: int = 16
-    """Candidates per slice of search; requests wait for one slice."""
+    chunk: int = 64
+    """Candidates per slice of search, fewer for large models; requests wait for one slice. 16 cost a fifth of the speed."""
     is_searching: bool = True
     """An observer follows and checks, and does not search."""
 

@@ -15,8 +15,8 @@ from learning.state import ModelState
 from learning.task import Float32Array, Int64Array
 from learning.task_check import CheckedTask
 
-CHILDREN_BYTES_MAX = 32 * 2**20
-"""Children held at once, however large the model and the chunk: half of what a search may add to a peer's memory."""
+CHILDREN_BYTES_MAX = 6 * 2**20
+"""Children made before they are measured: more than a core's own cache holds for their sake costs a tenth."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from importlib.metadata import version
 
 from consensus.proof_of_work.machine import ProofOfWork
-
 from consensus.types import PeerId
 from node.driver import Driver
 from node.net.transport import PeerNetwork
@@ -33,7 +32,7 @@ class StatusSources:
     def document(self) -> NodeStatus:
         """What the peer knows of itself now."""
         chain, vitals, memory = self.machine.status, self.vitals, self.memory.latest
-        head = vitals.adopted.get(chain.head)
+        head, now_s = vitals.head, time.monotonic()
         return NodeStatus(
             version=version("kubrat"),
             network_id=network_id(self.rules).hex(),
@@ -42,10 +41,10 @@ class StatusSources:
             task=self.rules.task.name,
             listen=f"{self.settings.listen_host}:{self.network.port}",
             is_observer=self.settings.is_observer,
-            height=chain.height,
-            head=chain.head.hex(),
+            height=None if head is None else head.height,
+            head=None if head is None else head.step.hex(),
             final_height=chain.final_height,
-                        state_digest=None if head is None else head.state_digest.hex(),
+            state_digest=None if head is None else head.state_digest.hex(),
             fitness=None if head is None else head.fitness,
             metrics={} if head is None else dict(head.metrics),
             peers=tuple(PeerLink(info.peer.hex(), info.address, info.is_outbound) for info in self.network.peers()),
@@ -58,11 +57,11 @@ class StatusSources:
             pss_mb=None if memory is None else round(memory.pss_mb, 1),
             bytes_sent=self.network.bytes_sent,
             bytes_received=self.network.bytes_received,
-            uptime_s=round(time.monotonic() - self.started_s, 1),
-            last_error=vitals.notes[-1] if vitals.notes else None,
+            uptime_s=round(now_s - self.started_s, 1),
+            last_error=vitals.last_error(now_s),
             notes=tuple(vitals.notes),
             steps=self._steps(),
-            puzzle=PuzzleStatus(chain.expected_attempts, self.settings.puzzle_share),
+            puzzle=PuzzleStatus(chain.attempts_expected, self.settings.puzzle_share),
             accusations=tuple(
                 f"{accusation.accused.hex()[:8]}: {accusation.offence} ({accusation.detail})"
                 for accusation in self.driver.accusations
@@ -79,5 +78,5 @@ class StatusSources:
                 step.leader.hex(),
                 dict(adopted[step.id].metrics) if step.id in adopted else {},
             )
-            for step in self.machine.status.recent
+            for step in self.machine.status.steps
         )

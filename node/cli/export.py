@@ -22,7 +22,7 @@ def command(path: Path, data_dir: Path) -> None:
     try:
         content = fetch(read_api_address(data_dir), "/v1/model/file")
     except NotRunningError:  # then what its folder holds is ours to read
-        importlib.import_module("node.export").export_from_folder(data_dir, path)  # imports torch
+        importlib.import_module("node.export").export_from_folder(data_dir, path)  # imports numpy
     else:
         replace_file(path, content, "write the model")
     click.echo(f"wrote {path}")

@@ -30,8 +30,7 @@ class _TurnedAway(asyncio.Protocol):
     """What a connection meets when too many others are in their handshake."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        transport.abort()
+        transport.close()
 
 
 class Doorway:

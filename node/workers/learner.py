@@ -2,17 +2,16 @@
 
 import os
 import signal
-import sys
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-
-from learning.tasks.loading import load_task
+from pathlib import Path
 
 from learning.evolution.learner import EvolutionLearner, EvolutionRules, SearchSettings
 from learning.exact import ExactArithmeticError, self_test
 from learning.learner import AdoptRequest, LearnerAnswer, LearnerRequest, SearchProgress, StateKept
 from learning.task import Layout, TaskError
+from learning.tasks.loading import load_task
 
 LEARNER_NICENESS = 5
 """Behind the event loop, before the miner: search is what pays."""
@@ -66,7 +65,6 @@ def run_learner_process(pipe: Connection, spec: LearnerSpec) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.nice(LEARNER_NICENESS)
     _one_thread()
-    sys.path.insert(0, spec.folder)
     try:
         _LearnerLoop(pipe, spec).run()
     except (EOFError, BrokenPipeError, ConnectionResetError):  # the node has ended, and we with it
@@ -85,7 +83,7 @@ def _one_thread() -> None:
 class _LearnerLoop:
     def __init__(self, pipe: Connection, spec: LearnerSpec) -> None:
         self_test()
-        task = load_task(spec.task)
+        task = load_task(spec.task, Path(spec.folder))
         self._pipe = pipe
         self._may_search = spec.settings.is_searching
         self._has_adopted = False

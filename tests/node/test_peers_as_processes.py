@@ -177,7 +177,7 @@ BAD_TASKS = {
 @pytest.mark.parametrize("kind", sorted(BAD_TASKS))
 def test_a_broken_task_of_the_users_is_told_without_a_traceback(tmp_path: Path, kind: str) -> None:
     source = (
-        "from learning.task import ParameterBlock\nfrom learning.tasks.score import ScoreTask\n"
+        "from learning.task import ParameterBlock\nfrom learning.tasks.black_box import ScoreTask\n"
         f"{BAD_TASKS[kind]}\n"
         "task = ScoreTask('bad', (ParameterBlock('w', (3,), 1),), score, bytes(32))\n"
     )

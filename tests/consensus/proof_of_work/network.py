@@ -60,9 +60,11 @@ class Records:
 
     def __init__(self) -> None:
         self.tables: dict[tuple[str, bytes], bytes] = {}
+        self.journal: list[Record] = []
 
     def write(self, record: Record) -> None:
         self.tables[record.table, record.key] = record.value
+        self.journal.append(record)
 
     def rows(self) -> Iterable[tuple[str, bytes, bytes]]:
         return [(table, key, value) for (table, key), value in sorted(self.tables.items())]

@@ -6,7 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from learning.evolution.learner import KEPT_INTERVAL, EvolutionLearner
+from learning.evolution.learner import EvolutionLearner
+from learning.evolution.origin import kept_interval
 from learning.evolution.payload import Candidate, Claim, decode_candidate, decode_claim, encode_candidate, encode_claim
 from learning.evolution.recipe import Recipe, child_of
 from learning.evolution.rules import UNLIMITED
@@ -31,7 +32,7 @@ from learning.learner import (
     StepOffered,
 )
 from learning.state import ModelState, StoredStateError, genesis_state, state_digest
-from learning.task import Float32Array, Float64Array, Int64Array, TaskError
+from learning.task import Float32Array, Float64Array, Int64Array, ParameterBlock, TaskError
 from tests.learning.evolution.exchange import ALICE, BOB, GENESIS, NETWORK, RULES, SETTINGS, Peer, grown, signed
 from tests.learning.sphere import SphereTask
 
@@ -380,18 +381,25 @@ def test_a_candidate_for_another_branch_is_offered_when_that_is_adopted() -> Non
 
 def test_finality_forgets_and_keeps_states_now_and_then() -> None:
     alice = Peer(ALICE)
-    path = grown(alice, KEPT_INTERVAL + 3)
+    path = grown(alice, 8)
     answers = [alice.ask(FinaliseRequest(step.id)) for step in path]
     kept = [answer for step in answers for answer in step]
-    assert [(type(answer), getattr(answer, "height", None)) for answer in kept] == [(StateKept, KEPT_INTERVAL)]
+    assert [(type(answer), getattr(answer, "height", None)) for answer in kept] == [
+        (StateKept, height) for height in range(1, 9)
+    ]
     late = alice.assess(signed(BOB, path[4].id, encode_candidate(Candidate(Recipe((1,)), 0))))
     assert late.detail == f"unknown base {path[4].id.hex()}"
     assert len(alice.learner._best) <= 1
 
 
+def test_large_models_are_kept_more_rarely() -> None:
+    layouts = [(ParameterBlock("w", (size,), 1),) for size in (4_810, 16_384, 1_000_000)]
+    assert [kept_interval(layout) for layout in layouts] == [1, 2, 32]
+
+
 def test_a_restart_replays_to_the_same_state_without_measuring() -> None:
     alice = Peer(ALICE)
-    path = grown(alice, KEPT_INTERVAL + 3)
+    path = grown(alice, 8)
     kept = [answer for step in path[:-1] for answer in alice.ask(FinaliseRequest(step.id)) if isinstance(answer, StateKept)]
     again = Peer(ALICE, task=SphereTask(), restored=kept[0])
     assert isinstance(again.task, SphereTask)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 import aiohttp
+import uvloop
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus.signing import Signer
@@ -121,15 +122,22 @@ async def until(condition: Callable[[], object], seconds: float = 5.0) -> None:
             await asyncio.sleep(0.005)
 
 
-def play(scenario: Callable[[], Awaitable[None]]) -> None:
+LoopFactory = Callable[[], asyncio.AbstractEventLoop]
+
+LOOPS: list[LoopFactory] = [asyncio.new_event_loop, uvloop.new_event_loop]
+"""The loop of the tests, and that of production."""
+
+
+def play(scenario: Callable[[], Awaitable[None]], loop: LoopFactory = asyncio.new_event_loop) -> None:
     """Run a scenario, which must leave no task behind."""
 
     async def whole() -> None:
         async with asyncio.timeout(20):
             await scenario()
-        assert asyncio.all_tasks() == {asyncio.current_task()}
+        assert len(asyncio.all_tasks()) == 1, "a task was left behind"
 
-    asyncio.run(whole())
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(whole())
 
 
 @dataclass

@@ -26,9 +26,11 @@ from node.net.wire import (
 )
 from tests.node.net.example_peers import (
     IMPATIENT,
+    LOOPS,
     NETWORK,
     QUICK,
     Identity,
+    LoopFactory,
     Node,
     Stranger,
     identity_of,
@@ -197,7 +199,8 @@ def test_a_stolen_name_is_told_and_turned_away() -> None:
     play(scenario)
 
 
-def test_a_replayed_handshake_is_turned_away() -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_replayed_handshake_is_turned_away(loop: LoopFactory) -> None:
     async def scenario() -> None:
         async with honest_pair() as (ann, _):
             async with stranger_at(ann) as cat:
@@ -211,7 +214,7 @@ def test_a_replayed_handshake_is_turned_away() -> None:
             key = identity_of(3).peer[:8].hex()
             assert ann.notes == [f"127.0.0.1:{mallory.port} did not prove that it holds the key {key}"]
 
-    play(scenario)
+    play(scenario, loop)
 
 
 def test_a_stranger_of_another_network_is_told_which_field_differs() -> None:
@@ -306,7 +309,10 @@ def test_a_connection_that_never_becomes_a_peer_is_cut_off(request_bytes: bytes)
     play(scenario)
 
 
-def test_strangers_cannot_keep_honest_peers_out_by_holding_all_places_in_the_handshake() -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+def test_strangers_cannot_keep_honest_peers_out_by_holding_all_places_in_the_handshake(
+    loop: LoopFactory,
+) -> None:
     async def scenario() -> None:
         async with honest_pair(replace(QUICK, unauthenticated_max=3, handshake_seconds_max=1.0)) as (ann, _):
             held = [await asyncio.open_connection(*ann.address) for _ in range(6)]
@@ -324,4 +330,4 @@ def test_strangers_cannot_keep_honest_peers_out_by_holding_all_places_in_the_han
                 writer.close()
             await until(lambda: identity_of(3).peer not in ann.connected)
 
-    play(scenario)
+    play(scenario, loop)

@@ -87,7 +87,7 @@ def connected_graph(size: int, random: Random) -> set[frozenset[int]]:
     return tree | extra
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(size=st.integers(2, 12), seed=st.integers(0, 2**32), messages=st.integers(1, 6))
 def test_every_peer_of_a_connected_graph_gets_every_message_exactly_once(size: int, seed: int, messages: int) -> None:
     random = Random(seed)
@@ -100,7 +100,7 @@ def test_every_peer_of_a_connected_graph_gets_every_message_exactly_once(size: i
     assert sum(machine.pending_wants for machine in mesh.machines) == 0
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(size=st.integers(3, 10), seed=st.integers(0, 2**32))
 def test_neighbours_that_announce_and_never_serve_only_cost_time(size: int, seed: int) -> None:
     """The honest peers 0..size-1 are connected among themselves; three liars are neighbours of all of them."""
@@ -114,7 +114,7 @@ def test_neighbours_that_announce_and_never_serve_only_cost_time(size: int, seed
     assert mesh.inboxes[:size] == [Counter({b"message": 1})] * size
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(seed=st.integers(0, 2**32))
 def test_a_connection_lost_with_frames_under_way_and_made_again_loses_no_message(seed: int) -> None:
     random = Random(seed)

@@ -9,7 +9,18 @@ import pytest
 from node.net.peers import Backoff
 from node.net.transport import ListenError, NetSettings, PortInUseError
 from node.net.wire import GossipFrame, OrderingFrame
-from tests.node.net.example_peers import QUICK, Node, identity_of, node_of, play, running, stranger_at, until
+from tests.node.net.example_peers import (
+    LOOPS,
+    QUICK,
+    LoopFactory,
+    Node,
+    identity_of,
+    node_of,
+    play,
+    running,
+    stranger_at,
+    until,
+)
 
 
 def free_port() -> int:
@@ -54,7 +65,10 @@ def test_two_networks_exchange_messages_and_know_each_other() -> None:
     play(scenario)
 
 
-def test_four_networks_find_each_other_from_one_address_and_flood_every_message_once() -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+def test_four_networks_find_each_other_from_one_address_and_flood_every_message_once(
+    loop: LoopFactory,
+) -> None:
     async def scenario() -> None:
         seed = node_of(1)
         async with running(seed):
@@ -75,7 +89,7 @@ def test_four_networks_find_each_other_from_one_address_and_flood_every_message_
             assert sorted(node.inbox) == sorted(message for index, message in enumerate(messages) if index % 4 != number)
         assert 0.5 <= copies_per_link < 0.75
 
-    play(scenario)
+    play(scenario, loop)
 
 
 def test_a_message_crosses_peers_that_are_not_connected_to_its_origin() -> None:
@@ -129,7 +143,8 @@ def test_a_peer_that_comes_back_is_connected_again() -> None:
     play(scenario)
 
 
-def test_a_port_in_use_is_named() -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_port_in_use_is_named(loop: LoopFactory) -> None:
     async def scenario() -> None:
         ann = node_of(1)
         async with running(ann):
@@ -138,7 +153,7 @@ def test_a_port_in_use_is_named() -> None:
             with pytest.raises(PortInUseError, match=message):
                 await ben.network.run()
 
-    play(scenario)
+    play(scenario, loop)
 
 
 def test_an_address_of_another_machine_cannot_be_listened_on() -> None:
@@ -169,7 +184,8 @@ def test_a_refused_peer_is_disconnected_and_stays_out_until_the_refusal_expires(
     play(scenario)
 
 
-def test_a_peer_that_does_not_read_is_dropped_and_the_others_are_served() -> None:
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_peer_that_does_not_read_is_dropped_and_the_others_are_served(loop: LoopFactory) -> None:
     async def scenario() -> None:
         ann = node_of(1, settings=replace(QUICK, outbox_bytes_max=1_000_000))
         async with running(ann):
@@ -188,7 +204,7 @@ def test_a_peer_that_does_not_read_is_dropped_and_the_others_are_served() -> Non
                 assert note.startswith(f"dropped {name}: too slow: ")
                 assert note.endswith(", limits 2048 and 1000000")
 
-    play(scenario)
+    play(scenario, loop)
 
 
 def test_places_are_limited_and_the_peer_that_finds_none_says_why() -> None:

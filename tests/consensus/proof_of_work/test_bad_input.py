@@ -1,0 +1,409 @@
+"""What a peer may do wrong, and what becomes of it."""
+
+from dataclasses import replace
+
+import msgspec
+import pytest
+
+from consensus.contribution import PAYLOAD_BYTES_MAX, contribution_digest, sign_contribution
+from consensus.encoding import encode
+from consensus.faults import Offence
+from consensus.proof_of_work import machine, peers
+from consensus.proof_of_work.archive import block_key
+from consensus.proof_of_work.header import BLOCK_BYTES_MAX, BLOCK_CODEC, Block, Body
+from consensus.proof_of_work.messages import (
+    MESSAGE_BYTES_MAX,
+    BlockMessage,
+    Blocks,
+    ContributionMessage,
+    GetBlocks,
+    GetHeaders,
+    Headers,
+    Place,
+    Tip,
+)
+from consensus.proof_of_work.waiting_room import ORPHANS_MAX, ORPHANS_PER_PEER_MAX
+from consensus.protocol import (
+    Accuse,
+    Adopt,
+    Assess,
+    Assessed,
+    Broadcast,
+    Check,
+    Checked,
+    PeerJoined,
+    PuzzleVerified,
+    Received,
+    TimerFired,
+    Verdict,
+    VerifyPuzzle,
+)
+from consensus.types import Instant, NetworkId, StepId
+from tests.consensus.proof_of_work.bench import OTHER, PEER, Answer, Bench, accusations, of_type, refusals, sent
+from tests.consensus.proof_of_work.forge import NETWORK, RULES, Forge, person, resigned
+
+FORGE = Forge()
+ALICE = person("alice")
+CHAIN = FORGE.branch(FORGE.genesis, ALICE, 20)
+PARENT = CHAIN[2].link
+NEXT = CHAIN[3]
+
+
+def bench(**more) -> Bench:
+    made = Bench(**more)
+    made.push(*CHAIN[:3])
+    assert made.machine.status.height == 3
+    return made
+
+
+# --- bytes ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"\xc1",
+        encode(BlockMessage(NEXT.block))[:-1],
+        encode(BlockMessage(NEXT.block)) + b"\x00",
+        msgspec.msgpack.encode([99, 1]),
+        msgspec.msgpack.encode([2, b"x" * 32, 1, b"x" * 40, "and more"]),
+        msgspec.msgpack.encode([2, b"x" * 31, 1, b"x" * 40]),
+        msgspec.msgpack.encode([2, b"x" * 32, -1, b"x" * 40]),
+        encode(Tip(b"x" * 32, 5, bytes(40))).replace(b"\x05", b"\xcd\x00\x05"),
+        b"\x91" * 5_000,
+    ],
+)
+def test_malformed_bytes_are_refused(data: bytes) -> None:
+    assert refusals(bench().feed(Received(PEER.id, data))) == [(PEER.id, Offence.MALFORMED)]
+
+
+def test_an_oversized_message_is_refused_unread() -> None:
+    effects = bench().feed(Received(PEER.id, bytes(MESSAGE_BYTES_MAX + 1)))
+    assert refusals(effects) == [(PEER.id, Offence.OVERSIZED)]
+
+
+def test_an_oversized_block_is_refused() -> None:
+    contributions = tuple(
+        sign_contribution(NETWORK, ALICE.id, PARENT.id, bytes([index]) * PAYLOAD_BYTES_MAX, ALICE.sign) for index in range(9)
+    )
+    body = FORGE.body(PARENT, contributions)
+    block = FORGE.seal(FORGE.draft(PARENT, ALICE, body), body, ALICE)
+    assert len(encode(block)) > BLOCK_BYTES_MAX
+    assert refusals(bench().receive(BlockMessage(block))) == [(PEER.id, Offence.OVERSIZED)]
+
+
+def test_who_was_refused_is_heard_no_more() -> None:
+    made = bench()
+    made.feed(Received(PEER.id, b""))
+    assert made.push(NEXT) == ()
+    made.feed(PeerJoined(PEER.id))
+    assert made.push(NEXT) != ()
+
+
+# --- headers --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "offence"),
+    [
+        ({"height": 9}, Offence.WRONG_HEIGHT),
+        ({"target": 2**255}, Offence.WRONG_TARGET),
+        ({"time_ms": PARENT.next_time_min - 1}, Offence.WRONG_TIME),
+    ],
+)
+def test_a_header_against_the_rules_accuses_its_leader_and_refuses_its_sender(changes: dict, offence: Offence) -> None:
+    block = FORGE.bent(PARENT, ALICE, **changes)
+    effects = bench().receive(BlockMessage(block))
+    assert refusals(effects) == [(PEER.id, offence)]
+    assert [effect.accusation.evidence for effect in of_type(effects, Accuse)] == [encode(block.header)]
+    assert accusations(effects) == [(ALICE.id, offence)]
+    assert of_type(effects, VerifyPuzzle) == []
+
+
+def test_a_header_that_its_leader_did_not_sign_accuses_nobody() -> None:
+    effects = bench().receive(BlockMessage(resigned(NEXT.block, bytes(64))))
+    assert (refusals(effects), accusations(effects)) == ([(PEER.id, Offence.WRONG_SIGNATURE)], [])
+
+
+def test_a_header_of_another_network_is_not_signed_for_this_one() -> None:
+    elsewhere = Forge(network_id=NetworkId(b"m" * 32))
+    body = FORGE.body(PARENT)
+    block = elsewhere.seal(FORGE.draft(PARENT, ALICE, body), body, ALICE)
+    assert refusals(bench().receive(BlockMessage(block))) == [(PEER.id, Offence.WRONG_SIGNATURE)]
+
+
+def unsolved_bench() -> tuple[Bench, Block, StepId]:
+    hard = replace(RULES, start_attempts=2**40)
+    forge = Forge(hard)
+    body = forge.body(forge.genesis)
+    block = forge.seal(forge.draft(forge.genesis, ALICE, body), body, ALICE, is_solved=False)
+    return Bench(hard), block, forge.forged(forge.genesis, block).id
+
+
+def test_an_unsolved_puzzle_is_refused_and_never_computed_again() -> None:
+    made, block, _ = unsolved_bench()
+    effects = made.receive(BlockMessage(block))
+    assert (refusals(effects), accusations(effects)) == (
+        [(PEER.id, Offence.WRONG_PUZZLE)],
+        [(ALICE.id, Offence.WRONG_PUZZLE)],
+    )
+    again = made.receive(BlockMessage(block), OTHER.id)
+    assert (refusals(again), of_type(again, VerifyPuzzle)) == ([(OTHER.id, Offence.WRONG_PUZZLE)], [])
+
+
+def test_a_block_from_the_future_waits_and_is_taken_when_its_time_has_come() -> None:
+    made = bench()
+    early = FORGE.child(PARENT, ALICE, time_ms=made.now + RULES.future_limit_ms + 1)
+    assert made.push(early) == ()
+    made.now = Instant(made.now + 1)
+    made.feed(TimerFired(machine.SYNC_TIMER))
+    assert made.machine.status.head == early.id
+
+
+def test_a_block_from_the_near_future_is_taken() -> None:
+    made = bench()
+    early = FORGE.child(PARENT, ALICE, time_ms=made.now + RULES.future_limit_ms)
+    made.push(early)
+    assert made.machine.status.head == early.id
+
+
+# --- bodies ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_foreign_body_is_the_senders_fault_alone() -> None:
+    effects = bench().receive(BlockMessage(Block(NEXT.block.header, Body((), b"other", NEXT.block.body.state_digest))))
+    assert (refusals(effects), accusations(effects)) == ([(PEER.id, Offence.WRONG_BODY)], [])
+
+
+def spoiled(spoil) -> Block:
+    """A sound block but for its contributions."""
+    body = FORGE.body(PARENT, spoil)
+    return FORGE.seal(FORGE.draft(PARENT, ALICE, body), body, ALICE)
+
+
+GOOD = sign_contribution(NETWORK, ALICE.id, PARENT.id, b"good", ALICE.sign)
+STALE = sign_contribution(NETWORK, ALICE.id, CHAIN[0].id, b"good", ALICE.sign)
+
+
+@pytest.mark.parametrize(
+    ("contributions", "offence"),
+    [
+        ((GOOD, STALE), Offence.WRONG_BASE),
+        ((GOOD, GOOD), Offence.WRONG_BODY),
+        ((msgspec.structs.replace(GOOD, payload=b"other"),), Offence.WRONG_SIGNATURE),
+    ],
+)
+def test_bad_contributions_accuse_the_leader_who_listed_them(contributions, offence: Offence) -> None:
+    block = spoiled(contributions)
+    effects = bench().receive(BlockMessage(block))
+    assert (refusals(effects), accusations(effects)) == ([(PEER.id, offence)], [(ALICE.id, offence)])
+    assert of_type(effects, Accuse)[0].accusation.evidence == encode(block)
+    assert (of_type(effects, Broadcast), of_type(effects, Check)) == ([], [])
+
+
+def test_a_body_with_a_signature_of_someone_else_is_not_recorded() -> None:
+    made = bench()
+    made.receive(Tip(CHAIN[-1].id, 20, (100).to_bytes(40, "big")))
+    made.receive(Headers((NEXT.block.header,)))
+    effects = made.receive(BlockMessage(resigned(NEXT.block, bytes(64))), OTHER.id)
+    assert refusals(effects) == [(OTHER.id, Offence.WRONG_SIGNATURE)]
+    assert of_type(made.push(NEXT), Adopt) == [Adopt(NEXT.id, NEXT.link.height)]
+    assert made.records.block(block_key(NEXT.link.height, NEXT.id)) == encode(NEXT.block)
+
+
+# --- verdicts -------------------------------------------------------------------------------------------------------
+
+
+def test_an_invalid_step_accuses_its_leader_but_spares_who_passed_it_on() -> None:
+    made = bench()
+    made.judge = lambda step: Answer(Verdict.INVALID, detail="another state digest")
+    effects = made.push(NEXT)
+    assert (refusals(effects), accusations(effects)) == ([], [(ALICE.id, Offence.INVALID_STEP)])
+    assert BLOCK_CODEC.decode(of_type(effects, Accuse)[0].accusation.evidence) == NEXT.block
+    assert made.machine.status.head == PARENT.id
+
+
+def test_an_invalid_step_from_its_leader_is_refused() -> None:
+    made = bench()
+    made.feed(PeerJoined(ALICE.id))
+    made.judge = lambda step: Answer(Verdict.INVALID, detail="another state digest")
+    assert refusals(made.push(NEXT, peer=ALICE.id)) == [(ALICE.id, Offence.INVALID_STEP)]
+
+
+def test_nothing_is_built_on_an_invalid_step_and_it_is_passed_on_once_at_most() -> None:
+    made = bench()
+    made.judge = lambda step: Answer(Verdict.INVALID)
+    assert len(of_type(made.push(NEXT), Broadcast)) == 1
+    assert of_type(made.push(NEXT, CHAIN[4], peer=OTHER.id), Broadcast) == []
+    assert made.machine.status.orphans == 0
+
+
+def test_a_contested_block_accuses_only_a_proven_liar() -> None:
+    made = bench()
+    made.judge = lambda step: Answer(Verdict.CONTESTED, is_proven_lie=step.claim == b"lie", detail="off by 10")
+    effects = made.push(NEXT)
+    assert (refusals(effects), accusations(effects)) == ([], [])
+    lie = FORGE.child(PARENT, ALICE, claim=b"lie")
+    effects = made.push(lie)
+    assert (refusals(effects), accusations(effects)) == ([], [(ALICE.id, Offence.FALSE_CLAIM)])
+    assert made.machine.status.blocks_contested == 2
+    assert made.machine.status.head == PARENT.id
+
+
+def test_an_answer_about_a_step_that_nobody_asked_about_is_ignored() -> None:
+    assert bench().feed(Checked(StepId(b"x" * 32), Verdict.GOOD, is_proven_lie=False, detail="")) == ()
+    assert bench().feed(PuzzleVerified(StepId(b"x" * 32), is_solved=False)) == ()
+
+
+# --- answers that nobody asked for ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("answer", [Headers(()), Headers((NEXT.block.header,)), Blocks(()), Blocks((NEXT.block,))])
+def test_an_unsolicited_answer_is_refused(answer) -> None:
+    assert refusals(bench().receive(answer)) == [(PEER.id, Offence.UNSOLICITED)]
+
+
+def test_blocks_other_than_those_asked_for_are_refused() -> None:
+    made = bench()
+    made.receive(Tip(CHAIN[-1].id, 20, (100).to_bytes(40, "big")))
+    effects = made.receive(Headers(tuple(forged.block.header for forged in CHAIN[3:6])))
+    assert len(sent(effects, GetBlocks)) == 1
+    assert refusals(made.receive(Blocks((CHAIN[7].block,)))) == [(PEER.id, Offence.UNSOLICITED)]
+
+
+def test_headers_that_do_not_follow_one_another_are_refused() -> None:
+    made = bench()
+    made.receive(Tip(CHAIN[-1].id, 20, (100).to_bytes(40, "big")))
+    effects = made.receive(Headers((CHAIN[3].block.header, CHAIN[5].block.header)))
+    assert refusals(effects) == [(PEER.id, Offence.MALFORMED)]
+
+
+# --- floods ---------------------------------------------------------------------------------------------------------
+
+
+def test_orphans_are_bounded_and_their_sender_is_asked_for_headers_once() -> None:
+    made = bench()
+    orphans = FORGE.branch(CHAIN[9].link, ALICE, 100)
+    effects = made.push(*orphans)
+    assert made.machine.status.orphans == ORPHANS_PER_PEER_MAX
+    assert [peer for peer, _ in sent(effects, GetHeaders)] == [PEER.id]
+    for index in range(6):
+        peer = person(f"peer {index}")
+        made.feed(PeerJoined(peer.id))
+        made.push(*orphans[16 * index : 16 * index + 16], peer=peer.id)
+    assert made.machine.status.orphans == ORPHANS_MAX
+
+
+def test_an_orphan_is_taken_when_its_parent_comes() -> None:
+    made = bench()
+    made.push(CHAIN[4], CHAIN[5])
+    assert made.machine.status.orphans == 2
+    made.push(NEXT)
+    assert (made.machine.status.orphans, made.machine.status.head) == (0, CHAIN[5].id)
+
+
+def test_a_flood_of_new_headers_is_first_ignored_then_refused() -> None:
+    made = bench(verifies=True)
+    made.verifies = False
+    spam = [FORGE.child(PARENT, ALICE, claim=index.to_bytes(2, "big")) for index in range(600)]
+    fates = []
+    for forged in spam:
+        fates.extend(refusals(made.push(forged)))
+    assert fates == [(PEER.id, Offence.FLOODING)]
+
+
+def test_the_budget_for_headers_refills_with_time() -> None:
+    budget = peers.Budget(burst=2, per_second=1, now=Instant(0))
+    spent = [budget.spend(Instant(at)) for at in (0, 0, 500, 1_000, 3_000, 3_000)]
+    covered, over = peers.Spending.COVERED, peers.Spending.OVERDRAWN
+    assert spent == [covered, covered, over, over, covered, over]
+
+
+def test_puzzles_in_flight_are_bounded_per_peer() -> None:
+    made = bench()
+    made.verifies = False
+    spam = [FORGE.child(PARENT, ALICE, claim=index.to_bytes(2, "big")) for index in range(30)]
+    asked = of_type(made.push(*spam[:20]), VerifyPuzzle)
+    assert len(asked) == 8
+    assert len(of_type(made.push(*spam[20:], peer=OTHER.id), VerifyPuzzle)) == 8
+    effects = made.feed(PuzzleVerified(asked[0].step, is_solved=True))
+    assert len(of_type(effects, VerifyPuzzle)) == 1
+
+
+def test_a_flood_of_requests_is_first_ignored_then_refused() -> None:
+    made = bench()
+    request = GetHeaders((Place(0, FORGE.genesis.id),))
+    answers = [made.receive(request) for _ in range(400)]
+    assert sum(len(sent(effects, Headers)) for effects in answers) == peers.REQUESTS_BURST
+    assert [refused for effects in answers for refused in refusals(effects)] == [(PEER.id, Offence.FLOODING)]
+
+
+# --- contributions --------------------------------------------------------------------------------------------------
+
+
+def contribution_of(who=ALICE, base=PARENT.id, payload=b"recipe"):
+    return sign_contribution(NETWORK, who.id, base, payload, who.sign)
+
+
+def test_a_contribution_that_its_author_did_not_sign_is_refused() -> None:
+    forged = msgspec.structs.replace(contribution_of(), payload=b"other")
+    assert refusals(bench().receive(ContributionMessage(forged))) == [(PEER.id, Offence.WRONG_SIGNATURE)]
+
+
+@pytest.mark.parametrize("base", [b"x" * 32, FORGE.genesis.id])
+def test_a_contribution_for_an_unknown_or_old_step_is_dropped(base: bytes) -> None:
+    assert bench().receive(ContributionMessage(contribution_of(base=base))) == ()
+
+
+def test_a_good_contribution_is_passed_on_once() -> None:
+    made = bench()
+    message = ContributionMessage(contribution_of())
+    (assess,) = of_type(made.receive(message), Assess)
+    effects = made.feed(Assessed(assess.digest, Verdict.GOOD, is_useful=True, detail=""))
+    assert effects == (Broadcast(encode(message)),)
+    assert made.receive(message, OTHER.id) == ()
+
+
+def test_a_contribution_that_beats_nothing_is_not_passed_on() -> None:
+    made = bench()
+    (assess,) = of_type(made.receive(ContributionMessage(contribution_of())), Assess)
+    assert made.feed(Assessed(assess.digest, Verdict.GOOD, is_useful=False, detail="")) == ()
+
+
+@pytest.mark.parametrize(
+    ("verdict", "detail", "accused"),
+    [
+        (Verdict.CONTESTED, "", []),
+        (Verdict.CONTESTED, "claims 12, measured 7", [(ALICE.id, Offence.FALSE_CLAIM)]),
+        (Verdict.INVALID, "an index twice", [(ALICE.id, Offence.INVALID_STEP)]),
+    ],
+)
+@pytest.mark.parametrize("sender", [PEER, ALICE])
+def test_a_false_contribution_is_its_authors_fault(verdict: Verdict, detail: str, accused: list, sender) -> None:
+    made = bench()
+    made.feed(PeerJoined(ALICE.id))
+    (assess,) = of_type(made.receive(ContributionMessage(contribution_of()), sender.id), Assess)
+    effects = made.feed(Assessed(assess.digest, verdict, is_useful=False, detail=detail))
+    assert accusations(effects) == accused
+    assert refusals(effects) == (accused if sender is ALICE else [])
+
+
+def test_a_contribution_for_a_block_that_is_being_checked_waits_for_the_verdict() -> None:
+    made = bench()
+    made.judge = None
+    made.push(NEXT)
+    contribution = contribution_of(base=NEXT.id)
+    assert made.receive(ContributionMessage(contribution)) == ()
+    effects = made.feed(Checked(NEXT.id, Verdict.GOOD, is_proven_lie=False, detail=""))
+    assert of_type(effects, Assess) == [Assess(contribution_digest(NETWORK, contribution), contribution)]
+
+
+def test_a_flood_of_contributions_is_first_ignored_then_refused() -> None:
+    made = bench()
+    effects = [
+        made.receive(ContributionMessage(contribution_of(person(str(index)), payload=index.to_bytes(2, "big"))))
+        for index in range(500)
+    ]
+    assert sum(len(of_type(some, Assess)) for some in effects) == peers.CONTRIBUTIONS_BURST
+    assert [refused for some in effects for refused in refusals(some)] == [(PEER.id, Offence.FLOODING)]

@@ -1,0 +1,202 @@
+import hashlib
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consensus.proof_of_work import block_tree
+from consensus.proof_of_work.block_tree import BlockTree, Standing
+from consensus.proof_of_work.link import Link, genesis_link
+from consensus.protocol import Verdict
+from consensus.types import Height, StepId
+
+CONTEST_DEPTH = 3
+SEED = b"lots"
+ROOT = genesis_link(StepId(b"r" * 32))
+
+
+def link_on(parent: Link, name: int, work: int = 10) -> Link:
+    step = StepId(hashlib.blake2b(name.to_bytes(4, "big"), digest_size=32).digest())
+    return Link(step, parent.id, Height(parent.height + 1), 0, 0, 0, parent.work + work, ())
+
+
+def tree_of_good(*branches: tuple[Link, ...]) -> BlockTree:
+    tree = BlockTree(ROOT, CONTEST_DEPTH, SEED)
+    for branch in branches:
+        for link in branch:
+            add(tree, link, Verdict.GOOD)
+    return tree
+
+
+def add(tree: BlockTree, link: Link, verdict: Verdict) -> None:
+    assert tree.insert(link)
+    tree.give_body(link.id)
+    tree.judge(link.id, verdict)
+
+
+def branch_of(parent: Link, names: range, work: int = 10) -> tuple[Link, ...]:
+    made: list[Link] = []
+    for name in names:
+        made.append(link_on(made[-1] if made else parent, name, work))
+    return tuple(made)
+
+
+# --- the brute-force twin -------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Twin:
+    """All that ever happened, and the head found from scratch each time."""
+
+    links: dict[StepId, Link] = field(default_factory=lambda: {ROOT.id: ROOT})
+    verdicts: dict[StepId, Verdict] = field(default_factory=lambda: {ROOT.id: Verdict.GOOD})
+    final: Link = ROOT
+
+    def ancestry(self, link: Link) -> list[Link]:
+        path = [link]
+        while path[-1].id != ROOT.id:
+            path.append(self.links[path[-1].parent])
+        return path
+
+    def is_eligible(self, link: Link) -> bool:
+        path = self.ancestry(link)
+        if any(self.verdicts.get(other.id) in (None, Verdict.INVALID) for other in path):
+            return False
+        contested = [other for other in path if self.verdicts[other.id] is Verdict.CONTESTED]
+        is_deep = all(link.height - other.height >= CONTEST_DEPTH for other in contested)
+        return is_deep and self.final in path
+
+    def rank(self, link: Link) -> tuple[int, bool, int]:
+        is_clean = all(self.verdicts[other.id] is Verdict.GOOD for other in self.ancestry(link))
+        lot = hashlib.blake2b(link.id, key=SEED, digest_size=8).digest()
+        return link.work, is_clean, -int.from_bytes(lot, "big")
+
+    def head(self) -> Link:
+        return max((link for link in self.links.values() if self.is_eligible(link)), key=self.rank)
+
+    def alive(self) -> set[StepId]:
+        return {link.id for link in self.links.values() if self.final in self.ancestry(link)}
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.data())
+def test_the_head_is_the_one_that_is_found_from_scratch(data: st.DataObject) -> None:
+    tree, twin = BlockTree(ROOT, CONTEST_DEPTH, SEED), Twin()
+    bodiless: list[StepId] = []
+    asked: list[StepId] = []
+    for name in range(data.draw(st.integers(min_value=1, max_value=60))):
+        action = data.draw(st.sampled_from(["insert", "insert", "body", "body", "judge", "judge", "judge", "finalise"]))
+        if action == "insert":
+            alive = [link for link in tree.links() if tree.standing(link.id) is not Standing.INVALID]
+            newest = alive[-8:]
+            link = link_on(data.draw(st.sampled_from(newest)), name, data.draw(st.integers(min_value=9, max_value=11)))
+            assert tree.insert(link)
+            twin.links[link.id] = link
+            bodiless.append(link.id)
+        elif action == "body" and bodiless:
+            step = bodiless.pop(data.draw(st.integers(min_value=0, max_value=len(bodiless) - 1)))
+            if tree.standing(step) is Standing.BODILESS:
+                asked.extend(tree.give_body(step))
+        elif action == "judge" and asked:
+            step = asked.pop(data.draw(st.integers(min_value=0, max_value=len(asked) - 1)))
+            verdict = data.draw(st.sampled_from([Verdict.GOOD] * 6 + [Verdict.CONTESTED] * 2 + [Verdict.INVALID]))
+            if tree.standing(step) is Standing.UNCHECKED:
+                asked.extend(tree.judge(step, verdict))
+                twin.verdicts[step] = verdict
+        elif action == "finalise":
+            height = Height(max(0, tree.head.height - CONTEST_DEPTH))
+            tree.finalise(height)
+            if height > twin.final.height:
+                twin.final = next(link for link in twin.ancestry(twin.head()) if link.height == height)
+        assert tree.head == twin.head()
+        assert {link.id for link in tree.links()} == twin.alive()
+
+
+# --- by example -----------------------------------------------------------------------------------------------------
+
+
+def test_most_work_wins_not_most_blocks() -> None:
+    long, heavy = branch_of(ROOT, range(3), work=10), branch_of(ROOT, range(10, 12), work=20)
+    assert tree_of_good(long, heavy).head == heavy[-1]
+
+
+def test_ties_are_drawn_anew_by_every_seed() -> None:
+    one, other = link_on(ROOT, 1), link_on(ROOT, 2)
+    heads = []
+    for seed in range(64):
+        tree = BlockTree(ROOT, CONTEST_DEPTH, seed.to_bytes(1, "big"))
+        add(tree, one, Verdict.GOOD)
+        add(tree, other, Verdict.GOOD)
+        heads.append(tree.head)
+    assert 16 < heads.count(one) < 48
+
+
+def test_a_tie_does_not_depend_on_the_order_of_arrival() -> None:
+    one, other = link_on(ROOT, 1), link_on(ROOT, 2)
+    assert tree_of_good((one,), (other,)).head == tree_of_good((other,), (one,)).head
+
+
+def test_a_contested_block_is_not_built_on_until_it_lies_deep_under_more_work() -> None:
+    ours = branch_of(ROOT, range(2))
+    tree = tree_of_good(ours)
+    theirs = branch_of(ROOT, range(10, 14))
+    add(tree, theirs[0], Verdict.CONTESTED)
+    heads = []
+    for link in theirs[1:]:
+        add(tree, link, Verdict.GOOD)
+        heads.append(tree.head)
+    assert heads == [ours[-1], ours[-1], theirs[-1]]
+
+
+def test_depth_alone_does_not_forgive() -> None:
+    ours = branch_of(ROOT, range(4))
+    tree = tree_of_good(ours)
+    theirs = branch_of(ROOT, range(10, 14))
+    add(tree, theirs[0], Verdict.CONTESTED)
+    for link in theirs[1:]:
+        add(tree, link, Verdict.GOOD)
+    assert tree.head == ours[-1]
+    add(tree, link_on(theirs[-1], 14), Verdict.GOOD)
+    assert tree.head.parent == theirs[-1].id
+
+
+def test_blocks_on_top_of_a_contested_one_are_checked() -> None:
+    tree = tree_of_good()
+    parent, child = branch_of(ROOT, range(2))
+    tree.insert(parent)
+    tree.insert(child)
+    assert tree.give_body(child.id) == ()
+    assert tree.give_body(parent.id) == (parent.id,)
+    assert tree.judge(parent.id, Verdict.CONTESTED) == (child.id,)
+
+
+def test_all_on_top_of_an_invalid_block_is_invalid() -> None:
+    tree = tree_of_good()
+    branch = branch_of(ROOT, range(3))
+    for link in branch:
+        tree.insert(link)
+        tree.give_body(link.id)
+    assert tree.judge(branch[0].id, Verdict.INVALID) == ()
+    assert {tree.standing(link.id) for link in branch} == {Standing.INVALID}
+    assert not tree.insert(link_on(branch[-1], 9))
+
+
+def test_finality_drops_all_other_branches() -> None:
+    ours, theirs = branch_of(ROOT, range(4)), branch_of(ROOT, range(10, 12))
+    tree = tree_of_good(ours, theirs)
+    assert tree.finalise(Height(2)) == ours[:2]
+    assert tree.links() == ours[1:]
+    assert tree.head == ours[-1]
+
+
+def test_a_full_tree_drops_the_lightest_leaf_for_a_heavier_block(monkeypatch) -> None:
+    monkeypatch.setattr(block_tree, "TREE_BLOCKS_MAX", 6)
+    ours, spam = branch_of(ROOT, range(3)), (link_on(ROOT, 10, 1), link_on(ROOT, 11, 2))
+    tree = tree_of_good(ours)
+    assert tree.insert(spam[0])
+    assert tree.insert(spam[1])
+    assert not tree.insert(link_on(ROOT, 12, 1))
+    newest = link_on(ours[-1], 3)
+    assert tree.insert(newest)
+    assert tree.links() == (ROOT, *ours, spam[1], newest)
+    assert len(tree) == 6

@@ -1,0 +1,48 @@
+from contextlib import suppress
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from consensus.encoding import Codec, DigestBytes, MalformedBytesError, Natural, encode
+
+
+class Sample(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    digest: DigestBytes
+    number: Natural
+
+
+CODEC: Codec[Sample] = Codec(Sample)
+SAMPLE = Sample(b"d" * 32, 5)
+
+
+@given(st.binary(min_size=32, max_size=32), st.integers(min_value=0, max_value=2**63 - 1))
+def test_what_is_encoded_decodes_to_itself(digest: bytes, number: int) -> None:
+    assert CODEC.decode(encode(Sample(digest, number))) == Sample(digest, number)
+
+
+@given(st.binary(max_size=80))
+def test_any_bytes_are_either_canonical_or_malformed(data: bytes) -> None:
+    with suppress(MalformedBytesError):
+        assert encode(CODEC.decode(data)) == data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        encode(SAMPLE)[:-1],
+        encode(SAMPLE) + b"\x00",
+        encode(SAMPLE)[:-1] + b"\xcc\x05",
+        msgspec.msgpack.encode([b"d" * 31, 5]),
+        msgspec.msgpack.encode([b"d" * 32, -5]),
+        msgspec.msgpack.encode([b"d" * 32, 5.0]),
+        msgspec.msgpack.encode([b"d" * 32, 5, 6]),
+        msgspec.msgpack.encode({"digest": b"d" * 32, "number": 5}),
+        b"\x91" * 100_000,
+    ],
+)
+def test_bytes_that_are_not_canonical_are_malformed(data: bytes) -> None:
+    with pytest.raises(MalformedBytesError):
+        CODEC.decode(data)
