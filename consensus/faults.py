@@ -22,6 +22,11 @@ class Offence(StrEnum):
     WRONG_BASE = "contribution for another step than the block's parent"
     INVALID_STEP = "step that cannot be applied"
     FALSE_CLAIM = "false fitness claim"
+    UNKNOWN_MEMBER = "block by somebody who is no member"
+    WRONG_PARENTS = "parents that its round cannot have"
+    DUPLICATE_PARENT = "two parents by one author"
+    TOO_FEW_PARENTS = "too few parents of the round before"
+    EQUIVOCATION = "two blocks for one round"
     FLOODING = "more messages than allowed"
 
 

@@ -88,11 +88,21 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A large payload: it travels beside the order, named by its digest; `length` in bytes."""
+
+    digest: Digest
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
 class Submitted:
     """Our own learner has found a contribution for the step after `base`."""
 
     base: StepId
     payload: bytes
+    attachments: tuple[Attachment, ...] = ()
+    """Large payloads that `payload` is worth nothing without (total order only); we hold them already."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +164,43 @@ class TimerFired:
     name: str
 
 
-Input = PeerJoined | PeerLeft | Received | Submitted | Offered | Assessed | Checked | PuzzleSolved | PuzzleVerified | TimerFired
+@dataclass(frozen=True, slots=True)
+class PayloadHeld:
+    """The bytes of this large payload are here, and have this digest (total order only)."""
+
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class StateReached:
+    """Our learner's state after the commit of this height has this digest: worth a checkpoint for others (total order only)."""
+
+    height: Height
+    state_digest: Digest
+
+
+@dataclass(frozen=True, slots=True)
+class StateHeld:
+    """The answer to `FetchState`: the learner now holds the state after this step (total order only)."""
+
+    step: StepId
+
+
+Input = (
+    PeerJoined
+    | PeerLeft
+    | Received
+    | Submitted
+    | Offered
+    | Assessed
+    | Checked
+    | PuzzleSolved
+    | PuzzleVerified
+    | TimerFired
+    | PayloadHeld
+    | StateReached
+    | StateHeld
+)
 
 
 # --- effects --------------------------------------------------------------------------------------------------------
@@ -261,6 +307,35 @@ class Deliver:
 
 
 @dataclass(frozen=True, slots=True)
+class Guard:
+    """Make the guard file hold this round before any later effect: never sign at or below it again (total order only).
+
+    It is kept apart from the records, so that a folder restored from a backup cannot make an honest member contradict itself.
+    """
+
+    round_number: int
+
+
+@dataclass(frozen=True, slots=True)
+class FetchPayload:
+    """Get a large payload of `length` bytes from this peer, check its digest, and answer with `PayloadHeld`."""
+
+    digest: Digest
+    length: int
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class FetchState:
+    """Get the state after this step from one of the peers, check its digest, and answer with `StateHeld`."""
+
+    step: StepId
+    height: Height
+    state_digest: Digest
+    peers: tuple[PeerId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Accuse:
     """Signed evidence against a peer."""
 
@@ -297,6 +372,9 @@ Effect = (
     | Adopt
     | Finalise
     | Deliver
+    | Guard
+    | FetchPayload
+    | FetchState
     | Accuse
     | Refuse
     | Halt

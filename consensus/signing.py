@@ -19,6 +19,8 @@ class Domain(Enum):
     CONTRIBUTION = b"kubrat/contribution/1"
     HEADER = b"kubrat/header/1"
     HANDSHAKE = b"kubrat/handshake/1"
+    DAG_BLOCK = b"kubrat/dag-block/1"
+    COMMIT = b"kubrat/commit/1"  # hashed into the next commit and named in blocks, not signed by itself
     BODY = b"kubrat/body/1"  # hashed into the header, not signed by itself
     GENESIS = b"kubrat/genesis/1"  # derived by everybody, signed by nobody
 

@@ -168,6 +168,8 @@ class StateKept:
     height: int
     parameters: bytes
     """float32, little-endian."""
+    commit: int = 0
+    """Total order only: all deliveries up to this height are in it; those above are to be replayed, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,6 +189,56 @@ class ModelExported:
     parameters: bytes
 
 
+class Phase(StrEnum):
+    """What a generation over a total order waits for; the text completes "waiting for"."""
+
+    CANDIDATES = "candidates"
+    SCORES = "scores"
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationWaits:
+    """Total order: who has done his part in the phase under way; told after each step that changes it."""
+
+    generation: bytes
+    height: int
+    phase: Phase
+    counted: tuple[bytes, ...]
+    """Members whose candidate or scores were delivered, in that order."""
+    needed: int
+    """The phase ends with the commit that brings as many."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlateEntry:
+    """A candidate as it was decided on; all fitness in micro-units."""
+
+    author: bytes | None
+    """None for the parent, "no change"."""
+    claimed_fitness: int | None
+    """None for the parent."""
+    agreed_fitness: int
+    measured_fitness: int | None
+    """Our own measurement; None for an observer, and where the others were faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationDecided:
+    """Total order: how the model at this height was chosen. For people."""
+
+    step: bytes
+    height: int
+    parent: bytes
+    slate: tuple[SlateEntry, ...]
+    """The parent first, then the candidates in the order of their delivery."""
+    winner: int
+    """A position on the slate."""
+    scorers: tuple[bytes, ...]
+    """Members whose scores were counted, in the order of delivery."""
+    ignored: tuple[tuple[str, int], ...]
+    """Submissions that changed nothing: the reason, and how many."""
+
+
 LearnerAnswer = (
     ContributionAssessed
     | StepChecked
@@ -196,6 +248,8 @@ LearnerAnswer = (
     | StateKept
     | SearchProgress
     | ModelExported
+    | GenerationWaits
+    | GenerationDecided
 )
 
 
@@ -204,6 +258,11 @@ class Learner(Protocol):
 
     def handle(self, request: LearnerRequest) -> tuple[LearnerAnswer, ...]:
         """Answer one request; takes milliseconds."""
+        ...
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether `search` has anything to do before the next request."""
         ...
 
     def search(self) -> tuple[LearnerAnswer, ...]:

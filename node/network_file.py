@@ -93,7 +93,7 @@ class ProofOfWorkSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     block_interval_ms: Annotated[int, Meta(ge=50, le=3_600_000, description="Mean time between blocks, in ms.")] = 500
     start_attempts: Annotated[
         int, Meta(ge=1, le=2**40, description="Puzzle attempts that the first block takes on average.")
-    ] = 32
+    ] = 16
     puzzle_memory_kib: Annotated[
         int, Meta(ge=8, le=4_194_304, description="Memory of one puzzle attempt (Argon2id), in KiB.")
     ] = 8192

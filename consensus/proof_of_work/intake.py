@@ -140,10 +140,10 @@ class Intake:
         elif staged is not None:
             staged.is_verified = True
             effects = self._promote(staged)
-        return effects + self.verify_more()
+        return effects
 
     def verify_more(self) -> Effects:
-        """Start on the puzzles that the bounds allow."""
+        """Start on the puzzles that the bounds allow; called once after every input."""
         return tuple(
             VerifyPuzzle(
                 staged.link.id,
@@ -173,7 +173,7 @@ class Intake:
         effects: Effects = ()
         for orphan in self.waiting.take_children(staged.link.id):
             effects += self.take_block(orphan.source, orphan.block, now)[1]
-        return Fate.STAGED, self.verify_more() + effects
+        return Fate.STAGED, effects
 
     def _promote(self, staged: Staged) -> Effects:
         """Move it into the chain, and the verified ones on top of it, as soon as their parent is there."""

@@ -144,6 +144,7 @@ class ProofOfWork:
         replayed = tuple(replays(self._chain, self._archive, self._replay_above))
         self._tell_restored()
         self._mining.head_moved(self._adopted)
+        self._sync.start(now)
         head, final = self._chain.tree.head, self._chain.final
         known_final = (Finalise(final.id_at(final.height), final.height),) if final.height > 0 else ()
         unchecked = self._check_restored()
@@ -292,7 +293,7 @@ class ProofOfWork:
             self._gossip.head_moved()
             self._mining.head_moved(head.id)
         may_lead = self._is_leading and not self._sync.is_catching_up(now)
-        return effects + self._mining.work(head, may_lead, now)
+        return effects + self._intake.verify_more() + self._mining.work(head, may_lead, now)
 
     def _finalise(self) -> Effects:
         tree = self._chain.tree

@@ -7,6 +7,7 @@ from consensus.proof_of_work.messages import Place
 from consensus.types import Instant, PeerId, StepId
 
 LONG_AGO = Instant(0)
+"""Before anything that a peer could do."""
 
 HEADERS_BURST = 256
 """Two full answers: what a new peer may send at once. Each costs us about 10 ms of a core to verify."""

@@ -1,5 +1,6 @@
 """Headers that look right and wait for their puzzle to be verified: a cheap check has passed, the costly one has not."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 from consensus.proof_of_work.header import Body, Header
@@ -40,6 +41,7 @@ class Staging:
     def __init__(self) -> None:
         self._staged: dict[StepId, Staged] = {}
         self._in_flight: dict[StepId, PeerId] = {}
+        self._counts: Counter[PeerId] = Counter()
 
     def __len__(self) -> int:
         return len(self._staged)
@@ -64,13 +66,14 @@ class Staging:
 
     def count_from(self, peer: PeerId) -> int:
         """How many the peer has sent."""
-        return sum(staged.source == peer for staged in self._staged.values())
+        return self._counts[peer]
 
     def add(self, staged: Staged) -> bool:
         """Let it wait; False when there is no room, for all or for its source."""
         if len(self._staged) >= STAGED_MAX or self.count_from(staged.source) >= STAGED_PER_PEER_MAX:
             return False
         self._staged[staged.link.id] = staged
+        self._counts[staged.source] += 1
         return True
 
     def start_verifying(self) -> tuple[Staged, ...]:
@@ -93,7 +96,10 @@ class Staging:
 
     def remove(self, step: StepId) -> None:
         """It has moved on."""
-        del self._staged[step]
+        source = self._staged.pop(step).source
+        self._counts[source] -= 1
+        if self._counts[source] == 0:
+            del self._counts[source]
 
     def children(self, step: StepId) -> tuple[Staged, ...]:
         """The staged headers that name it as parent."""
@@ -104,7 +110,7 @@ class Staging:
         doomed = [step]
         for known in doomed:
             doomed.extend(child.link.id for child in self.children(known))
-            self._staged.pop(known, None)
+            self.remove(known)
 
     def _waits_for_a_turn(self, step: StepId, staged: Staged) -> bool:
         return not staged.is_verified and step not in self._in_flight

@@ -10,7 +10,7 @@ from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.intake import Fate, Intake
 from consensus.proof_of_work.link import Link
 from consensus.proof_of_work.messages import HEADERS_MAX, Blocks, GetBlocks, GetHeaders, Headers, Place, Tip
-from consensus.proof_of_work.peers import PeerRecord, Peers
+from consensus.proof_of_work.peers import LONG_AGO, PeerRecord, Peers
 from consensus.proof_of_work.staging import STAGED_MAX, STAGED_PER_PEER_MAX
 from consensus.protocol import Effect, Refuse, Send
 from consensus.types import Instant, PeerId, StepId
@@ -38,6 +38,9 @@ BODIES_WAITING_MAX = 128
 LAG_BLOCKS = 8
 """So far behind, a block of our own would only be a burden to others."""
 
+CLAIMS_COUNT_MS = 10_000
+"""So long after the start a mere claim of a longer chain keeps us from leading; later it would let a liar stop us."""
+
 Effects = tuple[Effect, ...]
 
 
@@ -51,13 +54,20 @@ class Synchroniser:
         self._in_flight: dict[StepId, Instant] = {}
         """Bodies that are asked for, and until when."""
         self._attempts: dict[StepId, int] = {}
+        self._claims_count_until = LONG_AGO
+
+    def start(self, now: Instant) -> None:
+        """Called once: a peer that starts may be far behind."""
+        self._claims_count_until = Instant(now + CLAIMS_COUNT_MS)
 
     def is_catching_up(self, now: Instant) -> bool:
         """Whether others are far ahead, by headers that we hold or are waiting for."""
         tree = self._chain.tree
         unchecked = (*tree.with_standing(Standing.BODILESS), *tree.with_standing(Standing.UNCHECKED))
-        claimed = (record.tip_height for _, record in self._peers.all() if record.header_requests.is_pending(now))
-        heights = (*(link.height for link in unchecked), self._intake.staging.height_max, *claimed)
+        heights = [self._intake.staging.height_max, *(link.height for link in unchecked)]
+        if now < self._claims_count_until:
+            records = (record for _, record in self._peers.all())
+            heights += [record.tip_height for record in records if record.header_requests.is_pending(now)]
         return max(heights) > tree.head.height + LAG_BLOCKS
 
     def target_height(self) -> int:

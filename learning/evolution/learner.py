@@ -104,9 +104,14 @@ class EvolutionLearner:
             case _:
                 assert_never(request)
 
+    @property
+    def is_searching(self) -> bool:
+        """Not an observer, nor anybody before the first AdoptRequest."""
+        return self._explorer.is_active
+
     def search(self) -> tuple[LearnerAnswer, ...]:
-        """One slice of search from the adopted step; () for an observer, and before the first AdoptRequest."""
-        if not self._explorer.is_active:
+        """One slice of search from the adopted step, if any."""
+        if not self.is_searching:
             return ()
         recipe = self._explorer.advance()
         found = self._found(recipe) if recipe is not None else ()

@@ -22,15 +22,16 @@ BRIGHTNESS_MAX = 16
 
 def digits() -> SupervisedTask:
     """A model of 4,810 parameters, small enough to be followed by eye."""
-    return _digits_task("digits", (64, 64, 10))
+    return digits_task("digits", (64, 64, 10))
 
 
 def digits_large() -> SupervisedTask:
     """The same data with 85,002 parameters."""
-    return _digits_task("digits-large", (64, 256, 256, 10))
+    return digits_task("digits-large", (64, 256, 256, 10))
 
 
-def _digits_task(name: str, widths: tuple[int, ...]) -> SupervisedTask:
+def digits_task(name: str, widths: tuple[int, ...]) -> SupervisedTask:
+    """The data with a perceptron of these widths (64 inputs, 10 outputs)."""
     images, labels = load_digits(return_X_y=True)
     order = permutation(SPLIT_SEED, len(labels))
     inputs = images[order].astype(np.float32) / np.float32(BRIGHTNESS_MAX)

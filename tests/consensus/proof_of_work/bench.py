@@ -54,12 +54,13 @@ class Bench:
         *,
         verifies: bool = True,
         is_leading: bool = False,
+        records: Records | None = None,
     ) -> None:
         self.rules = rules
         self.judge = judge
         self.verifies = verifies
         self.now = Instant(START_MS + 1_000_000)
-        self.records = Records()
+        self.records = records or Records()
         self.me = person("me")
         self.machine = ProofOfWork(
             rules=rules,
@@ -67,6 +68,7 @@ class Bench:
             identity=self.me.id,
             sign=self.me.sign,
             seed=b"",
+            records=self.records.rows(),
             archive=self.records,
             is_leading=is_leading,
         )

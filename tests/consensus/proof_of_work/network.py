@@ -81,7 +81,8 @@ class Node:
     machine: ProofOfWork
     records: Records
     judge: Judge
-    peers: set[PeerId] = field(default_factory=set)
+    peers: dict[PeerId, int] = field(default_factory=dict)
+    """Connected peers, and the number of the connection: what was sent over an earlier one is lost."""
     known: set[StepId] = field(default_factory=set)
     heads: list[StepId] = field(default_factory=list)
     finals: list[StepId] = field(default_factory=list)
@@ -104,6 +105,7 @@ class Network:
         self.trace = hashlib.blake2b()
         self._queue: list[tuple[int, int, PeerId, Callable[[Node], None]]] = []
         self._sent = 0
+        self._connections = 0
 
     def add(
         self, name: str, *, judge: Judge = all_good, is_leading: bool = True, records: Records | None = None, **more: StepId
@@ -126,13 +128,14 @@ class Network:
         return node
 
     def connect(self, one: Node, other: Node) -> None:
+        self._connections += 1
         for node, peer in ((one, other), (other, one)):
-            node.peers.add(peer.who.id)
+            node.peers[peer.who.id] = self._connections
             self.feed(node, PeerJoined(peer.who.id))
 
     def disconnect(self, one: Node, other: Node) -> None:
         for node, peer in ((one, other), (other, one)):
-            node.peers.discard(peer.who.id)
+            node.peers.pop(peer.who.id, None)
             self.feed(node, PeerLeft(peer.who.id))
 
     def stop(self, node: Node) -> None:
@@ -220,11 +223,11 @@ class Network:
 
     def _deliver(self, sender: Node, peer: PeerId, message: bytes) -> None:
         if peer in sender.peers:
-            source = sender.who.id
-            self._later(LATENCY_MS, self.nodes[peer], lambda node: self._receive(node, source, message))
+            source, connection = sender.who.id, sender.peers[peer]
+            self._later(LATENCY_MS, self.nodes[peer], lambda node: self._receive(node, source, connection, message))
 
-    def _receive(self, node: Node, source: PeerId, message: bytes) -> None:
-        if source in node.peers:
+    def _receive(self, node: Node, source: PeerId, connection: int, message: bytes) -> None:
+        if node.peers.get(source) == connection:
             self.feed(node, Received(source, message))
 
     def _fire(self, node: Node, name: str, at: int) -> None:

@@ -407,3 +407,15 @@ def test_a_flood_of_contributions_is_first_ignored_then_refused() -> None:
     ]
     assert sum(len(of_type(some, Assess)) for some in effects) == peers.CONTRIBUTIONS_BURST
     assert [refused for some in effects for refused in refusals(some)] == [(PEER.id, Offence.FLOODING)]
+
+
+@pytest.mark.parametrize("verdict", [Verdict.CONTESTED, Verdict.INVALID])
+def test_a_verdict_outlives_a_restart(verdict: Verdict) -> None:
+    made = bench()
+    made.judge = lambda step: Answer(verdict)
+    made.push(NEXT)
+    again = Bench(records=made.records)
+    assert (again.machine.status.head, again.push(NEXT)) == (PARENT.id, ())
+    checks = of_type(again.push(CHAIN[4]), Check)
+    assert [check.step.id for check in checks] == ([CHAIN[4].id] if verdict is Verdict.CONTESTED else [])
+    assert again.machine.status.head == PARENT.id

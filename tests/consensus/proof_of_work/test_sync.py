@@ -16,10 +16,10 @@ from consensus.proof_of_work.messages import (
     Tip,
 )
 from consensus.proof_of_work.sync import ANSWER_TIMEOUT_MS, BODIES_PER_REQUEST
-from consensus.protocol import Effect, PeerJoined, Send, TimerFired
+from consensus.protocol import Effect, Offered, PeerJoined, Send, SolvePuzzle, StopPuzzle, TimerFired
 from consensus.types import Instant
-from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, refusals, sent
-from tests.consensus.proof_of_work.forge import Forge, person
+from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, refusals, sent
+from tests.consensus.proof_of_work.forge import Forge, person, state_after
 
 FORGE = Forge()
 ALICE = person("alice")
@@ -144,6 +144,17 @@ def test_the_whole_chain_comes_in() -> None:
     assert bench.machine.status.height == 200
 
 
+def test_a_claim_without_headers_stops_nobody_from_leading_for_long() -> None:
+    bench = Bench(is_leading=True, judge=None)
+    bench.receive(tip_at(200))
+    offer = Offered(FORGE.genesis.id, (), b"", state_after(FORGE.genesis.id))
+    assert of_type(bench.feed(offer), SolvePuzzle) == []
+    solving = [effect for _ in range(12) for effect in of_type(later(bench, 1_000), SolvePuzzle)]
+    assert len(solving) >= 1
+    bench.receive(tip_at(200), OTHER.id)
+    assert of_type(later(bench, 1_000), StopPuzzle) == []
+
+
 # --- serving --------------------------------------------------------------------------------------------------------
 
 
@@ -197,3 +208,13 @@ def test_a_peer_that_joins_is_told_our_tip() -> None:
     bench = Bench()
     bench.push(CHAIN[0])
     assert bench.feed(PeerJoined(ALICE.id)) == (Send(ALICE.id, encode(tip_at(1))),)
+
+
+def test_a_peer_that_keeps_its_promise_is_asked_again_at_once() -> None:
+    bench = Bench()
+    bench.receive(tip_at(5))
+    bench.receive(headers(1, 5))
+    bench.receive(tip_at(40), OTHER.id)
+    bench.receive(Headers(()), OTHER.id)
+    bench.receive(tip_at(40), OTHER.id)
+    assert [peer for peer, _ in sent(bench.receive(tip_at(40)), GetHeaders)] == [PEER.id]

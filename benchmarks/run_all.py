@@ -1,0 +1,24 @@
+"""Run every benchmark one after another: `make bench`. Takes about five minutes; wants a machine that does nothing else."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+
+SCRIPTS = ("noise_and_child", "evaluator", "puzzle", "help", "testnet", "wire")
+
+
+def main() -> int:
+    """Print each one's output under its name; the number of those that missed a goal."""
+    missed = []
+    for script in SCRIPTS:
+        print(f"--- {script}", flush=True)
+        if subprocess.run([sys.executable, str(HERE / f"{script}.py")], check=False).returncode != 0:
+            missed.append(script)
+    print(f"--- missed: {', '.join(missed) or 'none'}")
+    return len(missed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""The bytes that members submit to a total order: their candidate, or their scores of the slate.
+
+Fixed binary forms, little-endian, one value one encoding; the generation that they belong to is the base of the submission.
+Submission: kind u8 (1 candidate, 2 scores) | candidate as in `payload`, or scores
+Scores: version u8 | slate digest 32 bytes | number of values u16 | values i64 each.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from learning.evolution.payload import Candidate, MalformedPayloadError, decode_candidate, encode_candidate
+from learning.exact import FITNESS_LOWEST, FITNESS_MAX
+
+MEMBERS_MAX = 500
+"""Scores of a slate of 500 candidates and the parent take 4,044 bytes, and a submission has room for 4,096."""
+
+SCORES_VERSION = 1
+
+_CANDIDATE_KIND = 1
+_SCORES_KIND = 2
+_SCORES_HEAD = struct.Struct("<B32sH")
+VALUE_BYTES = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """What a member measured. `values`: micro-units, one for each entry of the slate of this digest, in its order."""
+
+    slate: bytes
+    values: tuple[int, ...]
+
+
+Submission = Candidate | Scores
+
+
+def encode_submission(submission: Submission) -> bytes:
+    """A candidate: 11 bytes, and 4 for each index. Scores: 36 bytes, and 8 for each entry of the slate."""
+    if isinstance(submission, Candidate):
+        return bytes([_CANDIDATE_KIND]) + encode_candidate(submission)
+    head = _SCORES_HEAD.pack(SCORES_VERSION, submission.slate, len(submission.values))
+    return bytes([_SCORES_KIND]) + head + struct.pack(f"<{len(submission.values)}q", *submission.values)
+
+
+def decode_submission(data: bytes, recipe_length_max: int, members: int) -> Submission:
+    """The inverse of encode_submission, for a network of so many members. Raises MalformedPayloadError."""
+    match data[:1]:
+        case b"\x01":
+            return decode_candidate(data[1:], recipe_length_max)
+        case b"\x02":
+            return _decode_scores(data[1:], members + 1)
+        case kind:
+            raise MalformedPayloadError(f"kind of submission is {kind.hex() or 'missing'}, allowed 01 (candidate), 02 (scores)")
+
+
+def _decode_scores(data: bytes, values_max: int) -> Scores:
+    if len(data) < _SCORES_HEAD.size:
+        raise MalformedPayloadError(f"scores of {len(data)} bytes, allowed {_SCORES_HEAD.size + VALUE_BYTES} or more")
+    version, slate, count = _SCORES_HEAD.unpack_from(data)
+    if version != SCORES_VERSION:
+        raise MalformedPayloadError(f"scores version is {version}, allowed {SCORES_VERSION}")
+    if not 1 <= count <= values_max:
+        raise MalformedPayloadError(f"scores hold {count} values, allowed 1..{values_max}")
+    expected = _SCORES_HEAD.size + VALUE_BYTES * count
+    if len(data) != expected:
+        raise MalformedPayloadError(f"scores of {len(data)} bytes, expected {expected} for {count} values")
+    values: tuple[int, ...] = struct.unpack_from(f"<{count}q", data, _SCORES_HEAD.size)
+    for value in values:
+        if not FITNESS_LOWEST <= value <= FITNESS_MAX:
+            raise MalformedPayloadError(f"score is {value}, allowed {FITNESS_LOWEST}..{FITNESS_MAX}")
+    return Scores(slate, values)

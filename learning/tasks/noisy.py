@@ -1,0 +1,85 @@
+"""Measurements on which two peers, or even two calls, do not agree. For a total order: proof of work compares claims."""
+
+from collections.abc import Mapping
+
+from learning.exact import permutation, raw_words, stream_key
+from learning.task import Float32Array, Float64Array, Int64Array, Task, TaskError
+
+RELATIVE_NOISE_MAX = 1.0
+"""A measurement may be off by its own size, not more: beyond that it says nothing."""
+
+
+class NoisyTask:
+    """A task as measured by another machine: each fitness is off by a part that depends on the peer, the same every time.
+
+    Implements `learning.task.Task`. The search's fast scores are as they were.
+    """
+
+    def __init__(self, task: Task, seed: bytes, relative_noise: float) -> None:
+        """`seed` names the peer; the noise is uniform in [-relative_noise, relative_noise) times the fitness.
+
+        Raises TaskError when `relative_noise` is out of range.
+        """
+        if not 0 <= relative_noise <= RELATIVE_NOISE_MAX:
+            raise TaskError(f"task {task.name!r}: relative_noise is {relative_noise}, allowed 0..{RELATIVE_NOISE_MAX}")
+        self.name, self.layout, self.data_digest = task.name, task.layout, task.data_digest
+        self._task = task
+        self._seed = seed
+        self._relative_noise = relative_noise
+
+    def draw_batch(self, seed: bytes) -> Int64Array:
+        """The task's own."""
+        return self._task.draw_batch(seed)
+
+    def scores(self, candidates: Float32Array, batch: Int64Array) -> Float64Array:
+        """The task's own, without noise."""
+        return self._task.scores(candidates, batch)
+
+    def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
+        """The task's own, and this peer's noise for these parameters on this batch."""
+        key = stream_key(b"kubrat/measurement-noise/1", self._seed, parameters.tobytes(), batch.tobytes())
+        deviation = float(raw_words(key, 0, 1)[0]) / 2.0**63 - 1.0
+        return self._task.fitness(parameters, batch) * (1.0 + self._relative_noise * deviation)
+
+    def metrics(self, parameters: Float32Array) -> Mapping[str, float]:
+        """The task's own."""
+        return self._task.metrics(parameters)
+
+
+class StochasticTask:
+    """A task whose fitness is a matter of chance: every call takes another part of the batch. Implements `Task`."""
+
+    def __init__(self, task: Task, seed: bytes, samples: int) -> None:
+        """Every measurement takes `samples` of the batch, or all where there are fewer. `seed`: this peer's chance.
+
+        Raises TaskError when `samples` is below 1.
+        """
+        if samples < 1:
+            raise TaskError(f"task {task.name!r}: samples is {samples}, allowed 1 or more")
+        self.name, self.layout, self.data_digest = task.name, task.layout, task.data_digest
+        self._task = task
+        self._seed = seed
+        self._samples = samples
+        self._calls = 0
+
+    def draw_batch(self, seed: bytes) -> Int64Array:
+        """The task's own."""
+        return self._task.draw_batch(seed)
+
+    def scores(self, candidates: Float32Array, batch: Int64Array) -> Float64Array:
+        """Fast fitness of all candidates on one fresh part of the batch, (count, parameters) -> (count,)."""
+        return self._task.scores(candidates, self._part_of(batch))
+
+    def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
+        """Fitness on a fresh part of the batch."""
+        return self._task.fitness(parameters, self._part_of(batch))
+
+    def metrics(self, parameters: Float32Array) -> Mapping[str, float]:
+        """The task's own."""
+        return self._task.metrics(parameters)
+
+    def _part_of(self, batch: Int64Array) -> Int64Array:
+        self._calls += 1
+        chance = self._seed + self._calls.to_bytes(8, "little")
+        part: Int64Array = batch[permutation(chance, len(batch))[: self._samples]]
+        return part
