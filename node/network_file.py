@@ -98,13 +98,13 @@ class ProofOfWorkSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         int, Meta(ge=8, le=4_194_304, description="Memory of one puzzle attempt (Argon2id), in KiB.")
     ] = 8192
     half_life_blocks: Annotated[
-        int, Meta(ge=1, le=100_000, description="Blocks late after which the difficulty halves (ASERT).")
+        int, Meta(ge=2, le=10_000, description="Blocks late after which the difficulty halves (ASERT).")
     ] = 30
-    finality_depth: Annotated[int, Meta(ge=2, le=100_000, description="Blocks on top after which a block is never undone.")] = (
+    finality_depth: Annotated[int, Meta(ge=2, le=512, description="Blocks on top after which a block is never undone.")] = (
         16
     )
     contest_depth: Annotated[
-        int, Meta(ge=1, le=99_999, description="Blocks on top after which a contested block is accepted; below finality_depth.")
+        int, Meta(ge=1, le=511, description="Blocks on top after which a contested block is accepted; below finality_depth.")
     ] = 6
     future_limit_ms: Annotated[
         int, Meta(ge=100, le=3_600_000, description="How far ahead of our clock a block's time may be, in ms.")

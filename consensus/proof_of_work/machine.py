@@ -46,6 +46,7 @@ from consensus.protocol import (
     Halt,
     Input,
     Offered,
+    PayloadHeld,
     PeerJoined,
     PeerLeft,
     PuzzleSolved,
@@ -54,6 +55,8 @@ from consensus.protocol import (
     Refuse,
     Send,
     SetTimer,
+    StateHeld,
+    StateReached,
     Submitted,
     TimerFired,
 )
@@ -191,6 +194,8 @@ class ProofOfWork:
                 return self._intake.puzzle_verified(event) + self._sync.seek(now)
             case TimerFired(name):
                 return self._tick(name, now)
+            case PayloadHeld() | StateReached() | StateHeld():  # of total order; here a block carries all that it needs
+                return ()
             case _:
                 assert_never(event)
 

@@ -166,4 +166,4 @@ def _restore_verdict(restored: Restored, tree: BlockTree, link: Link) -> None:
         return
     if not tree.is_checked(link.parent):
         raise CorruptRecordsError(f"verdict on block {link.id.hex()} (height {link.height}), but none on its parent")
-    tree.judge(link.id, Verdict.GOOD)
+    tree.judge(link.id, verdict)

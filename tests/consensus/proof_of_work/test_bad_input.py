@@ -31,14 +31,17 @@ from consensus.protocol import (
     Broadcast,
     Check,
     Checked,
+    PayloadHeld,
     PeerJoined,
     PuzzleVerified,
     Received,
+    StateHeld,
+    StateReached,
     TimerFired,
     Verdict,
     VerifyPuzzle,
 )
-from consensus.types import Instant, NetworkId, StepId
+from consensus.types import Digest, Instant, NetworkId, StepId
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Answer, Bench, accusations, of_type, refusals, sent
 from tests.consensus.proof_of_work.forge import NETWORK, RULES, Forge, person, resigned
 
@@ -254,6 +257,11 @@ def test_a_contested_block_accuses_only_a_proven_liar() -> None:
 def test_an_answer_about_a_step_that_nobody_asked_about_is_ignored() -> None:
     assert bench().feed(Checked(StepId(b"x" * 32), Verdict.GOOD, is_proven_lie=False, detail="")) == ()
     assert bench().feed(PuzzleVerified(StepId(b"x" * 32), is_solved=False)) == ()
+
+
+def test_inputs_of_total_order_are_ignored() -> None:
+    events = (PayloadHeld(Digest(bytes(32))), StateReached(PARENT.height, Digest(bytes(32))), StateHeld(PARENT.id))
+    assert [bench().feed(event) for event in events] == [(), (), ()]
 
 
 # --- answers that nobody asked for ----------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ class Member:
         self,
         author: bytes,
         members: tuple[bytes, ...],
+        *,
         task: Task | None = None,
         rules: EvolutionRules = RULES,
         settings: SearchSettings = SETTINGS,

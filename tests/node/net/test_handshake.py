@@ -6,7 +6,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.types import NetworkId
+from consensus.types import Digest, NetworkId
 from node.net.handshake import Established, Failed, Failure, Handshake, Introduction, Progress, Role
 from node.net.wire import Frame, GetAddresses, Hello, Proof, Rules
 from tests.node.net.example_peers import NETWORK, RULES, identity_of
@@ -75,14 +75,21 @@ def test_a_replayed_listener_proves_nothing() -> None:
     )
 
 
-def test_a_proof_cannot_be_reflected() -> None:
-    """The roles are signed: the listener's own proof does not serve the dialer."""
-    dialer, listener = pair()
-    (hello,) = dialer.start().frames
-    _, proof = listener.receive(hello).frames
-    outcome = listener.receive(proof).outcome
-    assert isinstance(outcome, Failed)
-    assert outcome.failure is Failure.WRONG_SIGNATURE
+def test_no_two_sides_roles_networks_or_connections_sign_the_same() -> None:
+    signed: list[Digest] = []
+
+    def recording(introduction: Introduction) -> Introduction:
+        def sign(digest: Digest) -> bytes:
+            signed.append(digest)
+            return introduction.sign(digest)
+
+        return replace(introduction, sign=sign)
+
+    for network_id in (NETWORK, OTHER_NETWORK):
+        for secret in (b"1" * 32, b"3" * 32):
+            ann, ben = (recording(replace(each, network_id=network_id)) for each in (AS_ALICE, AS_BOB))
+            converse(*pair(ann, ben, secret))
+    assert len(signed) == len(set(signed)) == 8
 
 
 def test_a_borrowed_key_is_a_wrong_signature() -> None:

@@ -1,6 +1,7 @@
 """Networks on real sockets: they find each other, flood, survive each other, and stop without a trace."""
 
 import asyncio
+import os
 import socket
 from dataclasses import replace
 
@@ -27,6 +28,10 @@ def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port: int = server.getsockname()[1]
         return port
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # counted, not opened
 
 
 def is_full_mesh(nodes: list[Node]) -> bool:
@@ -193,6 +198,7 @@ def test_a_peer_that_does_not_read_is_dropped_and_the_others_are_served(loop: Lo
             async with running(ben), stranger_at(ann) as slow:
                 await slow.shake(identity_of(3))
                 await until(lambda: len(ann.connected) == 2)
+                files = open_files()
                 sent: list[bytes] = []
                 while identity_of(3).peer in ann.connected:
                     sent.append(b"flood" + len(sent).to_bytes(4, "big") + bytes(200_000))
@@ -203,6 +209,7 @@ def test_a_peer_that_does_not_read_is_dropped_and_the_others_are_served(loop: Lo
                 name = f"peer {identity_of(3).peer[:4].hex()} at 127.0.0.1:{slow.port}"
                 assert note.startswith(f"dropped {name}: too slow: ")
                 assert note.endswith(", limits 2048 and 1000000")
+                await until(lambda: open_files() == files - 2)  # the socket of the slow one, and our handle to it
 
     play(scenario, loop)
 
