@@ -41,7 +41,7 @@ def run_peer(settings: PeerSettings, lifeline: Connection | None = None) -> int:
     Raises NodeError with what a user can do.
     """
     configure_logging(settings.log_level)
-    with NodeFolder.open(settings.data_dir, settings.network_file) as folder, _first_reason():
+    with NodeFolder.open(settings.data_dir, settings.network_file) as folder, _first_reason(folder.store):
         uvloop.run(_serve(settings, folder, lifeline))
     return 0
 
@@ -57,15 +57,18 @@ async def _serve(settings: PeerSettings, folder: NodeFolder, lifeline: Connectio
 
 
 @contextlib.contextmanager
-def _first_reason() -> Iterator[None]:
+def _first_reason(store: Store) -> Iterator[None]:
     """A part that fails ends the node: the first failure is the reason to tell."""
     try:
         yield
-    except BaseExceptionGroup as group:
-        reason: BaseException = group
+    except (BaseExceptionGroup, CorruptRecordsError) as failure:
+        reason: BaseException = failure
         while isinstance(reason, BaseExceptionGroup):
             reason = reason.exceptions[0]
-        raise reason from group
+        if isinstance(reason, CorruptRecordsError):
+            fix = f"move {store.path} away and start again: the peer fetches the chain from the others, and keeps its key"
+            raise NodeError(f"the records in {store.path} contradict themselves: {reason}", fix) from failure
+        raise reason from failure
 
 
 def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
@@ -89,21 +92,17 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
 
 def _machine(settings: PeerSettings, folder: NodeFolder, kept: StateKept | None) -> ProofOfWork:
     rules, identity, store = folder.rules, folder.identity, folder.store
-    try:
-        return ProofOfWork(
-            rules=proof_of_work_rules(rules),
-            network_id=network_id(rules),
-            identity=identity.peer_id,
-            sign=identity.sign,
-            seed=_tie_seed(store),
-            records=stored_records(store),
-            archive=StoredBlocks(store),
-            is_leading=not settings.is_observer,
-            replay_from=None if kept is None else StepId(kept.step),
-        )
-    except CorruptRecordsError as error:
-        fix = f"move {store.path} away and start again: the peer fetches the chain from the others, and keeps its key"
-        raise NodeError(f"the records in {store.path} contradict themselves: {error}", fix) from error
+    return ProofOfWork(
+        rules=proof_of_work_rules(rules),
+        network_id=network_id(rules),
+        identity=identity.peer_id,
+        sign=identity.sign,
+        seed=_tie_seed(store),
+        records=stored_records(store),
+        archive=StoredBlocks(store),
+        is_leading=not settings.is_observer,
+        replay_from=None if kept is None else StepId(kept.step),
+    )
 
 
 def _tie_seed(store: Store) -> bytes:

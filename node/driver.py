@@ -14,6 +14,9 @@ from consensus.faults import Accusation
 from consensus.protocol import (
     Accuse,
     Broadcast,
+    FetchPayload,
+    FetchState,
+    Guard,
     Halt,
     Input,
     Received,
@@ -28,7 +31,7 @@ from consensus.protocol import (
 )
 from learning.learner import LearnerAnswer
 from node.errors import NodeError
-from node.ports import Clock, LearnerPort, Outbox, PuzzlePort, Records
+from node.ports import Clock, Guards, LearnerPort, Outbox, PuzzlePort, Records, SideStreams
 from node.replica import AskLearner, OuterEffect, Replica
 
 log = logging.getLogger(__name__)
@@ -46,6 +49,8 @@ class Ports:
 
     clock: Clock
     records: Records
+    guards: Guards
+    side_streams: SideStreams
     outbox: Outbox
     learner: LearnerPort
     puzzle: PuzzlePort
@@ -99,9 +104,11 @@ class Driver:
 
     async def _carry_out_all(self) -> None:
         while self._effects:
-            rows = self._take_records()
-            if rows:
+            if rows := self._take_records():
                 await self._ports.records.write(rows)
+            elif isinstance(guard := self._effects[0], Guard):
+                await asyncio.to_thread(self._ports.guards.write, guard.round_number)
+                self._effects.popleft()
             else:
                 self._carry_out(self._effects.popleft())
         self._has_effects.clear()
@@ -136,8 +143,12 @@ class Driver:
                 self._note_accusation(accusation)
             case Halt(reason):
                 raise HaltedError(reason)
-            case Record():
-                raise AssertionError("records are taken before")
+            case FetchPayload():
+                self._ports.side_streams.fetch_payload(effect)
+            case FetchState():
+                self._ports.side_streams.fetch_state(effect)
+            case Record() | Guard():
+                raise AssertionError("what must be durable is carried out before")
             case _:
                 assert_never(effect)
 

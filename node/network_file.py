@@ -100,9 +100,7 @@ class ProofOfWorkSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     half_life_blocks: Annotated[
         int, Meta(ge=2, le=10_000, description="Blocks late after which the difficulty halves (ASERT).")
     ] = 30
-    finality_depth: Annotated[int, Meta(ge=2, le=512, description="Blocks on top after which a block is never undone.")] = (
-        16
-    )
+    finality_depth: Annotated[int, Meta(ge=2, le=512, description="Blocks on top after which a block is never undone.")] = 16
     contest_depth: Annotated[
         int, Meta(ge=1, le=511, description="Blocks on top after which a contested block is accepted; below finality_depth.")
     ] = 6

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.protocol import (
+    FetchPayload,
+    FetchState,
     PeerJoined,
     PeerLeft,
     Received,
@@ -26,6 +28,7 @@ from node.driver import Driver, Ports
 from node.errors import NodeError
 from node.export import model_bytes, store_layout
 from node.folder import NodeFolder
+from node.guard_file import GuardFile
 from node.identity import Identity
 from node.net.contract import ListenError, NetSettings
 from node.net.transport import PeerNetwork
@@ -103,6 +106,16 @@ class _PuzzleProcess:
         self._worker.ask(job)
 
 
+class _NoSideStreams:
+    """Proof of work lists contributions whole: nothing large travels beside it."""
+
+    def fetch_payload(self, effect: FetchPayload) -> None:
+        raise AssertionError(f"asked for a large payload: {effect}")
+
+    def fetch_state(self, effect: FetchState) -> None:
+        raise AssertionError(f"asked for a state: {effect}")
+
+
 class Peer:
     """Runs the parts until told to stop."""
 
@@ -175,7 +188,15 @@ class Peer:
     ) -> None:
         parts = self._parts
         network = self._network()
-        ports = Ports(SystemClock(), parts.store, network, _LearnerProcess(learner), _PuzzleProcess(puzzle))
+        ports = Ports(
+            clock=SystemClock(),
+            records=parts.store,
+            guards=GuardFile(parts.folder.path),
+            side_streams=_NoSideStreams(),
+            outbox=network,
+            learner=_LearnerProcess(learner),
+            puzzle=_PuzzleProcess(puzzle),
+        )
         driver = Driver(Replica(parts.machine, network_id(parts.rules)), ports)
         self._driver = driver
         lag, memory = LagProbe(), MemoryProbe((os.getpid(), learner.pid, puzzle.pid))

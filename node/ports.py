@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from consensus.protocol import SolvePuzzle, VerifyPuzzle
+from consensus.protocol import FetchPayload, FetchState, SolvePuzzle, VerifyPuzzle
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerRequest
 
@@ -21,6 +21,26 @@ class Records(Protocol):
 
     async def write(self, rows: Sequence[tuple[str, bytes, bytes]]) -> None:
         """Store (table, key, value) rows; returns once they are durable."""
+        ...
+
+
+class Guards(Protocol):
+    """Durable memory of what was signed, that no backup brings back."""
+
+    def write(self, round_number: int) -> None:
+        """Hold this round durably; blocks for a few milliseconds."""
+        ...
+
+
+class SideStreams(Protocol):
+    """Large bytes that travel beside the order."""
+
+    def fetch_payload(self, effect: FetchPayload) -> None:
+        """Answered later by `PayloadHeld`."""
+        ...
+
+    def fetch_state(self, effect: FetchState) -> None:
+        """Answered later by `StateHeld`."""
         ...
 
 

@@ -18,7 +18,10 @@ from consensus.protocol import (
     Checked,
     Deliver,
     Effect,
+    FetchPayload,
+    FetchState,
     Finalise,
+    Guard,
     Halt,
     Input,
     Offered,
@@ -45,6 +48,8 @@ from learning.learner import (
     DeliveredStep,
     DeliverRequest,
     FinaliseRequest,
+    GenerationDecided,
+    GenerationWaits,
     Judgement,
     LearnerAnswer,
     LearnerRequest,
@@ -73,7 +78,20 @@ class AskLearner:
 
 
 OuterEffect = (
-    Record | Send | Broadcast | SetTimer | SolvePuzzle | StopPuzzle | VerifyPuzzle | AskLearner | Accuse | Refuse | Halt
+    Record
+    | Guard
+    | Send
+    | Broadcast
+    | SetTimer
+    | SolvePuzzle
+    | StopPuzzle
+    | VerifyPuzzle
+    | FetchPayload
+    | FetchState
+    | AskLearner
+    | Accuse
+    | Refuse
+    | Halt
 )
 """What is left for the shell once the learner's part is routed."""
 
@@ -104,7 +122,7 @@ class Replica:
         match answer:
             case StateKept():
                 return (Record(STATE_TABLE, STATE_KEY, encode_kept_state(answer)),)
-            case StepAdopted() | SearchProgress() | ModelExported():
+            case StepAdopted() | SearchProgress() | ModelExported() | GenerationDecided() | GenerationWaits():
                 return ()
             case ContributionAssessed() | StepChecked() | ContributionFound() | StepOffered():
                 return self.handle(_input_of(answer), now)

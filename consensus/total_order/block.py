@@ -30,7 +30,7 @@ AuthorIndex = Annotated[int, msgspec.Meta(ge=0, lt=MEMBERS_MAX)]
 RoundNumber = Annotated[int, msgspec.Meta(ge=0, le=ROUND_MAX)]
 
 
-class Reference(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, order=True):
+class Reference(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, order=True, gc=False):
     """Names a block; sorts by (round, author, digest)."""
 
     round: RoundNumber
@@ -38,28 +38,28 @@ class Reference(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     digest: DigestBytes
 
 
-class Item(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Item(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """One payload, and what its author built on; both opaque here."""
 
     base: DigestBytes
     payload: Payload
 
 
-class LargePayload(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class LargePayload(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """A payload that travels beside the order; the block is accepted only where it is held. `length` in bytes."""
 
     digest: DigestBytes
     length: Annotated[int, msgspec.Meta(ge=1, le=ATTACHMENT_BYTES_MAX)]
 
 
-class CommitMark(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class CommitMark(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """A commit that the author has reached: its vote for the whole order up to there."""
 
     index: Natural
     digest: DigestBytes
 
 
-class Checkpoint(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Checkpoint(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """The author's learner had this state after this commit."""
 
     index: Natural
@@ -67,7 +67,7 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
     state_digest: DigestBytes
 
 
-class Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """What the author signs, together with the network id. `parents[0]` is the author's own last block."""
 
     author: AuthorIndex
@@ -81,7 +81,7 @@ class Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     checkpoint: Checkpoint | None
 
 
-class Block(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class Block(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """A content and its author's signature."""
 
     content: Content

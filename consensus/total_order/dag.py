@@ -1,34 +1,36 @@
 """The graph of blocks: a block is accepted once its parents above the garbage horizon are, and its large payloads are held.
 
-Until then it is suspended, and what it misses is wanted. Everything here is keyed by digest; a parent is named by all of its
-(round, author, digest), and one that turns out to be of another round or author makes the child's signature a lie.
+Until then it is suspended, and what it misses is wanted. Blocks are looked up by digest; a parent is named by its round and
+author too, and a block that names one wrongly is never accepted.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from consensus.total_order.block import Block, LargePayload, Reference, parents_mask
+from consensus.total_order.block import Block, LargePayload, Reference
 from consensus.total_order.committee import Committee
 from consensus.types import Digest
 
 TWINS_MAX = 4_096
 """Second and further blocks of a slot that are kept because a kept block needs them. More are kept only for a block that has no
-twin itself: those are as few as the honest members' references, while twins of twins could double with every round."""
+twin itself: those are as few as honest members' references, while twins of twins could double with every round."""
 
 
 class Vertex:
-    """An accepted block. `parents` are those above the horizon; `vote` and `certified` are filled in by the commit rule."""
+    """An accepted block. `vote` and `certified` are filled in by the commit rule."""
 
     __slots__ = ("author", "block", "certified", "digest", "parents", "parents_mask", "round", "vote")
 
-    def __init__(self, digest: Digest, block: Block, parents: tuple["Vertex", ...], mask: int) -> None:
+    def __init__(self, digest: Digest, block: Block, parents: tuple["Vertex", ...], parents_mask: int) -> None:
         self.digest = digest
         self.block = block
         self.author = block.content.author
         self.round = block.content.round
         self.parents = parents
-        self.parents_mask = mask
-        """The authors of its parents of the round before."""
+        """Those above the horizon."""
+        self.parents_mask = parents_mask
+        """The authors of its parents of the round before, as a set of members."""
         self.vote: Digest | None = None
         """The leader block of the round before among its parents."""
         self.certified: Digest | None = None
@@ -42,12 +44,16 @@ class Vertex:
 
 @dataclass(slots=True)
 class Round:
-    """The accepted blocks of one round."""
+    """The accepted blocks of one round, by author in the order of acceptance: more than one where the author equivocated."""
 
     authors: int = 0
+    """A set of members."""
     vertices: dict[int, list[Vertex]] = field(default_factory=dict)
-    """By author, in the order of acceptance; more than one where the author equivocated."""
     has_twins: bool = False
+
+    def all(self) -> list[Vertex]:
+        """Every block of the round."""
+        return [vertex for twins in self.vertices.values() for vertex in twins]
 
 
 @dataclass(slots=True)
@@ -56,57 +62,51 @@ class Suspended:
 
     digest: Digest
     block: Block
-    missing: set[Digest]
+    missing: set[bytes]
     """Parents above the horizon that are not accepted."""
-    payloads: set[Digest]
+    payloads: set[bytes]
     """Large payloads that are not held."""
     is_twin: bool
 
 
-@dataclass(frozen=True, slots=True)
-class FalseParent:
-    """A block that names a parent by a wrong round or author."""
-
-    child: Block
-    parent: Block
-
-
 class Dag:
-    """All blocks above the horizon that we keep."""
+    """All blocks above the horizon that we keep. Blocks at or below it count as present; round 0 always does."""
 
-    def __init__(self, committee: Committee, horizon: int = 0) -> None:
+    def __init__(self, committee: Committee) -> None:
         self._committee = committee
-        self.horizon = horizon
-        """Blocks at or below it are forgotten, and count as present. Round 0 always lies below."""
-        self.accepted: dict[Digest, Vertex] = {}
-        self.suspended: dict[Digest, Suspended] = {}
+        self.horizon = 0
+        self.accepted: dict[bytes, Vertex] = {}
+        self.suspended: dict[bytes, Suspended] = {}
         self.newest: list[Vertex | None] = [None] * committee.size
         """By author: the accepted block of the highest round."""
-        self.kept_round: list[int] = [0] * committee.size
+        self.kept_rounds = [0] * committee.size
         """By author: the highest round of a block that is accepted or suspended."""
         self.quorum_round = 0
         """The highest round that a quorum has accepted blocks of."""
         self.highest_round = 0
+        """Of an accepted block."""
         self.dropped = 0
         """Suspended blocks that fell below the horizon."""
-        self.false_parents: list[FalseParent] = []
-        """To be accused, and cleared, by the machine."""
+        self.crossed = 0
+        """Suspended blocks that were accepted because a missing parent fell below the horizon."""
         self._rounds: dict[int, Round] = {}
-        self._slots: dict[tuple[int, int], tuple[Digest, ...]] = {}
-        self._waiting: dict[Digest, dict[Digest, None]] = {}
-        self._wanted: dict[Digest, Reference] = {}
-        self._payload_waiting: dict[Digest, dict[Digest, None]] = {}
-        self._payloads: dict[Digest, LargePayload] = {}
+        self._slots: dict[int, dict[int, tuple[Digest, ...]]] = {}
+        self._waiting: dict[bytes, dict[bytes, None]] = {}
+        self._missing_rounds: dict[int, dict[bytes, None]] = {}
+        self._wanted: dict[bytes, Reference] = {}
+        self._payload_waiting: dict[bytes, dict[bytes, None]] = {}
+        self._payloads: dict[bytes, LargePayload] = {}
+        self._false_parents: list[tuple[Block, Block]] = []
         self._twins = 0
 
     # --- reading ---
 
-    def __contains__(self, digest: Digest) -> bool:
+    def __contains__(self, digest: bytes) -> bool:
         return digest in self.accepted or digest in self.suspended
 
-    def round(self, number: int) -> Round:
-        """The accepted blocks of a round; empty when there are none."""
-        return self._rounds.get(number) or Round()
+    def round(self, number: int) -> Round | None:
+        """The accepted blocks of a round, if there are any."""
+        return self._rounds.get(number)
 
     def authors(self, number: int) -> int:
         """The members with an accepted block of this round; everybody has one of round 0."""
@@ -115,7 +115,7 @@ class Dag:
         found = self._rounds.get(number)
         return 0 if found is None else found.authors
 
-    def block(self, digest: Digest) -> Block | None:
+    def block(self, digest: bytes) -> Block | None:
         """A block that we keep, accepted or not."""
         vertex = self.accepted.get(digest)
         if vertex is not None:
@@ -125,26 +125,30 @@ class Dag:
 
     def slot(self, author: int, round_number: int) -> tuple[Digest, ...]:
         """All kept blocks of one author and round."""
-        return self._slots.get((author, round_number), ())
+        return self._slots.get(round_number, {}).get(author, ())
 
-    def newest_up_to(self, author: int, round_number: int, above: int) -> Vertex | None:
-        """The author's first accepted block of the highest round within (above, round_number]."""
-        vertex = self.newest[author]
-        if vertex is None or vertex.round <= above:
+    def vertex_of(self, author: int, round_number: int) -> Vertex | None:
+        """The author's first accepted block of this round."""
+        found = self._rounds.get(round_number)
+        twins = () if found is None else found.vertices.get(author, ())
+        return twins[0] if twins else None
+
+    def newest_within(self, author: int, above: int, up_to: int) -> Vertex | None:
+        """The author's first accepted block of the highest round within (above, up_to]."""
+        newest = self.newest[author]
+        if newest is None or newest.round <= above:
             return None
-        if vertex.round <= round_number:
-            return vertex
-        for number in range(round_number, max(above, self.horizon), -1):
-            found = self._rounds.get(number)
-            if found is not None and author in found.vertices:
-                return found.vertices[author][0]
+        for number in range(min(newest.round, up_to), max(above, self.horizon), -1):
+            vertex = self.vertex_of(author, number)
+            if vertex is not None:
+                return vertex
         return None
 
     def wanted(self) -> Iterable[Reference]:
         """Blocks that a suspended one needs, and that are not here."""
         return self._wanted.values()
 
-    def is_wanted(self, digest: Digest) -> bool:
+    def is_wanted(self, digest: bytes) -> bool:
         """Whether a suspended block needs it and it is not here."""
         return digest in self._wanted
 
@@ -152,73 +156,76 @@ class Dag:
         """Large payloads that a suspended block needs."""
         return self._payloads.values()
 
-    def payload_authors(self, digest: Digest) -> tuple[int, ...]:
+    def payload_authors(self, digest: bytes) -> tuple[int, ...]:
         """The authors of the suspended blocks that need this payload."""
-        dependants = self._payload_waiting.get(digest, {})
-        return tuple(self.suspended[child].block.content.author for child in dependants)
+        children = (self.suspended.get(child) for child in self._payload_waiting.get(digest, ()))
+        return tuple(child.block.content.author for child in children if child is not None)
 
-    def has_room_for_twin(self, digest: Digest) -> bool:
+    def has_room_for_twin(self, digest: bytes) -> bool:
         """Whether one more twin may be kept: within the total, or needed by a block that is no twin."""
         if self._twins < TWINS_MAX:
             return True
-        return any(not self.suspended[child].is_twin for child in self._waiting.get(digest, {}))
+        children = (self.suspended.get(child) for child in self._waiting.get(digest, ()))
+        return any(child is not None and not child.is_twin for child in children)
 
     # --- changing ---
 
-    def add(self, digest: Digest, block: Block, lacking: set[Digest]) -> list[Vertex]:
+    def add(self, digest: Digest, block: Block, lacking: set[bytes]) -> list[Vertex]:
         """Keep a valid block above the horizon that is not here yet; the blocks that are accepted now, parents first.
 
         `lacking`: those of its large payloads that are not held.
         """
         content = block.content
-        key = (content.author, content.round)
-        is_twin = key in self._slots
-        self._twins += is_twin
-        self._slots[key] = (*self._slots.get(key, ()), digest)
-        self.kept_round[content.author] = max(self.kept_round[content.author], content.round)
+        slots = self._slots.setdefault(content.round, {})
+        known = slots.get(content.author, ())
+        slots[content.author] = (*known, digest)
+        self._twins += bool(known)
+        self.kept_rounds[content.author] = max(self.kept_rounds[content.author], content.round)
         self._wanted.pop(digest, None)
-        missing = self._missing(content.parents)
-        if not missing and not lacking:
-            return self._accept_all(digest, block)
-        self._suspend(Suspended(digest, block, missing, lacking, is_twin))
-        return []
+        accepted, horizon = self.accepted, self.horizon
+        missing = {parent.digest for parent in content.parents if parent.digest not in accepted and parent.round > horizon}
+        if missing or lacking:
+            self._suspend(Suspended(digest, block, missing, lacking, bool(known)))
+            return []
+        return self._accept(digest, block)
 
-    def payload_held(self, digest: Digest) -> list[Vertex]:
+    def payload_held(self, digest: bytes) -> list[Vertex]:
         """A large payload has come; the blocks that are accepted now."""
         self._payloads.pop(digest, None)
         accepted: list[Vertex] = []
-        for child in self._payload_waiting.pop(digest, {}):
-            suspended = self.suspended[child]
-            suspended.payloads.discard(digest)
-            accepted += self._release(suspended)
+        for child in self._payload_waiting.pop(digest, ()):
+            suspended = self.suspended.get(child)
+            if suspended is not None:
+                suspended.payloads.discard(digest)
+                accepted += self._release(suspended)
         return accepted
 
     def prune(self, horizon: int) -> tuple[list[Vertex], list[Vertex]]:
-        """Move the horizon up: forget what lies at or below it. The forgotten blocks, and those that are accepted now."""
+        """Move the horizon up and forget what lies at or below it: the forgotten blocks, and those accepted because of it."""
+        self.horizon = horizon
         forgotten: list[Vertex] = []
-        for number in range(self.horizon + 1, horizon + 1):
-            gone = self._rounds.pop(number, None)
-            if gone is not None:
-                forgotten += [vertex for twins in gone.vertices.values() for vertex in twins]
-        self.horizon = max(self.horizon, horizon)
+        for number in [number for number in self._rounds if number <= horizon]:
+            forgotten += self._rounds.pop(number).all()
         for vertex in forgotten:
             del self.accepted[vertex.digest]
             vertex.parents = ()
-        for key in [key for key in self._slots if key[1] <= horizon] if forgotten or self.suspended else []:
-            self._twins -= len(self._slots.pop(key)) - 1
+        for number in [number for number in self._slots if number <= horizon]:
+            self._forget_slots(self._slots.pop(number))
         return forgotten, self._cross_horizon()
 
-    # --- inside ---
+    def take_false_parents(self) -> list[tuple[Block, Block]]:
+        """Blocks that name a parent by a wrong round or author, each with that parent; they are told once."""
+        false, self._false_parents = self._false_parents, []
+        return false
 
-    def _missing(self, parents: tuple[Reference, ...]) -> set[Digest]:
-        accepted, horizon = self.accepted, self.horizon
-        return {parent.digest for parent in parents if parent.digest not in accepted and parent.round > horizon}  # type: ignore[misc]
+    # --- inside ---
 
     def _suspend(self, suspended: Suspended) -> None:
         self.suspended[suspended.digest] = suspended
         for parent in suspended.block.content.parents:
             if parent.digest in suspended.missing:
                 self._waiting.setdefault(parent.digest, {})[suspended.digest] = None
+                self._missing_rounds.setdefault(parent.round, {})[parent.digest] = None
                 if parent.digest not in self.suspended:
                     self._wanted[parent.digest] = parent
         for payload in suspended.block.content.attachments:
@@ -230,4 +237,93 @@ class Dag:
         if suspended.missing or suspended.payloads:
             return []
         del self.suspended[suspended.digest]
-        return self._accept_all(suspended.digest, suspended.block)
+        return self._accept(suspended.digest, suspended.block)
+
+    def _accept(self, digest: Digest, block: Block) -> list[Vertex]:
+        """Accept a block and all that waited for it alone, parents first."""
+        accepted: list[Vertex] = []
+        ready: deque[tuple[Digest, Block]] = deque([(digest, block)])
+        while ready:
+            digest, block = ready.popleft()
+            vertex = self._connect(digest, block)
+            if vertex is None:
+                continue
+            self._insert(vertex)
+            accepted.append(vertex)
+            for child in self._waiting.pop(digest, ()):
+                suspended = self.suspended.get(child)
+                if suspended is None:
+                    continue
+                suspended.missing.discard(digest)
+                if not suspended.missing and not suspended.payloads:
+                    del self.suspended[child]
+                    ready.append((suspended.digest, suspended.block))
+        return accepted
+
+    def _connect(self, digest: Digest, block: Block) -> Vertex | None:
+        """The block with its parents; None when it names one of them wrongly."""
+        content = block.content
+        before, mask, horizon = content.round - 1, 0, self.horizon
+        parents: list[Vertex] = []
+        for reference in content.parents:
+            if reference.round == before:
+                mask |= 1 << reference.author
+            if reference.round <= horizon:
+                continue
+            parent = self.accepted[reference.digest]
+            if parent.round != reference.round or parent.author != reference.author:
+                self._false_parents.append((block, parent.block))
+                return None
+            parents.append(parent)
+        return Vertex(digest, block, tuple(parents), mask)
+
+    def _insert(self, vertex: Vertex) -> None:
+        number = vertex.round
+        self.accepted[vertex.digest] = vertex
+        of_round = self._rounds.get(number)
+        if of_round is None:
+            of_round = self._rounds[number] = Round()
+        twins = of_round.vertices.setdefault(vertex.author, [])
+        twins.append(vertex)
+        of_round.has_twins |= len(twins) > 1
+        of_round.authors |= 1 << vertex.author
+        newest = self.newest[vertex.author]
+        if newest is None or newest.round < number:
+            self.newest[vertex.author] = vertex
+        self.highest_round = max(self.highest_round, number)
+        if number > self.quorum_round and self._committee.is_quorum(of_round.authors):
+            self.quorum_round = number
+
+    def _forget_slots(self, slots: dict[int, tuple[Digest, ...]]) -> None:
+        for digests in slots.values():
+            self._twins -= len(digests) - 1
+            for digest in digests:
+                self.dropped += self.suspended.pop(digest, None) is not None
+                self._waiting.pop(digest, None)
+
+    def _cross_horizon(self) -> list[Vertex]:
+        """What lies at or below the horizon is missed no more."""
+        accepted: list[Vertex] = []
+        for number in [number for number in self._missing_rounds if number <= self.horizon]:
+            for digest in self._missing_rounds.pop(number):
+                self._wanted.pop(digest, None)
+                for child in self._waiting.pop(digest, ()):
+                    accepted += self._missed_no_more(child, digest)
+        self._forget_payloads()
+        return accepted
+
+    def _missed_no_more(self, child: bytes, digest: bytes) -> list[Vertex]:
+        suspended = self.suspended.get(child)
+        if suspended is None or digest not in suspended.missing:
+            return []
+        suspended.missing.discard(digest)
+        released = self._release(suspended)
+        self.crossed += bool(released)
+        return released
+
+    def _forget_payloads(self) -> None:
+        """Drop what only forgotten blocks needed."""
+        for digest, children in list(self._payload_waiting.items()):
+            if not any(child in self.suspended for child in children):
+                del self._payload_waiting[digest]
+                self._payloads.pop(digest, None)

@@ -12,6 +12,9 @@ from consensus.faults import Accusation
 from consensus.protocol import (
     Accuse,
     Broadcast,
+    FetchPayload,
+    FetchState,
+    Guard,
     Halt,
     Input,
     PeerJoined,
@@ -70,6 +73,8 @@ class SimulatedPeer:
     timers: dict[str, int] = field(default_factory=dict)
     head: StepAdopted | None = None
     halted: str | None = None
+    guard_round: int = 0
+    """What the guard file holds."""
     is_up: bool = True
     has_adopted: bool = False
     life: int = 0
@@ -209,6 +214,10 @@ class SimulatedNetwork:
                 peer.refused.add(other)
             case Halt(reason):
                 peer.halted = reason
+            case Guard(round_number):
+                peer.guard_round = round_number
+            case FetchPayload() | FetchState():
+                raise AssertionError("large bytes do not travel in this simulator yet")
             case _:
                 assert_never(effect)
 

@@ -5,6 +5,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from learning.evolution.payload import Candidate
+from learning.evolution.recipe import Recipe
 from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.evolution.scores import Scores, Submission, decode_submission, encode_submission
 from learning.evolution.slate_learner import SlateLearner
@@ -27,6 +28,9 @@ from tests.learning.evolution.exchange import GENESIS, NETWORK, RULES, SETTINGS,
 from tests.learning.sphere import SphereTask
 
 COMMITS_MAX = 5_000
+
+POOR = Recipe((0,))
+"""An author's first mutation, untried: the best of the 32 that an honest one tries in one generation of 32."""
 
 Distortion = Callable[["Member", Submission], Sequence[Submission]]
 """What a member really submits instead of what its learner has found."""
@@ -160,16 +164,16 @@ def _id(height: int) -> bytes:
 def claims_perfection(_: Member, submission: Submission) -> list[Submission]:
     """A poor candidate with the highest claim."""
     if isinstance(submission, Candidate):
-        return [Candidate(submission.recipe, FITNESS_MAX)]
+        return [Candidate(POOR, FITNESS_MAX)]
     return [submission]
 
 
 def favours(*authors: bytes) -> Distortion:
-    """Scores the candidates of these authors top and all others bottom."""
+    """Offers a poor candidate, and scores those of these authors top and all others bottom."""
 
     def distort(member: Member, submission: Submission) -> list[Submission]:
         if isinstance(submission, Candidate):
-            return [submission]
+            return [Candidate(POOR, submission.claimed_fitness)]
         slate = member.learner._consensus.slate
         assert slate is not None
         return [Scores(submission.slate, tuple(_favour(entry.mutation, authors) for entry in slate.entries))]

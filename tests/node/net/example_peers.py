@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
-import aiohttp
 import uvloop
+from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus.signing import Signer
 from consensus.types import NetworkId, PeerId
-from node.net.channel import Channel, ChannelClosedError, Traffic
+from node.net.channel import Channel, ChannelClosedError, Traffic, WebSocket
 from node.net.dialling import client_session
 from node.net.handshake import Established, Failed, Handshake, Introduction, Role
 from node.net.peers import Backoff
@@ -144,7 +144,7 @@ def play(scenario: Callable[[], Awaitable[None]], loop: LoopFactory = asyncio.ne
 class Stranger:
     """A peer of our own making: shakes hands as it should, or not, and then says whatever a test wants."""
 
-    web_socket: aiohttp.ClientWebSocketResponse
+    web_socket: WebSocket
     channel: Channel
     port: int
     """Where it calls from."""
@@ -154,7 +154,7 @@ class Stranger:
         self, identity: Identity, network_id: NetworkId = NETWORK, rules: tuple[tuple[str, str], ...] = RULES
     ) -> Established | Failed:
         introduction = Introduction(identity.peer, identity.sign, network_id, rules, 0, "stranger")
-        handshake = Handshake(Role.DIALER, introduction, os.urandom(32))
+        handshake = Handshake(self.channel.role, introduction, os.urandom(32))
         progress = handshake.start()
         while True:
             for frame in progress.frames:
@@ -188,12 +188,28 @@ class Stranger:
                 return str(error)
 
 
+def channel_of(web_socket: WebSocket, role: Role) -> Channel:
+    """A channel without limits."""
+    return Channel(web_socket, role, Meter(RateLimits(1e9, 1e9, 1e12, 1e12), 0.0), lambda: 0.0, Traffic())
+
+
+@asynccontextmanager
+async def listener_of(answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> AsyncIterator[tuple[str, int]]:
+    """An HTTP server that answers as a test wants; where it listens."""
+    server = web.Server(answer, access_log=None)
+    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    try:
+        yield listener.sockets[0].getsockname()[:2]
+    finally:
+        listener.close()
+        await server.shutdown(0.1)
+        await listener.wait_closed()
+
+
 @asynccontextmanager
 async def stranger_at(node: Node) -> AsyncIterator[Stranger]:
     """A WebSocket to a node, before any handshake."""
-    unlimited = RateLimits(1e9, 1e9, 1e12, 1e12)
     async with client_session() as session:
         web_socket = await session.ws_connect(f"ws://127.0.0.1:{node.network.port}/peer", max_msg_size=0, autoping=False)
-        channel = Channel(web_socket, Role.DIALER, Meter(unlimited, 0.0), lambda: 0.0, Traffic())
-        async with channel:
+        async with channel_of(web_socket, Role.DIALER) as channel:
             yield Stranger(web_socket, channel, web_socket.get_extra_info("sockname")[1])

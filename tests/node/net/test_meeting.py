@@ -2,31 +2,17 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
 import pytest
 from aiohttp import web
 
 from consensus.types import NetworkId
-from tests.node.net.example_peers import IMPATIENT, QUICK, RULES, node_of, play, running, until
+from tests.node.net.example_peers import IMPATIENT, QUICK, RULES, listener_of, node_of, play, running, until
 from tests.node.net.test_transport import free_port
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-
-
-@asynccontextmanager
-async def impostor(answer: Answer) -> AsyncIterator[tuple[str, int]]:
-    """An HTTP server that is no peer; where it listens."""
-    server = web.Server(answer, access_log=None)
-    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
-    try:
-        yield listener.sockets[0].getsockname()[:2]
-    finally:
-        listener.close()
-        await server.shutdown(0.1)
-        await listener.wait_closed()
 
 
 def test_an_address_where_nobody_listens_is_tried_again_later_and_later_and_found_in_the_end() -> None:
@@ -102,7 +88,7 @@ async def hang_up(request: web.BaseRequest) -> web.StreamResponse:
 )
 def test_what_is_no_peer_is_told_in_words(answer: Answer, reason: str) -> None:
     async def scenario() -> None:
-        async with impostor(answer) as (host, port):
+        async with listener_of(answer) as (host, port):
             ann = node_of(1, ((host, port),), settings=IMPATIENT)
             async with running(ann):
                 await until(lambda: ann.notes)

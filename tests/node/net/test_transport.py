@@ -6,7 +6,9 @@ import socket
 from dataclasses import replace
 
 import pytest
+from aiohttp import web
 
+from node.net.handshake import Role
 from node.net.peers import Backoff
 from node.net.transport import ListenError, NetSettings, PortInUseError
 from node.net.wire import GossipFrame, OrderingFrame
@@ -15,7 +17,10 @@ from tests.node.net.example_peers import (
     QUICK,
     LoopFactory,
     Node,
+    Stranger,
+    channel_of,
     identity_of,
+    listener_of,
     node_of,
     play,
     running,
@@ -192,13 +197,12 @@ def test_a_refused_peer_is_disconnected_and_stays_out_until_the_refusal_expires(
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_peer_that_does_not_read_is_dropped_and_the_others_are_served(loop: LoopFactory) -> None:
     async def scenario() -> None:
-        ann = node_of(1, settings=replace(QUICK, outbox_bytes_max=1_000_000))
+        ann = node_of(1, settings=replace(QUICK, outbox_bytes_max=1_000_000, outbound_target=0))
         async with running(ann):
             ben = node_of(2, (ann.address,))
             async with running(ben), stranger_at(ann) as slow:
                 await slow.shake(identity_of(3))
                 await until(lambda: len(ann.connected) == 2)
-                files = open_files()
                 sent: list[bytes] = []
                 while identity_of(3).peer in ann.connected:
                     sent.append(b"flood" + len(sent).to_bytes(4, "big") + bytes(200_000))
@@ -209,7 +213,37 @@ def test_a_peer_that_does_not_read_is_dropped_and_the_others_are_served(loop: Lo
                 name = f"peer {identity_of(3).peer[:4].hex()} at 127.0.0.1:{slow.port}"
                 assert note.startswith(f"dropped {name}: too slow: ")
                 assert note.endswith(", limits 2048 and 1000000")
-                await until(lambda: open_files() == files - 2)  # the socket of the slow one, and our handle to it
+
+    play(scenario, loop)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_listener_that_does_not_read_is_cut_off(loop: LoopFactory) -> None:
+    """Its full buffers must not keep our socket open."""
+    given_up = asyncio.Event()
+
+    async def read_no_more(request: web.BaseRequest) -> web.StreamResponse:
+        web_socket = web.WebSocketResponse()
+        await web_socket.prepare(request)
+        async with channel_of(web_socket, Role.LISTENER) as channel:
+            await Stranger(web_socket, channel, 0).shake(identity_of(2))
+            await given_up.wait()
+        return web_socket
+
+    async def scenario() -> None:
+        async with listener_of(read_no_more) as address:
+            ann = node_of(1, (address,), settings=replace(QUICK, outbox_bytes_max=1_000_000, backoff=Backoff(60.0, 60.0)))
+            async with running(ann):
+                await until(lambda: ann.connected)
+                files = open_files()
+                while ann.connected:
+                    ann.network.send(identity_of(2).peer, bytes(200_000))
+                    await asyncio.sleep(0.005)
+                await until(lambda: open_files() == files - 2)  # our socket, and our handle to it
+                assert ann.notes[0].startswith(
+                    f"dropped peer {identity_of(2).peer[:4].hex()} at 127.0.0.1:{address[1]}: too slow: "
+                )
+            given_up.set()
 
     play(scenario, loop)
 
