@@ -53,13 +53,18 @@ class NodeFolder:
 
         Raises NodeError.
         """
+        identity = NodeFolder.create_key(path)
+        write_network_file(path / NETWORK_FILE_NAME, rules)
+        return identity
+
+    @staticmethod
+    def create_key(path: Path) -> Identity:
+        """The first half of `create`: the folder with its key, before the rules are known. Raises NodeError."""
         _make_folder(path)
         if NodeFolder.is_node_folder(path):
             raise NodeError(f"{path} is a node's folder already, and is never overwritten", "choose another folder")
         key = path / KEY_FILE_NAME
-        identity = load_identity(key) if key.exists() else create_identity(key)
-        write_network_file(path / NETWORK_FILE_NAME, rules)
-        return identity
+        return load_identity(key) if key.exists() else create_identity(key)
 
     @classmethod
     def open(cls, path: Path, network_file: Path | None = None) -> Self:

@@ -1,7 +1,7 @@
 """The highest round that this peer has ever signed, in a file of its own.
 
-It lies beside the database, not in it: restoring an old backup of the database must not make an honest member sign twice. Keep it
-out of backups, or restore it never.
+It lies beside the database, not in it: an old backup of the database must not make an honest member sign twice. Leave it out
+of backups.
 """
 
 from pathlib import Path

@@ -4,6 +4,7 @@ No float is ever hashed: step sizes are decimal text, everything else is whole n
 """
 
 import hashlib
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from enum import StrEnum
@@ -13,6 +14,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from consensus.total_order.committee import MEMBERS_MAX
 from consensus.types import DIGEST_BYTES, NetworkId
 from node.errors import NodeError, disk_error
 from node.files import write_new_file
@@ -23,6 +25,9 @@ NETWORK_FILE_NAME = "network.toml"
 
 NETWORK_FILE_BYTES_MAX = 65_536
 """Ours take 3 kB; whatever is larger is another file."""
+
+BLOCK_INTERVAL_MS_DEFAULT = 500
+"""Long enough for a block to reach everybody on a fast network; slower links want some seconds."""
 
 PARAMETERS_MAX = 1_000_000_000
 """4 GB of float32: beyond it no peer of today could rebuild a child within a block interval."""
@@ -109,6 +114,31 @@ class ProofOfWorkSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     ] = 5000
 
 
+class TotalOrderSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Who decides, and at what pace; only for consensus = "total-order"."""
+
+    members: Annotated[
+        tuple[str, ...],
+        Meta(
+            max_length=MEMBERS_MAX,
+            title=f"a list of up to {MEMBERS_MAX} public keys, 64 hexadecimal digits each",
+            description="The members' public keys, in the order that numbers them. Of n members, (n-1)/3 may be faulty.",
+        ),
+    ] = ()
+    round_interval_ms: Annotated[
+        int, Meta(ge=0, le=60_000, description="Least time between two blocks of one member, while there is something to say.")
+    ] = 20
+    idle_interval_ms: Annotated[int, Meta(ge=0, le=600_000, description="The same while there is nothing to say.")] = 1000
+    gc_depth: Annotated[
+        int, Meta(ge=3, le=1_000, description="Rounds below the last commit that are still ordered; older blocks are lost.")
+    ] = 60
+    delta_ms_min: Annotated[
+        int,
+        Meta(ge=1, le=60_000, description="Within so long a block is expected to arrive, in ms; grows while nothing commits."),
+    ] = 250
+    delta_ms_max: Annotated[int, Meta(ge=1, le=600_000, description="Up to this.")] = 10_000
+
+
 class NetworkRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Everything that two peers of one network must have in common."""
 
@@ -121,11 +151,14 @@ class NetworkRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ]
     seed: Annotated[Hex32, Meta(description="Random: no two networks have the same id.")]
-    consensus: Annotated[Consensus, Meta(description="How peers agree on one order: proof-of-work.")]
+    consensus: Annotated[
+        Consensus, Meta(description="How peers agree on one order: proof-of-work, or total-order among known members.")
+    ]
     learning: Annotated[Learning, Meta(description="How the next model is found: evolution.")]
     task: TaskSection
     evolution: EvolutionSection = EvolutionSection()
     proof_of_work: ProofOfWorkSection = ProofOfWorkSection()
+    total_order: TotalOrderSection = TotalOrderSection()
 
 
 # --- the id ---------------------------------------------------------------------------------------------------------
@@ -142,7 +175,7 @@ def _fields_of(value: msgspec.Struct, prefix: str) -> Iterator[tuple[str, str]]:
         if isinstance(item, msgspec.Struct):
             yield from _fields_of(item, f"{prefix}{name}.")
         else:
-            yield f"{prefix}{name}", str(item)
+            yield f"{prefix}{name}", ",".join(item) if isinstance(item, tuple) else str(item)
 
 
 def network_id(rules: NetworkRules) -> NetworkId:
@@ -228,8 +261,7 @@ def _canonical_decimal(text: str) -> str:
 
 def _problems(rules: NetworkRules) -> Iterator[str]:
     """What no single field shows."""
-    if rules.consensus is not Consensus.PROOF_OF_WORK:
-        yield f'consensus is "{rules.consensus}", which is not available yet; allowed is "{Consensus.PROOF_OF_WORK}"'
+    yield from _member_problems(rules)
     if rules.learning is not Learning.EVOLUTION:
         yield f'learning is "{rules.learning}", which is not available yet; allowed is "{Learning.EVOLUTION}"'
     evolution, work = rules.evolution, rules.proof_of_work
@@ -249,13 +281,54 @@ def _problems(rules: NetworkRules) -> Iterator[str]:
         )
 
 
+def _member_problems(rules: NetworkRules) -> Iterator[str]:
+    members, order = rules.total_order.members, rules.total_order
+    if rules.consensus is Consensus.TOTAL_ORDER and not members:
+        yield "total_order.members is empty; allowed is a list of at least one public key"
+    first_place: dict[str, int] = {}
+    for place, key in enumerate(members):
+        if not re.fullmatch(r"[0-9a-f]{64}", key):
+            yield f"total_order.members[{place}] is {key[:70]!r}; allowed is a public key: 64 hexadecimal digits (0-9, a-f)"
+        if first_place.setdefault(key, place) != place:
+            first = first_place[key]
+            yield f"total_order.members[{place}] is {key}, the same key as members[{first}]; allowed is each key once"
+    if rules.consensus is Consensus.PROOF_OF_WORK and members:
+        yield f'total_order.members has {len(members)} keys; allowed is none where consensus is "{Consensus.PROOF_OF_WORK}"'
+    if order.delta_ms_min > order.delta_ms_max:
+        yield f"total_order.delta_ms_min is {order.delta_ms_min}; allowed is 1 to delta_ms_max ({order.delta_ms_max})"
+    if order.idle_interval_ms < order.round_interval_ms:
+        yield (
+            f"total_order.idle_interval_ms is {order.idle_interval_ms}; "
+            f"allowed is total_order.round_interval_ms ({order.round_interval_ms}) or more"
+        )
+
+
 # --- new networks ---------------------------------------------------------------------------------------------------
 
 
-def new_rules(name: str, seed: bytes, task: TaskSection, strategy: Strategy, block_interval_ms: int) -> NetworkRules:
-    """The rules of a new network; `seed` is 32 random bytes. Raises NodeError when a value is not allowed."""
-    work = ProofOfWorkSection(block_interval_ms=block_interval_ms)
-    rules = NetworkRules(name, seed.hex(), Consensus.PROOF_OF_WORK, Learning.EVOLUTION, task, evolution_for(strategy), work)
+def new_rules(
+    name: str,
+    seed: bytes,
+    task: TaskSection,
+    strategy: Strategy,
+    *,
+    block_interval_ms: int = BLOCK_INTERVAL_MS_DEFAULT,
+    members: tuple[str, ...] = (),
+) -> NetworkRules:
+    """The rules of a new network; `seed` is 32 random bytes. With members (keys in hex): of a total order among them.
+
+    Raises NodeError when a value is not allowed.
+    """
+    rules = NetworkRules(
+        name=name,
+        seed=seed.hex(),
+        consensus=Consensus.TOTAL_ORDER if members else Consensus.PROOF_OF_WORK,
+        learning=Learning.EVOLUTION,
+        task=task,
+        evolution=evolution_for(strategy),
+        proof_of_work=ProofOfWorkSection(block_interval_ms=block_interval_ms),
+        total_order=TotalOrderSection(members=members),
+    )
     try:
         return parse_network_text(network_text(rules))
     except TomlProblem as problem:

@@ -33,6 +33,7 @@ from node.identity import Identity
 from node.net.contract import ListenError, NetSettings
 from node.net.transport import PeerNetwork
 from node.network_file import NetworkRules, network_id, rule_fields
+from node.remembered_addresses import remember_addresses, remembered_addresses
 from node.replica import Replica
 from node.settings import PeerSettings
 from node.store import Store
@@ -212,6 +213,7 @@ class Peer:
                 group.create_task(api.run(), name="api")
                 group.create_task(lag.run(), name="lag")
                 group.create_task(memory.run(), name="memory")
+                group.create_task(remember_addresses(parts.store, network.known_addresses), name="addresses")
                 group.create_task(self._end_with(learner), name="learner")
                 group.create_task(self._end_with(puzzle), name="puzzle")
                 group.create_task(self._announce(network, api), name="announce")
@@ -223,7 +225,10 @@ class Peer:
     def _network(self) -> PeerNetwork:
         parts = self._parts
         settings = NetSettings(
-            listen_host=parts.settings.listen_host, listen_port=parts.settings.listen_port, dial=parts.settings.peers
+            listen_host=parts.settings.listen_host,
+            listen_port=parts.settings.listen_port,
+            dial=parts.settings.peers,
+            remembered=remembered_addresses(parts.store),
         )
         return PeerNetwork(
             identity=parts.identity.peer_id,

@@ -3,6 +3,7 @@
 No clock, no IO: the shell (driver.py), the simulator and the tests run this very class.
 """
 
+import struct
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -177,12 +178,16 @@ def _input_of(answer: ContributionAssessed | StepChecked | ContributionFound | S
             assert_never(answer)
 
 
+_KEPT_HEAD = struct.Struct(">32sQQ")
+
+
 def encode_kept_state(state: StateKept) -> bytes:
-    """Step id, height (8 bytes, big endian), parameters."""
-    return state.step + state.height.to_bytes(8, "big") + state.parameters
+    """Step id, height, commit (8 bytes each, big endian), parameters."""
+    return _KEPT_HEAD.pack(state.step, state.height, state.commit) + state.parameters
 
 
 def decode_kept_state(data: bytes) -> StateKept:
     """The inverse of encode_kept_state, for bytes from our own records."""
-    assert len(data) >= 40, f"kept state of {len(data)} bytes, at least 40 expected"
-    return StateKept(data[:32], int.from_bytes(data[32:40], "big"), data[40:])
+    assert len(data) >= _KEPT_HEAD.size, f"kept state of {len(data)} bytes, at least {_KEPT_HEAD.size} expected"
+    step, height, commit = _KEPT_HEAD.unpack_from(data)
+    return StateKept(step, height, data[_KEPT_HEAD.size :], commit)

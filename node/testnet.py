@@ -29,7 +29,15 @@ from node.cli.live_view import PeerView, TestnetScreen, TestnetView
 from node.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, NodeError
 from node.folder import NodeFolder
 from node.logs import configure_logging
-from node.network_file import NETWORK_FILE_NAME, NetworkRules, network_id, new_rules, read_network_file, write_network_file
+from node.network_file import (
+    NETWORK_FILE_NAME,
+    Consensus,
+    NetworkRules,
+    network_id,
+    new_rules,
+    read_network_file,
+    write_network_file,
+)
 from node.settings import Address, PeerSettings, TestnetSettings
 from node.status import NodeStatus, StepStatus
 from node.task_facts import task_section
@@ -48,9 +56,6 @@ STOP_SECONDS_MAX = 15.0
 
 PLAIN_LINE_SECONDS = 2.0
 """Without a terminal every line stays, so there are fewer."""
-
-BLOCK_INTERVAL_MS = 500
-"""On one machine a block reaches everybody within a tenth of this."""
 
 LOG_NAME = "node.log"
 
@@ -89,8 +94,7 @@ class Outcome:
 def run_testnet(settings: TestnetSettings) -> int:
     """Start the peers, show them, stop them; the exit code (0 goal reached in agreement, 1 not in time, 3 disagreement)."""
     with _root_folder(settings) as root:
-        rules = _rules(settings)
-        peers = _make_peers(settings, rules, root)
+        rules, peers = _make_peers(settings, root)
         return asyncio.run(_Supervisor(settings, rules, peers, root).run())
 
 
@@ -111,33 +115,37 @@ def _root_folder(settings: TestnetSettings) -> Iterator[Path]:
             shutil.rmtree(root)
 
 
-def _rules(settings: TestnetSettings) -> NetworkRules:
+def _rules(settings: TestnetSettings, members: tuple[str, ...]) -> NetworkRules:
     if settings.network_file is not None:
         return read_network_file(settings.network_file)
-    return new_rules("testnet", secrets.token_bytes(32), task_section(settings.task), settings.strategy, BLOCK_INTERVAL_MS)
+    members = members if settings.consensus == Consensus.TOTAL_ORDER else ()
+    section = task_section(settings.task)
+    return new_rules("testnet", secrets.token_bytes(32), section, settings.strategy, members=members)
 
 
-def _make_peers(settings: TestnetSettings, rules: NetworkRules, root: Path) -> list[TestnetPeer]:
+def _make_peers(settings: TestnetSettings, root: Path) -> tuple[NetworkRules, list[TestnetPeer]]:
     """A folder for each; the first is the one that the others dial."""
+    names = [f"peer-{number}" for number in range(settings.nodes)]
+    keys = tuple(NodeFolder.create_key(root / name).peer_id.hex() for name in names)
+    rules = _rules(settings, keys)
     write_network_file(root / NETWORK_FILE_NAME, rules)
     ports = _free_ports(settings.nodes)
     peers = []
-    for number, port in enumerate(ports):
-        name = f"peer-{number}"
-        identity = NodeFolder.create(root / name, rules)
+    for name, key, port in zip(names, keys, ports, strict=True):
+        NodeFolder.create(root / name, rules)
         peer_settings = PeerSettings(
             data_dir=root / name,
             network_file=None,
             listen_host=HOST,
             listen_port=port,
-            peers=() if number == 0 else (Address(HOST, ports[0]),),
+            peers=() if port == ports[0] else (Address(HOST, ports[0]),),
             is_observer=False,
             is_searching=True,
             puzzle_share=settings.puzzle_share,
             log_level="info",
         )
-        peers.append(TestnetPeer(name, peer_settings, identity.peer_id.hex()))
-    return peers
+        peers.append(TestnetPeer(name, peer_settings, key))
+    return rules, peers
 
 
 def _free_ports(count: int) -> list[int]:

@@ -20,7 +20,7 @@ FOUND_CHARACTERS_MAX = 60
 """A wrong value is shown up to this length: enough to recognise it in one line of a terminal."""
 
 COMMENT_WIDTH = 110
-_PLACE = re.compile(r" - at `\$\.(?P<path>[\w.]+)`$")
+_PLACE = re.compile(r" - at `\$\.(?P<path>[\w.]+?)(\[[\d.]+\])?`$")
 _SYNTAX = re.compile(r"^(?P<what>.*) \(at (?P<where>.*)\)$", re.DOTALL)
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*?)`( - at `\$[\w.]*`)?$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<name>\w+)`")

@@ -20,8 +20,8 @@ COMMITS_MAX = 16
 ANSWER_BYTES_MAX = 524_288
 """Of the blocks or records in one answer, so that none keeps a link busy for long; one block or record always fits."""
 
-MESSAGE_BYTES_MAX = 1_200_000
-"""The largest message: an answer, or one commit of 200 members after a stall of gc_depth 60 (half a megabyte), twice."""
+MESSAGE_BYTES_MAX = 1_000_000
+"""The largest message: an answer, or one commit record with all the references it may have (750 kB)."""
 
 
 class BlockMessage(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=0):
@@ -44,14 +44,16 @@ class OwnBlocks(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 
 
 class GetBlocks(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=3):
-    """Asks for these blocks."""
+    """Asks for these blocks. `number` tells the sender's requests apart."""
 
+    number: Natural
     references: Annotated[tuple[Reference, ...], msgspec.Meta(min_length=1, max_length=BLOCKS_ASKED_MAX)]
 
 
 class Blocks(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=4):
     """The answer to GetBlocks: those that the sender has, as many as fit, and nothing else."""
 
+    number: Natural
     blocks: Annotated[tuple[Block, ...], msgspec.Meta(max_length=BLOCKS_ASKED_MAX)]
 
 
@@ -71,12 +73,14 @@ class OwnNewest(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
 class GetCommits(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=7):
     """Asks for the commit records from this index on."""
 
+    number: Natural
     first: Natural
 
 
 class Commits(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=8):
     """The answer to GetCommits: consecutive records, as many as fit. None: the first is not known."""
 
+    number: Natural
     records: Annotated[tuple[CommitRecord, ...], msgspec.Meta(max_length=COMMITS_MAX)]
 
 

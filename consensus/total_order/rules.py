@@ -7,8 +7,8 @@ GC_DEPTH_MIN = 3
 
 _RANGES = {
     "gc_depth": (GC_DEPTH_MIN, 1_000),
-    "round_interval_ms": (0, 60_000),
-    "idle_interval_ms": (0, 600_000),
+    "round_interval_ms": (1, 60_000),
+    "idle_interval_ms": (1, 600_000),
     "delta_ms_min": (1, 60_000),
     "delta_ms_max": (1, 600_000),
 }
@@ -24,7 +24,7 @@ class TotalOrderRules:
 
     gc_depth: int = 60
     """Rounds below the leader of the last commit that are still ordered. Later blocks are lost, their payloads sent again."""
-    round_interval_ms: int = 0
+    round_interval_ms: int = 1
     """The least time between two blocks of one member, while somebody has something to say."""
     idle_interval_ms: int = 1_000
     """The same while nobody has."""

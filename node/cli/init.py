@@ -1,19 +1,26 @@
 """`init`: a folder for one peer, and the rules of a network, new or given."""
 
 import secrets
+from functools import partial
 from pathlib import Path
 
 import click
 
+from consensus.total_order.committee import MEMBERS_MAX
 from node.cli.arguments import FILE, FOLDER, TASK_DEFAULT
+from node.errors import NodeError
 from node.folder import KEY_FILE_NAME, NodeFolder
-from node.network_file import NETWORK_FILE_NAME, NetworkRules, network_id, new_rules, read_network_file
+from node.network_file import (
+    BLOCK_INTERVAL_MS_DEFAULT,
+    NETWORK_FILE_NAME,
+    NetworkRules,
+    network_id,
+    new_rules,
+    read_network_file,
+)
 from node.settings import DEFAULT_PORT
 from node.strategy import Strategy
 from node.task_facts import task_section
-
-BLOCK_INTERVAL_MS_DEFAULT = 500
-"""Long enough for a block to reach everybody on a fast network; slower links want some seconds."""
 
 
 @click.command("init")
@@ -33,21 +40,83 @@ BLOCK_INTERVAL_MS_DEFAULT = 500
     type=click.IntRange(50, 3_600_000),
     default=BLOCK_INTERVAL_MS_DEFAULT,
     show_default=True,
-    help="Mean time between blocks.",
+    help="Mean time between blocks (proof of work).",
 )
+@click.option(
+    "--members",
+    "members_count",
+    type=click.IntRange(1, MEMBERS_MAX),
+    help="A total order among so many new members: makes FOLDER/member-0, member-1, ... with a key each.",
+)
+@click.option(
+    "--member",
+    "member_keys",
+    multiple=True,
+    metavar="KEY",
+    help="A total order among members whose public keys were gathered by hand; once for each, ours among them or not.",
+)
+@click.option("--tolerate", type=click.IntRange(0, MEMBERS_MAX), help="Refuse fewer members than so many faulty ones need.")
 def command(
-    *, folder: Path, network_file: Path | None, name: str | None, task: str, strategy: str, block_interval_ms: int
+    *,
+    folder: Path,
+    network_file: Path | None,
+    name: str | None,
+    task: str,
+    strategy: str,
+    block_interval_ms: int,
+    members_count: int | None,
+    member_keys: tuple[str, ...],
+    tolerate: int | None,
 ) -> None:
-    """Make FOLDER with a new key and the rules of a network. Nothing is ever overwritten."""
-    if network_file is None:
-        section = task_section(task)
-        rules = new_rules(
-            name or task.rpartition(":")[2], secrets.token_bytes(32), section, Strategy(strategy), block_interval_ms
-        )
-    else:
+    """Make FOLDER with a new key and the rules of a network. Nothing is ever overwritten.
+
+    Without --members and --member the network is one of proof of work, open to everybody who has its network.toml.
+    """
+    _check_members(network_file, members_count, member_keys, tolerate)
+    if network_file is not None:
         rules = read_network_file(network_file)
-    identity = NodeFolder.create(folder, rules)
-    click.echo(_what_next(folder, rules, identity.peer_id.hex()))
+        identity = NodeFolder.create(folder, rules)
+        click.echo(_what_next(folder, rules, identity.peer_id.hex()))
+        return
+    make = partial(new_rules, name or task.rpartition(":")[2], secrets.token_bytes(32), task_section(task), Strategy(strategy))
+    rules = make(block_interval_ms=block_interval_ms, members=member_keys)  # its mistakes are told before anything is made
+    if members_count is None:
+        identity = NodeFolder.create(folder, rules)
+        click.echo(_what_next(folder, rules, identity.peer_id.hex()))
+        return
+    folders = [folder / f"member-{number}" for number in range(members_count)]
+    keys = tuple(NodeFolder.create_key(path).peer_id.hex() for path in folders)
+    rules = make(block_interval_ms=block_interval_ms, members=keys)
+    for path in folders:
+        NodeFolder.create(path, rules)
+    click.echo(_what_next_for_members(folders, rules))
+
+
+def _check_members(
+    network_file: Path | None, members_count: int | None, member_keys: tuple[str, ...], tolerate: int | None
+) -> None:
+    if members_count and member_keys:
+        raise NodeError("--members makes new keys, --member names given ones", "use one of the two")
+    if network_file is not None and (members_count or member_keys):
+        raise NodeError("--network names a file that says who the members are", "leave out --members and --member")
+    count = members_count or len(member_keys)
+    if tolerate is not None and count < 3 * tolerate + 1:
+        raise NodeError(
+            f"{count} members withstand {max(0, count - 1) // 3} faulty ones, {tolerate} faulty ones need {3 * tolerate + 1}"
+        )
+
+
+def _what_next_for_members(folders: list[Path], rules: NetworkRules) -> str:
+    count = len(folders)
+    listed = "\n".join(f"  {path}" for path in folders)
+    return f"""\
+made     {count} members' folders, each with a key of its own:
+{listed}
+network  {network_id(rules).hex()}  ({rules.name}, task {rules.task.name}, {rules.consensus} among {count} members,
+         of whom {(count - 1) // 3} may be faulty)
+
+Bring each folder to its member's machine, and to nobody else's. Start each with the addresses of some others:
+  python run_node.py start --data-dir {folders[0].name} --peer HOST:{DEFAULT_PORT}"""
 
 
 def _what_next(folder: Path, rules: NetworkRules, peer_id: str) -> str:

@@ -78,9 +78,14 @@ def command(
 
     Exit code 0: done; 1: the deadline passed first; 2: usage; 3: peers disagree on a final step.
     """
-    _check_available(Consensus(consensus), Learning(learning))
+    _check_available(Learning(learning))
     if network_file is not None:
-        read_network_file(network_file)  # its mistakes are told before anything starts
+        rules = read_network_file(network_file)  # its mistakes are told before anything starts
+        if rules.total_order.members:
+            raise NodeError(
+                f"{network_file} names its members, whose keys a testnet does not have",
+                "use --consensus total-order, which makes its own",
+            )
     settings = TestnetSettings(
         nodes=nodes,
         consensus=consensus,
@@ -99,8 +104,6 @@ def command(
     return exit_code
 
 
-def _check_available(consensus: Consensus, learning: Learning) -> None:
-    if consensus is not Consensus.PROOF_OF_WORK:
-        raise NodeError(f'--consensus {consensus} is not available yet; allowed is "{Consensus.PROOF_OF_WORK}"')
+def _check_available(learning: Learning) -> None:
     if learning is not Learning.EVOLUTION:
         raise NodeError(f'--learning {learning} is not available yet; allowed is "{Learning.EVOLUTION}"')

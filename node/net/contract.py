@@ -28,6 +28,9 @@ class NetSettings:
     dial: tuple[tuple[str, int], ...] = ()
     """(host, port) of peers to start from; host names are allowed here."""
 
+    remembered: tuple[tuple[str, int], ...] = ()
+    """(host, port) where peers were in an earlier life: tried like addresses that others tell."""
+
     user_agent: str = "kubrat"
     outbound_target: int = 8
     """Bitcoin's number: the graph of random outbound connections is then connected with overwhelming probability."""

@@ -42,6 +42,10 @@ TICK_SECONDS = 0.1
 """How often timeouts, dials and exchanges are looked at; the shortest of them is half a second."""
 
 
+REMEMBERED = "an earlier life"
+"""Who told us the addresses that the store held."""
+
+
 class PeerNetwork:
     """The connections of one peer. `sign` signs with the key of `identity`; `clock` is monotonic, in seconds.
 
@@ -74,6 +78,8 @@ class PeerNetwork:
         self._roster = Roster(identity, settings)
         self._gossip = Gossip(settings.gossip)
         self._book = AddressBook([Address(host, port) for host, port in settings.dial], random, settings.backoff)
+        for host, port in settings.remembered:
+            self._book.learn(Address(host, port), REMEMBERED, is_local_source=True)
         self._meeting = Meeting(
             self._introduce, settings, self, roster=self._roster, book=self._book, clock=clock, traffic=self._traffic
         )
@@ -95,6 +101,10 @@ class PeerNetwork:
     def bytes_received(self) -> int:
         """Bytes of WebSocket frames received since the start, over all connections; TCP and IP headers not counted."""
         return self._traffic.received
+
+    def known_addresses(self) -> tuple[Address, ...]:
+        """Where peers of this network were reached: worth remembering for the next life."""
+        return tuple(dict.fromkeys((*self._roster.listening_addresses(), *self._book.proven())))
 
     def peers(self) -> tuple[PeerInfo, ...]:
         """The connections of now."""
@@ -247,7 +257,7 @@ class PeerNetwork:
     def _addresses_for(self, link: Link) -> tuple[tuple[str, int], ...]:
         """Some of the peers that we know, of use to the peer at the other end."""
         is_local = is_loopback(link.channel.remote.host)
-        known = dict.fromkeys((*self._roster.listening_addresses(), *self._book.proven()))
+        known = self.known_addresses()
         useful = [address for address in known if is_dialable(address, is_local) and address != link.listening_address]
         return tuple(self._random.sample(useful, min(ADDRESSES_MAX, len(useful))))
 

@@ -8,9 +8,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 
 from learning.evolution.learner import EvolutionLearner, EvolutionRules, SearchSettings
+from learning.evolution.slate_learner import SlateLearner
 from learning.exact import ExactArithmeticError, self_test
-from learning.learner import AdoptRequest, LearnerAnswer, LearnerRequest, SearchProgress, StateKept
-from learning.task import Layout, TaskError
+from learning.learner import Learner, LearnerAnswer, LearnerRequest, SearchProgress, StateKept
+from learning.task import Layout, Task, TaskError
 from learning.tasks.loading import load_task
 
 LEARNER_NICENESS = 5
@@ -30,6 +31,8 @@ class LearnerSpec:
     genesis_step: bytes
     settings: SearchSettings
     restored: StateKept | None
+    members: tuple[bytes, ...] = ()
+    """Of a total order; none under proof of work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,25 +83,36 @@ def _one_thread() -> None:
     torch.set_num_threads(1)
 
 
+def _learner(task: Task, spec: LearnerSpec) -> Learner:
+    """With members: they decide by their scores; without: every step is checked by everybody."""
+    if spec.members:
+        return SlateLearner(
+            task,
+            spec.rules,
+            spec.network_id,
+            spec.author,
+            spec.members,
+            spec.genesis_step,
+            spec.settings,
+            spec.restored,
+        )
+    return EvolutionLearner(task, spec.rules, spec.network_id, spec.author, spec.genesis_step, spec.settings, spec.restored)
+
+
 class _LearnerLoop:
     def __init__(self, pipe: Connection, spec: LearnerSpec) -> None:
         self_test()
         task = load_task(spec.task, Path(spec.folder))
         self._pipe = pipe
-        self._may_search = spec.settings.is_searching
-        self._has_adopted = False
-        self._learner = EvolutionLearner(
-            task, spec.rules, spec.network_id, spec.author, spec.genesis_step, spec.settings, spec.restored
-        )
+        self._learner = _learner(task, spec)
         self._tried_before = 0
         self._told_at = time.monotonic()
         pipe.send(LearnerReady(task.layout, task.data_digest))
 
     def run(self) -> None:
         while True:
-            if self._pipe.poll(0 if self._may_search and self._has_adopted else None):
+            if self._pipe.poll(0 if self._learner.is_searching else None):
                 request: LearnerRequest = self._pipe.recv()
-                self._has_adopted |= isinstance(request, AdoptRequest)
                 self._tell(self._learner.handle(request))
             else:
                 self._tell(self._learner.search())

@@ -29,10 +29,42 @@ def free_port() -> int:
 
 
 @dataclass
-class RunningPeer:
-    """A peer started by `run_node.py start`, in a session of its own."""
+class Watched:
+    """A peer that somebody else has started in this folder."""
 
     folder: Path
+
+    def status(self) -> dict | None:
+        """The status document, or None while the peer does not answer."""
+        if not (self.folder / API_FILE_NAME).exists():
+            return None
+        try:
+            with urllib.request.urlopen(f"http://{read_api_address(self.folder)}/v1/status", timeout=2) as answer:
+                return json.load(answer)
+        except OSError:
+            return None
+
+    def fault(self) -> str | None:
+        """Why there is no use in waiting."""
+        return None
+
+    def wait_until(self, holds: Callable[[dict], bool], seconds: float = 90) -> dict:
+        """The first status for which `holds` is true."""
+        deadline = time.monotonic() + seconds
+        last = None
+        while time.monotonic() < deadline:
+            assert self.fault() is None, self.fault()
+            last = self.status()
+            if last is not None and last["height"] is not None and holds(last):
+                return last
+            time.sleep(0.2)
+        raise AssertionError(f"not within {seconds} s; last status {last}")
+
+
+@dataclass
+class RunningPeer(Watched):
+    """A peer started by `run_node.py start`, in a session of its own."""
+
     port: int
     process: subprocess.Popen[str]
 
@@ -50,27 +82,9 @@ class RunningPeer:
     def log(self) -> str:
         return (self.folder.parent / f"{self.folder.name}.log").read_text()
 
-    def status(self) -> dict | None:
-        """The status document, or None while the peer does not answer."""
-        if not (self.folder / API_FILE_NAME).exists():
-            return None
-        try:
-            with urllib.request.urlopen(f"http://{read_api_address(self.folder)}/v1/status", timeout=2) as answer:
-                return json.load(answer)
-        except OSError:
-            return None
-
-    def wait_until(self, holds: Callable[[dict], bool], seconds: float = 90) -> dict:
-        """The first status for which `holds` is true."""
-        deadline = time.monotonic() + seconds
-        last = None
-        while time.monotonic() < deadline:
-            assert self.process.poll() is None, f"the peer ended with {self.process.returncode}:\n{self.log}"
-            last = self.status()
-            if last is not None and holds(last):
-                return last
-            time.sleep(0.2)
-        raise AssertionError(f"not within {seconds} s; last status {last}\n{self.log}")
+    def fault(self) -> str | None:
+        code = self.process.poll()
+        return None if code is None else f"the peer ended with {code}:\n{self.log}"
 
     def kill(self) -> None:
         """kill -9, as a crash."""

@@ -22,7 +22,7 @@ STEP = b"\x05" * 32
 
 def digits_rules() -> NetworkRules:
     parameters = sum(block.size for block in DIGITS.layout)
-    return new_rules("x", bytes(32), TaskSection("digits", DIGITS.data_digest.hex(), parameters), Strategy.COMMA, 500)
+    return new_rules("x", bytes(32), TaskSection("digits", DIGITS.data_digest.hex(), parameters), Strategy.COMMA)
 
 
 def tensors_of(layout: Layout, parameters: np.ndarray) -> dict[str, np.ndarray]:

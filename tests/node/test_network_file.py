@@ -9,10 +9,12 @@ from hypothesis import strategies as st
 
 from node.errors import NodeError
 from node.network_file import (
+    Consensus,
     EvolutionSection,
     NetworkRules,
     ProofOfWorkSection,
     TaskSection,
+    TotalOrderSection,
     differences,
     network_id,
     network_id_of_fields,
@@ -32,12 +34,13 @@ decimals = st.integers(min_value=1, max_value=99_999).map(lambda digits: format(
 
 @st.composite
 def rules_strategy(draw: st.DrawFn) -> NetworkRules:
-    finality_depth = draw(st.integers(min_value=2, max_value=100_000))
+    finality_depth = draw(st.integers(min_value=2, max_value=512))
+    keys = tuple(key.hex() for key in draw(st.lists(st.binary(min_size=32, max_size=32), max_size=5, unique=True)))
     step_size = draw(decimals)
     return NetworkRules(
         name=draw(st.from_regex(r"[A-Za-z0-9][A-Za-z0-9 _.-]{0,63}", fullmatch=True)),
         seed=draw(st.binary(min_size=32, max_size=32)).hex(),
-        consensus=example_rules().consensus,
+        consensus=Consensus.TOTAL_ORDER if keys else Consensus.PROOF_OF_WORK,
         learning=example_rules().learning,
         task=TaskSection(
             draw(st.from_regex(r"[A-Za-z0-9_.:-]{1,128}", fullmatch=True)),
@@ -52,8 +55,9 @@ def rules_strategy(draw: st.DrawFn) -> NetworkRules:
         ),
         proof_of_work=ProofOfWorkSection(
             finality_depth=finality_depth,
-            contest_depth=draw(st.integers(min_value=1, max_value=min(99_999, finality_depth - 1))),
+            contest_depth=draw(st.integers(min_value=1, max_value=finality_depth - 1)),
         ),
+        total_order=TotalOrderSection(members=keys),
     )
 
 
@@ -68,7 +72,7 @@ def test_two_networks_have_one_id_exactly_when_no_field_differs(one: NetworkRule
 
 
 def test_the_id_of_known_rules_never_changes() -> None:
-    assert network_id(example_rules()).hex() == "c460bcc648ee92810e5b2192e052b32ece12bcb0c87dd408b089cd3d2705a94d"
+    assert network_id(example_rules()).hex() == "c8c3193ef1f65b7d2409d3fd86122ad30a0bf701c74de27bdd771bba094ee1dd"
 
 
 def test_the_id_can_be_computed_from_the_fields_alone() -> None:
@@ -87,8 +91,8 @@ def test_fields_are_flat_and_in_the_file_s_order() -> None:
     fields = rule_fields(example_rules())
     assert fields[0] == ("name", "example")
     assert ("evolution.step_size", "0.03") in fields
-    assert fields[-1] == ("proof_of_work.future_limit_ms", "5000")
-    assert len(fields) == 4 + 3 + 7 + 7
+    assert fields[-1] == ("total_order.delta_ms_max", "10000")
+    assert len(fields) == 4 + 3 + 7 + 7 + 6
 
 
 def test_differences_name_both_values() -> None:
@@ -97,7 +101,7 @@ def test_differences_name_both_values() -> None:
     assert differences(ours, theirs) == (
         "novelty: ours missing, theirs 1",
         "proof_of_work.block_interval_ms: ours 500, theirs 800",
-        "proof_of_work.future_limit_ms: ours 5000, theirs missing",
+        "total_order.delta_ms_max: ours 10000, theirs missing",
     )
 
 
@@ -108,7 +112,7 @@ def test_absent_sections_have_the_default_rules() -> None:
 
 def test_the_strategies_differ_in_recipe_length_and_schedule_alone() -> None:
     task = TaskSection("digits", "ab" * 32, 4810)
-    comma, recombination = (new_rules("x", bytes(32), task, strategy, 500) for strategy in Strategy)
+    comma, recombination = (new_rules("x", bytes(32), task, strategy) for strategy in Strategy)
     assert differences(rule_fields(comma), rule_fields(recombination)) == (
         "evolution.recipe_length_max: ours 1, theirs 16",
         "evolution.step_size_factor: ours 0.998, theirs 0.995",
@@ -117,7 +121,7 @@ def test_the_strategies_differ_in_recipe_length_and_schedule_alone() -> None:
 
 def test_a_name_that_is_not_allowed_is_refused_when_a_network_is_made() -> None:
     with pytest.raises(NodeError, match=r'name is "a/b"; allowed is 1 to 64 letters'):
-        new_rules("a/b", bytes(32), TaskSection("digits", "ab" * 32, 4810), Strategy.COMMA, 500)
+        new_rules("a/b", bytes(32), TaskSection("digits", "ab" * 32, 4810), Strategy.COMMA)
 
 
 @dataclass(frozen=True)
@@ -152,7 +156,17 @@ MISTAKES = [
     Mistake(
         '"proof-of-work"', '"proof-of-wokr"', 'consensus is "proof-of-wokr"; allowed is one of "proof-of-work", "total-order"'
     ),
-    Mistake('"proof-of-work"', '"total-order"', 'consensus is "total-order", which is not available yet'),
+    Mistake('"proof-of-work"', '"total-order"', "total_order.members is empty; allowed is a list of at least one public key"),
+    Mistake("members = []", f'members = ["{"ab" * 32}"]', 'allowed is none where consensus is "proof-of-work"'),
+    Mistake("members = []", 'members = ["ABC"]', "total_order.members[0] is 'ABC'; allowed is a public key"),
+    Mistake(
+        "members = []", f'members = ["{"ab" * 32}", "{"ab" * 32}"]', "the same key as members[0]; allowed is each key once"
+    ),
+    Mistake("members = []", "members = [7]", "total_order.members is [7]; allowed is a list of up to 200 public keys"),
+    Mistake("idle_interval_ms = 1000", "idle_interval_ms = 1", "total_order.idle_interval_ms is 1; allowed is"),
+    Mistake(
+        "delta_ms_max = 10000", "delta_ms_max = 100", "total_order.delta_ms_min is 250; allowed is 1 to delta_ms_max (100)"
+    ),
     Mistake('"evolution"', '"gradient"', 'learning is "gradient", which is not available yet'),
     Mistake("[evolution]", "[evolution", "not valid TOML: line 22, column 11: expected ']'"),
     Mistake("[evolution]", "[task]", "not valid TOML: line 22, column 6: cannot declare ('task',) twice"),

@@ -2,9 +2,12 @@
 
 import contextlib
 import json
+import os
 import re
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +17,8 @@ import pytest
 from safetensors import safe_open
 
 from node.network_file import network_id, read_network_file
-from tests.node.processes import RunningPeer, free_port, processes_of_session, run
+from node.remembered_addresses import REMEMBER_SECONDS
+from tests.node.processes import ROOT, RunningPeer, Watched, free_port, processes_of_session, run
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(280)]
 
@@ -50,7 +54,7 @@ def digest_at(status: dict, height: int) -> str | None:
     return next((step["state_digest"] for step in status["steps"] if step["height"] == height), None)
 
 
-def assert_agree(*peers: RunningPeer) -> None:
+def assert_agree(*peers: Watched) -> None:
     """All hold the same state at the highest final height that they share."""
     statuses = [peer.status() for peer in peers]
     height = min(status["final_height"] for status in statuses)
@@ -88,9 +92,10 @@ def test_a_killed_peer_leaves_no_process_and_goes_on_from_its_head(tmp_path: Pat
     two = join(tmp_path, "two", network_folder, one)
     with stopped_in_the_end(one, two):
         before = two.wait_until(lambda status: status["height"] >= 25 and status["final_height"] >= 5)
+        time.sleep(REMEMBER_SECONDS)
         two.kill()
         assert_no_process_is_left(two)
-        again = RunningPeer.start(two.folder, "--peer", f"127.0.0.1:{one.port}")
+        again = RunningPeer.start(two.folder)  # it remembers where the others are
         with stopped_in_the_end(again):
             first = again.wait_until(lambda status: status["height"] >= before["height"])
             assert digest_at(first, before["final_height"]) in (digest_at(before, before["final_height"]), None)
@@ -156,8 +161,7 @@ def test_a_peer_of_another_network_is_told_which_fields_differ(tmp_path: Path, n
     with stopped_in_the_end(one, other):
         status = other.wait_until(lambda status: any("block_interval_ms" in note for note in status["notes"]))
         note = next(note for note in status["notes"] if "block_interval_ms" in note)
-        assert "500" in note
-        assert "1000" in note
+        assert "block_interval_ms is 1000 here, 250 there" in note
 
 
 def test_an_unreachable_peer_is_tried_again_and_said(network_folder: Path) -> None:
@@ -209,6 +213,27 @@ def test_four_peers_learn_to_read_digits_and_agree() -> None:
     assert {peer["height"] for peer in document["peers"]} == {document["height"]}
     assert document["bytes_sent_per_block"] < 2_000
     assert sum(peer["blocks_led"] for peer in document["peers"]) >= document["height"] * 0.5
+
+
+def test_one_of_four_is_killed_in_mid_run_and_catches_up_by_itself(tmp_path: Path) -> None:
+    folder = tmp_path / "testnet"
+    command = [sys.executable, str(ROOT / "run_node.py"), "testnet", "--until-accuracy", "1", "--deadline", "100"]
+    command += ["--data-dir", str(folder), "--keep", "--json"]
+    testnet = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    try:
+        first, third = Watched(folder / "peer-0"), Watched(folder / "peer-3")
+        before = third.wait_until(lambda status: status["height"] >= 12 and len(status["peers"]) == 3)
+        time.sleep(REMEMBER_SECONDS)
+        os.kill(int((folder / "peer-3" / "lock").read_text()), signal.SIGKILL)
+        first.wait_until(lambda status: status["height"] >= before["height"] + 5)
+        again = RunningPeer.start(folder / "peer-3")
+        with stopped_in_the_end(again):
+            again.wait_until(lambda status: status["height"] >= before["height"] + 5 and status["peers"])
+            again.wait_until(lambda status: digest_at(status, before["height"] + 4) is not None)
+            assert_agree(first, again)
+    finally:
+        testnet.send_signal(signal.SIGINT)
+        testnet.communicate(timeout=60)
 
 
 def test_a_deadline_that_passes_is_exit_code_1() -> None:

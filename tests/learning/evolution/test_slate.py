@@ -207,11 +207,16 @@ def test_the_decision_counts_all_scores_of_its_commit_and_what_was_ignored() -> 
 
 def test_the_next_generation_starts_from_nothing() -> None:
     consensus, slate = closed()
-    commit(consensus, *(scores(author, slate.digest, (0,) * 5) for author in FOUR))
+    commit(consensus, candidate(FOUR[0]), *(scores(author, slate.digest, (0,) * 5) for author in FOUR))
     consensus.begin(b"N" * 32)
     assert (consensus.generation, consensus.slate, consensus.counted) == (b"N" * 32, None, ())
     assert consensus.deliver(scores(FOUR[0], slate.digest, (0,) * 5)) is Ignored.OTHER_GENERATION
-    assert consensus.deliver(candidate(FOUR[0], base=b"N" * 32)) is None
+    following = commit(consensus, *(candidate(author, base=b"N" * 32) for author in FOUR))
+    assert isinstance(following, Slate)
+    rows = (scores(author, following.digest, (0,) * 5, base=b"N" * 32) for author in FOUR)
+    decision = commit(consensus, *rows)
+    assert isinstance(decision, Decision)
+    assert decision.ignored == ((Ignored.OTHER_GENERATION, 1),)
 
 
 @pytest.mark.parametrize(("size", "needed"), [(1, 1), (2, 2), (3, 3), (4, 3), (5, 4), (6, 5), (7, 5), (8, 6)])

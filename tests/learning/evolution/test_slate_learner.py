@@ -371,6 +371,15 @@ def test_a_restart_in_the_middle_of_a_generation_does_not_submit_again_what_was_
     assert submitted == [[], scores, []]
 
 
+def test_a_kept_state_names_the_commit_that_decided_it() -> None:
+    alice = Member(FOUR[0], FOUR[:1])
+    for height in (1, 2, 3, 4):
+        alice.deliver(commit(height, alice.work_until_idle()))
+    assert [(state.height, state.commit, state.step) for state in alice.kept] == [
+        (height, 2 * height, alice.adopted[height].step) for height in (1, 2)
+    ]
+
+
 def test_states_are_kept_at_the_same_heights_by_all() -> None:
     members = [Member(author, FOUR, task=SphereTask(33_000)) for author in FOUR]
     run(members, generations=7)

@@ -13,7 +13,6 @@ from node.cli import main
         (["--until-accuracy", "nan"], "'--until-accuracy': 'nan' is not a number."),
         (["--deadline", "0"], "'--deadline': 0.0 is not in the range"),
         (["--consensus", "raft"], "'--consensus': 'raft' is not one of 'proof-of-work', 'total-order'."),
-        (["--consensus", "total-order"], 'error: --consensus total-order is not available yet; allowed is "proof-of-work"'),
         (["--learning", "gradient"], 'error: --learning gradient is not available yet; allowed is "evolution"'),
         (["--network", "nowhere.toml"], "error: there is no network file nowhere.toml"),
         (["--puzzle-share", "2"], "'--puzzle-share': 2.0 is not in the range 0.05<=x<=1.0."),

@@ -1,0 +1,61 @@
+"""Two signed blocks of one author and round: evidence that convinces anybody, and the end of our trust in the author."""
+
+import msgspec
+
+from consensus.encoding import Codec, MalformedBytesError, encode
+from consensus.faults import Accusation, Offence
+from consensus.signing import is_signed_by
+from consensus.total_order.block import Block, block_digest
+from consensus.total_order.committee import Committee
+from consensus.types import NetworkId
+
+
+class Evidence(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+    """The two blocks, the lower digest first."""
+
+    first: Block
+    second: Block
+
+
+EVIDENCE_CODEC: Codec[Evidence] = Codec(Evidence)
+
+
+def accuse(committee: Committee, network_id: NetworkId, one: Block, other: Block) -> Accusation:
+    """Evidence from two valid, signed and different blocks of one author and round."""
+    first, second = sorted((one, other), key=lambda block: block_digest(network_id, block.content))
+    content = first.content
+    detail = f"member {content.author} signed two blocks for round {content.round}"
+    accused = committee.members[content.author]
+    return Accusation(accused, Offence.EQUIVOCATION, detail, encode(Evidence(first, second)))
+
+
+def proves_equivocation(committee: Committee, network_id: NetworkId, accusation: Accusation) -> bool:
+    """Whether the evidence stands by itself: for anybody who has the list of members."""
+    try:
+        evidence = EVIDENCE_CODEC.decode(accusation.evidence)
+    except MalformedBytesError:
+        return False
+    first, second = evidence.first.content, evidence.second.content
+    if (first.author, first.round) != (second.author, second.round) or first.author >= committee.size:
+        return False
+    if first == second or committee.members[first.author] != accusation.accused:
+        return False
+    blocks = (evidence.first, evidence.second)
+    return all(is_signed_by(accusation.accused, block_digest(network_id, block.content), block.signature) for block in blocks)
+
+
+class Equivocators:
+    """The members that we hold evidence against: their blocks are still taken, but we reference none of them any more."""
+
+    def __init__(self) -> None:
+        self.members = 0
+        """A set of members."""
+
+    def __contains__(self, member: int) -> bool:
+        return bool(self.members >> member & 1)
+
+    def expose(self, member: int) -> bool:
+        """Note the evidence; False when there was some before: one accusation a member is enough."""
+        is_new = member not in self
+        self.members |= 1 << member
+        return is_new

@@ -1,0 +1,207 @@
+"""From bytes of a stranger to an accepted block: cheap checks first, then the signature, then its place in the graph."""
+
+from collections.abc import Callable
+from enum import Enum
+
+from consensus.encoding import encode
+from consensus.faults import Accusation, Offence
+from consensus.protocol import Accuse, Halt, Record, Refuse, Send
+from consensus.total_order.archive import EVIDENCE_TABLE, record_of_block
+from consensus.total_order.block import Block, block_digest, content_fault
+from consensus.total_order.dag import Vertex
+from consensus.total_order.equivocation import accuse
+from consensus.total_order.messages import BlockMessage
+from consensus.total_order.peers import Spending
+from consensus.total_order.state import State
+from consensus.total_order.synchroniser import Synchroniser
+from consensus.types import Digest, Instant, PeerId
+
+ROUNDS_AHEAD_MAX = 32
+"""Unasked blocks of later rounds than this, above the newest round that a quorum has blocks of, are not kept: of each author so
+many at most are suspended, 1.4 MB of full blocks. They can be fetched again once we are nearer."""
+
+PAYLOADS_HELD_MAX = 4_096
+"""Digests of large payloads remembered as held; for an older one the shell is asked once more."""
+
+
+class Fate(Enum):
+    """What became of a block."""
+
+    KEPT = "accepted or suspended"
+    KNOWN = "known before"
+    OLD = "at or below the horizon"
+    TOO_FAR = "too many rounds ahead"
+    TWIN = "the second of its author and round, and nobody needs it"
+    OVER_BUDGET = "its sender sends too much"
+    REFUSED = "its sender broke the protocol"
+
+
+class Intake:
+    """Judges blocks; `accepted` is told of every block that the graph accepts, parents first."""
+
+    def __init__(self, state: State, synchroniser: Synchroniser, noted: Callable[[Block], None]) -> None:
+        self._state = state
+        self._synchroniser = synchroniser
+        self._noted = noted
+        self._held: dict[bytes, None] = {}
+        self.accepted: Callable[[Vertex], None] = lambda _: None
+
+    def take(self, source: PeerId, block: Block, now: Instant) -> Fate:
+        """A block that a peer has sent."""
+        state = self._state
+        digest = block_digest(state.network_id, block.content)
+        if digest in state.dag:
+            return Fate.KNOWN
+        if block.content.round <= state.dag.horizon:
+            return Fate.OLD
+        is_wanted = self._synchroniser.is_wanted(digest)
+        if not is_wanted:
+            fate = self._unasked_fate(source, block, now)
+            if fate is not None:
+                return fate
+        if not self._is_sound(source, digest, block):
+            return Fate.REFUSED
+        self._note(block)
+        if not self._has_place(digest, block, is_wanted):
+            return Fate.TWIN
+        if not is_wanted and self._is_too_far(block):
+            state.counters.blocks_too_far += 1
+            return Fate.TOO_FAR
+        self.keep(digest, block, source, now)
+        return Fate.KEPT
+
+    def is_sound(self, block: Block) -> bool:
+        """Whether a block is valid and signed, wherever it comes from."""
+        state = self._state
+        if content_fault(block.content, state.committee, state.genesis) is not None:
+            return False
+        author = state.committee.members[block.content.author]
+        return state.verify(author, block_digest(state.network_id, block.content), block.signature)
+
+    def keep(self, digest: Digest, block: Block, source: PeerId | None, now: Instant) -> None:
+        """Put a valid block into the graph. `source`: None for our own."""
+        lacking: set[bytes] = {item.digest for item in block.content.attachments if item.digest not in self._held}
+        self._take_in(self._state.dag.add(digest, block, lacking))
+        if source is not None and digest in self._state.dag.suspended:
+            self._synchroniser.note_missing(block, source, now)
+        self._accuse_false_parents()
+
+    def payload_held(self, digest: bytes) -> None:
+        """The bytes of a large payload are here."""
+        self._held.pop(digest, None)
+        self._held[digest] = None
+        if len(self._held) > PAYLOADS_HELD_MAX:
+            del self._held[next(iter(self._held))]
+        self._take_in(self._state.dag.payload_held(digest))
+
+    def horizon_moved(self) -> list[Vertex]:
+        """Forget what lies below the horizon of the order; the blocks that were forgotten."""
+        forgotten, accepted = self._state.dag.prune(self._state.order.horizon)
+        self._state.counters.blocks_forgotten += len(forgotten)
+        for vertex in forgotten:
+            self._state.busy.pop(vertex.digest, None)
+        self._take_in(accepted)
+        return forgotten
+
+    # --- judging ---
+
+    def _unasked_fate(self, source: PeerId, block: Block, now: Instant) -> Fate | None:
+        """What keeps an unasked block from being looked at, if anything."""
+        state = self._state
+        record = state.peers.get(source)
+        if record is None:  # refused a moment ago
+            return Fate.REFUSED
+        content = block.content
+        if content.author < state.committee.size and content.author in state.equivocators:
+            return Fate.TWIN  # nobody honest will ever need it
+        spending = record.blocks.spend(now)
+        if spending is Spending.FLOODING:
+            state.outbox.add(Refuse(source, Offence.FLOODING, "blocks"))
+            return Fate.REFUSED
+        return Fate.OVER_BUDGET if spending is Spending.OVERDRAWN else None
+
+    def _is_sound(self, source: PeerId, digest: Digest, block: Block) -> bool:
+        """Refuses who sends a block that is not, and accuses who signed it."""
+        state = self._state
+        author = block.content.author
+        if author >= state.committee.size:
+            detail = f"author is {author}, allowed: 0 to {state.committee.size - 1}"
+            state.outbox.add(Refuse(source, Offence.UNKNOWN_MEMBER, detail))
+            return False
+        member = state.committee.members[author]
+        if not state.verify(member, digest, block.signature):
+            detail = f"block {digest.hex()[:8]} is not signed by the member it names"
+            state.outbox.add(Refuse(source, Offence.WRONG_SIGNATURE, detail))
+            return False
+        fault = content_fault(block.content, state.committee, state.genesis)
+        if fault is None:
+            return True
+        state.outbox.add(Accuse(Accusation(member, *fault, encode(block))))
+        state.outbox.add(Refuse(source, *fault))
+        return False
+
+    def _note(self, block: Block) -> None:
+        """What a block says counts even if it is not kept."""
+        content = block.content
+        seen = self._state.newest_seen.get(content.author)
+        if seen is None or seen.content.round < content.round:
+            self._state.newest_seen[content.author] = block
+        self._noted(block)
+
+    def _has_place(self, digest: Digest, block: Block, is_wanted: bool) -> bool:
+        """Whether the slot is free, or somebody's block needs this twin. A second block is evidence, kept or not."""
+        state = self._state
+        content = block.content
+        twins = state.dag.slot(content.author, content.round)
+        if not twins:
+            return True
+        other = state.dag.block(twins[0])
+        assert other is not None, "a slot names blocks that are kept"
+        self._expose(content.author, other, block)
+        if is_wanted and state.dag.has_room_for_twin(digest):
+            return True
+        state.counters.twins_refused += 1
+        return False
+
+    def _expose(self, member: int, one: Block, other: Block) -> None:
+        state = self._state
+        if member == state.me:
+            number = one.content.round
+            reason = f"our own key signed two blocks for round {number}: another node runs with it, or the guard file was lost"
+            state.outbox.add(Halt(reason))
+            return
+        if state.equivocators.expose(member):
+            accusation = accuse(state.committee, state.network_id, one, other)
+            state.outbox.record(Record(EVIDENCE_TABLE, accusation.accused, accusation.evidence))
+            state.outbox.add(Accuse(accusation))
+
+    def _is_too_far(self, block: Block) -> bool:
+        dag = self._state.dag
+        return block.content.round > max(dag.quorum_round, dag.horizon) + ROUNDS_AHEAD_MAX
+
+    # --- accepting ---
+
+    def _take_in(self, accepted: list[Vertex]) -> None:
+        for vertex in accepted:
+            state = self._state
+            state.outbox.record(record_of_block(vertex.reference, vertex.block))
+            if (vertex.block.content.items or vertex.block.content.attachments) and not state.order.is_ordered(vertex):
+                state.busy[vertex.digest] = None
+            state.rule.accepted(vertex)
+            self._forward(vertex)
+            self.accepted(vertex)
+
+    def _forward(self, vertex: Vertex) -> None:
+        """To those who asked for everything."""
+        message: bytes | None = None
+        for peer, record in self._state.peers.all():
+            if record.wants_all and record.member != vertex.author:
+                message = message or encode(BlockMessage(vertex.block))
+                self._state.outbox.add(Send(peer, message))
+
+    def _accuse_false_parents(self) -> None:
+        for child, parent in self._state.dag.take_false_parents():
+            author = self._state.committee.members[child.content.author]
+            content = parent.content
+            detail = f"names the block of member {content.author}, round {content.round} by another round or author"
+            self._state.outbox.add(Accuse(Accusation(author, Offence.WRONG_PARENTS, detail, encode(child) + encode(parent))))

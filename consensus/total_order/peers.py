@@ -1,0 +1,147 @@
+"""What is remembered of each connected peer: what it wants, what it owes us, and how much of our time it has used."""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from consensus.total_order.committee import Committee
+from consensus.types import Instant, PeerId
+
+BLOCKS_BURST = 4_096
+"""Unasked blocks that a peer may send at once: a member of 64 that forwards a minute's rounds to an observer."""
+
+BLOCKS_PER_SECOND = 2_000
+"""Each new one costs a signature check of 0.2 ms: half a core at most."""
+
+REQUESTS_BURST = 128
+"""Requests that a peer that syncs may send at once."""
+
+REQUESTS_PER_SECOND = 64
+"""Each costs up to 64 reads of our own records: about 1 ms."""
+
+DEBT_MAX = 4_096
+"""What is over budget is ignored; a peer that goes on for so long is refused."""
+
+REQUESTS_OPEN_MAX = 8
+"""Requests to one peer at once: 512 blocks."""
+
+REQUESTS_KEPT_MAX = 64
+"""Requests remembered for late answers."""
+
+
+class Spending(Enum):
+    """Whether a budget covers what a peer asks of us."""
+
+    COVERED = "covered"
+    OVERDRAWN = "ignored"
+    FLOODING = "refused"
+
+
+class Budget:
+    """A bucket of tokens that refills with time, in whole thousandths of a token."""
+
+    def __init__(self, burst: int, per_second: int, now: Instant) -> None:
+        self._burst = burst * 1_000
+        self._per_second = per_second
+        self._tokens = self._burst
+        self._filled_at = now
+
+    def spend(self, now: Instant) -> Spending:
+        """Take one token. What is overdrawn counts as debt, to be refilled before anything else is covered."""
+        elapsed_ms = max(0, now - self._filled_at)
+        self._tokens = min(self._burst, self._tokens + elapsed_ms * self._per_second)
+        self._filled_at = now
+        is_covered = self._tokens >= 1_000
+        self._tokens -= 1_000
+        if is_covered:
+            return Spending.COVERED
+        return Spending.OVERDRAWN if self._tokens > -1_000 * DEBT_MAX else Spending.FLOODING
+
+
+@dataclass(slots=True)
+class Requests:
+    """Numbered requests to one peer, and what each asked for."""
+
+    sent: int = 0
+    asked: dict[int, dict[bytes, None]] = field(default_factory=dict)
+    deadlines: dict[int, Instant] = field(default_factory=dict)
+
+    def send(self, digests: dict[bytes, None], deadline: Instant) -> int:
+        """The number of a new request."""
+        self.sent += 1
+        self.asked[self.sent], self.deadlines[self.sent] = digests, deadline
+        if len(self.asked) > REQUESTS_KEPT_MAX:
+            oldest = next(iter(self.asked))
+            del self.asked[oldest], self.deadlines[oldest]
+        return self.sent
+
+    def answered(self, number: int) -> dict[bytes, None] | None:
+        """What the request asked for, once; None when it was answered before, or is long forgotten."""
+        self.deadlines.pop(number, None)
+        return self.asked.pop(number, None)
+
+    def was_sent(self, number: int) -> bool:
+        """Whether we ever asked this."""
+        return 1 <= number <= self.sent
+
+    def open(self, now: Instant) -> int:
+        """Requests whose answers can be expected."""
+        return sum(now < deadline for deadline in self.deadlines.values())
+
+
+@dataclass(slots=True)
+class PeerRecord:
+    """One connected peer."""
+
+    member: int | None
+    """Its index; None for an observer."""
+    blocks: Budget
+    requests: Budget
+    block_requests: Requests = field(default_factory=Requests)
+    commit_requests: Requests = field(default_factory=Requests)
+    wants_all: bool = False
+    """It asked for everything that we accept."""
+    stream_deadline: Instant | None = None
+    """We have asked for its own blocks, and expect the answer until then."""
+
+
+class Peers:
+    """The connected peers. One that was refused is gone at once: what it has sent before counts no more."""
+
+    def __init__(self, committee: Committee) -> None:
+        self._committee = committee
+        self._records: dict[PeerId, PeerRecord] = {}
+        self.members = 0
+        """The members that are connected, as a set of members."""
+
+    def join(self, peer: PeerId, now: Instant) -> PeerRecord:
+        """A peer has connected, or connected anew."""
+        member = self._committee.index_of(peer)
+        record = PeerRecord(
+            member, Budget(BLOCKS_BURST, BLOCKS_PER_SECOND, now), Budget(REQUESTS_BURST, REQUESTS_PER_SECOND, now)
+        )
+        self._records[peer] = record
+        if member is not None:
+            self.members |= 1 << member
+        return record
+
+    def leave(self, peer: PeerId) -> None:
+        """The peer has left or was refused."""
+        record = self._records.pop(peer, None)
+        if record is not None and record.member is not None:
+            self.members &= ~(1 << record.member)
+
+    def get(self, peer: PeerId) -> PeerRecord | None:
+        """The record of a connected peer."""
+        return self._records.get(peer)
+
+    def is_connected(self, member: int) -> bool:
+        """Whether the member with this index is."""
+        return bool(self.members >> member & 1)
+
+    def all(self) -> tuple[tuple[PeerId, PeerRecord], ...]:
+        """In the order in which they joined."""
+        return tuple(self._records.items())
+
+    def connected_members(self) -> list[PeerId]:
+        """In the order in which they joined."""
+        return [peer for peer, record in self._records.items() if record.member is not None]

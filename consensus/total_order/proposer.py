@@ -1,0 +1,208 @@
+"""Creates our own blocks: when the pacemaker says so, on top of everything that is new, never two for one round."""
+
+from collections import deque
+from dataclasses import dataclass
+
+from consensus.contribution import PAYLOAD_BYTES_MAX
+from consensus.encoding import encode
+from consensus.protocol import Broadcast, Submitted
+from consensus.signing import Signer
+from consensus.total_order.block import (
+    ATTACHMENTS_MAX,
+    ITEMS_MAX,
+    Block,
+    Checkpoint,
+    Content,
+    Item,
+    LargePayload,
+    Reference,
+    sign_block,
+)
+from consensus.total_order.dag import Vertex
+from consensus.total_order.intake import Intake
+from consensus.total_order.messages import BlockMessage
+from consensus.total_order.pacemaker import SILENT_ROUNDS, Pacemaker, Readiness
+from consensus.total_order.state import State
+from consensus.types import Instant
+
+PENDING_MAX = 256
+"""Payloads that wait for our next blocks: 1 MB. Beyond it the oldest are dropped: what is newer is worth more to a learner."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """A payload of our own learner."""
+
+    item: Item
+    attachments: tuple[LargePayload, ...]
+
+
+class Proposer:
+    """One member's own chain of blocks."""
+
+    def __init__(self, state: State, intake: Intake, me: int, sign: Signer, guard_round: int) -> None:
+        self._state = state
+        self._intake = intake
+        self._me = me
+        self._sign = sign
+        self.pacemaker = Pacemaker(state.rules, state.committee.faulty_max)
+        self.last = state.genesis[me]
+        """Our own newest block."""
+        self.last_block: Block | None = None
+        self.signed_round = guard_round
+        """We have signed, or may have signed, up to this round: never again at or below it."""
+        self.due_at: Instant | None = None
+        """When the block of the round entered is due; None: we are not in a round that we may create a block for."""
+        self.checkpoint: Checkpoint | None = None
+        self._included = [0] * state.committee.size
+        self._pending: deque[Pending] = deque()
+        self._under_way: dict[int, tuple[Pending, ...]] = {}
+
+    @property
+    def has_pending(self) -> bool:
+        """Whether payloads wait for a block."""
+        return bool(self._pending)
+
+    def submit(self, event: Submitted) -> None:
+        """A payload of our own learner, for the next block with room."""
+        assert len(event.payload) <= PAYLOAD_BYTES_MAX, f"payload of {len(event.payload)} bytes, limit {PAYLOAD_BYTES_MAX}"
+        assert len(event.attachments) <= ATTACHMENTS_MAX, f"{len(event.attachments)} attachments, limit {ATTACHMENTS_MAX}"
+        attachments = tuple(LargePayload(item.digest, item.length) for item in event.attachments)
+        self._pending.append(Pending(Item(event.base, event.payload), attachments))
+        self._bound_pending()
+
+    def accepted(self, vertex: Vertex) -> None:
+        """A block was accepted: if it is ours, of this life or an earlier one, it is what we build on."""
+        if vertex.author != self._me:
+            return
+        self.signed_round = max(self.signed_round, vertex.round)
+        if vertex.round > self.last.round:
+            self.last, self.last_block = vertex.reference, vertex.block
+        for parent in vertex.block.content.parents:
+            self._included[parent.author] = max(self._included[parent.author], parent.round)
+
+    def ordered(self, vertex: Vertex) -> None:
+        """A block is in the order."""
+        if vertex.author == self._me:
+            self._under_way.pop(vertex.round, None)
+
+    def forgotten(self, vertices: list[Vertex]) -> None:
+        """Blocks fell below the horizon: what ours carried is lost, and goes into the next one."""
+        for vertex in reversed(vertices):
+            lost = self._under_way.pop(vertex.round, ()) if vertex.author == self._me else ()
+            self._pending.extendleft(reversed(lost))
+            self._state.counters.payloads_repeated += len(lost)
+        self._bound_pending()
+
+    def restored(self, vertex: Vertex) -> None:
+        """Our own block from the records that is not ordered yet."""
+        content = vertex.block.content
+        first, *others = (Pending(item, ()) for item in content.items) if content.items else (None,)
+        if first is not None:
+            self._under_way[content.round] = (Pending(first.item, content.attachments), *others)
+
+    def create_all(self, now: Instant) -> bool:
+        """Create every block that is due, those of skipped rounds at once; whether there was any."""
+        has_created = False
+        while self._create_due(now):
+            has_created = True
+        return has_created
+
+    def round_to_create(self) -> int | None:
+        """The first round that we may create a block for: a quorum of the round before is here."""
+        state = self._state
+        banned = state.equivocators.members
+        base = max(self.last.round, self.signed_round, state.dag.horizon)
+        for number in range(base + 1, state.dag.highest_round + 2):
+            if state.committee.is_quorum(state.dag.authors(number - 1) & ~banned):
+                return number
+        return None
+
+    # --- inside ---
+
+    def _create_due(self, now: Instant) -> bool:
+        number = self.round_to_create()
+        if number is None:
+            self.due_at = None
+            return False
+        self.pacemaker.enter(number, now)
+        readiness = self._readiness(number)
+        self.due_at = self.pacemaker.due_at(readiness, now)
+        if self.due_at > now:
+            return False
+        self._create(number, now)
+        self.pacemaker.created(readiness, now)
+        self._state.counters.rounds_filled += readiness.is_late
+        return True
+
+    def _readiness(self, number: int) -> Readiness:
+        state = self._state
+        return Readiness(
+            has_leader=number == 1 or self._has_or_needs_no(state.committee.leader_of(number - 1), number - 1),
+            is_leader_before_settled=number <= 2 or state.rule.helps_to_decide(number - 2),
+            is_late=state.committee.is_quorum(state.dag.authors(number) & ~(1 << self._me)),
+            is_idle=not self._pending and not state.busy,
+        )
+
+    def _has_or_needs_no(self, leader: int, number: int) -> bool:
+        state = self._state
+        if leader == self._me or leader in state.equivocators or state.dag.authors(number) >> leader & 1:
+            return True
+        return not state.peers.is_connected(leader) and state.dag.kept_rounds[leader] < number - SILENT_ROUNDS
+
+    def _create(self, number: int, now: Instant) -> None:
+        state = self._state
+        chosen = self._take_pending()
+        attachments = tuple(dict.fromkeys(attachment for pending in chosen for attachment in pending.attachments))
+        content = Content(
+            author=self._me,
+            round=number,
+            parents=self._parents(number),
+            items=tuple(pending.item for pending in chosen),
+            attachments=attachments,
+            time_ms=max(0, now),
+            commit=state.order.mark,
+            checkpoint=self.checkpoint,
+        )
+        assert number > self.signed_round, f"round {number} may have been signed before"
+        digest, block = sign_block(state.network_id, content, self._sign)
+        for attachment in attachments:
+            self._intake.payload_held(attachment.digest)
+        self.signed_round = number
+        if chosen:
+            self._under_way[number] = chosen
+        state.newest_seen[self._me] = block
+        self._intake.keep(digest, block, None, now)
+        state.outbox.guard(number)
+        state.outbox.add(Broadcast(encode(BlockMessage(block))))
+        state.counters.blocks_created += 1
+
+    def _parents(self, number: int) -> tuple[Reference, ...]:
+        """Our own last block, then each other member's newest block that none of ours has named."""
+        state = self._state
+        parents = [self.last]
+        for author in range(state.committee.size):
+            if author == self._me or author in state.equivocators:
+                continue
+            if number == 1:
+                parents.append(state.genesis[author])
+                continue
+            newest = state.dag.newest_within(author, self._included[author], number - 1)
+            if newest is not None:
+                parents.append(newest.reference)
+        return tuple(parents)
+
+    def _take_pending(self) -> tuple[Pending, ...]:
+        chosen: list[Pending] = []
+        attachments = 0
+        while self._pending and len(chosen) < ITEMS_MAX:
+            attachments += len(self._pending[0].attachments)
+            if attachments > ATTACHMENTS_MAX:
+                break
+            chosen.append(self._pending.popleft())
+        return tuple(chosen)
+
+    def _bound_pending(self) -> None:
+        while len(self._pending) > PENDING_MAX:
+            self._pending.popleft()
+            self._state.counters.payloads_dropped += 1

@@ -1,0 +1,72 @@
+"""What all parts of the machine share: the network's facts, the graph and what follows from it, and the way out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from consensus.total_order.archive import TotalOrderArchive
+from consensus.total_order.block import Block, Reference
+from consensus.total_order.commit_rule import CommitRule
+from consensus.total_order.committee import Committee
+from consensus.total_order.dag import Dag
+from consensus.total_order.equivocation import Equivocators
+from consensus.total_order.order import Order
+from consensus.total_order.outbox import Outbox
+from consensus.total_order.peers import Peers
+from consensus.total_order.rules import TotalOrderRules
+from consensus.types import Digest, NetworkId, PeerId
+
+Verifier = Callable[[PeerId, Digest, bytes], bool]
+"""Whether the bytes are this peer's signature over the digest."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What has happened since the start of the node."""
+
+    direct_commits: int = 0
+    direct_skips: int = 0
+    indirect_commits: int = 0
+    indirect_skips: int = 0
+    synced_commits: int = 0
+    """Taken over from commit ranges, or with a snapshot."""
+    blocks_created: int = 0
+    rounds_filled: int = 0
+    """Own blocks that were created late, without waiting."""
+    blocks_forgotten: int = 0
+    """Accepted blocks that fell below the horizon."""
+    blocks_fetched: int = 0
+    """That came as answers."""
+    blocks_pushed: int = 0
+    blocks_too_far: int = 0
+    """Not kept: too many rounds ahead of us."""
+    twins_refused: int = 0
+    snapshots: int = 0
+    payloads_dropped: int = 0
+    """Of our own learner, for lack of room."""
+    payloads_repeated: int = 0
+    """Own payloads put into a new block, since the old one fell below the horizon unordered."""
+
+
+@dataclass(slots=True)
+class State:
+    """One member's, or observer's, view."""
+
+    network_id: NetworkId
+    rules: TotalOrderRules
+    committee: Committee
+    genesis: tuple[Reference, ...]
+    me: int | None
+    """Our index; None for an observer."""
+    dag: Dag
+    rule: CommitRule
+    order: Order
+    equivocators: Equivocators
+    peers: Peers
+    archive: TotalOrderArchive
+    verify: Verifier
+    outbox: Outbox = field(default_factory=Outbox)
+    counters: Counters = field(default_factory=Counters)
+    newest_seen: dict[int, Block] = field(default_factory=dict)
+    """By member: the valid block of the highest round that we have ever seen, kept in the graph or not."""
+    busy: dict[bytes, None] = field(default_factory=dict)
+    """Accepted blocks that carry something and are not ordered yet."""

@@ -1,0 +1,243 @@
+"""Getting the blocks and payloads that are missing: from who sent us their children, from their authors, then from anybody.
+
+Never given up while something needs them. Every request is bounded and has a deadline, every answer holds only what was asked.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from consensus.encoding import encode
+from consensus.faults import Offence
+from consensus.protocol import FetchPayload, Refuse, Send, SetTimer
+from consensus.total_order.block import Block, Reference, block_digest
+from consensus.total_order.dice import Dice
+from consensus.total_order.messages import BLOCKS_ASKED_MAX, Blocks, GetBlocks
+from consensus.total_order.peers import REQUESTS_OPEN_MAX, PeerRecord
+from consensus.total_order.state import State
+from consensus.types import Digest, Instant, PeerId
+
+FETCH_TIMER = "fetch"
+
+PAUSE_MS = 10
+"""Between two looks at all that is missing."""
+
+ROUND_TRIP_MS = 500
+"""When nobody was left to ask: so long before the first is asked again."""
+
+GRACE_MS = 30
+"""A block may come over two links sooner than over one: so long a parent's author has to deliver it unasked."""
+
+HEDGE_MS = 300
+"""After so long without an answer a second peer is asked."""
+
+ANSWER_MS = 2_000
+"""After so long a request no longer counts as in flight; a late answer is still taken."""
+
+IN_FLIGHT_MAX = 2
+"""Requests for one block at once."""
+
+HINTS_MAX = 4
+"""Peers remembered that have sent us a child of the block, and so have it."""
+
+PAYLOAD_MS = 15_000
+"""After so long another peer is asked for a large payload: 40 MB take that long at 20 Mbit a second."""
+
+Answer = tuple[tuple[Digest, Block], ...]
+
+
+@dataclass(slots=True)
+class Pursuit:
+    """One missing block or payload."""
+
+    first_at: Instant
+    """When to ask first."""
+    hints: dict[PeerId, None] = field(default_factory=dict)
+    tried: dict[PeerId, None] = field(default_factory=dict)
+    in_flight: dict[PeerId, Instant] = field(default_factory=dict)
+    """When each was asked."""
+
+
+class Synchroniser:
+    """Follows what the graph misses, and what a range of commits needs."""
+
+    def __init__(self, state: State, dice: Dice) -> None:
+        self._state = state
+        self._dice = dice
+        self._pursuits: dict[bytes, tuple[Reference, Pursuit]] = {}
+        self._payloads: dict[bytes, Pursuit] = {}
+        self._of_range: dict[bytes, Reference] = {}
+        self._first_due: Instant | None = None
+        self._timer_at: Instant | None = None
+        self._ticked_at = Instant(0)
+
+    @property
+    def missing(self) -> int:
+        """Blocks that are asked for."""
+        return len(self._pursuits)
+
+    def is_wanted(self, digest: bytes) -> bool:
+        """Whether we need this block for another one, or for a range of commits."""
+        return digest in self._of_range or self._state.dag.is_wanted(digest)
+
+    def want_range(self, references: Iterable[Reference], source: PeerId, now: Instant) -> None:
+        """Fetch the blocks of a commit that we catch up with."""
+        for reference in references:
+            if reference.digest not in self._state.dag and reference.round > self._state.dag.horizon:
+                self._of_range[reference.digest] = reference
+                self._pursue(reference, source, now)
+
+    def drop_range(self) -> None:
+        """The range was no good: only what the graph misses is wanted."""
+        self._of_range.clear()
+
+    def note_missing(self, child: Block, source: PeerId, now: Instant) -> None:
+        """A block of `source` was suspended: pursue what it misses."""
+        dag = self._state.dag
+        for parent in child.content.parents:
+            if dag.is_wanted(parent.digest):
+                is_author_here = self._state.peers.is_connected(parent.author) and parent.round + 1 == child.content.round
+                self._pursue(parent, source, Instant(now + GRACE_MS) if is_author_here else now)
+        for payload in dag.wanted_payloads() if child.content.attachments else ():
+            self._payloads.setdefault(payload.digest, Pursuit(now)).hints[source] = None
+            self._due_at(now)
+
+    def settle(self, now: Instant) -> None:
+        """Ask for what is due by now; have the timer fire for what is due a little later."""
+        if self._first_due is None:
+            return
+        if self._first_due <= now:
+            self.tick(now)
+        elif self._timer_at != self._first_due:
+            self._timer_at = self._first_due
+            self._state.outbox.add(SetTimer(FETCH_TIMER, self._first_due))
+
+    def tick(self, now: Instant) -> None:
+        """Ask for everything that is due, and forget what nobody needs any more."""
+        self._first_due, self._ticked_at = None, now
+        self._forget()
+        wishes: dict[PeerId, list[Reference]] = {}
+        for reference, pursuit in self._pursuits.values():
+            peer = self._whom(pursuit, reference.author, now)
+            if peer is not None and self._has_room(peer, wishes, now):
+                wishes.setdefault(peer, []).append(reference)
+                pursuit.tried[peer] = None
+                pursuit.in_flight[peer] = now
+        for peer, references in wishes.items():
+            self._ask(peer, references, now)
+        self._ask_payloads(now)
+
+    def fire(self, now: Instant) -> None:
+        """The fetch timer has run out."""
+        self._timer_at = None
+        self.tick(now)
+
+    def answered(self, peer: PeerId, record: PeerRecord, answer: Blocks) -> Answer:
+        """The blocks of an answer that we asked this peer for; nothing when the peer broke the rules, and is refused."""
+        if not record.block_requests.was_sent(answer.number):
+            self._refuse(peer, f"answer to request {answer.number}, allowed: 1 to {record.block_requests.sent}")
+            return ()
+        asked = record.block_requests.answered(answer.number)
+        if asked is None:
+            return ()
+        named = tuple((block_digest(self._state.network_id, block.content), block) for block in answer.blocks)
+        for digest, _ in named:
+            if digest not in asked:
+                self._refuse(peer, f"block {digest.hex()[:8]} in answer {answer.number}")
+                return ()
+        for digest in asked:
+            if digest in self._pursuits:
+                self._pursuits[digest][1].in_flight.pop(peer, None)
+        return named
+
+    def left(self, peer: PeerId) -> None:
+        """The peer is gone: what it was asked for, others may be asked for."""
+        for _, pursuit in self._pursuits.values():
+            pursuit.in_flight.pop(peer, None)
+            pursuit.hints.pop(peer, None)
+        for pursuit in self._payloads.values():
+            pursuit.in_flight.pop(peer, None)
+            pursuit.hints.pop(peer, None)
+
+    # --- inside ---
+
+    def _pursue(self, reference: Reference, source: PeerId, first_at: Instant) -> None:
+        entry = self._pursuits.get(reference.digest)
+        if entry is None:
+            entry = self._pursuits[reference.digest] = (reference, Pursuit(first_at))
+            self._due_at(first_at)
+        hints = entry[1].hints
+        if len(hints) < HINTS_MAX:
+            hints[source] = None
+
+    def _due_at(self, at: Instant) -> None:
+        at = Instant(max(at, self._ticked_at + PAUSE_MS))
+        if self._first_due is None or at < self._first_due:
+            self._first_due = at
+
+    def _forget(self) -> None:
+        dag = self._state.dag
+        for digest in [digest for digest in self._of_range if digest in dag or self._of_range[digest].round <= dag.horizon]:
+            del self._of_range[digest]
+        for digest in [digest for digest in self._pursuits if not self.is_wanted(digest)]:
+            del self._pursuits[digest]
+        for reference in dag.wanted():  # everything, even if the block that needs it came by another way
+            if reference.digest not in self._pursuits:
+                self._pursuits[reference.digest] = (reference, Pursuit(self._ticked_at))
+        needed = {payload.digest for payload in dag.wanted_payloads()}
+        for digest in [digest for digest in self._payloads if digest not in needed]:
+            del self._payloads[digest]
+
+    def _whom(self, pursuit: Pursuit, author: int, now: Instant) -> PeerId | None:
+        """Whom to ask now, if anybody."""
+        if now < pursuit.first_at:
+            self._due_at(pursuit.first_at)
+            return None
+        for peer in [peer for peer, at in pursuit.in_flight.items() if now >= at + ANSWER_MS]:
+            del pursuit.in_flight[peer]
+        newest = max(pursuit.in_flight.values(), default=None)
+        if newest is not None and (len(pursuit.in_flight) >= IN_FLIGHT_MAX or now < newest + HEDGE_MS):
+            return None
+        peers = self._state.peers
+        preferred = (*pursuit.hints, self._state.committee.members[author])
+        for peer in preferred:
+            if peer not in pursuit.tried and peers.get(peer) is not None:
+                return peer
+        others = [peer for peer in peers.connected_members() if peer not in pursuit.tried]
+        if others:
+            return self._dice.pick(others)
+        pursuit.tried.clear()
+        pursuit.first_at = Instant(now + ROUND_TRIP_MS)
+        return None
+
+    def _has_room(self, peer: PeerId, wishes: dict[PeerId, list[Reference]], now: Instant) -> bool:
+        record = self._state.peers.get(peer)
+        assert record is not None, "only connected peers are asked"
+        room = REQUESTS_OPEN_MAX - record.block_requests.open(now)
+        return len(wishes.get(peer, ())) < room * BLOCKS_ASKED_MAX
+
+    def _ask(self, peer: PeerId, references: list[Reference], now: Instant) -> None:
+        """The lowest rounds first: what comes can be accepted at once."""
+        record = self._state.peers.get(peer)
+        assert record is not None, "only connected peers are asked"
+        ordered = sorted(references)
+        for start in range(0, len(ordered), BLOCKS_ASKED_MAX):
+            batch = tuple(ordered[start : start + BLOCKS_ASKED_MAX])
+            digests: dict[bytes, None] = {reference.digest: None for reference in batch}
+            number = record.block_requests.send(digests, Instant(now + ANSWER_MS))
+            self._state.outbox.add(Send(peer, encode(GetBlocks(number, batch))))
+
+    def _ask_payloads(self, now: Instant) -> None:
+        dag = self._state.dag
+        for payload in dag.wanted_payloads():
+            pursuit = self._payloads.setdefault(payload.digest, Pursuit(now))
+            if any(now < at + PAYLOAD_MS for at in pursuit.in_flight.values()):
+                continue
+            authors = dag.payload_authors(payload.digest)
+            peer = self._whom(pursuit, authors[0], now) if authors else None
+            if peer is not None:
+                pursuit.tried[peer] = None
+                pursuit.in_flight = {peer: now}
+                self._state.outbox.add(FetchPayload(Digest(payload.digest), payload.length, peer))
+
+    def _refuse(self, peer: PeerId, detail: str) -> None:
+        self._state.outbox.add(Refuse(peer, Offence.UNSOLICITED, detail))

@@ -1,0 +1,50 @@
+"""`init` for a total order: keys made, or gathered by hand."""
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from node.cli import main
+from node.identity import load_identity
+from node.network_file import Consensus, read_network_file
+
+ALICE, BOB = "ab" * 32, "cd" * 32
+
+
+def run(*arguments: str) -> Result:
+    return CliRunner().invoke(main, ["init", *arguments])
+
+
+def test_members_get_a_folder_a_key_and_the_same_rules(tmp_path: Path) -> None:
+    result = run(str(tmp_path / "net"), "--members", "4")
+    assert result.exit_code == 0, result.stderr
+    folders = [tmp_path / "net" / f"member-{number}" for number in range(4)]
+    rules = [read_network_file(folder / "network.toml") for folder in folders]
+    keys = tuple(load_identity(folder / "identity.pem").peer_id.hex() for folder in folders)
+    assert all(other == rules[0] for other in rules)
+    assert (rules[0].consensus, rules[0].total_order.members) == (Consensus.TOTAL_ORDER, keys)
+    assert "1 may be faulty" in " ".join(result.stdout.split())
+
+
+def test_keys_gathered_by_hand_are_the_members(tmp_path: Path) -> None:
+    result = run(str(tmp_path / "peer"), "--member", ALICE, "--member", BOB)
+    assert result.exit_code == 0, result.stderr
+    assert read_network_file(tmp_path / "peer" / "network.toml").total_order.members == (ALICE, BOB)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--members", "3", "--tolerate", "1"], "error: 3 members withstand 0 faulty ones, 1 faulty ones need 4\n"),
+        (["--members", "2", "--member", ALICE], "error: --members makes new keys, --member names given ones\n"),
+        (["--member", ALICE, "--member", ALICE], "the same key as members[0]; allowed is each key once"),
+        (["--member", "xyz"], "error: total_order.members[0] is 'xyz'; allowed is a public key"),
+        (["--members", "201"], "201 is not in the range 1<=x<=200"),
+    ],
+)
+def test_members_that_make_no_sense_are_told_and_nothing_is_made(tmp_path: Path, arguments: list[str], told: str) -> None:
+    result = run(str(tmp_path / "peer"), *arguments)
+    assert result.exit_code == 2
+    assert told in result.stderr
+    assert not (tmp_path / "peer").exists()

@@ -1,0 +1,123 @@
+"""The two workers, as real processes forked from the real server."""
+
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from consensus.proof_of_work.puzzle import is_solved
+from consensus.protocol import PuzzleSolved, PuzzleVerified, SolvePuzzle, StopPuzzle, VerifyPuzzle
+from consensus.types import StepId
+from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.learner import AdoptRequest, AssessRequest, ContributionAssessed, ContributionFound, SignedPayload, StepAdopted
+from node.workers.learner import LearnerFailed, LearnerMessage, LearnerReady, LearnerSpec, SearchRate, run_learner_process
+from node.workers.process import WorkerProcess
+from node.workers.puzzle import PuzzleAnswer, PuzzleSpec, run_puzzle_process
+
+pytestmark = pytest.mark.processes
+
+STEP = StepId(b"s" * 32)
+MEMORY_KIB = 64
+EASY = 2**256 // 20
+NEVER = 0
+
+Answer = TypeVar("Answer")
+
+
+async def next_of(kind: type[Answer], answers: "asyncio.Queue[object]", seconds: float = 60) -> Answer:
+    """The next answer of this kind."""
+    async with asyncio.timeout(seconds):
+        while not isinstance(answer := await answers.get(), kind):
+            pass
+        return answer
+
+
+def with_puzzle_process(talk: Callable[[WorkerProcess, asyncio.Queue], Awaitable[None]]) -> None:
+    async def run() -> None:
+        answers: asyncio.Queue[PuzzleAnswer] = asyncio.Queue()
+        worker = WorkerProcess("puzzle", run_puzzle_process, PuzzleSpec(MEMORY_KIB, 0.5), answers.put_nowait)
+        try:
+            await talk(worker, answers)
+        finally:
+            await worker.stop()
+
+    asyncio.run(run())
+
+
+def test_a_puzzle_is_solved_and_another_replaces_it() -> None:
+    async def talk(worker: WorkerProcess, answers: asyncio.Queue) -> None:
+        worker.ask(SolvePuzzle(b"hopeless", NEVER))
+        worker.ask(SolvePuzzle(b"easy", EASY))
+        solved = await next_of(PuzzleSolved, answers)
+        assert solved.prefix == b"easy"
+        assert is_solved(b"easy", solved.nonce, EASY, MEMORY_KIB)
+
+    with_puzzle_process(talk)
+
+
+def test_verifying_comes_while_a_hopeless_puzzle_is_worked_on() -> None:
+    async def talk(worker: WorkerProcess, answers: asyncio.Queue) -> None:
+        worker.ask(SolvePuzzle(b"hopeless", NEVER))
+        worker.ask(VerifyPuzzle(STEP, b"any", 1, 2**256 - 1))
+        worker.ask(VerifyPuzzle(STEP, b"any", 1, NEVER))
+        assert await next_of(PuzzleVerified, answers) == PuzzleVerified(STEP, True)
+        assert await next_of(PuzzleVerified, answers) == PuzzleVerified(STEP, False)
+        worker.ask(StopPuzzle())
+
+    with_puzzle_process(talk)
+
+
+def test_a_killed_worker_is_noticed() -> None:
+    async def talk(worker: WorkerProcess, answers: asyncio.Queue) -> None:
+        worker.ask(VerifyPuzzle(STEP, b"any", 1, NEVER))
+        await next_of(PuzzleVerified, answers)
+        worker._process.kill()
+        assert await asyncio.wait_for(worker.ended(), 10) == -9
+
+    with_puzzle_process(talk)
+
+
+def learner_spec(task: str, folder: Path) -> LearnerSpec:
+    rules = EvolutionRules(16, 1, "0.1", "1", "0.1", 10, 0)
+    return LearnerSpec(task, str(folder), rules, bytes(32), b"a" * 32, b"g" * 32, SearchSettings(), None)
+
+
+def with_learner(spec: LearnerSpec, talk: Callable[[WorkerProcess, asyncio.Queue], Awaitable[None]]) -> None:
+    async def run() -> None:
+        answers: asyncio.Queue[LearnerMessage] = asyncio.Queue()
+        worker = WorkerProcess("learner", run_learner_process, spec, answers.put_nowait)
+        try:
+            await talk(worker, answers)
+        finally:
+            await worker.stop()
+
+    asyncio.run(run())
+
+
+def test_the_learner_searches_between_requests(tmp_path: Path) -> None:
+    async def talk(worker: WorkerProcess, answers: asyncio.Queue) -> None:
+        ready = await next_of(LearnerReady, answers)
+        assert sum(block.size for block in ready.layout) > 0
+        worker.ask(AdoptRequest(b"g" * 32))
+        adopted = await next_of(StepAdopted, answers)
+        assert (adopted.step, adopted.height) == (b"g" * 32, 0)
+        found = await next_of(ContributionFound, answers)
+        digest = hashlib.blake2b(found.payload, digest_size=32).digest()
+        worker.ask(AssessRequest(SignedPayload(digest, b"a" * 32, found.base, found.payload)))
+        assessed = await next_of(ContributionAssessed, answers)
+        assert (assessed.digest, assessed.judgement) == (digest, "good")
+        assert (await next_of(SearchRate, answers)).candidates_per_second > 0
+
+    with_learner(learner_spec("rosenbrock", tmp_path), talk)
+
+
+def test_a_task_that_cannot_be_loaded_is_told_in_words(tmp_path: Path) -> None:
+    async def talk(worker: WorkerProcess, answers: asyncio.Queue) -> None:
+        failed = await next_of(LearnerFailed, answers)
+        assert "digitz" in failed.reason
+        assert "digits" in failed.reason
+
+    with_learner(learner_spec("digitz", tmp_path), talk)
