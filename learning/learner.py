@@ -102,7 +102,23 @@ class DeliverRequest:
     step: DeliveredStep
 
 
-LearnerRequest = AssessRequest | CheckRequest | ReplayRequest | AdoptRequest | FinaliseRequest | ExportRequest | DeliverRequest
+@dataclass(frozen=True, slots=True)
+class RestoreRequest:
+    """Total order: go on from this state, which enough members vouch for, instead of our own. Answered with StepAdopted."""
+
+    state: "StateKept"
+
+
+LearnerRequest = (
+    AssessRequest
+    | CheckRequest
+    | ReplayRequest
+    | AdoptRequest
+    | FinaliseRequest
+    | ExportRequest
+    | DeliverRequest
+    | RestoreRequest
+)
 
 
 # --- answers --------------------------------------------------------------------------------------------------------
@@ -170,6 +186,8 @@ class StateKept:
     """float32, little-endian."""
     commit: int = 0
     """Total order only: all deliveries up to this height are in it; those above are to be replayed, in order."""
+    commit_step: bytes = b""
+    """Total order only: the id of that delivery."""
 
 
 @dataclass(frozen=True, slots=True)

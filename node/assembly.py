@@ -5,8 +5,10 @@ import contextlib
 import secrets
 import signal
 from collections.abc import Iterator
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import assert_never
 
 import msgspec
 import uvloop
@@ -14,14 +16,20 @@ import uvloop
 from consensus.proof_of_work.header import genesis_id
 from consensus.proof_of_work.machine import CorruptRecordsError, ProofOfWork
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.types import StepId
+from consensus.protocol import OrderingProtocol
+from consensus.total_order.archive import BASE_TABLE, COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE
+from consensus.total_order.archive import CorruptRecordsError as CorruptOrderError
+from consensus.total_order.machine import TotalOrder, TotalOrderRules
+from consensus.types import KEY_BYTES, PeerId, StepId
 from learning.evolution.learner import SearchSettings
 from learning.evolution.rules import EvolutionRules
-from learning.learner import StateKept
+from learning.learner import AdoptRequest, LearnerRequest, StateKept
+from node.api.chains import ChainSource, ProofOfWorkChain, TotalOrderChain
 from node.errors import NodeError
 from node.folder import NodeFolder
+from node.guard_file import GuardFile
 from node.logs import configure_logging
-from node.network_file import NetworkRules, network_id
+from node.network_file import Consensus, NetworkRules, network_id
 from node.peer import Peer, PeerParts
 from node.replica import STATE_KEY, STATE_TABLE, decode_kept_state
 from node.settings import PeerSettings
@@ -29,8 +37,14 @@ from node.store import Store
 from node.workers.learner import LearnerSpec
 from node.workers.puzzle import PuzzleSpec
 
-ORDERING_TABLES = ("block", "final", "verdict")
+PROOF_OF_WORK_TABLES = ("block", "final", "verdict")
 """What the ordering machine records, and is handed again at a restart."""
+
+TOTAL_ORDER_TABLES = (BASE_TABLE, COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE)
+"""The same for a total order; in this order the chain of commits is read before the blocks."""
+
+NOBODY = PeerId(bytes(KEY_BYTES))
+"""Who a member is that only observes: the machine signs for members alone."""
 
 TIE_SEED = "tie_seed"
 
@@ -61,11 +75,11 @@ def _first_reason(store: Store) -> Iterator[None]:
     """A part that fails ends the node: the first failure is the reason to tell."""
     try:
         yield
-    except (BaseExceptionGroup, CorruptRecordsError) as failure:
+    except (BaseExceptionGroup, CorruptRecordsError, CorruptOrderError) as failure:
         reason: BaseException = failure
         while isinstance(reason, BaseExceptionGroup):
             reason = reason.exceptions[0]
-        if isinstance(reason, CorruptRecordsError):
+        if isinstance(reason, CorruptRecordsError | CorruptOrderError):
             fix = f"move {store.path} away and start again: the peer fetches the chain from the others, and keeps its key"
             raise NodeError(f"the records in {store.path} contradict themselves: {reason}", fix) from failure
         raise reason from failure
@@ -76,6 +90,13 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
     rules, identity, store = folder.rules, folder.identity, folder.store
     this_network = network_id(rules)
     kept = kept_state(store)
+    match rules.consensus:
+        case Consensus.PROOF_OF_WORK:
+            ordering = _proof_of_work(settings, folder, kept)
+        case Consensus.TOTAL_ORDER:
+            ordering = _total_order(settings, folder, kept)
+        case _:
+            assert_never(rules.consensus)
     learner = LearnerSpec(
         task=rules.task.name,
         folder=str(Path.cwd()),
@@ -85,24 +106,67 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
         genesis_step=genesis_id(this_network),
         settings=SearchSettings(is_searching=settings.is_searching and not settings.is_observer),
         restored=kept,
+        members=ordering.members,
     )
-    puzzle = PuzzleSpec(rules.proof_of_work.puzzle_memory_kib, settings.puzzle_share)
-    return PeerParts(settings, folder, identity, rules, store, _machine(settings, folder, kept), learner, puzzle)
+    return PeerParts(
+        settings=settings,
+        folder=folder,
+        identity=identity,
+        rules=rules,
+        store=store,
+        machine=ordering.machine,
+        chain=ordering.chain,
+        learner=learner,
+        puzzle=ordering.puzzle,
+        first_requests=ordering.first_requests,
+    )
 
 
-def _machine(settings: PeerSettings, folder: NodeFolder, kept: StateKept | None) -> ProofOfWork:
+@dataclass(frozen=True, slots=True)
+class _Ordering:
+    """What depends on the kind of consensus."""
+
+    machine: OrderingProtocol
+    chain: ChainSource
+    puzzle: PuzzleSpec | None = None
+    members: tuple[PeerId, ...] = ()
+    first_requests: tuple[LearnerRequest, ...] = ()
+
+
+def _proof_of_work(settings: PeerSettings, folder: NodeFolder, kept: StateKept | None) -> _Ordering:
     rules, identity, store = folder.rules, folder.identity, folder.store
-    return ProofOfWork(
+    machine = ProofOfWork(
         rules=proof_of_work_rules(rules),
         network_id=network_id(rules),
         identity=identity.peer_id,
         sign=identity.sign,
         seed=_tie_seed(store),
-        records=stored_records(store),
+        records=stored_records(store, PROOF_OF_WORK_TABLES),
         archive=StoredBlocks(store),
         is_leading=not settings.is_observer,
         replay_from=None if kept is None else StepId(kept.step),
     )
+    puzzle = PuzzleSpec(rules.proof_of_work.puzzle_memory_kib, settings.puzzle_share)
+    return _Ordering(machine, ProofOfWorkChain(machine, settings.puzzle_share), puzzle)
+
+
+def _total_order(settings: PeerSettings, folder: NodeFolder, kept: StateKept | None) -> _Ordering:
+    rules, identity, store = folder.rules, folder.identity, folder.store
+    members = tuple(PeerId(bytes.fromhex(key)) for key in rules.total_order.members)
+    machine = TotalOrder(
+        rules=total_order_rules(rules),
+        network_id=network_id(rules),
+        members=members,
+        identity=NOBODY if settings.is_observer else identity.peer_id,
+        sign=identity.sign,
+        seed=_tie_seed(store),
+        records=stored_records(store, TOTAL_ORDER_TABLES),
+        archive=StoredRows(store),
+        guard_round=GuardFile(folder.path).read(),
+        replay_from=None if kept is None else StepId(kept.commit_step),
+    )
+    head = b"" if kept is None else kept.step
+    return _Ordering(machine, TotalOrderChain(machine), members=members, first_requests=(AdoptRequest(head),))
 
 
 def _tie_seed(store: Store) -> bytes:
@@ -120,11 +184,22 @@ def kept_state(store: Store) -> StateKept | None:
     return None if data is None else decode_kept_state(data)
 
 
-def stored_records(store: Store) -> Iterator[tuple[str, bytes, bytes]]:
+def stored_records(store: Store, tables: tuple[str, ...]) -> Iterator[tuple[str, bytes, bytes]]:
     """What the ordering machine recorded, by table and key."""
-    for table in ORDERING_TABLES:
+    for table in tables:
         for key, value in store.records(table):
             yield table, key, value
+
+
+class StoredRows:
+    """A total order's way to rows that it no longer holds in memory (its `TotalOrderArchive`)."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def value(self, table: str, key: bytes) -> bytes | None:
+        """What was recorded under (table, key)."""
+        return self._store.get(table, key)
 
 
 class StoredBlocks:
@@ -141,6 +216,13 @@ class StoredBlocks:
 def proof_of_work_rules(rules: NetworkRules) -> ProofOfWorkRules:
     """The network file's section, as the ordering machine wants it."""
     return ProofOfWorkRules(**msgspec.structs.asdict(rules.proof_of_work))
+
+
+def total_order_rules(rules: NetworkRules) -> TotalOrderRules:
+    """The network file's section without the members, as the ordering machine wants it."""
+    section = msgspec.structs.asdict(rules.total_order)
+    del section["members"]
+    return TotalOrderRules(**section)
 
 
 def evolution_rules(rules: NetworkRules) -> EvolutionRules:

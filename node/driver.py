@@ -87,6 +87,10 @@ class Driver:
         """Hand an answer of the learner to the replica."""
         self._push(self._replica.answered(answer, self._ports.clock.now()))
 
+    def record(self, record: Record) -> None:
+        """Make a row durable in its turn: together with what the next input records, when that is fed at once."""
+        self._push((record,))
+
     async def run(self) -> None:
         """Carry out effects until cancelled. Raises HaltedError when the machine halts."""
         try:

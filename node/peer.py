@@ -8,10 +8,8 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-from consensus.proof_of_work.machine import ProofOfWork
 from consensus.protocol import (
-    FetchPayload,
-    FetchState,
+    OrderingProtocol,
     PeerJoined,
     PeerLeft,
     Received,
@@ -20,8 +18,9 @@ from consensus.protocol import (
     VerifyPuzzle,
 )
 from consensus.types import Instant, PeerId
-from learning.learner import ExportRequest, LearnerRequest, ModelExported, StepAdopted
+from learning.learner import ExportRequest, LearnerRequest, ModelExported
 from learning.task import Layout
+from node.api.chains import ChainSource
 from node.api.server import API_HOST, ApiServer
 from node.api.status import StatusSources
 from node.driver import Driver, Ports
@@ -32,10 +31,12 @@ from node.guard_file import GuardFile
 from node.identity import Identity
 from node.net.contract import ListenError, NetSettings
 from node.net.transport import PeerNetwork
+from node.net.wire import Part
 from node.network_file import NetworkRules, network_id, rule_fields
 from node.remembered_addresses import remember_addresses, remembered_addresses
 from node.replica import Replica
 from node.settings import PeerSettings
+from node.side_streams import STATE_BYTES_OVERHEAD, SideStreams
 from node.store import Store
 from node.telemetry import LagProbe, MemoryProbe, Vitals
 from node.workers.learner import (
@@ -55,6 +56,11 @@ LEARNER_START_SECONDS_MAX = 120.0
 """Importing torch on a loaded machine takes seconds; a task's own data may take more. Longer means that it hangs."""
 
 
+OUTBOUND_MIN = 8
+"""Bitcoin's number; members of a total order are each connected to all others instead."""
+
+EVERY_ADDRESS = ("0.0.0.0", "::")
+
 LearnerWorker = WorkerProcess[LearnerSpec, LearnerRequest, LearnerMessage]
 PuzzleWorker = WorkerProcess[PuzzleSpec, PuzzleRequest, PuzzleAnswer]
 
@@ -68,9 +74,13 @@ class PeerParts:
     identity: Identity
     rules: NetworkRules
     store: Store
-    machine: ProofOfWork
+    machine: OrderingProtocol
+    chain: ChainSource
     learner: LearnerSpec
-    puzzle: PuzzleSpec
+    puzzle: PuzzleSpec | None
+    """None where no puzzle is worked on."""
+    first_requests: tuple[LearnerRequest, ...]
+    """What the learner is asked before all else."""
 
 
 class SystemClock:
@@ -107,14 +117,17 @@ class _PuzzleProcess:
         self._worker.ask(job)
 
 
-class _NoSideStreams:
-    """Proof of work lists contributions whole: nothing large travels beside it."""
+class _NoPuzzles:
+    """A total order works on none."""
 
-    def fetch_payload(self, effect: FetchPayload) -> None:
-        raise AssertionError(f"asked for a large payload: {effect}")
+    def solve(self, job: SolvePuzzle) -> None:
+        raise AssertionError(f"asked for a puzzle: {job}")
 
-    def fetch_state(self, effect: FetchState) -> None:
-        raise AssertionError(f"asked for a state: {effect}")
+    def stop(self) -> None:
+        raise AssertionError("asked to stop a puzzle")
+
+    def verify(self, job: VerifyPuzzle) -> None:
+        raise AssertionError(f"asked for a puzzle: {job}")
 
 
 class Peer:
@@ -126,8 +139,10 @@ class Peer:
         self._learner_ready: asyncio.Future[LearnerReady] = asyncio.get_running_loop().create_future()
         self._exports: list[asyncio.Future[ModelExported]] = []
         self._driver: Driver | None = None
-        self._vitals = Vitals()
+        self._streams: SideStreams | None = None
+        self._vitals = Vitals(parts.identity.peer_id)
         self._layout: Layout = ()
+        self._failure: str | None = None
 
     def request_stop(self) -> None:
         """Ask for a clean stop; `run` returns once everything is closed."""
@@ -138,8 +153,10 @@ class Peer:
         async with AsyncExitStack() as stack:
             learner = LearnerWorker("learner", run_learner_process, self._parts.learner, self._on_learner)
             stack.push_async_callback(learner.stop)
-            puzzle = PuzzleWorker("puzzle", run_puzzle_process, self._parts.puzzle, self._on_puzzle)
-            stack.push_async_callback(puzzle.stop)
+            puzzle = None
+            if self._parts.puzzle is not None:
+                puzzle = PuzzleWorker("puzzle", run_puzzle_process, self._parts.puzzle, self._on_puzzle)
+                stack.push_async_callback(puzzle.stop)
             if await self._learner_is_ready(learner):
                 await self._run_parts(learner, puzzle)
 
@@ -182,40 +199,44 @@ class Peer:
         self._layout = ready.layout
         store_layout(self._parts.store, ready.layout)
 
-    async def _run_parts(
-        self,
-        learner: LearnerWorker,
-        puzzle: PuzzleWorker,
-    ) -> None:
-        parts = self._parts
+    async def _run_parts(self, learner: LearnerWorker, puzzle: PuzzleWorker | None) -> None:
+        parts, asking = self._parts, _LearnerProcess(learner)
         network = self._network()
+        model_bytes_max = 4 * sum(block.size for block in self._layout)
+        streams = SideStreams(
+            parts.store, network, asking, state_bytes_max=model_bytes_max + STATE_BYTES_OVERHEAD, clock=time.monotonic
+        )
         ports = Ports(
             clock=SystemClock(),
             records=parts.store,
             guards=GuardFile(parts.folder.path),
-            side_streams=_NoSideStreams(),
+            side_streams=streams,
             outbox=network,
-            learner=_LearnerProcess(learner),
-            puzzle=_PuzzleProcess(puzzle),
+            learner=asking,
+            puzzle=_NoPuzzles() if puzzle is None else _PuzzleProcess(puzzle),
         )
+        workers: list[LearnerWorker | PuzzleWorker] = [learner] if puzzle is None else [learner, puzzle]
         driver = Driver(Replica(parts.machine, network_id(parts.rules)), ports)
-        self._driver = driver
-        lag, memory = LagProbe(), MemoryProbe((os.getpid(), learner.pid, puzzle.pid))
+        self._driver, self._streams, streams.driver = driver, streams, driver
+        lag, memory = LagProbe(), MemoryProbe((os.getpid(), *(worker.pid for worker in workers)))
         sources = StatusSources(
-            parts.settings, parts.rules, parts.identity.peer_id, parts.machine, self._vitals, network, driver, lag, memory
+            parts.settings, parts.rules, parts.identity.peer_id, parts.chain, self._vitals, network, driver, lag, memory
         )
         api = ApiServer(sources.document, lambda: self._model_file(learner))
+        for request in parts.first_requests:
+            asking.ask(request)
         driver.start()
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(driver.run(), name="driver")
                 group.create_task(_run_network(network), name="network")
                 group.create_task(api.run(), name="api")
+                group.create_task(streams.run(), name="side streams")
                 group.create_task(lag.run(), name="lag")
                 group.create_task(memory.run(), name="memory")
                 group.create_task(remember_addresses(parts.store, network.known_addresses), name="addresses")
-                group.create_task(self._end_with(learner), name="learner")
-                group.create_task(self._end_with(puzzle), name="puzzle")
+                for worker in workers:
+                    group.create_task(self._end_with(worker), name=worker.name)
                 group.create_task(self._announce(network, api), name="announce")
                 await self._stopping.wait()
                 raise _StopRequested
@@ -229,6 +250,7 @@ class Peer:
             listen_port=parts.settings.listen_port,
             dial=parts.settings.peers,
             remembered=remembered_addresses(parts.store),
+            outbound_target=max(OUTBOUND_MIN, len(parts.learner.members)),
         )
         return PeerNetwork(
             identity=parts.identity.peer_id,
@@ -248,11 +270,12 @@ class Peer:
         self._parts.folder.write_api_address(API_HOST, api.port)
         host = self._parts.settings.listen_host
         log.info("listening on %s:%d", host, network.port)
-        log.info("others join with: --peer %s:%d", host, network.port)
+        is_everywhere = host in EVERY_ADDRESS
+        log.info("others join with: --peer %s:%d", "THIS-MACHINE" if is_everywhere else host, network.port)
 
     async def _end_with(self, worker: LearnerWorker | PuzzleWorker) -> None:
         code = await worker.ended()
-        raise NodeError(f"the {worker.name} process ended unexpectedly with exit code {code}")
+        raise NodeError(self._failure or f"the {worker.name} process ended unexpectedly with exit code {code}")
 
     # --- what the processes say ---
 
@@ -275,17 +298,15 @@ class Peer:
                         waiting.set_result(message)
                 self._exports.clear()
             case _:
-                if isinstance(message, StepAdopted):
-                    self._vitals.remember(message)
+                self._vitals.remember(message)
                 if self._driver is not None:
                     self._driver.answer(message)
 
     def _fail(self, reason: str) -> None:
+        """The learner's last word; its process ends with it."""
+        self._failure = reason
         if not self._learner_ready.done():
             self._learner_ready.set_exception(NodeError(reason))
-        else:
-            self.note(reason)
-            log.error("%s", reason)
 
     async def _model_file(self, learner: LearnerWorker) -> bytes:
         """The adopted model as a safetensors file."""
@@ -311,6 +332,16 @@ class Peer:
         """A message of the ordering protocol."""
         assert self._driver is not None
         self._driver.feed(Received(peer, message))
+
+    def large_bytes(self, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
+        """A part of something large that we hold."""
+        assert self._streams is not None
+        return self._streams.large_bytes(digest, offset, length_max)
+
+    def part_received(self, peer: PeerId, part: Part) -> None:
+        """A part of something large that we may have asked for."""
+        assert self._streams is not None
+        self._streams.part_received(peer, part)
 
     def note(self, text: str) -> None:
         """What a person should know."""

@@ -3,6 +3,7 @@
 No clock, no IO: the shell (driver.py), the simulator and the tests run this very class.
 """
 
+import hashlib
 import struct
 from dataclasses import dataclass
 from typing import assert_never
@@ -33,13 +34,14 @@ from consensus.protocol import (
     Send,
     SetTimer,
     SolvePuzzle,
+    StateReached,
     Step,
     StopPuzzle,
     Submitted,
     Verdict,
     VerifyPuzzle,
 )
-from consensus.types import Digest, Instant, NetworkId, StepId
+from consensus.types import DIGEST_BYTES, Digest, Height, Instant, NetworkId, StepId
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
@@ -69,6 +71,14 @@ STATE_TABLE = "state"
 """Where the newest kept final state lies, under one key: a restart replays from there."""
 
 STATE_KEY = b"kept"
+
+CHECKPOINT_INTERVAL = 32
+"""Generations between two states that members of a total order vouch for; a multiple of every learner's own interval."""
+
+CHECKPOINTS_KEPT = 4
+"""A peer that starts from one has three intervals' time to fetch it."""
+
+_CHECKPOINT_TAG = b"kubrat/checkpoint/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,13 +132,23 @@ class Replica:
         """What is to be done about an answer of the learner; answers meant for people alone give nothing."""
         match answer:
             case StateKept():
-                return (Record(STATE_TABLE, STATE_KEY, encode_kept_state(answer)),)
+                return self._kept(answer, now)
             case StepAdopted() | SearchProgress() | ModelExported() | GenerationDecided() | GenerationWaits():
                 return ()
             case ContributionAssessed() | StepChecked() | ContributionFound() | StepOffered():
                 return self.handle(_input_of(answer), now)
             case _:
                 assert_never(answer)
+
+    def _kept(self, state: StateKept, now: Instant) -> tuple[OuterEffect, ...]:
+        """Record it; under a total order, some are checkpoints that others may start from."""
+        encoded = encode_kept_state(state)
+        newest = Record(STATE_TABLE, STATE_KEY, encoded)
+        if state.commit == 0 or state.height % CHECKPOINT_INTERVAL:
+            return (newest,)
+        checkpoint = Record(STATE_TABLE, checkpoint_key(state.height), encoded)
+        reached = StateReached(Height(state.commit), checkpoint_digest(encoded))
+        return (newest, checkpoint, *self.handle(reached, now))
 
     def _outer(self, effects: tuple[Effect, ...]) -> tuple[OuterEffect, ...]:
         return tuple(self._routed(effect) for effect in effects)
@@ -178,16 +198,27 @@ def _input_of(answer: ContributionAssessed | StepChecked | ContributionFound | S
             assert_never(answer)
 
 
-_KEPT_HEAD = struct.Struct(">32sQQ")
+_KEPT_HEAD = struct.Struct(">32s32sQQ")
+_NO_STEP = bytes(32)
 
 
 def encode_kept_state(state: StateKept) -> bytes:
-    """Step id, height, commit (8 bytes each, big endian), parameters."""
-    return _KEPT_HEAD.pack(state.step, state.height, state.commit) + state.parameters
+    """Step id, commit id (zeros without one), height, commit (8 bytes each, big endian), parameters."""
+    return _KEPT_HEAD.pack(state.step, state.commit_step or _NO_STEP, state.height, state.commit) + state.parameters
 
 
 def decode_kept_state(data: bytes) -> StateKept:
-    """The inverse of encode_kept_state, for bytes from our own records."""
+    """The inverse of encode_kept_state, for bytes from our own records, or of a digest that enough members vouch for."""
     assert len(data) >= _KEPT_HEAD.size, f"kept state of {len(data)} bytes, at least {_KEPT_HEAD.size} expected"
-    step, height, commit = _KEPT_HEAD.unpack_from(data)
-    return StateKept(step, height, data[_KEPT_HEAD.size :], commit)
+    step, commit_step, height, commit = _KEPT_HEAD.unpack_from(data)
+    return StateKept(step, height, data[_KEPT_HEAD.size :], commit, commit_step if commit_step != _NO_STEP else b"")
+
+
+def checkpoint_digest(encoded: bytes) -> Digest:
+    """Names an encoded kept state: what members of a total order sign, and fetch from one another."""
+    return Digest(hashlib.blake2b(_CHECKPOINT_TAG + encoded, digest_size=DIGEST_BYTES).digest())
+
+
+def checkpoint_key(height: int) -> bytes:
+    """The newest few checkpoints stay, each in place of the one CHECKPOINTS_KEPT before it."""
+    return b"checkpoint-%d" % (height // CHECKPOINT_INTERVAL % CHECKPOINTS_KEPT)

@@ -20,6 +20,59 @@ class PuzzleStatus(msgspec.Struct, frozen=True):
     """Part of one core that this peer spends on it."""
 
 
+class MemberStatus(msgspec.Struct, frozen=True):
+    """One member of a total order, as this peer sees it."""
+
+    peer_id: str
+    last_round: int
+    is_connected: bool
+    rounds_silent: int
+    """Rounds since its last block."""
+
+
+class OrderStatus(msgspec.Struct, frozen=True):
+    """Where a total order stands."""
+
+    round: int
+    own_round: int
+    """Of our own last block."""
+    commits: int
+    slots_skipped: int
+    timeout_ms: int
+    """How long a leader is waited for."""
+    waiting_for: tuple[str, ...]
+    """Members whose blocks a quorum lacks now; none while rounds go on."""
+    members: tuple[MemberStatus, ...]
+    equivocators: tuple[str, ...] = ()
+    counters: dict[str, int] = {}
+
+
+class SlateEntryStatus(msgspec.Struct, frozen=True):
+    """A candidate that was decided on; all fitness as measured, higher is better."""
+
+    author: str | None
+    """None: the parent, "no change"."""
+    claimed: float | None
+    agreed: float
+    measured: float | None
+    """By us."""
+
+
+class GenerationStatus(msgspec.Struct, frozen=True):
+    """The generation under way, and how the last one was decided."""
+
+    height: int
+    phase: str
+    counted: tuple[str, ...]
+    """Members whose part in the phase was delivered."""
+    needed: int
+    slate: tuple[SlateEntryStatus, ...] = ()
+    winner: int | None = None
+    """A position on the slate."""
+    scorers: tuple[str, ...] = ()
+    ignored: dict[str, int] = {}
+
+
 class StepStatus(msgspec.Struct, frozen=True):
     """One step of the chain that ends at the head."""
 
@@ -42,6 +95,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     task: str = ""
     listen: str = ""
     """HOST:PORT where other peers reach it."""
+    consensus: str = ""
     is_observer: bool = False
     height: int | None = None
     head: str | None = None
@@ -68,6 +122,10 @@ class NodeStatus(msgspec.Struct, frozen=True):
     notes: tuple[str, ...] = ()
     """The last things worth a person's attention, oldest first."""
     puzzle: PuzzleStatus | None = None
+    """Under proof of work."""
+    order: OrderStatus | None = None
+    """Under a total order."""
+    generation: GenerationStatus | None = None
     pss_mb: float | None = None
     """The same with shared pages counted in part, as the system does (proportional set size)."""
     loop_lag_max_ms: float | None = None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from learning.learner import StepAdopted
+from learning.learner import GenerationDecided, GenerationWaits, LearnerAnswer, StepAdopted
 
 LAG_PROBE_SECONDS = 0.05
 LAG_SAMPLES_MAX = 2_400
@@ -29,8 +29,12 @@ MEMORY_SECONDS = 5.0
 class Vitals:
     """What the learner says of the model, and what people should know."""
 
-    def __init__(self) -> None:
+    def __init__(self, author: bytes) -> None:
+        self._author = author
         self.head: StepAdopted | None = None
+        self.decided: GenerationDecided | None = None
+        self.waits: GenerationWaits | None = None
+        self.generations_won = 0
         self.adopted: dict[bytes, StepAdopted] = {}
         self.candidates_per_second = 0.0
         self.notes: deque[str] = deque(maxlen=NOTES_MAX)
@@ -45,8 +49,20 @@ class Vitals:
         """The newest note, unless it is old."""
         return self.notes[-1] if self.notes and now_s - self._noted_at <= ERROR_SECONDS else None
 
-    def remember(self, adopted: StepAdopted) -> None:
-        """A step has become the head."""
+    def remember(self, answer: LearnerAnswer) -> None:
+        """Keep what the learner says of the model; other answers are of no concern here."""
+        match answer:
+            case StepAdopted():
+                self._remember_head(answer)
+            case GenerationDecided():
+                self.decided = answer
+                self.generations_won += answer.slate[answer.winner].author == self._author
+            case GenerationWaits():
+                self.waits = answer
+            case _:
+                pass
+
+    def _remember_head(self, adopted: StepAdopted) -> None:
         self.head = adopted
         self.adopted.pop(adopted.step, None)
         self.adopted[adopted.step] = adopted

@@ -73,9 +73,7 @@ class Committing:
                 counters.indirect_skips += 1
 
 
-def delivered_step(
-    network_id: NetworkId, committee: Committee, record: CommitRecord, blocks: Iterable[Block]
-) -> DeliveredStep:
+def delivered_step(network_id: NetworkId, committee: Committee, record: CommitRecord, blocks: Iterable[Block]) -> DeliveredStep:
     """What the learner gets of a commit; `blocks` are those that the record names, in its order."""
     items = tuple(item for block in blocks for item in delivered_items(network_id, committee, block))
     step = commit_digest(network_id, record)

@@ -299,7 +299,6 @@ class Dag:
             self._twins -= len(digests) - 1
             for digest in digests:
                 self.dropped += self.suspended.pop(digest, None) is not None
-                self._waiting.pop(digest, None)
 
     def _cross_horizon(self) -> list[Vertex]:
         """What lies at or below the horizon is missed no more."""

@@ -1,7 +1,7 @@
 """When to create the next block, and when to wait for a leader.
 
-A member enters round r + 1 with a quorum of blocks of round r and its own, so it leaves out no round: free jumping is a liveness
-hole of the original protocol. Rules as in Starfish (ePrint 2025/567); the wait adapts, since Delta is not known.
+A member enters round r + 1 with a quorum of blocks of round r and its own, so it leaves out no round: free jumping is a
+liveness hole of the original protocol. Rules as in Starfish (ePrint 2025/567); the wait adapts, since Delta is not known.
 """
 
 from dataclasses import dataclass

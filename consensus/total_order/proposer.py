@@ -53,6 +53,8 @@ class Proposer:
         """We have signed, or may have signed, up to this round: never again at or below it."""
         self.due_at: Instant | None = None
         """When the block of the round entered is due; None: we are not in a round that we may create a block for."""
+        self.created_at = Instant(0)
+        """When we created it."""
         self.checkpoint: Checkpoint | None = None
         self._included = [0] * state.committee.size
         self._pending: deque[Pending] = deque()
@@ -100,6 +102,11 @@ class Proposer:
         first, *others = (Pending(item, ()) for item in content.items) if content.items else (None,)
         if first is not None:
             self._under_way[content.round] = (Pending(first.item, content.attachments), *others)
+
+    def resend(self) -> None:
+        """Send our newest block once more."""
+        if self.last_block is not None:
+            self._state.outbox.add(Broadcast(encode(BlockMessage(self.last_block))))
 
     def create_all(self, now: Instant) -> bool:
         """Create every block that is due, those of skipped rounds at once; whether there was any."""
@@ -173,6 +180,8 @@ class Proposer:
             self._under_way[number] = chosen
         state.newest_seen[self._me] = block
         self._intake.keep(digest, block, None, now)
+        assert self.last.round == number, "our own block is accepted at once: its parents are"
+        self.created_at = now
         state.outbox.guard(number)
         state.outbox.add(Broadcast(encode(BlockMessage(block))))
         state.counters.blocks_created += 1

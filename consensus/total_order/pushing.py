@@ -32,8 +32,7 @@ class Pushing:
         """A block was accepted."""
         named = self._named[vertex.author]
         for parent in vertex.block.content.parents:
-            if parent.round > named[parent.author]:
-                named[parent.author] = parent.round
+            named[parent.author] = max(named[parent.author], parent.round)
 
     def push(self) -> None:
         """Called with each own block."""

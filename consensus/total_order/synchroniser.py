@@ -144,9 +144,9 @@ class Synchroniser:
             if digest not in asked:
                 self._refuse(peer, f"block {digest.hex()[:8]} in answer {answer.number}")
                 return ()
-        for digest in asked:
-            if digest in self._pursuits:
-                self._pursuits[digest][1].in_flight.pop(peer, None)
+        for wanted in asked:
+            if wanted in self._pursuits:
+                self._pursuits[wanted][1].in_flight.pop(peer, None)
         return named
 
     def left(self, peer: PeerId) -> None:

@@ -31,6 +31,7 @@ from learning.learner import (
     ModelExported,
     ProposedStep,
     ReplayRequest,
+    RestoreRequest,
     SignedPayload,
     StateKept,
     StepAdopted,
@@ -99,7 +100,7 @@ class EvolutionLearner:
                 return self._finalise(step)
             case ExportRequest():
                 return (self._export(),)
-            case DeliverRequest():
+            case DeliverRequest() | RestoreRequest():
                 raise AssertionError("a total order delivers to a SlateLearner")
             case _:
                 assert_never(request)

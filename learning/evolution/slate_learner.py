@@ -33,6 +33,7 @@ from learning.learner import (
     LearnerRequest,
     ModelExported,
     ReplayRequest,
+    RestoreRequest,
     SlateEntry,
     StateKept,
     StepAdopted,
@@ -68,15 +69,24 @@ class SlateLearner:
         is on the slate. Raises TaskError (StoredStateError for what is restored).
         """
         self._task = check_task(task)
+        self._rules = rules
+        self._network_id = network_id
         self._author = author
+        self._members = members
+        self._genesis_step = genesis_step
         self._is_observer = author not in members or not settings.is_searching
-        root, model = origin_of(self._task.layout, network_id, genesis_step, restored)
-        self._commit = 0 if restored is None else restored.commit
-        self._lineage = Lineage(network_id, rules.schedule(), root, model, MODELS_BYTES_MAX)
         self._measurement = Measurement(self._task, network_id)
-        self._judge = Judge(rules, self._lineage, self._measurement)
         self._explorer = Explorer(self._task, rules, settings, network_id, author, self._measurement)
-        self._consensus = ModelConsensus(members, root.id, rules.recipe_length_max)
+        self._start_from(restored)
+
+    def _start_from(self, restored: StateKept | None) -> None:
+        """Raises StoredStateError when what is restored does not fit the task."""
+        root, model = origin_of(self._task.layout, self._network_id, self._genesis_step, restored)
+        self._commit = 0 if restored is None else restored.commit
+        self._commit_step = b"" if restored is None else restored.commit_step
+        self._lineage = Lineage(self._network_id, self._rules.schedule(), root, model, MODELS_BYTES_MAX)
+        self._judge = Judge(self._rules, self._lineage, self._measurement)
+        self._consensus = ModelConsensus(self._members, root.id, self._rules.recipe_length_max)
         self._agreed: int | None = None
         self._begin()
 
@@ -99,6 +109,9 @@ class SlateLearner:
         match request:
             case DeliverRequest(step):
                 return self._deliver(step)
+            case RestoreRequest(state):
+                self._start_from(state)
+                return (self._adopted(), self._waits())
             case AdoptRequest():
                 return (self._adopted(),)
             case ExportRequest():
@@ -114,7 +127,7 @@ class SlateLearner:
         if step.height <= self._commit:
             return ()
         assert step.height == self._commit + 1, f"delivery {step.height} after {self._commit}"
-        self._commit = step.height
+        self._commit, self._commit_step = step.height, step.id
         before = self._waits()
         for item in step.items:
             self._consensus.deliver(item)
@@ -154,7 +167,8 @@ class SlateLearner:
         head = self._head
         if head.height % kept_interval(self._task.layout):
             return ()
-        return (StateKept(head.id, head.height, parameter_bytes(self._lineage.model(head)), self._commit),)
+        parameters = parameter_bytes(self._lineage.model(head))
+        return (StateKept(head.id, head.height, parameters, self._commit, self._commit_step),)
 
     def _waits(self) -> GenerationWaits:
         head, consensus = self._head, self._consensus

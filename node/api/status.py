@@ -4,13 +4,13 @@ import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
-from consensus.proof_of_work.machine import ProofOfWork
 from consensus.types import PeerId
+from node.api.chains import ChainSource
 from node.driver import Driver
 from node.net.transport import PeerNetwork
 from node.network_file import NetworkRules, network_id
 from node.settings import PeerSettings
-from node.status import NodeStatus, PeerLink, PuzzleStatus, StepStatus
+from node.status import NodeStatus, PeerLink
 from node.telemetry import LagProbe, MemoryProbe, Vitals
 
 
@@ -21,7 +21,7 @@ class StatusSources:
     settings: PeerSettings
     rules: NetworkRules
     peer_id: PeerId
-    machine: ProofOfWork
+    chain: ChainSource
     vitals: Vitals
     network: PeerNetwork
     driver: Driver
@@ -31,7 +31,8 @@ class StatusSources:
 
     def document(self) -> NodeStatus:
         """What the peer knows of itself now."""
-        chain, vitals, memory = self.machine.status, self.vitals, self.memory.latest
+        vitals, memory = self.vitals, self.memory.latest
+        chain = self.chain.facts(vitals)
         head, now_s = vitals.head, time.monotonic()
         return NodeStatus(
             version=version("kubrat"),
@@ -40,6 +41,7 @@ class StatusSources:
             network_name=self.rules.name,
             task=self.rules.task.name,
             listen=f"{self.settings.listen_host}:{self.network.port}",
+            consensus=self.rules.consensus.value,
             is_observer=self.settings.is_observer,
             height=None if head is None else head.height,
             head=None if head is None else head.step.hex(),
@@ -60,23 +62,12 @@ class StatusSources:
             uptime_s=round(now_s - self.started_s, 1),
             last_error=vitals.last_error(now_s),
             notes=tuple(vitals.notes),
-            steps=self._steps(),
-            puzzle=PuzzleStatus(chain.attempts_expected, self.settings.puzzle_share),
+            steps=chain.steps,
+            puzzle=chain.puzzle,
+            order=chain.order,
+            generation=chain.generation,
             accusations=tuple(
                 f"{accusation.accused.hex()[:8]}: {accusation.offence} ({accusation.detail})"
                 for accusation in self.driver.accusations
             ),
-        )
-
-    def _steps(self) -> tuple[StepStatus, ...]:
-        adopted = self.vitals.adopted
-        return tuple(
-            StepStatus(
-                step.height,
-                step.id.hex(),
-                step.state_digest.hex(),
-                step.leader.hex(),
-                dict(adopted[step.id].metrics) if step.id in adopted else {},
-            )
-            for step in self.machine.status.steps
         )

@@ -7,6 +7,7 @@ from consensus.types import PeerId
 from node.net.gossip import GossipLimits
 from node.net.peers import Address, Backoff
 from node.net.rates import RateLimits
+from node.net.wire import Part
 
 
 class ListenError(Exception):
@@ -85,6 +86,14 @@ class NetworkEvents(Protocol):
 
     def received(self, peer: PeerId, message: bytes) -> None:
         """A message of the ordering protocol, not yet judged; a flooded one comes once, from whoever was first."""
+        ...
+
+    def large_bytes(self, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
+        """What we serve of the thing that `digest` names: its whole length (0: we do not hold it), and a part of it."""
+        ...
+
+    def part_received(self, peer: PeerId, part: Part) -> None:
+        """A part of something large has come, asked for or not."""
         ...
 
     def note(self, text: str) -> None:

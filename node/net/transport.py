@@ -23,13 +23,16 @@ from node.net.roster import Roster
 from node.net.wire import (
     ADDRESSES_MAX,
     ORDERING_BYTES_MAX,
+    PART_BYTES_MAX,
     Addresses,
     Frame,
     GetAddresses,
+    GetPart,
     GossipFrame,
     Have,
     Hello,
     OrderingFrame,
+    Part,
     Proof,
     Rules,
     Want,
@@ -129,6 +132,12 @@ class PeerNetwork:
         if link is not None:
             link.send(encode_frame(OrderingFrame(message)))
 
+    def ask_part(self, peer: PeerId, digest: bytes, offset: int) -> None:
+        """Ask one peer for large bytes from this offset on; dropped when it is not connected."""
+        link = self._roster.get(peer)
+        if link is not None:
+            link.send(encode_frame(GetPart(digest, offset)))
+
     def broadcast(self, message: bytes) -> None:
         """Bring a message to every peer: our own, or one received and judged worth passing on."""
         self._carry_out(self._gossip.broadcast(message, self._clock()))
@@ -221,6 +230,11 @@ class PeerNetwork:
                 link.send(encode_frame(Addresses(self._addresses_for(link))))
             case Addresses(addresses):
                 self._on_addresses(link, addresses)
+            case GetPart(digest, offset):
+                total, content = self._events.large_bytes(digest, offset, PART_BYTES_MAX)
+                link.send(encode_frame(Part(digest, offset, total, content)))
+            case Part():
+                self._events.part_received(link.peer, frame)
             case Hello() | Proof() | Rules():
                 self.refuse(link.peer, Offence.MALFORMED, f"{type(frame).__name__} after the handshake")
             case _:

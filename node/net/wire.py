@@ -44,6 +44,14 @@ ADDRESSES_MAX = 64
 HOST_CHARACTERS_MAX = 45
 """The longest IPv6 address in text. Names are not exchanged: a stranger shall not make us ask a name server."""
 
+PART_BYTES_MAX = 524_288
+"""Large bytes travel in parts, one asked for at a time, so that they never keep a vote waiting for long."""
+
+LARGE_BYTES_MAX = 1 << 32
+"""The largest thing fetched in parts: a model of a thousand million parameters."""
+
+Offset = Annotated[int, msgspec.Meta(ge=0, le=LARGE_BYTES_MAX)]
+
 Nonce = Annotated[bytes, msgspec.Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
 Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Version = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
@@ -113,7 +121,23 @@ class Addresses(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     addresses: Annotated[tuple[tuple[Host, Port], ...], msgspec.Meta(max_length=ADDRESSES_MAX)]
 
 
-Frame = Hello | Proof | Rules | OrderingFrame | GossipFrame | Have | Want | GetAddresses | Addresses
+class GetPart(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=10):
+    """Send me what this digest names, from this byte on."""
+
+    digest: DigestBytes
+    offset: Offset
+
+
+class Part(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=11):
+    """The answer to GetPart: bytes of a thing that is `total` bytes long; total 0: I do not hold it."""
+
+    digest: DigestBytes
+    offset: Offset
+    total: Offset
+    content: Annotated[bytes, msgspec.Meta(max_length=PART_BYTES_MAX)]
+
+
+Frame = Hello | Proof | Rules | OrderingFrame | GossipFrame | Have | Want | GetAddresses | Addresses | GetPart | Part
 
 _codec: Codec[Frame] = Codec(Frame)
 
@@ -127,6 +151,8 @@ FRAME_BYTES_MAX: dict[int, int] = {
     7: DIGESTS_MAX * (SHORT_DIGEST_BYTES + 2) + 8,
     8: 16,
     9: ADDRESSES_MAX * (HOST_CHARACTERS_MAX + 6) + 8,
+    10: 64,
+    11: PART_BYTES_MAX + 64,
 }
 """Encoded size limit by tag: what the fields allow, plus the few bytes of MessagePack around them."""
 

@@ -20,7 +20,7 @@ from node.net.handshake import Established, Failed, Handshake, Introduction, Rol
 from node.net.peers import Backoff
 from node.net.rates import Meter, RateLimits
 from node.net.transport import NetSettings, PeerNetwork
-from node.net.wire import Frame, encode_frame
+from node.net.wire import Frame, Part, encode_frame
 
 NETWORK = NetworkId(b"n" * 32)
 RULES = (("name", "digits"), ("proof_of_work.block_interval_ms", "500"))
@@ -50,6 +50,8 @@ class Node:
     passes_on: bool = True
     inbox: list[bytes] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    held: dict[bytes, bytes] = field(default_factory=dict)
+    parts: list[Part] = field(default_factory=list)
     joined: list[PeerId] = field(default_factory=list)
     left: list[PeerId] = field(default_factory=list)
     network: PeerNetwork = field(init=False)
@@ -64,6 +66,13 @@ class Node:
         self.inbox.append(message)
         if self.passes_on and message.startswith(b"flood"):
             self.network.broadcast(message)
+
+    def large_bytes(self, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
+        content = self.held.get(digest, b"")
+        return len(content), content[offset : offset + length_max]
+
+    def part_received(self, peer: PeerId, part: Part) -> None:
+        self.parts.append(part)
 
     def note(self, text: str) -> None:
         self.notes.append(text)

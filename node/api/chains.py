@@ -1,0 +1,136 @@
+"""The chain of steps as people see it: one source for each kind of consensus, one form for all."""
+
+from dataclasses import asdict, dataclass
+from typing import Protocol
+
+from consensus.proof_of_work.machine import ProofOfWork
+from consensus.total_order.machine import TotalOrder, TotalOrderStatus
+from learning.exact import MICRO
+from learning.learner import GenerationDecided, GenerationWaits, SlateEntry
+from node.status import (
+    GenerationStatus,
+    MemberStatus,
+    OrderStatus,
+    PuzzleStatus,
+    SlateEntryStatus,
+    StepStatus,
+)
+from node.telemetry import Vitals
+
+
+@dataclass(frozen=True, slots=True)
+class ChainFacts:
+    """What a status document says of the chain."""
+
+    final_height: int
+    blocks_led: int
+    """Steps of the chain that this peer led, or whose candidate was its own."""
+    blocks_contested: int
+    steps: tuple[StepStatus, ...]
+    """Oldest first."""
+    puzzle: PuzzleStatus | None = None
+    order: OrderStatus | None = None
+    generation: GenerationStatus | None = None
+
+
+class ChainSource(Protocol):
+    """Reads the facts off a running machine."""
+
+    def facts(self, vitals: Vitals) -> ChainFacts:
+        """The facts of now."""
+        ...
+
+
+class ProofOfWorkChain:
+    """Steps are blocks; the newest may still be undone."""
+
+    def __init__(self, machine: ProofOfWork, puzzle_share: float) -> None:
+        self._machine = machine
+        self._puzzle_share = puzzle_share
+
+    def facts(self, vitals: Vitals) -> ChainFacts:
+        """The facts of now."""
+        status = self._machine.status
+        steps = tuple(
+            StepStatus(
+                height=step.height,
+                id=step.id.hex(),
+                state_digest=step.state_digest.hex(),
+                leader=step.leader.hex(),
+                metrics=dict(vitals.adopted[step.id].metrics) if step.id in vitals.adopted else {},
+            )
+            for step in status.steps
+        )
+        puzzle = PuzzleStatus(status.attempts_expected, self._puzzle_share)
+        return ChainFacts(status.final_height, status.blocks_led, status.blocks_contested, steps, puzzle)
+
+
+class TotalOrderChain:
+    """Steps are generations, each final at once."""
+
+    def __init__(self, machine: TotalOrder) -> None:
+        self._machine = machine
+
+    def facts(self, vitals: Vitals) -> ChainFacts:
+        """The facts of now."""
+        steps = tuple(
+            StepStatus(height=step.height, id=step.step.hex(), state_digest=step.state_digest.hex(), metrics=dict(step.metrics))
+            for step in sorted(vitals.adopted.values(), key=lambda step: step.height)
+        )
+        return ChainFacts(
+            final_height=steps[-1].height if steps else 0,
+            blocks_led=vitals.generations_won,
+            blocks_contested=0,
+            steps=steps,
+            order=_order_status(self._machine.status),
+            generation=_generation_status(vitals.waits, vitals.decided),
+        )
+
+
+def _order_status(status: TotalOrderStatus) -> OrderStatus:
+    counters = status.counters
+    return OrderStatus(
+        round=status.round,
+        own_round=status.own_round,
+        commits=status.commits,
+        slots_skipped=status.skipped_slots,
+        timeout_ms=status.timeout_ms,
+        waiting_for=tuple(peer.hex() for peer in status.waiting_for),
+        members=tuple(
+            MemberStatus(member.peer.hex(), member.last_round, member.is_connected, member.silent_rounds)
+            for member in status.members
+        ),
+        equivocators=tuple(peer.hex() for peer in status.equivocators),
+        counters=dict(sorted(asdict(counters).items())),
+    )
+
+
+def _generation_status(waits: GenerationWaits | None, decided: GenerationDecided | None) -> GenerationStatus | None:
+    if waits is None:
+        return None
+    counted = tuple(member.hex() for member in waits.counted)
+    if decided is None:
+        return GenerationStatus(waits.height, waits.phase.value, counted, waits.needed)
+    return GenerationStatus(
+        height=waits.height,
+        phase=waits.phase.value,
+        counted=counted,
+        needed=waits.needed,
+        slate=tuple(_entry_status(entry) for entry in decided.slate),
+        winner=decided.winner,
+        scorers=tuple(member.hex() for member in decided.scorers),
+        ignored=dict(decided.ignored),
+    )
+
+
+def _entry_status(entry: SlateEntry) -> SlateEntryStatus:
+    return SlateEntryStatus(
+        author=None if entry.author is None else entry.author.hex(),
+        claimed=_in_units(entry.claimed_fitness),
+        agreed=entry.agreed_fitness / MICRO,
+        measured=_in_units(entry.measured_fitness),
+    )
+
+
+def _in_units(fitness: int | None) -> float | None:
+    return None if fitness is None else fitness / MICRO
