@@ -56,6 +56,9 @@ LEARNER_START_SECONDS_MAX = 120.0
 """Importing torch on a loaded machine takes seconds; a task's own data may take more. Longer means that it hangs."""
 
 
+WATCH_SECONDS = 0.5
+"""How often it is looked whether the chain stands still."""
+
 OUTBOUND_MIN = 8
 """Bitcoin's number; members of a total order are each connected to all others instead."""
 
@@ -234,6 +237,7 @@ class Peer:
                 group.create_task(streams.run(), name="side streams")
                 group.create_task(lag.run(), name="lag")
                 group.create_task(memory.run(), name="memory")
+                group.create_task(_watch(parts.chain), name="watch")
                 group.create_task(remember_addresses(parts.store, network.known_addresses), name="addresses")
                 for worker in workers:
                     group.create_task(self._end_with(worker), name=worker.name)
@@ -347,6 +351,12 @@ class Peer:
         """What a person should know."""
         self._vitals.note(text, time.monotonic())
         log.warning("%s", text)
+
+
+async def _watch(chain: ChainSource) -> None:
+    while True:
+        chain.watch(time.monotonic())
+        await asyncio.sleep(WATCH_SECONDS)
 
 
 async def _run_network(network: PeerNetwork) -> None:

@@ -41,7 +41,7 @@ class OrderStatus(msgspec.Struct, frozen=True):
     timeout_ms: int
     """How long a leader is waited for."""
     waiting_for: tuple[str, ...]
-    """Members whose blocks a quorum lacks now; none while rounds go on."""
+    """Members whose blocks, or answers, a quorum lacks; none while rounds go on."""
     members: tuple[MemberStatus, ...]
     equivocators: tuple[str, ...] = ()
     counters: dict[str, int] = {}

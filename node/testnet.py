@@ -26,6 +26,7 @@ import msgspec
 from node.agreement import agreed_step, final_disagreement
 from node.api_address import API_FILE_NAME, read_api_address
 from node.cli.live_view import PeerView, TestnetScreen, TestnetView
+from node.cli.status_view import waiting_text
 from node.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, NodeError
 from node.folder import NodeFolder
 from node.logs import configure_logging
@@ -41,7 +42,7 @@ from node.network_file import (
 from node.settings import Address, PeerSettings, TestnetSettings
 from node.status import NodeStatus, StepStatus
 from node.task_facts import task_section
-from node.workers.process import forkserver
+from node.workers.process import forkserver, start_process
 
 HOST = "127.0.0.1"
 
@@ -164,7 +165,7 @@ def _peer_process(lifeline: Connection, settings: PeerSettings) -> None:
     """The whole life of a testnet's peer, in its own process; ends when the supervisor does, however that ends."""
     from node.assembly import run_peer  # noqa: PLC0415 - the supervisor itself needs none of it
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the supervisor's: it tells us in good order
+    os.setsid()  # a terminal's Ctrl-C is the supervisor's alone: it tells us in good order
     log = os.open(settings.data_dir / LOG_NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, sys.stdout.fileno())
     os.dup2(log, sys.stderr.fileno())
@@ -174,13 +175,6 @@ def _peer_process(lifeline: Connection, settings: PeerSettings) -> None:
     except NodeError as error:
         print(f"error: {error.message}", file=sys.stderr)  # noqa: T201 - the log is this process's only screen
         sys.exit(error.exit_code)
-
-
-def _start(process: ForkServerProcess) -> None:
-    try:
-        process.start()
-    except EOFError as error:
-        raise NodeError("the process that all others are forked from has ended; its reason is above") from error
 
 
 # --- the supervisor -------------------------------------------------------------------------------------------------
@@ -215,21 +209,22 @@ class _Supervisor:
         return outcome.exit_code
 
     def _interrupt(self) -> None:
-        """The first Ctrl-C stops in good order, the second at once."""
+        """The first Ctrl-C stops in good order; the second kills the peers, so that there is nothing to wait for."""
         if self._interrupted.is_set():
             for peer in self._peers:
                 if peer.is_running and peer.process is not None:
                     peer.process.kill()
-            os._exit(130)
         self._interrupted.set()
 
     async def _start_all(self) -> None:
         context = forkserver()
         self._started = time.monotonic()
         for peer in self._peers:
+            if self._interrupted.is_set():
+                break
             peer.lifeline, theirs = context.Pipe()
             process = context.Process(target=_peer_process, args=(theirs, peer.settings), name=peer.name)
-            await asyncio.to_thread(_start, process)
+            await asyncio.to_thread(start_process, process)
             peer.process = process
             theirs.close()
         self._started = time.monotonic()
@@ -328,10 +323,21 @@ class _Supervisor:
             deadline_s=self._settings.deadline_s,
             target_accuracy=self._settings.until_accuracy,
             disagreement=disagreement,
+            order=self._order_line(),
             peers=tuple(_peer_view(peer) for peer in self._peers),
             agreed_height=None if agreed is None else agreed.height,
             agreed_digest=None if agreed is None else agreed.state_digest,
         )
+
+    def _order_line(self) -> str | None:
+        """Where the total order stands, by the living member that has come furthest."""
+        orders = [peer.status.order for peer in self._peers if peer.is_running and peer.status and peer.status.order]
+        if not orders:
+            return None
+        order = max(orders, key=lambda order: order.round)
+        names = {peer.peer_id: peer.name for peer in self._peers}
+        waiting = f", waiting for {waiting_text(order, names)}" if order.waiting_for else ""
+        return f"round {order.round:,}, {order.commits:,} commits, {order.slots_skipped:,} slots skipped{waiting}"
 
     def _report(self, outcome: Outcome, document: dict[str, object]) -> None:
         self._say(f"{outcome.reason} after {outcome.seconds:.1f} s")

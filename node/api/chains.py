@@ -33,8 +33,16 @@ class ChainFacts:
     generation: GenerationStatus | None = None
 
 
+STALLED_SECONDS = 1.5
+"""Rounds take a tenth of this; whoever is waited for in between is no news."""
+
+
 class ChainSource(Protocol):
     """Reads the facts off a running machine."""
+
+    def watch(self, now_s: float) -> None:
+        """Called twice a second, by a clock that never goes back: to tell what stands still."""
+        ...
 
     def facts(self, vitals: Vitals) -> ChainFacts:
         """The facts of now."""
@@ -47,6 +55,9 @@ class ProofOfWorkChain:
     def __init__(self, machine: ProofOfWork, puzzle_share: float) -> None:
         self._machine = machine
         self._puzzle_share = puzzle_share
+
+    def watch(self, now_s: float) -> None:
+        """Blocks come by chance: nothing to tell."""
 
     def facts(self, vitals: Vitals) -> ChainFacts:
         """The facts of now."""
@@ -70,9 +81,18 @@ class TotalOrderChain:
 
     def __init__(self, machine: TotalOrder) -> None:
         self._machine = machine
+        self._round = -1
+        self._moved_at = self._now_s = 0.0
+
+    def watch(self, now_s: float) -> None:
+        """Note whether rounds go on."""
+        self._now_s = now_s
+        if self._machine.status.round != self._round:
+            self._round, self._moved_at = self._machine.status.round, now_s
 
     def facts(self, vitals: Vitals) -> ChainFacts:
         """The facts of now."""
+        is_stalled = self._now_s - self._moved_at > STALLED_SECONDS
         steps = tuple(
             StepStatus(height=step.height, id=step.step.hex(), state_digest=step.state_digest.hex(), metrics=dict(step.metrics))
             for step in sorted(vitals.adopted.values(), key=lambda step: step.height)
@@ -82,12 +102,12 @@ class TotalOrderChain:
             blocks_led=vitals.generations_won,
             blocks_contested=0,
             steps=steps,
-            order=_order_status(self._machine.status),
+            order=_order_status(self._machine.status, is_stalled),
             generation=_generation_status(vitals.waits, vitals.decided),
         )
 
 
-def _order_status(status: TotalOrderStatus) -> OrderStatus:
+def _order_status(status: TotalOrderStatus, is_stalled: bool) -> OrderStatus:
     counters = status.counters
     return OrderStatus(
         round=status.round,
@@ -95,7 +115,7 @@ def _order_status(status: TotalOrderStatus) -> OrderStatus:
         commits=status.commits,
         slots_skipped=status.skipped_slots,
         timeout_ms=status.timeout_ms,
-        waiting_for=tuple(peer.hex() for peer in status.waiting_for),
+        waiting_for=tuple(peer.hex() for peer in status.waiting_for) if is_stalled else (),
         members=tuple(
             MemberStatus(member.peer.hex(), member.last_round, member.is_connected, member.silent_rounds)
             for member in status.members

@@ -49,19 +49,24 @@ class TestnetView:
     agreed_digest: str | None = None
     disagreement: str | None = None
     """Why peers can never agree again, in words."""
+    order: str | None = None
+    """Where a total order stands, in words."""
 
 
 def render(view: TestnetView, columns: int = 120) -> RenderableType:
     """The screen: a header line, a table with one row per peer, and whether all agree. Errors get lines where it is narrow."""
     is_wide = columns >= WIDE_COLUMNS
     errors = () if is_wide else _error_lines(view.peers)
-    return Group(Text(_header(view), style="bold", overflow="fold"), _table(view.peers, is_wide), *errors, _footer(view))
+    order = () if view.order is None else (Text(view.order, style="dim", overflow="fold"),)
+    header = Text(_header(view), style="bold", overflow="fold")
+    return Group(header, _table(view.peers, is_wide), *errors, *order, _footer(view))
 
 
 def plain_line(view: TestnetView) -> str:
     """The whole testnet on one line, for where there is no terminal."""
     peers = "  ".join(f"{peer.name} {_progress(peer)}" for peer in view.peers)
-    return f"{view.elapsed_s:5.0f} s  {peers}  {_agreement(view)}"
+    order = "" if view.order is None else f"  ({view.order})"
+    return f"{view.elapsed_s:5.0f} s  {peers}  {_agreement(view)}{order}"
 
 
 class TestnetScreen:

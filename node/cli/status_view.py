@@ -1,13 +1,13 @@
 """One peer's status as a person reads it: a pure function of what the peer tells."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from node.cli.figures import UNKNOWN, count, percent, short
-from node.status import NodeStatus
+from node.status import NodeStatus, OrderStatus
 
 NOTES_SHOWN_MAX = 8
 """What fits under the figures on a small terminal; all notes are in --json and in the log."""
@@ -20,7 +20,7 @@ def status_view(status: NodeStatus) -> RenderableType:
     figures.add_column(overflow="fold")
     for name, value in _figures(status):
         figures.add_row(name, Text(value))
-    return Group(figures, *_peers(status), *_notes(status))
+    return Group(figures, *_slate(status), *_peers(status), *_notes(status))
 
 
 def _figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
@@ -36,13 +36,55 @@ def _figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
     for name, value in sorted(status.metrics.items()):
         is_share = name.endswith("accuracy")
         yield name.replace("_", " "), percent(value) if is_share else f"{value:g}"
-    yield "blocks led", f"{status.blocks_led:,}  (contested: {status.blocks_contested:,})"
+    if status.order is None:
+        yield "blocks led", f"{status.blocks_led:,}  (contested: {status.blocks_contested:,})"
+    else:
+        yield from _order_figures(status, status.order)
     yield "candidates/s", count(status.candidates_per_second)
     yield "loop lag", UNKNOWN if status.loop_lag_p99_ms is None else f"{status.loop_lag_p99_ms:.1f} ms (99th percentile)"
     yield "memory", UNKNOWN if status.rss_mb is None else f"{status.rss_mb:.0f} MB"
     yield "sent", f"{status.bytes_sent / 1e6:.1f} MB"
     yield "runs since", UNKNOWN if status.uptime_s is None else f"{status.uptime_s:,.0f} s"
     yield "version", status.version
+
+
+def _order_figures(status: NodeStatus, order: OrderStatus) -> Iterator[tuple[str, str]]:
+    yield "round", f"{order.round:,}  (our own last: {order.own_round:,})"
+    yield "commits", f"{order.commits:,}  (leader slots skipped: {order.slots_skipped:,})"
+    yield "leader timeout", f"{order.timeout_ms:,} ms"
+    yield "won", f"{status.blocks_led:,} generations"
+    generation = status.generation
+    if generation is not None:
+        yield "generation", f"{generation.height + 1:,}: {generation.phase} of {len(generation.counted)} of {generation.needed}"
+    if order.waiting_for:
+        yield "waiting for", waiting_text(order)
+    if order.equivocators:
+        yield "contradicted themselves", ", ".join(short(peer) for peer in order.equivocators)
+
+
+def waiting_text(order: OrderStatus, names: Mapping[str, str] | None = None) -> str:
+    """Whom a quorum lacks: "2 of 4 members: 1f3a, 9c0d"; `names` by peer id, else short ids."""
+    named = ", ".join((names or {}).get(peer, short(peer)) for peer in order.waiting_for)
+    return f"{len(order.waiting_for)} of {len(order.members)} members: {named}"
+
+
+def _slate(status: NodeStatus) -> Iterator[RenderableType]:
+    """How the last generation was decided: each candidate's claim, what was agreed, what we measured."""
+    generation = status.generation
+    if generation is None or not generation.slate:
+        return
+    yield Text(f"\nlast slate, scored by {len(generation.scorers)}", style="bold")
+    table = Table(box=None, padding=(0, 2, 0, 2), header_style="dim")
+    table.add_column("author")
+    for title in ("claimed", "agreed", "measured here"):
+        table.add_column(title, justify="right")
+    for place, entry in enumerate(generation.slate):
+        author = "no change" if entry.author is None else short(entry.author)
+        figures = (UNKNOWN if value is None else f"{value:.6f}" for value in (entry.claimed, entry.agreed, entry.measured))
+        table.add_row(author, *figures, style="green" if place == generation.winner else "")
+    yield table
+    for reason, times in sorted(generation.ignored.items()):
+        yield Text(f"  ignored {times:,}: {reason}")
 
 
 def _peers(status: NodeStatus) -> Iterator[RenderableType]:

@@ -6,12 +6,19 @@ where a fresh interpreter costs seconds and 250 MB (ADR 0005).
 
 import asyncio
 import multiprocessing
+import multiprocessing.forkserver
+import os
 import queue
+import signal
+import sys
 import threading
 from collections.abc import Callable
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerContext
+from multiprocessing.context import ForkServerContext, ForkServerProcess
 from typing import Generic, TypeVar
+
+from node.errors import NodeError
 
 S = TypeVar("S")  # what the worker is told at its start
 Q = TypeVar("Q")  # what it is asked
@@ -20,12 +27,47 @@ A = TypeVar("A")  # what it answers
 STOP_SECONDS_MAX = 5.0
 """A worker looks at its pipe every few milliseconds; one that has not ended after this is killed."""
 
+STDOUT, STDERR = 1, 2
+
 
 def forkserver() -> ForkServerContext:
     """The context whose processes are forked from a server that has imported everything heavy."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["node.preload"])
+    server = multiprocessing.forkserver._forkserver
+    if server.get_inherited_fds() is not None and sys.version_info < (3, 14):
+        # We were forked from such a server, and have its address and a hold on its life: our workers come from it, too.
+        # CPython would launch another: `ensure_running` asks for a process id that only the launcher has.
+        server.ensure_running = resource_tracker.ensure_running  # type: ignore[method-assign]
+    else:
+        _launch(server)
     return context
+
+
+def _launch(server: multiprocessing.forkserver.ForkServer) -> None:
+    """Launch the server, if it does not run. It must not hear Ctrl-C: it would die of it in the middle of its imports."""
+    resource_tracker.ensure_running()  # it lifts the block, so it comes first
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        server.ensure_running()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def start_process(process: ForkServerProcess) -> None:
+    """Fork the process off; blocks while the server still imports. Raises NodeError when there is no server any more."""
+    try:
+        process.start()
+    except (EOFError, ConnectionError) as error:
+        raise NodeError("the process that all others are forked from has ended; its reason is above") from error
+
+
+def _run_worker(target: Callable[[Connection, S], None], pipe: Connection, spec: S, screen: Connection) -> None:
+    """What a worker prints goes where its peer prints, not where the server does that both were forked from."""
+    for descriptor in (STDOUT, STDERR):
+        os.dup2(screen.fileno(), descriptor)
+    screen.close()
+    target(pipe, spec)
 
 
 class WorkerProcess(Generic[S, Q, A]):
@@ -35,9 +77,12 @@ class WorkerProcess(Generic[S, Q, A]):
         context = forkserver()
         self.name = name
         self._pipe, worker_end = context.Pipe()
-        self._process = context.Process(target=target, args=(worker_end, spec), name=name, daemon=True)
-        self._process.start()
+        screen = Connection(os.dup(STDERR), readable=False)
+        arguments = (target, worker_end, spec, screen)
+        self._process = context.Process(target=_run_worker, args=arguments, name=name, daemon=True)
+        start_process(self._process)
         worker_end.close()
+        screen.close()
         self._on_answer = on_answer
         self._requests: queue.SimpleQueue[Q | None] = queue.SimpleQueue()
         self._loop = asyncio.get_running_loop()

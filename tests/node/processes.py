@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from node.api_address import API_FILE_NAME, read_api_address
@@ -33,6 +33,7 @@ class Watched:
     """A peer that somebody else has started in this folder."""
 
     folder: Path
+    supervisor: subprocess.Popen | None = field(default=None, kw_only=True)
 
     def status(self) -> dict | None:
         """The status document, or None while the peer does not answer."""
@@ -46,7 +47,9 @@ class Watched:
 
     def fault(self) -> str | None:
         """Why there is no use in waiting."""
-        return None
+        if self.supervisor is None or self.supervisor.poll() is None:
+            return None
+        return f"the testnet ended with {self.supervisor.returncode}"
 
     def wait_until(self, holds: Callable[[dict], bool], seconds: float = 90) -> dict:
         """The first status for which `holds` is true."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import heapq
+import itertools
 import random
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -51,6 +52,9 @@ class Disk:
     def __init__(self) -> None:
         self.tables: dict[tuple[str, bytes], bytes] = {}
 
+    def write(self, table: str, key: bytes, value: bytes) -> None:
+        self.tables[table, key] = value
+
     def rows(self) -> Iterable[tuple[str, bytes, bytes]]:
         return [(table, key, value) for (table, key), value in sorted(self.tables.items())]
 
@@ -92,7 +96,9 @@ Filter = Callable[["Node", PeerId, bytes], bytes | None]
 class Network:
     """Everything in order of virtual time; equal times in order of sending."""
 
-    def __init__(self, size: int, *, rules: TotalOrderRules = RULES, seed: int = 0, delays: tuple[int, int] = (5, 25), **more: object) -> None:
+    def __init__(
+        self, size: int, *, rules: TotalOrderRules = RULES, seed: int = 0, delays: tuple[int, int] = (5, 25), **more: object
+    ) -> None:
         self.rules = rules
         self.delays = delays
         self.more = more
@@ -253,7 +259,7 @@ class Network:
     def _carry_out_one(self, node: Node, effect: Effect) -> None:
         match effect:
             case Record(table, key, value):
-                node.disk.tables[table, key] = value
+                node.disk.write(table, key, value)
                 self._note_signed(node, table, key, value)
             case Guard(round_number):
                 assert round_number > node.guard, "the guard only moves up"
@@ -325,7 +331,7 @@ def assert_agreement(nodes: Iterable[Node]) -> None:
         for step in longest:
             if step.height in heights:
                 assert heights[step.height] == step
-        for earlier, later in zip(steps, steps[1:], strict=False):
+        for earlier, later in itertools.pairwise(steps):
             assert later.parent == earlier.id
             assert later.height == earlier.height + 1
             assert later.time_ms >= earlier.time_ms

@@ -2,7 +2,9 @@
 
 import asyncio
 import hashlib
+import os
 from collections.abc import Awaitable, Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
 
@@ -14,7 +16,7 @@ from consensus.types import StepId
 from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.learner import AdoptRequest, AssessRequest, ContributionAssessed, ContributionFound, SignedPayload, StepAdopted
 from node.workers.learner import LearnerFailed, LearnerMessage, LearnerReady, LearnerSpec, SearchRate, run_learner_process
-from node.workers.process import WorkerProcess
+from node.workers.process import WorkerProcess, forkserver
 from node.workers.puzzle import PuzzleAnswer, PuzzleSpec, run_puzzle_process
 
 pytestmark = pytest.mark.processes
@@ -121,3 +123,37 @@ def test_a_task_that_cannot_be_loaded_is_told_in_words(tmp_path: Path) -> None:
         assert "digits" in failed.reason
 
     with_learner(learner_spec("digitz", tmp_path), talk)
+
+
+def tell_parent(pipe: Connection, _: None) -> None:
+    """A worker that tells which process it was forked from, and prints where its peer prints."""
+    os.write(1, b"printed by the worker\n")
+    pipe.send(os.getppid())
+    pipe.poll(None)
+
+
+def be_a_peer(result: Connection, screen: str) -> None:
+    """A process that is forked itself, like a testnet's peer, and has a worker."""
+    os.dup2(os.open(screen, os.O_WRONLY | os.O_CREAT), 2)
+
+    async def run() -> None:
+        answers: asyncio.Queue[int] = asyncio.Queue()
+        worker: WorkerProcess[None, None, int] = WorkerProcess("worker", tell_parent, None, answers.put_nowait)
+        parent = await answers.get()
+        await worker.stop()
+        result.send((os.getppid(), parent))
+
+    asyncio.run(run())
+
+
+def test_a_forked_peers_workers_come_from_the_server_that_forked_it(tmp_path: Path) -> None:
+    context = forkserver()
+    ours, theirs = context.Pipe()
+    peer = context.Process(target=be_a_peer, args=(theirs, str(tmp_path / "log")))
+    peer.start()
+    theirs.close()
+    assert ours.poll(60)
+    parent_of_peer, parent_of_worker = ours.recv()
+    peer.join(10)
+    assert parent_of_worker == parent_of_peer
+    assert (tmp_path / "log").read_text() == "printed by the worker\n"
