@@ -8,7 +8,7 @@ from node.store import Store
 
 META_ADDRESSES = "addresses"
 
-REMEMBER_SECONDS = 5.0
+REMEMBER_SECONDS = 1.0
 """A peer that is killed so soon after its first connection needs to be told again; a write costs some milliseconds."""
 
 REMEMBERED_MAX = 64

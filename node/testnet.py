@@ -27,7 +27,7 @@ from node.agreement import agreed_step, final_disagreement
 from node.api_address import API_FILE_NAME, read_api_address
 from node.cli.live_view import PeerView, TestnetScreen, TestnetView
 from node.cli.status_view import waiting_text
-from node.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, NodeError
+from node.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, NodeError, disk_error
 from node.folder import NodeFolder
 from node.logs import configure_logging
 from node.network_file import (
@@ -106,14 +106,26 @@ def _root_folder(settings: TestnetSettings) -> Iterator[Path]:
         root = Path(tempfile.mkdtemp(prefix="kubrat-testnet-"))
     else:
         root = settings.data_dir
-        root.mkdir(parents=True, exist_ok=True)
-        if any(root.iterdir()):
+        try:
+            root.mkdir(parents=True, exist_ok=True)
+            is_empty = not any(root.iterdir())
+        except OSError as error:
+            raise disk_error("make the folder", root, error) from error
+        if not is_empty:
             raise NodeError(f"--data-dir {root} is not empty", "choose a new folder, or remove the old testnet")
     try:
         yield root.resolve()
     finally:
         if not settings.is_kept:
-            shutil.rmtree(root)
+            _remove(root)
+
+
+def _remove(root: Path) -> None:
+    """What cannot be removed, like a mounted folder, is named and left: how the testnet ended counts more."""
+    try:
+        shutil.rmtree(root)
+    except OSError as error:
+        sys.stderr.write(f"cannot remove {root}: {error.strerror}\n")
 
 
 def _rules(settings: TestnetSettings, members: tuple[str, ...]) -> NetworkRules:
@@ -417,14 +429,18 @@ def _peer_document(peer: TestnetPeer, agreed: StepStatus | None) -> dict[str, ob
         "loop_lag_p99_ms": status.loop_lag_p99_ms,
         "rss_mb": status.rss_mb,
         "pss_mb": status.pss_mb,
-        "last_error": status.last_error,
+        "last_error": _last_error(peer) or status.last_error,
     }
 
 
 def _last_error(peer: TestnetPeer) -> str | None:
-    """The last `error:` line of a stopped peer's log."""
-    path = peer.settings.data_dir / LOG_NAME
-    if not path.exists():
+    """Why a peer stopped: the last `error:` line of its log, else how its process ended; None while it runs."""
+    code = None if peer.process is None else peer.process.exitcode
+    if code is None:
         return None
-    lines = [line for line in path.read_text(errors="replace").splitlines() if line.startswith("error: ")]
-    return lines[-1].removeprefix("error: ") if lines else None
+    path = peer.settings.data_dir / LOG_NAME
+    log = path.read_text(errors="replace") if path.exists() else ""
+    lines = [line for line in log.splitlines() if line.startswith("error: ")]
+    if lines:
+        return lines[-1].removeprefix("error: ")
+    return f"killed by signal {-code}" if code < 0 else f"ended with exit code {code} ({path} may say why)"

@@ -25,6 +25,9 @@ from consensus.total_order.pacemaker import SILENT_ROUNDS, Pacemaker, Readiness
 from consensus.total_order.state import State
 from consensus.types import Instant
 
+CHECKPOINT_ROUNDS = 8
+"""A checkpoint is named in one block of so many: it takes a fifth of a small block, and joiners can wait for a second."""
+
 PENDING_MAX = 256
 """Payloads that wait for our next blocks: 1 MB. Beyond it the oldest are dropped: what is newer is worth more to a learner."""
 
@@ -169,7 +172,7 @@ class Proposer:
             attachments=attachments,
             time_ms=max(0, now),
             commit=state.order.mark,
-            checkpoint=self.checkpoint,
+            checkpoint=self.checkpoint if number % CHECKPOINT_ROUNDS == 0 else None,
         )
         assert number > self.signed_round, f"round {number} may have been signed before"
         digest, block = sign_block(state.network_id, content, self._sign)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
+from consensus.encoding import encode
 from consensus.faults import Accusation
 from consensus.protocol import (
     Accuse,
@@ -115,6 +116,8 @@ class Network:
         """Who holds a large payload."""
         self.clock_skew: dict[PeerId, int] = {}
         self.trace = hashlib.blake2b()
+        self.puppets: dict[PeerId, Callable[[PeerId, Message], None]] = {}
+        """Members without a machine: what each does with a message."""
         self._queue: list[tuple[int, int, Callable[[], None]]] = []
         self._sent = 0
 
@@ -138,7 +141,22 @@ class Network:
         for other in list(self.nodes.values()):
             if other is not node and self.are_connected(node, other):
                 self._link(node, other)
+        for puppet in self.puppets:
+            node.peers.add(puppet)
+            self.feed(node, PeerJoined(puppet))
         return node
+
+    def add_puppet(self, index: int, take: Callable[[PeerId, Message], None]) -> PeerId:
+        """A member that does what a test likes; connected to everybody, never disconnected but by refusal."""
+        puppet = self.members[index]
+        self.puppets[puppet] = take
+        for node in list(self.nodes.values()):
+            node.peers.add(puppet)
+            self.feed(node, PeerJoined(puppet))
+        return puppet
+
+    def puppet_send(self, puppet: PeerId, node: Node, message: Message) -> None:
+        self.later(self.random.randint(*self.delays), node, partial(self._receive, node, puppet, encode(message)))
 
     def _machine(self, name: str, disk: Disk, guard: int, replay_from: StepId | None) -> TotalOrder:
         who = person(name)
@@ -161,7 +179,8 @@ class Network:
     def crash(self, node: Node) -> None:
         """Only its records stay."""
         for peer in list(node.peers):
-            self._unlink(node, self.nodes[peer])
+            if peer in self.nodes:
+                self._unlink(node, self.nodes[peer])
         node.is_up = False
         node.life += 1
 
@@ -222,8 +241,11 @@ class Network:
             self.run(50)
 
     def later(self, delay_ms: int, node: Node, action: Callable[[], None]) -> None:
+        self._push(delay_ms, partial(self._if_alive, node, node.life, action))
+
+    def _push(self, delay_ms: int, action: Callable[[], None]) -> None:
         self._sent += 1
-        heapq.heappush(self._queue, (self.now + delay_ms, self._sent, partial(self._if_alive, node, node.life, action)))
+        heapq.heappush(self._queue, (self.now + delay_ms, self._sent, action))
 
     def _if_alive(self, node: Node, life: int, action: Callable[[], None]) -> None:
         if self.nodes[node.id] is node and node.is_up and node.life == life and node.halted is None:
@@ -243,8 +265,6 @@ class Network:
 
     def say(self, source: PeerId, target: Node, message: Message | bytes) -> tuple[Effect, ...]:
         """Hand a message to a node at once, as if `source`, which is connected, had sent it."""
-        from consensus.encoding import encode
-
         return self.feed(target, Received(source, message if isinstance(message, bytes) else encode(message)))
 
     def submit(self, node: Node, payload: bytes, **more: object) -> None:
@@ -285,7 +305,9 @@ class Network:
                 node.accused.append(accusation)
             case Refuse(peer):
                 node.refused.append(effect)
-                if peer in node.peers:
+                if peer in self.puppets:
+                    node.peers.discard(peer)
+                elif peer in node.peers:
                     self._unlink(node, self.nodes[peer])
             case Halt(reason):
                 node.halted = reason
@@ -309,8 +331,12 @@ class Network:
         changed = message if change is None else change(node, peer, message)
         if changed is None:
             return
+        delay_ms = self.random.randint(*self.delays)
+        if peer in self.puppets:
+            self._push(delay_ms, lambda: self.puppets[peer](node.id, read(changed)))
+            return
         receiver = self.nodes[peer]
-        self.later(self.random.randint(*self.delays), receiver, partial(self._receive, receiver, node.id, changed))
+        self.later(delay_ms, receiver, partial(self._receive, receiver, node.id, changed))
 
     def _receive(self, node: Node, source: PeerId, message: bytes) -> None:
         if source in node.peers:

@@ -1,0 +1,368 @@
+"""Members that crash, lag, lie and restart: the others agree, go on, and say what happened. Real machines, virtual time."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from consensus.faults import Offence
+from consensus.total_order.archive import VERTEX_TABLE
+from consensus.total_order.block import BLOCK_CODEC, Block, Reference
+from consensus.total_order.equivocation import proves_equivocation
+from consensus.total_order.intake import ROUNDS_AHEAD_MAX
+from consensus.total_order.machine import TotalOrderRules
+from consensus.total_order.messages import BlockMessage
+from tests.consensus.total_order.forge import NETWORK, committee_of
+from tests.consensus.total_order.network import RULES, Disk, Network, Node, assert_agreement, assert_honest, payloads
+from tests.consensus.total_order.puppets import Puppet, late_as_leader, mute_as_leader, split_audience, withhold_from
+
+SHALLOW = replace(RULES, gc_depth=3)
+
+
+def height(node: Node) -> int:
+    return node.machine.status.commits
+
+
+def goes_on(network: Network, nodes: list[Node], commits: int = 20, limit_ms: int = 20_000) -> None:
+    """Everybody commits so many more; then all agree."""
+    goal = max(height(node) for node in nodes) + commits
+    network.run_until(lambda: all(height(node) >= goal for node in nodes), limit_ms)
+    assert_agreement(nodes)
+    assert_honest(network, nodes)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 6, 7, 8])
+def test_every_payload_is_delivered_once_and_in_the_same_order_to_all(size: int) -> None:
+    network = Network(size, seed=size)
+    nodes = network.add_all()
+    sent = [f"{node.name}/{number}".encode() for number in range(12) for node in nodes]
+    for number, payload in enumerate(sent):
+        network.submit(nodes[number % size], payload)
+        network.run(20)
+    network.run_until(lambda: all(len(payloads(node)) == len(sent) for node in nodes), 10_000)
+    assert sorted(payloads(nodes[0])) == sorted(sent)
+    assert all(payloads(node) == payloads(nodes[0]) for node in nodes)
+    goes_on(network, nodes)
+
+
+def test_real_signatures_give_the_same_network() -> None:
+    network = Network(4, is_real=True)
+    nodes = network.add_all()
+    network.submit(nodes[2], b"hello")
+    goes_on(network, nodes, commits=6)
+    assert payloads(nodes[0]) == [b"hello"]
+
+
+@pytest.mark.parametrize("size", [4, 5, 6, 7, 8])
+def test_f_crashed_members_cost_skips_and_nothing_else(size: int) -> None:
+    network = Network(size)
+    nodes = network.add_all()
+    goes_on(network, nodes)
+    faulty_max = committee_of(size).faulty_max
+    for node in nodes[-faulty_max:]:
+        network.crash(node)
+    living = nodes[:-faulty_max]
+    start = network.now
+    goes_on(network, living, commits=30)
+    status = living[0].machine.status
+    assert status.counters.direct_skips > 0
+    assert network.now - start < 30 * 3 * 60, "nobody waits for the leaders that are gone"
+
+
+def test_with_too_few_members_nothing_goes_on_and_the_status_says_for_whom_it_waits() -> None:
+    network = Network(4)
+    nodes = network.add_all()
+    goes_on(network, nodes)
+    for node in nodes[2:]:
+        network.crash(node)
+    network.run(3_000)
+    before = [height(node) for node in nodes[:2]]
+    network.run(5_000)
+    assert [height(node) for node in nodes[:2]] == before
+    assert nodes[0].machine.status.waiting_for == (nodes[2].id, nodes[3].id)
+    back = network.restart(nodes[3])
+    goes_on(network, [*nodes[:2], back])
+
+
+def test_a_split_without_quorum_on_either_side_heals() -> None:
+    network = Network(4)
+    nodes = network.add_all()
+    goes_on(network, nodes)
+    network.split(nodes[:2], nodes[2:])
+    network.run(4_000)
+    network.heal()
+    goes_on(network, nodes)
+
+
+@pytest.mark.parametrize("rules", [RULES, SHALLOW])
+def test_a_member_that_was_away_for_long_catches_up_by_ranges_of_commits(rules: TotalOrderRules) -> None:
+    network = Network(4, rules=rules)
+    nodes = network.add_all()
+    goes_on(network, nodes)
+    network.split(nodes[:3], nodes[3:])
+    network.submit(nodes[3], b"said while alone")
+    goes_on(network, nodes[:3], commits=150)
+    network.heal()
+    goes_on(network, nodes)
+    counters = nodes[3].machine.status.counters
+    assert counters.synced_commits > 0
+    network.run_until(lambda: b"said while alone" in payloads(nodes[0]), 5_000)
+
+
+def test_a_member_that_is_a_little_behind_fills_the_rounds_that_it_skipped() -> None:
+    network = Network(4)
+    nodes = network.add_all()
+    goes_on(network, nodes)
+    network.split(nodes[:3], nodes[3:])
+    goes_on(network, nodes[:3], commits=4)
+    network.heal()
+    goes_on(network, nodes)
+    counters = nodes[3].machine.status.counters
+    assert counters.rounds_filled >= 3
+    assert counters.synced_commits == 0
+
+
+def test_a_payload_in_a_block_that_fell_below_the_horizon_is_sent_again() -> None:
+    network = Network(4, rules=SHALLOW)
+    nodes = network.add_all()
+    goes_on(network, nodes)
+    lost = []
+
+    def lose(sender: Node, receiver: object, message: bytes) -> bytes | None:
+        return None if b"precious" in message and lost.append(message) is None and len(lost) < 200 else message
+
+    network.filters[nodes[3].id] = lose
+    network.submit(nodes[3], b"precious")
+    network.run(300)
+    network.split(nodes[:3], nodes[3:])
+    goes_on(network, nodes[:3], commits=20)
+    del network.filters[nodes[3].id]
+    network.heal()
+    goes_on(network, nodes)
+    network.run_until(lambda: b"precious" in payloads(nodes[0]), 5_000)
+    assert payloads(nodes[0]).count(b"precious") == 1
+    assert nodes[3].machine.status.counters.payloads_repeated >= 1
+
+
+# --- restarts -------------------------------------------------------------------------------------------------------
+
+
+def test_a_member_killed_again_and_again_never_contradicts_itself() -> None:
+    network = Network(4, seed=3)
+    network.add_all()
+    chance = random.Random(3)
+    for _ in range(12):
+        victim = network.nodes[network.members[chance.randrange(4)]]
+        network.crash(victim)
+        network.run(chance.randint(1, 400))
+        network.restart(victim)
+        network.run(chance.randint(1, 400))
+        assert_agreement(network.nodes.values())
+    goes_on(network, [network.nodes[member] for member in network.members])
+
+
+def test_all_members_restart_at_once_and_go_on() -> None:
+    network = Network(4)
+    nodes = network.add_all()
+    goes_on(network, nodes)
+    for node in nodes:
+        network.crash(node)
+    restarted = [network.restart(node) for node in nodes]
+    assert restarted[0].machine.status.is_recovering
+    assert restarted[0].machine.status.commits == height(nodes[0])
+    goes_on(network, restarted)
+
+
+def test_a_restart_delivers_again_what_the_learner_has_lost() -> None:
+    network = Network(4)
+    nodes = network.add_all()
+    for number in range(5):
+        network.submit(nodes[0], f"payload {number}".encode())
+        network.run(200)
+    steps = list(nodes[0].steps)
+    network.crash(nodes[0])
+    again = network.add(nodes[0].name, nodes[0].disk.copy(), nodes[0].guard)
+    assert again.steps[len(steps) :] == steps  # `add` goes on with the steps of the earlier life
+    network.crash(again)
+    half = len(steps) // 2
+    again.steps = []
+    part = network.add(again.name, again.disk.copy(), again.guard, replay_from=steps[half].id)
+    assert part.steps[: len(steps) - half - 1] == steps[half + 1 :]
+
+
+@pytest.mark.parametrize("with_guard", [True, False])
+def test_an_old_backup_does_not_equivocate(with_guard: bool) -> None:
+    """The guard file alone, and the answers of the members alone, are each enough."""
+    network = Network(4)
+    nodes = network.add_all()
+    goes_on(network, nodes)
+    backup, guard = nodes[1].disk.copy(), nodes[1].guard
+    goes_on(network, nodes)
+    network.crash(nodes[1])
+    signed_before = nodes[1].guard
+    nodes[1] = network.restart(nodes[1], backup, signed_before if with_guard else guard)
+    goes_on(network, nodes)
+    assert nodes[1].machine.status.own_round > signed_before
+
+
+def test_a_wiped_member_asks_before_it_signs() -> None:
+    network = Network(4)
+    nodes = network.add_all()
+    goes_on(network, nodes)
+    network.crash(nodes[1])
+    goes_on(network, [nodes[0], *nodes[2:]], commits=5)
+    nodes[1] = network.restart(nodes[1], Disk(), guard=0)
+    assert nodes[1].machine.status.is_recovering
+    assert nodes[1].machine.status.waiting_for == (nodes[0].id, nodes[2].id, nodes[3].id)
+    goes_on(network, nodes)
+
+
+def test_a_member_without_answers_signs_nothing() -> None:
+    network = Network(4)
+    nodes = network.add_all()
+    goes_on(network, nodes)
+    network.crash(nodes[1])
+    network.split([nodes[1]], [nodes[0], *nodes[2:]])
+    alone = network.restart(nodes[1])
+    network.run(5_000)
+    assert alone.machine.status.is_recovering
+    assert alone.machine.status.own_round == max(number for member, number in network.signed if member == alone.id)
+    network.heal()
+    goes_on(network, [alone, nodes[0], *nodes[2:]])
+
+
+# --- liars ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("size", "rules"), [(4, RULES), (5, SHALLOW), (7, RULES)])
+def test_an_equivocator_with_a_split_audience_is_exposed_and_left_out(size: int, rules: TotalOrderRules) -> None:
+    network = Network(size, rules=rules, seed=size, is_real=size == 4)
+    nodes = [network.add_member(index) for index in range(size - 1)]
+    half = len(nodes) // 2
+    puppet = Puppet(network, size - 1, split_audience(nodes[:half], nodes[half:]))
+    goes_on(network, nodes, commits=30)
+    for node in nodes:
+        assert node.machine.status.equivocators == (puppet.id,)
+        assert [accusation.offence for accusation in node.accused] == [Offence.EQUIVOCATION]
+        if network.is_real:
+            assert all(proves_equivocation(committee_of(size), NETWORK, accusation) for accusation in node.accused)
+    number = nodes[0].machine.status.round
+    named = {parent.author for block in _blocks_of(nodes[0], number) for parent in block.content.parents}
+    assert named == set(range(size - 1)), "nobody references it any more"
+
+
+def _blocks_of(node: Node, number: int) -> list[Block]:
+    rows = [(key, value) for (table, key), value in node.disk.tables.items() if table == VERTEX_TABLE]
+    return [BLOCK_CODEC.decode(value) for key, value in rows if int.from_bytes(key[:8], "big") == number]
+
+
+def test_evidence_survives_a_restart() -> None:
+    network = Network(4)
+    nodes = [network.add_member(index) for index in range(3)]
+    puppet = Puppet(network, 3, split_audience(nodes[:1], nodes[1:]))
+    goes_on(network, nodes)
+    puppet.is_active = False
+    network.crash(nodes[0])
+    again = network.restart(nodes[0])
+    assert again.machine.status.equivocators == (puppet.id,)
+
+
+@pytest.mark.parametrize("size", [4, 7])
+def test_blocks_that_their_author_withholds_come_from_the_others(size: int) -> None:
+    network = Network(size)
+    nodes = [network.add_member(index) for index in range(size - 1)]
+    Puppet(network, size - 1, withhold_from(nodes, nodes[:1]), answers=False)
+    goes_on(network, nodes, commits=40)
+    counters = nodes[0].machine.status.counters
+    assert counters.blocks_fetched > 0
+    assert sum(node.machine.status.counters.blocks_pushed for node in nodes) > 0
+    assert nodes[0].machine.status.members[size - 1].last_round > 20
+
+
+def test_a_leader_that_is_mute_only_when_it_leads_is_waited_for_and_skipped() -> None:
+    network = Network(4)
+    nodes = [network.add_member(index) for index in range(3)]
+    Puppet(network, 3, mute_as_leader(nodes))
+    goes_on(network, nodes, commits=30)
+    status = nodes[0].machine.status
+    assert status.counters.direct_skips >= 5
+    assert status.timeout_ms == 2 * RULES.delta_ms_min, "skips alone do not make the wait longer"
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_a_leader_that_shows_its_block_to_one_member_only_is_decided_by_anchors(seed: int) -> None:
+    hasty = TotalOrderRules(gc_depth=20, round_interval_ms=1, idle_interval_ms=1, delta_ms_min=5, delta_ms_max=10)
+    network = Network(7, rules=hasty, seed=seed, delays=(1, 100))
+    nodes = [network.add_member(index) for index in range(6)]
+    Puppet(network, 6, late_as_leader(nodes), answers=False)
+    goes_on(network, nodes, commits=60, limit_ms=30_000)
+    counters = nodes[0].machine.status.counters
+    ways = (counters.direct_commits, counters.direct_skips, counters.indirect_commits, counters.indirect_skips)
+    assert min(ways) > 0
+    assert counters.blocks_pushed > 0
+
+
+def test_a_flood_of_far_future_blocks_is_not_kept() -> None:
+    network = Network(4)
+    nodes = [network.add_member(index) for index in range(3)]
+    puppet = Puppet(network, 3, withhold_from(nodes, nodes))
+    goes_on(network, nodes)
+    first = network.nodes[nodes[0].id].machine.status.round
+    for number in range(first + 2, first + 2_000):
+        parents = [Reference(number - 1, author, bytes([author, number % 256]) * 16) for author in (3, 0, 1, 2)]
+        network.puppet_send(puppet.id, nodes[0], BlockMessage(puppet.forge.block(3, number, parents).block))
+    network.run(200)
+    status = nodes[0].machine.status
+    assert status.counters.blocks_too_far > 1_800
+    assert status.suspended <= ROUNDS_AHEAD_MAX + status.round - first
+    goes_on(network, nodes)
+
+
+def test_clocks_minutes_apart_change_nothing() -> None:
+    network = Network(4)
+    network.clock_skew = dict(zip(network.members, (0, -300_000, 240_000, 7), strict=True))
+    nodes = network.add_all()
+    goes_on(network, nodes, commits=40)
+    agreed = nodes[0].steps[-1].time_ms
+    assert abs(agreed - network.now) < 1_000, "the median of a quorum is an honest clock"
+
+
+# --- chaos ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("seed", range(14))
+def test_whatever_happens_members_agree_and_go_on_once_it_is_over(seed: int) -> None:
+    size, depth = (4, 5, 6, 7, 3, 2, 8)[seed % 7], (3, 20, 5)[seed % 3]
+    chance = random.Random(seed)
+    network = Network(size, rules=replace(RULES, gc_depth=depth), seed=seed, delays=(1, chance.choice((10, 40, 80))))
+    network.add_all()
+    down: list[Node] = []
+    wipes = committee_of(size).faulty_max
+    for number in range(16):
+        nodes = [network.nodes[member] for member in network.members]
+        match chance.choice(("split", "heal", "crash", "restart", "wipe", "run")):
+            case "split":
+                chance.shuffle(nodes)
+                cut = chance.randint(1, size)
+                network.split(nodes[:cut], nodes[cut:])
+            case "heal":
+                network.heal()
+            case "crash" if any(node.is_up for node in nodes):
+                down.append(chance.choice([node for node in nodes if node.is_up]))
+                network.crash(down[-1])
+            case "restart" if down:
+                network.restart(down.pop(chance.randrange(len(down))))
+            case "wipe" if down and wipes:
+                wipes -= 1
+                network.restart(down.pop(), Disk())
+            case _:
+                pass
+        for node in list(network.nodes.values()):
+            if node.is_up:
+                network.submit(node, f"{number} {node.name}".encode())
+        network.run(chance.choice((50, 300, 1_000)))
+        assert_agreement(network.nodes.values())
+    network.heal()
+    for node in down:
+        network.restart(node)
+    goes_on(network, [network.nodes[member] for member in network.members])
