@@ -7,6 +7,8 @@ Inputs go into the replica at once; what it wants done is carried out in order b
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -71,6 +73,7 @@ class Driver:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.accusations: deque[Accusation] = deque(maxlen=ACCUSATIONS_MAX)
         self.messages_dropped = 0
+        self._failure: Exception | None = None
 
     def start(self) -> None:
         """Take the replica's first effects."""
@@ -81,25 +84,40 @@ class Driver:
         if isinstance(event, Received) and len(self._effects) >= EFFECTS_BACKLOG_MAX:
             self.messages_dropped += 1
             return
-        self._push(self._replica.handle(event, self._ports.clock.now()))
+        with self._fatal():
+            self._push(self._replica.handle(event, self._ports.clock.now()))
 
     def answer(self, answer: LearnerAnswer) -> None:
         """Hand an answer of the learner to the replica."""
-        self._push(self._replica.answered(answer, self._ports.clock.now()))
+        with self._fatal():
+            self._push(self._replica.answered(answer, self._ports.clock.now()))
 
     def record(self, record: Record) -> None:
         """Make a row durable in its turn: together with what the next input records, when that is fed at once."""
         self._push((record,))
 
     async def run(self) -> None:
-        """Carry out effects until cancelled. Raises HaltedError when the machine halts."""
+        """Carry out effects until cancelled. Raises HaltedError when the machine halts, and whatever it raised when it was fed."""
         try:
             while True:
                 await self._has_effects.wait()
+                self._has_effects.clear()
                 await self._carry_out_all()
+                if self._failure is not None:
+                    raise self._failure
         finally:
             for handle in self._timers.values():
                 handle.cancel()
+
+    @contextmanager
+    def _fatal(self) -> Iterator[None]:
+        """A mistake of our own ends the node, whoever fed us: in a timer's or a pipe's callback the loop would only log it."""
+        try:
+            yield
+        except Exception as error:
+            self._failure = error
+            self._has_effects.set()
+            raise
 
     def _push(self, effects: tuple[OuterEffect, ...]) -> None:
         self._effects.extend(effects)
@@ -115,7 +133,6 @@ class Driver:
                 self._effects.popleft()
             else:
                 self._carry_out(self._effects.popleft())
-        self._has_effects.clear()
 
     def _take_records(self) -> list[tuple[str, bytes, bytes]]:
         """The records at the front of the queue: one commit serves them all."""

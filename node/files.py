@@ -1,5 +1,6 @@
 """Files that are whole or not there: new ones never overwrite, replaced ones change in one step."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -34,7 +35,8 @@ def replace_file(path: Path, content: bytes, doing: str) -> None:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # where it could not be made, it cannot be removed either
+            temporary.unlink()
         raise disk_error(doing, path, error) from error
 
 

@@ -8,8 +8,8 @@ from node.store import Store
 
 META_ADDRESSES = "addresses"
 
-REMEMBER_SECONDS = 1.0
-"""A peer that is killed so soon after its first connection needs to be told again; a write costs some milliseconds."""
+REMEMBER_SECONDS = 0.25
+"""A peer that is killed so soon after its first connection needs to be told again; only changes are written."""
 
 REMEMBERED_MAX = 64
 """More than a peer dials at once; among so many some still live."""

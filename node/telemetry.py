@@ -1,10 +1,11 @@
 """What a node knows of its own health: event-loop lag, memory, rates, and the last things that went wrong."""
 
 import asyncio
+import math
 import resource
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from learning.learner import GenerationDecided, GenerationWaits, LearnerAnswer, StepAdopted
@@ -63,6 +64,8 @@ class Vitals:
                 pass
 
     def _remember_head(self, adopted: StepAdopted) -> None:
+        figures = {name: value for name, value in adopted.metrics.items() if math.isfinite(value)}  # JSON has no others
+        adopted = replace(adopted, metrics=figures)
         self.head = adopted
         self.adopted.pop(adopted.step, None)
         self.adopted[adopted.step] = adopted
@@ -130,6 +133,6 @@ def memory_of(pids: Sequence[int]) -> Memory:
 def _smaps_rollup_kb(pid: int) -> dict[str, int]:
     try:
         lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
-    except (FileNotFoundError, ProcessLookupError, PermissionError):
+    except OSError:  # gone, not ours, no file descriptor left: a figure for people is no reason to stop
         return {}
     return {line.split(":")[0]: int(line.split()[1]) for line in lines}

@@ -25,6 +25,7 @@ import msgspec
 
 from node.agreement import agreed_step, final_disagreement
 from node.api_address import API_FILE_NAME, read_api_address
+from node.cli.figures import metric
 from node.cli.live_view import PeerView, TestnetScreen, TestnetView
 from node.cli.status_view import waiting_text
 from node.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, NodeError, disk_error
@@ -215,9 +216,10 @@ class _Supervisor:
             with self._screen:
                 outcome = await self._watch()
             document = self._document(outcome)
+            running = sum(peer.is_running for peer in self._peers)
         finally:
             await self._stop_all()
-        self._report(outcome, document)
+        self._report(outcome, document, running)
         return outcome.exit_code
 
     def _interrupt(self) -> None:
@@ -289,7 +291,10 @@ class _Supervisor:
         if self._interrupted.is_set():
             return Outcome(EXIT_GOAL_NOT_MET, "interrupted", seconds, agreed)
         if seconds >= self._settings.deadline_s:
-            return Outcome(EXIT_GOAL_NOT_MET, f"deadline of {self._settings.deadline_s:g} s passed", seconds, agreed)
+            goal = (
+                "" if agreed is None or ACCURACY in agreed.metrics else " (this task tells no test accuracy, so it has no goal)"
+            )
+            return Outcome(EXIT_GOAL_NOT_MET, f"deadline of {self._settings.deadline_s:g} s passed{goal}", seconds, agreed)
         return self._outcome_without_peers(seconds, agreed)
 
     def _disagreement(self) -> str | None:
@@ -351,12 +356,12 @@ class _Supervisor:
         waiting = f", waiting for {waiting_text(order, names)}" if order.waiting_for else ""
         return f"round {order.round:,}, {order.commits:,} commits, {order.slots_skipped:,} slots skipped{waiting}"
 
-    def _report(self, outcome: Outcome, document: dict[str, object]) -> None:
+    def _report(self, outcome: Outcome, document: dict[str, object], running: int) -> None:
         self._say(f"{outcome.reason} after {outcome.seconds:.1f} s")
         if outcome.agreed is not None:
-            accuracy = outcome.agreed.metrics.get(ACCURACY, 0.0)
-            digest = outcome.agreed.state_digest
-            self._say(f"all hold {digest[:16]} at height {outcome.agreed.height}: test accuracy {accuracy:.1%}")
+            who = "all hold" if running == len(self._peers) else f"the {running} of {len(self._peers)} that run hold"
+            figures = ", ".join(metric(name, value) for name, value in sorted(outcome.agreed.metrics.items()))
+            self._say(f"{who} {outcome.agreed.state_digest[:16]} at height {outcome.agreed.height}: {figures}")
         if self._settings.is_kept:
             self._say(f"kept: {self._root}")
         if self._settings.is_json:

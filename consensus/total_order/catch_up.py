@@ -44,6 +44,7 @@ class CatchUp:
         self._buffer: list[tuple[CommitRecord, StepId]] = []
         self._asked_at: Instant | None = None
         self._asked_first = 0
+        self._asked_number = 0
         self._progress_at = Instant(0)
 
     @property
@@ -72,7 +73,8 @@ class CatchUp:
 
     def take(self, peer: PeerId, record: PeerRecord, answer: Commits, now: Instant) -> None:
         """An answer to GetCommits. Who sends what does not chain is refused."""
-        if peer != self._source or record.commit_requests.answered(answer.number) is None:
+        record.commit_requests.answered(answer.number)
+        if peer != self._source or answer.number != self._asked_number:
             return
         self._asked_at = None
         if not answer.records:
@@ -136,8 +138,8 @@ class CatchUp:
         if self._source is None or record is None or len(self._buffer) >= BUFFER_MAX:
             return
         self._asked_at, self._asked_first = now, self._end()[0] + 1
-        number = record.commit_requests.send({}, Instant(now + ANSWER_MS))
-        self._state.outbox.add(Send(self._source, encode(GetCommits(number, self._asked_first))))
+        self._asked_number = record.commit_requests.send({}, Instant(now + ANSWER_MS))
+        self._state.outbox.add(Send(self._source, encode(GetCommits(self._asked_number, self._asked_first))))
 
     def _source_has_no_more(self) -> None:
         if not self._buffer:

@@ -6,8 +6,6 @@ What follows is the same after every input: slots are decided, our own blocks cr
 from collections.abc import Iterable
 from typing import assert_never
 
-from consensus.encoding import MalformedBytesError, encode
-from consensus.faults import Offence
 from consensus.protocol import (
     Assessed,
     Checked,
@@ -22,7 +20,6 @@ from consensus.protocol import (
     PuzzleVerified,
     Received,
     Refuse,
-    Send,
     SetTimer,
     StateHeld,
     StateReached,
@@ -31,7 +28,7 @@ from consensus.protocol import (
 )
 from consensus.signing import Signer, is_signed_by
 from consensus.total_order.archive import CorruptRecordsError, TotalOrderArchive
-from consensus.total_order.block import BLOCK_BYTES_MAX, Block, Checkpoint, genesis_references, genesis_step
+from consensus.total_order.block import Checkpoint, genesis_references, genesis_step
 from consensus.total_order.catch_up import CatchUp
 from consensus.total_order.commit_rule import CommitRule
 from consensus.total_order.committee import Committee, CommitteeError
@@ -39,27 +36,13 @@ from consensus.total_order.committing import Committing
 from consensus.total_order.dag import Dag, Vertex
 from consensus.total_order.dice import Dice
 from consensus.total_order.equivocation import Equivocators
-from consensus.total_order.intake import Fate, Intake
-from consensus.total_order.messages import (
-    MESSAGE_BYTES_MAX,
-    MESSAGE_CODEC,
-    STREAM_BLOCKS_MAX,
-    AskOwn,
-    BlockMessage,
-    Blocks,
-    Commits,
-    GetBlocks,
-    GetCommits,
-    Message,
-    OwnBlocks,
-    OwnNewest,
-    Subscribe,
-)
+from consensus.total_order.exchange import Exchange
+from consensus.total_order.intake import Intake
 from consensus.total_order.order import Order
-from consensus.total_order.peers import PeerRecord, Peers, Spending
+from consensus.total_order.peers import Peers
 from consensus.total_order.proposer import Proposer
 from consensus.total_order.pushing import Pushing
-from consensus.total_order.recovery import Recovery, answer_own
+from consensus.total_order.recovery import Recovery
 from consensus.total_order.restore import Restoring
 from consensus.total_order.rules import RulesError, TotalOrderRules
 from consensus.total_order.serving import Serving
@@ -89,14 +72,8 @@ SYNC_TIMER = "sync"
 SYNC_MS = 250
 """How often everything that is still missing is looked at again."""
 
-STREAM_MS = 2_000
-"""So long after asking for a member's own blocks they may be asked for again."""
-
 RESEND_MS = 2_500
 """When no round has been entered for so long, our newest block is sent again: it may have been lost with a connection."""
-
-MESSAGE_OVERHEAD_MAX = 16
-"""Tag, list and length bytes around a block."""
 
 Effects = tuple[Effect, ...]
 
@@ -150,10 +127,19 @@ class TotalOrder:
         self._catch_up = CatchUp(state, dice, self._synchroniser, self._vouching, self._committing)
         behind_min = max(snapshot_behind, rules.gc_depth + 1)
         self._snapshot = Snapshot(state, dice, self._vouching, self._committing, behind_min)
-        self._serving = Serving(state)
         self._proposer = None if state.me is None else Proposer(state, self._intake, state.me, sign, guard_round)
         self._pushing = None if state.me is None else Pushing(state, state.me)
         self._recovery = None if state.me is None else Recovery(state, self._intake, state.me)
+        self._exchange = Exchange(
+            state,
+            self._intake,
+            self._synchroniser,
+            self._catch_up,
+            self._snapshot,
+            Serving(state),
+            self._proposer,
+            self._recovery,
+        )
         self._intake.accepted = self._accepted
         self._committing.ordered = self._ordered
         self._committing.forgotten = self._forgotten
@@ -164,6 +150,8 @@ class TotalOrder:
         self._restoring = Restoring(state, replay_from)
         for vertex in self._restoring.read(records):
             self._restored(vertex)
+        if self._proposer is not None and state.me in state.newest_seen:
+            self._proposer.has_signed(state.newest_seen[state.me].content.round)
         self._vouching.reached(state.order.index)
 
     @property
@@ -196,13 +184,13 @@ class TotalOrder:
     def _respond(self, event: Input, now: Instant) -> None:
         match event:
             case Received(peer, message):
-                self._receive(peer, message, now)
+                self._exchange.receive(peer, message, now)
             case TimerFired(name):
                 self._tick(name, now)
             case PeerJoined(peer):
-                self._join(peer, now)
+                self._exchange.join(peer, now)
             case PeerLeft(peer):
-                self._leave(peer)
+                self._exchange.leave(peer)
             case Submitted():
                 if self._proposer is not None:
                     self._proposer.submit(event)
@@ -217,116 +205,10 @@ class TotalOrder:
             case _:
                 assert_never(event)
 
-    def _join(self, peer: PeerId, now: Instant) -> None:
-        record = self._state.peers.join(peer, now)
-        if record.member is not None:
-            self._subscribe(peer, record, now)
-        if self._recovery is not None:
-            self._recovery.ask(peer, record, now)
-        if self._proposer is not None and self._proposer.last_block is not None:
-            self._state.outbox.add(Send(peer, encode(BlockMessage(self._proposer.last_block))))
-
-    def _leave(self, peer: PeerId) -> None:
-        self._state.peers.leave(peer)
-        self._synchroniser.left(peer)
-        self._catch_up.left(peer)
-        self._snapshot.left(peer)
-        if self._recovery is not None:
-            self._recovery.left(peer)
-
     def _note_state(self, height: int, state_digest: bytes) -> None:
         digest = self._state.order.digest_at(height)
         if digest is not None and self._proposer is not None:
             self._proposer.checkpoint = Checkpoint(height, digest, state_digest)
-
-    def _receive(self, peer: PeerId, data: bytes, now: Instant) -> None:
-        record = self._state.peers.get(peer)
-        if record is None:  # refused a moment ago
-            return
-        if len(data) > MESSAGE_BYTES_MAX:
-            self._refuse(peer, Offence.OVERSIZED, f"message of {len(data)} bytes, allowed: {MESSAGE_BYTES_MAX}")
-            return
-        try:
-            message = MESSAGE_CODEC.decode(data)
-        except MalformedBytesError as error:
-            self._refuse(peer, Offence.MALFORMED, str(error))
-            return
-        self._take(peer, record, message, len(data), now)
-
-    def _take(self, peer: PeerId, record: PeerRecord, message: Message, size: int, now: Instant) -> None:
-        match message:
-            case BlockMessage(block):
-                if size > BLOCK_BYTES_MAX + MESSAGE_OVERHEAD_MAX:
-                    self._refuse(peer, Offence.OVERSIZED, f"block of {size} bytes, allowed: {BLOCK_BYTES_MAX}")
-                else:
-                    self._intake.take(peer, block, now)
-            case OwnBlocks(blocks):
-                self._take_stream(peer, record, blocks, now)
-            case Blocks():
-                for _, block in self._synchroniser.answered(peer, record, message):
-                    self._state.counters.blocks_fetched += self._intake.take(peer, block, now) is Fate.KEPT
-            case OwnNewest():
-                self._take_own(peer, record, message, now)
-            case Commits():
-                self._take_commits(peer, record, message, now)
-            case Subscribe() | GetBlocks() | GetCommits() | AskOwn():
-                self._serve(peer, record, message, now)
-            case _:
-                assert_never(message)
-
-    def _serve(
-        self, peer: PeerId, record: PeerRecord, request: Subscribe | GetBlocks | GetCommits | AskOwn, now: Instant
-    ) -> None:
-        spending = record.requests.spend(now)
-        if spending is Spending.FLOODING:
-            self._refuse(peer, Offence.FLOODING, "requests")
-        if spending is not Spending.COVERED:
-            return
-        match request:
-            case Subscribe(from_round, wants_all):
-                record.wants_all = wants_all
-                self._serving.own_blocks(peer, from_round)
-            case GetBlocks():
-                self._serving.blocks(peer, request)
-            case GetCommits():
-                self._serving.commits(peer, request)
-            case AskOwn():
-                answer_own(self._state, peer, record, request)
-            case _:
-                assert_never(request)
-
-    # --- answers ---
-
-    def _subscribe(self, peer: PeerId, record: PeerRecord, now: Instant) -> None:
-        """Ask a member for its own blocks above those that we keep; an observer asks for all that it accepts from now on."""
-        assert record.member is not None, "only members have blocks of their own"
-        record.stream_deadline = Instant(now + STREAM_MS)
-        dag = self._state.dag
-        from_round = max(dag.kept_rounds[record.member], dag.horizon) + 1
-        self._state.outbox.add(Send(peer, encode(Subscribe(from_round, self._state.me is None))))
-
-    def _take_stream(self, peer: PeerId, record: PeerRecord, blocks: tuple[Block, ...], now: Instant) -> None:
-        if record.member is None or record.stream_deadline is None:
-            self._refuse(peer, Offence.UNSOLICITED, "own blocks")
-            return
-        fates = [self._intake.take(peer, block, now) for block in blocks if block.content.author == record.member]
-        if len(fates) == STREAM_BLOCKS_MAX and Fate.KEPT in fates and Fate.TOO_FAR not in fates:
-            self._subscribe(peer, record, now)
-
-    def _take_own(self, peer: PeerId, record: PeerRecord, answer: OwnNewest, now: Instant) -> None:
-        if self._recovery is None or self._proposer is None:
-            self._refuse(peer, Offence.UNSOLICITED, "answer about our own newest block")
-            return
-        block = self._recovery.answered(peer, record, answer)
-        if block is not None:
-            self._proposer.signed_round = max(self._proposer.signed_round, block.content.round)
-            self._intake.take(peer, block, now)
-
-    def _take_commits(self, peer: PeerId, record: PeerRecord, answer: Commits, now: Instant) -> None:
-        if not record.commit_requests.was_sent(answer.number):
-            self._refuse(peer, Offence.UNSOLICITED, f"commits for request {answer.number}")
-        elif not self._snapshot.take(peer, record, answer, now):
-            self._catch_up.take(peer, record, answer, now)
 
     # --- time ---
 
@@ -342,20 +224,8 @@ class TotalOrder:
             self._snapshot.tick(now)
             if not self._snapshot.is_joining:
                 self._catch_up.tick(now)
-            self._ask_again(now)
+            self._exchange.ask_again(now)
             self._resend(now)
-
-    def _ask_again(self, now: Instant) -> None:
-        """Members that are ahead of what we keep of them, and members that have not told us our own newest block."""
-        dag = self._state.dag
-        for peer, record in self._state.peers.all():
-            if self._recovery is not None:
-                self._recovery.ask(peer, record, now)
-            if record.member is None or (record.stream_deadline is not None and now < record.stream_deadline):
-                continue
-            seen = self._state.newest_seen.get(record.member)
-            if seen is not None and seen.content.round > max(dag.kept_rounds[record.member], dag.horizon):
-                self._subscribe(peer, record, now)
 
     def _resend(self, now: Instant) -> None:
         if self._proposer is None or self._proposer.last_block is None:
@@ -394,14 +264,11 @@ class TotalOrder:
         effects = self._state.outbox.take()
         for index, effect in enumerate(effects):
             if isinstance(effect, Refuse):
-                self._leave(effect.peer)
+                self._exchange.leave(effect.peer)
             if isinstance(effect, Halt):
                 self._is_halted = True
                 return effects[: index + 1]
         return effects
-
-    def _refuse(self, peer: PeerId, offence: Offence, detail: str) -> None:
-        self._state.outbox.add(Refuse(peer, offence, detail))
 
     # --- what the parts tell each other ---
 

@@ -31,7 +31,7 @@ class BlockMessage(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
 
 
 class Subscribe(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=1):
-    """Asks for the other's own blocks from this round on. `wants_all`: and from now on for everything that it accepts."""
+    """Asks for the other's own blocks from this round on. `wants_all`: as an observer, for all that it accepts from now on."""
 
     from_round: RoundNumber
     wants_all: bool

@@ -58,30 +58,46 @@ class Budget:
 
 
 @dataclass(slots=True)
+class Numbers:
+    """Numbers requests over all connections, so that an answer to an earlier connection is not taken for a lie."""
+
+    last: int = 0
+
+    def draw(self) -> int:
+        """A number that was never used before."""
+        self.last += 1
+        return self.last
+
+
+@dataclass(slots=True)
 class Requests:
     """Numbered requests to one peer, and what each asked for."""
 
-    sent: int = 0
+    numbers: Numbers
     asked: dict[int, dict[bytes, None]] = field(default_factory=dict)
     deadlines: dict[int, Instant] = field(default_factory=dict)
 
     def send(self, digests: dict[bytes, None], deadline: Instant) -> int:
         """The number of a new request."""
-        self.sent += 1
-        self.asked[self.sent], self.deadlines[self.sent] = digests, deadline
+        number = self.numbers.draw()
+        self.asked[number], self.deadlines[number] = digests, deadline
         if len(self.asked) > REQUESTS_KEPT_MAX:
             oldest = next(iter(self.asked))
             del self.asked[oldest], self.deadlines[oldest]
-        return self.sent
+        return number
 
     def answered(self, number: int) -> dict[bytes, None] | None:
-        """What the request asked for, once; None when it was answered before, or is long forgotten."""
+        """What the request asked for, once; None when it was answered before, is long forgotten, or of another connection."""
         self.deadlines.pop(number, None)
         return self.asked.pop(number, None)
 
+    def is_expected(self, number: int) -> bool:
+        """Whether this connection still owes the answer."""
+        return number in self.asked
+
     def was_sent(self, number: int) -> bool:
-        """Whether we ever asked this."""
-        return 1 <= number <= self.sent
+        """Whether the number was ever used."""
+        return 1 <= number <= self.numbers.last
 
     def open(self, now: Instant) -> int:
         """Requests whose answers can be expected."""
@@ -96,8 +112,9 @@ class PeerRecord:
     """Its index; None for an observer."""
     blocks: Budget
     requests: Budget
-    block_requests: Requests = field(default_factory=Requests)
-    commit_requests: Requests = field(default_factory=Requests)
+    """And answers that came too late to be of use."""
+    block_requests: Requests
+    commit_requests: Requests
     wants_all: bool = False
     """It asked for everything that we accept."""
     stream_deadline: Instant | None = None
@@ -110,6 +127,7 @@ class Peers:
     def __init__(self, committee: Committee) -> None:
         self._committee = committee
         self._records: dict[PeerId, PeerRecord] = {}
+        self._numbers = Numbers()
         self.members = 0
         """The members that are connected, as a set of members."""
 
@@ -117,7 +135,11 @@ class Peers:
         """A peer has connected, or connected anew."""
         member = self._committee.index_of(peer)
         record = PeerRecord(
-            member, Budget(BLOCKS_BURST, BLOCKS_PER_SECOND, now), Budget(REQUESTS_BURST, REQUESTS_PER_SECOND, now)
+            member=member,
+            blocks=Budget(BLOCKS_BURST, BLOCKS_PER_SECOND, now),
+            requests=Budget(REQUESTS_BURST, REQUESTS_PER_SECOND, now),
+            block_requests=Requests(self._numbers),
+            commit_requests=Requests(self._numbers),
         )
         self._records[peer] = record
         if member is not None:

@@ -76,11 +76,15 @@ class Proposer:
         self._pending.append(Pending(Item(event.base, event.payload), attachments))
         self._bound_pending()
 
+    def has_signed(self, round_number: int) -> None:
+        """We learn that we have signed for this round in an earlier life."""
+        self.signed_round = max(self.signed_round, round_number)
+
     def accepted(self, vertex: Vertex) -> None:
         """A block was accepted: if it is ours, of this life or an earlier one, it is what we build on."""
         if vertex.author != self._me:
             return
-        self.signed_round = max(self.signed_round, vertex.round)
+        self.has_signed(vertex.round)
         if vertex.round > self.last.round:
             self.last, self.last_block = vertex.reference, vertex.block
         for parent in vertex.block.content.parents:

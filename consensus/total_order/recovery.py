@@ -29,8 +29,8 @@ class Recovery:
         self._life = 0
         self._answered = 0
         self._asked_at: dict[PeerId, Instant] = {}
-        self.round = 0
-        """The highest round of our own that a member has shown us."""
+        self._asked = 0
+        """Whom we have ever asked in this life, as a set of members."""
 
     @property
     def is_done(self) -> bool:
@@ -53,6 +53,7 @@ class Recovery:
         if now < self._asked_at.get(peer, Instant(-ASK_AGAIN_MS)) + ASK_AGAIN_MS:
             return
         self._asked_at[peer] = now
+        self._asked |= 1 << record.member
         self._state.outbox.add(Send(peer, encode(AskOwn(self._life))))
 
     def left(self, peer: PeerId) -> None:
@@ -61,7 +62,7 @@ class Recovery:
 
     def answered(self, peer: PeerId, record: PeerRecord, answer: OwnNewest) -> Block | None:
         """Count an answer; the block it shows, if there is one. A false proof is refused."""
-        if record.member is None or peer not in self._asked_at:
+        if record.member is None or not self._asked >> record.member & 1:
             self._state.outbox.add(Refuse(peer, Offence.UNSOLICITED, "answer about our own newest block"))
             return None
         if answer.life != self._life:
@@ -71,8 +72,6 @@ class Recovery:
             self._state.outbox.add(Refuse(peer, Offence.WRONG_SIGNATURE, "shows a block as ours that is not"))
             return None
         self._answered |= 1 << record.member
-        if block is not None:
-            self.round = max(self.round, block.content.round)
         return block
 
 

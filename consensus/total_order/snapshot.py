@@ -41,6 +41,8 @@ class Joining:
     source: PeerId
     asked_at: Instant
     records: list[CommitRecord]
+    number: int = 0
+    """Of the request under way; numbers are never used twice."""
     state_asked_at: Instant | None = None
 
 
@@ -72,13 +74,12 @@ class Snapshot:
             self._joining = None
         self._begin(now)
 
-    def take(self, peer: PeerId, record: PeerRecord, answer: Commits, now: Instant) -> bool:
+    def take(self, record: PeerRecord, answer: Commits, now: Instant) -> bool:
         """An answer to GetCommits; False when it is not for us."""
         joining = self._joining
-        if joining is None or peer != joining.source or joining.state_asked_at is not None:
+        if joining is None or answer.number != joining.number or joining.state_asked_at is not None:
             return False
-        if record.commit_requests.answered(answer.number) is None:
-            return False
+        record.commit_requests.answered(answer.number)
         joining.records += answer.records
         last = joining.records[-1].index if joining.records else 0
         if not answer.records:
@@ -119,8 +120,8 @@ class Snapshot:
         record = self._state.peers.get(joining.source)
         assert record is not None, "an attempt ends when its source leaves"
         joining.asked_at = now
-        number = record.commit_requests.send({}, Instant(now + ANSWER_MS))
-        self._state.outbox.add(Send(joining.source, encode(GetCommits(number, first))))
+        joining.number = record.commit_requests.send({}, Instant(now + ANSWER_MS))
+        self._state.outbox.add(Send(joining.source, encode(GetCommits(joining.number, first))))
 
     def _check(self, joining: Joining, now: Instant) -> None:
         """The chain must begin where it was asked for and end with the digest that f + 1 members have signed."""

@@ -39,6 +39,11 @@ class TotalOrderStatus:
     skipped_slots: int
     suspended: int
     missing: int
+    """Blocks that are asked for."""
+    suspended_dropped: int
+    """Suspended blocks that fell below the horizon, since the start of the node."""
+    suspended_released: int
+    """Suspended blocks that were accepted because what they missed fell below the horizon."""
     behind_by: int
     """Commits that an honest member has and we have not."""
     timeout_ms: int

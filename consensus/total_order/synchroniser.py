@@ -133,9 +133,6 @@ class Synchroniser:
 
     def answered(self, peer: PeerId, record: PeerRecord, answer: Blocks) -> Answer:
         """The blocks of an answer that we asked this peer for; nothing when the peer broke the rules, and is refused."""
-        if not record.block_requests.was_sent(answer.number):
-            self._refuse(peer, f"answer to request {answer.number}, allowed: 1 to {record.block_requests.sent}")
-            return ()
         asked = record.block_requests.answered(answer.number)
         if asked is None:
             return ()

@@ -32,6 +32,8 @@ def status_of(
         skipped_slots=counters.direct_skips + counters.indirect_skips,
         suspended=len(state.dag.suspended),
         missing=synchroniser.missing,
+        suspended_dropped=state.dag.dropped,
+        suspended_released=state.dag.crossed,
         behind_by=catch_up.behind_by,
         timeout_ms=2 * state.rules.delta_ms_min if proposer is None else proposer.pacemaker.timeout_ms,
         quorum=state.committee.quorum,

@@ -25,7 +25,7 @@ class Vouching:
         content = block.content
         mark = content.commit
         self._newest[content.author] = max(self._newest[content.author], mark.index)
-        self.note_mark(content.author, mark)
+        self._note_mark(content.author, mark)
         checkpoint = content.checkpoint
         if checkpoint is not None and checkpoint.index > self._index:
             kept = self._checkpoints[content.author]
@@ -33,10 +33,12 @@ class Vouching:
             while len(kept) > CHECKPOINTS_KEPT:
                 del kept[min(kept)]
 
-    def note_mark(self, author: int, mark: CommitMark) -> None:
-        """Count who names a commit that lies a little above ours."""
-        if self._index < mark.index <= self._index + MARKS_AHEAD_MAX:
-            of_index = self._marks.setdefault(mark.index, {})
+    def _note_mark(self, author: int, mark: CommitMark) -> None:
+        """Count who names a commit that lies a little above ours; of one member the first word counts."""
+        if not self._index < mark.index <= self._index + MARKS_AHEAD_MAX:
+            return
+        of_index = self._marks.setdefault(mark.index, {})
+        if not any(members >> author & 1 for members in of_index.values()):
             of_index[mark.digest] = of_index.get(mark.digest, 0) | 1 << author
 
     def reached(self, index: int) -> None:

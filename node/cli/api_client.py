@@ -25,9 +25,15 @@ def fetch(api: Address, path: str) -> bytes:
             detail = error.read(1_000).decode("utf-8", "replace").strip()
         raise NodeError(f"the peer at {api} refuses {path}: {error.code} {detail}", exit_code=EXIT_GOAL_NOT_MET) from error
     except OSError as error:  # URLError is one, too
-        raise NotRunningError(f"no peer answers at {api}: {error}", "start the peer, or check the address") from error
+        raise NotRunningError(f"no peer answers at {api}: {_reason(error)}", "start the peer, or check the address") from error
     except http.client.HTTPException as error:
         raise NodeError(f"what answers at {api} is no peer's API: {error!r}", "check the address") from error
+
+
+def _reason(error: OSError) -> str:
+    """In words; urllib wraps the system's error."""
+    inner = error.reason if isinstance(error, urllib.error.URLError) and isinstance(error.reason, OSError) else error
+    return (inner.strerror or str(inner)).lower()
 
 
 def _whole(response: http.client.HTTPResponse, api: Address) -> bytes:

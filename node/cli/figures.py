@@ -19,3 +19,8 @@ def count(value: float | None) -> str:
 def percent(share: float | None) -> str:
     """A share of one."""
     return UNKNOWN if share is None else f"{100 * share:.1f} %"
+
+
+def metric(name: str, value: float) -> str:
+    """One of a task's figures for people, with its name."""
+    return f"{name.replace('_', ' ')} {percent(value) if name.endswith('accuracy') else format(value, 'g')}"

@@ -144,7 +144,9 @@ def _agreement(view: TestnetView) -> str:
         return f"peers DISAGREE: {view.disagreement}"
     if view.agreed_digest is None:
         return "no common step yet"
-    return f"all agree at height {count(view.agreed_height)} on state {view.agreed_digest[:16]}"
+    running = sum(peer.state != "stopped" for peer in view.peers)
+    who = "all agree" if running == len(view.peers) else f"the {running} of {len(view.peers)} that run agree"
+    return f"{who} at height {count(view.agreed_height)} on state {view.agreed_digest[:16]}"
 
 
 def _progress(peer: PeerView) -> str:

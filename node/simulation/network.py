@@ -27,19 +27,28 @@ from consensus.protocol import (
     Send,
     SetTimer,
     SolvePuzzle,
+    StateHeld,
     StopPuzzle,
     TimerFired,
     VerifyPuzzle,
 )
 from consensus.types import Instant, PeerId
-from learning.learner import AdoptRequest, Learner, LearnerAnswer, StepAdopted
-from node.replica import AskLearner, OuterEffect, Replica
+from learning.learner import Learner, LearnerAnswer, RestoreRequest, StepAdopted
+from node.replica import (
+    STATE_KEY,
+    STATE_TABLE,
+    AskLearner,
+    OuterEffect,
+    Replica,
+    checkpoint_digest,
+    decode_kept_state,
+)
 
 Records = dict[tuple[str, bytes], bytes]
 """A simulated disk: (table, key) -> value. Every record is durable at once."""
 
-Build = Callable[[Records], tuple[Replica, Learner]]
-"""Makes one peer's replica and learner from its disk: called at the start and after every crash."""
+Build = Callable[[Records, int], tuple[Replica, Learner]]
+"""Makes one peer's replica and learner from its disk and guard file: called at the start and after every crash."""
 
 PUZZLE_SPACE = 2**256
 
@@ -76,7 +85,6 @@ class SimulatedPeer:
     guard_round: int = 0
     """What the guard file holds."""
     is_up: bool = True
-    has_adopted: bool = False
     life: int = 0
     """Counts restarts: what was meant for an earlier life is dropped."""
 
@@ -95,7 +103,7 @@ class SimulatedNetwork:
         self.peers: dict[PeerId, SimulatedPeer] = {}
         for peer_id, build in builds:
             records: Records = {}
-            self.peers[peer_id] = SimulatedPeer(peer_id, build, *build(records), records)
+            self.peers[peer_id] = SimulatedPeer(peer_id, build, *build(records, 0), records)
         for peer in self.peers.values():
             self._wake(peer)
 
@@ -139,8 +147,8 @@ class SimulatedNetwork:
         """Start a crashed peer again from its records."""
         before = self._connected_pairs()
         peer = self.peers[peer_id]
-        peer.replica, peer.learner = peer.build(peer.records)
-        peer.is_up, peer.has_adopted, peer.puzzle, peer.timers = True, False, None, {}
+        peer.replica, peer.learner = peer.build(peer.records, peer.guard_round)
+        peer.is_up, peer.puzzle, peer.timers = True, None, {}
         self._wake(peer, with_links=False)
         self._tell_links(before)
 
@@ -168,7 +176,7 @@ class SimulatedNetwork:
         self._later(self._links.slice_ms, peer, partial(self._search, peer))
 
     def _search(self, peer: SimulatedPeer) -> None:
-        if peer.has_adopted:
+        if peer.learner.is_searching:
             self._answer(peer, peer.learner.search())
         self._later(self._links.slice_ms, peer, partial(self._search, peer))
 
@@ -216,14 +224,25 @@ class SimulatedNetwork:
                 peer.halted = reason
             case Guard(round_number):
                 peer.guard_round = round_number
-            case FetchPayload() | FetchState():
-                raise AssertionError("large bytes do not travel in this simulator yet")
+            case FetchState():
+                self._later(self._links.delay_ms_max, peer, partial(self._fetch_state, peer, effect))
+            case FetchPayload():
+                raise AssertionError("large payloads do not travel in this simulator yet")
             case _:
                 assert_never(effect)
 
     def _ask(self, peer: SimulatedPeer, effect: AskLearner) -> None:
-        peer.has_adopted |= isinstance(effect.request, AdoptRequest)
         self._answer(peer, peer.learner.handle(effect.request))
+
+    def _fetch_state(self, peer: SimulatedPeer, effect: FetchState) -> None:
+        """Read it off the disk of a connected source; without one the machine asks again."""
+        sources = [self.peers[source] for source in effect.peers if self._are_connected(peer.id, source)]
+        held = [content for source in sources for (table, _), content in source.records.items() if table == STATE_TABLE]
+        content = next((content for content in held if checkpoint_digest(content) == effect.state_digest), None)
+        if content is not None:
+            peer.records[STATE_TABLE, STATE_KEY] = content
+            self._answer(peer, peer.learner.handle(RestoreRequest(decode_kept_state(content))))
+            self._feed(peer, StateHeld(effect.step))
 
     def _fire(self, peer: SimulatedPeer, name: str, at: int) -> None:
         if peer.timers.get(name) == at:

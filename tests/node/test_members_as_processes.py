@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from node.remembered_addresses import REMEMBER_SECONDS
 from tests.node.processes import ROOT, RunningPeer, Watched, run
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(290)]
@@ -108,9 +109,11 @@ def test_a_member_killed_again_and_again_never_contradicts_itself(tmp_path: Path
         kill(victim)
         for _ in range(KILLS - 1):
             again = RunningPeer.start(victim.folder)
-            again.wait_until(lambda status: True)
-            time.sleep(chance.uniform(0, 1.5))
-            again.kill()
+            try:
+                again.wait_until(lambda status: True)
+                time.sleep(chance.uniform(0, 1.5))
+            finally:
+                again.kill()
             assert_one_history(*members[:3])
         again = RunningPeer.start(victim.folder)
         try:
@@ -124,13 +127,16 @@ def test_a_folder_restored_from_an_old_backup_does_not_sign_twice(tmp_path: Path
     with members_testnet(tmp_path / "net", 4) as members:
         victim = members[3]
         members[0].wait_until(lambda status: status["height"] >= 3, seconds=120)
+        time.sleep(2 * REMEMBER_SECONDS)
         kill(victim)
         backup = tmp_path / "backup"
         shutil.copytree(victim.folder, backup)
         again = RunningPeer.start(victim.folder)
-        catch_up(again, members[0])
-        members[0].wait_until(lambda status: status["height"] >= 12)
-        again.kill()
+        try:
+            catch_up(again, members[0])
+            members[0].wait_until(lambda status: status["height"] >= 12)
+        finally:
+            again.kill()
         for name in ("kubrat.db", "kubrat.db-wal", "kubrat.db-shm"):
             (victim.folder / name).unlink(missing_ok=True)
             if (backup / name).exists():

@@ -64,12 +64,13 @@ class Graph:
         for block in self.blocks:
             if block.block.content.round == number - 1:
                 before.setdefault(block.block.content.author, []).append(block)
-        made = []
+        made: list[Forged] = []
         for author in range(self.size):
             copies = self.random.choice((1, 2, 2, 3)) if author in self.faulty else 1
             if self.random.random() < self.laziness:
                 continue
-            made += [block for copy in range(copies) if (block := self._block(author, number, before, copy)) is not None]
+            created = [self._block(author, number, before, copy) for copy in range(copies)]
+            made += [block for block in created if block is not None]
         for block in made:
             self.own[block.block.content.author].append(block)
         self.blocks += made

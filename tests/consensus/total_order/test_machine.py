@@ -270,8 +270,8 @@ def test_every_field_of_a_block_is_bounded_so_none_is_oversized_and_sound() -> N
 @pytest.mark.parametrize(
     ("message", "offence", "detail"),
     [
-        (Blocks(1, (FIRST[2].block,)), Offence.UNSOLICITED, "answer to request 1, allowed: 1 to 0"),
-        (Commits(1, ()), Offence.UNSOLICITED, "commits for request 1"),
+        (Blocks(1, (FIRST[2].block,)), Offence.UNSOLICITED, "answer to request 1"),
+        (Commits(1, ()), Offence.UNSOLICITED, "answer to request 1"),
     ],
 )
 def test_answers_that_nobody_asked_for_refuse_their_sender(message: Message, offence: Offence, detail: str) -> None:

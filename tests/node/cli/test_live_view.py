@@ -29,7 +29,7 @@ def test_a_wide_screen_shows_each_error_beside_its_peer() -> None:
         "peer1     1,422  01234567  -0.5000  90.0 %   9,000  380      2  no answer from [127.0.0.1]:41234",
         "peer2  starting  -               -       -       -    -      -",
         "peer3   stopped  -               -       -       -    -      -  killed by signal 9",
-        "all agree at height 1,420 on state deadbeefdeadbeef",
+        "the 3 of 4 that run agree at height 1,420 on state deadbeefdeadbeef",
     ]
 
 
@@ -37,7 +37,7 @@ def test_a_narrow_screen_shows_errors_in_full_below_the_table() -> None:
     assert screen(VIEW, 80)[-3:] == [
         "peer1: no answer from [127.0.0.1]:41234",
         "peer3: killed by signal 9",
-        "all agree at height 1,420 on state deadbeefdeadbeef",
+        "the 3 of 4 that run agree at height 1,420 on state deadbeefdeadbeef",
     ]
 
 
@@ -50,7 +50,7 @@ def test_no_line_is_longer_than_the_screen(columns: int) -> None:
 def test_one_plain_line_tells_the_whole() -> None:
     assert plain_line(VIEW) == (
         "   37 s  peer0 1,423/91.2 %  peer1 1,422/90.0 %  peer2 starting  peer3 stopped  "
-        "all agree at height 1,420 on state deadbeefdeadbeef"
+        "the 3 of 4 that run agree at height 1,420 on state deadbeefdeadbeef"
     )
 
 

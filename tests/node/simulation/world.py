@@ -8,9 +8,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from consensus.proof_of_work.header import genesis_id
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.types import Instant, NetworkId, PeerId, StepId
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.slate_learner import SlateLearner
 from learning.learner import Learner
 from node.replica import STATE_KEY, STATE_TABLE, Replica, decode_kept_state
 from node.simulation.network import Build, Links, Records, SimulatedNetwork
@@ -56,6 +58,55 @@ def simulated_network(peers: int, seed: int, links: Links | None = None) -> Simu
     return SimulatedNetwork(seed, builds, links or Links(attempts_per_second=100 / peers), START)
 
 
+def simulated_members(members: int, seed: int, links: Links | None = None, snapshot_behind: int = 2_000) -> SimulatedNetwork:
+    """A total order among `members`, at 20 rounds a second or slower."""
+    keys = [_key(seed, number) for number in range(members)]
+    committee = tuple(_peer_id(key) for key in keys)
+    builds = [(_peer_id(key), partial(_build_member, key, committee, snapshot_behind)) for key in keys]
+    return SimulatedNetwork(seed, builds, links or Links(), START)
+
+
+def _build_member(
+    key: Ed25519PrivateKey, committee: tuple[PeerId, ...], snapshot_behind: int, records: Records, guard_round: int
+) -> tuple[Replica, Learner]:
+    kept = records.get((STATE_TABLE, STATE_KEY))
+    restored = None if kept is None else decode_kept_state(kept)
+    machine = TotalOrder(
+        rules=TotalOrderRules(gc_depth=10, round_interval_ms=50),
+        network_id=NETWORK,
+        members=committee,
+        identity=_peer_id(key),
+        sign=key.sign,
+        seed=hashlib.blake2b(_peer_id(key), digest_size=32).digest(),
+        records=[(table, name, value) for (table, name), value in sorted(records.items()) if table != STATE_TABLE],
+        archive=MemoryRows(records),
+        guard_round=guard_round,
+        replay_from=None if restored is None else StepId(restored.commit_step),
+        snapshot_behind=snapshot_behind,
+    )
+    learner = SlateLearner(
+        SphereTask(),
+        EVOLUTION,
+        NETWORK,
+        _peer_id(key),
+        committee,
+        genesis_id(NETWORK),
+        SearchSettings(chunk=16),
+        restored,
+    )
+    return Replica(machine, NETWORK), learner
+
+
+class MemoryRows:
+    """Reads any row back from a simulated disk."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    def value(self, table: str, key: bytes) -> bytes | None:
+        return self._records.get((table, key))
+
+
 def _key(seed: int, number: int) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=32).digest())
 
@@ -64,7 +115,7 @@ def _peer_id(key: Ed25519PrivateKey) -> PeerId:
     return PeerId(key.public_key().public_bytes_raw())
 
 
-def _build(key: Ed25519PrivateKey, records: Records) -> tuple[Replica, Learner]:
+def _build(key: Ed25519PrivateKey, records: Records, guard_round: int) -> tuple[Replica, Learner]:
     kept = records.get((STATE_TABLE, STATE_KEY))
     restored = None if kept is None else decode_kept_state(kept)
     machine = ProofOfWork(
@@ -83,4 +134,4 @@ def _build(key: Ed25519PrivateKey, records: Records) -> tuple[Replica, Learner]:
     return Replica(machine, NETWORK), learner
 
 
-__all__ = ["EVOLUTION", "START", "WORK", "Build", "simulated_network"]
+__all__ = ["EVOLUTION", "START", "WORK", "Build", "simulated_members", "simulated_network"]

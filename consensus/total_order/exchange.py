@@ -1,0 +1,192 @@
+"""What peers say to us: read, judged by its kind, and handed to the part that knows about it."""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from consensus.encoding import MalformedBytesError, encode
+from consensus.faults import Offence
+from consensus.protocol import Refuse, Send
+from consensus.total_order.block import BLOCK_BYTES_MAX, Block
+from consensus.total_order.catch_up import CatchUp
+from consensus.total_order.intake import Fate, Intake
+from consensus.total_order.messages import (
+    MESSAGE_BYTES_MAX,
+    MESSAGE_CODEC,
+    STREAM_BLOCKS_MAX,
+    AskOwn,
+    BlockMessage,
+    Blocks,
+    Commits,
+    GetBlocks,
+    GetCommits,
+    Message,
+    OwnBlocks,
+    OwnNewest,
+    Subscribe,
+)
+from consensus.total_order.peers import PeerRecord, Requests, Spending
+from consensus.total_order.proposer import Proposer
+from consensus.total_order.recovery import Recovery, answer_own
+from consensus.total_order.serving import Serving
+from consensus.total_order.snapshot import Snapshot
+from consensus.total_order.state import State
+from consensus.total_order.synchroniser import Synchroniser
+from consensus.types import Instant, PeerId
+
+STREAM_MS = 2_000
+"""So long after asking for a member's own blocks they may be asked for again."""
+
+MESSAGE_OVERHEAD_MAX = 16
+"""Tag, list and length bytes around a block."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exchange:
+    """The way from a message to the parts; `proposer` and `recovery` are None for an observer."""
+
+    state: State
+    intake: Intake
+    synchroniser: Synchroniser
+    catch_up: CatchUp
+    snapshot: Snapshot
+    serving: Serving
+    proposer: Proposer | None
+    recovery: Recovery | None
+
+    def join(self, peer: PeerId, now: Instant) -> None:
+        """A peer has connected: ask for what it alone can give, and show it our newest block."""
+        record = self.state.peers.join(peer, now)
+        if record.member is not None:
+            self.subscribe(peer, record, now)
+        if self.recovery is not None:
+            self.recovery.ask(peer, record, now)
+        if self.proposer is not None and self.proposer.last_block is not None:
+            self.state.outbox.add(Send(peer, encode(BlockMessage(self.proposer.last_block))))
+
+    def leave(self, peer: PeerId) -> None:
+        """A peer has left or was refused."""
+        self.state.peers.leave(peer)
+        self.synchroniser.left(peer)
+        self.catch_up.left(peer)
+        self.snapshot.left(peer)
+        if self.recovery is not None:
+            self.recovery.left(peer)
+
+    def receive(self, peer: PeerId, data: bytes, now: Instant) -> None:
+        """A message of a peer, as bytes."""
+        record = self.state.peers.get(peer)
+        if record is None:  # refused a moment ago
+            return
+        if len(data) > MESSAGE_BYTES_MAX:
+            self._refuse(peer, Offence.OVERSIZED, f"message of {len(data)} bytes, allowed: {MESSAGE_BYTES_MAX}")
+            return
+        try:
+            message = MESSAGE_CODEC.decode(data)
+        except MalformedBytesError as error:
+            self._refuse(peer, Offence.MALFORMED, str(error))
+            return
+        self._take(peer, record, message, len(data), now)
+
+    def _take(self, peer: PeerId, record: PeerRecord, message: Message, size: int, now: Instant) -> None:
+        match message:
+            case BlockMessage(block):
+                if size > BLOCK_BYTES_MAX + MESSAGE_OVERHEAD_MAX:
+                    self._refuse(peer, Offence.OVERSIZED, f"block of {size} bytes, allowed: {BLOCK_BYTES_MAX}")
+                else:
+                    self.intake.take(peer, block, now)
+            case OwnBlocks(blocks):
+                self._take_stream(peer, record, blocks, now)
+            case Blocks():
+                self._take_blocks(peer, record, message, now)
+            case OwnNewest():
+                self._take_own(peer, record, message, now)
+            case Commits():
+                self._take_commits(peer, record, message, now)
+            case Subscribe() | GetBlocks() | GetCommits() | AskOwn():
+                self._serve(peer, record, message, now)
+            case _:
+                assert_never(message)
+
+    def _serve(
+        self, peer: PeerId, record: PeerRecord, request: Subscribe | GetBlocks | GetCommits | AskOwn, now: Instant
+    ) -> None:
+        spending = record.requests.spend(now)
+        if spending is Spending.FLOODING:
+            self._refuse(peer, Offence.FLOODING, "requests")
+        if spending is not Spending.COVERED:
+            return
+        match request:
+            case Subscribe(from_round, wants_all):
+                record.wants_all = wants_all and record.member is None
+                self.serving.own_blocks(peer, from_round)
+            case GetBlocks():
+                self.serving.blocks(peer, request)
+            case GetCommits():
+                self.serving.commits(peer, request)
+            case AskOwn():
+                answer_own(self.state, peer, record, request)
+            case _:
+                assert_never(request)
+
+    # --- answers ---
+
+    def _take_blocks(self, peer: PeerId, record: PeerRecord, answer: Blocks, now: Instant) -> None:
+        if self._is_useful(peer, record, record.block_requests, answer.number, now):
+            for _, block in self.synchroniser.answered(peer, record, answer):
+                self.state.counters.blocks_fetched += self.intake.take(peer, block, now) is Fate.KEPT
+
+    def _is_useful(self, peer: PeerId, record: PeerRecord, requests: Requests, number: int, now: Instant) -> bool:
+        """Whether an answer is expected. To a number that was never used it is a lie; one that is late costs its sender."""
+        if requests.is_expected(number):
+            return True
+        if not requests.was_sent(number):
+            self._refuse(peer, Offence.UNSOLICITED, f"answer to request {number}")
+        elif record.requests.spend(now) is Spending.FLOODING:
+            self._refuse(peer, Offence.FLOODING, "answers")
+        return False
+
+    def subscribe(self, peer: PeerId, record: PeerRecord, now: Instant) -> None:
+        """Ask a member for its own blocks above those that we keep; an observer asks for all that it accepts from now on."""
+        assert record.member is not None, "only members have blocks of their own"
+        record.stream_deadline = Instant(now + STREAM_MS)
+        dag = self.state.dag
+        from_round = max(dag.kept_rounds[record.member], dag.horizon) + 1
+        self.state.outbox.add(Send(peer, encode(Subscribe(from_round, self.state.me is None))))
+
+    def _take_stream(self, peer: PeerId, record: PeerRecord, blocks: tuple[Block, ...], now: Instant) -> None:
+        if record.member is None or record.stream_deadline is None:
+            self._refuse(peer, Offence.UNSOLICITED, "own blocks")
+            return
+        fates = [self.intake.take(peer, block, now) for block in blocks if block.content.author == record.member]
+        if len(fates) == STREAM_BLOCKS_MAX and Fate.KEPT in fates and Fate.TOO_FAR not in fates:
+            self.subscribe(peer, record, now)
+
+    def _take_own(self, peer: PeerId, record: PeerRecord, answer: OwnNewest, now: Instant) -> None:
+        if self.recovery is None or self.proposer is None:
+            self._refuse(peer, Offence.UNSOLICITED, "answer about our own newest block")
+            return
+        block = self.recovery.answered(peer, record, answer)
+        if block is not None:
+            self.proposer.has_signed(block.content.round)
+            self.intake.take(peer, block, now)
+
+    def _take_commits(self, peer: PeerId, record: PeerRecord, answer: Commits, now: Instant) -> None:
+        if not self._is_useful(peer, record, record.commit_requests, answer.number, now):
+            return
+        if not self.snapshot.take(record, answer, now):
+            self.catch_up.take(peer, record, answer, now)
+
+    def ask_again(self, now: Instant) -> None:
+        """Members that are ahead of what we keep of them, and members that have not told us our own newest block."""
+        dag = self.state.dag
+        for peer, record in self.state.peers.all():
+            if self.recovery is not None:
+                self.recovery.ask(peer, record, now)
+            if record.member is None or (record.stream_deadline is not None and now < record.stream_deadline):
+                continue
+            seen = self.state.newest_seen.get(record.member)
+            if seen is not None and seen.content.round > max(dag.kept_rounds[record.member], dag.horizon):
+                self.subscribe(peer, record, now)
+
+    def _refuse(self, peer: PeerId, offence: Offence, detail: str) -> None:
+        self.state.outbox.add(Refuse(peer, offence, detail))
