@@ -6,7 +6,18 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 
-SCRIPTS = ("noise_and_child", "evaluator", "puzzle", "help", "testnet", "wire")
+SCRIPTS = (
+    "noise_and_child",
+    "evaluator",
+    "puzzle",
+    "help",
+    "testnet",
+    "wire",
+    "total_order_machine",
+    "total_order_latency",
+    "total_order_loopback",
+    "total_order_testnet",
+)
 
 
 def main() -> int:

@@ -97,7 +97,7 @@ class Driver:
         self._push((record,))
 
     async def run(self) -> None:
-        """Carry out effects until cancelled. Raises HaltedError when the machine halts, and whatever it raised when it was fed."""
+        """Carry out effects until cancelled. Raises HaltedError when the machine halts, and what it raised when it was fed."""
         try:
             while True:
                 await self._has_effects.wait()

@@ -40,6 +40,7 @@ _DISK_FIXES = {
     errno.ENOTDIR: ("a part of the path is a file, not a folder", "choose another path"),
     errno.EISDIR: ("it is a folder, not a file", "choose another path"),
     errno.ENOENT: ("no such file or folder", "check the path"),
+    errno.ENAMETOOLONG: ("the name is too long", "choose a shorter one"),
 }
 
 

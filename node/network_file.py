@@ -126,9 +126,9 @@ class TotalOrderSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True)
         ),
     ] = ()
     round_interval_ms: Annotated[
-        int, Meta(ge=0, le=60_000, description="Least time between two blocks of one member, while there is something to say.")
+        int, Meta(ge=1, le=60_000, description="Least time between two blocks of one member, while there is something to say.")
     ] = 25
-    idle_interval_ms: Annotated[int, Meta(ge=0, le=600_000, description="The same while there is nothing to say.")] = 1000
+    idle_interval_ms: Annotated[int, Meta(ge=1, le=600_000, description="The same while there is nothing to say.")] = 1000
     gc_depth: Annotated[
         int, Meta(ge=3, le=1_000, description="Rounds below the last commit that are still ordered; older blocks are lost.")
     ] = 60

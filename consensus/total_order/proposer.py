@@ -63,11 +63,6 @@ class Proposer:
         self._pending: deque[Pending] = deque()
         self._under_way: dict[int, tuple[Pending, ...]] = {}
 
-    @property
-    def has_pending(self) -> bool:
-        """Whether payloads wait for a block."""
-        return bool(self._pending)
-
     def submit(self, event: Submitted) -> None:
         """A payload of our own learner, for the next block with room."""
         assert len(event.payload) <= PAYLOAD_BYTES_MAX, f"payload of {len(event.payload)} bytes, limit {PAYLOAD_BYTES_MAX}"

@@ -176,3 +176,12 @@ def test_messages_are_dropped_while_the_backlog_is_full_and_nothing_else(
 
     run(script, tmp_path, feed)
     assert (script.fed, dropped) == ([Received(ALICE, b"message")] * 2 + [PeerJoined(ALICE)], [2])
+
+
+def test_a_mistake_of_the_machine_ends_the_node_though_only_a_timer_fed_it(tmp_path: Path) -> None:
+    def err(_: Input) -> tuple[Effect, ...]:
+        raise AssertionError("we erred")
+
+    soon = Instant(World.now(None) + 50)  # type: ignore[arg-type]
+    with pytest.raises(AssertionError, match="we erred"):
+        run(Script(err, (SetTimer("a", soon),)), tmp_path)

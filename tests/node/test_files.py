@@ -41,3 +41,14 @@ def test_a_folder_in_the_way_is_told_and_nothing_is_left_beside_it(tmp_path: Pat
     with pytest.raises(NodeError, match=r"cannot write the model .*: it is a folder, not a file"):
         replace_file(tmp_path / "file", b"", "write the model")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_a_file_in_place_of_a_folder_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(NodeError, match=r"cannot write the model .*: a part of the path is a file, not a folder"):
+        replace_file(tmp_path / "file" / "model", b"", "write the model")
+
+
+def test_a_name_that_is_too_long_is_told(tmp_path: Path) -> None:
+    with pytest.raises(NodeError, match=r"cannot write the model .*: the name is too long"):
+        replace_file(tmp_path / ("a" * 255), b"", "write the model")
