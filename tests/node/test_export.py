@@ -10,7 +10,7 @@ from learning.state import ModelState, genesis_state, parameter_bytes, state_dig
 from learning.task import Layout
 from learning.tasks.loading import load_task
 from node.errors import NodeError
-from node.export import export_from_folder, model_bytes
+from node.export import export_from_folder, model_bytes, store_layout
 from node.folder import NodeFolder
 from node.network_file import NetworkRules, TaskSection, network_id, new_rules
 from node.replica import STATE_KEY, STATE_TABLE, encode_kept_state
@@ -62,6 +62,7 @@ def test_a_stopped_peer_s_newest_final_model_is_exported(tmp_path: Path, height:
     kept = encode_kept_state(StateKept(STEP, height, parameter_bytes(state)))
     NodeFolder.create(tmp_path / "peer", rules)
     with NodeFolder.open(tmp_path / "peer") as folder:
+        store_layout(folder.store, DIGITS.layout)
         asyncio.run(folder.store.write([(STATE_TABLE, STATE_KEY, kept)]))
     export_from_folder(tmp_path / "peer", tmp_path / "model.safetensors")
     assert_file_holds(tmp_path / "model.safetensors", rules, state)
