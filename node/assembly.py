@@ -66,8 +66,15 @@ async def _serve(settings: PeerSettings, folder: NodeFolder, lifeline: Connectio
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, peer.request_stop)
     if lifeline is not None:
-        loop.add_reader(lifeline.fileno(), peer.request_stop)
+        loop.add_reader(lifeline.fileno(), _lifeline_ended, lifeline, peer)
+    loop.set_exception_handler(lambda _, context: peer.fail(context))
     await peer.run()
+
+
+def _lifeline_ended(lifeline: Connection, peer: Peer) -> None:
+    """It stays readable after its end, so it is told once."""
+    asyncio.get_running_loop().remove_reader(lifeline.fileno())
+    peer.request_stop()
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ import logging
 import os
 import random
 import time
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ from node.api.chains import ChainSource
 from node.api.server import API_HOST, ApiServer
 from node.api.status import StatusSources
 from node.driver import Driver, Ports
-from node.errors import NodeError
+from node.errors import EXIT_GOAL_NOT_MET, NodeError
 from node.export import model_bytes, store_layout
 from node.folder import NodeFolder
 from node.guard_file import GuardFile
@@ -37,6 +38,7 @@ from node.remembered_addresses import remember_addresses, remembered_addresses
 from node.replica import Replica
 from node.settings import PeerSettings
 from node.side_streams import STATE_BYTES_OVERHEAD, SideStreams
+from node.status import NodeStatus
 from node.store import Store
 from node.telemetry import LagProbe, MemoryProbe, Vitals
 from node.workers.learner import (
@@ -58,6 +60,8 @@ LEARNER_START_SECONDS_MAX = 120.0
 
 WATCH_SECONDS = 0.5
 """How often it is looked whether the chain stands still."""
+
+LOG_SECONDS = 60.0
 
 OUTBOUND_MIN = 8
 """Bitcoin's number; members of a total order are each connected to all others instead."""
@@ -151,6 +155,14 @@ class Peer:
         """Ask for a clean stop; `run` returns once everything is closed."""
         self._stopping.set()
 
+    def fail(self, context: Mapping[str, object]) -> None:
+        """A callback of the event loop has raised: our own mistake, which ends the node with its traceback in the log."""
+        error = context.get("exception")
+        log.error("%s", context.get("message"), exc_info=error if isinstance(error, Exception) else None)
+        if "handle" in context:
+            self._failure = f"an internal error: {error!r}; the log has the details"
+            self._stopping.set()
+
     async def run(self) -> None:
         """Start everything, work until stopped. Raises NodeError with a reason when a part fails."""
         async with AsyncExitStack() as stack:
@@ -238,6 +250,7 @@ class Peer:
                 group.create_task(lag.run(), name="lag")
                 group.create_task(memory.run(), name="memory")
                 group.create_task(_watch(parts.chain), name="watch")
+                group.create_task(_log_progress(sources.document), name="progress")
                 group.create_task(remember_addresses(parts.store, network.known_addresses), name="addresses")
                 for worker in workers:
                     group.create_task(self._end_with(worker), name=worker.name)
@@ -246,6 +259,8 @@ class Peer:
                 raise _StopRequested
         except* _StopRequested:
             log.info("stopping")
+        if self._failure is not None:
+            raise NodeError(self._failure, exit_code=EXIT_GOAL_NOT_MET)
 
     def _network(self) -> PeerNetwork:
         parts = self._parts
@@ -279,7 +294,11 @@ class Peer:
 
     async def _end_with(self, worker: LearnerWorker | PuzzleWorker) -> None:
         code = await worker.ended()
-        raise NodeError(self._failure or f"the {worker.name} process ended unexpectedly with exit code {code}")
+        how = f"was killed by signal {-code} (out of memory?)" if code < 0 else f"ended unexpectedly with exit code {code}"
+        if self._failure is not None:
+            raise NodeError(self._failure)
+        fix = "start again: nothing that was acknowledged is lost"
+        raise NodeError(f"the {worker.name} process {how}", fix, exit_code=EXIT_GOAL_NOT_MET)
 
     # --- what the processes say ---
 
@@ -357,6 +376,15 @@ async def _watch(chain: ChainSource) -> None:
     while True:
         chain.watch(time.monotonic())
         await asyncio.sleep(WATCH_SECONDS)
+
+
+async def _log_progress(document: Callable[[], NodeStatus]) -> None:
+    """A line a minute, so that a log tells how things went."""
+    while True:
+        await asyncio.sleep(LOG_SECONDS)
+        status = document()
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in sorted(status.metrics.items()))
+        log.info("height %s, final %s, %d peers, %s", status.height, status.final_height, len(status.peers), figures)
 
 
 async def _run_network(network: PeerNetwork) -> None:

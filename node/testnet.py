@@ -305,10 +305,11 @@ class _Supervisor:
         return f"{one} and {other} hold different final steps at height {found.height}"
 
     def _agreed(self) -> StepStatus | None:
-        """The highest step that every living peer holds; peers that were killed have no say."""
+        """The highest step that every living peer holds; who was killed has no say, but most must live."""
         living = [peer for peer in self._peers if peer.is_running]
         statuses = [peer.status for peer in living if peer.status is not None]
-        return agreed_step(statuses) if len(statuses) == len(living) else None
+        is_majority = 2 * len(living) > len(self._peers)
+        return agreed_step(statuses) if is_majority and len(statuses) == len(living) else None
 
     def _outcome_without_peers(self, seconds: float, agreed: StepStatus | None) -> Outcome | None:
         """Nobody left: no use in waiting for the deadline."""

@@ -1,12 +1,13 @@
 """The command `kubrat`: imports a command's module only when it is used, so that help takes a tenth of a second."""
 
+import errno
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
 
-from node.errors import NodeError
+from node.errors import EXIT_USAGE, NodeError
 
 COMMANDS = {
     "init": "Make a node's folder: a key, and the rules of a network.",
@@ -57,6 +58,11 @@ def _told() -> Iterator[None]:
         yield
     except NodeError as error:
         raise _told_exit(error.message, error.fix, error.exit_code) from error
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        message, mend = "too many files are open at once", "raise the limit (ulimit -n 1024) and start again"
+        raise _told_exit(message, mend, EXIT_USAGE) from error
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.ClickException as error:

@@ -148,7 +148,7 @@ class SimulatedNetwork:
         before = self._connected_pairs()
         peer = self.peers[peer_id]
         peer.replica, peer.learner = peer.build(peer.records, peer.guard_round)
-        peer.is_up, peer.puzzle, peer.timers = True, None, {}
+        peer.is_up, peer.puzzle, peer.timers, peer.halted = True, None, {}, None
         self._wake(peer, with_links=False)
         self._tell_links(before)
 
