@@ -6,7 +6,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from learning.exact import first_weights, stream_key
+from learning.exact import first_weights, micro_units, stream_key
 from learning.task import Float32Array, Float64Array, Int64Array, Layout, ParameterBlock, Task, TaskError
 
 T = TypeVar("T")
@@ -108,3 +108,16 @@ def check_task(task: Task) -> CheckedTask:
         if not np.isfinite(value):
             raise TaskError(f"task {checked.name!r}: {method} of a first model is {value}, expected a finite number")
     return checked
+
+
+def check_repeatable(task: CheckedTask, parameters: Float32Array, batch: Int64Array, tolerance: int) -> None:
+    """Two measurements of one model must agree within the network's tolerance, in micro-units: others will measure it, too.
+
+    Raises TaskError: with such a task honest peers would accuse each other of lying.
+    """
+    first, second = (micro_units(task.fitness(parameters, batch)) for _ in range(2))
+    if abs(first - second) > tolerance:
+        raise TaskError(
+            f"task {task.name!r}: two measurements of one model differ by {abs(first - second)} micro-units, "
+            f'allowed is evolution.fitness_tolerance ({tolerance}); a stochastic task needs consensus = "total-order"'
+        )

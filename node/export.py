@@ -62,7 +62,7 @@ def export_from_folder(folder_path: Path, path: Path) -> None:
     with NodeFolder.open(folder_path) as folder:
         data = folder.store.get(STATE_TABLE, STATE_KEY)
         if data is None:
-            fix = f"start the peer, and export while it runs or once more blocks are final: run_node.py start --data-dir {folder_path}"
+            fix = f"start the peer, and export while it runs: run_node.py start --data-dir {folder_path}"
             raise NodeError(f"{folder_path} holds no final model yet", fix)
         kept, rules, layout = decode_kept_state(data), folder.rules, stored_layout(folder.store)
     digest = state_digest(stored_state(kept.parameters, kept.height, layout))

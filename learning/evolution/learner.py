@@ -40,7 +40,7 @@ from learning.learner import (
 )
 from learning.state import StoredStateError, parameter_bytes, state_digest
 from learning.task import Task
-from learning.task_check import check_task
+from learning.task_check import check_repeatable, check_task
 
 __all__ = ["EvolutionLearner", "EvolutionRules", "RulesError", "SearchSettings"]
 
@@ -78,6 +78,7 @@ class EvolutionLearner:
         root, model = origin_of(self._task.layout, network_id, genesis_step, restored)
         self._lineage = Lineage(network_id, rules.schedule(), root, model, MODELS_BYTES_MAX)
         self._measurement = Measurement(self._task, network_id)
+        check_repeatable(self._task, model.parameters, self._measurement.batch(root.id), rules.fitness_tolerance)
         self._explorer = Explorer(self._task, rules, settings, network_id, author, self._measurement)
         self._judge = Judge(rules, self._lineage, self._measurement)
         self._adopted = root

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from learning.task import Float32Array, Float64Array, Int64Array, ParameterBlock, TaskError
-from learning.task_check import CheckedTask, check_task
+from learning.task_check import CheckedTask, check_repeatable, check_task
 from tests.learning.sphere import SphereTask
 
 
@@ -81,3 +81,18 @@ def test_a_task_may_write_into_the_parameters_that_it_gets() -> None:
     parameters = np.ones(20, dtype=np.float32)
     parameters.setflags(write=False)
     assert (CheckedTask(WritingTask()).fitness(parameters, np.arange(3)), parameters.sum()) == (1.0, 20.0)
+
+
+class Jittery(SphereTask):
+    """Measures anew each time, a tenth off."""
+
+    def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
+        return super().fitness(parameters, batch) * (1 + 0.1 * (self.fitness_calls % 2))
+
+
+def test_a_task_whose_measurements_differ_is_refused_where_others_measure_it_too() -> None:
+    task = check_task(Jittery())
+    batch = task.draw_batch(bytes(32))
+    with pytest.raises(TaskError, match=r"two measurements of one model differ by \d+ micro-units, allowed is .* \(10\)"):
+        check_repeatable(task, np.ones(20, dtype=np.float32), batch, 10)
+    check_repeatable(check_task(SphereTask()), np.ones(20, dtype=np.float32), batch, 0)
