@@ -17,7 +17,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
-from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 import aiohttp
@@ -26,7 +25,7 @@ import msgspec
 from node.agreement import agreed_step, final_disagreement
 from node.api_address import API_FILE_NAME, read_api_address
 from node.cli.figures import metric
-from node.cli.live_view import PeerView, TestnetScreen, TestnetView
+from node.cli.live_view import TestnetScreen, TestnetView
 from node.cli.status_view import waiting_text
 from node.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, NodeError, disk_error
 from node.folder import NodeFolder
@@ -43,6 +42,15 @@ from node.network_file import (
 from node.settings import Address, PeerSettings, TestnetSettings
 from node.status import NodeStatus, StepStatus
 from node.task_facts import task_section
+from node.testnet_peer import (
+    ACCURACY,
+    LOG_NAME,
+    TestnetPeer,
+    bytes_per_block_and_link,
+    last_error,
+    peer_document,
+    peer_view,
+)
 from node.workers.process import forkserver, start_process
 
 HOST = "127.0.0.1"
@@ -58,29 +66,6 @@ STOP_SECONDS_MAX = 15.0
 
 PLAIN_LINE_SECONDS = 2.0
 """Without a terminal every line stays, so there are fewer."""
-
-LOG_NAME = "node.log"
-
-ACCURACY = "test_accuracy"
-
-
-@dataclass(slots=True)
-class TestnetPeer:
-    """One peer, as its supervisor sees it."""
-
-    __test__ = False
-
-    name: str
-    settings: PeerSettings
-    peer_id: str
-    process: ForkServerProcess | None = None
-    lifeline: Connection | None = None
-    status: NodeStatus | None = None
-
-    @property
-    def is_running(self) -> bool:
-        """Whether its process is alive."""
-        return self.process is not None and self.process.is_alive()
 
 
 @dataclass(frozen=True, slots=True)
@@ -315,7 +300,7 @@ class _Supervisor:
         """Nobody left: no use in waiting for the deadline."""
         if any(peer.is_running for peer in self._peers):
             return None
-        return Outcome(EXIT_GOAL_NOT_MET, f"all peers have stopped: {_last_error(self._peers[0])}", seconds, agreed)
+        return Outcome(EXIT_GOAL_NOT_MET, f"all peers have stopped: {last_error(self._peers[0])}", seconds, agreed)
 
     def _name_of(self, peer_id: str) -> str:
         return next((peer.name for peer in self._peers if peer.peer_id == peer_id), peer_id[:8])
@@ -342,7 +327,7 @@ class _Supervisor:
             target_accuracy=self._settings.until_accuracy,
             disagreement=disagreement,
             order=self._order_line(),
-            peers=tuple(_peer_view(peer) for peer in self._peers),
+            peers=tuple(peer_view(peer) for peer in self._peers),
             agreed_height=None if agreed is None else agreed.height,
             agreed_digest=None if agreed is None else agreed.state_digest,
         )
@@ -370,7 +355,7 @@ class _Supervisor:
             sys.stdout.flush()
 
     def _document(self, outcome: Outcome) -> dict[str, object]:
-        statuses = [peer.status for peer in self._peers if peer.status is not None]
+        statuses = [peer.status for peer in self._peers if peer.status is not None and peer.is_running]
         agreed = outcome.agreed
         return {
             "agreed": agreed is not None and outcome.exit_code != EXIT_DISAGREEMENT,
@@ -381,72 +366,6 @@ class _Supervisor:
             "state_digest": None if agreed is None else agreed.state_digest,
             "test_accuracy": None if agreed is None else agreed.metrics.get(ACCURACY),
             "seconds": round(outcome.seconds, 3),
-            "bytes_sent_per_block": _bytes_per_block_and_link(statuses),
-            "peers": [_peer_document(peer, agreed) for peer in self._peers],
+            "bytes_sent_per_block": bytes_per_block_and_link(statuses),
+            "peers": [peer_document(peer, agreed) for peer in self._peers],
         }
-
-
-def _bytes_per_block_and_link(statuses: list[NodeStatus]) -> float | None:
-    """Mean over the peers of bytes sent, for each block of the chain and each link of the peer."""
-    shares = [status.bytes_sent / (status.height * len(status.peers)) for status in statuses if status.height and status.peers]
-    return round(sum(shares) / len(shares), 1) if shares else None
-
-
-def _peer_view(peer: TestnetPeer) -> PeerView:
-    status = peer.status
-    error = None if peer.is_running else _last_error(peer)
-    if status is None:
-        return PeerView(name=peer.name, state="starting" if peer.is_running else "stopped", last_error=error)
-    return PeerView(
-        name=peer.name,
-        state="running" if peer.is_running else "stopped",
-        height=status.height,
-        head=status.head,
-        fitness=status.fitness,
-        test_accuracy=status.metrics.get(ACCURACY),
-        candidates_per_second=status.candidates_per_second,
-        blocks_led=status.blocks_led,
-        peers_connected=len(status.peers),
-        last_error=error or status.last_error,
-    )
-
-
-def _peer_document(peer: TestnetPeer, agreed: StepStatus | None) -> dict[str, object]:
-    """A peer at the agreed step, if it holds it, else at its head."""
-    status = peer.status
-    if status is None:
-        return {"id": peer.peer_id, "name": peer.name, "is_running": peer.is_running, "last_error": _last_error(peer)}
-    holds = agreed is not None and any(step.id == agreed.id for step in status.steps)
-    return {
-        "id": peer.peer_id,
-        "name": peer.name,
-        "is_running": peer.is_running,
-        "height": agreed.height if holds and agreed else status.height,
-        "state_digest": agreed.state_digest if holds and agreed else status.state_digest,
-        "test_accuracy": agreed.metrics.get(ACCURACY) if holds and agreed else status.metrics.get(ACCURACY),
-        "head_height": status.height,
-        "head": status.head,
-        "final_height": status.final_height,
-        "blocks_led": status.blocks_led,
-        "blocks_contested": status.blocks_contested,
-        "candidates_per_second": status.candidates_per_second,
-        "peers_connected": len(status.peers),
-        "bytes_sent": status.bytes_sent,
-        "loop_lag_p99_ms": status.loop_lag_p99_ms,
-        "rss_mb": status.rss_mb,
-        "pss_mb": status.pss_mb,
-        "last_error": _last_error(peer) or status.last_error,
-    }
-
-
-def _last_error(peer: TestnetPeer) -> str | None:
-    """Why a peer stopped: the last `error:` line of its log, else how its process ended; None while it runs."""
-    code = None if peer.process is None else peer.process.exitcode
-    if code is None:
-        return None
-    path = peer.settings.data_dir / LOG_NAME
-    log = path.read_text(errors="replace") if path.exists() else ""
-    lines = [line for line in log.splitlines() if line.startswith("error: ")]
-    if lines:
-        return lines[-1].removeprefix("error: ")
-    return f"killed by signal {-code}" if code < 0 else f"ended with exit code {code} ({path} may say why)"
