@@ -27,7 +27,7 @@ def agreed_step(statuses: Sequence[NodeStatus]) -> StepStatus | None:
         return None
     highest = max(held_by_all)
     entries = [step for status in statuses for step in status.steps if _key(step) == highest]
-    return max(entries, key=lambda step: len(step.metrics))
+    return max(entries, key=lambda step: (step.fitness is not None, len(step.metrics)))
 
 
 def final_disagreement(statuses: Sequence[NodeStatus]) -> Disagreement | None:

@@ -72,6 +72,8 @@ class TestnetSettings:
     """Rules to use instead of fresh ones; consensus, learning, task and strategy then come from it."""
     until_accuracy: float
     """The goal: every peer's test accuracy, 0 to 1."""
+    until_fitness: float | None
+    """The goal instead, for a task without test accuracy; higher is better."""
     deadline_s: float
     data_dir: Path | None
     """Where the peers' folders are made; a temporary folder when None."""

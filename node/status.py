@@ -81,6 +81,8 @@ class StepStatus(msgspec.Struct, frozen=True):
     state_digest: str
     leader: str = ""
     """The peer that led it."""
+    fitness: float | None = None
+    """Where this peer has measured it, or the members have agreed on it."""
     metrics: dict[str, float] = {}
     """The task's figures for people, where this peer has measured them."""
 

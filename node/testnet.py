@@ -271,16 +271,24 @@ class _Supervisor:
         if disagreement is not None:
             return Outcome(EXIT_DISAGREEMENT, disagreement, seconds, None)
         agreed = self._agreed()
-        if agreed is not None and agreed.metrics.get(ACCURACY, 0.0) >= self._settings.until_accuracy:
+        if agreed is not None and self._is_goal(agreed):
             return Outcome(EXIT_OK, "goal reached in agreement", seconds, agreed)
         if self._interrupted.is_set():
             return Outcome(EXIT_GOAL_NOT_MET, "interrupted", seconds, agreed)
         if seconds >= self._settings.deadline_s:
-            goal = (
-                "" if agreed is None or ACCURACY in agreed.metrics else " (this task tells no test accuracy, so it has no goal)"
-            )
-            return Outcome(EXIT_GOAL_NOT_MET, f"deadline of {self._settings.deadline_s:g} s passed{goal}", seconds, agreed)
+            hint = self._hint_about_goal(agreed)
+            return Outcome(EXIT_GOAL_NOT_MET, f"deadline of {self._settings.deadline_s:g} s passed{hint}", seconds, agreed)
         return self._outcome_without_peers(seconds, agreed)
+
+    def _is_goal(self, agreed: StepStatus) -> bool:
+        if self._settings.until_fitness is not None:
+            return agreed.fitness is not None and agreed.fitness >= self._settings.until_fitness
+        return agreed.metrics.get(ACCURACY, -1.0) >= self._settings.until_accuracy
+
+    def _hint_about_goal(self, agreed: StepStatus | None) -> str:
+        if agreed is None or ACCURACY in agreed.metrics or self._settings.until_fitness is not None:
+            return ""
+        return " (this task tells no test accuracy: set --until-fitness)"
 
     def _disagreement(self) -> str | None:
         found = final_disagreement([peer.status for peer in self._peers if peer.status is not None])
@@ -325,6 +333,7 @@ class _Supervisor:
             elapsed_s=time.monotonic() - self._started,
             deadline_s=self._settings.deadline_s,
             target_accuracy=self._settings.until_accuracy,
+            target_fitness=self._settings.until_fitness,
             disagreement=disagreement,
             order=self._order_line(),
             peers=tuple(peer_view(peer) for peer in self._peers),
@@ -365,6 +374,7 @@ class _Supervisor:
             "final_height": min((status.final_height or 0 for status in statuses), default=0),
             "state_digest": None if agreed is None else agreed.state_digest,
             "test_accuracy": None if agreed is None else agreed.metrics.get(ACCURACY),
+            "fitness": None if agreed is None else agreed.fitness,
             "seconds": round(outcome.seconds, 3),
             "bytes_sent_per_block": bytes_per_block_and_link(statuses),
             "peers": [peer_document(peer, agreed) for peer in self._peers],

@@ -68,6 +68,7 @@ class ProofOfWorkChain:
                 id=step.id.hex(),
                 state_digest=step.state_digest.hex(),
                 leader=step.leader.hex(),
+                fitness=vitals.adopted[step.id].fitness if step.id in vitals.adopted else None,
                 metrics=dict(vitals.adopted[step.id].metrics) if step.id in vitals.adopted else {},
             )
             for step in status.steps
@@ -94,7 +95,13 @@ class TotalOrderChain:
         """The facts of now."""
         is_stalled = self._now_s - self._moved_at > STALLED_SECONDS
         steps = tuple(
-            StepStatus(height=step.height, id=step.step.hex(), state_digest=step.state_digest.hex(), metrics=dict(step.metrics))
+            StepStatus(
+                height=step.height,
+                id=step.step.hex(),
+                state_digest=step.state_digest.hex(),
+                fitness=step.fitness,
+                metrics=dict(step.metrics),
+            )
             for step in sorted(vitals.adopted.values(), key=lambda step: step.height)
         )
         return ChainFacts(

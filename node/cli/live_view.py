@@ -49,6 +49,8 @@ class TestnetView:
     agreed_digest: str | None = None
     disagreement: str | None = None
     """Why peers can never agree again, in words."""
+    target_fitness: float | None = None
+    """The goal instead of an accuracy."""
     order: str | None = None
     """Where a total order stands, in words."""
 
@@ -98,6 +100,8 @@ class TestnetScreen:
 
 def _header(view: TestnetView) -> str:
     goal = f"goal {percent(view.target_accuracy)} on test data"
+    if view.target_fitness is not None:
+        goal = f"goal fitness {view.target_fitness:g}"
     return f"network {view.network_id[:16]}  {view.elapsed_s:.0f} of {view.deadline_s:.0f} s  {goal}"
 
 

@@ -40,6 +40,11 @@ NODES_MAX = 64
     help="comma: the best mutation alone; recombination: a mean of the 16 best.",
 )
 @click.option("--network", "network_file", type=FILE, help="Rules to use; consensus, learning, task and strategy are in it.")
+@click.option(
+    "--until-fitness",
+    type=NumberRange(),
+    help="The goal for a task without test accuracy: the model's fitness (higher is better). Replaces --until-accuracy.",
+)
 @click.option("--until-accuracy", type=NumberRange(0.0, 1.0), default=0.9, show_default=True, help="The goal: test accuracy.")
 @click.option(
     "--deadline",
@@ -68,6 +73,7 @@ def command(
     strategy: str,
     network_file: Path | None,
     until_accuracy: float,
+    until_fitness: float | None,
     deadline_s: float,
     data_dir: Path | None,
     is_kept: bool,
@@ -94,6 +100,7 @@ def command(
         strategy=Strategy(strategy),
         network_file=network_file,
         until_accuracy=until_accuracy,
+        until_fitness=until_fitness,
         deadline_s=deadline_s,
         data_dir=data_dir,
         is_kept=is_kept,

@@ -240,3 +240,11 @@ def test_a_deadline_that_passes_is_exit_code_1() -> None:
     ended = run("testnet", "--nodes", "1", "--until-accuracy", "1.0", "--deadline", "6", "--json")
     assert ended.returncode == 1
     assert "deadline" in json.loads(ended.stdout.splitlines()[-1])["reason"]
+
+
+def test_a_task_without_accuracy_has_a_fitness_as_its_goal() -> None:
+    ended = run("testnet", "--nodes", "2", "--task", "rosenbrock", "--until-fitness", "-20", "--deadline", "90", "--json")
+    assert ended.returncode == 0, ended.stderr
+    document = json.loads(ended.stdout.splitlines()[-1])
+    assert (document["agreed"], document["test_accuracy"]) == (True, None)
+    assert document["fitness"] >= -20
