@@ -4,7 +4,7 @@ import asyncio
 import math
 import resource
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -46,9 +46,12 @@ class Vitals:
         self.notes.append(text)
         self._noted_at = now_s
 
-    def last_error(self, now_s: float) -> str | None:
-        """The newest note, unless it is old."""
-        return self.notes[-1] if self.notes and now_s - self._noted_at <= ERROR_SECONDS else None
+    def last_error(self, now_s: float, connected: Collection[str]) -> str | None:
+        """The newest note, unless it is old, or about an address that has been reached since (HOST:PORT of connected peers)."""
+        if not self.notes or now_s - self._noted_at > ERROR_SECONDS:
+            return None
+        note = self.notes[-1]
+        return None if any(f"{address}:" in note for address in connected) else note
 
     def remember(self, answer: LearnerAnswer) -> None:
         """Keep what the learner says of the model; other answers are of no concern here."""

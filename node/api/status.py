@@ -33,7 +33,7 @@ class StatusSources:
         """What the peer knows of itself now."""
         vitals, memory = self.vitals, self.memory.latest
         chain = self.chain.facts(vitals)
-        head, now_s = vitals.head, time.monotonic()
+        head, now_s, peers = vitals.head, time.monotonic(), self.network.peers()
         return NodeStatus(
             version=version("kubrat"),
             network_id=network_id(self.rules).hex(),
@@ -49,7 +49,7 @@ class StatusSources:
             state_digest=None if head is None else head.state_digest.hex(),
             fitness=None if head is None else head.fitness,
             metrics={} if head is None else dict(head.metrics),
-            peers=tuple(PeerLink(info.peer.hex(), info.address, info.is_outbound) for info in self.network.peers()),
+            peers=tuple(PeerLink(info.peer.hex(), info.address, info.is_outbound) for info in peers),
             blocks_led=chain.blocks_led,
             blocks_contested=chain.blocks_contested,
             candidates_per_second=vitals.candidates_per_second,
@@ -60,7 +60,7 @@ class StatusSources:
             bytes_sent=self.network.bytes_sent,
             bytes_received=self.network.bytes_received,
             uptime_s=round(now_s - self.started_s, 1),
-            last_error=vitals.last_error(now_s),
+            last_error=vitals.last_error(now_s, [info.address for info in peers]),
             notes=tuple(vitals.notes),
             steps=chain.steps,
             puzzle=chain.puzzle,
