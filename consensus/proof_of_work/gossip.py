@@ -1,12 +1,13 @@
 """Contributions between blocks: ours and others' go the same way, from signature to assessment to everybody."""
 
+from consensus.budget import Spending
 from consensus.contribution import Contribution, contribution_digest, is_authentic, sign_contribution
 from consensus.encoding import encode
 from consensus.faults import Accusation, Offence
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.messages import ContributionMessage
-from consensus.proof_of_work.peers import PeerRecord, Spending
+from consensus.proof_of_work.peers import PeerRecord
 from consensus.proof_of_work.pool import Held, Pool, Pooled
 from consensus.proof_of_work.staging import Staging
 from consensus.protocol import Accuse, Assess, Assessed, Broadcast, Effect, Refuse, Submitted, Verdict

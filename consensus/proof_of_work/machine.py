@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import assert_never
 
+from consensus.budget import Spending
 from consensus.encoding import MalformedBytesError, encode
 from consensus.faults import Offence
 from consensus.proof_of_work.archive import BlockArchive, CorruptRecordsError
@@ -29,7 +30,7 @@ from consensus.proof_of_work.messages import (
     Tip,
 )
 from consensus.proof_of_work.mining import REFRESH_TIMER, Mining
-from consensus.proof_of_work.peers import PeerRecord, Peers, Spending
+from consensus.proof_of_work.peers import PeerRecord, Peers
 from consensus.proof_of_work.restore import read_records, rebuild_chain, record_of_final, recorded, replay_height, replays
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.serving import Serving

@@ -1,8 +1,8 @@
 """What is remembered of each connected peer: what it claims, what it owes us, and how much of our time it has used."""
 
 from dataclasses import dataclass, field
-from enum import Enum
 
+from consensus.budget import Budget
 from consensus.proof_of_work.messages import Place
 from consensus.types import Instant, PeerId, StepId
 
@@ -29,43 +29,6 @@ REQUESTS_PER_SECOND = 16
 
 DEBT_MAX = 256
 """What is over budget is ignored; a peer that goes on for so long is refused."""
-
-
-class Spending(Enum):
-    """Whether a budget covers what a peer asks of us."""
-
-    COVERED = "covered"
-    OVERDRAWN = "ignored"
-    FLOODING = "refused"
-
-
-class Budget:
-    """A bucket of tokens that refills with time, in whole thousandths of a token."""
-
-    def __init__(self, burst: int, per_second: int, now: Instant) -> None:
-        self._burst = burst * 1000
-        self._per_second = per_second
-        self._tokens = self._burst
-        self._filled_at = now
-
-    def spend(self, now: Instant) -> Spending:
-        """Take one token. What is overdrawn counts as debt, to be refilled before anything else is covered."""
-        self._refill(now)
-        is_covered = self._tokens >= 1000
-        self._tokens -= 1000
-        if is_covered:
-            return Spending.COVERED
-        return Spending.OVERDRAWN if self._tokens > -1000 * DEBT_MAX else Spending.FLOODING
-
-    def has_tokens(self, count: int, now: Instant) -> bool:
-        """Whether so many could be spent now."""
-        self._refill(now)
-        return self._tokens >= 1000 * count
-
-    def _refill(self, now: Instant) -> None:
-        elapsed_ms = max(0, now - self._filled_at)
-        self._tokens = min(self._burst, self._tokens + elapsed_ms * self._per_second)
-        self._filled_at = now
 
 
 @dataclass(slots=True)
@@ -124,9 +87,9 @@ class Peers:
     def join(self, peer: PeerId, now: Instant) -> None:
         """A peer has connected, or connected anew."""
         self._records[peer] = PeerRecord(
-            headers=Budget(HEADERS_BURST, HEADERS_PER_SECOND, now),
-            contributions=Budget(CONTRIBUTIONS_BURST, CONTRIBUTIONS_PER_SECOND, now),
-            requests=Budget(REQUESTS_BURST, REQUESTS_PER_SECOND, now),
+            headers=Budget(HEADERS_BURST, HEADERS_PER_SECOND, DEBT_MAX, now),
+            contributions=Budget(CONTRIBUTIONS_BURST, CONTRIBUTIONS_PER_SECOND, DEBT_MAX, now),
+            requests=Budget(REQUESTS_BURST, REQUESTS_PER_SECOND, DEBT_MAX, now),
         )
 
     def leave(self, peer: PeerId) -> None:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import assert_never
 
+from consensus.budget import Spending
 from consensus.encoding import MalformedBytesError, encode
 from consensus.faults import Offence
 from consensus.protocol import Refuse, Send
@@ -24,7 +25,7 @@ from consensus.total_order.messages import (
     OwnNewest,
     Subscribe,
 )
-from consensus.total_order.peers import PeerRecord, Requests, Spending
+from consensus.total_order.peers import PeerRecord, Requests
 from consensus.total_order.proposer import Proposer
 from consensus.total_order.recovery import Recovery, answer_own
 from consensus.total_order.serving import Serving

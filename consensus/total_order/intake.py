@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from enum import Enum
 
+from consensus.budget import Spending
 from consensus.encoding import encode
 from consensus.faults import Accusation, Offence
 from consensus.protocol import Accuse, Halt, Record, Refuse, Send
@@ -11,7 +12,6 @@ from consensus.total_order.block import Block, block_digest, content_fault
 from consensus.total_order.dag import Vertex
 from consensus.total_order.equivocation import accuse
 from consensus.total_order.messages import BlockMessage
-from consensus.total_order.peers import Spending
 from consensus.total_order.state import State
 from consensus.total_order.synchroniser import Synchroniser
 from consensus.types import Digest, Instant, PeerId

@@ -1,8 +1,8 @@
 """What is remembered of each connected peer: what it wants, what it owes us, and how much of our time it has used."""
 
 from dataclasses import dataclass, field
-from enum import Enum
 
+from consensus.budget import Budget
 from consensus.total_order.committee import Committee
 from consensus.types import Instant, PeerId
 
@@ -26,35 +26,6 @@ REQUESTS_OPEN_MAX = 8
 
 REQUESTS_KEPT_MAX = 64
 """Requests remembered for late answers."""
-
-
-class Spending(Enum):
-    """Whether a budget covers what a peer asks of us."""
-
-    COVERED = "covered"
-    OVERDRAWN = "ignored"
-    FLOODING = "refused"
-
-
-class Budget:
-    """A bucket of tokens that refills with time, in whole thousandths of a token."""
-
-    def __init__(self, burst: int, per_second: int, now: Instant) -> None:
-        self._burst = burst * 1_000
-        self._per_second = per_second
-        self._tokens = self._burst
-        self._filled_at = now
-
-    def spend(self, now: Instant) -> Spending:
-        """Take one token. What is overdrawn counts as debt, to be refilled before anything else is covered."""
-        elapsed_ms = max(0, now - self._filled_at)
-        self._tokens = min(self._burst, self._tokens + elapsed_ms * self._per_second)
-        self._filled_at = now
-        is_covered = self._tokens >= 1_000
-        self._tokens -= 1_000
-        if is_covered:
-            return Spending.COVERED
-        return Spending.OVERDRAWN if self._tokens > -1_000 * DEBT_MAX else Spending.FLOODING
 
 
 @dataclass(slots=True)
@@ -136,8 +107,8 @@ class Peers:
         member = self._committee.index_of(peer)
         record = PeerRecord(
             member=member,
-            blocks=Budget(BLOCKS_BURST, BLOCKS_PER_SECOND, now),
-            requests=Budget(REQUESTS_BURST, REQUESTS_PER_SECOND, now),
+            blocks=Budget(BLOCKS_BURST, BLOCKS_PER_SECOND, DEBT_MAX, now),
+            requests=Budget(REQUESTS_BURST, REQUESTS_PER_SECOND, DEBT_MAX, now),
             block_requests=Requests(self._numbers),
             commit_requests=Requests(self._numbers),
         )

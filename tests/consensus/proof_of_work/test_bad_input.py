@@ -5,6 +5,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from consensus.budget import Budget, Spending
 from consensus.contribution import PAYLOAD_BYTES_MAX, contribution_digest, sign_contribution
 from consensus.encoding import encode
 from consensus.faults import Offence
@@ -322,9 +323,9 @@ def test_a_flood_of_new_headers_is_first_ignored_then_refused() -> None:
 
 
 def test_the_budget_for_headers_refills_with_time() -> None:
-    budget = peers.Budget(burst=2, per_second=1, now=Instant(0))
+    budget = Budget(burst=2, per_second=1, debt_max=peers.DEBT_MAX, now=Instant(0))
     spent = [budget.spend(Instant(at)) for at in (0, 0, 500, 1_000, 3_000, 3_000)]
-    covered, over = peers.Spending.COVERED, peers.Spending.OVERDRAWN
+    covered, over = Spending.COVERED, Spending.OVERDRAWN
     assert spent == [covered, covered, over, over, covered, over]
 
 
