@@ -21,6 +21,7 @@ from consensus.total_order.archive import BASE_TABLE, COMMIT_TABLE, EVIDENCE_TAB
 from consensus.total_order.archive import CorruptRecordsError as CorruptOrderError
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.types import KEY_BYTES, PeerId, StepId
+from learning.checkpoint import decode_kept_state
 from learning.evolution.learner import SearchSettings
 from learning.evolution.rules import EvolutionRules
 from learning.learner import AdoptRequest, LearnerRequest, StateKept
@@ -31,7 +32,7 @@ from node.guard_file import GuardFile
 from node.logs import configure_logging
 from node.network_file import Consensus, NetworkRules, network_id
 from node.peer import Peer, PeerParts
-from node.replica import STATE_KEY, STATE_TABLE, decode_kept_state
+from node.replica import STATE_KEY, STATE_TABLE
 from node.settings import PeerSettings
 from node.store import Store
 from node.workers.learner import LearnerSpec

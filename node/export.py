@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 from safetensors.numpy import save
 
+from learning.checkpoint import decode_kept_state
 from learning.learner import ModelExported
 from learning.state import state_digest, stored_state
 from learning.task import Layout
@@ -13,7 +14,7 @@ from node.errors import NodeError
 from node.files import replace_file
 from node.folder import NodeFolder
 from node.network_file import NetworkRules, network_id
-from node.replica import STATE_KEY, STATE_TABLE, decode_kept_state
+from node.replica import STATE_KEY, STATE_TABLE
 from node.store import Store
 
 _META_LAYOUT = "layout"

@@ -3,8 +3,6 @@
 No clock, no IO: the shell (driver.py), the simulator and the tests run this very class.
 """
 
-import hashlib
-import struct
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -41,7 +39,8 @@ from consensus.protocol import (
     Verdict,
     VerifyPuzzle,
 )
-from consensus.types import DIGEST_BYTES, Digest, Height, Instant, NetworkId, StepId
+from consensus.types import Digest, Height, Instant, NetworkId, StepId
+from learning.checkpoint import CHECKPOINT_INTERVAL, checkpoint_digest, encode_kept_state
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
@@ -72,13 +71,8 @@ STATE_TABLE = "state"
 
 STATE_KEY = b"kept"
 
-CHECKPOINT_INTERVAL = 32
-"""Generations between two states that members of a total order vouch for; a multiple of every learner's own interval."""
-
 CHECKPOINTS_KEPT = 4
 """A peer that starts from one has three intervals' time to fetch it."""
-
-_CHECKPOINT_TAG = b"kubrat/checkpoint/1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +141,7 @@ class Replica:
         if state.commit == 0 or state.height % CHECKPOINT_INTERVAL:
             return (newest,)
         checkpoint = Record(STATE_TABLE, checkpoint_key(state.height), encoded)
-        reached = StateReached(Height(state.commit), checkpoint_digest(encoded))
+        reached = StateReached(Height(state.commit), Digest(checkpoint_digest(encoded)))
         return (newest, checkpoint, *self.handle(reached, now))
 
     def _outer(self, effects: tuple[Effect, ...]) -> tuple[OuterEffect, ...]:
@@ -196,27 +190,6 @@ def _input_of(answer: ContributionAssessed | StepChecked | ContributionFound | S
             return Offered(StepId(base), tuple(Digest(item) for item in contributions), claim, Digest(state_digest))
         case _:
             assert_never(answer)
-
-
-_KEPT_HEAD = struct.Struct(">32s32sQQ")
-_NO_STEP = bytes(32)
-
-
-def encode_kept_state(state: StateKept) -> bytes:
-    """Step id, commit id (zeros without one), height, commit (8 bytes each, big endian), parameters."""
-    return _KEPT_HEAD.pack(state.step, state.commit_step or _NO_STEP, state.height, state.commit) + state.parameters
-
-
-def decode_kept_state(data: bytes) -> StateKept:
-    """The inverse of encode_kept_state, for bytes from our own records, or of a digest that enough members vouch for."""
-    assert len(data) >= _KEPT_HEAD.size, f"kept state of {len(data)} bytes, at least {_KEPT_HEAD.size} expected"
-    step, commit_step, height, commit = _KEPT_HEAD.unpack_from(data)
-    return StateKept(step, height, data[_KEPT_HEAD.size :], commit, commit_step if commit_step != _NO_STEP else b"")
-
-
-def checkpoint_digest(encoded: bytes) -> Digest:
-    """Names an encoded kept state: what members of a total order sign, and fetch from one another."""
-    return Digest(hashlib.blake2b(_CHECKPOINT_TAG + encoded, digest_size=DIGEST_BYTES).digest())
 
 
 def checkpoint_key(height: int) -> bytes:

@@ -13,19 +13,12 @@ from typing import Protocol
 
 from consensus.protocol import FetchPayload, FetchState, PayloadHeld, Record, StateHeld
 from consensus.types import DIGEST_BYTES, Digest, PeerId
+from learning.checkpoint import CHECKPOINT_INTERVAL, checkpoint_digest, decode_kept_state
 from learning.learner import RestoreRequest
 from node.driver import Driver
 from node.net.wire import Part
 from node.ports import LearnerPort
-from node.replica import (
-    CHECKPOINT_INTERVAL,
-    CHECKPOINTS_KEPT,
-    STATE_KEY,
-    STATE_TABLE,
-    checkpoint_digest,
-    checkpoint_key,
-    decode_kept_state,
-)
+from node.replica import CHECKPOINTS_KEPT, STATE_KEY, STATE_TABLE, checkpoint_key
 from node.store import Store
 
 log = logging.getLogger(__name__)

@@ -31,6 +31,6 @@ def origin_of(
 
 
 def kept_interval(layout: Layout) -> int:
-    """Final steps from one kept state to the next."""
+    """Final steps from one kept state to the next: a power of two, so that every checkpoint is one of them."""
     model_bytes = 4 * sum(block.size for block in layout)
-    return min(1 + model_bytes // KEPT_BYTES_PER_STEP, KEPT_INTERVAL_MAX)
+    return min(1 << (model_bytes // KEPT_BYTES_PER_STEP).bit_length(), KEPT_INTERVAL_MAX)

@@ -33,16 +33,9 @@ from consensus.protocol import (
     VerifyPuzzle,
 )
 from consensus.types import Instant, PeerId
+from learning.checkpoint import checkpoint_digest, decode_kept_state
 from learning.learner import Learner, LearnerAnswer, RestoreRequest, StepAdopted
-from node.replica import (
-    STATE_KEY,
-    STATE_TABLE,
-    AskLearner,
-    OuterEffect,
-    Replica,
-    checkpoint_digest,
-    decode_kept_state,
-)
+from node.replica import STATE_KEY, STATE_TABLE, AskLearner, OuterEffect, Replica
 
 Records = dict[tuple[str, bytes], bytes]
 """A simulated disk: (table, key) -> value. Every record is durable at once."""

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from learning.checkpoint import encode_kept_state
 from learning.learner import ModelExported, StateKept
 from learning.state import ModelState, genesis_state, parameter_bytes, state_digest
 from learning.task import Layout
@@ -13,7 +14,7 @@ from node.errors import NodeError
 from node.export import export_from_folder, model_bytes, store_layout
 from node.folder import NodeFolder
 from node.network_file import NetworkRules, TaskSection, network_id, new_rules
-from node.replica import STATE_KEY, STATE_TABLE, encode_kept_state
+from node.replica import STATE_KEY, STATE_TABLE
 from node.strategy import Strategy
 
 DIGITS = load_task("digits")

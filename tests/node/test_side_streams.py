@@ -8,9 +8,10 @@ from pathlib import Path
 
 from consensus.protocol import FetchPayload, FetchState, Input, PayloadHeld, Record, StateHeld
 from consensus.types import Digest, Height, PeerId, StepId
+from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.learner import LearnerRequest, RestoreRequest, StateKept
 from node.net.wire import PART_BYTES_MAX, Part
-from node.replica import STATE_KEY, STATE_TABLE, checkpoint_digest, checkpoint_key, encode_kept_state
+from node.replica import STATE_KEY, STATE_TABLE, checkpoint_key
 from node.side_streams import PART_SECONDS_MAX, SideStreams
 from node.store import Store
 

@@ -10,11 +10,12 @@ from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.types import Instant, NetworkId, PeerId, StepId
+from learning.checkpoint import decode_kept_state
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.evolution.slate_learner import SlateLearner
 from learning.learner import Learner
-from node.replica import STATE_KEY, STATE_TABLE, Replica, decode_kept_state
+from node.replica import STATE_KEY, STATE_TABLE, Replica
 from node.simulation.network import Build, Links, Records, SimulatedNetwork
 from tests.learning.sphere import SphereTask
 
