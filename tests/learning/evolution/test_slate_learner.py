@@ -382,9 +382,9 @@ def test_a_kept_state_names_the_commit_that_decided_it() -> None:
 
 def test_states_are_kept_at_the_same_heights_by_all() -> None:
     members = [Member(author, FOUR, task=SphereTask(33_000)) for author in FOUR]
-    run(members, generations=7)
+    run(members, generations=9)
     kept = [(state.step, state.height, state.commit) for state in members[0].kept]
-    assert [height for _, height, _ in kept][:2] == [3, 6]
+    assert [height for _, height, _ in kept][:2] == [4, 8]
     assert [[(state.step, state.height, state.commit) for state in member.kept] for member in members] == [kept] * 4
 
 
