@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -77,3 +77,39 @@ class Task(Protocol):
     def metrics(self, parameters: Float32Array) -> Mapping[str, float]:
         """Figures for people, e.g. {"test_accuracy": 0.93}; never used in a decision."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Minibatch:
+    """Inputs (samples, ...) and labels (samples, ...) out of the training data; copies, so that the holder may change them."""
+
+    inputs: npt.NDArray[np.generic]
+    labels: npt.NDArray[np.generic]
+
+
+@runtime_checkable
+class DifferentiableTask(Task, Protocol):
+    """A task with a gradient: what learning = "gradient" needs beside the rest."""
+
+    @property
+    def sample_labels(self) -> Int64Array:
+        """The class of each training sample, (samples,); all zeros where labels are no classes, as in a regression."""
+        ...
+
+    def minibatch(self, rows: Int64Array) -> Minibatch:
+        """The training samples at these indices, in this order."""
+        ...
+
+    def gradient(self, parameters: Float32Array, minibatch: Minibatch) -> Float32Array:
+        """Of the mean loss over the minibatch, so a step against it is uphill in fitness; (parameters,) -> (parameters,).
+
+        Local work that no other peer repeats: it may be inexact. NaN and infinities are answers, for the caller to drop.
+        """
+        ...
+
+
+def differentiable(task: Task) -> DifferentiableTask:
+    """The same task, known to have a gradient. Raises TaskError when it has none."""
+    if not isinstance(task, DifferentiableTask):
+        raise TaskError(f'task {task.name!r} has no gradient; use learning = "evolution"')
+    return task

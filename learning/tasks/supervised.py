@@ -13,7 +13,8 @@ from torch import nn
 from learning.evolution.candidates import layout_of
 from learning.evolution.evaluator import Evaluator, Loss, PreparedBatch
 from learning.exact import permutation
-from learning.task import Float32Array, Float64Array, Int64Array, Layout, TaskError
+from learning.task import Float32Array, Float64Array, Int64Array, Layout, Minibatch, TaskError
+from learning.tasks.model_gradient import ModelGradient
 
 BATCH_SAMPLES_MAX = 4_096
 """A larger training set is sampled anew by every parent: a generation then costs the same whatever the data's size, and the
@@ -23,6 +24,9 @@ BATCHES_KEPT_MAX = 6
 """The head's batch and a prefix for the race, in float32 and float64, and those of a competing head."""
 
 MODEL_DESCRIPTION_TAG = b"kubrat/supervised-task/1"
+
+TORCH_ERRORS = (RuntimeError, TypeError, ValueError, IndexError)
+"""What torch raises for shapes and types that do not fit, and for operations without a derivative."""
 
 Array = npt.NDArray[np.generic]
 
@@ -39,7 +43,7 @@ class Samples:
 
 
 class SupervisedTask:
-    """Minus the mean loss of a torch model over training samples. Implements `learning.task.Task`."""
+    """Minus the mean loss of a torch model over training samples. Implements `learning.task.DifferentiableTask`."""
 
     def __init__(self, name: str, model: nn.Module, loss: Loss, train: Samples, test: Samples) -> None:
         """`loss`: "cross_entropy" (labels are classes 0, 1, ...), or a function of logits and labels, both (samples, ...), that
@@ -57,9 +61,10 @@ class SupervisedTask:
         self._train_inputs, self._train_labels = torch.tensor(train.inputs), _labels(train)
         self._test_labels = _labels(test)
         self._has_classes = loss == "cross_entropy"
+        self._model_gradient = ModelGradient(model, loss)
         try:
             self._evaluator = Evaluator(model, loss, self._train_inputs)
-        except (RuntimeError, TypeError, ValueError, IndexError) as error:  # what torch raises for shapes and types
+        except TORCH_ERRORS as error:
             raise TaskError(f"task {name!r}: the model does not run on its data: {error}") from error
         if self._has_classes:
             self._check_classes()
@@ -85,6 +90,29 @@ class SupervisedTask:
             return {"test_loss": loss}
         predicted = self._evaluator.logits(parameters, self._test_fast).argmax(-1)
         return {"test_accuracy": float((predicted == self._test_labels).double().mean()), "test_loss": loss}
+
+    @property
+    def sample_labels(self) -> Int64Array:
+        """The class of each training sample, (samples,); zeros without cross-entropy, or where a sample has many."""
+        if self._has_classes and self._train_labels.ndim == 1:
+            labels: Int64Array = self._train_labels.numpy().copy()
+            return labels
+        return np.zeros(len(self._train_labels), dtype=np.int64)
+
+    def minibatch(self, rows: Int64Array) -> Minibatch:
+        """Copies of the training samples at these indices."""
+        chosen = torch.tensor(rows)
+        return Minibatch(self._train_inputs[chosen].numpy(), self._train_labels[chosen].numpy())
+
+    def gradient(self, parameters: Float32Array, minibatch: Minibatch) -> Float32Array:
+        """Of the mean loss in float32, (parameters,) -> (parameters,); NaN or infinities where the loss is no number.
+
+        Raises TaskError when the model or the loss cannot be differentiated on these samples.
+        """
+        try:
+            return self._model_gradient.of(parameters, minibatch)
+        except TORCH_ERRORS as error:
+            raise TaskError(f"task {self.name!r}: its loss cannot be differentiated: {error}") from error
 
     def _check_classes(self) -> None:
         for part, labels in (("train", self._train_labels), ("test", self._test_labels)):

@@ -13,6 +13,8 @@ from learning.tasks import loading
 from learning.tasks.catalogue import BUILT_IN_TASKS, BuiltInTask, built_in_task
 from learning.tasks.loading import load_task
 
+BUILT_IN = "digits, digits-large, digits-mlp, digits-cnn, emnist, emnist-letters, emnist-digits, cifar100, rosenbrock, cartpole"
+
 OWN_TASKS = """
 import numpy as np
 from learning.task import ParameterBlock
@@ -50,8 +52,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("entry", BUILT_IN_TASKS, ids=lambda entry: entry.name)
-def test_every_built_in_task_is_what_the_catalogue_says(entry: BuiltInTask) -> None:
+@pytest.mark.parametrize("entry", [entry for entry in BUILT_IN_TASKS if entry.data_digest], ids=lambda entry: entry.name)
+def test_every_built_in_task_with_its_own_data_is_what_the_catalogue_says(entry: BuiltInTask) -> None:
     if entry.name == "cartpole":
         pytest.importorskip("gymnasium")
     task = load_task(entry.name)
@@ -105,12 +107,11 @@ def test_without_a_folder_the_current_one_is_searched(folder: Path, monkeypatch:
     [
         (
             "digit",
-            "task 'digit' is not known (did you mean 'digits'?); built in: digits, digits-large, rosenbrock, cartpole; "
-            'your own: "module:attribute"',
+            f"task 'digit' is not known (did you mean 'digits'?); built in: {BUILT_IN}; your own: \"module:attribute\"",
         ),
         (
             "xyz",
-            "task 'xyz' is not known; built in: digits, digits-large, rosenbrock, cartpole; your own: \"module:attribute\"",
+            f"task 'xyz' is not known; built in: {BUILT_IN}; your own: \"module:attribute\"",
         ),
         (":task", "task ':task': expected \"module:attribute\""),
         ("own_tasks_for_test:", "task 'own_tasks_for_test:': expected \"module:attribute\""),

@@ -1,0 +1,126 @@
+"""Shards: every sample once, a minimum each, alike or skewed as asked."""
+
+from decimal import Decimal
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from learning.task import Int64Array, TaskError
+from learning.tasks.digits import digits_mlp
+from learning.tasks.shards import SHARD_SAMPLES_MIN, SHARDS_ALLOWED, ShardKind, Shards, parse_shards, rows_for
+
+SEED = bytes(32)
+ALPHAS = st.decimals(Decimal("0.01"), Decimal(100), places=2)
+SEEDS = st.binary(min_size=32, max_size=32)
+
+
+def all_shards(labels: Int64Array, shards: Shards, count: int, seed: bytes = SEED) -> list[Int64Array]:
+    return [rows_for(labels, shards, count, index, seed) for index in range(count)]
+
+
+def class_shares(labels: Int64Array, parts: list[Int64Array]) -> np.ndarray:
+    """Of each shard's samples, the share of its commonest class."""
+    return np.array([np.bincount(labels[part]).max() / len(part) for part in parts])
+
+
+@given(
+    count=st.integers(1, 20),
+    more=st.integers(0, 300),
+    classes=st.integers(1, 12),
+    shards=st.one_of(st.just(Shards(ShardKind.IID)), ALPHAS.map(lambda alpha: Shards(ShardKind.DIRICHLET, alpha))),
+    seed=SEEDS,
+)
+def test_shards_are_a_partition_with_a_minimum_each(count: int, more: int, classes: int, shards: Shards, seed: bytes) -> None:
+    samples = count * SHARD_SAMPLES_MIN + more
+    labels = np.random.default_rng(samples).integers(0, classes, samples)
+    parts = all_shards(labels, shards, count, seed)
+    assert sorted(np.concatenate(parts)) == list(range(samples))
+    assert min(len(part) for part in parts) >= SHARD_SAMPLES_MIN
+    assert all(part.dtype == np.int64 and (np.diff(part) > 0).all() for part in parts)
+
+
+def test_whole_gives_everybody_everything() -> None:
+    parts = all_shards(np.zeros(30, dtype=np.int64), parse_shards("whole"), 5)
+    assert [part.tolist() for part in parts] == [list(range(30))] * 5
+
+
+def test_iid_shards_are_equal_in_size_and_alike_in_classes() -> None:
+    labels = digits_mlp().sample_labels
+    parts = all_shards(labels, parse_shards("iid"), 4)
+    assert [len(part) for part in parts] == [360, 359, 359, 359]
+    assert class_shares(labels, parts).max() < 0.18
+    assert all(len(np.unique(labels[part])) == 10 for part in parts)
+
+
+@pytest.mark.parametrize(("text", "least", "most"), [("dirichlet:0.01", 0.7, 1.0), ("dirichlet:100", 0.0, 0.25)])
+def test_a_small_alpha_skews_the_classes_and_a_large_one_does_not(text: str, least: float, most: float) -> None:
+    labels = np.random.default_rng(7).integers(0, 10, 5_000)
+    shares = [class_shares(labels, all_shards(labels, parse_shards(text), 10, bytes([seed]))).mean() for seed in range(5)]
+    assert least < np.mean(shares) < most
+
+
+def test_the_seed_and_nothing_else_chooses_the_parts() -> None:
+    labels = digits_mlp().sample_labels
+    for text in ("iid", "dirichlet:0.5"):
+        first, again, other = (all_shards(labels, parse_shards(text), 7, seed) for seed in (b"a", b"a", b"b"))
+        assert [part.tolist() for part in first] == [part.tolist() for part in again] != [part.tolist() for part in other]
+
+
+def test_without_classes_a_dirichlet_split_is_iid() -> None:
+    labels = np.zeros(100, dtype=np.int64)
+    skewed, alike = (all_shards(labels, parse_shards(text), 6) for text in ("dirichlet:0.01", "iid"))
+    assert [part.tolist() for part in skewed] == [part.tolist() for part in alike]
+
+
+@pytest.mark.parametrize(
+    ("text", "shards", "canonical"),
+    [
+        ("whole", Shards(ShardKind.WHOLE), "whole"),
+        ("iid", Shards(ShardKind.IID), "iid"),
+        ("dirichlet:0.5", Shards(ShardKind.DIRICHLET, Decimal("0.5")), "dirichlet:0.5"),
+        ("dirichlet:0.010", Shards(ShardKind.DIRICHLET, Decimal("0.010")), "dirichlet:0.01"),
+        ("dirichlet:100.0", Shards(ShardKind.DIRICHLET, Decimal(100)), "dirichlet:100"),
+    ],
+)
+def test_the_text_is_read_and_written_in_one_form(text: str, shards: Shards, canonical: str) -> None:
+    assert (parse_shards(text), str(parse_shards(text))) == (shards, canonical)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "IID",
+        "iid ",
+        "dirichlet",
+        "dirichlet:",
+        "dirichlet:0",
+        "dirichlet:0.009",
+        "dirichlet:100.1",
+        "dirichlet:-1",
+        "dirichlet:1e1",
+        "dirichlet:nan",
+        "dirichlet:0,5",
+        "dirichlet:0.5\n",
+        "dirichlet:٣",
+    ],
+)
+def test_another_text_is_refused_with_what_is_allowed(text: str) -> None:
+    with pytest.raises(TaskError) as raised:
+        parse_shards(text)
+    assert str(raised.value) == f'shards is "{text}"; allowed is {SHARDS_ALLOWED}'
+    assert SHARDS_ALLOWED == '"whole", "iid" or "dirichlet:ALPHA" with ALPHA 0.01 to 100'
+
+
+def test_too_few_samples_and_a_shard_that_is_none_are_named() -> None:
+    labels = np.zeros(79, dtype=np.int64)
+    with pytest.raises(TaskError) as raised:
+        rows_for(labels, parse_shards("iid"), 10, 0, SEED)
+    assert str(raised.value) == (
+        'shards is "iid" for 10 shards of 8 samples or more; the 79 training samples allow 9, or "whole"'
+    )
+    for index in (-1, 3):
+        with pytest.raises(TaskError, match=rf"shard is {index}, allowed 0\.\.2"):
+            rows_for(labels, parse_shards("iid"), 3, index, SEED)
