@@ -23,8 +23,19 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Attachment:
+    """A large payload: it travels beside the order, named by its digest; `length` in bytes."""
+
+    digest: Digest
+    length: int
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
-    """A link of the order: `contributions` turn the state of `parent` into the state of `id`."""
+    """A link of the order: `contributions` turn the state of `parent` into the state of `id`.
+
+    The large payloads that they name are held. That a payload has the length that is named with it is for the learner to judge.
+    """
 
     id: StepId
     parent: StepId
@@ -45,6 +56,8 @@ class DeliveredItem:
     base: bytes
     payload: bytes
     digest: Digest
+    attachments: tuple[Attachment, ...]
+    """The large payloads that the delivered block names: whoever accepted the block held all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +101,13 @@ class Received:
 
 
 @dataclass(frozen=True, slots=True)
-class Attachment:
-    """A large payload: it travels beside the order, named by its digest; `length` in bytes."""
-
-    digest: Digest
-    length: int
-
-
-@dataclass(frozen=True, slots=True)
 class Submitted:
     """Our own learner has found a contribution for the step after `base`."""
 
     base: StepId
     payload: bytes
     attachments: tuple[Attachment, ...] = ()
-    """Large payloads that `payload` is worth nothing without (total order only); we hold them already."""
+    """Large payloads that `payload` is worth nothing without; we hold them already. Proof of work takes two at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +115,7 @@ class Offered:
     """Our own learner would make this the next step after `base`; it replaces an earlier offer for the same base.
 
     `contributions` are digests of contributions that the machine holds (ours or assessed as good); none means "no change".
+    What does not fit into a block is ignored as a whole: 64 contributions, and BLOCK_BYTES_MAX in all.
     """
 
     base: StepId
@@ -166,7 +172,7 @@ class TimerFired:
 
 @dataclass(frozen=True, slots=True)
 class PayloadHeld:
-    """The bytes of this large payload are here, and have this digest (total order only)."""
+    """The bytes of this large payload are here, have this digest, and are recorded before anything that follows."""
 
     digest: Digest
 
@@ -263,7 +269,7 @@ class VerifyPuzzle:
 
 @dataclass(frozen=True, slots=True)
 class Assess:
-    """Is this contribution as good as its author claims? The learner answers with `Assessed`."""
+    """Is this contribution as good as its author claims? Its large payloads are held. The learner answers with `Assessed`."""
 
     digest: Digest
     contribution: Contribution
@@ -271,7 +277,7 @@ class Assess:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Is this step good? Its parent has been checked before. The learner answers with `Checked`."""
+    """Is this step good? Its parent is checked, its large payloads are held. The learner answers with `Checked`."""
 
     step: Step
 
@@ -318,7 +324,10 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class FetchPayload:
-    """Get a large payload of `length` bytes from this peer, check its digest, and answer with `PayloadHeld`."""
+    """Get a large payload of `length` bytes from this peer, check its digest, and answer with `PayloadHeld`.
+
+    Answered at once where it is held already. Without an answer another peer is asked: ignore that while bytes come.
+    """
 
     digest: Digest
     length: int

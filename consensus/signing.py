@@ -16,7 +16,7 @@ Signer = Callable[[Digest], bytes]
 class Domain(Enum):
     """The kinds of content that a peer signs; one tag each."""
 
-    CONTRIBUTION = b"kubrat/contribution/1"
+    CONTRIBUTION = b"kubrat/contribution/2"
     HEADER = b"kubrat/header/1"
     HANDSHAKE = b"kubrat/handshake/1"
     DAG_BLOCK = b"kubrat/dag-block/1"

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import msgspec
 
+from consensus.attachment import LargePayload
 from consensus.contribution import Contribution, contribution_digest, is_authentic
 from consensus.encoding import Codec, DigestBytes, KeyBytes, Natural, SignatureBytes, encode
 from consensus.faults import Offence
@@ -21,7 +22,13 @@ CLAIM_BYTES_MAX = 256
 """Two fitness values and room for what a later learner claims."""
 
 BLOCK_BYTES_MAX = 32_768
-"""64 contributions of 400 bytes; the tree may hold hundreds of blocks that wait for their check."""
+"""64 contributions of 430 bytes (keys, signature and form 138, two attachments 80, a payload of 212), 5 kB for the rest.
+
+The tree may hold hundreds of blocks that wait for their check.
+"""
+
+HEADER_BYTES_MAX = 288
+"""What the header and the form of a block take of it."""
 
 _HEIGHT_BYTES = 8
 _TIME_BYTES = 8
@@ -140,12 +147,25 @@ def step_of(step: StepId, block: Block) -> Step:
     )
 
 
-def body_fault(network_id: NetworkId, block: Block) -> tuple[Offence, str] | None:
-    """What is wrong with the contributions that a leader has listed, if anything. Each costs a signature check."""
+def fits(body: Body) -> bool:
+    """Whether a block with this body is one that others take."""
+    return len(body.contributions) <= CONTRIBUTIONS_MAX and len(encode(body)) <= BLOCK_BYTES_MAX - HEADER_BYTES_MAX
+
+
+def attachments_of(body: Body) -> tuple[LargePayload, ...]:
+    """The large payloads that the listed contributions name."""
+    return tuple(payload for contribution in body.contributions for payload in contribution.attachments)
+
+
+def body_fault(network_id: NetworkId, block: Block, base_age_max: int) -> tuple[Offence, str] | None:
+    """What is wrong with the contributions that a leader has listed, if anything. Each costs a signature check.
+
+    `base_age_max` is that of the rules: only where it is 0 a base is judged here.
+    """
     seen: dict[Digest, None] = {}
     for contribution in block.body.contributions:
         digest = contribution_digest(network_id, contribution)
-        if contribution.base != block.header.parent:
+        if base_age_max == 0 and contribution.base != block.header.parent:
             return Offence.WRONG_BASE, f"contribution {digest.hex()[:8]} is not for the block's parent"
         if digest in seen:
             return Offence.WRONG_BODY, f"contribution {digest.hex()[:8]} is listed twice"

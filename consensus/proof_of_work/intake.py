@@ -1,8 +1,8 @@
 """From bytes of a stranger to a proven block: cheap checks first, then the puzzle, then the body's signatures."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
+from typing import Protocol
 
 from consensus.encoding import encode
 from consensus.faults import Accusation, Offence
@@ -20,12 +20,12 @@ from consensus.proof_of_work.header import (
     puzzle_prefix,
 )
 from consensus.proof_of_work.link import header_fault, next_link
-from consensus.proof_of_work.messages import BlockMessage, Place
+from consensus.proof_of_work.messages import Place
 from consensus.proof_of_work.rivals import Rival
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.staging import Staged, Staging
 from consensus.proof_of_work.waiting_room import Waiting, WaitingRoom
-from consensus.protocol import Accuse, Broadcast, Effect, Halt, PuzzleVerified, Refuse, VerifyPuzzle
+from consensus.protocol import Accuse, Effect, Halt, PuzzleVerified, Refuse, VerifyPuzzle
 from consensus.types import Instant, NetworkId, PeerId, StepId
 
 REJECTED_MAX = 1_024
@@ -45,8 +45,11 @@ class Fate(Enum):
 
 Effects = tuple[Effect, ...]
 
-BodyArrived = Callable[[StepId, Block, PeerId], Effects]
-"""What to do with a proven block whose body is in order."""
+
+class BodyArrived(Protocol):
+    """What to do with a proven block whose body is in order; `is_news`: it was pushed, so others may not know it yet."""
+
+    def __call__(self, step: StepId, block: Block, source: PeerId, is_news: bool) -> Effects: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +130,7 @@ class Intake:
             return ()
         if not is_signed_by_leader(step, block.header):  # the id does not cover the signature
             return (self._unsigned(source, step),)
-        return self._judge_body(source, step, block)
+        return self._judge_body(source, step, block, is_news=False)
 
     def puzzle_verified(self, answer: PuzzleVerified) -> Effects:
         """A puzzle was computed: the block is proven with all its ancestors, or waits for them, or was a lie."""
@@ -196,15 +199,12 @@ class Intake:
             return () if reason is None else (Halt(reason),)
         if not self._chain.tree.insert(staged.link) or staged.body is None:
             return ()
-        block = Block(staged.header, staged.body)
-        effects = self._judge_body(staged.body_source, staged.link.id, block)
-        is_sound = self._chain.tree.standing(staged.link.id) is not Standing.INVALID
-        return (Broadcast(encode(BlockMessage(block))), *effects) if is_sound else effects
+        return self._judge_body(staged.body_source, staged.link.id, Block(staged.header, staged.body), is_news=True)
 
-    def _judge_body(self, source: PeerId, step: StepId, block: Block) -> Effects:
-        fault = body_fault(self._network_id, block)
+    def _judge_body(self, source: PeerId, step: StepId, block: Block, *, is_news: bool) -> Effects:
+        fault = body_fault(self._network_id, block, self._rules.base_age_max)
         if fault is None:
-            return self._body_arrived(step, block, source)
+            return self._body_arrived(step, block, source, is_news)
         self._chain.tree.condemn(step)
         return self._reject(source, step, block, *fault)
 

@@ -30,6 +30,7 @@ from consensus.proof_of_work.messages import (
     Tip,
 )
 from consensus.proof_of_work.mining import REFRESH_TIMER, Mining
+from consensus.proof_of_work.payloads import Payloads
 from consensus.proof_of_work.peers import PeerRecord, Peers
 from consensus.proof_of_work.restore import read_records, rebuild_chain, record_of_final, recorded, replay_height, replays
 from consensus.proof_of_work.rules import ProofOfWorkRules
@@ -62,7 +63,7 @@ from consensus.protocol import (
     TimerFired,
 )
 from consensus.signing import Signer
-from consensus.types import Height, Instant, NetworkId, PeerId, StepId
+from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
 
 __all__ = ["BlockArchive", "CorruptRecordsError", "PowStatus", "ProofOfWork", "ProofOfWorkRules"]
 
@@ -108,12 +109,21 @@ class ProofOfWork:
         self._is_leading = is_leading
         self._chain = rebuild_chain(restored, seed)
         self._replay_above = replay_height(self._chain, replay_from)
-        self._verdicts = Verdicts(self._chain, identity)
-        self._intake = Intake(network_id, rules, self._chain, self._verdicts.body_arrived)
         self._peers = Peers()
-        self._sync = Synchroniser(self._chain, self._intake, self._peers)
+        self._payloads = Payloads(self._peers)
+        self._verdicts = Verdicts(self._chain, identity, self._payloads)
+        self._intake = Intake(network_id, rules, self._chain, self._verdicts.body_arrived)
+        self._sync = Synchroniser(self._chain, self._intake, self._peers, self._payloads)
         self._serving = Serving(self._chain, archive)
-        self._gossip = Gossip(network_id, identity, sign, self._chain, self._intake.staging)
+        self._gossip = Gossip(
+            network_id,
+            identity,
+            sign,
+            self._chain,
+            self._intake.staging,
+            payloads=self._payloads,
+            base_age_max=rules.base_age_max,
+        )
         self._mining = Mining(network_id, rules, identity, sign)
         self._final_steps: deque[ChainStep] = deque(maxlen=STEPS_TOLD_MAX)
         self._final_led = sum(self._chain.final.has_at(restored.links[step].height, step) for step in restored.own)
@@ -139,6 +149,7 @@ class ProofOfWork:
             blocks_contested=self._verdicts.contested,
             orphans=self._intake.waiting.orphans,
             pool_size=len(self._gossip.pool),
+            payloads_wanted=len(self._payloads),
             sync_target=self._sync.target_height(),
             steps=(*self._final_steps, *path)[-STEPS_TOLD_MAX:],
         )
@@ -180,7 +191,7 @@ class ProofOfWork:
             case Received(peer, message):
                 return self._receive(peer, message, now)
             case Submitted():
-                return self._gossip.submit(event)
+                return self._submit(event)
             case Offered():
                 self._mining.offered(event, self._gossip.pool.good)
                 return ()
@@ -195,7 +206,9 @@ class ProofOfWork:
                 return self._intake.puzzle_verified(event) + self._sync.seek(now)
             case TimerFired(name):
                 return self._tick(name, now)
-            case PayloadHeld() | StateReached() | StateHeld():  # of total order; here a block carries all that it needs
+            case PayloadHeld(digest):
+                return self._payload_came(digest)
+            case StateReached() | StateHeld():  # of total order; here the blocks lead to every state
                 return ()
             case _:
                 assert_never(event)
@@ -272,8 +285,20 @@ class ProofOfWork:
         if not tree.insert(next_link(tree.head, step, block.header, self._rules)):
             return ()
         self._mining.led(step, tree.head.id)
-        record, *check = self._verdicts.body_arrived(step, block, self._identity)
+        record, *check = self._verdicts.body_led(step, block)
         return record, Broadcast(encode(BlockMessage(block))), *check
+
+    def _submit(self, submitted: Submitted) -> Effects:
+        effects: Effects = ()
+        for attachment in submitted.attachments:  # the shell has recorded them
+            effects += self._payload_came(attachment.digest)
+        return effects + self._gossip.submit(submitted)
+
+    def _payload_came(self, digest: Digest) -> Effects:
+        effects: Effects = ()
+        for waiter in self._payloads.note_held(digest):
+            effects += self._gossip.payloads_came(Digest(waiter)) + self._verdicts.payloads_came(StepId(waiter))
+        return effects
 
     def _tick(self, name: str, now: Instant) -> Effects:
         if name == REFRESH_TIMER:
@@ -299,7 +324,8 @@ class ProofOfWork:
             self._gossip.head_moved()
             self._mining.head_moved(head.id)
         may_lead = self._is_leading and not self._sync.is_catching_up(now)
-        return effects + self._intake.verify_more() + self._mining.work(head, may_lead, now)
+        asked = self._intake.verify_more() + self._payloads.fetch_more(now)
+        return effects + asked + self._mining.work(head, may_lead, now)
 
     def _finalise(self) -> Effects:
         tree = self._chain.tree

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from consensus.contribution import Contribution
-from consensus.proof_of_work.header import Block, Body, Draft, body_digest, puzzle_prefix, sign_header
+from consensus.proof_of_work.header import Block, Body, Draft, body_digest, fits, puzzle_prefix, sign_header
 from consensus.proof_of_work.link import Link, next_target
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.protocol import Effect, Offered, PuzzleSolved, SetTimer, SolvePuzzle, StopPuzzle
@@ -51,11 +51,14 @@ class Mining:
         self._jobs.clear()
 
     def offered(self, offer: Offered, find_good: FindContribution) -> None:
-        """The learner's newest offer; ignored unless it is for the head and made of what we hold."""
+        """The learner's newest offer; ignored unless it is for the head, made of what we hold, and fits into a block."""
         contributions = tuple(found for digest in offer.contributions if (found := find_good(digest)) is not None)
         is_complete = len(contributions) == len(offer.contributions)
-        if offer.base == self._base and is_complete and all(found.base == offer.base for found in contributions):
-            self._offer, self._is_stale = Body(contributions, offer.claim, offer.state_digest), True
+        may_be_older = self._rules.base_age_max > 0
+        are_bases_right = may_be_older or all(found.base == offer.base for found in contributions)
+        body = Body(contributions, offer.claim, offer.state_digest)
+        if offer.base == self._base and is_complete and are_bases_right and fits(body):
+            self._offer, self._is_stale = body, True
 
     def refresh(self) -> None:
         """The header's time is to be renewed."""

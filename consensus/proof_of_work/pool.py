@@ -9,16 +9,29 @@ from consensus.types import Digest, PeerId, StepId
 PER_AUTHOR_MAX = 32
 """Per author and base: improvements on the best known grow like the logarithm of the candidates tried; 32 is e**32 of them."""
 
+PER_AUTHOR_IN_ALL_MAX = 128
+"""Over all bases: those that evolution keeps with 32 each, or one gradient on each of the last 128."""
+
 POOL_MAX = 1_024
 """A hundred peers with ten improvements each; 4.4 MB at most."""
+
+LACKING_MAX = 256
+"""Contributions that wait for their large payloads, of all peers: sixteen rounds of as many workers."""
+
+LACKING_PER_SOURCE_MAX = 64
+"""Of those, brought by one peer: so that it takes four that withhold payloads to keep others' contributions out."""
+
+LACKING_PER_AUTHOR_MAX = 8
+"""Of those, by one author: an honest one computes its next gradient while the last is on its way, not ten."""
 
 HELD_MAX = 128
 """Contributions for a block that is being checked right now, from a peer that was quicker than we."""
 
 
 class Assessment(Enum):
-    """What the learner says of a contribution."""
+    """What the learner says of a contribution, once it can be asked."""
 
+    LACKING = "waiting for its large payloads"
     WAITING = "waiting"
     GOOD = "good"
     REFUSED = "refused"
@@ -30,7 +43,7 @@ class Pooled:
 
     contribution: Contribution
     source: PeerId | None
-    assessment: Assessment = Assessment.WAITING
+    assessment: Assessment
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +56,7 @@ class Held:
 
 
 class Pool:
-    """Bounded by author and base, and in total."""
+    """Bounded by author and base, by author, and in total; what lacks payloads also by who brought it."""
 
     def __init__(self) -> None:
         self._pooled: dict[Digest, Pooled] = {}
@@ -56,17 +69,26 @@ class Pool:
         return digest in self._pooled or digest in self._held
 
     def add(self, digest: Digest, contribution: Contribution, source: PeerId | None) -> bool:
-        """Wait for the assessment; False when it is known, or there is no room. There is always room for our own."""
-        if digest in self._pooled or (source is not None and len(self._pooled) >= POOL_MAX):
+        """Wait for the assessment; False when it is known, or there is no room. In all there is always room for our own."""
+        if digest in self._pooled or not self._has_room(contribution, source):
             return False
-        key = (contribution.author, contribution.base)
-        if (
-            sum((known.contribution.author, known.contribution.base) == key for known in self._pooled.values())
-            >= PER_AUTHOR_MAX
-        ):
-            return False
-        self._pooled[digest] = Pooled(contribution, source)
+        self._pooled[digest] = Pooled(contribution, source, Assessment.WAITING)
         return True
+
+    def add_lacking(self, digest: Digest, contribution: Contribution, source: PeerId) -> bool:
+        """Wait for the large payloads; False when it is known, or there is no room."""
+        if digest in self._pooled or not (self._has_room(contribution, source) and self._may_lack(contribution, source)):
+            return False
+        self._pooled[digest] = Pooled(contribution, source, Assessment.LACKING)
+        return True
+
+    def complete(self, digest: Digest) -> Contribution | None:
+        """Its large payloads are here: it waits for the assessment from now on. None when nobody waits for them."""
+        pooled = self._pooled.get(digest)
+        if pooled is None or pooled.assessment is not Assessment.LACKING:
+            return None
+        pooled.assessment = Assessment.WAITING
+        return pooled.contribution
 
     def hold(self, held: Held) -> None:
         """Keep it until its base is checked; the oldest gives way."""
@@ -94,11 +116,24 @@ class Pool:
         pooled = self._pooled.get(digest)
         return pooled.contribution if pooled is not None and pooled.assessment is Assessment.GOOD else None
 
-    def keep_bases(self, bases: tuple[StepId, ...], held_bases: tuple[StepId, ...]) -> None:
-        """Forget the contributions for other bases."""
-        self._pooled = {digest: known for digest, known in self._pooled.items() if known.contribution.base in bases}
-        self._held = {digest: held for digest, held in self._held.items() if held.contribution.base in held_bases}
+    def keep_bases(self, bases: tuple[StepId, ...], held_bases: tuple[StepId, ...]) -> tuple[Digest, ...]:
+        """Forget the contributions for other bases; those that leave."""
+        kept, held_kept = frozenset(bases), frozenset(held_bases)
+        leaving = tuple(digest for digest, known in self._pooled.items() if known.contribution.base not in kept)
+        for digest in leaving:
+            del self._pooled[digest]
+        self._held = {digest: held for digest, held in self._held.items() if held.contribution.base in held_kept}
+        return leaving
 
-    def _count(self, author: PeerId, base: StepId) -> int:
-        offered = (known.contribution for known in self._pooled.values())
-        return sum(contribution.author == author and contribution.base == base for contribution in offered)
+    def _has_room(self, contribution: Contribution, source: PeerId | None) -> bool:
+        if source is not None and len(self._pooled) >= POOL_MAX:
+            return False
+        bases = [known.contribution.base for known in self._pooled.values() if known.contribution.author == contribution.author]
+        return len(bases) < PER_AUTHOR_IN_ALL_MAX and bases.count(contribution.base) < PER_AUTHOR_MAX
+
+    def _may_lack(self, contribution: Contribution, source: PeerId) -> bool:
+        lacking = [known for known in self._pooled.values() if known.assessment is Assessment.LACKING]
+        by_source = sum(known.source == source for known in lacking)
+        by_author = sum(known.contribution.author == contribution.author for known in lacking)
+        is_within = by_source < LACKING_PER_SOURCE_MAX and by_author < LACKING_PER_AUTHOR_MAX
+        return is_within and len(lacking) < LACKING_MAX

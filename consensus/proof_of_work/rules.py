@@ -13,6 +13,7 @@ _RANGES = {
     "finality_depth": (1, FINALITY_DEPTH_MAX),
     "contest_depth": (1, FINALITY_DEPTH_MAX),
     "future_limit_ms": (0, 86_400_000),
+    "base_age_max": (0, FINALITY_DEPTH_MAX),
 }
 
 
@@ -24,7 +25,8 @@ class RulesError(ValueError):
 class ProofOfWorkRules:
     """What every peer must hold to. Raises RulesError when a value is out of range.
 
-    A contested block is forgiven `contest_depth` blocks deep, so that must not exceed `finality_depth`.
+    A contested block is forgiven `contest_depth` blocks deep, so that must not exceed `finality_depth`. Nor must
+    `base_age_max`: what lies below the final block is known by its place alone, not by its verdict.
     """
 
     block_interval_ms: int
@@ -37,6 +39,11 @@ class ProofOfWorkRules:
     contest_depth: int
     future_limit_ms: int
     """A block whose time is further ahead of the local clock waits."""
+    base_age_max: int = 0
+    """How many blocks below its parent the base of a listed contribution may lie. 0: the base is the parent.
+
+    Above 0 it is the learner that judges whether a base is one of the parent's ancestors, and how old.
+    """
 
     def __post_init__(self) -> None:
         for field in fields(self):
@@ -46,6 +53,8 @@ class ProofOfWorkRules:
                 raise RulesError(f"{field.name} is {value}, allowed: {low} to {high}")
         if self.contest_depth > self.finality_depth:
             raise RulesError(f"contest_depth is {self.contest_depth}, allowed: 1 to finality_depth ({self.finality_depth})")
+        if self.base_age_max > self.finality_depth:
+            raise RulesError(f"base_age_max is {self.base_age_max}, allowed: 0 to finality_depth ({self.finality_depth})")
 
     @property
     def half_life_ms(self) -> int:

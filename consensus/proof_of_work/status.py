@@ -27,6 +27,8 @@ class PowStatus:
     """By our measurement, since the start of the node."""
     orphans: int
     pool_size: int
+    payloads_wanted: int
+    """Large payloads that contributions or blocks wait for."""
     sync_target: int
     """The greatest height that a peer claims or we have headers of."""
     steps: tuple[ChainStep, ...]

@@ -10,6 +10,7 @@ from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.intake import Fate, Intake
 from consensus.proof_of_work.link import Link
 from consensus.proof_of_work.messages import HEADERS_MAX, Blocks, GetBlocks, GetHeaders, Headers, Place, Tip
+from consensus.proof_of_work.payloads import Payloads
 from consensus.proof_of_work.peers import LONG_AGO, PeerRecord, Peers
 from consensus.proof_of_work.staging import STAGED_MAX, STAGED_PER_PEER_MAX
 from consensus.protocol import Effect, Refuse, Send
@@ -33,7 +34,7 @@ BODIES_PER_REQUEST = 16
 """Small requests spread over many peers."""
 
 BODIES_WAITING_MAX = 128
-"""Bodies that wait for their check: the learner takes one after the other. 4 MB at most."""
+"""Bodies that wait for their payloads and their check: the learner takes one after the other. 4 MB at most."""
 
 LAG_BLOCKS = 8
 """So far behind, a block of our own would only be a burden to others."""
@@ -47,10 +48,11 @@ Effects = tuple[Effect, ...]
 class Synchroniser:
     """Knows what to ask of whom."""
 
-    def __init__(self, chain: Chain, intake: Intake, peers: Peers) -> None:
+    def __init__(self, chain: Chain, intake: Intake, peers: Peers, payloads: Payloads) -> None:
         self._chain = chain
         self._intake = intake
         self._peers = peers
+        self._payloads = payloads
         self._in_flight: dict[StepId, Instant] = {}
         """Bodies that are asked for, and until when."""
         self._attempts: dict[StepId, int] = {}
@@ -63,8 +65,7 @@ class Synchroniser:
     def is_catching_up(self, now: Instant) -> bool:
         """Whether others are far ahead, by headers that we hold or are waiting for."""
         tree = self._chain.tree
-        unchecked = (*tree.with_standing(Standing.BODILESS), *tree.with_standing(Standing.UNCHECKED))
-        heights = [self._intake.staging.height_max, *(link.height for link in unchecked)]
+        heights = [self._intake.staging.height_max, *(link.height for link, _ in self._coming())]
         if now < self._claims_count_until:
             records = (record for _, record in self._peers.all())
             heights += [record.tip_height for record in records if record.header_requests.is_pending(now)]
@@ -155,7 +156,8 @@ class Synchroniser:
         records = self._peers.all()
         if any(record.header_requests.is_pending(now) for _, record in records):
             return ()
-        known_work = max(self._chain.tree.heaviest().work, self._intake.staging.work_max)
+        known = (self._chain.tree.head, *(link for link, _ in self._coming()))
+        known_work = max(self._intake.staging.work_max, *(link.work for link in known))
         candidates = [
             (record.fruitless, index)
             for index, (peer, record) in enumerate(records)
@@ -187,9 +189,9 @@ class Synchroniser:
         return Send(peer, encode(GetHeaders(after + self._chain.locator())))
 
     def _seek_bodies(self, now: Instant) -> Effects:
-        tree = self._chain.tree
-        room = BODIES_WAITING_MAX - len(tree.with_standing(Standing.UNCHECKED))
-        wanted = [link for link in tree.with_standing(Standing.BODILESS) if self._in_flight.get(link.id, now) <= now]
+        room = BODIES_WAITING_MAX - sum(standing is Standing.UNCHECKED for _, standing in self._coming())
+        bodiless = self._chain.tree.with_standing(Standing.BODILESS)
+        wanted = [link for link in bodiless if self._in_flight.get(link.id, now) <= now]
         wanted.sort(key=lambda link: (self._attempts.get(link.id, 0), link.height, link.id))
         effects: list[Effect] = []
         for peer, record in self._body_sources(now):
@@ -199,6 +201,21 @@ class Synchroniser:
                 wanted = [link for link in wanted if link not in chosen]
                 room -= len(chosen)
         return tuple(effects)
+
+    def _coming(self) -> list[tuple[Link, Standing]]:
+        """The blocks that may still be checked: not those with a payload that nobody seems to have, nor what follows them."""
+        tree = self._chain.tree
+        stalled: set[StepId] = set()
+        coming: list[tuple[Link, Standing]] = []
+        for link in tree.links():  # parents before children
+            standing = tree.standing(link.id)
+            if standing not in (Standing.BODILESS, Standing.UNCHECKED):
+                continue
+            if link.parent in stalled or self._payloads.is_stalled(link.id):
+                stalled.add(link.id)
+            else:
+                coming.append((link, standing))
+        return coming
 
     def _body_sources(self, now: Instant) -> list[tuple[PeerId, PeerRecord]]:
         """The peers that may be asked, the most reliable first."""

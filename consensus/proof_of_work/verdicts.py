@@ -1,4 +1,4 @@
-"""From a proven block to a checked one: bodies wait for their parent's verdict, then for their own."""
+"""From a proven block to a checked one: bodies wait for their large payloads and their parent's verdict, then for their own."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,15 @@ from consensus.faults import Accusation, Offence
 from consensus.proof_of_work.archive import block_key
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain
-from consensus.proof_of_work.header import Block, step_of
-from consensus.protocol import Accuse, Check, Checked, Effect, Record, Refuse, Verdict
+from consensus.proof_of_work.header import Block, attachments_of, step_of
+from consensus.proof_of_work.messages import BlockMessage
+from consensus.proof_of_work.payloads import Payloads
+from consensus.protocol import Accuse, Broadcast, Check, Checked, Effect, Record, Refuse, Verdict
 from consensus.types import Digest, Height, PeerId, StepId
 
 BLOCK_TABLE = "block"
-"""Key: block_key. Value: the canonical block. Written before the block is checked, so parents come before children."""
+"""Key: block_key. Value: the canonical block. Written before the block is checked, and once its large payloads are held: so
+parents come before children, and payloads before the blocks that name them."""
 
 VERDICT_TABLE = "verdict"
 """Key: block id. Value: the verdict's word."""
@@ -32,33 +35,56 @@ class ChainStep:
 class _Unchecked:
     block: Block
     source: PeerId
+    is_news: bool
+    """To be passed on, once we can answer for its payloads."""
 
 
 class Verdicts:
     """The bodies that wait, and what is told of the checked blocks above the final one."""
 
-    def __init__(self, chain: Chain, identity: PeerId) -> None:
+    def __init__(self, chain: Chain, identity: PeerId, payloads: Payloads) -> None:
         self._chain = chain
         self._identity = identity
+        self._payloads = payloads
         self._unchecked: dict[StepId, _Unchecked] = {}
         self._told: dict[StepId, ChainStep] = {}
         self.contested = 0
         """Blocks that we have contested since the start."""
 
-    def body_arrived(self, step: StepId, block: Block, source: PeerId) -> tuple[Effect, ...]:
-        """The sound body of a proven block: check it as soon as its parent is checked."""
-        self._unchecked[step] = _Unchecked(block, source)
+    def body_led(self, step: StepId, block: Block) -> tuple[Effect, ...]:
+        """A block of our own, on top of the head; made of contributions whose payloads we hold."""
+        self._unchecked[step] = _Unchecked(block, self._identity, is_news=False)
         return self.check(self._chain.tree.give_body(step))
 
+    def body_arrived(self, step: StepId, block: Block, source: PeerId, is_news: bool) -> tuple[Effect, ...]:
+        """The sound body of a proven block: check it as soon as its payloads are held and its parent is checked.
+
+        What is new is passed on once its payloads are held: so who brings a block can be asked for them.
+        """
+        self._unchecked[step] = _Unchecked(block, source, is_news)
+        self._payloads.wait(step, attachments_of(block.body), source, is_block=True)
+        ready = self._chain.tree.give_body(step)
+        return () if self._payloads.is_lacking(step) else (*self._pass_on(step), *self.check(ready))
+
+    def payloads_came(self, step: StepId) -> tuple[Effect, ...]:
+        """All large payloads of a block are here: it can be checked once its parent is."""
+        tree = self._chain.tree
+        if tree.standing(step) is not Standing.UNCHECKED:
+            return ()
+        is_ready = tree.is_checked(StepId(self._unchecked[step].block.header.parent))
+        return (*self._pass_on(step), *self.check((step,) if is_ready else ()))
+
     def body_restored(self, step: StepId, block: Block) -> tuple[Effect, ...]:
-        """A block from our records that has no verdict yet; who had sent it is forgotten."""
-        self._unchecked[step] = _Unchecked(block, self._identity)
+        """A block from our records that has no verdict yet; its payloads were held then. Who had sent it is forgotten."""
+        self._unchecked[step] = _Unchecked(block, self._identity, is_news=False)
         return self.check((step,)) if self._chain.tree.is_checked(StepId(block.header.parent)) else ()
 
     def check(self, steps: tuple[StepId, ...]) -> tuple[Effect, ...]:
-        """Ask the learner about blocks whose parent is checked."""
+        """Ask the learner about blocks whose parent is checked; not yet about those that lack a payload."""
         effects: list[Effect] = []
         for step in steps:
+            if self._payloads.is_lacking(step):
+                continue
             block = self._unchecked[step].block
             effects.append(Record(BLOCK_TABLE, block_key(Height(block.header.height), step), encode(block)))
             effects.append(Check(step_of(step, block)))
@@ -73,6 +99,8 @@ class Verdicts:
         if answer.verdict is not Verdict.INVALID:
             self.tell(answer.step, unchecked.block)
         ready = self._chain.tree.judge(answer.step, answer.verdict)
+        if answer.verdict is Verdict.INVALID:
+            self._forget_decided()
         record = Record(VERDICT_TABLE, answer.step, answer.verdict.value.encode())
         return (record, *self._blame(answer, unchecked), *self.check(ready))
 
@@ -87,11 +115,19 @@ class Verdicts:
 
     def forget_dead(self) -> None:
         """Drop what belongs to no living block of the tree."""
+        self._forget_decided()
+        self._told = {step: told for step, told in self._told.items() if step in self._chain.tree}
+
+    def _forget_decided(self) -> None:
+        """Nothing waits any more below an invalid block, or on a dead branch."""
         tree = self._chain.tree
-        self._unchecked = {
-            step: waiting for step, waiting in self._unchecked.items() if tree.standing(step) is Standing.UNCHECKED
-        }
-        self._told = {step: told for step, told in self._told.items() if step in tree}
+        for step in [step for step in self._unchecked if tree.standing(step) is not Standing.UNCHECKED]:
+            del self._unchecked[step]
+            self._payloads.drop(step)
+
+    def _pass_on(self, step: StepId) -> tuple[Effect, ...]:
+        unchecked = self._unchecked[step]
+        return (Broadcast(encode(BlockMessage(unchecked.block))),) if unchecked.is_news else ()
 
     def _blame(self, answer: Checked, unchecked: _Unchecked) -> tuple[Effect, ...]:
         leader = PeerId(unchecked.block.header.leader)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import msgspec
 
+from consensus.attachment import LargePayload
 from consensus.contribution import Payload
 from consensus.encoding import Codec, DigestBytes, Natural, SignatureBytes, encode
 from consensus.faults import Offence
@@ -16,9 +17,6 @@ ITEMS_MAX = 8
 
 ATTACHMENTS_MAX = 8
 """Large payloads that one block may name: one for each item."""
-
-ATTACHMENT_BYTES_MAX = 1 << 30
-"""Of one large payload; the largest gradients in view are 40 MB."""
 
 ROUND_MAX = 2**40
 """A thousand rounds a second for 35 years; larger numbers are nonsense."""
@@ -45,13 +43,6 @@ class Item(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=T
     payload: Payload
 
 
-class LargePayload(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
-    """A payload that travels beside the order; the block is accepted only where it is held. `length` in bytes."""
-
-    digest: DigestBytes
-    length: Annotated[int, msgspec.Meta(ge=1, le=ATTACHMENT_BYTES_MAX)]
-
-
 class CommitMark(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """A commit that the author has reached: its vote for the whole order up to there."""
 
@@ -75,6 +66,7 @@ class Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     parents: Annotated[tuple[Reference, ...], msgspec.Meta(min_length=1, max_length=MEMBERS_MAX)]
     items: Annotated[tuple[Item, ...], msgspec.Meta(max_length=ITEMS_MAX)]
     attachments: Annotated[tuple[LargePayload, ...], msgspec.Meta(max_length=ATTACHMENTS_MAX)]
+    """The block is accepted only where they are held."""
     time_ms: Natural
     """The author's clock, milliseconds since 1970 UTC; never judged, only its median over a quorum is used."""
     commit: CommitMark

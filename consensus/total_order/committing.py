@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from consensus.contribution import Contribution, contribution_digest
-from consensus.protocol import Deliver, DeliveredItem, DeliveredStep, Halt
+from consensus.protocol import Attachment, Deliver, DeliveredItem, DeliveredStep, Halt
 from consensus.total_order.archive import record_of_commit
 from consensus.total_order.block import Block
 from consensus.total_order.commit_rule import Decision, Way
@@ -12,7 +12,7 @@ from consensus.total_order.dag import Vertex
 from consensus.total_order.intake import Intake
 from consensus.total_order.order import CommitRecord, commit_digest
 from consensus.total_order.state import State
-from consensus.types import SIGNATURE_BYTES, Height, NetworkId, StepId
+from consensus.types import SIGNATURE_BYTES, Digest, Height, NetworkId, StepId
 
 NO_SIGNATURE = bytes(SIGNATURE_BYTES)
 """An item is signed by its block."""
@@ -81,8 +81,9 @@ def delivered_step(network_id: NetworkId, committee: Committee, record: CommitRe
 
 
 def delivered_items(network_id: NetworkId, committee: Committee, block: Block) -> Iterable[DeliveredItem]:
-    """The payloads of one block, named like contributions of proof of work."""
+    """The payloads of one block, named like contributions of proof of work without attachments: those are the block's."""
     author = committee.members[block.content.author]
+    attachments = tuple(Attachment(Digest(large.digest), large.length) for large in block.content.attachments)
     for item in block.content.items:
-        digest = contribution_digest(network_id, Contribution(author, item.base, item.payload, NO_SIGNATURE))
-        yield DeliveredItem(author, item.base, item.payload, digest)
+        digest = contribution_digest(network_id, Contribution(author, item.base, item.payload, (), NO_SIGNATURE))
+        yield DeliveredItem(author, item.base, item.payload, digest, attachments)

@@ -8,7 +8,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from consensus.total_order.block import Block, LargePayload, Reference
+from consensus.attachment import LargePayload
+from consensus.total_order.block import Block, Reference
 from consensus.total_order.committee import Committee
 from consensus.types import Digest
 

@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass
 
+from consensus.attachment import LargePayload
 from consensus.contribution import PAYLOAD_BYTES_MAX
 from consensus.encoding import encode
 from consensus.protocol import Broadcast, Submitted
@@ -14,7 +15,6 @@ from consensus.total_order.block import (
     Checkpoint,
     Content,
     Item,
-    LargePayload,
     Reference,
     sign_block,
 )

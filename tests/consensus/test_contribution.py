@@ -1,7 +1,9 @@
 import msgspec
 import pytest
 
+from consensus.attachment import ATTACHMENT_BYTES_MAX, LargePayload
 from consensus.contribution import (
+    ATTACHMENTS_MAX,
     PAYLOAD_BYTES_MAX,
     Contribution,
     contribution_digest,
@@ -13,7 +15,9 @@ from consensus.types import NetworkId, StepId
 from tests.consensus.proof_of_work.forge import NETWORK, person
 
 ALICE = person("alice")
-CONTRIBUTION = sign_contribution(NETWORK, ALICE.id, StepId(b"b" * 32), b"payload", ALICE.sign)
+BASE = StepId(b"b" * 32)
+GRADIENT = LargePayload(b"g" * 32, 100_000)
+CONTRIBUTION = sign_contribution(NETWORK, ALICE.id, BASE, b"payload", ALICE.sign, attachments=(GRADIENT,))
 CODEC: Codec[Contribution] = Codec(Contribution)
 
 
@@ -22,8 +26,20 @@ def test_a_signed_contribution_is_authentic_on_its_network_alone() -> None:
     assert not is_authentic(NetworkId(b"m" * 32), CONTRIBUTION)
 
 
-@pytest.mark.parametrize("change", [{"author": b"a" * 32}, {"base": b"c" * 32}, {"payload": b"other"}])
-def test_a_changed_contribution_has_another_digest_and_is_not_authentic(change: dict[str, bytes]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"author": b"a" * 32},
+        {"base": b"c" * 32},
+        {"payload": b"other"},
+        {"attachments": ()},
+        {"attachments": (GRADIENT, GRADIENT)},
+        {"attachments": (LargePayload(b"h" * 32, 100_000),)},
+        {"attachments": (LargePayload(b"g" * 32, 100_001),)},
+        {"attachments": (), "payload": GRADIENT.digest + (100_000).to_bytes(8, "big") + b"payload"},
+    ],
+)
+def test_a_changed_contribution_has_another_digest_and_is_not_authentic(change: dict[str, object]) -> None:
     changed = msgspec.structs.replace(CONTRIBUTION, **change)
     assert contribution_digest(NETWORK, changed) != contribution_digest(NETWORK, CONTRIBUTION)
     assert not is_authentic(NETWORK, changed)
@@ -39,4 +55,21 @@ def test_a_payload_over_the_limit_is_malformed_and_cannot_be_signed() -> None:
     with pytest.raises(MalformedBytesError):
         CODEC.decode(encode(msgspec.structs.replace(CONTRIBUTION, payload=large)))
     with pytest.raises(AssertionError, match="limit 4096"):
-        sign_contribution(NETWORK, ALICE.id, StepId(b"b" * 32), large, ALICE.sign)
+        sign_contribution(NETWORK, ALICE.id, BASE, large, ALICE.sign)
+
+
+def test_too_many_attachments_are_malformed_and_cannot_be_signed() -> None:
+    many = (GRADIENT,) * (ATTACHMENTS_MAX + 1)
+    with pytest.raises(MalformedBytesError):
+        CODEC.decode(encode(msgspec.structs.replace(CONTRIBUTION, attachments=many)))
+    with pytest.raises(AssertionError, match="3 attachments, limit 2"):
+        sign_contribution(NETWORK, ALICE.id, BASE, b"", ALICE.sign, attachments=many)
+
+
+@pytest.mark.parametrize("length", [1, ATTACHMENT_BYTES_MAX])
+def test_an_attachment_has_from_one_byte_to_a_gibibyte(length: int) -> None:
+    sound = msgspec.structs.replace(CONTRIBUTION, attachments=(LargePayload(b"g" * 32, length),))
+    assert CODEC.decode(encode(sound)) == sound
+    beyond = 0 if length == 1 else length + 1
+    with pytest.raises(MalformedBytesError):
+        CODEC.decode(encode(msgspec.structs.replace(CONTRIBUTION, attachments=(LargePayload(b"g" * 32, beyond),))))

@@ -92,9 +92,17 @@ class Forge:
         step = header_id(self.network_id, block.header)
         return Forged(step, block, next_link(parent, step, block.header, self.rules))
 
-    def child(self, parent: Link, leader: Person, *, claim: bytes = b"", time_ms: int | None = None) -> Forged:
-        """A sound block without contributions."""
-        body = self.body(parent, claim=claim)
+    def child(
+        self,
+        parent: Link,
+        leader: Person,
+        *,
+        contributions: tuple[Contribution, ...] = (),
+        claim: bytes = b"",
+        time_ms: int | None = None,
+    ) -> Forged:
+        """A sound block; without contributions, if there are none given."""
+        body = self.body(parent, contributions, claim=claim)
         return self.forged(parent, self.seal(self.draft(parent, leader, body, time_ms), body, leader))
 
     def branch(self, parent: Link, leader: Person, length: int, claim: bytes = b"") -> tuple[Forged, ...]:

@@ -5,6 +5,7 @@ import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from consensus.contribution import Contribution
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.puzzle import is_solved
 from consensus.proof_of_work.rules import ProofOfWorkRules
@@ -13,14 +14,17 @@ from consensus.protocol import (
     Adopt,
     Assess,
     Assessed,
+    Attachment,
     Broadcast,
     Check,
     Checked,
     Effect,
+    FetchPayload,
     Finalise,
     Halt,
     Input,
     Offered,
+    PayloadHeld,
     PeerJoined,
     PeerLeft,
     PuzzleSolved,
@@ -45,6 +49,7 @@ from tests.consensus.proof_of_work.forge import NETWORK, START_MS, Person, perso
 LATENCY_MS = 20
 ANSWER_MS = 2
 ATTEMPT_MS = 250
+PAYLOAD_MS = 60
 
 Judge = Callable[[Step], Verdict]
 
@@ -61,6 +66,8 @@ class Records:
     def __init__(self) -> None:
         self.tables: dict[tuple[str, bytes], bytes] = {}
         self.journal: list[Record] = []
+        self.payloads: dict[bytes, None] = {}
+        """Digests of the large payloads that are held."""
 
     def write(self, record: Record) -> None:
         self.tables[record.table, record.key] = record.value
@@ -84,6 +91,18 @@ class Node:
     peers: dict[PeerId, int] = field(default_factory=dict)
     """Connected peers, and the number of the connection: what was sent over an earlier one is lost."""
     known: set[StepId] = field(default_factory=set)
+    steps: dict[StepId, Step] = field(default_factory=dict)
+    """All that were checked or replayed."""
+    good: dict[Digest, Contribution] = field(default_factory=dict)
+    """What the learner may offer."""
+    assessed: list[Contribution] = field(default_factory=list)
+    fetched: list[tuple[int, FetchPayload]] = field(default_factory=list)
+    """When and what."""
+    fetching: dict[bytes, None] = field(default_factory=dict)
+    """Asked for, and neither here nor given up."""
+    fetching_max: int = 0
+    is_withholding: bool = False
+    """It serves no payloads to anybody."""
     heads: list[StepId] = field(default_factory=list)
     finals: list[StepId] = field(default_factory=list)
     refused: list[Refuse] = field(default_factory=list)
@@ -93,6 +112,18 @@ class Node:
     nonce: int = 0
     timers: dict[str, int] = field(default_factory=dict)
     is_running: bool = True
+
+    def holds(self, contributions: Iterable[Contribution]) -> bool:
+        """Whether it has all large payloads that they name."""
+        return all(payload.digest in self.records.payloads for one in contributions for payload in one.attachments)
+
+    def listed(self, tip: StepId) -> list[Contribution]:
+        """The contributions in the blocks up to `tip`, newest block first."""
+        found: list[Contribution] = []
+        while tip in self.steps:
+            found.extend(self.steps[tip].contributions)
+            tip = self.steps[tip].parent
+        return found
 
 
 class Network:
@@ -196,20 +227,25 @@ class Network:
             case VerifyPuzzle(step, prefix, nonce, target):
                 solved = is_solved(prefix, nonce, target, self.rules.puzzle_memory_kib)
                 self._answer(node, PuzzleVerified(step, solved))
-            case Assess(digest, contribution):
-                assert contribution.base in node.known
-                self._answer(node, Assessed(digest, Verdict.GOOD, is_useful=True, detail=""))
+            case Assess():
+                self._assess(node, effect)
             case Check(step):
                 assert step.parent in node.known, "the parent has been checked before"
+                assert node.holds(step.contributions), "its payloads are held"
                 node.known.add(step.id)
+                node.steps[step.id] = step
                 self._answer(node, Checked(step.id, node.judge(step), is_proven_lie=False, detail=""))
             case Replay(step):
                 assert step.parent in node.known or not node.known - {b""}, "replays come in order"
+                assert node.holds(step.contributions), "its payloads are recorded"
                 node.known.update((step.parent, step.id))
+                node.steps[step.id] = step
             case Adopt(step, _):
                 assert step in node.known or not node.heads
                 node.heads.append(step)
-                self._answer(node, Offered(step, (), b"", state_after(step)))
+                self._answer(node, self._offer(node, step))
+            case FetchPayload():
+                self._fetch(node, effect)
             case Finalise(step, _):
                 node.finals.append(step)
             case Accuse():
@@ -220,6 +256,51 @@ class Network:
                     self.disconnect(node, self.nodes[peer])
             case Halt(reason):
                 node.halted = reason
+
+    def _assess(self, node: Node, asked: Assess) -> None:
+        assert asked.contribution.base in node.known
+        assert node.holds([asked.contribution]), "its payloads are held"
+        node.assessed.append(asked.contribution)
+        node.good[asked.digest] = asked.contribution
+        self._answer(node, Assessed(asked.digest, Verdict.GOOD, is_useful=True, detail=""))
+
+    def _offer(self, node: Node, head: StepId) -> Offered:
+        """All that is good, young enough and not yet listed, oldest first."""
+        listed = node.listed(head)
+        height = node.steps[head].height if head in node.steps else 0
+        chosen = {
+            digest: one
+            for digest, one in node.good.items()
+            if one not in listed and self._age(node, one, head, height) <= self.rules.base_age_max
+        }
+        return Offered(head, tuple(chosen), b"", state_after(head, tuple(chosen.values())))
+
+    @staticmethod
+    def _age(node: Node, one: Contribution, head: StepId, height: int) -> int:
+        """Blocks between its base and the head; at least one on another branch."""
+        if one.base == head:
+            return 0
+        base = node.steps.get(StepId(one.base))
+        return height - (0 if base is None else base.height) or 1
+
+    def _fetch(self, node: Node, fetch: FetchPayload) -> None:
+        """Answered where both are honest; given up after five seconds, like the node's shell does."""
+        node.fetched.append((self.now, fetch))
+        node.fetching[fetch.digest] = None
+        node.fetching_max = max(node.fetching_max, len(node.fetching))
+        source = self.nodes[fetch.peer]
+        is_served = fetch.digest in source.records.payloads and source.is_running and not source.is_withholding
+        if fetch.digest in node.records.payloads:
+            self._later(0, node, lambda known: self._held(known, fetch.digest))
+        elif is_served:
+            self._later(PAYLOAD_MS, node, lambda known: self._held(known, fetch.digest))
+        else:
+            self._later(5_000, node, lambda known: known.fetching.pop(fetch.digest, None))
+
+    def _held(self, node: Node, digest: Digest) -> None:
+        node.fetching.pop(digest, None)
+        node.records.payloads[digest] = None
+        self.feed(node, PayloadHeld(digest))
 
     def _deliver(self, sender: Node, peer: PeerId, message: bytes) -> None:
         if peer in sender.peers:
@@ -247,7 +328,13 @@ class Network:
             self._later(ATTEMPT_MS, node, lambda known: self._attempt(known, puzzle))
 
 
-def submit(network: Network, node: Node, payload: bytes) -> Digest | None:
+def large(name: str, length: int = 100_000) -> Attachment:
+    """A large payload of this name."""
+    return Attachment(Digest(hashlib.blake2b(name.encode(), digest_size=32).digest()), length)
+
+
+def submit(network: Network, node: Node, payload: bytes, *attachments: Attachment) -> Digest | None:
     """Our learner has found something on top of the head; its digest."""
-    effects = network.feed(node, Submitted(node.machine.status.head, payload))
+    node.records.payloads.update(dict.fromkeys(attachment.digest for attachment in attachments))
+    effects = network.feed(node, Submitted(node.machine.status.head, payload, attachments))
     return next((effect.digest for effect in effects if isinstance(effect, Assess)), None)

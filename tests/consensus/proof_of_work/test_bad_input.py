@@ -260,7 +260,7 @@ def test_an_answer_about_a_step_that_nobody_asked_about_is_ignored() -> None:
     assert bench().feed(PuzzleVerified(StepId(b"x" * 32), is_solved=False)) == ()
 
 
-def test_inputs_of_total_order_are_ignored() -> None:
+def test_inputs_of_total_order_and_a_payload_that_nobody_waits_for_are_ignored() -> None:
     events = (PayloadHeld(Digest(bytes(32))), StateReached(PARENT.height, Digest(bytes(32))), StateHeld(PARENT.id))
     assert [bench().feed(event) for event in events] == [(), (), ()]
 

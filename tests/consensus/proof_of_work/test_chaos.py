@@ -7,21 +7,46 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consensus.attachment import LargePayload
+from consensus.contribution import sign_contribution
 from consensus.encoding import encode
 from consensus.proof_of_work.machine import SYNC_TIMER
-from consensus.proof_of_work.messages import BlockMessage, Blocks, GetBlocks, GetHeaders, Headers, Place, Tip
+from consensus.proof_of_work.messages import (
+    BlockMessage,
+    Blocks,
+    ContributionMessage,
+    GetBlocks,
+    GetHeaders,
+    Headers,
+    Place,
+    Tip,
+)
 from consensus.proof_of_work.mining import REFRESH_TIMER
-from consensus.protocol import PeerJoined, Received, TimerFired, Verdict
-from consensus.types import Instant
+from consensus.protocol import PayloadHeld, PeerJoined, Received, TimerFired, Verdict
+from consensus.types import Digest, Instant
 from tests.consensus.proof_of_work.bench import PEER, Answer, Bench
-from tests.consensus.proof_of_work.forge import RULES, Forge, person
-from tests.consensus.proof_of_work.network import Network, Node, all_good
+from tests.consensus.proof_of_work.forge import NETWORK, RULES, Forge, Forged, person
+from tests.consensus.proof_of_work.network import Network, Node, all_good, large, submit
 
 FORGE = Forge()
 ALICE = person("alice")
 TRUNK = FORGE.branch(FORGE.genesis, ALICE, 18)
+PAYLOADS = tuple(LargePayload(bytes([number]) * 32, 1_000) for number in range(6))
+
+
+def heavy(parent: Forged, number: int) -> Forged:
+    """A block with a contribution that names one or two large payloads."""
+    named = PAYLOADS[number : number + 2]
+    one = sign_contribution(NETWORK, ALICE.id, parent.id, bytes([number]), ALICE.sign, attachments=named)
+    return FORGE.child(parent.link, ALICE, contributions=(one,))
+
+
+HEAVY = (heavy(TRUNK[0], 0), heavy(TRUNK[2], 1), heavy(TRUNK[16], 2), heavy(TRUNK[17], 4))
 POOL = (
     *TRUNK,
+    *HEAVY,
+    *FORGE.branch(HEAVY[0].link, person("erin"), 20),
+    heavy(HEAVY[3], 5),
     *FORGE.branch(TRUNK[3].link, person("bob"), 6),
     *FORGE.branch(TRUNK[9].link, person("carol"), 9),
     *FORGE.branch(FORGE.genesis, person("dave"), 25),
@@ -32,6 +57,7 @@ MESSAGES = [
     *(encode(Headers(tuple(block.header for block in BLOCKS[first : first + 6]))) for first in range(0, len(BLOCKS), 3)),
     *(encode(Blocks(BLOCKS[first : first + 4])) for first in range(0, len(BLOCKS), 4)),
     *(encode(Tip(f.id, f.link.height, f.link.work.to_bytes(40, "big"))) for f in POOL[::5]),
+    *(encode(ContributionMessage(forged.block.body.contributions[0])) for forged in HEAVY),
     encode(GetHeaders((Place(5, TRUNK[4].id), Place(0, FORGE.genesis.id)))),
     encode(GetBlocks(tuple(Place(f.link.height, f.id) for f in POOL[:9]))),
 ]
@@ -42,6 +68,7 @@ actions = st.one_of(
     st.tuples(st.sampled_from(MESSAGES), st.integers(min_value=0), st.integers(min_value=1, max_value=255)),
     st.binary(max_size=60),
     st.integers(min_value=1, max_value=20_000),
+    st.sampled_from([PayloadHeld(Digest(payload.digest)) for payload in PAYLOADS]),
 )
 
 
@@ -57,7 +84,9 @@ def test_no_bytes_break_the_machine_and_a_restart_finds_its_head(steps: list, sa
     bench = Bench(judge=lambda step: Answer(VERDICTS[(step.id[0] + salt) % len(VERDICTS)]), is_leading=True)
     for step in steps:
         bench.feed(PeerJoined(PEER.id))
-        if isinstance(step, int):
+        if isinstance(step, PayloadHeld):
+            bench.feed(step)
+        elif isinstance(step, int):
             bench.now = Instant(bench.now + step)
             bench.feed(TimerFired(SYNC_TIMER))
             bench.feed(TimerFired(REFRESH_TIMER))
@@ -76,7 +105,7 @@ def quarrelsome(salt: int):
 def shaken_network(seed: int) -> list[Node]:
     """Five peers that lose and find connections, stop and start again, and measure differently; then peace."""
     chance = random.Random(seed)
-    network = Network(replace(RULES, start_attempts=4, finality_depth=40, contest_depth=6))
+    network = Network(replace(RULES, start_attempts=4, finality_depth=40, contest_depth=6, base_age_max=6))
     names = [f"peer {index}" for index in range(5)]
     nodes = [
         network.add(name, judge=quarrelsome(chance.randrange(256)) if index % 2 else all_good)
@@ -85,6 +114,7 @@ def shaken_network(seed: int) -> list[Node]:
     for _ in range(25):
         network.run(chance.randrange(200, 3_000))
         one, other = chance.sample(nodes, 2)
+        submit(network, one, str(network.now).encode(), large(str(network.now)))
         if chance.random() < 0.2:
             network.stop(one)
             network.run(chance.randrange(3_000))
@@ -108,3 +138,5 @@ def test_a_shaken_network_comes_to_rest_on_one_chain_and_no_honest_peer_is_refus
     nodes = shaken_network(seed)
     assert [(node.halted, node.refused, node.accused) for node in nodes] == [(None, [], [])] * 5
     assert min(node.machine.status.height for node in nodes) > 20
+    assert [node.machine.status.payloads_wanted for node in nodes] == [0] * 5
+    assert all(len(node.listed(node.machine.status.head)) > 5 for node in nodes)

@@ -14,7 +14,7 @@ from consensus.proof_of_work.messages import MESSAGE_CODEC, GetBlocks, GetHeader
 from consensus.protocol import Adopt, PeerJoined, Replay, Send, Step, Verdict
 from consensus.types import StepId
 from tests.consensus.proof_of_work.forge import RULES
-from tests.consensus.proof_of_work.network import Judge, Network, Node, Records, all_good, submit
+from tests.consensus.proof_of_work.network import Judge, Network, Node, Records, all_good, large, submit
 
 QUICK = replace(RULES, start_attempts=4)
 
@@ -318,7 +318,8 @@ def trace_of_a_split() -> str:
     for one, other in ((0, 1), (1, 2), (0, 2)):
         network.connect(nodes[one], nodes[other])
     network.run(10_000)
-    submit(network, nodes[0], b"recipe")
+    submit(network, nodes[0], b"recipe", large("a gradient"), large("another"))
+    network.run(30)
     network.disconnect(nodes[0], nodes[1])
     network.disconnect(nodes[0], nodes[2])
     network.run(6_000)

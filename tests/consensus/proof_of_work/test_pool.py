@@ -1,5 +1,15 @@
 from consensus.contribution import Contribution
-from consensus.proof_of_work.pool import HELD_MAX, PER_AUTHOR_MAX, POOL_MAX, Held, Pool
+from consensus.proof_of_work.pool import (
+    HELD_MAX,
+    LACKING_MAX,
+    LACKING_PER_AUTHOR_MAX,
+    LACKING_PER_SOURCE_MAX,
+    PER_AUTHOR_IN_ALL_MAX,
+    PER_AUTHOR_MAX,
+    POOL_MAX,
+    Held,
+    Pool,
+)
 from consensus.types import Digest, PeerId, StepId
 
 BASE, OTHER_BASE = StepId(b"b" * 32), StepId(b"o" * 32)
@@ -11,7 +21,7 @@ def digest(number: int) -> Digest:
 
 
 def contribution(author: int = 0, base: StepId = BASE) -> Contribution:
-    return Contribution(author.to_bytes(32, "big"), base, b"", bytes(64))
+    return Contribution(author.to_bytes(32, "big"), base, b"", (), bytes(64))
 
 
 def test_a_contribution_is_good_only_after_the_learner_said_so() -> None:
@@ -37,6 +47,39 @@ def test_an_author_has_a_limit_for_each_base() -> None:
     assert added == [True] * PER_AUTHOR_MAX + [False]
     assert pool.add(digest(1_000), contribution(base=OTHER_BASE), PEER)
     assert pool.add(digest(1_001), contribution(author=1), PEER)
+
+
+def test_an_author_has_a_limit_over_all_bases() -> None:
+    pool = Pool()
+    bases = [StepId(number.to_bytes(32, "big")) for number in range(PER_AUTHOR_IN_ALL_MAX + 1)]
+    added = [pool.add(digest(number), contribution(base=base), PEER) for number, base in enumerate(bases)]
+    assert added == [True] * PER_AUTHOR_IN_ALL_MAX + [False]
+    assert pool.add(digest(1_000), contribution(author=1), PEER)
+
+
+def test_what_lacks_a_payload_can_be_assessed_only_once_it_is_complete() -> None:
+    pool = Pool()
+    assert pool.add_lacking(digest(1), contribution(), PEER)
+    assert (digest(1) in pool, pool.settle(digest(1), is_good=True), pool.good(digest(1))) == (True, None, None)
+    assert (pool.complete(digest(1)), pool.complete(digest(1)), pool.complete(digest(2))) == (contribution(), None, None)
+    assert pool.settle(digest(1), is_good=True) is not None
+
+
+def test_what_lacks_payloads_is_bounded_by_author_by_source_and_in_all() -> None:
+    pool = Pool()
+    sources = [PeerId(bytes([number]) * 32) for number in range(6)]
+    by_author = [pool.add_lacking(digest(number), contribution(), sources[number % 6]) for number in range(9)]
+    assert by_author == [True] * LACKING_PER_AUTHOR_MAX + [False]
+    rest = [
+        [
+            pool.add_lacking(digest(100 * (1 + number) + one), contribution(100 * (1 + number) + one), source)
+            for one in range(90)
+        ]
+        for number, source in enumerate(sources)
+    ]
+    assert max(sum(added) for added in rest) <= LACKING_PER_SOURCE_MAX
+    assert sum(by_author) + sum(sum(added) for added in rest) == LACKING_MAX
+    assert pool.add(digest(9_999), contribution(), sources[0])
 
 
 def test_a_full_pool_has_room_for_our_own() -> None:
@@ -68,5 +111,5 @@ def test_other_bases_are_forgotten() -> None:
     pool.add(digest(1), contribution(), PEER)
     pool.add(digest(2), contribution(base=OTHER_BASE), PEER)
     pool.hold(Held(digest(3), contribution(base=OTHER_BASE), PEER))
-    pool.keep_bases((BASE,), ())
+    assert pool.keep_bases((BASE,), ()) == (digest(2),)
     assert [digest(number) in pool for number in (1, 2, 3)] == [True, False, False]

@@ -6,6 +6,11 @@ from consensus.proof_of_work.rules import RulesError
 from tests.consensus.proof_of_work.forge import RULES
 
 
+def test_a_base_may_be_as_old_as_the_oldest_block_that_is_not_final() -> None:
+    assert replace(RULES, base_age_max=RULES.finality_depth).base_age_max == 12
+    assert RULES.base_age_max == 0
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
@@ -16,6 +21,9 @@ from tests.consensus.proof_of_work.forge import RULES
         ("finality_depth", 513, "finality_depth is 513, allowed: 1 to 512"),
         ("contest_depth", 13, r"contest_depth is 13, allowed: 1 to finality_depth \(12\)"),
         ("future_limit_ms", -1, "future_limit_ms is -1, allowed: 0 to 86400000"),
+        ("base_age_max", -1, "base_age_max is -1, allowed: 0 to 512"),
+        ("base_age_max", 513, "base_age_max is 513, allowed: 0 to 512"),
+        ("base_age_max", 13, r"base_age_max is 13, allowed: 0 to finality_depth \(12\)"),
     ],
 )
 def test_a_rule_out_of_range_is_named_with_its_value_and_range(field: str, value: int, message: str) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from consensus.attachment import LargePayload
 from consensus.signing import Signer
 from consensus.total_order.block import (
     Block,
@@ -14,7 +15,6 @@ from consensus.total_order.block import (
     CommitMark,
     Content,
     Item,
-    LargePayload,
     Reference,
     genesis_references,
     genesis_step,

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from consensus.attachment import LargePayload
 from consensus.encoding import MalformedBytesError, encode
 from consensus.faults import Offence
 from consensus.signing import is_signed_by
@@ -11,7 +12,6 @@ from consensus.total_order.block import (
     BLOCK_CODEC,
     ITEMS_MAX,
     Item,
-    LargePayload,
     Reference,
     block_digest,
     content_fault,

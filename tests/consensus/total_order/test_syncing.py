@@ -51,6 +51,8 @@ def test_large_payloads_are_held_by_everybody_before_anything_is_ordered_on_them
     network.submit(nodes[1], b"gradient", attachments=(Attachment(digest, 1_000_000),))
     network.run_until(lambda: all(payloads(node) == [b"gradient"] for node in nodes), 5_000)
     assert network.payloads[digest] == {node.id for node in nodes}
+    items = {item for node in nodes for step in node.steps for item in step.items}
+    assert {item.attachments for item in items} == {(Attachment(digest, 1_000_000),)}
     goes_on(network, nodes)
 
 
