@@ -13,6 +13,7 @@ SCRIPTS = (
     "help",
     "testnet",
     "wire",
+    "judge",
     "total_order_machine",
     "total_order_latency",
     "total_order_loopback",

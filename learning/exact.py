@@ -191,10 +191,15 @@ def round_factor(value: Decimal) -> np.float32:
     if not value.is_finite():
         raise ValueError(f"factor {value} is not finite")
     exact = Fraction(value)
+    if exact != 0 and not Fraction(1, 2**EXPONENT_MAX) <= abs(exact) <= 2**EXPONENT_MAX:
+        raise ValueError(f"factor {value:.6e} is outside 2**-{EXPONENT_MAX} .. 2**{EXPONENT_MAX}")
+    return round_ratio(exact)
+
+
+def round_ratio(exact: Fraction) -> np.float32:
+    """The same for a ratio of our own making, whose magnitude is 0 or within 2**-100 .. 2**100."""
     if exact == 0:
         return np.float32(0)
-    if not Fraction(1, 2**EXPONENT_MAX) <= abs(exact) <= 2**EXPONENT_MAX:
-        raise ValueError(f"factor {value:.6e} is outside 2**-{EXPONENT_MAX} .. 2**{EXPONENT_MAX}")
     exponent = _floor_log2(abs(exact)) - (SIGNIFICANT_BITS - 1)
     return np.float32(math.ldexp(round(exact / Fraction(2) ** exponent), exponent))
 

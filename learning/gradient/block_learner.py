@@ -1,0 +1,292 @@
+"""The gradient learner over proof of work: a block lists gradients in its leader's order, and every peer judges them alike.
+
+A leader may leave gradients out, or order them as it likes; it cannot alter one, and what it lists in vain changes nothing.
+What it has left out waits for the next leaders.
+"""
+
+from typing import assert_never
+
+from learning.evolution.rules import SearchSettings
+from learning.gradient.blocks import BlockState, Scribe
+from learning.gradient.branches import BLOCKS_MAX, Branches, KnownBlock
+from learning.gradient.conduct import Conduct
+from learning.gradient.desk import Desk
+from learning.gradient.kept import KEPT_BLOCKS, decode_ledger, encode_memory, kept_interval, kept_parameters, state_bytes_max
+from learning.gradient.ledger import Clerk, Gradients, first_ledger
+from learning.gradient.offer import Offer
+from learning.gradient.pending import Pending, Waiting
+from learning.gradient.rules import GradientRules
+from learning.gradient.submission import decode_submission
+from learning.gradient.telling import Gauge, told
+from learning.gradient.worker import RowSource, Worker
+from learning.learner import (
+    AdoptRequest,
+    AssessRequest,
+    CheckRequest,
+    ContributionAssessed,
+    DeliverRequest,
+    ExportRequest,
+    FinaliseRequest,
+    GradientsJudged,
+    Judgement,
+    LearnerAnswer,
+    LearnerRequest,
+    ModelExported,
+    ProposedStep,
+    ReplayRequest,
+    RestoreRequest,
+    SignedPayload,
+    StateKept,
+    StepChecked,
+    StepOffered,
+)
+from learning.rules.rule import Outcome
+from learning.state import StoredStateError, genesis_state
+from learning.task import DifferentiableTask, Layout
+from learning.task_check import check_task
+from learning.tasks.gradient_check import check_gradient
+
+BASE_AGE_MAX = 16
+"""Blocks below the head: a contribution whose base lies deeper has missed as many leaders, and is no longer offered."""
+
+
+class BlockLearner:
+    """Implements `learning.learner.Learner` for gradients in blocks, their leaders being the workers."""
+
+    def __init__(  # noqa: PLR0917 - each is another thing, of another owner
+        self,
+        task: DifferentiableTask,
+        rules: GradientRules,
+        network_id: bytes,
+        author: bytes,
+        genesis_step: bytes,
+        gradients: Gradients,
+        settings: SearchSettings,
+        conduct: Conduct,
+        rows: RowSource,
+        restored: StateKept | None = None,
+    ) -> None:
+        """Starts from genesis, or from a `restored` final state. Raises TaskError (StoredStateError for what is restored)."""
+        checked = check_task(task)
+        check_gradient(task)
+        self._author = author
+        self._gradients = gradients
+        self._conduct = conduct
+        self._is_working = settings.is_searching
+        self._clerk = Clerk(checked.layout, rules.ledger_rules(), rules.named_rule())
+        self._scribe = Scribe(self._clerk, gradients, rules.workers_window)
+        self._gauge = Gauge(checked, network_id)
+        self._desk = Desk(Worker(task, rows, rules.worker_settings(), conduct), author, rules.staleness_max)
+        needs_models = self._clerk.rule.needs_models
+        size = state_bytes_max(checked.layout, rules.workers_window, rules.staleness_max, needs_models=needs_models)
+        self._kept_interval = kept_interval(size, KEPT_BLOCKS)
+        root, state = self._origin(checked.layout, network_id, genesis_step, restored)
+        self._branches = Branches(self._scribe, root, state)
+        self._head = root
+        self._state = state
+        """After the head."""
+        self._path = frozenset([root.id])
+        """Blocks from the final one to the head."""
+        self._listed: frozenset[bytes] = frozenset()
+        """Contributions in them, but for the final one."""
+        self._has_adopted = False
+        self._kept_height = root.height
+        self._pending = Pending()
+        self._offer = Offer(root.id, self._scribe.begun(state, author))
+        self._told: frozenset[bytes] = frozenset()
+
+    def _origin(
+        self, layout: Layout, network_id: bytes, genesis_step: bytes, restored: StateKept | None
+    ) -> tuple[KnownBlock, BlockState]:
+        """Raises StoredStateError when what is restored does not fit the task, or is not what its block commits to."""
+        rule = self._clerk.rule
+        if restored is None:
+            state = BlockState(first_ledger(genesis_state(network_id, layout).parameters, rule), ())
+            return KnownBlock(genesis_step, b"", 0, b"", (), state.digest), state
+        ledger, leaders = decode_ledger(restored.parameters, restored.memory, layout, needs_models=rule.needs_models)
+        state = BlockState(ledger, leaders)
+        if state.digest != restored.state_digest:
+            raise StoredStateError(f"the stored state is not the one that block {restored.step.hex()} commits to")
+        return KnownBlock(restored.step, b"", restored.height, b"", (), state.digest), state
+
+    def handle(self, request: LearnerRequest) -> tuple[LearnerAnswer, ...]:
+        """Answer one request. Raises TaskError when the task fails, PayloadMissingError when a listed payload is not held."""
+        match request:
+            case AssessRequest(contribution):
+                return self._assess(contribution)
+            case CheckRequest(step):
+                return (self._check(step),)
+            case ReplayRequest(step):
+                return self._replay(step)
+            case AdoptRequest(step):
+                return self._adopt(self._known(step))
+            case FinaliseRequest(step):
+                return self._finalise(step)
+            case ExportRequest():
+                return (self._export(),)
+            case DeliverRequest() | RestoreRequest():
+                raise AssertionError("a total order delivers to a StreamLearner")
+            case _:
+                assert_never(request)
+
+    # --- what others offer ------------------------------------------------------------------------------------------
+
+    def _assess(self, contribution: SignedPayload) -> tuple[LearnerAnswer, ...]:
+        answers = self._assessed(contribution)
+        if contribution.author == self._author and contribution.digest not in self._pending:
+            self._desk.has_come(contribution.payload)
+        return answers
+
+    def _assessed(self, contribution: SignedPayload) -> tuple[LearnerAnswer, ...]:
+        """What cannot be listed now is no lie, only of no use: the author may know a newer head than we, or an older one."""
+        submission = decode_submission(contribution.payload)
+        if submission is None:
+            return (_useless(contribution, Judgement.INVALID, "its payload is no submission of a gradient"),)
+        if self._scribe.fault_of(self._view(contribution), contribution.author, submission) is not None:
+            return (_useless(contribution, Judgement.CONTESTED),)
+        gradient = self._clerk.gradient(submission, contribution.attached, self._gradients)
+        if gradient is None:
+            return (_useless(contribution, Judgement.INVALID, "its large payload is no gradient of this model"),)
+        if contribution.author != self._author:
+            self._conduct.heard(contribution.author, self._state.ledger.version, gradient.dense())
+        waiting = Waiting(contribution, submission)
+        if not self._pending.add(waiting):
+            return (_useless(contribution, Judgement.GOOD),)
+        answer = ContributionAssessed(contribution.digest, Judgement.GOOD, True, "")
+        extended = self._offer.extended(waiting, self._scribe)
+        if extended is None:
+            return (answer,)
+        self._offer = extended
+        return (answer, extended.told())
+
+    def _view(self, contribution: SignedPayload) -> BlockState:
+        """The state to judge by: after the head, or after its base where that is newer than the head, or its rival."""
+        base = self._branches.find(contribution.base)
+        if base is None or base.id in self._path:
+            return self._state
+        return self._branches.at_hand(base) or self._state
+
+    def _check(self, step: ProposedStep) -> StepChecked:
+        parent = self._branches.find(step.parent)
+        if parent is None:
+            return _invalid(step, f"unknown parent {step.parent.hex()}")
+        if self._branches.is_full:
+            return _invalid(step, "too many blocks wait for finality")
+        if step.claim:
+            return _invalid(step, f"a claim of {len(step.claim)} bytes, expected none")
+        state = self._scribe.applied(self._branches.state(parent), step.leader, step.contributions)
+        if state.digest != step.state_digest:
+            return _invalid(step, f"state digest is {step.state_digest.hex()}, rebuilt {state.digest.hex()}")
+        self._branches.add(_block(step), state)
+        return StepChecked(step.id, Judgement.GOOD, False, "")
+
+    # --- where we stand ---------------------------------------------------------------------------------------------
+
+    def _replay(self, step: ProposedStep) -> tuple[()]:
+        """Blocks at or below the final one, and on branches that died with it, are of no use any more."""
+        if self._branches.find(step.parent) is None:
+            return ()
+        if self._branches.is_full:
+            raise StoredStateError(f"more stored blocks wait for finality than the {BLOCKS_MAX} allowed")
+        self._branches.add(_block(step), None)
+        return ()
+
+    def _adopt(self, block: KnownBlock) -> tuple[LearnerAnswer, ...]:
+        self._stand_on(block)
+        self._has_adopted = True
+        ledger = self._state.ledger
+        adopted = self._gauge.adopted(block.id, block.height, ledger.parameters, block.state_digest)
+        return (adopted, self._offer.told(), *self._judged())
+
+    def _stand_on(self, block: KnownBlock) -> None:
+        self._head, self._state = block, self._branches.state(block)
+        path = tuple(self._branches.path(block))
+        self._path = frozenset(one.id for one in path) | {self._branches.root.id}
+        self._listed = frozenset(item.digest for one in path for item in one.contributions)
+        self._pending.keep(self._may_wait)
+        waiting = tuple(known for known in self._pending if known.contribution.digest not in self._listed)
+        own = (known.contribution for known in waiting if known.contribution.author == self._author)
+        self._desk.keep(frozenset(contribution.payload for contribution in own))
+        self._offer = Offer(block.id, self._scribe.begun(self._state, self._author))
+        for known in waiting:
+            self._offer = self._offer.extended(known, self._scribe) or self._offer
+
+    def _may_wait(self, waiting: Waiting) -> bool:
+        """Whether a contribution may still be listed; one that is listed already may come back by a reorganisation."""
+        contribution = waiting.contribution
+        base = self._branches.find(contribution.base)
+        if base is None or base.height < self._head.height - BASE_AGE_MAX:
+            return False
+        if contribution.digest in self._listed:
+            return True
+        return self._scribe.fault_of(self._state, contribution.author, waiting.submission) in {None, Outcome.FUTURE_BASE}
+
+    def _judged(self) -> tuple[GradientsJudged, ...]:
+        """What was not told before of the blocks that lead to the head; of what would have to be rebuilt, nothing."""
+        answers = []
+        for block in self._branches.path(self._head):
+            state = self._branches.at_hand(block)
+            if block.id not in self._told and state is not None and state.judged:
+                answers.append(told(block.id, state.ledger.version, state.judged))
+        self._told |= frozenset(block.id for block in self._branches.path(self._head))
+        return tuple(reversed(answers))
+
+    def _finalise(self, step: bytes) -> tuple[LearnerAnswer, ...]:
+        """A block that is not above the final one, as after a restart, changes nothing."""
+        block = self._branches.find(step)
+        if block is None or block == self._branches.root:
+            return ()
+        remaining = self._branches.finalise(block)
+        self._told &= remaining
+        if self._head.id not in remaining:  # a restart finalises before it adopts
+            self._stand_on(block)
+        return (*self._offer_again(), *self._kept(block))
+
+    def _offer_again(self) -> tuple[StepOffered, ...]:
+        """Without the contributions whose base lies below the final block: they were listed, or the ordering forgets them."""
+        self._pending.keep(self._may_wait)
+        if all(digest in self._pending for digest in self._offer.listed):
+            return ()
+        self._stand_on(self._head)
+        return (self._offer.told(),)
+
+    def _kept(self, block: KnownBlock) -> tuple[StateKept, ...]:
+        if block.height < self._kept_height + self._kept_interval:
+            return ()
+        self._kept_height = block.height
+        state = self._branches.state(block)
+        parameters, memory = kept_parameters(state.ledger), encode_memory(state.ledger, state.leaders)
+        return (StateKept(block.id, block.height, parameters, state_digest=state.digest, memory=memory),)
+
+    def _export(self) -> ModelExported:
+        block = self._head
+        return ModelExported(block.id, block.height, block.state_digest, kept_parameters(self._state.ledger))
+
+    def _known(self, step: bytes) -> KnownBlock:
+        known = self._branches.find(step)
+        assert known is not None, f"block {step.hex()} was neither checked nor replayed"
+        return known
+
+    # --- what we submit ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether a gradient of ours is due: we are a worker, and none of ours waits to be listed."""
+        is_worker = self._is_working and self._has_adopted and self._author in self._state.group.workers
+        return is_worker and self._desk.is_due(self._state.ledger)
+
+    def search(self) -> tuple[LearnerAnswer, ...]:
+        """One gradient on the head's model, if one is due."""
+        return self._desk.compute(self._state.ledger, self._head.id) if self.is_searching else ()
+
+
+def _block(step: ProposedStep) -> KnownBlock:
+    return KnownBlock(step.id, step.parent, step.height, step.leader, step.contributions, step.state_digest)
+
+
+def _useless(contribution: SignedPayload, judgement: Judgement, detail: str = "") -> ContributionAssessed:
+    return ContributionAssessed(contribution.digest, judgement, False, detail)
+
+
+def _invalid(step: ProposedStep, detail: str) -> StepChecked:
+    return StepChecked(step.id, Judgement.INVALID, False, detail)

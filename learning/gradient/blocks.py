@@ -1,0 +1,72 @@
+"""What a block does to the agreed state: its leader becomes a worker, then its contributions are judged in their order."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+from learning.gradient.ledger import Clerk, Delivered, Gradients, Judged, Ledger, ledger_digest
+from learning.gradient.submission import Submission
+from learning.learner import SignedPayload
+from learning.rules.rule import Group, Outcome
+
+BLOCK_STATE_TAG = b"kubrat/block-state/1"
+
+
+@dataclass(frozen=True, eq=False)
+class BlockState:
+    """The state after a block. `leaders`: of the newest blocks, this one's last; one per block, at most the window's length."""
+
+    ledger: Ledger
+    leaders: tuple[bytes, ...]
+    judged: tuple[Judged, ...] = ()
+    """What became of the block's contributions; for people."""
+
+    @cached_property
+    def group(self) -> Group:
+        """Who led one of the newest blocks is a worker: identities are free, so work is the price of a voice."""
+        workers = tuple(sorted(set(self.leaders)))
+        return Group(workers, max(0, (len(workers) - 1) // 3))
+
+    @cached_property
+    def digest(self) -> bytes:
+        """What the block commits to: BLAKE2b-256 over everything that later blocks depend on."""
+        hasher = hashlib.blake2b(BLOCK_STATE_TAG + ledger_digest(self.ledger), digest_size=32)
+        for leader in self.leaders:
+            hasher.update(len(leader).to_bytes(8, "little") + leader)
+        return hasher.digest()
+
+
+class Scribe:
+    """Applies blocks. Holds nothing that changes."""
+
+    def __init__(self, clerk: Clerk, gradients: Gradients, workers_window: int) -> None:
+        self._clerk = clerk
+        self._gradients = gradients
+        self._workers_window = workers_window
+
+    def begun(self, parent: BlockState, leader: bytes) -> BlockState:
+        """The state after a block of this leader that lists nothing.
+
+        When who is a worker changes, everybody may submit on the present model once more. Else those whose gradients are
+        already in, and wait for a worker that is gone by now, would wait for ever.
+        """
+        leaders = (*parent.leaders, leader)[-self._workers_window :]
+        is_same_group = set(leaders) == set(parent.leaders)
+        return BlockState(parent.ledger if is_same_group else replace(parent.ledger, bases=()), leaders)
+
+    def listed(self, state: BlockState, contribution: SignedPayload) -> BlockState:
+        """The state when the block lists this contribution next; a refused one changes nothing. Raises PayloadMissingError."""
+        delivered = Delivered(contribution.author, contribution.payload, contribution.attached)
+        ledger, judged = self._clerk.advance(state.ledger, delivered, state.group, self._gradients)
+        return BlockState(ledger, state.leaders, (*state.judged, replace(judged, gradient=None)))
+
+    def applied(self, parent: BlockState, leader: bytes, contributions: tuple[SignedPayload, ...]) -> BlockState:
+        """The state after a block. Raises PayloadMissingError."""
+        state = self.begun(parent, leader)
+        for contribution in contributions:
+            state = self.listed(state, contribution)
+        return state
+
+    def fault_of(self, state: BlockState, author: bytes, submission: Submission) -> Outcome | None:
+        """Why a submission would be refused if the block listed it next, whatever its gradient is."""
+        return self._clerk.fault_of(state.ledger, author, submission, state.group)

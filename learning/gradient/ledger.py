@@ -1,0 +1,235 @@
+"""The agreed state of a gradient network: the model, the models before it, and what the rule remembers. It replaces the server.
+
+`advance` is a pure function: equal submissions in equal order give equal ledgers on every peer, bit for bit.
+"""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+
+from learning.gradient.quantised import MalformedGradientError, QuantisedGradient, decode_gradient
+from learning.gradient.submission import Submission, decode_submission
+from learning.rules.rule import Arrival, Group, Memory, Outcome, Rule, Ruling
+from learning.state import ModelState, state_digest
+from learning.task import Float32Array, Layout
+
+LEDGER_TAG = b"kubrat/ledger/1"
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerRules:
+    """What every peer must hold to, besides the rule itself."""
+
+    learning_rate: np.float32
+    """At most 16 significant bits (`learning.exact.round_factor`), above 0."""
+    staleness_max: int
+    """Gradients on an older model are refused; so many past models are remembered (1..10,000)."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PastModel:
+    """A version of the model that gradients may still name."""
+
+    version: int
+    digest: bytes
+    parameters: Float32Array | None
+    """None where the rule needs no past models."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """A submission as the order delivers it: the author is certain, the bytes are not."""
+
+    author: bytes
+    payload: bytes
+    """An encoded `Submission`."""
+    attached: tuple[tuple[bytes, int], ...]
+    """(digest, length) of the large payloads that everybody who accepted it holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What became of one submission. For people, and for what a leader lists."""
+
+    author: bytes
+    outcome: Outcome
+    version: int
+    """Of the model when it came."""
+    staleness: int | None
+    """None where the base is unknown."""
+    weights: tuple[tuple[bytes, float], ...] = field(default=())
+    gradient: QuantisedGradient | None = field(default=None, compare=False, repr=False)
+    """What the rule has judged; None where it came to no judgement."""
+
+
+class Gradients(Protocol):
+    """Where large payloads lie."""
+
+    def payload(self, digest: bytes) -> bytes | None:
+        """The bytes of this digest, or None where they are not held."""
+        ...
+
+
+class PayloadMissingError(Exception):
+    """The order has delivered a submission whose payload is not held: the shell has broken its promise, or lost its disk."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ledger:
+    """`past`: ascending versions, the present one last; at most staleness_max + 1 of them."""
+
+    parameters: Float32Array
+    """(parameters,) float32, read-only."""
+    past: tuple[PastModel, ...]
+    memory: Memory = field(default_factory=Memory)
+    bases: tuple[tuple[bytes, int], ...] = ()
+    """The newest base of each worker's accepted gradients, within the window; ascending by author.
+
+    Filtered ones do not count: else a filter that refuses one gradient of everybody would stop the network for ever.
+    """
+
+    @property
+    def version(self) -> int:
+        """How often the model has moved."""
+        return self.past[-1].version
+
+    @property
+    def digest(self) -> bytes:
+        """Of the model alone (`learning.state.state_digest` with the version as its height)."""
+        return self.past[-1].digest
+
+    def model(self, version: int) -> Float32Array | None:
+        """The parameters at a version of the window (a rule's `PastModels`)."""
+        known = self.at(version)
+        return None if known is None else known.parameters
+
+    def at(self, version: int) -> PastModel | None:
+        """A version of the window."""
+        place = version - self.past[0].version
+        return self.past[place] if 0 <= place < len(self.past) else None
+
+
+def first_ledger(parameters: Float32Array, rule: Rule) -> Ledger:
+    """The ledger that a network starts from."""
+    return Ledger(parameters, (_past_model(parameters, 0, rule),))
+
+
+def ledger_digest(ledger: Ledger) -> bytes:
+    """BLAKE2b-256 over everything that later steps depend on: what a block of proof of work commits to."""
+    hasher = hashlib.blake2b(digest_size=32)
+    memory = ledger.memory
+    parts: list[bytes] = [LEDGER_TAG, *(past.digest for past in ledger.past), b"bases"]
+    for author, base in ledger.bases:
+        parts += [author, _integer(base)]
+    parts += [b"slots", _integer(memory.arrivals)]
+    for slot in memory.slots:
+        coefficient = b"" if slot.coefficient is None else str(slot.coefficient).encode()
+        parts += [slot.author, _integer(slot.base), slot.gradient.digest, _integer(slot.arrived), coefficient]
+    parts += [b"recent", *memory.recent, b"counts", *(_integer(count) for count in memory.counts), b"vectors"]
+    parts += [np.ascontiguousarray(vector, dtype="<f4").tobytes() for vector in memory.vectors]
+    for part in parts:
+        hasher.update(len(part).to_bytes(8, "little"))
+        hasher.update(part)
+    return hasher.digest()
+
+
+class Clerk:
+    """Advances ledgers by the rules of one network. Holds nothing that changes."""
+
+    def __init__(self, layout: Layout, rules: LedgerRules, rule: Rule) -> None:
+        self._layout = layout
+        self._rules = rules
+        self.rule = rule
+
+    def advance(self, ledger: Ledger, delivered: Delivered, group: Group, gradients: Gradients) -> tuple[Ledger, Judged]:
+        """The ledger after one delivered submission. Raises PayloadMissingError."""
+        submission = decode_submission(delivered.payload)
+        if submission is None:
+            return ledger, Judged(delivered.author, Outcome.MALFORMED, ledger.version, None)
+        fault = self.fault_of(ledger, delivered.author, submission, group)
+        staleness = ledger.version - submission.base
+        if fault is not None:
+            known = None if fault in {Outcome.UNKNOWN_BASE, Outcome.FUTURE_BASE} else staleness
+            return ledger, Judged(delivered.author, fault, ledger.version, known)
+        gradient = self.gradient(submission, delivered.attached, gradients)
+        if gradient is None:
+            return ledger, Judged(delivered.author, Outcome.MALFORMED, ledger.version, staleness)
+        return self._judge(ledger, Arrival(delivered.author, submission.base, ledger.version, gradient), group)
+
+    def fault_of(self, ledger: Ledger, author: bytes, submission: Submission, group: Group) -> Outcome | None:
+        """Why a submission has no part in the model whatever its gradient is, if there is a reason."""
+        if author not in group.workers:
+            return Outcome.NOT_A_WORKER
+        if submission.base > ledger.version:
+            return Outcome.FUTURE_BASE
+        past = ledger.at(submission.base)
+        if past is None:
+            return Outcome.STALE
+        if past.digest != submission.base_digest:
+            return Outcome.UNKNOWN_BASE
+        if submission.base <= dict(ledger.bases).get(author, -1):
+            return Outcome.REPEATED
+        return None
+
+    def gradient(
+        self, submission: Submission, attached: tuple[tuple[bytes, int], ...], gradients: Gradients
+    ) -> QuantisedGradient | None:
+        """As `delivered_gradient`. Raises PayloadMissingError."""
+        return delivered_gradient(submission, attached, gradients, self._layout)
+
+    def _judge(self, ledger: Ledger, arrival: Arrival, group: Group) -> tuple[Ledger, Judged]:
+        ruling = self.rule.judge(ledger.memory, arrival, group, ledger)
+        noted = ledger
+        if ruling.outcome.is_accepted:
+            bases = dict(ledger.bases) | {arrival.author: arrival.base}
+            noted = replace(ledger, bases=tuple(sorted(bases.items())))
+        moved = self._moved(noted, ruling)
+        outcome = Outcome.OUT_OF_RANGE if moved is None else ruling.outcome
+        judged = Judged(arrival.author, outcome, arrival.version, arrival.staleness, ruling.weights, arrival.gradient)
+        return (ledger if moved is None else moved), judged
+
+    def _moved(self, ledger: Ledger, ruling: Ruling) -> Ledger | None:
+        """None where the model would no longer be finite: then nothing happens, the rule's memory included."""
+        if ruling.step is None:
+            return replace(ledger, memory=ruling.memory)
+        with np.errstate(over="ignore", invalid="ignore"):
+            parameters = ledger.parameters - self._rules.learning_rate * ruling.step
+        if not np.isfinite(parameters).all():
+            return None
+        parameters.setflags(write=False)
+        present = _past_model(parameters, ledger.version + 1, self.rule)
+        past = (*ledger.past, present)[-(self._rules.staleness_max + 1) :]
+        oldest = past[0].version
+        bases = tuple((author, base) for author, base in ledger.bases if base >= oldest)
+        return Ledger(parameters, past, ruling.memory, bases)
+
+
+def delivered_gradient(
+    submission: Submission, attached: tuple[tuple[bytes, int], ...], gradients: Gradients, layout: Layout
+) -> QuantisedGradient | None:
+    """None where the bytes that all hold are no gradient, or where nobody promised to hold them.
+
+    Raises PayloadMissingError.
+    """
+    if (submission.payload, submission.length) not in attached:
+        return None
+    encoded = gradients.payload(submission.payload)
+    if encoded is None:
+        raise PayloadMissingError(f"the payload {submission.payload.hex()[:16]} was delivered, but is not held")
+    if len(encoded) != submission.length:
+        return None
+    try:
+        return decode_gradient(encoded, layout)
+    except MalformedGradientError:
+        return None
+
+
+def _past_model(parameters: Float32Array, version: int, rule: Rule) -> PastModel:
+    digest = state_digest(ModelState(parameters, version))
+    return PastModel(version, digest, parameters if rule.needs_models else None)
+
+
+def _integer(value: int) -> bytes:
+    return value.to_bytes(8, "little")

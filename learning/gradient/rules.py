@@ -1,0 +1,106 @@
+"""What all peers of a network agree on about gradients: the network file's section, checked."""
+
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+
+from learning.exact import round_factor
+from learning.gradient.ledger import LedgerRules
+from learning.gradient.worker import WorkerSettings
+from learning.rules.catalogue import RuleError, rule_named
+from learning.rules.rule import Rule
+from learning.task import TaskError
+from learning.tasks.shards import parse_shards
+
+LEARNING_RATE_MAX = 100
+"""A gradient is at most a few units long where a model learns at all."""
+
+MINIBATCH_LIMIT = 65_536
+"""More samples make no better gradient than a step that is taken earlier."""
+
+STALENESS_LIMIT = 10_000
+"""So many digests of past models are 320 kB of the agreed state, and a millisecond or two of every block's check."""
+
+WORKERS_WINDOW_LIMIT = 4_096
+"""Leaders remembered: 128 kB of the agreed state."""
+
+SHARDS_LIMIT = 10_000
+
+
+class RulesError(ValueError):
+    """A field is out of range; the message names it, the value found and the range allowed."""
+
+
+@dataclass(frozen=True, slots=True)
+class GradientRules:
+    """Network-visible rules. Raises RulesError."""
+
+    rule: str
+    """How gradients become steps, as `learning.rules.catalogue` reads it: "robust", "kardam:frequency=off"."""
+    learning_rate: str
+    """Decimal; what the agreed arithmetic uses of it is rounded to 16 significant bits."""
+    momentum: str
+    """Of each worker's own gradients; decimal, from 0 to below 1."""
+    minibatch_size: int
+    """Samples that one gradient is computed on."""
+    bits: int
+    """Per value of a gradient that travels: 8 or 16."""
+    staleness_max: int
+    """Gradients on a model that is older, in versions, are refused."""
+    workers_window: int
+    """Under proof of work: a worker is who led one of so many newest blocks."""
+    shards: str
+    """Which samples are a peer's own, as `learning.tasks.shards` reads it: "whole", "iid", "dirichlet:0.5"."""
+    shard_count: int
+    """Parts that the samples are cut into; 0: one for each member."""
+
+    def __post_init__(self) -> None:
+        self.named_rule()
+        self.ledger_rules()
+        if not 0 <= _decimal("momentum", self.momentum) < 1:
+            raise RulesError(f'momentum is "{self.momentum}", allowed is 0 or more, below 1')
+        _require("minibatch_size", self.minibatch_size, 1, MINIBATCH_LIMIT)
+        if self.bits not in {8, 16}:
+            raise RulesError(f"bits is {self.bits}, allowed 8 or 16")
+        _require("staleness_max", self.staleness_max, 1, STALENESS_LIMIT)
+        _require("workers_window", self.workers_window, 1, WORKERS_WINDOW_LIMIT)
+        try:
+            parse_shards(self.shards)
+        except TaskError as error:
+            raise RulesError(str(error)) from error
+        _require("shard_count", self.shard_count, 0, SHARDS_LIMIT)
+
+    def named_rule(self) -> Rule:
+        """The rule itself."""
+        try:
+            return rule_named(self.rule)
+        except RuleError as error:
+            raise RulesError(f'rule is "{self.rule}": {error}') from error
+
+    def ledger_rules(self) -> LedgerRules:
+        """What the agreed arithmetic needs."""
+        learning_rate = _decimal("learning_rate", self.learning_rate)
+        if not 0 < learning_rate <= LEARNING_RATE_MAX:
+            raise RulesError(f'learning_rate is "{self.learning_rate}", allowed is above 0, up to {LEARNING_RATE_MAX}')
+        try:
+            return LedgerRules(round_factor(learning_rate), self.staleness_max)
+        except ValueError as error:
+            raise RulesError(f'learning_rate is "{self.learning_rate}": {error}') from error
+
+    def worker_settings(self) -> WorkerSettings:
+        """What a worker needs."""
+        return WorkerSettings(self.minibatch_size, float(_decimal("momentum", self.momentum)), self.bits)
+
+
+def _decimal(field: str, text: str) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation as error:
+        raise RulesError(f'{field} is "{text}", allowed is a decimal number') from error
+    if not value.is_finite():
+        raise RulesError(f'{field} is "{text}", allowed is a finite decimal number')
+    return value
+
+
+def _require(field: str, value: int, lowest: int, highest: int) -> None:
+    if not lowest <= value <= highest:
+        raise RulesError(f"{field} is {value}, allowed {lowest}..{highest}")

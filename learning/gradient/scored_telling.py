@@ -1,0 +1,75 @@
+"""What people are told of a generation of scored steps: how it was decided, and what became of the gradients."""
+
+from collections.abc import Mapping
+from typing import assert_never
+
+from learning.evolution.payload import MalformedPayloadError
+from learning.evolution.scores import Scores
+from learning.evolution.slate import Decision, Ignored
+from learning.gradient.scored_slate import StepEntry
+from learning.gradient.scored_submission import decode_scored
+from learning.learner import GradientJudged, SignedPayload, SlateEntry
+from learning.rules.rule import Outcome
+from learning.state import ModelState
+
+JUST_COME = 0
+"""The staleness of every gradient that counts: it was computed on the model that it moves."""
+
+
+def slate_shown(decision: Decision[StepEntry], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
+    """`measured`: our own measurements, by the entries' digests."""
+    pairs = zip(decision.slate.entries, decision.agreed, strict=True)
+    return tuple(SlateEntry(entry.author, None, agreed, measured.get(entry.digest), entry.label) for entry, agreed in pairs)
+
+
+def counted(winner: StepEntry, candidates: Mapping[bytes, tuple[StepEntry, ...]]) -> tuple[GradientJudged, ...]:
+    """The gradients of a generation that was decided, in the order of delivery."""
+    first: dict[bytes, bytes] = {}
+    rows = []
+    for author, entries in candidates.items():
+        is_first = first.setdefault(entries[0].gradients[0].digest, author) == author
+        outcome = Outcome.APPLIED if author in winner.authors else Outcome.COLLECTED if is_first else Outcome.COPY
+        rows.append(GradientJudged(author, outcome.value, outcome.is_accepted, JUST_COME))
+    return tuple(rows)
+
+
+def weights(winner: StepEntry) -> tuple[tuple[bytes, float], ...]:
+    """Each author's part in the step, ascending by author."""
+    return tuple((author, 1 / len(winner.authors)) for author in sorted(winner.authors))
+
+
+def refused(item: SignedPayload, reason: Ignored, model: ModelState, digest: bytes, entries_max: int) -> GradientJudged | None:
+    """A gradient that changes nothing; `model` and its `digest` are the agreed ones. None for scores."""
+    try:
+        submission = decode_scored(item.payload, entries_max)
+    except MalformedPayloadError:
+        return _row(item.author, Outcome.MALFORMED, None)
+    if isinstance(submission, Scores):
+        return None
+    age = model.height - submission.base
+    match reason:
+        case Ignored.STRANGER:
+            return _row(item.author, Outcome.NOT_A_WORKER, age if age >= 0 else None)
+        case Ignored.SECOND_CANDIDATE:
+            return _row(item.author, Outcome.REPEATED, JUST_COME)
+        case Ignored.LATE_CANDIDATE:
+            return _row(item.author, Outcome.LATE, JUST_COME)
+        case Ignored.OTHER_GENERATION | Ignored.MALFORMED:
+            return _on_another_model(item.author, age, is_same=submission.base_digest == digest)
+        case Ignored.EARLY_SCORES | Ignored.SECOND_SCORES | Ignored.OTHER_SLATE | Ignored.WRONG_COUNT:
+            raise AssertionError(f"a gradient is refused as {reason}")
+        case _:
+            assert_never(reason)
+
+
+def _on_another_model(author: bytes, age: int, *, is_same: bool) -> GradientJudged:
+    """Refused for its base, or, where that is right, for its payload."""
+    if age < 0:
+        return _row(author, Outcome.FUTURE_BASE, None)
+    if age > 0:
+        return _row(author, Outcome.STALE, age)
+    return _row(author, Outcome.MALFORMED, JUST_COME) if is_same else _row(author, Outcome.UNKNOWN_BASE, None)
+
+
+def _row(author: bytes, outcome: Outcome, staleness: int | None) -> GradientJudged:
+    return GradientJudged(author, outcome.value, outcome.is_accepted, staleness)

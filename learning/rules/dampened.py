@@ -1,0 +1,34 @@
+"""Every gradient moves the model, the stale ones less: theta <- theta - lr * Lambda(tau) * g. No defence against liars.
+
+Lambda and its sources: `learning.rules.staleness`.
+"""
+
+from dataclasses import dataclass, replace
+
+from learning.rules.rule import Arrival, Group, Memory, Outcome, PastModels, Ruling
+from learning.rules.staleness import ALPHA_DEFAULT, Dampening, dampening_weight
+
+
+@dataclass(frozen=True, slots=True)
+class Dampened:
+    """Implements `Rule`. Remembers nothing but how many gradients came."""
+
+    dampening: Dampening = Dampening.INVERSE
+    alpha: str = ALPHA_DEFAULT
+    """A canonical decimal, above 0; for `exponential`."""
+
+    @property
+    def name(self) -> str:
+        """As the network file calls it."""
+        return "dampened"
+
+    @property
+    def needs_models(self) -> bool:
+        """No."""
+        return False
+
+    def judge(self, memory: Memory, arrival: Arrival, group: Group, past: PastModels) -> Ruling:  # noqa: ARG002  Rule
+        """theta <- theta - lr * Lambda(tau) * g."""
+        weight = dampening_weight(self.dampening, self.alpha, arrival.staleness)
+        memory = replace(memory, arrivals=memory.arrivals + 1)
+        return Ruling(memory, Outcome.APPLIED, weight * arrival.gradient.dense(), ((arrival.author, float(weight)),))

@@ -1,0 +1,25 @@
+"""No defence: every gradient moves the model with weight 1 (asynchronous stochastic gradient descent)."""
+
+from dataclasses import dataclass, replace
+
+from learning.rules.rule import Arrival, Group, Memory, Outcome, PastModels, Ruling
+
+
+@dataclass(frozen=True, slots=True)
+class Mean:
+    """Implements `Rule`. Remembers nothing but how many gradients came."""
+
+    @property
+    def name(self) -> str:
+        """As the network file calls it."""
+        return "mean"
+
+    @property
+    def needs_models(self) -> bool:
+        """No."""
+        return False
+
+    def judge(self, memory: Memory, arrival: Arrival, group: Group, past: PastModels) -> Ruling:  # noqa: ARG002  Rule
+        """theta <- theta - lr * g."""
+        memory = replace(memory, arrivals=memory.arrivals + 1)
+        return Ruling(memory, Outcome.APPLIED, arrival.gradient.dense(), ((arrival.author, 1.0),))

@@ -1,0 +1,119 @@
+"""The default rule: it looks at where the newest gradients of all workers point, not at how fast one of them grows.
+
+One slot per worker holds the newest of its gradients; a flood only overwrites its author's own. Whenever one comes and n-f
+slots are in use, the model moves:
+
+1. Slots on a model at most `AGE_TURNS` * n versions old are in use, ascending by author: m of them, m >= n-f >= 2f+1.
+2. Each is clipped to the median of their norms (`learning.rules.clipping`).
+3. Each is replaced by the mean of the m-f clipped ones nearest to it (`learning.rules.mixing`).
+4. Aggregate: their coordinate-wise mean without the f lowest and the f highest (Yin, Chen, Ramchandran, Bartlett,
+   "Byzantine-Robust Distributed Learning: Towards Optimal Statistical Rates", ICML 2018).
+5. Extrapolation: aggregate + `extrapolation` * (aggregate - average), where average <- average + 2/n * (aggregate - average)
+   afterwards, the first aggregate to begin with. A slot is 1.5 turns old in the mean, and with workers' momentum the loop
+   swings: this looks ahead along the way that the aggregate takes, as a lead compensator does. It sees what steps 2 to 4 have
+   let through alone. Measured on digits, 16 workers: twice the stable rate, and 235 deliveries to 90 % in place of 345.
+6. Flat dampening: all of it is weighed by 1 / max(n, 1 + tau), tau the lower median of the staleness in use. So nobody is paid
+   for being fresh, a flood that speeds the versions up shortens their steps alike, and the learning rate means the same
+   for any n: what n deliveries move together.
+
+Ties: of equal norms and equal medians it does not matter; equal distances and medians of an even number are settled in the
+modules above. A vector identical to one in another worker's slot is refused: the earlier delivered counts, and the later
+author's slot stays what it was. Who is no worker any more loses his slot. Below n-f slots in use the gradient is collected: no
+version passes then, so no slot grows older, and n-f honest workers always get the model moving again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from decimal import Decimal
+from fractions import Fraction
+from functools import cached_property
+
+import numpy as np
+
+from learning.exact import round_factor, round_ratio
+from learning.rules.clipping import clip_factors
+from learning.rules.mixing import Positions, farthest, mixed_trimmed_mean
+from learning.rules.products import ProductTable
+from learning.rules.rule import Arrival, Group, Memory, Outcome, PastModels, Ruling, Slot
+from learning.task import Float32Array
+
+AGE_TURNS = 32
+"""A worker may be so many times slower than the mean of all: of durations spread by a factor of e (log-normal), one in
+three thousand is. Longer, and what a worker said before it fell silent would weigh for ever."""
+
+EXTRAPOLATION_DEFAULT = "3"
+"""Measured with momentum 0.9: 0 swings at half the rate, 2 is a tenth slower, 6 amplifies noise."""
+
+AVERAGE_VERSIONS_PER_WORKER = Fraction(1, 2)
+"""The average's memory: half a turn of all workers. With two turns the loop swings at any rate worth having."""
+
+
+@dataclass(frozen=True)
+class Robust:
+    """Implements `Rule`. Remembers the newest gradient of each worker (2 bytes a parameter each), and one vector."""
+
+    extrapolation: str = EXTRAPOLATION_DEFAULT
+    """A canonical decimal, 0 or more."""
+
+    @property
+    def name(self) -> str:
+        """As the network file calls it."""
+        return "robust"
+
+    @property
+    def needs_models(self) -> bool:
+        """No."""
+        return False
+
+    @cached_property
+    def _products(self) -> ProductTable:
+        """Saves work, decides nothing: a product follows from the two gradients' digests."""
+        return ProductTable()
+
+    def judge(self, memory: Memory, arrival: Arrival, group: Group, past: PastModels) -> Ruling:  # noqa: ARG002  Rule
+        """Move the model, collect, or refuse a copy."""
+        slots = tuple(slot for slot in memory.slots if slot.author in group.workers)
+        memory = replace(memory, arrivals=memory.arrivals + 1, slots=slots)
+        if any(slot.gradient == arrival.gradient and slot.author != arrival.author for slot in slots):
+            return Ruling(memory, Outcome.COPY)
+        slots = memory.with_slot(Slot(arrival.author, arrival.base, arrival.gradient, memory.arrivals))
+        memory = replace(memory, slots=slots)
+        in_use = tuple(slot for slot in slots if arrival.version - slot.base <= AGE_TURNS * group.size)
+        if len(in_use) < group.honest_min:
+            return Ruling(memory, Outcome.COLLECTED)
+        return self._moved(memory, in_use, arrival.version, group)
+
+    def _moved(self, memory: Memory, in_use: tuple[Slot, ...], version: int, group: Group) -> Ruling:
+        gradients = tuple(slot.gradient for slot in in_use)
+        products = self._products.of(gradients)
+        factors = clip_factors([products[position][position] for position in range(len(gradients))])
+        left_out = farthest(products, factors, group.faulty_max)
+        aggregate = mixed_trimmed_mean(gradients, factors, left_out, group.faulty_max)
+        step, average = self._extrapolated(aggregate, memory, group)
+        step *= _dampening(in_use, version, group)
+        memory = replace(memory, vectors=(average,))
+        return Ruling(memory, Outcome.APPLIED, step, _shares(in_use, left_out))
+
+    def _extrapolated(self, aggregate: Float32Array, memory: Memory, group: Group) -> tuple[Float32Array, Float32Array]:
+        """The step before dampening, and the new average."""
+        old = memory.vectors[0] if memory.vectors else aggregate
+        rate = round_ratio(min(Fraction(1), 1 / (AVERAGE_VERSIONS_PER_WORKER * group.size)))
+        ahead = aggregate - old
+        average = rate * ahead
+        average += old
+        average.setflags(write=False)
+        ahead *= round_factor(Decimal(self.extrapolation))
+        ahead += aggregate
+        return ahead, average
+
+
+def _dampening(in_use: Sequence[Slot], version: int, group: Group) -> np.float32:
+    ascending = sorted(version - slot.base for slot in in_use)
+    median = ascending[(len(ascending) - 1) // 2]
+    return round_ratio(Fraction(1, max(group.size, 1 + median)))
+
+
+def _shares(in_use: Sequence[Slot], left_out: Sequence[Positions]) -> tuple[tuple[bytes, float], ...]:
+    """In how many of the mixed vectors each slot has a part, as shares that sum to 1."""
+    parts = [sum(position not in positions for positions in left_out) for position in range(len(in_use))]
+    return tuple((slot.author, part / sum(parts)) for slot, part in zip(in_use, parts, strict=True))

@@ -1,0 +1,154 @@
+"""The contract of a rule: what it is handed, what it remembers, what it answers.
+
+A rule is pure. Its memory is a frozen value, so that a fork of a chain costs nothing: both branches share what is equal.
+"""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from fractions import Fraction
+from typing import Protocol
+
+from learning.gradient.quantised import QuantisedGradient
+from learning.task import Float32Array
+
+
+class Outcome(StrEnum):
+    """What became of a gradient; the text is for people."""
+
+    APPLIED = "applied"
+    """The model moved when it came."""
+    COLLECTED = "collected"
+    """Kept for a step that is still to come."""
+    TOO_STEEP = "grew faster than the models differ"
+    """Kardam's Lipschitz filter."""
+    TOO_FREQUENT = "too many of the last accepted ones are its author's"
+    """Kardam's frequency filter."""
+    COPY = "the same vector as another worker's"
+    NOT_A_WORKER = "its author is no worker"
+    MALFORMED = "it does not decode"
+    UNKNOWN_BASE = "no such model"
+    FUTURE_BASE = "its model is still to come"
+    STALE = "its model is too old"
+    REPEATED = "one of its author's on this model, or a later one, was accepted before"
+    LATE = "it came after the slate of its model was closed"
+    OUT_OF_RANGE = "the model would no longer be finite"
+
+    @property
+    def is_accepted(self) -> bool:
+        """Whether it had, or may still have, a part in the model."""
+        return self in {Outcome.APPLIED, Outcome.COLLECTED}
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Whose gradients count: `workers`, at most `faulty_max` of them Byzantine."""
+
+    workers: tuple[bytes, ...]
+    """Ascending; n = len(workers)."""
+    faulty_max: int
+
+    @property
+    def size(self) -> int:
+        """n."""
+        return len(self.workers)
+
+    @property
+    def honest_min(self) -> int:
+        """n - f."""
+        return len(self.workers) - self.faulty_max
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """A well-formed gradient of a worker, on a known model, as the order delivers it."""
+
+    author: bytes
+    base: int
+    """The version of the model it was computed on."""
+    version: int
+    """The version of the model now."""
+    gradient: QuantisedGradient
+
+    @property
+    def staleness(self) -> int:
+        """tau: versions between the two, from the order and never self-declared."""
+        return self.version - self.base
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What is remembered of one worker."""
+
+    author: bytes
+    base: int
+    gradient: QuantisedGradient
+    """Its newest one that the rule has kept."""
+    arrived: int = 0
+    """Its number among all arrivals."""
+    coefficient: Fraction | None = None
+    """Kardam: the squared empirical Lipschitz coefficient; None is infinite."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """All that a rule remembers between gradients; each rule uses what it needs, and leaves the rest empty."""
+
+    arrivals: int = 0
+    """Gradients judged so far."""
+    slots: tuple[Slot, ...] = ()
+    """At most one per worker, ascending by author."""
+    recent: tuple[bytes, ...] = ()
+    """Authors of the newest accepted gradients, the newest last."""
+    vectors: tuple[Float32Array, ...] = ()
+    """E.g. buffers, momentum; read-only, shape (parameters,) each."""
+    counts: tuple[int, ...] = ()
+
+    def slot_of(self, author: bytes) -> Slot | None:
+        """What is remembered of this worker."""
+        return next((slot for slot in self.slots if slot.author == author), None)
+
+    def with_slot(self, slot: Slot) -> tuple[Slot, ...]:
+        """The slots with this one in its author's place."""
+        others = tuple(known for known in self.slots if known.author != slot.author)
+        return tuple(sorted((*others, slot), key=lambda known: known.author))
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """The answer to one gradient."""
+
+    memory: Memory
+    outcome: Outcome
+    step: Float32Array | None = None
+    """What the model moves against, times the learning rate: (parameters,) float32; None: it stays."""
+    weights: tuple[tuple[bytes, float], ...] = field(default=())
+    """For people: whose gradients have a part in the step, and how large; ascending by author."""
+
+
+class PastModels(Protocol):
+    """The models of the staleness window, for a rule that says `needs_models`."""
+
+    def model(self, version: int) -> Float32Array | None:
+        """The parameters at this version, or None when it is no longer held."""
+        ...
+
+
+class Rule(Protocol):
+    """Turns arrivals into steps. Equal arrivals in equal order give equal steps, bit for bit, on any processor."""
+
+    @property
+    def name(self) -> str:
+        """As the network file calls it."""
+        ...
+
+    @property
+    def needs_models(self) -> bool:
+        """Whether `judge` asks for past models."""
+        ...
+
+    def judge(self, memory: Memory, arrival: Arrival, group: Group, past: PastModels) -> Ruling:
+        """What this gradient does to the model. The first memory of all is `Memory()`.
+
+        The group may change between calls (open membership): slots of who is no worker any more have no part.
+        """
+        ...

@@ -1,0 +1,28 @@
+"""A step that everybody measures: the gradients of one model are put on a slate, and the lower median of the scores decides.
+
+Source: the slate and the scores are those of Kucharavy, Monti, Guerraoui, Dolamic, "Byzantine-Resilient Learning Beyond
+Gradients: Distributing Evolutionary Search", arXiv 2304.13540 (model-consensus).
+"""
+
+from dataclasses import dataclass, replace
+
+from learning.rules.rule import Arrival, Group, Memory, Outcome, PastModels, Ruling
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """Implements `Rule` by moving nothing: gradients alone decide nothing here (`learning.gradient.scored_learner` does)."""
+
+    @property
+    def name(self) -> str:
+        """As the network file calls it."""
+        return "scored"
+
+    @property
+    def needs_models(self) -> bool:
+        """No."""
+        return False
+
+    def judge(self, memory: Memory, arrival: Arrival, group: Group, past: PastModels) -> Ruling:  # noqa: ARG002  Rule
+        """Every gradient waits for scores."""
+        return Ruling(replace(memory, arrivals=memory.arrivals + 1), Outcome.COLLECTED)

@@ -1,0 +1,103 @@
+"""A differentiable task without a library, and where its gradients lie: half the squared distance to the samples."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from learning.exact import permutation
+from learning.gradient.quantised import payload_digest, quantise
+from learning.gradient.rules import GradientRules
+from learning.gradient.submission import Submission, encode_submission
+from learning.learner import SignedPayload
+from learning.task import Float32Array, Float64Array, Int64Array, Minibatch, ParameterBlock
+from tests.learning.evolution.exchange import signed
+
+SAMPLES = 64
+CENTRE = 0.25
+
+
+class QuadraticTask:
+    """Fitness: minus the mean, over the batch, of half the squared distance to each sample, all close to 0.25."""
+
+    name = "quadratic"
+    data_digest = bytes(range(32))
+
+    def __init__(self) -> None:
+        self.layout = (ParameterBlock("weight", (4, 3), 4), ParameterBlock("bias", (3,), 0))
+        generator = np.random.Generator(np.random.Philox(key=7))
+        self._samples = generator.normal(CENTRE, 0.1, (SAMPLES, 15)).astype(np.float32)
+
+    @property
+    def sample_labels(self) -> Int64Array:
+        return np.zeros(SAMPLES, dtype=np.int64)
+
+    def draw_batch(self, seed: bytes) -> Int64Array:
+        return permutation(seed, SAMPLES)
+
+    def scores(self, candidates: Float32Array, batch: Int64Array) -> Float64Array:
+        return np.array([self.fitness(candidate, batch) for candidate in candidates])
+
+    def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
+        return -float(np.square(self._samples[batch].astype(np.float64) - parameters).sum(axis=1).mean()) / 2
+
+    def metrics(self, parameters: Float32Array) -> Mapping[str, float]:
+        return {"distance": float(np.linalg.norm(parameters - self._samples.mean(axis=0)))}
+
+    def minibatch(self, rows: Int64Array) -> Minibatch:
+        return Minibatch(self._samples[rows], np.zeros(len(rows), dtype=np.int64))
+
+    def gradient(self, parameters: Float32Array, minibatch: Minibatch) -> Float32Array:
+        gradient: Float32Array = (parameters - minibatch.inputs.astype(np.float32)).mean(axis=0)
+        return gradient
+
+
+LAYOUT = QuadraticTask().layout
+
+
+def rules(rule: str = "mean", **changes: object) -> GradientRules:
+    values: dict[str, object] = {
+        "rule": rule,
+        "learning_rate": "0.1",
+        "momentum": "0.5",
+        "minibatch_size": 4,
+        "bits": 16,
+        "staleness_max": 6,
+        "workers_window": 8,
+        "shards": "whole",
+        "shard_count": 0,
+    }
+    return GradientRules(**(values | changes))
+
+
+class Shelf:
+    """Large payloads by digest: what a node's store is to its learner."""
+
+    def __init__(self) -> None:
+        self._held: dict[bytes, bytes] = {}
+
+    def put(self, encoded: bytes) -> tuple[bytes, int]:
+        digest = payload_digest(encoded)
+        self._held[digest] = encoded
+        return digest, len(encoded)
+
+    def payload(self, digest: bytes) -> bytes | None:
+        return self._held.get(digest)
+
+
+def encoded_gradient(value: float) -> bytes:
+    gradient = quantise(np.full(15, value, dtype=np.float32), LAYOUT, 16)
+    assert gradient is not None
+    return gradient.encoded
+
+
+def submitted(  # noqa: PLR0917 - each is another thing
+    author: bytes, base: int, base_digest: bytes, encoded: bytes, shelf: Shelf, step: bytes = b"s" * 32
+) -> SignedPayload:
+    """An honest submission of these bytes, as it comes out of the order."""
+    digest, length = shelf.put(encoded)
+    payload = encode_submission(Submission(base, base_digest, digest, length))
+    return attached(signed(author, step, payload), (digest, length))
+
+
+def attached(item: SignedPayload, *large: tuple[bytes, int]) -> SignedPayload:
+    return SignedPayload(item.digest, item.author, item.base, item.payload, large)

@@ -1,0 +1,611 @@
+"""Peers that follow blocks of gradients hold one state after every block, whatever its leader lists, on whatever branch."""
+
+import random
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from learning.gradient.conduct import Submitted
+from learning.gradient.ledger import PayloadMissingError
+from learning.gradient.submission import Submission, decode_submission, encode_submission
+from learning.learner import (
+    AdoptRequest,
+    CheckRequest,
+    ContributionAssessed,
+    DeliverRequest,
+    ExportRequest,
+    Judgement,
+    ModelExported,
+    ProposedStep,
+    ReplayRequest,
+    SignedPayload,
+    StepChecked,
+    StepOffered,
+)
+from learning.rules.rule import Outcome
+from learning.state import StoredStateError
+from learning.task import Float32Array, Minibatch
+from tests.learning.evolution.exchange import GENESIS, signed
+from tests.learning.gradient.chain import ALICE, BOB, CAROL, DAVE, Forge, Peer, World, block_of, world_of
+from tests.learning.gradient.quadratic import Shelf, attached, encoded_gradient
+from tests.learning.gradient.stream import commit
+
+RULES = ("mean", "dampened", "kardam", "buffered")
+STRANGER = b"o" * 32
+
+
+def outcomes(peer: Peer) -> list[str]:
+    return [one.outcome for told in peer.judged for one in told.judged]
+
+
+def listed(peer: Peer, base: bytes) -> tuple[bytes, ...]:
+    return peer.offers[base].contributions
+
+
+def digests(*contributions: SignedPayload) -> tuple[bytes, ...]:
+    return tuple(contribution.digest for contribution in contributions)
+
+
+def good(contribution: SignedPayload) -> ContributionAssessed:
+    return ContributionAssessed(contribution.digest, Judgement.GOOD, True, "")
+
+
+def of_no_use(contribution: SignedPayload) -> ContributionAssessed:
+    return ContributionAssessed(contribution.digest, Judgement.CONTESTED, False, "")
+
+
+def mined(peers: list[Peer], blocks: int, seed: int = 1) -> list[ProposedStep]:
+    """The chain that these peers make: all work, hear of some of the rest, and one of them leads on its own head."""
+    chance = random.Random(seed)
+    chain: list[ProposedStep] = []
+    for peer in peers:
+        peer.adopt(GENESIS)
+    for height in range(1, blocks + 1):
+        for peer in peers:
+            for contribution in peer.work():
+                for other in peers:
+                    if other is peer or chance.random() < 0.7:
+                        other.assess(contribution)
+        base = chain[-1].id if chain else GENESIS
+        chain.append(chance.choice(peers).lead(base, height))
+        for peer in peers:
+            peer.follow(chain[-1])
+    return chain
+
+
+# --- agreement ------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32), rule=st.sampled_from(RULES))
+def test_peers_agree_on_every_block_that_any_of_them_leads(seed: int, rule: str) -> None:
+    world = world_of(rule)
+    peers = [Peer(world, author) for author in (ALICE, BOB, CAROL)]
+    chain = mined(peers, 15, seed)
+    late = Peer(world, DAVE).follow(*chain)
+    assert late.judged == peers[0].judged == peers[1].judged
+    assert any(step.contributions for step in chain)
+
+
+class Branching:
+    """Peers that hear of blocks late, lead on what they know, and follow the highest; the lower id among equals."""
+
+    def __init__(self, world: World, seed: int) -> None:
+        self.peers = [Peer(world, author) for author in (ALICE, BOB, CAROL)]
+        self.heads = {peer.author: (0, GENESIS) for peer in self.peers}
+        self.waiting: dict[bytes, list[ProposedStep]] = {peer.author: [] for peer in self.peers}
+        self.chance = random.Random(seed)
+        for peer in self.peers:
+            peer.adopt(GENESIS)
+
+    def run(self, turns: int) -> None:
+        for _ in range(turns):
+            peer = self.chance.choice(self.peers)
+            self.hear(peer, self.chance.randrange(len(self.waiting[peer.author]) + 1))
+            for contribution in peer.work():
+                for other in self.peers:
+                    other.assess(contribution)
+            if self.chance.random() < 0.6:
+                height, head = self.heads[peer.author]
+                for waiting in self.waiting.values():
+                    waiting.append(peer.lead(head, height + 1))
+        for peer in self.peers:
+            self.hear(peer, len(self.waiting[peer.author]))
+
+    def hear(self, peer: Peer, count: int) -> None:
+        waiting = self.waiting[peer.author]
+        for step in waiting[:count]:
+            assert peer.check(step).judgement is Judgement.GOOD
+            height, head = self.heads[peer.author]
+            if (-step.height, step.id) < (-height, head):
+                self.heads[peer.author] = (step.height, step.id)
+                peer.adopt(step.id)
+        del waiting[:count]
+
+
+@settings(max_examples=20, deadline=None)
+@given(seed=st.integers(0, 2**32), rule=st.sampled_from(RULES))
+def test_peers_on_many_branches_come_to_agree(seed: int, rule: str) -> None:
+    """Every block passes every check, wherever its leader stood; the contributions were judged on other heads before."""
+    branching = Branching(world_of(rule), seed)
+    branching.run(30)
+    exported = [peer.learner.handle(ExportRequest()) for peer in branching.peers]
+    assert exported[0] == exported[1] == exported[2]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_a_leader_may_list_anything_in_any_order(data: st.DataObject) -> None:
+    """Left out, twice, of strangers, on other models: all peers judge it alike, and none calls the block wrong."""
+    world = world_of(data.draw(st.sampled_from(RULES)))
+    forge = Forge(world)
+    path = forge.path(GENESIS, ALICE, BOB, CAROL)
+    path.append(forge.block(path[-1].id, DAVE, forge.contribution(ALICE, path[-1].id)))
+    bases = [GENESIS, path[1].id, path[-1].id]
+    authors = [ALICE, BOB, CAROL, DAVE, STRANGER]
+    choices = [forge.contribution(author, base, value) for author in authors for base in bases for value in (0.5, -0.25)]
+    choices += [signed(ALICE, GENESIS, b"junk"), replace(choices[0], attached=())]
+    path.append(forge.block(path[-1].id, BOB, *data.draw(st.lists(st.sampled_from(choices), max_size=12))))
+    one, other = Peer(world, ALICE).follow(*path), Peer(world, STRANGER).follow(*path)
+    assert one.judged == other.judged
+
+
+def test_peers_learn() -> None:
+    peers = [Peer(world_of(), ALICE)]
+    distance = peers[0].adopt(GENESIS).metrics["distance"]
+    chain = mined(peers, 60)
+    assert peers[0].adopt(chain[-1].id).metrics["distance"] < 0.2 * distance
+
+
+# --- branches -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_reorganisation_and_back_is_a_straight_path(rule: str) -> None:
+    world = world_of(rule)
+    forge = Forge(world)
+    trunk = forge.path(GENESIS, ALICE, BOB)
+    left, right = list(trunk), list(trunk)
+    for branch, authors in ((left, (ALICE, BOB)), (right, (BOB, CAROL, BOB))):
+        for author in authors:
+            base = branch[-1].id
+            branch.append(forge.block(base, CAROL, forge.contribution(author, base), forge.contribution(ALICE, base, 0.1)))
+    wanderer = Peer(world, DAVE).follow(*left, *right[2:])
+    straight = Peer(world, DAVE).follow(*right)
+    assert wanderer.learner.handle(ExportRequest()) == straight.learner.handle(ExportRequest())
+    wanderer.adopt(left[-1].id)
+    assert wanderer.learner.handle(ExportRequest()) == Peer(world, DAVE).follow(*left).learner.handle(ExportRequest())
+
+
+def test_gradients_of_a_branch_that_died_are_offered_again() -> None:
+    world = world_of()
+    forge = Forge(world)
+    (first,) = forge.path(GENESIS, ALICE)
+    contribution = forge.contribution(ALICE, first.id)
+    listing, rival = forge.block(first.id, BOB, contribution), forge.block(first.id, CAROL)
+    peer = Peer(world, DAVE).follow(first)
+    assert peer.assess(contribution) == good(contribution)
+    peer.follow(listing)
+    assert listed(peer, listing.id) == ()
+    peer.follow(rival)
+    assert listed(peer, rival.id) == digests(contribution)
+
+
+def test_gradients_that_leaders_leave_out_are_offered_until_too_old() -> None:
+    world = world_of(staleness_max=2)
+    forge = Forge(world)
+    path = forge.path(GENESIS, ALICE, BOB)
+    contribution = forge.contribution(ALICE, path[-1].id)
+    peer = Peer(world, CAROL).follow(*path)
+    peer.assess(contribution)
+    offered = []
+    for _ in range(4):
+        step = forge.block(path[-1].id, BOB, forge.contribution(BOB, path[-1].id))
+        path.append(step)
+        peer.follow(step)
+        offered.append(listed(peer, step.id))
+    assert offered == [digests(contribution), digests(contribution), (), ()]
+
+
+# --- wrong blocks ---------------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_state_digest_is_invalid() -> None:
+    world = world_of()
+    right = Forge(world).block(GENESIS, ALICE)
+    wrong = block_of(GENESIS, 1, ALICE, (), bytes(32))
+    detail = f"state digest is {bytes(32).hex()}, rebuilt {right.state_digest.hex()}"
+    assert Peer(world, BOB).check(wrong) == StepChecked(wrong.id, Judgement.INVALID, False, detail)
+
+
+def test_the_leader_is_part_of_the_state() -> None:
+    world = world_of()
+    step = replace(Forge(world).block(GENESIS, ALICE), leader=BOB)
+    assert Peer(world, BOB).check(step).judgement is Judgement.INVALID
+
+
+def test_a_claim_is_invalid() -> None:
+    world = world_of()
+    step = replace(Forge(world).block(GENESIS, ALICE), claim=b"!")
+    assert Peer(world, BOB).check(step) == StepChecked(step.id, Judgement.INVALID, False, "a claim of 1 bytes, expected none")
+
+
+def test_an_unknown_parent_is_invalid() -> None:
+    step = block_of(bytes(32), 1, ALICE, (), bytes(32))
+    assert Peer(world_of(), BOB).check(step).detail == f"unknown parent {bytes(32).hex()}"
+
+
+def test_a_listed_payload_that_is_not_held_is_a_broken_promise() -> None:
+    world = world_of()
+    elsewhere = Forge(World(world.rules, Shelf()))
+    path = elsewhere.path(GENESIS, ALICE)
+    path.append(elsewhere.block(path[-1].id, ALICE, elsewhere.contribution(ALICE, path[-1].id)))
+    peer = Peer(world, BOB).follow(path[0])
+    with pytest.raises(PayloadMissingError, match="is not held"):
+        peer.ask(CheckRequest(path[1]))
+
+
+# --- who is a worker ------------------------------------------------------------------------------------------------
+
+
+def test_who_led_a_block_of_the_window_is_a_worker() -> None:
+    forge = Forge(world_of(workers_window=3))
+    path = forge.path(GENESIS, ALICE, BOB, ALICE, CAROL, CAROL, CAROL)
+    groups = [forge.states[step.id].group for step in path]
+    assert [group.workers for group in groups] == [
+        (ALICE,),
+        (ALICE, BOB),
+        (ALICE, BOB),
+        (ALICE, BOB, CAROL),
+        (ALICE, CAROL),
+        (CAROL,),
+    ]
+    assert [group.faulty_max for group in groups] == [0] * 6
+
+
+def test_of_four_workers_one_may_be_faulty() -> None:
+    forge = Forge(world_of())
+    path = forge.path(GENESIS, ALICE, BOB, CAROL, DAVE)
+    assert forge.states[path[-1].id].group.faulty_max == 1
+
+
+def test_a_peer_works_once_it_has_led_and_as_long_as_that_counts() -> None:
+    world = world_of(workers_window=2)
+    path = Forge(world).path(GENESIS, ALICE, BOB, BOB)
+    alice = Peer(world, ALICE)
+    alice.adopt(GENESIS)
+    is_working = [alice.learner.is_searching]
+    for step in path:
+        alice.follow(step)
+        is_working.append(alice.learner.is_searching)
+    assert is_working == [False, True, True, False]
+
+
+# --- contributions --------------------------------------------------------------------------------------------------
+
+
+def standing_on_two(world: World) -> tuple[Forge, Peer, list[ProposedStep]]:
+    """Version 1 of the model, workers Alice and Bob."""
+    forge = Forge(world)
+    path = forge.path(GENESIS, ALICE)
+    path.append(forge.block(path[-1].id, BOB, forge.contribution(ALICE, path[-1].id)))
+    return forge, Peer(world, CAROL).follow(*path), path
+
+
+def test_a_good_contribution_is_offered_with_the_state_after_a_block_of_our_own() -> None:
+    forge, carol, path = standing_on_two(world_of())
+    contribution = forge.contribution(BOB, path[-1].id)
+    assert carol.assess(contribution) == good(contribution)
+    step = forge.block(path[-1].id, CAROL, contribution)
+    assert carol.offers[path[-1].id] == StepOffered(path[-1].id, digests(contribution), b"", step.state_digest)
+
+
+def test_lies_that_anybody_can_prove_are_invalid() -> None:
+    forge, carol, path = standing_on_two(world_of())
+    honest = forge.contribution(BOB, path[-1].id)
+    junk = replace(honest, payload=b"junk")
+    short = encoded_gradient(0.5)[:-1]
+    digest, length = forge.world.shelf.put(short)
+    ledger = forge.states[path[-1].id].ledger
+    submission = encode_submission(Submission(ledger.version, ledger.digest, digest, length))
+    malformed = attached(signed(BOB, path[-1].id, submission), (digest, length))
+    details = [carol.assess(item).detail for item in (junk, malformed, replace(honest, attached=()))]
+    no_gradient = "its large payload is no gradient of this model"
+    assert details == ["its payload is no submission of a gradient", no_gradient, no_gradient]
+    assert {carol.assess(item).judgement for item in (junk, malformed)} == {Judgement.INVALID}
+
+
+def test_what_cannot_be_listed_now_is_of_no_use_and_no_lie() -> None:
+    world = world_of(staleness_max=1)
+    forge, carol, path = standing_on_two(world)
+    path.append(forge.block(path[-1].id, BOB, forge.contribution(BOB, path[-1].id)))
+    carol.follow(path[-1])
+    head = path[-1].id
+    unseen = forge.block(head, ALICE, forge.contribution(ALICE, head))
+    fork = forge.block(GENESIS, ALICE)
+    fork = forge.block(fork.id, ALICE, forge.contribution(ALICE, fork.id, -0.5))
+    useless = [
+        forge.contribution(STRANGER, head),
+        forge.contribution(CAROL, head),
+        forge.contribution(BOB, GENESIS),
+        forge.contribution(ALICE, fork.id),
+        forge.contribution(ALICE, unseen.id),
+        forge.contribution(BOB, path[-2].id, 0.1),
+    ]
+    assert [carol.assess(item) for item in useless] == [of_no_use(item) for item in useless]
+    assert listed(carol, head) == ()
+
+
+def test_the_second_of_an_author_on_one_model_waits_for_nothing() -> None:
+    forge, carol, path = standing_on_two(world_of())
+    first, second = (forge.contribution(BOB, path[-1].id, value) for value in (0.5, 0.25))
+    carol.assess(first)
+    assert carol.assess(second) == ContributionAssessed(second.digest, Judgement.GOOD, False, "")
+    assert listed(carol, path[-1].id) == digests(first)
+
+
+def test_a_gradient_on_a_block_that_is_checked_but_not_yet_adopted_is_offered_later() -> None:
+    forge, carol, path = standing_on_two(world_of())
+    newer = forge.block(path[-1].id, ALICE, forge.contribution(BOB, path[-1].id))
+    contribution = forge.contribution(ALICE, newer.id)
+    carol.check(newer)
+    assert carol.assess(contribution) == good(contribution)
+    assert listed(carol, path[-1].id) == ()
+    carol.adopt(newer.id)
+    assert listed(carol, newer.id) == digests(contribution)
+
+
+def test_it_waits_while_we_adopt_the_blocks_below_its_base() -> None:
+    forge, carol, path = standing_on_two(world_of())
+    between = forge.block(path[-1].id, ALICE, forge.contribution(BOB, path[-1].id))
+    newer = forge.block(between.id, ALICE, forge.contribution(BOB, between.id))
+    contribution = forge.contribution(ALICE, newer.id)
+    for step in (between, newer):
+        carol.check(step)
+    assert carol.assess(contribution) == good(contribution)
+    for step in (between, newer):
+        carol.adopt(step.id)
+    assert listed(carol, newer.id) == digests(contribution)
+
+
+def test_what_a_final_block_has_listed_in_vain_is_offered_no_more() -> None:
+    """A filter that refuses a gradient leaves no trace of it in the state; the pending ones must be told."""
+    forge = Forge(world_of("kardam", staleness_max=50, workers_window=20))
+    path = forge.path(GENESIS, ALICE, BOB, CAROL, DAVE)
+    for turn in range(1, 4):
+        base = path[-1].id
+        values = ((ALICE, 0.5), (BOB, 0.4), (CAROL, 0.3), (DAVE, -0.45))
+        path.append(forge.block(base, ALICE, *(forge.contribution(author, base, value * turn) for author, value in values)))
+    bob = Peer(forge.world, BOB).follow(*path)
+    steep = forge.contribution(DAVE, path[-1].id, 100.0)
+    assert bob.assess(steep) == good(steep)
+    path.append(forge.block(path[-1].id, ALICE, steep))
+    bob.follow(path[-1])
+    assert outcomes(bob)[-1] == Outcome.TOO_STEEP
+    bob.finalise(path[-1].id)
+    path += forge.path(path[-1].id, ALICE)
+    bob.follow(path[-1])
+    assert listed(bob, path[-1].id) == ()
+
+
+def test_a_contribution_whose_base_is_final_is_offered_no_more() -> None:
+    """The ordering machine has forgotten it, and would ignore an offer that lists it."""
+    forge, carol, path = standing_on_two(world_of())
+    contribution = forge.contribution(BOB, path[-1].id)
+    carol.assess(contribution)
+    path += forge.path(path[-1].id, ALICE, ALICE)
+    carol.follow(*path[-2:])
+    assert listed(carol, path[-1].id) == digests(contribution)
+    (offer,) = carol.finalise(path[-2].id)[:1]
+    assert offer == StepOffered(path[-1].id, (), b"", forge.block(path[-1].id, CAROL).state_digest)
+
+
+def test_an_empty_block_is_offered_at_every_head() -> None:
+    world = world_of()
+    forge, carol = Forge(world), Peer(world, CAROL)
+    carol.adopt(GENESIS)
+    assert carol.offers[GENESIS] == StepOffered(GENESIS, (), b"", forge.block(GENESIS, CAROL).state_digest)
+
+
+def test_an_offer_lists_as_many_as_a_block_may() -> None:
+    world = world_of(workers_window=80, staleness_max=100)
+    forge = Forge(world)
+    workers = [bytes([7, number]) * 16 for number in range(70)]
+    path = forge.path(GENESIS, *workers)
+    carol = Peer(world, CAROL).follow(*path)
+    contributions = [forge.contribution(worker, path[-1].id, number / 100) for number, worker in enumerate(workers, 1)]
+    for contribution in contributions:
+        assert carol.assess(contribution) == good(contribution)
+    assert listed(carol, path[-1].id) == digests(*contributions[:64])
+
+
+# --- our own work ---------------------------------------------------------------------------------------------------
+
+
+def test_one_gradient_of_ours_waits_to_be_listed_at_a_time() -> None:
+    world = world_of()
+    path = Forge(world).path(GENESIS, ALICE)
+    alice = Peer(world, ALICE).follow(*path)
+    (contribution,) = alice.work()
+    submission = decode_submission(contribution.payload)
+    assert submission is not None
+    assert (submission.base, contribution.base) == (0, path[0].id)
+    assert not alice.learner.is_searching
+    assert alice.assess(contribution) == good(contribution)
+    assert alice.work() == []
+    alice.follow(alice.lead(path[0].id, 2))
+    assert outcomes(alice) == [Outcome.APPLIED]
+    assert alice.learner.is_searching
+
+
+def test_a_gradient_of_ours_that_is_left_out_keeps_waiting() -> None:
+    world = world_of()
+    forge = Forge(world)
+    path = forge.path(GENESIS, ALICE, BOB)
+    alice = Peer(world, ALICE).follow(path[0])
+    alice.assess(*alice.work())
+    alice.follow(path[1])
+    assert not alice.learner.is_searching
+
+
+def test_a_gradient_of_ours_that_was_never_signed_is_computed_anew_on_the_next_head() -> None:
+    world = world_of()
+    path = Forge(world).path(GENESIS, ALICE, ALICE)
+    alice = Peer(world, ALICE).follow(path[0])
+    alice.work()
+    assert not alice.learner.is_searching
+    alice.follow(path[1])
+    assert alice.learner.is_searching
+
+
+class Flooding:
+    """Submits bytes that are no gradient, and notes what it hears. Implements `Conduct`."""
+
+    name = "flooding"
+    names_newest_model = False
+
+    def __init__(self) -> None:
+        self.heard_of: list[tuple[bytes, int]] = []
+
+    def minibatch(self, minibatch: Minibatch) -> Minibatch:
+        return minibatch
+
+    def heard(self, author: bytes, version: int, gradient: Float32Array) -> None:
+        assert gradient.shape == (15,)
+        self.heard_of.append((author, version))
+
+    def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
+        return b"junk", own, -own
+
+
+def test_of_a_flood_one_waits_and_junk_frees_its_place() -> None:
+    world = world_of()
+    path = Forge(world).path(GENESIS, ALICE)
+    alice = Peer(world, ALICE, conduct=Flooding()).follow(*path)
+    answers = [alice.assess(contribution) for contribution in alice.work()]
+    assert [answer.judgement for answer in answers] == [Judgement.INVALID, Judgement.GOOD, Judgement.GOOD]
+    assert [answer.is_useful for answer in answers] == [False, True, False]
+    alice.follow(alice.lead(path[0].id, 2))
+    assert alice.learner.is_searching
+
+
+class Junk(Flooding):
+    """Submits nothing else."""
+
+    def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
+        return (b"junk",)
+
+
+def test_a_submission_of_ours_that_is_refused_is_no_longer_on_its_way() -> None:
+    world = world_of()
+    alice = Peer(world, ALICE, conduct=Junk()).follow(*Forge(world).path(GENESIS, ALICE))
+    alice.assess(*alice.work())
+    assert alice.learner.is_searching
+
+
+def test_a_conduct_hears_the_gradients_of_others() -> None:
+    world, conduct = world_of(), Flooding()
+    forge = Forge(world)
+    path = forge.path(GENESIS, ALICE, BOB)
+    alice = Peer(world, ALICE, conduct=conduct).follow(*path)
+    for author in (ALICE, BOB, STRANGER):
+        alice.assess(forge.contribution(author, path[-1].id))
+    assert conduct.heard_of == [(BOB, 0)]
+
+
+# --- what people are told -------------------------------------------------------------------------------------------
+
+
+def test_what_became_of_gradients_is_told_once() -> None:
+    forge, carol, path = standing_on_two(world_of())
+    other = forge.block(path[0].id, BOB, forge.contribution(ALICE, path[0].id, 0.1), forge.contribution(ALICE, path[0].id))
+    carol.follow(other)
+    for step in (path[-1], other):
+        carol.adopt(step.id)
+    assert [told.step for told in carol.judged] == [path[-1].id, other.id]
+    assert outcomes(carol) == [Outcome.APPLIED, Outcome.APPLIED, Outcome.REPEATED]
+    assert carol.judged[-1].weights == ((ALICE, 1.0),)
+    assert carol.judged[-1].judged[0].staleness == 0
+
+
+def test_the_head_is_told_and_exported_under_the_digest_of_its_block() -> None:
+    _, carol, path = standing_on_two(world_of())
+    adopted, (exported,) = carol.adopt(path[-1].id), carol.learner.handle(ExportRequest())
+    assert isinstance(exported, ModelExported)
+    step = path[-1]
+    assert (adopted.step, adopted.height, adopted.state_digest) == (step.id, 2, step.state_digest)
+    assert (exported.step, exported.height, exported.state_digest) == (step.id, 2, step.state_digest)
+
+
+# --- final blocks and restarts --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_restart_from_any_kept_state_leads_to_the_same(rule: str) -> None:
+    world = world_of(rule)
+    peers = [Peer(world, author) for author in (ALICE, BOB)]
+    chain = mined(peers, 12)
+    for step in chain[:9]:
+        peers[0].finalise(step.id)
+    assert [kept.height for kept in peers[0].kept] == list(range(1, 10))
+    for kept in peers[0].kept:
+        again = Peer(world, CAROL, restored=kept)
+        for step in chain:
+            again.ask(ReplayRequest(step))
+        again.adopt(chain[-1].id)
+        assert again.learner.handle(ExportRequest()) == peers[0].learner.handle(ExportRequest())
+        again.finalise(chain[9].id)
+        next_step = peers[1].lead(chain[-1].id, 13)
+        assert again.check(next_step).judgement is Judgement.GOOD
+
+
+def test_a_final_block_ends_the_branches_beside_it() -> None:
+    forge, carol, path = standing_on_two(world_of())
+    rival = forge.block(path[0].id, ALICE)
+    carol.check(rival)
+    carol.finalise(path[-1].id)
+    assert carol.check(forge.block(rival.id, ALICE)).detail == f"unknown parent {rival.id.hex()}"
+
+
+def test_nothing_is_searched_before_the_head_is_known() -> None:
+    world = world_of()
+    chain = mined([alice := Peer(world, ALICE)], 3)
+    alice.finalise(chain[-1].id)
+    again = Peer(world, ALICE, restored=alice.kept[-1])
+    assert not again.learner.is_searching
+    again.adopt(chain[-1].id)
+    assert again.learner.is_searching
+
+
+def test_a_restart_that_finalises_beyond_its_head_stands_there() -> None:
+    world = world_of()
+    chain = mined([Peer(world, ALICE)], 3)
+    again = Peer(world, BOB)
+    for step in chain:
+        again.ask(ReplayRequest(step))
+    again.finalise(chain[-1].id)
+    assert again.learner.handle(ExportRequest()) == Peer(world, BOB).follow(*chain).learner.handle(ExportRequest())
+
+
+def test_a_stored_block_that_leads_elsewhere_is_damage() -> None:
+    world = world_of()
+    step = block_of(GENESIS, 1, ALICE, (), bytes(32))
+    peer = Peer(world, BOB)
+    peer.ask(ReplayRequest(step))
+    with pytest.raises(StoredStateError, match="at height 1 leads to another state than stored"):
+        peer.ask(AdoptRequest(step.id))
+
+
+def test_a_kept_state_that_no_block_commits_to_is_refused() -> None:
+    world = world_of()
+    chain = mined([alice := Peer(world, ALICE)], 3)
+    alice.finalise(chain[-1].id)
+    with pytest.raises(StoredStateError, match="is not the one that block"):
+        Peer(world, ALICE, restored=replace(alice.kept[-1], state_digest=bytes(32)))
+
+
+def test_what_only_a_total_order_needs_is_refused() -> None:
+    with pytest.raises(AssertionError, match="delivers to a StreamLearner"):
+        Peer(world_of(), ALICE).ask(DeliverRequest(commit(1, [])))

@@ -1,0 +1,370 @@
+"""Members of a total order judge one stream of gradients: they hold one state after every commit, whatever liars submit."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from learning.gradient.conduct import Submitted
+from learning.gradient.ledger import PayloadMissingError, ledger_digest
+from learning.gradient.rules import GradientRules
+from learning.gradient.submission import Submission, decode_submission, encode_submission
+from learning.learner import (
+    AdoptRequest,
+    CheckRequest,
+    DeliverRequest,
+    ExportRequest,
+    ModelExported,
+    ProposedStep,
+    RestoreRequest,
+    SignedPayload,
+    StateKept,
+    StepAdopted,
+)
+from learning.rules.rule import Outcome
+from learning.state import ModelState, StoredStateError, state_digest
+from learning.task import Float32Array, Minibatch
+from learning.tasks.digits import digits_mlp
+from tests.learning.evolution.exchange import GENESIS, signed
+from tests.learning.gradient.quadratic import Shelf, attached, encoded_gradient, submitted
+from tests.learning.gradient.stream import FOUR, Member, Order, World, commit, commit_id, quadratic_world
+
+RULES = ("mean", "dampened", "kardam", "buffered")
+LONG = 200
+"""Commits: three kept states."""
+
+
+def members_of(world: World, count: int = 4) -> list[Member]:
+    return [Member(world, author) for author in world.members[:count]]
+
+
+def run(world: World, commits: int, seed: int = 1) -> Order:
+    order = Order(members_of(world), seed)
+    order.run(commits)
+    return order
+
+
+def outcomes(member: Member) -> list[str]:
+    return [one.outcome for told in member.judged for one in told.judged]
+
+
+def restored_state(member: Member) -> StateKept:
+    assert member.kept, "no state was kept"
+    return member.kept[-1]
+
+
+# --- agreement ------------------------------------------------------------------------------------------------------
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**32), rule=st.sampled_from(RULES), commits=st.integers(1, 30))
+def test_members_agree_whenever_they_search_and_however_commits_are_batched(seed: int, rule: str, commits: int) -> None:
+    order = run(quadratic_world(rule), commits, seed)
+    first = order.members[0]
+    assert {member.digest for member in order.members} == {first.digest}
+    assert all(member.answers == first.answers for member in order.members)
+
+
+def test_members_of_a_long_run_tell_and_keep_the_same() -> None:
+    order = run(quadratic_world(), LONG)
+    first = order.members[0]
+    assert [kept.commit for kept in first.kept] == [64, 128, 192]
+    assert [kept.checkpoint for kept in first.kept] == [1, 2, 3]
+    assert first.learner.ledger.version > 100
+    assert all(member.answers == first.answers for member in order.members)
+
+
+def test_a_version_is_told_of_by_the_same_step_after_whichever_commit() -> None:
+    """Empty commits, and those that move nothing, change neither the step nor its digest."""
+    world = quadratic_world()
+    order = run(world, 20)
+    member = order.members[0]
+    before = member.learner.handle(AdoptRequest(GENESIS))
+    member.deliver(commit(21, []), commit(22, [signed(FOUR[0], GENESIS, b"junk")]))
+    assert member.learner.handle(AdoptRequest(GENESIS)) == before
+
+
+def test_models_are_measured_once_in_as_many_versions_as_there_are_members() -> None:
+    order = run(quadratic_world(), 60)
+    versions = [adopted.height for adopted in order.members[0].adopted]
+    assert versions == sorted(set(versions))
+    assert [version // 4 for version in versions] == sorted({version // 4 for version in versions})
+    assert len(versions) > 5
+
+
+# --- learning -------------------------------------------------------------------------------------------------------
+
+
+def test_the_model_nears_the_best_point() -> None:
+    member = run(quadratic_world(), 100).members[0]
+    first, last = member.adopted[0], member.adopted[-1]
+    assert last.metrics["distance"] < 0.1 * first.metrics["distance"]
+    assert last.fitness > first.fitness
+
+
+def test_four_members_read_nine_digits_of_ten() -> None:
+    torch.set_num_threads(1)
+    settled = GradientRules("mean", "0.2", "0.9", 32, 16, 200, 8, "whole", 0)
+    order = run(World(digits_mlp(), settled, Shelf()), 250)
+    assert len(outcomes(order.members[0])) < 700
+    assert order.members[0].adopted[-1].metrics["test_accuracy"] > 0.9
+
+
+# --- restarts and late joiners --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_restart_from_any_kept_state_leads_to_the_same(rule: str) -> None:
+    world = quadratic_world(rule)
+    order = run(world, LONG)
+    for kept in order.members[0].kept:
+        member = Member(world, FOUR[0], restored=kept)
+        member.deliver(*order.log)
+        assert member.digest == order.members[0].digest
+        assert member.kept == [later for later in order.members[0].kept if later.commit > kept.commit]
+
+
+def test_a_late_joiner_goes_on_from_what_members_vouch_for() -> None:
+    world = quadratic_world()
+    order = run(world, LONG)
+    late = Member(world, FOUR[3])
+    late.deliver(*order.log[:10])
+    (adopted,) = late.learner.handle(RestoreRequest(restored_state(order.members[0])))
+    assert isinstance(adopted, StepAdopted)
+    late.deliver(*order.log)
+    assert late.digest == order.members[0].digest
+
+
+def test_an_exported_model_is_the_one_that_was_told_of() -> None:
+    member = run(quadratic_world(), 30).members[0]
+    (exported,), (adopted,) = member.learner.handle(ExportRequest()), member.learner.handle(AdoptRequest(GENESIS))
+    assert isinstance(exported, ModelExported)
+    assert isinstance(adopted, StepAdopted)
+    assert (exported.step, exported.height, exported.state_digest) == (adopted.step, adopted.height, adopted.state_digest)
+    parameters = np.frombuffer(exported.parameters, "<f4").astype(np.float32)
+    assert state_digest(ModelState(parameters, exported.height)) == exported.state_digest
+
+
+def test_a_kept_state_with_another_digest_is_refused() -> None:
+    world = quadratic_world()
+    kept = restored_state(run(world, 70).members[0])
+    with pytest.raises(StoredStateError, match="is not the one that its digest names"):
+        Member(world, FOUR[0], restored=replace(kept, state_digest=bytes(32)))
+
+
+# --- our own work ---------------------------------------------------------------------------------------------------
+
+
+def test_one_gradient_of_ours_is_on_its_way_at_a_time() -> None:
+    member = Member(quadratic_world(), FOUR[0])
+    (item,) = member.work()
+    assert not member.learner.is_searching
+    assert member.work() == []
+    member.deliver(commit(1, [item]))
+    assert member.learner.is_searching
+
+
+def test_a_gradient_is_computed_on_the_newest_model_and_names_the_newest_commit() -> None:
+    world = quadratic_world()
+    one, other = members_of(world, 2)
+    other.deliver(commit(1, one.work()))
+    (item,) = other.work()
+    submission = decode_submission(item.payload)
+    assert submission is not None
+    assert (submission.base, submission.base_digest) == (1, other.learner.ledger.digest)
+    assert item.base == commit_id(1)
+
+
+def test_a_lost_gradient_is_given_up_once_it_would_soon_be_too_old() -> None:
+    world = quadratic_world()
+    loser, other = members_of(world, 2)
+    loser.work()
+    for height in range(1, 4):
+        assert not loser.learner.is_searching
+        step = commit(height, other.work())
+        loser.deliver(step)
+        other.deliver(step)
+    assert loser.learner.ledger.version == world.rules.staleness_max // 2
+    assert loser.learner.is_searching
+
+
+def test_none_is_computed_on_a_model_that_one_of_ours_was_accepted_for() -> None:
+    """Buffered gradients are accepted long before the model moves."""
+    member = Member(quadratic_world("buffered"), FOUR[0])
+    member.deliver(commit(1, member.work()))
+    assert outcomes(member) == [Outcome.COLLECTED]
+    assert not member.learner.is_searching
+
+
+@pytest.mark.parametrize(("author", "is_searching"), [(b"o" * 32, True), (FOUR[0], False)])
+def test_an_observer_follows_and_computes_nothing(author: bytes, is_searching: bool) -> None:
+    world = quadratic_world()
+    order = run(world, 10)
+    observer = Member(world, author, is_searching=is_searching)
+    observer.deliver(*order.log)
+    assert observer.digest == order.members[0].digest
+    assert not observer.learner.is_searching
+    assert observer.learner.search() == ()
+
+
+class Flooding:
+    """Submits three vectors at once, and notes what it hears. Implements `Conduct`."""
+
+    name = "flooding"
+    names_newest_model = False
+
+    def __init__(self) -> None:
+        self.heard_of: list[tuple[bytes, int]] = []
+
+    def minibatch(self, minibatch: Minibatch) -> Minibatch:
+        return minibatch
+
+    def heard(self, author: bytes, version: int, gradient: Float32Array) -> None:
+        assert gradient.shape == (15,)
+        self.heard_of.append((author, version))
+
+    def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
+        return own, -own, b"junk"
+
+
+def test_of_a_flood_on_one_model_one_counts() -> None:
+    flooder = Member(quadratic_world(), FOUR[0], conduct=Flooding())
+    items = flooder.work()
+    flooder.deliver(commit(1, items[:2]))
+    assert not flooder.learner.is_searching
+    flooder.deliver(commit(2, items[2:]))
+    assert outcomes(flooder) == [Outcome.APPLIED, Outcome.REPEATED, Outcome.REPEATED]
+    assert flooder.learner.is_searching
+
+
+def test_a_conduct_hears_the_gradients_of_others() -> None:
+    world, conduct = quadratic_world(), Flooding()
+    listener, other = Member(world, FOUR[0], conduct=conduct), Member(world, FOUR[1])
+    junk = signed(FOUR[2], GENESIS, b"junk")
+    listener.deliver(commit(1, [*listener.work(), *other.work(), junk]))
+    assert conduct.heard_of == [(FOUR[1], 1)]
+
+
+class NeverFinite(Flooding):
+    """Spoils its own samples."""
+
+    def minibatch(self, minibatch: Minibatch) -> Minibatch:
+        return Minibatch(np.full_like(minibatch.inputs, np.nan), minibatch.labels)
+
+
+def test_a_gradient_that_is_never_finite_waits_for_another_model() -> None:
+    world = quadratic_world()
+    spoiled, other = Member(world, FOUR[0], conduct=NeverFinite()), Member(world, FOUR[1])
+    tries = 0
+    while spoiled.learner.is_searching:
+        assert spoiled.work() == []
+        tries += 1
+    assert tries == 8
+    spoiled.deliver(commit(1, other.work()))
+    assert spoiled.learner.is_searching
+
+
+# --- liars ----------------------------------------------------------------------------------------------------------
+
+
+def lies(member: Member) -> dict[str, tuple[SignedPayload, Outcome]]:
+    """One submission of each wrong kind at version 1, by the third member, and what becomes of it."""
+    shelf, liar, ledger = member.shelf, FOUR[2], member.learner.ledger
+    good = encoded_gradient(0.5)
+    digest, length = shelf.put(good)
+    short, short_length = shelf.put(good[:-1])
+    honest = submitted(liar, 1, ledger.digest, good, shelf)
+
+    def naming(base: int, base_digest: bytes, payload: bytes = digest, size: int = length) -> SignedPayload:
+        submission = encode_submission(Submission(base, base_digest, payload, size))
+        return attached(signed(liar, GENESIS, submission), (payload, size))
+
+    return {
+        "junk": (signed(liar, GENESIS, b"junk"), Outcome.MALFORMED),
+        "empty": (signed(liar, GENESIS, b""), Outcome.MALFORMED),
+        "not canonical": (replace(honest, payload=honest.payload + b"\x00"), Outcome.MALFORMED),
+        "not attached": (replace(honest, attached=()), Outcome.MALFORMED),
+        "attached under another length": (replace(honest, attached=((digest, length + 1),)), Outcome.MALFORMED),
+        "too short": (naming(1, ledger.digest, short, short_length), Outcome.MALFORMED),
+        "longer than announced": (naming(1, ledger.digest, digest, length - 1), Outcome.MALFORMED),
+        "unknown model": (naming(1, bytes(32)), Outcome.UNKNOWN_BASE),
+        "model to come": (naming(2, ledger.digest), Outcome.FUTURE_BASE),
+        "far future": (naming(2**62, ledger.digest), Outcome.FUTURE_BASE),
+        "stranger": (replace(honest, author=b"o" * 32), Outcome.NOT_A_WORKER),
+    }
+
+
+def at_version_one(world: World) -> tuple[Member, Member]:
+    one, other = members_of(world, 2)
+    step = commit(1, one.work())
+    one.deliver(step)
+    other.deliver(step)
+    return one, other
+
+
+@pytest.mark.parametrize("lie", sorted(lies(at_version_one(quadratic_world())[0])))
+def test_a_lie_changes_nothing_and_is_told_of(lie: str) -> None:
+    one, other = at_version_one(quadratic_world())
+    before = one.digest
+    item, outcome = lies(one)[lie]
+    one.deliver(commit(2, [item]))
+    other.deliver(commit(2, [item]))
+    assert outcomes(one) == outcomes(other) == [Outcome.APPLIED, outcome]
+    assert one.digest == other.digest == before
+
+
+def test_a_model_that_left_the_window_is_too_old() -> None:
+    world = quadratic_world()
+    member, other = members_of(world, 2)
+    old = submitted(FOUR[2], 0, member.learner.ledger.digest, encoded_gradient(0.5), world.shelf)
+    for height in range(1, world.rules.staleness_max + 2):
+        step = commit(height, other.work())
+        member.deliver(step)
+        other.deliver(step)
+    member.deliver(commit(world.rules.staleness_max + 2, [old]))
+    last = member.judged[-1].judged[-1]
+    assert (last.outcome, last.staleness, last.is_accepted) == (Outcome.STALE, world.rules.staleness_max + 1, False)
+
+
+def test_the_second_of_one_author_on_a_model_is_refused() -> None:
+    world = quadratic_world()
+    member = Member(world, FOUR[0])
+    digest = member.learner.ledger.digest
+    pair = [submitted(FOUR[1], 0, digest, encoded_gradient(value), world.shelf) for value in (0.5, 0.25)]
+    member.deliver(commit(1, pair))
+    assert outcomes(member) == [Outcome.APPLIED, Outcome.REPEATED]
+
+
+def test_a_delivered_payload_that_is_not_held_is_a_broken_promise() -> None:
+    member = Member(quadratic_world(), FOUR[0])
+    item = submitted(FOUR[1], 0, member.learner.ledger.digest, encoded_gradient(0.5), Shelf())
+    with pytest.raises(PayloadMissingError, match="is not held"):
+        member.deliver(commit(1, [item]))
+
+
+# --- the contract ---------------------------------------------------------------------------------------------------
+
+
+def test_deliveries_that_a_state_holds_are_passed_over() -> None:
+    world = quadratic_world()
+    order = run(world, 20)
+    member = order.members[0]
+    before = ledger_digest(member.learner.ledger)
+    member.deliver(*order.log)
+    assert member.digest == before
+
+
+def test_a_gap_between_deliveries_stops_the_learner() -> None:
+    member = Member(quadratic_world(), FOUR[0])
+    with pytest.raises(AssertionError, match="delivery 2 after 0"):
+        member.learner.handle(DeliverRequest(commit(2, [])))
+
+
+def test_what_only_blocks_need_is_refused() -> None:
+    member = Member(quadratic_world(), FOUR[0])
+    step = ProposedStep(bytes(32), GENESIS, 1, FOUR[0], (), b"", bytes(32))
+    with pytest.raises(AssertionError, match="does not ask for CheckRequest"):
+        member.learner.handle(CheckRequest(step))
