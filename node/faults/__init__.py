@@ -1,0 +1,5 @@
+"""Peers that misbehave, by name: for tests, testnets, and the tables that show what each defence survives.
+
+Room: every fault of the project has its name, powers and parameters in `catalogue`; a folder for each kind: `gradient`.
+Never: code that an honest node runs; no defence may know of a fault here.
+"""
