@@ -25,6 +25,8 @@ class SignedPayload:
     author: bytes
     base: bytes
     payload: bytes
+    attached: tuple[tuple[bytes, int], ...] = ()
+    """(digest, length) of the large payloads that whoever accepted it holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,7 @@ class ProposedStep:
     id: bytes
     parent: bytes
     height: int
+    leader: bytes
     contributions: tuple[SignedPayload, ...]
     claim: bytes
     state_digest: bytes
@@ -153,6 +156,8 @@ class ContributionFound:
 
     base: bytes
     payload: bytes
+    large: tuple[bytes, ...] = ()
+    """Large payloads that go with it beside the order; `payload` names them by their BLAKE2b-256 digest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +193,12 @@ class StateKept:
     """Total order only: all deliveries up to this height are in it; those above are to be replayed, in order."""
     commit_step: bytes = b""
     """Total order only: the id of that delivery."""
+    state_digest: bytes = bytes(32)
+    """Of the whole state, as a step commits to it."""
+    memory: bytes = b""
+    """What the learner needs besides the parameters."""
+    checkpoint: int = 0
+    """Total order only: the number of this state among those that all members keep and vouch for; 0: only for ourselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,12 +243,14 @@ class SlateEntry:
     """A candidate as it was decided on; all fitness in micro-units."""
 
     author: bytes | None
-    """None for the parent, "no change"."""
+    """None for the parent, "no change", and for what follows from several members' gradients: then there is a label."""
     claimed_fitness: int | None
-    """None for the parent."""
+    """None for the parent, and for gradients, which claim nothing."""
     agreed_fitness: int
     measured_fitness: int | None
     """Our own measurement; None for an observer, and where the others were faster."""
+    label: str = ""
+    """What the author does not tell: "mean", "median", "a quarter of the step"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +270,30 @@ class GenerationDecided:
     """Submissions that changed nothing: the reason, and how many."""
 
 
+@dataclass(frozen=True, slots=True)
+class GradientJudged:
+    """What became of one gradient. For people."""
+
+    author: bytes
+    outcome: str
+    """A value of `learning.rules.rule.Outcome`."""
+    is_accepted: bool
+    staleness: int | None
+    """Versions of the model between its base and its coming; None where the base is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class GradientsJudged:
+    """What the gradients of one step did to the model. For people."""
+
+    step: bytes
+    version: int
+    """How often the model has moved, this step included."""
+    judged: tuple[GradientJudged, ...]
+    weights: tuple[tuple[bytes, float], ...]
+    """Whose gradients had a part in the newest move, and how large; empty when it did not move."""
+
+
 LearnerAnswer = (
     ContributionAssessed
     | StepChecked
@@ -268,6 +305,7 @@ LearnerAnswer = (
     | ModelExported
     | GenerationWaits
     | GenerationDecided
+    | GradientsJudged
 )
 
 

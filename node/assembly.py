@@ -20,19 +20,21 @@ from consensus.protocol import OrderingProtocol
 from consensus.total_order.archive import BASE_TABLE, COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE
 from consensus.total_order.archive import CorruptRecordsError as CorruptOrderError
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
+from consensus.total_order.snapshot import SNAPSHOT_BEHIND
 from consensus.types import KEY_BYTES, PeerId, StepId
 from learning.checkpoint import decode_kept_state
 from learning.evolution.learner import SearchSettings
 from learning.evolution.rules import EvolutionRules
+from learning.gradient.rules import GradientRules
 from learning.learner import AdoptRequest, LearnerRequest, StateKept
 from node.api.chains import ChainSource, ProofOfWorkChain, TotalOrderChain
 from node.errors import NodeError
 from node.folder import NodeFolder
 from node.guard_file import GuardFile
 from node.logs import configure_logging
-from node.network_file import Consensus, NetworkRules, network_id
+from node.network_file import Consensus, Learning, NetworkRules, network_id
 from node.peer import Peer, PeerParts
-from node.replica import STATE_KEY, STATE_TABLE
+from node.replica import SNAPSHOT_COMMITS, STATE_KEY, STATE_TABLE
 from node.settings import PeerSettings
 from node.store import Store
 from node.workers.learner import LearnerSpec
@@ -48,6 +50,9 @@ NOBODY = PeerId(bytes(KEY_BYTES))
 """Who a member is that only observes: the machine signs for members alone."""
 
 TIE_SEED = "tie_seed"
+
+GRADIENT_BASE_AGE_MAX = 16
+"""Blocks: a gradient whose base lies deeper when it is to be listed has missed several leaders in a row."""
 
 
 def run_peer(settings: PeerSettings, lifeline: Connection | None = None) -> int:
@@ -108,13 +113,16 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
     learner = LearnerSpec(
         task=rules.task.name,
         folder=str(Path.cwd()),
-        rules=evolution_rules(rules),
+        rules=learning_rules(rules),
         network_id=this_network,
         author=identity.peer_id,
         genesis_step=genesis_id(this_network),
         settings=SearchSettings(is_searching=settings.is_searching and not settings.is_observer),
         restored=kept,
         members=ordering.members,
+        store=str(store.path.resolve()),
+        fault=settings.fault,
+        colluders=tuple(bytes.fromhex(peer) for peer in settings.colluders),
     )
     return PeerParts(
         settings=settings,
@@ -172,6 +180,7 @@ def _total_order(settings: PeerSettings, folder: NodeFolder, kept: StateKept | N
         archive=StoredRows(store),
         guard_round=GuardFile(folder.path).read(),
         replay_from=None if kept is None else StepId(kept.commit_step),
+        snapshot_behind=SNAPSHOT_COMMITS if rules.learning is Learning.GRADIENT else SNAPSHOT_BEHIND,
     )
     head = b"" if kept is None else kept.step
     return _Ordering(machine, TotalOrderChain(machine), members=members, first_requests=(AdoptRequest(head),))
@@ -222,8 +231,10 @@ class StoredBlocks:
 
 
 def proof_of_work_rules(rules: NetworkRules) -> ProofOfWorkRules:
-    """The network file's section, as the ordering machine wants it."""
-    return ProofOfWorkRules(**msgspec.structs.asdict(rules.proof_of_work))
+    """The network file's section, as the ordering machine wants it: a gradient may be some blocks old, a candidate may not."""
+    work = rules.proof_of_work
+    base_age_max = min(GRADIENT_BASE_AGE_MAX, work.finality_depth) if rules.learning is Learning.GRADIENT else 0
+    return ProofOfWorkRules(**msgspec.structs.asdict(work), base_age_max=base_age_max)
 
 
 def total_order_rules(rules: NetworkRules) -> TotalOrderRules:
@@ -233,6 +244,12 @@ def total_order_rules(rules: NetworkRules) -> TotalOrderRules:
     return TotalOrderRules(**section)
 
 
-def evolution_rules(rules: NetworkRules) -> EvolutionRules:
+def learning_rules(rules: NetworkRules) -> EvolutionRules | GradientRules:
     """The network file's section, as the learner wants it."""
-    return EvolutionRules(**msgspec.structs.asdict(rules.evolution))
+    match rules.learning:
+        case Learning.EVOLUTION:
+            return EvolutionRules(**msgspec.structs.asdict(rules.evolution))
+        case Learning.GRADIENT:
+            return GradientRules(**msgspec.structs.asdict(rules.gradient))
+        case _:
+            assert_never(rules.learning)

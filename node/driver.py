@@ -34,7 +34,7 @@ from consensus.protocol import (
 from learning.learner import LearnerAnswer
 from node.errors import NodeError
 from node.ports import Clock, Guards, LearnerPort, Outbox, PuzzlePort, Records, SideStreams
-from node.replica import AskLearner, OuterEffect, Replica
+from node.replica import AskLearner, Forget, OuterEffect, Replica
 
 log = logging.getLogger(__name__)
 
@@ -134,11 +134,11 @@ class Driver:
             else:
                 self._carry_out(self._effects.popleft())
 
-    def _take_records(self) -> list[tuple[str, bytes, bytes]]:
+    def _take_records(self) -> list[tuple[str, bytes, bytes | None]]:
         """The records at the front of the queue: one commit serves them all."""
-        rows = []
-        while self._effects and isinstance(record := self._effects[0], Record):
-            rows.append((record.table, record.key, record.value))
+        rows: list[tuple[str, bytes, bytes | None]] = []
+        while self._effects and isinstance(record := self._effects[0], Record | Forget):
+            rows.append((record.table, record.key, record.value if isinstance(record, Record) else None))
             self._effects.popleft()
         return rows
 
@@ -168,7 +168,7 @@ class Driver:
                 self._ports.side_streams.fetch_payload(effect)
             case FetchState():
                 self._ports.side_streams.fetch_state(effect)
-            case Record() | Guard():
+            case Record() | Forget() | Guard():
                 raise AssertionError("what must be durable is carried out before")
             case _:
                 assert_never(effect)

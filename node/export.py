@@ -8,7 +8,6 @@ from safetensors.numpy import save
 
 from learning.checkpoint import decode_kept_state
 from learning.learner import ModelExported
-from learning.state import state_digest, stored_state
 from learning.task import Layout
 from node.errors import NodeError
 from node.files import replace_file
@@ -66,6 +65,5 @@ def export_from_folder(folder_path: Path, path: Path) -> None:
             fix = f"start the peer, and export while it runs: run_node.py start --data-dir {folder_path}"
             raise NodeError(f"{folder_path} holds no final model yet", fix)
         kept, rules, layout = decode_kept_state(data), folder.rules, stored_layout(folder.store)
-    digest = state_digest(stored_state(kept.parameters, kept.height, layout))
-    model = ModelExported(kept.step, kept.height, digest, kept.parameters)
+    model = ModelExported(kept.step, kept.height, kept.state_digest, kept.parameters)
     write_model(path, model_bytes(rules, layout, model))

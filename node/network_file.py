@@ -16,6 +16,7 @@ from msgspec import Meta
 
 from consensus.total_order.committee import MEMBERS_MAX
 from consensus.types import DIGEST_BYTES, NetworkId
+from learning.rules.catalogue import RuleError, rule_named, rule_text
 from node.errors import NodeError, disk_error
 from node.files import write_new_file
 from node.strategy import Strategy
@@ -92,6 +93,44 @@ class EvolutionSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 0
 
 
+class GradientSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How gradients are computed and judged; only for learning = "gradient"."""
+
+    rule: Annotated[
+        str,
+        Meta(
+            pattern=r"^[a-z][a-z-]{0,31}(:[a-z0-9_=.,-]{1,200})?\Z",
+            title='a rule like "robust" or "kardam:frequency=off"',
+            description="How gradients become steps of the model: robust, scored, kardam, buffered, dampened or mean; "
+            "NAME or NAME:option=value,...",
+        ),
+    ] = "robust"
+    learning_rate: Annotated[DecimalText, Meta(description="How far a step goes.")] = "0.1"
+    momentum: Annotated[DecimalText, Meta(description="Of each worker's own gradients; 0: none.")] = "0.9"
+    minibatch_size: Annotated[int, Meta(ge=1, le=65_536, description="Samples that one gradient is computed on.")] = 32
+    bits: Annotated[int, Meta(ge=8, le=16, description="Bits per value of a gradient that travels: 8 or 16.")] = 16
+    staleness_max: Annotated[
+        int, Meta(ge=1, le=10_000, description="A gradient on a model that is older, in steps of the model, is refused.")
+    ] = 200
+    workers_window: Annotated[
+        int,
+        Meta(ge=1, le=4_096, description="Under proof of work: a worker is who led one of so many newest blocks."),
+    ] = 64
+    shards: Annotated[
+        str,
+        Meta(
+            pattern=r"^(whole|iid|dirichlet:[0-9]{1,3}(\.[0-9]{1,4})?)\Z",
+            title='"whole", "iid" or "dirichlet:ALPHA" with ALPHA from 0.01 to 100',
+            description="Which training samples are a peer's own: all of them (whole), an equal part (iid), or a part whose "
+            "classes are drawn unevenly (dirichlet:0.5; the smaller, the more unequal).",
+        ),
+    ] = "iid"
+    shard_count: Annotated[
+        int,
+        Meta(ge=0, le=10_000, description="Into how many parts the samples are cut; 0: one for each member of a total order."),
+    ] = 0
+
+
 class ProofOfWorkSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How blocks are found and when they are final."""
 
@@ -154,9 +193,15 @@ class NetworkRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     consensus: Annotated[
         Consensus, Meta(description="How peers agree on one order: proof-of-work, or total-order among known members.")
     ]
-    learning: Annotated[Learning, Meta(description="How the next model is found: evolution.")]
+    learning: Annotated[
+        Learning,
+        Meta(
+            description="How the next model is found: evolution (no gradients needed), or gradient (for tasks that have one)."
+        ),
+    ]
     task: TaskSection
     evolution: EvolutionSection = EvolutionSection()
+    gradient: GradientSection = GradientSection()
     proof_of_work: ProofOfWorkSection = ProofOfWorkSection()
     total_order: TotalOrderSection = TotalOrderSection()
 
@@ -228,7 +273,7 @@ def parse_network_text(text: str) -> NetworkRules:
     rules = _with_canonical_decimals(parse(text, NetworkRules))
     for problem in _problems(rules):
         raise TomlProblem(problem)
-    return rules
+    return _with_canonical_rule(rules)
 
 
 def write_network_file(path: Path, rules: NetworkRules) -> None:
@@ -252,7 +297,20 @@ def _with_canonical_decimals(rules: NetworkRules) -> NetworkRules:
         step_size_factor=_canonical_decimal(rules.evolution.step_size_factor),
         step_size_floor=_canonical_decimal(rules.evolution.step_size_floor),
     )
-    return msgspec.structs.replace(rules, evolution=evolution)
+    gradient = msgspec.structs.replace(
+        rules.gradient,
+        learning_rate=_canonical_decimal(rules.gradient.learning_rate),
+        momentum=_canonical_decimal(rules.gradient.momentum),
+    )
+    return msgspec.structs.replace(rules, evolution=evolution, gradient=gradient)
+
+
+def _with_canonical_rule(rules: NetworkRules) -> NetworkRules:
+    """All options of the rule are in the id, so that no default can change what a network means."""
+    if rules.learning is not Learning.GRADIENT:
+        return rules
+    gradient = msgspec.structs.replace(rules.gradient, rule=rule_text(rule_named(rules.gradient.rule)))
+    return msgspec.structs.replace(rules, gradient=gradient)
 
 
 def _canonical_decimal(text: str) -> str:
@@ -262,8 +320,7 @@ def _canonical_decimal(text: str) -> str:
 def _problems(rules: NetworkRules) -> Iterator[str]:
     """What no single field shows."""
     yield from _member_problems(rules)
-    if rules.learning is not Learning.EVOLUTION:
-        yield f'learning is "{rules.learning}", which is not available yet; allowed is "{Learning.EVOLUTION}"'
+    yield from _gradient_problems(rules)
     evolution, work = rules.evolution, rules.proof_of_work
     if not 0 < Decimal(evolution.step_size) <= 10:
         yield f'evolution.step_size is "{evolution.step_size}"; allowed is above 0, up to 10'
@@ -279,6 +336,27 @@ def _problems(rules: NetworkRules) -> Iterator[str]:
             f"proof_of_work.contest_depth is {work.contest_depth}; "
             f"allowed is 1 to {work.finality_depth - 1}, below proof_of_work.finality_depth"
         )
+
+
+def _gradient_problems(rules: NetworkRules) -> Iterator[str]:
+    """The rule's own options are looked at by `learning.rules.catalogue`, which knows them."""
+    if rules.learning is not Learning.GRADIENT:
+        return
+    gradient = rules.gradient
+    if gradient.bits not in {8, 16}:
+        yield f"gradient.bits is {gradient.bits}; allowed is 8 or 16"
+    if not 0 < Decimal(gradient.learning_rate) <= 100:
+        yield f'gradient.learning_rate is "{gradient.learning_rate}"; allowed is above 0, up to 100'
+    if not 0 <= Decimal(gradient.momentum) < 1:
+        yield f'gradient.momentum is "{gradient.momentum}"; allowed is 0 or more, below 1'
+    if gradient.shards.startswith("dirichlet:") and not Decimal("0.01") <= Decimal(gradient.shards[10:]) <= 100:
+        yield f'gradient.shards is "{gradient.shards}"; allowed is dirichlet:ALPHA with ALPHA from 0.01 to 100'
+    if rules.consensus is Consensus.PROOF_OF_WORK and gradient.shards != "whole" and gradient.shard_count == 0:
+        yield 'gradient.shard_count is 0; allowed is 1 or more under proof of work, unless gradient.shards is "whole"'
+    try:
+        rule_named(gradient.rule)
+    except RuleError as error:
+        yield f"gradient.rule: {error}"
 
 
 def _member_problems(rules: NetworkRules) -> Iterator[str]:
@@ -314,8 +392,11 @@ def new_rules(
     *,
     block_interval_ms: int = BLOCK_INTERVAL_MS_DEFAULT,
     members: tuple[str, ...] = (),
+    gradient: GradientSection | None = None,
 ) -> NetworkRules:
     """The rules of a new network; `seed` is 32 random bytes. With members (keys in hex): of a total order among them.
+
+    With `gradient`: a network that learns by gradients.
 
     Raises NodeError when a value is not allowed.
     """
@@ -323,9 +404,10 @@ def new_rules(
         name=name,
         seed=seed.hex(),
         consensus=Consensus.TOTAL_ORDER if members else Consensus.PROOF_OF_WORK,
-        learning=Learning.EVOLUTION,
+        learning=Learning.EVOLUTION if gradient is None else Learning.GRADIENT,
         task=task,
         evolution=evolution_for(strategy),
+        gradient=gradient or GradientSection(),
         proof_of_work=ProofOfWorkSection(block_interval_ms=block_interval_ms),
         total_order=TotalOrderSection(members=members),
     )

@@ -19,6 +19,7 @@ from consensus.protocol import (
     VerifyPuzzle,
 )
 from consensus.types import Instant, PeerId
+from learning.gradient.quantised import payload_bytes
 from learning.learner import ExportRequest, LearnerRequest, ModelExported
 from learning.task import Layout
 from node.api.chains import ChainSource
@@ -33,11 +34,11 @@ from node.identity import Identity
 from node.net.contract import ListenError, NetSettings
 from node.net.transport import PeerNetwork
 from node.net.wire import Part
-from node.network_file import NetworkRules, network_id, rule_fields
+from node.network_file import Learning, NetworkRules, network_id, rule_fields
 from node.remembered_addresses import remember_addresses, remembered_addresses
 from node.replica import Replica
 from node.settings import PeerSettings
-from node.side_streams import STATE_BYTES_OVERHEAD, SideStreams
+from node.side_streams import SideStreams
 from node.status import NodeStatus
 from node.store import Store
 from node.telemetry import LagProbe, MemoryProbe, Vitals
@@ -65,6 +66,15 @@ LOG_SECONDS = 60.0
 
 OUTBOUND_MIN = 8
 """Bitcoin's number; members of a total order are each connected to all others instead."""
+
+STATE_BYTES_OVERHEAD = 1_024
+"""What a kept state holds besides its arrays, for each version and worker."""
+
+GRADIENT_BITS_MAX = 16
+"""Per value on the wire."""
+
+STATE_VECTORS = 8
+"""Arrays of the model's size that a rule may keep besides its slots: momentum and the like."""
 
 EVERY_ADDRESS = ("0.0.0.0", "::")
 
@@ -217,9 +227,14 @@ class Peer:
     async def _run_parts(self, learner: LearnerWorker, puzzle: PuzzleWorker | None) -> None:
         parts, asking = self._parts, _LearnerProcess(learner)
         network = self._network()
-        model_bytes_max = 4 * sum(block.size for block in self._layout)
+        state_bytes = state_bytes_max(parts.rules, len(parts.learner.members), self._layout)
         streams = SideStreams(
-            parts.store, network, asking, state_bytes_max=model_bytes_max + STATE_BYTES_OVERHEAD, clock=time.monotonic
+            parts.store,
+            network,
+            asking,
+            state_bytes_max=state_bytes,
+            payload_bytes_max=payload_bytes_max(parts.rules, self._layout),
+            clock=time.monotonic,
         )
         ports = Ports(
             clock=SystemClock(),
@@ -370,6 +385,24 @@ class Peer:
         """What a person should know."""
         self._vitals.note(text, time.monotonic())
         log.warning("%s", text)
+
+
+def state_bytes_max(rules: NetworkRules, members: int, layout: Layout) -> int:
+    """The largest kept state that another peer may send: the model, and for gradients what a rule may remember.
+
+    That is a gradient and a buffer for each worker, a handful of vectors, and the models of the staleness window.
+    """
+    model_bytes = 4 * sum(block.size for block in layout)
+    if rules.learning is Learning.EVOLUTION:
+        return model_bytes + STATE_BYTES_OVERHEAD
+    versions = rules.gradient.staleness_max + 1
+    models = 2 + 2 * members + STATE_VECTORS + versions
+    return models * model_bytes + STATE_BYTES_OVERHEAD * (versions + members)
+
+
+def payload_bytes_max(rules: NetworkRules, layout: Layout) -> int:
+    """The longest payload that may travel beside the order: a gradient in its widest form; a candidate has none."""
+    return payload_bytes(layout, GRADIENT_BITS_MAX) if rules.learning is Learning.GRADIENT else 0
 
 
 async def _watch(chain: ChainSource) -> None:

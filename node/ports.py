@@ -19,8 +19,8 @@ class Clock(Protocol):
 class Records(Protocol):
     """Durable memory."""
 
-    async def write(self, rows: Sequence[tuple[str, bytes, bytes]]) -> None:
-        """Store (table, key, value) rows; returns once they are durable."""
+    async def write(self, rows: Sequence[tuple[str, bytes, bytes | None]]) -> None:
+        """Store (table, key, value) rows, forget those without a value; returns once that is durable."""
         ...
 
 

@@ -3,16 +3,20 @@
 No clock, no IO: the shell (driver.py), the simulator and the tests run this very class.
 """
 
+from collections import OrderedDict
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import assert_never
 
 from consensus import protocol
+from consensus.attachment import LargePayload
 from consensus.contribution import Contribution, contribution_digest
 from consensus.protocol import (
     Accuse,
     Adopt,
     Assess,
     Assessed,
+    Attachment,
     Broadcast,
     Check,
     Checked,
@@ -40,7 +44,8 @@ from consensus.protocol import (
     VerifyPuzzle,
 )
 from consensus.types import Digest, Height, Instant, NetworkId, StepId
-from learning.checkpoint import CHECKPOINT_INTERVAL, checkpoint_digest, encode_kept_state
+from learning.checkpoint import checkpoint_digest, encode_kept_state
+from learning.gradient.quantised import payload_digest
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
@@ -52,6 +57,7 @@ from learning.learner import (
     FinaliseRequest,
     GenerationDecided,
     GenerationWaits,
+    GradientsJudged,
     Judgement,
     LearnerAnswer,
     LearnerRequest,
@@ -65,6 +71,16 @@ from learning.learner import (
     StepChecked,
     StepOffered,
 )
+
+PAYLOAD_TABLE = "payload"
+"""Where large payloads lie, by their digest."""
+
+PAYLOAD_COMMITS = 2_048
+"""Total order: how long a delivered payload is kept for members that lag. Those behind by SNAPSHOT_COMMITS start from a
+checkpoint; the oldest that a member may still name lies four intervals back, a thousand commits."""
+
+SNAPSHOT_COMMITS = 256
+"""Behind an agreed checkpoint by so many commits, its state is cheaper than the payloads of all these."""
 
 STATE_TABLE = "state"
 """Where the newest kept final state lies, under one key: a restart replays from there."""
@@ -82,8 +98,17 @@ class AskLearner:
     request: LearnerRequest
 
 
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """Nobody will ask for this row again: remove it."""
+
+    table: str
+    key: bytes
+
+
 OuterEffect = (
     Record
+    | Forget
     | Guard
     | Send
     | Broadcast
@@ -113,6 +138,8 @@ class Replica:
     def __init__(self, ordering: OrderingProtocol, network_id: NetworkId) -> None:
         self.ordering = ordering
         self._network_id = network_id
+        self._delivered_payloads: OrderedDict[Digest, Height] = OrderedDict()
+        """Those that nothing undelivered names, by their last delivery."""
 
     def start(self, now: Instant) -> tuple[OuterEffect, ...]:
         """What is to be done first."""
@@ -127,25 +154,55 @@ class Replica:
         match answer:
             case StateKept():
                 return self._kept(answer, now)
-            case StepAdopted() | SearchProgress() | ModelExported() | GenerationDecided() | GenerationWaits():
+            case (
+                StepAdopted() | SearchProgress() | ModelExported() | GenerationDecided() | GenerationWaits() | GradientsJudged()
+            ):
                 return ()
-            case ContributionAssessed() | StepChecked() | ContributionFound() | StepOffered():
+            case ContributionFound():
+                return self._found(answer, now)
+            case ContributionAssessed() | StepChecked() | StepOffered():
                 return self.handle(_input_of(answer), now)
             case _:
                 assert_never(answer)
+
+    def _found(self, found: ContributionFound, now: Instant) -> tuple[OuterEffect, ...]:
+        """Its large payloads are recorded before anybody hears of them."""
+        held = tuple((Digest(payload_digest(content)), content) for content in found.large)
+        for digest, _ in held:
+            self._delivered_payloads.pop(digest, None)
+        records = tuple(Record(PAYLOAD_TABLE, digest, content) for digest, content in held)
+        attachments = tuple(Attachment(digest, len(content)) for digest, content in held)
+        return (*records, *self.handle(Submitted(StepId(found.base), found.payload, attachments), now))
 
     def _kept(self, state: StateKept, now: Instant) -> tuple[OuterEffect, ...]:
         """Record it; under a total order, some are checkpoints that others may start from."""
         encoded = encode_kept_state(state)
         newest = Record(STATE_TABLE, STATE_KEY, encoded)
-        if state.commit == 0 or state.height % CHECKPOINT_INTERVAL:
+        if state.commit == 0 or state.checkpoint == 0:
             return (newest,)
-        checkpoint = Record(STATE_TABLE, checkpoint_key(state.height), encoded)
+        checkpoint = Record(STATE_TABLE, checkpoint_key(state.checkpoint), encoded)
         reached = StateReached(Height(state.commit), Digest(checkpoint_digest(encoded)))
         return (newest, checkpoint, *self.handle(reached, now))
 
     def _outer(self, effects: tuple[Effect, ...]) -> tuple[OuterEffect, ...]:
-        return tuple(self._routed(effect) for effect in effects)
+        outer: list[OuterEffect] = []
+        for effect in effects:
+            outer.append(self._routed(effect))
+            if isinstance(effect, Deliver):
+                outer += self._forgotten(effect.step)
+        return tuple(outer)
+
+    def _forgotten(self, step: protocol.DeliveredStep) -> list[Forget]:
+        """Payloads that were delivered so long ago that whoever lacks them starts from a checkpoint instead."""
+        for item in step.items:
+            for attachment in item.attachments:
+                self._delivered_payloads[attachment.digest] = step.height
+                self._delivered_payloads.move_to_end(attachment.digest)
+        gone: list[Forget] = []
+        while self._delivered_payloads and next(iter(self._delivered_payloads.values())) <= step.height - PAYLOAD_COMMITS:
+            digest, _ = self._delivered_payloads.popitem(last=False)
+            gone.append(Forget(PAYLOAD_TABLE, digest))
+        return gone
 
     def _routed(self, effect: Effect) -> OuterEffect:
         match effect:
@@ -159,6 +216,9 @@ class Replica:
                 return AskLearner(AdoptRequest(step))
             case Finalise(step, _):
                 return AskLearner(FinaliseRequest(step))
+            case FetchPayload(digest):  # named again, and perhaps still here: then it must stay
+                self._delivered_payloads.pop(digest, None)
+                return effect
             case Deliver(step):
                 return AskLearner(DeliverRequest(_delivered(step)))
             case _:
@@ -166,32 +226,37 @@ class Replica:
 
     def _proposed(self, step: Step) -> ProposedStep:
         contributions = tuple(_payload(contribution_digest(self._network_id, item), item) for item in step.contributions)
-        return ProposedStep(step.id, step.parent, step.height, contributions, step.claim, step.state_digest)
+        return ProposedStep(step.id, step.parent, step.height, step.leader, contributions, step.claim, step.state_digest)
 
 
 def _delivered(step: protocol.DeliveredStep) -> DeliveredStep:
-    items = tuple(SignedPayload(item.digest, item.author, item.base, item.payload) for item in step.items)
+    items = tuple(
+        SignedPayload(item.digest, item.author, item.base, item.payload, _attached(item.attachments)) for item in step.items
+    )
     return DeliveredStep(step.id, step.parent, step.height, items)
 
 
 def _payload(digest: Digest, contribution: Contribution) -> SignedPayload:
-    return SignedPayload(digest, contribution.author, contribution.base, contribution.payload)
+    attached = _attached(contribution.attachments)
+    return SignedPayload(digest, contribution.author, contribution.base, contribution.payload, attached)
 
 
-def _input_of(answer: ContributionAssessed | StepChecked | ContributionFound | StepOffered) -> Input:
+def _attached(attachments: Iterable[Attachment | LargePayload]) -> tuple[tuple[bytes, int], ...]:
+    return tuple((attachment.digest, attachment.length) for attachment in attachments)
+
+
+def _input_of(answer: ContributionAssessed | StepChecked | StepOffered) -> Input:
     match answer:
         case ContributionAssessed(digest, judgement, is_useful, detail):
             return Assessed(Digest(digest), _VERDICTS[judgement], is_useful, detail)
         case StepChecked(step, judgement, is_proven_lie, detail):
             return Checked(StepId(step), _VERDICTS[judgement], is_proven_lie, detail)
-        case ContributionFound(base, payload):
-            return Submitted(StepId(base), payload)
         case StepOffered(base, contributions, claim, state_digest):
             return Offered(StepId(base), tuple(Digest(item) for item in contributions), claim, Digest(state_digest))
         case _:
             assert_never(answer)
 
 
-def checkpoint_key(height: int) -> bytes:
+def checkpoint_key(number: int) -> bytes:
     """The newest few checkpoints stay, each in place of the one CHECKPOINTS_KEPT before it."""
-    return b"checkpoint-%d" % (height // CHECKPOINT_INTERVAL % CHECKPOINTS_KEPT)
+    return b"checkpoint-%d" % (number % CHECKPOINTS_KEPT)

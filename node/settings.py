@@ -2,10 +2,13 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from node.errors import NodeError
 from node.strategy import Strategy
+
+if TYPE_CHECKING:  # it imports numpy, which most commands need not
+    from node.network_file import GradientSection
 
 PORT_MAX = 65_535
 
@@ -55,6 +58,10 @@ class PeerSettings:
     """The part of one core's time that goes to the puzzle, 0.05 to 1."""
     log_level: str
     """"debug", "info", "warning" or "error"."""
+    fault: str = ""
+    """How this peer misbehaves, for trying attacks: NAME[:option=value,...] of node/faults; nothing: it is honest."""
+    colluders: tuple[str, ...] = ()
+    """Ids of other peers that misbehave with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,12 @@ class TestnetSettings:
     learning: str
     task: str
     strategy: Strategy
+    gradient: "GradientSection | None"
+    """How gradients are judged, where learning is "gradient"."""
+    faulty: int
+    """So many peers, the last ones, misbehave."""
+    fault: str
+    """How: NAME[:option=value,...] of node/faults."""
     network_file: Path | None
     """Rules to use instead of fresh ones; consensus, learning, task and strategy then come from it."""
     until_accuracy: float

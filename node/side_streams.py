@@ -13,26 +13,21 @@ from typing import Protocol
 
 from consensus.protocol import FetchPayload, FetchState, PayloadHeld, Record, StateHeld
 from consensus.types import DIGEST_BYTES, Digest, PeerId
-from learning.checkpoint import CHECKPOINT_INTERVAL, checkpoint_digest, decode_kept_state
+from learning.checkpoint import checkpoint_digest, decode_kept_state
 from learning.learner import RestoreRequest
 from node.driver import Driver
 from node.net.wire import Part
 from node.ports import LearnerPort
-from node.replica import CHECKPOINTS_KEPT, STATE_KEY, STATE_TABLE, checkpoint_key
+from node.replica import CHECKPOINTS_KEPT, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, checkpoint_key
 from node.store import Store
 
 log = logging.getLogger(__name__)
-
-PAYLOAD_TABLE = "payload"
 
 FETCHES_MAX = 64
 """Under way at once: a payload from each member of a round of 64."""
 
 PART_SECONDS_MAX = 5.0
 """A part is half a megabyte: slower than 1 Mbit/s, and another peer is asked."""
-
-STATE_BYTES_OVERHEAD = 1_024
-"""What a kept state holds besides its parameters."""
 
 TICK_SECONDS = 0.5
 
@@ -61,12 +56,21 @@ class SideStreams:
     """Fetches what the ordering machine asks for, and serves what others ask for. `clock`: monotonic, in seconds."""
 
     def __init__(
-        self, store: Store, asker: PartAsker, learner: LearnerPort, *, state_bytes_max: int, clock: Callable[[], float]
+        self,
+        store: Store,
+        asker: PartAsker,
+        learner: LearnerPort,
+        *,
+        state_bytes_max: int,
+        payload_bytes_max: int,
+        clock: Callable[[], float],
     ) -> None:
+        """Longer states and payloads than the task can need are never fetched."""
         self._store = store
         self._asker = asker
         self._learner = learner
         self._state_bytes_max = state_bytes_max
+        self._payload_bytes_max = payload_bytes_max
         self._clock = clock
         self._fetches: dict[Digest, _Fetch] = {}
         self._serving: tuple[bytes, bytes] = (b"", b"")
@@ -76,7 +80,16 @@ class SideStreams:
     # --- fetching ---
 
     def fetch_payload(self, effect: FetchPayload) -> None:
-        """Answered by `PayloadHeld`, or asked for again by the machine."""
+        """Answered by `PayloadHeld`, at once where we hold it, or asked for again by the machine.
+
+        What no honest peer names is never fetched: so nothing that hangs on it is ever accepted.
+        """
+        if effect.length > self._payload_bytes_max:
+            return
+        if self._store.has(PAYLOAD_TABLE, effect.digest):
+            assert self.driver is not None, "run before it was wired"
+            self.driver.feed(PayloadHeld(effect.digest))
+            return
         self._begin(_Fetch(effect, effect.digest, effect.length, [effect.peer]))
 
     def fetch_state(self, effect: FetchState) -> None:
@@ -166,6 +179,6 @@ class SideStreams:
 
     def _checkpoints(self) -> Iterable[bytes]:
         for place in range(CHECKPOINTS_KEPT):
-            state = self._store.get(STATE_TABLE, checkpoint_key(place * CHECKPOINT_INTERVAL))
+            state = self._store.get(STATE_TABLE, checkpoint_key(place))
             if state is not None:
                 yield state

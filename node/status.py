@@ -73,6 +73,29 @@ class GenerationStatus(msgspec.Struct, frozen=True):
     ignored: dict[str, int] = {}
 
 
+class WorkerStatus(msgspec.Struct, frozen=True):
+    """One worker's gradients, since the peer that tells has started."""
+
+    peer_id: str
+    """Empty: all the others together."""
+    delivered: int
+    accepted: int
+    outcomes: dict[str, int]
+    """How many by what became of them: "applied", "it does not decode", ..."""
+    weight: float
+    """Its part in the newest step of the model."""
+
+
+class GradientStatus(msgspec.Struct, frozen=True):
+    """How gradients are judged."""
+
+    version: int
+    """How often the model has moved."""
+    workers: tuple[WorkerStatus, ...]
+    staleness: dict[str, int]
+    """Gradients by how many versions their model was old; the key is the lower end of the bin."""
+
+
 class StepStatus(msgspec.Struct, frozen=True):
     """One step of the chain that ends at the head."""
 
@@ -128,6 +151,13 @@ class NodeStatus(msgspec.Struct, frozen=True):
     order: OrderStatus | None = None
     """Under a total order."""
     generation: GenerationStatus | None = None
+    learning: str = ""
+    rule: str = ""
+    """How gradients become steps of the model."""
+    fault: str = ""
+    """How this peer misbehaves, where it was told to."""
+    gradients: GradientStatus | None = None
+    """Where learning is by gradients."""
     pss_mb: float | None = None
     """The same with shared pages counted in part, as the system does (proportional set size)."""
     loop_lag_max_ms: float | None = None

@@ -6,6 +6,7 @@ ever acknowledged that a restart would not find. Reads go directly to the databa
 """
 
 import asyncio
+import itertools
 import queue
 import sqlite3
 import threading
@@ -18,8 +19,13 @@ from pathlib import Path
 
 from node.errors import NodeError
 
-Row = tuple[str, bytes, bytes]
-"""(table, key, value)."""
+Row = tuple[str, bytes, bytes | None]
+"""(table, key, value); no value: forget the row."""
+
+Statement = tuple[str, tuple[tuple[str | bytes | int, ...], ...]]
+"""SQL, and its parameters for each row."""
+
+Statements = tuple[Statement, ...]
 
 SCHEMA_VERSION = 1
 """Kept in SQLite's user_version; raised when the tables change."""
@@ -37,6 +43,7 @@ CREATE TABLE IF NOT EXISTS records (
 CREATE TABLE IF NOT EXISTS meta (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 _INSERT_RECORD = "INSERT OR REPLACE INTO records (kind, key, value, checksum) VALUES (?, ?, ?, ?)"
+_DELETE_RECORD = "DELETE FROM records WHERE kind = ? AND key = ?"
 _INSERT_META = "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)"
 
 _CORRUPT_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
@@ -52,8 +59,7 @@ class StoreFailedError(NodeError):
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    statement: str
-    parameters: tuple[tuple[str | bytes | int, ...], ...]
+    statements: Statements
     durable: Future[None]
 
 
@@ -87,17 +93,16 @@ class Store:
         return cls(path, reader, writer)
 
     async def write(self, rows: Sequence[Row]) -> None:
-        """Store the rows, in one commit; returns once they are durable. An equal key is overwritten.
+        """Store the rows, in one commit; returns once they are durable. An equal key is overwritten, in the rows' order.
 
         A cancelled write may or may not be carried out. Raises StoreFailedError, now and for every later write.
         """
         if rows:
-            records = tuple((table, key, value, _checksum(table, key, value)) for table, key, value in rows)
-            await asyncio.wrap_future(self._submit(_INSERT_RECORD, records))
+            await asyncio.wrap_future(self._submit(tuple(_statements(rows))))
 
     def set_meta(self, name: str, value: str) -> None:
         """Store a fact about the database itself; returns once it is durable."""
-        self._submit(_INSERT_META, ((name, value),)).result()
+        self._submit(((_INSERT_META, ((name, value),)),)).result()
 
     def meta(self, name: str) -> str | None:
         """A fact stored by `set_meta`."""
@@ -109,6 +114,11 @@ class Store:
         """The value stored under the key."""
         query = "SELECT key, value, checksum FROM records WHERE kind = ? AND key = ?"
         return next((value for _, value in self._rows(table, query, (table, key))), None)
+
+    def has(self, table: str, key: bytes) -> bool:
+        """Whether something is stored under the key; its bytes are not looked at."""
+        with _explained(self.path):
+            return self._reader.execute("SELECT 1 FROM records WHERE kind = ? AND key = ?", (table, key)).fetchone() is not None
 
     def last(self, table: str) -> tuple[bytes, bytes] | None:
         """The (key, value) with the greatest key."""
@@ -131,14 +141,14 @@ class Store:
 
     def _rows(self, table: str, query: str, parameters: tuple[str | bytes, ...]) -> Iterator[tuple[bytes, bytes]]:
         with _explained(self.path), closing(self._reader.execute(query, parameters)) as cursor:
-            for key, value, checksum in cursor:
-                if checksum != _checksum(table, key, value):
+            for key, value, stored in cursor:
+                if stored != checksum(table, key, value):
                     raise _corrupt(self.path, f"the checksum of {table} {key.hex()[:16]} is wrong")
                 yield key, value
 
-    def _submit(self, statement: str, parameters: tuple[tuple[str | bytes | int, ...], ...]) -> Future[None]:
+    def _submit(self, statements: Statements) -> Future[None]:
         assert not self._is_closed, "written to after close"
-        batch = _Batch(statement, parameters, Future())
+        batch = _Batch(statements, Future())
         self._batches.put(batch)
         return batch.durable
 
@@ -168,11 +178,22 @@ class Store:
         try:
             self._writer.execute("BEGIN IMMEDIATE")
             for batch in batches:
-                self._writer.executemany(batch.statement, batch.parameters)
+                for statement, parameters in batch.statements:
+                    self._writer.executemany(statement, parameters)
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
             return _explanation(self.path, error)
         return None
+
+
+def _statements(rows: Sequence[Row]) -> Iterator[Statement]:
+    """Runs of rows that are stored, and runs that are forgotten."""
+    for is_forgotten, run in itertools.groupby(rows, key=lambda row: row[2] is None):
+        if is_forgotten:
+            yield _DELETE_RECORD, tuple((table, key) for table, key, _ in run)
+        else:
+            stored = ((table, key, value) for table, key, value in run if value is not None)
+            yield _INSERT_RECORD, tuple((table, key, value, checksum(table, key, value)) for table, key, value in stored)
 
 
 def _settle(durable: Future[None], failure: NodeError | None) -> None:
@@ -184,7 +205,7 @@ def _settle(durable: Future[None], failure: NodeError | None) -> None:
         durable.set_exception(failure)
 
 
-def _checksum(table: str, key: bytes, value: bytes) -> int:
+def checksum(table: str, key: bytes, value: bytes) -> int:
     """CRC-32 of a row: SQLite checks the structure of its pages, not the bytes in them."""
     return zlib.crc32(value, zlib.crc32(key, zlib.crc32(table.encode())))
 

@@ -18,19 +18,26 @@ class TaskAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     parameters: int = 0
     data_digest: str = ""
+    has_gradient: bool = False
     error: str | None = None
 
 
-def task_section(name: str) -> TaskSection:
+def task_section(name: str, *, needs_gradient: bool = False) -> TaskSection:
     """The [task] section for a built-in task or "module:attribute" (looked up from the current folder, too).
 
-    Raises NodeError when there is no such task, or when its code fails.
+    Raises NodeError when there is no such task, when its code fails, or when it has no gradient but needs one.
     """
     known = built_in_task(name)
-    return _probed(name) if known is None else TaskSection(name, known.data_digest, known.parameters)
+    if known is not None and known.data_digest:
+        answer = TaskAnswer(known.parameters, known.data_digest, known.has_gradient)
+    else:  # of files that the user has, the digest is known once they are read
+        answer = _probed(name)
+    if needs_gradient and not answer.has_gradient:
+        raise NodeError(f'task {name!r} has no gradient; use learning = "evolution"')
+    return TaskSection(name, answer.data_digest, answer.parameters)
 
 
-def _probed(name: str) -> TaskSection:
+def _probed(name: str) -> TaskAnswer:
     """Ask node/task_probe.py in a child process; its standard error is shown to the user as it comes."""
     command = [sys.executable, "-m", "node.task_probe", name]
     try:
@@ -44,4 +51,4 @@ def _probed(name: str) -> TaskSection:
         raise NodeError(f"task {name!r} ended its process with exit code {child.returncode}") from error
     if answer.error is not None:
         raise NodeError(answer.error)
-    return TaskSection(name, answer.data_digest, answer.parameters)
+    return answer

@@ -7,7 +7,7 @@ import sys
 
 import msgspec
 
-from learning.task import TaskError
+from learning.task import DifferentiableTask, TaskError
 from learning.task_check import check_task
 from learning.tasks.loading import load_task
 from node.task_facts import TaskAnswer
@@ -16,8 +16,10 @@ from node.task_facts import TaskAnswer
 def answer_for(name: str) -> TaskAnswer:
     """The task's facts, or why it cannot be used."""
     try:
-        task = check_task(load_task(name))
-        return TaskAnswer(sum(block.size for block in task.layout), task.data_digest.hex())
+        loaded = load_task(name)
+        task = check_task(loaded)
+        has_gradient = isinstance(loaded, DifferentiableTask)
+        return TaskAnswer(sum(block.size for block in task.layout), task.data_digest.hex(), has_gradient)
     except TaskError as error:
         return TaskAnswer(error=str(error))
 

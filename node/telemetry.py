@@ -8,7 +8,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from learning.learner import GenerationDecided, GenerationWaits, LearnerAnswer, StepAdopted
+from learning.learner import GenerationDecided, GenerationWaits, GradientsJudged, LearnerAnswer, StepAdopted
+from node.gradient_tally import GradientTally
 
 LAG_PROBE_SECONDS = 0.05
 LAG_SAMPLES_MAX = 2_400
@@ -36,6 +37,7 @@ class Vitals:
         self.decided: GenerationDecided | None = None
         self.waits: GenerationWaits | None = None
         self.generations_won = 0
+        self.gradients: GradientTally | None = None
         self.adopted: dict[bytes, StepAdopted] = {}
         self.candidates_per_second = 0.0
         self.notes: deque[str] = deque(maxlen=NOTES_MAX)
@@ -63,6 +65,9 @@ class Vitals:
                 self.generations_won += answer.slate[answer.winner].author == self._author
             case GenerationWaits():
                 self.waits = answer
+            case GradientsJudged():
+                self.gradients = self.gradients or GradientTally()
+                self.gradients.add(answer)
             case _:
                 pass
 

@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from node.logs import configure_logging
 from node.network_file import (
     NETWORK_FILE_NAME,
     Consensus,
+    Learning,
     NetworkRules,
     network_id,
     new_rules,
@@ -118,8 +120,9 @@ def _rules(settings: TestnetSettings, members: tuple[str, ...]) -> NetworkRules:
     if settings.network_file is not None:
         return read_network_file(settings.network_file)
     members = members if settings.consensus == Consensus.TOTAL_ORDER else ()
-    section = task_section(settings.task)
-    return new_rules("testnet", secrets.token_bytes(32), section, settings.strategy, members=members)
+    section = task_section(settings.task, needs_gradient=settings.gradient is not None)
+    make = partial(new_rules, "testnet", secrets.token_bytes(32), section, settings.strategy, members=members)
+    return make(gradient=settings.gradient)
 
 
 def _make_peers(settings: TestnetSettings, root: Path) -> tuple[NetworkRules, list[TestnetPeer]]:
@@ -129,7 +132,8 @@ def _make_peers(settings: TestnetSettings, root: Path) -> tuple[NetworkRules, li
     rules = _rules(settings, keys)
     write_network_file(root / NETWORK_FILE_NAME, rules)
     ports = _free_ports(settings.nodes)
-    peers = []
+    faulty = keys[settings.nodes - settings.faulty :]
+    peers: list[TestnetPeer] = []
     for name, key, port in zip(names, keys, ports, strict=True):
         NodeFolder.create(root / name, rules)
         peer_settings = PeerSettings(
@@ -142,6 +146,8 @@ def _make_peers(settings: TestnetSettings, root: Path) -> tuple[NetworkRules, li
             is_searching=True,
             puzzle_share=settings.puzzle_share,
             log_level="info",
+            fault=settings.fault if key in faulty else "",
+            colluders=faulty if key in faulty else (),
         )
         peers.append(TestnetPeer(name, peer_settings, key))
     return rules, peers
@@ -195,6 +201,7 @@ class _Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._interrupt)
         self._say(f"testnet of {len(self._peers)} peers in {self._root}")
+        self._tell_faulty()
         self._say("starting (the first process imports torch; the others are forked from it)")
         try:
             await self._start_all()
@@ -206,6 +213,16 @@ class _Supervisor:
             await self._stop_all()
         self._report(outcome, document, running)
         return outcome.exit_code
+
+    def _tell_faulty(self) -> None:
+        """More of them than the network tolerates are allowed, but said loudly: what happens then proves nothing."""
+        count = self._settings.faulty
+        if not count:
+            return
+        tolerated = (len(self._peers) - 1) // 3
+        self._say(f"{count} of them misbehave: {self._settings.fault}")
+        if count > tolerated:
+            self._say(f"WARNING: {len(self._peers)} peers withstand {tolerated} faulty ones, not {count}: anything may happen")
 
     def _interrupt(self) -> None:
         """The first Ctrl-C stops in good order; the second kills the peers, so that there is nothing to wait for."""
@@ -291,17 +308,19 @@ class _Supervisor:
         return " (this task tells no test accuracy: set --until-fitness)"
 
     def _disagreement(self) -> str | None:
-        found = final_disagreement([peer.status for peer in self._peers if peer.status is not None])
+        honest = [peer for peer in self._peers if peer.is_honest]
+        found = final_disagreement([peer.status for peer in honest if peer.status is not None])
         if found is None:
             return None
         one, other = self._name_of(found.one), self._name_of(found.other)
         return f"{one} and {other} hold different final steps at height {found.height}"
 
     def _agreed(self) -> StepStatus | None:
-        """The highest step that every living peer holds; who was killed has no say, but most must live."""
-        living = [peer for peer in self._peers if peer.is_running]
+        """The highest step that every living honest peer holds; who was killed has no say, but most must live."""
+        honest = [peer for peer in self._peers if peer.is_honest]
+        living = [peer for peer in honest if peer.is_running]
         statuses = [peer.status for peer in living if peer.status is not None]
-        is_majority = 2 * len(living) > len(self._peers)
+        is_majority = 2 * len(living) > len(honest)
         return agreed_step(statuses) if is_majority and len(statuses) == len(living) else None
 
     def _outcome_without_peers(self, seconds: float, agreed: StepStatus | None) -> Outcome | None:
@@ -336,6 +355,7 @@ class _Supervisor:
             target_fitness=self._settings.until_fitness,
             disagreement=disagreement,
             order=self._order_line(),
+            is_gradient=self._rules.learning is Learning.GRADIENT,
             peers=tuple(peer_view(peer) for peer in self._peers),
             agreed_height=None if agreed is None else agreed.height,
             agreed_digest=None if agreed is None else agreed.state_digest,

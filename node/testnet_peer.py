@@ -27,6 +27,11 @@ class TestnetPeer:
     status: NodeStatus | None = None
 
     @property
+    def is_honest(self) -> bool:
+        """Whether it was not told to misbehave."""
+        return not self.settings.fault
+
+    @property
     def is_running(self) -> bool:
         """Whether its process is alive."""
         return self.process is not None and self.process.is_alive()
@@ -36,6 +41,13 @@ def bytes_per_block_and_link(statuses: list[NodeStatus]) -> float | None:
     """Mean over the peers of bytes sent, for each block of the chain and each link of the peer."""
     shares = [status.bytes_sent / (status.height * len(status.peers)) for status in statuses if status.height and status.peers]
     return round(sum(shares) / len(shares), 1) if shares else None
+
+
+def accepted_share(status: NodeStatus, worker: str) -> float | None:
+    """The share of a worker's gradients that had, or may still have, a part in the model; None without any."""
+    workers = () if status.gradients is None else status.gradients.workers
+    found = next((one for one in workers if one.peer_id == worker and one.delivered), None)
+    return None if found is None else found.accepted / found.delivered
 
 
 def peer_view(peer: TestnetPeer) -> PeerView:
@@ -53,8 +65,9 @@ def peer_view(peer: TestnetPeer) -> PeerView:
         test_accuracy=status.metrics.get(ACCURACY),
         candidates_per_second=status.candidates_per_second,
         blocks_led=status.blocks_led,
+        accepted=accepted_share(status, peer.peer_id),
         peers_connected=len(status.peers),
-        last_error=error or status.last_error,
+        last_error=error or status.last_error or (None if peer.is_honest else f"faulty: {peer.settings.fault}"),
     )
 
 
@@ -68,6 +81,7 @@ def peer_document(peer: TestnetPeer, agreed: StepStatus | None) -> dict[str, obj
         "id": peer.peer_id,
         "name": peer.name,
         "is_running": peer.is_running,
+        "fault": peer.settings.fault or None,
         "height": agreed.height if holds and agreed else status.height,
         "state_digest": agreed.state_digest if holds and agreed else status.state_digest,
         "test_accuracy": agreed.metrics.get(ACCURACY) if holds and agreed else status.metrics.get(ACCURACY),
@@ -76,6 +90,7 @@ def peer_document(peer: TestnetPeer, agreed: StepStatus | None) -> dict[str, obj
         "final_height": status.final_height,
         "blocks_led": status.blocks_led,
         "blocks_contested": status.blocks_contested,
+        "gradients_accepted": accepted_share(status, peer.peer_id),
         "candidates_per_second": status.candidates_per_second,
         "peers_connected": len(status.peers),
         "bytes_sent": status.bytes_sent,

@@ -110,6 +110,9 @@ def content_fault(content: Content, committee: Committee, genesis: tuple[Referen
     """What is wrong with a block by a known author that its bytes alone show, if anything; the signature aside."""
     if content.author >= committee.size:
         return Offence.UNKNOWN_MEMBER, f"author is {content.author}, allowed: 0 to {committee.size - 1}"
+    if len(content.attachments) > len(content.items):
+        found = f"{len(content.attachments)} attachments for {len(content.items)} items"
+        return Offence.MALFORMED, f"{found}, allowed: one for each"
     if content.parents[0].author != content.author:
         return Offence.WRONG_PARENTS, f"parents[0] is by member {content.parents[0].author}, allowed: {content.author}"
     authors = 0

@@ -94,6 +94,11 @@ class Intake:
             del self._held[next(iter(self._held))]
         self._take_in(self._state.dag.payload_held(digest))
 
+    def payloads_ordered(self, vertex: Vertex) -> None:
+        """They are delivered, and may be forgotten one day: who names one again must show that it can still be had."""
+        for attachment in vertex.block.content.attachments:
+            self._held.pop(attachment.digest, None)
+
     def horizon_moved(self) -> list[Vertex]:
         """Forget what lies below the horizon of the order; the blocks that were forgotten."""
         forgotten, accepted = self._state.dag.prune(self._state.order.horizon)

@@ -202,7 +202,8 @@ class EvolutionLearner:
         if known.height < self._kept_height + kept_interval(self._task.layout):
             return ()
         self._kept_height = known.height
-        return (StateKept(known.id, known.height, parameter_bytes(self._lineage.model(known))),)
+        parameters = parameter_bytes(self._lineage.model(known))
+        return (StateKept(known.id, known.height, parameters, state_digest=known.state_digest),)
 
     def _export(self) -> ModelExported:
         step = self._adopted

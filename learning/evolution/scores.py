@@ -14,10 +14,15 @@ from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 MEMBERS_MAX = 500
 """Scores of a slate of 500 candidates and the parent take 4,044 bytes, and a submission has room for 4,096."""
 
+VALUES_MAX = 507
+"""What that room holds: 36 bytes, and 8 for each entry."""
+
 SCORES_VERSION = 1
 
-_CANDIDATE_KIND = 1
-_SCORES_KIND = 2
+CANDIDATE_KIND = 1
+SCORES_KIND = 2
+"""The first byte of a submission; 3 is a gradient (`learning.gradient.scored_submission`)."""
+
 _SCORES_HEAD = struct.Struct("<B32sH")
 VALUE_BYTES = 8
 
@@ -36,9 +41,8 @@ Submission = Candidate | Scores
 def encode_submission(submission: Submission) -> bytes:
     """A candidate: 11 bytes, and 4 for each index. Scores: 36 bytes, and 8 for each entry of the slate."""
     if isinstance(submission, Candidate):
-        return bytes([_CANDIDATE_KIND]) + encode_candidate(submission)
-    head = _SCORES_HEAD.pack(SCORES_VERSION, submission.slate, len(submission.values))
-    return bytes([_SCORES_KIND]) + head + struct.pack(f"<{len(submission.values)}q", *submission.values)
+        return bytes([CANDIDATE_KIND]) + encode_candidate(submission)
+    return bytes([SCORES_KIND]) + encode_scores(submission)
 
 
 def decode_submission(data: bytes, recipe_length_max: int, members: int) -> Submission:
@@ -47,12 +51,19 @@ def decode_submission(data: bytes, recipe_length_max: int, members: int) -> Subm
         case b"\x01":
             return decode_candidate(data[1:], recipe_length_max)
         case b"\x02":
-            return _decode_scores(data[1:], members + 1)
+            return decode_scores(data[1:], members + 1)
         case kind:
             raise MalformedPayloadError(f"kind of submission is {kind.hex() or 'missing'}, allowed 01 (candidate), 02 (scores)")
 
 
-def _decode_scores(data: bytes, values_max: int) -> Scores:
+def encode_scores(scores: Scores) -> bytes:
+    """35 bytes, and 8 for each entry of the slate."""
+    head = _SCORES_HEAD.pack(SCORES_VERSION, scores.slate, len(scores.values))
+    return head + struct.pack(f"<{len(scores.values)}q", *scores.values)
+
+
+def decode_scores(data: bytes, values_max: int) -> Scores:
+    """The inverse of encode_scores, of so many values at most. Raises MalformedPayloadError."""
     if len(data) < _SCORES_HEAD.size:
         raise MalformedPayloadError(f"scores of {len(data)} bytes, allowed {_SCORES_HEAD.size + VALUE_BYTES} or more")
     version, slate, count = _SCORES_HEAD.unpack_from(data)

@@ -3,11 +3,12 @@
 Source: Kucharavy, Monti, Guerraoui, Dolamic, "Byzantine-Resilient Learning Beyond Gradients: Distributing Evolutionary
 Search", arXiv 2304.13540 (model-consensus). A generation has two phases:
 
-1. Candidates. The *slate* holds the parent ("no change") and the first candidate of every member that was delivered up to and
-   including the commit in which n-f authors are reached.
+1. Candidates. The *slate* holds the parent ("no change") and what follows from the first candidate of every member that was
+   delivered up to and including the commit in which n-f authors are reached. What a candidate is, a mutation or a gradient, is
+   a `Candidacy`; entries of one digest count once.
 2. Scores. The agreed fitness of an entry is the lower median over the first scores of every member that were delivered up to
-   and including the commit in which n-f members are reached. The best wins; of equals the lowest digest, so that on a plateau
-   no change has no privilege: its digest is drawn by the generation.
+   and including the commit in which n-f members are reached. The best wins; of equals the lowest digest. A candidacy says
+   whether the winner must also improve on the parent.
 
 Of n-f >= 2f+1 or more scores at most f lie, so every agreed fitness lies within the range of honest measurements. Of n-f
 candidates at least f+1 are honest, and the winner is, by the agreed fitness, as good as the best of them or better. What an
@@ -18,18 +19,18 @@ A machine without time or chance: `deliver` each item of a commit, `end_of_commi
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from types import MappingProxyType
+from typing import Generic, Protocol, TypeVar
 
-from learning.evolution.lineage import Mutation
-from learning.evolution.payload import Candidate, MalformedPayloadError
-from learning.evolution.scores import MEMBERS_MAX, Scores, decode_submission
+from learning.evolution.payload import MalformedPayloadError
+from learning.evolution.scores import MEMBERS_MAX, Scores
 from learning.learner import Phase, SignedPayload
 
 DIGEST_BYTES = 32
 
-NO_CHANGE_TAG = b"kubrat/no-change/1"
 SLATE_TAG = b"kubrat/slate/1"
 GENERATION_TAG = b"kubrat/generation/1"
 
@@ -48,35 +49,66 @@ class Ignored(StrEnum):
     WRONG_COUNT = "not one score for each entry"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A candidate on the slate; for the parent, mutation and claim are None."""
+class Listed(Protocol):
+    """What stands on a slate."""
 
+    @property
+    def digest(self) -> bytes:
+        """32 bytes; names the entry, and breaks ties."""
+        ...
+
+
+C = TypeVar("C")
+"""A candidate as its author submits it, decoded."""
+
+E = TypeVar("E", bound=Listed)
+"""An entry of the slate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Slate(Generic[E]):
+    """What is scored: the parent, then what the candidates put up in the order of their delivery, then the joint entries."""
+
+    entries: tuple[E, ...]
     digest: bytes
-    mutation: Mutation | None
-    claimed_fitness: int | None
-    """Micro-units; for people alone."""
 
 
 @dataclass(frozen=True, slots=True)
-class Slate:
-    """What is scored: the parent, then the candidates in the order of their delivery."""
-
-    entries: tuple[Entry, ...]
-    digest: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(Generic[E]):
     """A generation's end. `agreed`: the agreed fitness of each entry, in micro-units; `winner`: a position on the slate."""
 
-    slate: Slate
+    slate: Slate[E]
     agreed: tuple[int, ...]
     winner: int
     scorers: tuple[bytes, ...]
     """In the order of delivery."""
     ignored: tuple[tuple[Ignored, int], ...]
     """How many submissions were ignored during this generation, by reason."""
+
+
+class Candidacy(Protocol[C, E]):
+    """How one kind of candidates is read, and what it puts on the slate. Equal submissions give equal entries everywhere."""
+
+    @property
+    def must_improve(self) -> bool:
+        """Whether the winner's agreed fitness must be above the parent's; else the parent has no privilege."""
+        ...
+
+    def parent(self, generation: bytes) -> E:
+        """The entry that stands for "no change"."""
+        ...
+
+    def read(self, payload: bytes) -> C | Scores:
+        """What a member submits. Raises MalformedPayloadError."""
+        ...
+
+    def entries(self, item: SignedPayload, candidate: C) -> tuple[E, ...]:
+        """What this candidate, read from this item, puts on the slate. Raises MalformedPayloadError."""
+        ...
+
+    def joint(self, entries: tuple[E, ...]) -> tuple[E, ...]:
+        """What follows from all entries of the slate together, the parent's not among them, once it is closed."""
+        ...
 
 
 def faulty_max(members: int) -> int:
@@ -94,66 +126,77 @@ def lower_median(values: Sequence[int]) -> int:
     return sorted(values)[(len(values) - 1) // 2]
 
 
-def best_of(entries: tuple[Entry, ...], agreed: tuple[int, ...]) -> int:
-    """The position of the fittest entry; of equals the one with the lowest digest."""
-    return min(range(len(entries)), key=lambda place: (-agreed[place], entries[place].digest))
+def best_of(entries: Sequence[Listed], agreed: Sequence[int], *, must_improve: bool = False) -> int:
+    """The position of the fittest entry; of equals the one with the lowest digest.
+
+    `must_improve`: it is the parent, at position 0, unless the fittest is fitter.
+    """
+    best = min(range(len(entries)), key=lambda place: (-agreed[place], entries[place].digest))
+    return 0 if must_improve and agreed[best] <= agreed[0] else best
 
 
-def no_change_digest(generation: bytes) -> bytes:
-    """The parent's digest on the slate: BLAKE2b-256 over (length-prefixed tag, generation)."""
-    return _digest(NO_CHANGE_TAG, generation)
-
-
-def slate_digest(generation: bytes, entries: tuple[Entry, ...]) -> bytes:
+def slate_digest(generation: bytes, entries: Sequence[Listed]) -> bytes:
     """BLAKE2b-256 over (length-prefixed tag, generation, digests of the entries in order)."""
-    return _digest(SLATE_TAG, generation, *(entry.digest for entry in entries))
+    return tagged_digest(SLATE_TAG, generation, *(entry.digest for entry in entries))
 
 
 def next_generation(generation: bytes, winner: bytes, state: bytes) -> bytes:
     """The next generation's id: BLAKE2b-256 over (length-prefixed tag, generation, winner's digest, its state's digest)."""
-    return _digest(GENERATION_TAG, generation, winner, state)
+    return tagged_digest(GENERATION_TAG, generation, winner, state)
 
 
-def _digest(tag: bytes, *parts: bytes) -> bytes:
+def tagged_digest(tag: bytes, *parts: bytes) -> bytes:
+    """BLAKE2b-256 over the length-prefixed tag and parts of 32 bytes each."""
     assert all(len(part) == DIGEST_BYTES for part in parts), "a part that is no digest"
     return hashlib.blake2b(bytes([len(tag)]) + tag + b"".join(parts), digest_size=DIGEST_BYTES).digest()
 
 
-class ModelConsensus:
+class ModelConsensus(Generic[C, E]):
     """One member's, or an observer's, view of the generation under way."""
 
-    def __init__(self, members: tuple[bytes, ...], generation: bytes, recipe_length_max: int) -> None:
+    def __init__(self, members: tuple[bytes, ...], generation: bytes, candidacy: Candidacy[C, E]) -> None:
         assert 1 <= len(members) <= MEMBERS_MAX, f"{len(members)} members, allowed 1..{MEMBERS_MAX}"
         assert len(set(members)) == len(members), "a member twice"
         self._members = frozenset(members)
         self._quorum = quorum(len(members))
-        self._recipe_length_max = recipe_length_max
+        self._candidacy = candidacy
         self.begin(generation)
 
     def begin(self, generation: bytes) -> None:
         """Wait for candidates on the model of this id."""
         self._generation = generation
-        self._parent = Entry(no_change_digest(generation), None, None)
-        self._candidates: dict[bytes, Entry] = {}
-        self._slate: Slate | None = None
+        parent = self._candidacy.parent(generation)
+        self._entries: dict[bytes, E] = {parent.digest: parent}
+        self._candidates: dict[bytes, tuple[E, ...]] = {}
+        self._slate: Slate[E] | None = None
         self._scores: dict[bytes, tuple[int, ...]] = {}
         self._ignored: Counter[Ignored] = Counter()
         self._is_decided = False
 
     @property
     def generation(self) -> bytes:
-        """The id of the agreed model that candidates are mutations of."""
+        """The id of the agreed model that candidates start from."""
         return self._generation
 
     @property
-    def entries(self) -> tuple[Entry, ...]:
+    def entries(self) -> tuple[E, ...]:
         """What is on the slate, so far while it is open."""
-        return (self._parent, *self._candidates.values())
+        return tuple(self._entries.values())
 
     @property
-    def slate(self) -> Slate | None:
+    def slate(self) -> Slate[E] | None:
         """The closed slate, or None."""
         return self._slate
+
+    @property
+    def candidates(self) -> Mapping[bytes, tuple[E, ...]]:
+        """What each author has put up, in the order of delivery, equal entries of others before him included."""
+        return MappingProxyType(self._candidates)
+
+    @property
+    def scores(self) -> Mapping[bytes, tuple[int, ...]]:
+        """The scores that count, by their author, in the order of delivery."""
+        return MappingProxyType(self._scores)
 
     @property
     def phase(self) -> Phase:
@@ -178,20 +221,26 @@ class ModelConsensus:
             self._ignored[reason] += 1
         return reason
 
-    def end_of_commit(self) -> Slate | Decision | None:
+    def end_of_commit(self) -> Slate[E] | Decision[E] | None:
         """What the commit has brought about: a closed slate, or the generation's end (then `begin` the next one)."""
         if len(self.counted) < self._quorum:
             return None
         if self._slate is None:
+            self._list(self._candidacy.joint(self.entries[1:]))
             self._slate = Slate(self.entries, slate_digest(self._generation, self.entries))
             return self._slate
         self._is_decided = True
         return self._decision(self._slate)
 
-    def _decision(self, slate: Slate) -> Decision:
+    def _list(self, entries: Iterable[E]) -> None:
+        for entry in entries:
+            self._entries.setdefault(entry.digest, entry)
+
+    def _decision(self, slate: Slate[E]) -> Decision[E]:
         agreed = tuple(lower_median(column) for column in zip(*self._scores.values(), strict=True))
+        winner = best_of(slate.entries, agreed, must_improve=self._candidacy.must_improve)
         ignored = tuple((reason, self._ignored[reason]) for reason in Ignored if self._ignored[reason])
-        return Decision(slate, agreed, best_of(slate.entries, agreed), tuple(self._scores), ignored)
+        return Decision(slate, agreed, winner, tuple(self._scores), ignored)
 
     def _taken(self, item: SignedPayload) -> Ignored | None:
         if item.author not in self._members:
@@ -199,20 +248,21 @@ class ModelConsensus:
         if item.base != self._generation:
             return Ignored.OTHER_GENERATION
         try:
-            submission = decode_submission(item.payload, self._recipe_length_max, len(self._members))
+            submission = self._candidacy.read(item.payload)
+            if isinstance(submission, Scores):
+                return self._taken_scores(item.author, submission)
+            return self._taken_candidate(item, submission)
         except MalformedPayloadError:
             return Ignored.MALFORMED
-        if isinstance(submission, Candidate):
-            return self._taken_candidate(item, submission)
-        return self._taken_scores(item.author, submission)
 
-    def _taken_candidate(self, item: SignedPayload, candidate: Candidate) -> Ignored | None:
+    def _taken_candidate(self, item: SignedPayload, candidate: C) -> Ignored | None:
         if item.author in self._candidates:
             return Ignored.SECOND_CANDIDATE
         if self._slate is not None:
             return Ignored.LATE_CANDIDATE
-        mutation = Mutation(item.author, candidate.recipe)
-        self._candidates[item.author] = Entry(item.digest, mutation, candidate.claimed_fitness)
+        entries = self._candidacy.entries(item, candidate)
+        self._candidates[item.author] = entries
+        self._list(entries)
         return None
 
     def _taken_scores(self, author: bytes, scores: Scores) -> Ignored | None:

@@ -7,16 +7,18 @@ others as they arrive, so that its scores are ready soon after the slate is clos
 
 from typing import assert_never
 
+from learning.checkpoint import CHECKPOINT_INTERVAL
 from learning.evolution.explorer import Explorer
 from learning.evolution.judge import Judge
 from learning.evolution.lineage import KnownStep, Lineage, Mutation
 from learning.evolution.measurement import Measurement
+from learning.evolution.mutation_slate import Entry, MutationCandidacy
 from learning.evolution.origin import MODELS_BYTES_MAX, kept_interval, origin_of
 from learning.evolution.payload import Candidate
 from learning.evolution.recipe import Recipe
 from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.evolution.scores import Scores, Submission, encode_submission
-from learning.evolution.slate import Decision, Entry, ModelConsensus, Slate, next_generation
+from learning.evolution.slate import Decision, ModelConsensus, Slate, next_generation
 from learning.exact import MICRO
 from learning.learner import (
     AdoptRequest,
@@ -86,7 +88,8 @@ class SlateLearner:
         self._commit_step = b"" if restored is None else restored.commit_step
         self._lineage = Lineage(self._network_id, self._rules.schedule(), root, model, MODELS_BYTES_MAX)
         self._judge = Judge(self._rules, self._lineage, self._measurement)
-        self._consensus = ModelConsensus(self._members, root.id, self._rules.recipe_length_max)
+        candidacy = MutationCandidacy(len(self._members), self._rules.recipe_length_max)
+        self._consensus = ModelConsensus(self._members, root.id, candidacy)
         self._agreed: int | None = None
         self._begin()
 
@@ -138,7 +141,7 @@ class SlateLearner:
                 waits = self._waits()
                 return (waits,) if waits != before else ()
 
-    def _decide(self, decision: Decision) -> tuple[LearnerAnswer, ...]:
+    def _decide(self, decision: Decision[Entry]) -> tuple[LearnerAnswer, ...]:
         parent, winner = self._head, decision.slate.entries[decision.winner]
         model = self._lineage.child(parent, winner.mutation)
         digest = state_digest(model)
@@ -152,7 +155,7 @@ class SlateLearner:
         self._begin()
         return (self._adopted(), decided, *self._kept(), self._waits(), *self._explorer.progress(1))
 
-    def _decided(self, decision: Decision, parent: bytes) -> GenerationDecided:
+    def _decided(self, decision: Decision[Entry], parent: bytes) -> GenerationDecided:
         slate = tuple(self._shown(*pair) for pair in zip(decision.slate.entries, decision.agreed, strict=True))
         ignored = tuple((reason.value, count) for reason, count in decision.ignored)
         head = self._head
@@ -167,8 +170,17 @@ class SlateLearner:
         head = self._head
         if head.height % kept_interval(self._task.layout):
             return ()
-        parameters = parameter_bytes(self._lineage.model(head))
-        return (StateKept(head.id, head.height, parameters, self._commit, self._commit_step),)
+        checkpoint = 0 if head.height % CHECKPOINT_INTERVAL else head.height // CHECKPOINT_INTERVAL
+        kept = StateKept(
+            head.id,
+            head.height,
+            parameter_bytes(self._lineage.model(head)),
+            self._commit,
+            self._commit_step,
+            head.state_digest,
+            checkpoint=checkpoint,
+        )
+        return (kept,)
 
     def _waits(self) -> GenerationWaits:
         head, consensus = self._head, self._consensus

@@ -47,13 +47,19 @@ def digits_task(name: str, widths: tuple[int, ...]) -> SupervisedTask:
 
 def digits_of(name: str, model: nn.Module) -> SupervisedTask:
     """The data with a model of 64 inputs and 10 outputs."""
+    train, test = digits_samples()
+    return SupervisedTask(name, model, "cross_entropy", train, test)
+
+
+def digits_samples() -> tuple[Samples, Samples]:
+    """The images that train and those that test: inputs (images, 64) float32 in 0..1, labels (images,) 0..9."""
     images, labels = load_digits(return_X_y=True)
     order = permutation(SPLIT_SEED, len(labels))
     inputs = images[order].astype(np.float32) / np.float32(BRIGHTNESS_MAX)
     targets = labels[order].astype(np.int64)
     train = Samples(inputs[:TRAIN_SAMPLES], targets[:TRAIN_SAMPLES])
     test = Samples(inputs[TRAIN_SAMPLES:], targets[TRAIN_SAMPLES:])
-    return SupervisedTask(name, model, "cross_entropy", train, test)
+    return train, test
 
 
 def perceptron(widths: tuple[int, ...]) -> nn.Sequential:

@@ -8,7 +8,7 @@ from consensus.types import PeerId
 from node.api.chains import ChainSource
 from node.driver import Driver
 from node.net.transport import PeerNetwork
-from node.network_file import NetworkRules, network_id
+from node.network_file import Learning, NetworkRules, network_id
 from node.settings import PeerSettings
 from node.status import NodeStatus, PeerLink
 from node.telemetry import LagProbe, MemoryProbe, Vitals
@@ -66,6 +66,10 @@ class StatusSources:
             puzzle=chain.puzzle,
             order=chain.order,
             generation=chain.generation,
+            learning=self.rules.learning.value,
+            rule=self.rules.gradient.rule if self.rules.learning is Learning.GRADIENT else "",
+            fault=self.settings.fault,
+            gradients=None if vitals.gradients is None else vitals.gradients.status(),
             accusations=tuple(
                 f"{accusation.accused.hex()[:8]}: {accusation.offence} ({accusation.detail})"
                 for accusation in self.driver.accusations

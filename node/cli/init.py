@@ -8,6 +8,7 @@ import click
 
 from consensus.total_order.committee import MEMBERS_MAX
 from node.cli.arguments import FILE, FOLDER, TASK_DEFAULT
+from node.cli.learning_options import gradient_section, learning_options
 from node.errors import NodeError
 from node.folder import KEY_FILE_NAME, NodeFolder
 from node.network_file import (
@@ -22,12 +23,16 @@ from node.settings import DEFAULT_PORT
 from node.strategy import Strategy
 from node.task_facts import task_section
 
+OPEN_SHARD_COUNT = 16
+"""Parts of the training samples where anybody may join; a peer's key selects its part."""
+
 
 @click.command("init")
 @click.argument("folder", type=FOLDER)
 @click.option("--network", "network_file", type=FILE, help="Join an existing network by its file, instead of making a new one.")
 @click.option("--name", help="What people call the new network. Default: the task's name.")
 @click.option("--task", default=TASK_DEFAULT, show_default=True, help='A built-in task, or your own as "module:attribute".')
+@learning_options
 @click.option(
     "--strategy",
     type=click.Choice([item.value for item in Strategy]),
@@ -62,6 +67,9 @@ def command(
     network_file: Path | None,
     name: str | None,
     task: str,
+    learning: str,
+    rule: str | None,
+    shards: str | None,
     strategy: str,
     block_interval_ms: int,
     members_count: int | None,
@@ -78,8 +86,14 @@ def command(
         identity = NodeFolder.create(folder, rules)
         click.echo(_what_next(folder, rules, identity.peer_id.hex()))
         return
-    make = partial(new_rules, name or task.rpartition(":")[2], secrets.token_bytes(32), task_section(task), Strategy(strategy))
-    rules = make(block_interval_ms=block_interval_ms, members=member_keys)  # its mistakes are told before anything is made
+    is_order = bool(members_count or member_keys)
+    gradient = gradient_section(learning, rule, shards, shard_count=0 if is_order else OPEN_SHARD_COUNT)
+    section = task_section(task, needs_gradient=gradient is not None)
+    title = name or task.rpartition(":")[2]
+    make = partial(new_rules, title, secrets.token_bytes(32), section, Strategy(strategy), gradient=gradient)
+    placeholders = tuple(f"{number:064x}" for number in range(members_count or 0))
+    members = member_keys or placeholders
+    rules = make(block_interval_ms=block_interval_ms, members=members)  # its mistakes are told before anything is made
     if members_count is None:
         identity = NodeFolder.create(folder, rules)
         click.echo(_what_next(folder, rules, identity.peer_id.hex()))

@@ -31,6 +31,8 @@ class PeerView:
     blocks_led: int | None = None
     peers_connected: int | None = None
     last_error: str | None = None
+    accepted: float | None = None
+    """Gradients: the share of its own that were accepted, as the peer itself has seen it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,8 @@ class TestnetView:
     """The goal instead of an accuracy."""
     order: str | None = None
     """Where a total order stands, in words."""
+    is_gradient: bool = False
+    """Learning is by gradients."""
 
 
 def render(view: TestnetView, columns: int = 120) -> RenderableType:
@@ -61,7 +65,7 @@ def render(view: TestnetView, columns: int = 120) -> RenderableType:
     errors = () if is_wide else _error_lines(view.peers)
     order = () if view.order is None else (Text(view.order, style="dim", overflow="fold"),)
     header = Text(_header(view), style="bold", overflow="fold")
-    return Group(header, _table(view.peers, is_wide), *errors, *order, _footer(view))
+    return Group(header, _table(view, is_wide), *errors, *order, _footer(view))
 
 
 def plain_line(view: TestnetView) -> str:
@@ -105,20 +109,21 @@ def _header(view: TestnetView) -> str:
     return f"network {view.network_id[:16]}  {view.elapsed_s:.0f} of {view.deadline_s:.0f} s  {goal}"
 
 
-def _table(peers: Sequence[PeerView], is_wide: bool) -> Table:
+def _table(view: TestnetView, is_wide: bool) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("peer", no_wrap=True)
-    for title in ("height", "head", "fitness", "test", "cand/s", "led", "links"):
+    rates = ("grad/s", "accepted") if view.is_gradient else ("cand/s", "led")
+    for title in ("height", "head", "fitness", "test", *rates, "links"):
         table.add_column(title, justify="left" if title == "head" else "right", no_wrap=True)
     if is_wide:
         table.add_column("last error", overflow="fold")
-    for peer in peers:
+    for peer in view.peers:
         error = (Text(peer.last_error or "", style="yellow"),) if is_wide else ()
-        table.add_row(*_figures(peer), *error, style="dim" if peer.state == "stopped" else "")
+        table.add_row(*_figures(peer, is_gradient=view.is_gradient), *error, style="dim" if peer.state == "stopped" else "")
     return table
 
 
-def _figures(peer: PeerView) -> tuple[Text, ...]:
+def _figures(peer: PeerView, *, is_gradient: bool) -> tuple[Text, ...]:
     figures = (
         peer.name,
         count(peer.height) if peer.state == "running" else peer.state,
@@ -126,7 +131,7 @@ def _figures(peer: PeerView) -> tuple[Text, ...]:
         UNKNOWN if peer.fitness is None else f"{peer.fitness:.4f}",
         percent(peer.test_accuracy),
         count(peer.candidates_per_second),
-        count(peer.blocks_led),
+        percent(peer.accepted) if is_gradient else count(peer.blocks_led),
         count(peer.peers_connected),
     )
     return tuple(Text(figure) for figure in figures)

@@ -5,9 +5,18 @@ from pathlib import Path
 
 import click
 
-from node.cli.arguments import FILE, FOLDER, LISTEN_ADDRESS, PEER_ADDRESS, PUZZLE_SHARE, PUZZLE_SHARE_DEFAULT
+from node.cli.arguments import (
+    FILE,
+    FOLDER,
+    LISTEN_ADDRESS,
+    PEER_ADDRESS,
+    PUZZLE_SHARE,
+    PUZZLE_SHARE_DEFAULT,
+)
+from node.cli.learning_options import canonical_fault
+from node.errors import NodeError
 from node.folder import NodeFolder
-from node.network_file import read_network_file
+from node.network_file import Learning, read_network_file
 from node.settings import DEFAULT_PORT, Address, PeerSettings
 
 
@@ -32,6 +41,12 @@ from node.settings import DEFAULT_PORT, Address, PeerSettings
 )
 @click.option("--search/--no-search", "is_searching", default=True, help="Look for candidates of our own. Default: search.")
 @click.option(
+    "--fault",
+    default="",
+    metavar="NAME[:option=value,...]",
+    help="Misbehave, for trying attacks; a wrong name lists those known.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -47,6 +62,7 @@ def command(
     is_observer: bool,
     puzzle_share: float,
     is_searching: bool,
+    fault: str,
     log_level: str,
 ) -> int:
     """Run one peer of a network until Ctrl-C. It goes on where it stopped."""
@@ -60,6 +76,7 @@ def command(
         is_searching=is_searching and not is_observer,
         puzzle_share=puzzle_share,
         log_level=log_level,
+        fault=canonical_fault(fault) if fault else "",
     )
     _check_folder(settings)
     exit_code: int = importlib.import_module("node.assembly").run_peer(settings)  # imports torch: only once all is well
@@ -70,5 +87,6 @@ def _check_folder(settings: PeerSettings) -> None:
     """A wrong folder is told at once, before torch is imported."""
     if settings.network_file is not None and not NodeFolder.is_node_folder(settings.data_dir):
         NodeFolder.create(settings.data_dir, read_network_file(settings.network_file))
-    with NodeFolder.open(settings.data_dir, settings.network_file):
-        pass
+    with NodeFolder.open(settings.data_dir, settings.network_file) as folder:
+        if settings.fault and folder.rules.learning is not Learning.GRADIENT:
+            raise NodeError(f"--fault {settings.fault} is one of gradients, and this network learns by {folder.rules.learning}")

@@ -7,7 +7,10 @@ from rich.table import Table
 from rich.text import Text
 
 from node.cli.figures import UNKNOWN, count, percent, short
-from node.status import NodeStatus, OrderStatus
+from node.status import GradientStatus, NodeStatus, OrderStatus
+
+STALENESS_BAR = 40
+"""Characters of the longest bar of the histogram."""
 
 NOTES_SHOWN_MAX = 8
 """What fits under the figures on a small terminal; all notes are in --json and in the log."""
@@ -20,7 +23,7 @@ def status_view(status: NodeStatus) -> RenderableType:
     figures.add_column(overflow="fold")
     for name, value in _figures(status):
         figures.add_row(name, Text(value))
-    return Group(figures, *_slate(status), *_peers(status), *_notes(status))
+    return Group(figures, *_slate(status), *_workers(status), *_peers(status), *_notes(status))
 
 
 def _figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
@@ -40,7 +43,11 @@ def _figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
         yield "blocks led", f"{status.blocks_led:,}  (contested: {status.blocks_contested:,})"
     else:
         yield from _order_figures(status, status.order)
-    yield "candidates/s", count(status.candidates_per_second)
+    yield "gradients/s" if status.rule else "candidates/s", count(status.candidates_per_second)
+    if status.rule:
+        yield "rule", status.rule
+    if status.fault:
+        yield "misbehaves", status.fault
     yield "loop lag", UNKNOWN if status.loop_lag_p99_ms is None else f"{status.loop_lag_p99_ms:.1f} ms (99th percentile)"
     yield "memory", UNKNOWN if status.rss_mb is None else f"{status.rss_mb:.0f} MB"
     yield "sent", f"{status.bytes_sent / 1e6:.1f} MB"
@@ -52,7 +59,8 @@ def _order_figures(status: NodeStatus, order: OrderStatus) -> Iterator[tuple[str
     yield "round", f"{order.round:,}  (our own last: {order.own_round:,})"
     yield "commits", f"{order.commits:,}  (leader slots skipped: {order.slots_skipped:,})"
     yield "leader timeout", f"{order.timeout_ms:,} ms"
-    yield "won", f"{status.blocks_led:,} generations"
+    if not status.rule:
+        yield "won", f"{status.blocks_led:,} generations"
     generation = status.generation
     if generation is not None:
         yield "generation", f"{generation.height + 1:,}: {generation.phase} of {len(generation.counted)} of {generation.needed}"
@@ -85,6 +93,40 @@ def _slate(status: NodeStatus) -> Iterator[RenderableType]:
     yield table
     for reason, times in sorted(generation.ignored.items()):
         yield Text(f"  ignored {times:,}: {reason}")
+
+
+def _workers(status: NodeStatus) -> Iterator[RenderableType]:
+    """Whose gradients were taken, what became of the others, and how stale they came."""
+    gradients = status.gradients
+    if gradients is None:
+        return
+    table = Table(title="gradients by worker", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    table.add_column("worker", no_wrap=True)
+    for title in ("delivered", "accepted", "weight"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("what became of them", overflow="fold")
+    for worker in gradients.workers:
+        outcomes = ", ".join(f"{reason}: {number:,}" for reason, number in worker.outcomes.items())
+        share = percent(worker.accepted / worker.delivered if worker.delivered else None)
+        name = short(worker.peer_id) if worker.peer_id else "others"
+        table.add_row(name, f"{worker.delivered:,}", share, f"{worker.weight:.3f}", Text(outcomes))
+    yield table
+    yield from _staleness(gradients)
+
+
+def _staleness(gradients: GradientStatus) -> Iterator[RenderableType]:
+    """A bar for each bin that holds something."""
+    most = max(gradients.staleness.values(), default=0)
+    if most == 0:
+        return
+    table = Table(title="staleness, in steps of the model", title_justify="left", title_style="bold", box=None)
+    table.add_column("from", justify="right", no_wrap=True)
+    table.add_column("gradients", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for low, number in gradients.staleness.items():
+        if number:
+            table.add_row(low, f"{number:,}", Text("\N{FULL BLOCK}" * max(1, round(STALENESS_BAR * number / most))))
+    yield table
 
 
 def _peers(status: NodeStatus) -> Iterator[RenderableType]:

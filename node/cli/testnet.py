@@ -5,7 +5,15 @@ from pathlib import Path
 
 import click
 
-from node.cli.arguments import FILE, FOLDER, PUZZLE_SHARE, PUZZLE_SHARE_DEFAULT, TASK_DEFAULT, NumberRange
+from node.cli.arguments import (
+    FILE,
+    FOLDER,
+    PUZZLE_SHARE,
+    PUZZLE_SHARE_DEFAULT,
+    TASK_DEFAULT,
+    NumberRange,
+)
+from node.cli.learning_options import canonical_fault, gradient_section, learning_options
 from node.errors import NodeError
 from node.network_file import Consensus, Learning, read_network_file
 from node.settings import TestnetSettings
@@ -24,13 +32,7 @@ NODES_MAX = 64
     show_default=True,
     help="How peers agree on one order.",
 )
-@click.option(
-    "--learning",
-    type=click.Choice([item.value for item in Learning]),
-    default=Learning.EVOLUTION.value,
-    show_default=True,
-    help="How the next model is found.",
-)
+@learning_options
 @click.option("--task", default=TASK_DEFAULT, show_default=True, help='A built-in task, or your own as "module:attribute".')
 @click.option(
     "--strategy",
@@ -39,6 +41,8 @@ NODES_MAX = 64
     show_default=True,
     help="comma: the best mutation alone; recombination: a mean of the 16 best.",
 )
+@click.option("--faulty", type=click.IntRange(0, NODES_MAX), default=0, help="So many peers, the last ones, misbehave.")
+@click.option("--fault", metavar="NAME[:option=value,...]", help="How they misbehave; a wrong name lists those known.")
 @click.option("--network", "network_file", type=FILE, help="Rules to use; consensus, learning, task and strategy are in it.")
 @click.option(
     "--until-fitness",
@@ -69,8 +73,12 @@ def command(
     nodes: int,
     consensus: str,
     learning: str,
+    rule: str | None,
+    shards: str | None,
     task: str,
     strategy: str,
+    faulty: int,
+    fault: str | None,
     network_file: Path | None,
     until_accuracy: float,
     until_fitness: float | None,
@@ -84,7 +92,9 @@ def command(
 
     Exit code 0: done; 1: the deadline passed first; 2: usage; 3: peers disagree on a final step.
     """
-    _check_available(Learning(learning))
+    gradient = gradient_section(
+        learning, rule, shards, shard_count=0 if Consensus(consensus) is Consensus.TOTAL_ORDER else nodes
+    )
     if network_file is not None:
         rules = read_network_file(network_file)  # its mistakes are told before anything starts
         if rules.total_order.members:
@@ -98,6 +108,9 @@ def command(
         learning=learning,
         task=task,
         strategy=Strategy(strategy),
+        gradient=gradient,
+        faulty=faulty,
+        fault=_fault(nodes, faulty, fault, learning),
         network_file=network_file,
         until_accuracy=until_accuracy,
         until_fitness=until_fitness,
@@ -111,6 +124,15 @@ def command(
     return exit_code
 
 
-def _check_available(learning: Learning) -> None:
-    if learning is not Learning.EVOLUTION:
-        raise NodeError(f'--learning {learning} is not available yet; allowed is "{Learning.EVOLUTION}"')
+def _fault(nodes: int, faulty: int, fault: str | None, learning: str) -> str:
+    """The canonical text of the fault that is asked for; empty when all are honest. Raises NodeError."""
+    if not faulty and fault is None:
+        return ""
+    if fault is None or not faulty:
+        raise NodeError("--faulty K and --fault NAME belong together", "give both, like --faulty 1 --fault sign-flip")
+    if faulty >= nodes:
+        raise NodeError(f"--faulty is {faulty}, allowed: 1 to {nodes - 1}, so that somebody is honest")
+    text = canonical_fault(fault)
+    if Learning(learning) is not Learning.GRADIENT:
+        raise NodeError(f"the fault {text!r} is one of gradients", "add --learning gradient")
+    return text

@@ -17,6 +17,7 @@ from consensus.protocol import (
     Guard,
     Halt,
     Input,
+    PayloadHeld,
     PeerJoined,
     PeerLeft,
     PuzzleSolved,
@@ -35,7 +36,7 @@ from consensus.protocol import (
 from consensus.types import Instant, PeerId
 from learning.checkpoint import checkpoint_digest, decode_kept_state
 from learning.learner import Learner, LearnerAnswer, RestoreRequest, StepAdopted
-from node.replica import STATE_KEY, STATE_TABLE, AskLearner, OuterEffect, Replica
+from node.replica import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, AskLearner, Forget, OuterEffect, Replica
 
 Records = dict[tuple[str, bytes], bytes]
 """A simulated disk: (table, key) -> value. Every record is durable at once."""
@@ -191,6 +192,8 @@ class SimulatedNetwork:
         match effect:
             case Record(table, key, value):
                 peer.records[table, key] = value
+            case Forget(table, key):
+                peer.records.pop((table, key), None)
             case Send(other, message):
                 self._send(peer, other, message)
             case Broadcast(message):
@@ -220,7 +223,7 @@ class SimulatedNetwork:
             case FetchState():
                 self._later(self._links.delay_ms_max, peer, partial(self._fetch_state, peer, effect))
             case FetchPayload():
-                raise AssertionError("large payloads do not travel in this simulator yet")
+                self._later(self._links.delay_ms_max, peer, partial(self._fetch_payload, peer, effect))
             case _:
                 assert_never(effect)
 
@@ -236,6 +239,16 @@ class SimulatedNetwork:
             peer.records[STATE_TABLE, STATE_KEY] = content
             self._answer(peer, peer.learner.handle(RestoreRequest(decode_kept_state(content))))
             self._feed(peer, StateHeld(effect.step))
+
+    def _fetch_payload(self, peer: SimulatedPeer, effect: FetchPayload) -> None:
+        """Read it off the disk of a connected source; where it is not held nothing comes, and the machine asks again."""
+        key = (PAYLOAD_TABLE, bytes(effect.digest))
+        if key not in peer.records and self._are_connected(peer.id, effect.peer):
+            content = self.peers[effect.peer].records.get(key)
+            if content is not None and len(content) == effect.length:
+                peer.records[key] = content
+        if key in peer.records:
+            self._feed(peer, PayloadHeld(effect.digest))
 
     def _fire(self, peer: SimulatedPeer, name: str, at: int) -> None:
         if peer.timers.get(name) == at:

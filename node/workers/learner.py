@@ -10,9 +10,17 @@ from pathlib import Path
 from learning.evolution.learner import EvolutionLearner, EvolutionRules, SearchSettings
 from learning.evolution.slate_learner import SlateLearner
 from learning.exact import ExactArithmeticError, self_test
+from learning.gradient.block_learner import BlockLearner
+from learning.gradient.conduct import Conduct, HonestConduct
+from learning.gradient.rules import GradientRules
+from learning.gradient.stream_learner import StreamLearner
 from learning.learner import Learner, LearnerAnswer, LearnerRequest, SearchProgress, StateKept
-from learning.task import Layout, Task, TaskError
+from learning.task import DifferentiableTask, Layout, Task, TaskError, differentiable
 from learning.tasks.loading import load_task
+from learning.tasks.own_samples import OwnSamples
+from learning.tasks.shards import parse_shards, rows_for
+from node.faults.catalogue import Situation, make_conduct, parse_fault
+from node.payloads import StoredPayloads
 
 LEARNER_NICENESS = 5
 """Behind the event loop, before the miner: search is what pays."""
@@ -25,7 +33,7 @@ class LearnerSpec:
     task: str
     folder: str
     """Where a user's own task module is looked for, besides the installed packages."""
-    rules: EvolutionRules
+    rules: EvolutionRules | GradientRules
     network_id: bytes
     author: bytes
     genesis_step: bytes
@@ -33,6 +41,12 @@ class LearnerSpec:
     restored: StateKept | None
     members: tuple[bytes, ...] = ()
     """Of a total order; none under proof of work."""
+    store: str = ""
+    """The peer's database: gradients read large payloads from it."""
+    fault: str = ""
+    """How this worker misbehaves (`node.faults`); nothing: it is honest."""
+    colluders: tuple[bytes, ...] = ()
+    """Other peers that misbehave with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +98,17 @@ def _one_thread() -> None:
 
 
 def _learner(task: Task, spec: LearnerSpec) -> Learner:
+    if isinstance(spec.rules, GradientRules):
+        return _gradient_learner(task, spec, spec.rules)
+    return _evolution_learner(task, spec, spec.rules)
+
+
+def _evolution_learner(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> Learner:
     """With members: they decide by their scores; without: every step is checked by everybody."""
     if spec.members:
         return SlateLearner(
             task,
-            spec.rules,
+            rules,
             spec.network_id,
             spec.author,
             spec.members,
@@ -96,7 +116,64 @@ def _learner(task: Task, spec: LearnerSpec) -> Learner:
             spec.settings,
             spec.restored,
         )
-    return EvolutionLearner(task, spec.rules, spec.network_id, spec.author, spec.genesis_step, spec.settings, spec.restored)
+    return EvolutionLearner(task, rules, spec.network_id, spec.author, spec.genesis_step, spec.settings, spec.restored)
+
+
+def _gradient_learner(task: Task, spec: LearnerSpec, rules: GradientRules) -> Learner:
+    """With members: the order that they agree on; without: the order of the leaders' blocks."""
+    trained = differentiable(task)
+    rows = own_rows(trained, spec, rules)
+    conduct = own_conduct(trained, spec)
+    gradients = StoredPayloads(Path(spec.store))
+    if spec.members:
+        return StreamLearner(
+            task=trained,
+            rules=rules,
+            network_id=spec.network_id,
+            author=spec.author,
+            members=spec.members,
+            genesis_step=spec.genesis_step,
+            gradients=gradients,
+            settings=spec.settings,
+            conduct=conduct,
+            rows=rows,
+            restored=spec.restored,
+        )
+    return BlockLearner(
+        task=trained,
+        rules=rules,
+        network_id=spec.network_id,
+        author=spec.author,
+        genesis_step=spec.genesis_step,
+        gradients=gradients,
+        settings=spec.settings,
+        conduct=conduct,
+        rows=rows,
+        restored=spec.restored,
+    )
+
+
+def own_conduct(task: DifferentiableTask, spec: LearnerSpec) -> Conduct:
+    """Honest, unless the peer was told to misbehave."""
+    if not spec.fault:
+        return HonestConduct()
+    situation = Situation(
+        author=spec.author,
+        colluders=frozenset((spec.author, *spec.colluders)),
+        layout=task.layout,
+        classes=int(task.sample_labels.max(initial=0)) + 1,
+        seed=int.from_bytes(spec.author[:8], "big"),
+    )
+    return make_conduct(parse_fault(spec.fault), situation)
+
+
+def own_rows(task: DifferentiableTask, spec: LearnerSpec, rules: GradientRules) -> OwnSamples:
+    """A member's shard is that of its number; where membership is open, the peer's key selects it."""
+    is_member = spec.author in spec.members
+    count = rules.shard_count or max(1, len(spec.members))
+    index = spec.members.index(spec.author) % count if is_member else int.from_bytes(spec.author[:8], "big") % count
+    rows = rows_for(task.sample_labels, parse_shards(rules.shards), count, index, spec.network_id)
+    return OwnSamples(task, rows, spec.author)
 
 
 class _LearnerLoop:

@@ -1,13 +1,14 @@
 """Real peers in real processes, for tests: start, ask, kill, stop."""
 
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,12 +73,15 @@ class RunningPeer(Watched):
     process: subprocess.Popen[str]
 
     @classmethod
-    def start(cls, folder: Path, *arguments: str, port: int | None = None) -> "RunningPeer":
+    def start(
+        cls, folder: Path, *arguments: str, port: int | None = None, environment: Mapping[str, str] | None = None
+    ) -> "RunningPeer":
         port = free_port() if port is None else port
         command = [sys.executable, str(ROOT / "run_node.py"), "start", "--data-dir", str(folder)]
         command += ["--listen", f"127.0.0.1:{port}", *arguments]
         log = (folder.parent / f"{folder.name}.log").open("a")
-        process = subprocess.Popen(command, stdout=log, stderr=log, text=True, start_new_session=True)
+        variables = {**os.environ, **(environment or {})}
+        process = subprocess.Popen(command, stdout=log, stderr=log, text=True, start_new_session=True, env=variables)
         log.close()
         return cls(folder, port, process)
 

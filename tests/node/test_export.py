@@ -60,7 +60,7 @@ def test_a_model_s_bytes_hold_its_tensors_and_where_it_comes_from(tmp_path: Path
 def test_a_stopped_peer_s_newest_final_model_is_exported(tmp_path: Path, height: int) -> None:
     rules = digits_rules()
     state = ModelState(genesis_state(network_id(rules), DIGITS.layout).parameters, height)
-    kept = encode_kept_state(StateKept(STEP, height, parameter_bytes(state)))
+    kept = encode_kept_state(StateKept(STEP, height, parameter_bytes(state), state_digest=state_digest(state)))
     NodeFolder.create(tmp_path / "peer", rules)
     with NodeFolder.open(tmp_path / "peer") as folder:
         store_layout(folder.store, DIGITS.layout)

@@ -11,6 +11,8 @@ from node.errors import NodeError
 from node.network_file import (
     Consensus,
     EvolutionSection,
+    GradientSection,
+    Learning,
     NetworkRules,
     ProofOfWorkSection,
     TaskSection,
@@ -92,7 +94,7 @@ def test_fields_are_flat_and_in_the_file_s_order() -> None:
     assert fields[0] == ("name", "example")
     assert ("evolution.step_size", "0.03") in fields
     assert fields[-1] == ("total_order.delta_ms_max", "10000")
-    assert len(fields) == 4 + 3 + 7 + 7 + 6
+    assert len(fields) == 4 + 3 + 7 + 9 + 7 + 6
 
 
 def test_differences_name_both_values() -> None:
@@ -167,12 +169,49 @@ MISTAKES = [
     Mistake(
         "delta_ms_max = 10000", "delta_ms_max = 100", "total_order.delta_ms_min is 250; allowed is 1 to delta_ms_max (100)"
     ),
-    Mistake('"evolution"', '"gradient"', 'learning is "gradient", which is not available yet'),
+    Mistake('"evolution"', '"gradient"', "gradient.shard_count is 0; allowed is 1 or more under proof of work"),
+    Mistake("minibatch_size = 32", "minibatch_size = 0", "gradient.minibatch_size is 0; allowed is a whole number from 1 to"),
+    Mistake(
+        'shards = "iid"', 'shards = "uneven"', 'gradient.shards is "uneven"; allowed is "whole", "iid" or "dirichlet:ALPHA"'
+    ),
     Mistake("[evolution]", "[evolution", "not valid TOML: line 22, column 11: expected ']'"),
     Mistake("[evolution]", "[task]", "not valid TOML: line 22, column 6: cannot declare ('task',) twice"),
     Mistake("offspring = 64", "offspring = " + "[" * 5_000, "not valid TOML"),
     Mistake("offspring = 64", '"a`b\\n" = 64', "is not a setting (known here: offspring"),
 ]
+
+
+GRADIENT_MISTAKES = [
+    Mistake("bits = 16", "bits = 12", "gradient.bits is 12; allowed is 8 or 16"),
+    Mistake('learning_rate = "0.1"', 'learning_rate = "0"', 'gradient.learning_rate is "0"; allowed is above 0, up to 100'),
+    Mistake('momentum = "0.9"', 'momentum = "1"', 'gradient.momentum is "1"; allowed is 0 or more, below 1'),
+    Mistake(
+        '"iid"', '"dirichlet:0.001"', 'gradient.shards is "dirichlet:0.001"; allowed is dirichlet:ALPHA with ALPHA from 0.01'
+    ),
+    Mistake("shard_count = 4", "shard_count = 0", "gradient.shard_count is 0; allowed is 1 or more under proof of work"),
+    Mistake('"kardam', '"kardamm', 'gradient.rule: there is no rule "kardamm"'),
+    Mistake("frequency=off", "frequency=maybe", "gradient.rule: "),
+]
+
+
+@pytest.mark.parametrize("mistake", GRADIENT_MISTAKES, ids=lambda mistake: mistake.told[:50])
+def test_a_mistake_about_gradients_is_told_with_field_value_and_range(mistake: Mistake) -> None:
+    section = GradientSection(rule="kardam:frequency=off", shard_count=4)
+    text = network_text(msgspec.structs.replace(example_rules(), learning=Learning.GRADIENT, gradient=section))
+    parse_network_text(text)
+    assert mistake.right in text
+    with pytest.raises(TomlProblem, match=re.escape(mistake.told)):
+        parse_network_text(text.replace(mistake.right, mistake.wrong, 1))
+
+
+def test_a_rule_that_is_spelled_otherwise_is_the_same_network() -> None:
+    section = GradientSection(rule="kardam:frequency=off", shard_count=4)
+    rules = parse_network_text(
+        network_text(msgspec.structs.replace(example_rules(), learning=Learning.GRADIENT, gradient=section))
+    )
+    respelled = network_text(rules).replace(f'"{rules.gradient.rule}"', '"kardam:alpha=0.20,frequency=off"')
+    assert respelled != network_text(rules)
+    assert network_id(parse_network_text(respelled)) == network_id(rules)
 
 
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.told[:50])

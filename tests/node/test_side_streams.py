@@ -17,6 +17,7 @@ from node.store import Store
 
 ALICE, BOB = PeerId(b"a" * 32), PeerId(b"b" * 32)
 STATE = StateKept(b"g" * 32, 32, bytes(range(256)) * 5_000, 400, b"c" * 32)
+PAYLOAD_BYTES_MAX = 10_000
 STEP = StepId(b"c" * 32)
 
 
@@ -47,7 +48,9 @@ class Peers:
 
 
 def fetching(store: Store, peers: Peers, state_bytes_max: int = 4_000_000) -> SideStreams:
-    streams = SideStreams(store, peers, peers, state_bytes_max=state_bytes_max, clock=lambda: peers.now)
+    streams = SideStreams(
+        store, peers, peers, state_bytes_max=state_bytes_max, payload_bytes_max=PAYLOAD_BYTES_MAX, clock=lambda: peers.now
+    )
     streams.driver = peers  # type: ignore[assignment]
     peers.streams = streams
     return streams
@@ -129,6 +132,27 @@ def test_a_peer_that_is_silent_loses_its_turn(tmp_path: Path) -> None:
     assert peers.fed == [Record("payload", digest, content), PayloadHeld(digest)]
 
 
+def test_a_payload_that_is_held_is_not_fetched_again(tmp_path: Path) -> None:
+    content = b"gradient" * 1_000
+    digest = Digest(blake2b(content, digest_size=32).digest())
+    peers = Peers({ALICE: holder(content)})
+
+    def use(store: Store) -> None:
+        asyncio.run(store.write([("payload", digest, content)]))
+        fetching(store, peers).fetch_payload(FetchPayload(digest, len(content), ALICE))
+
+    with_store(tmp_path, use)
+    assert (peers.fed, peers.asked) == ([PayloadHeld(digest)], [])
+
+
+def test_a_payload_that_no_honest_peer_would_name_is_never_fetched(tmp_path: Path) -> None:
+    content = bytes(PAYLOAD_BYTES_MAX + 1)
+    digest = Digest(blake2b(content, digest_size=32).digest())
+    peers = Peers({ALICE: holder(content)})
+    with_store(tmp_path, lambda store: fetching(store, peers).fetch_payload(FetchPayload(digest, len(content), ALICE)))
+    assert (peers.fed, peers.asked) == ([], [])
+
+
 def test_what_nobody_asked_for_is_ignored(tmp_path: Path) -> None:
     peers = Peers()
     with_store(tmp_path, lambda store: fetching(store, peers).part_received(ALICE, Part(b"d" * 32, 0, 3, b"abc")))
@@ -141,7 +165,7 @@ def test_checkpoints_and_payloads_are_served_by_their_digest(tmp_path: Path) -> 
     digest = blake2b(payload, digest_size=32).digest()
 
     def use(store: Store) -> None:
-        rows = [(STATE_TABLE, checkpoint_key(STATE.height), encoded), ("payload", digest, payload)]
+        rows = [(STATE_TABLE, checkpoint_key(STATE.checkpoint), encoded), ("payload", digest, payload)]
         asyncio.run(store.write(rows))
         streams = fetching(store, Peers())
         assert streams.large_bytes(checkpoint_digest(encoded), 0, 10) == (len(encoded), encoded[:10])

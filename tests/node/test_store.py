@@ -100,7 +100,7 @@ def test_an_equal_key_is_overwritten_and_the_last_of_a_batch_wins(store: Store) 
 
 
 keys = st.binary(max_size=3)
-rows_strategy = st.lists(st.tuples(st.sampled_from(["a", "b"]), keys, st.binary(max_size=40)), max_size=12)
+rows_strategy = st.lists(st.tuples(st.sampled_from(["a", "b"]), keys, st.none() | st.binary(max_size=40)), max_size=12)
 
 
 @settings(max_examples=25, deadline=None)
@@ -113,13 +113,22 @@ def test_the_store_is_a_sorted_dictionary_that_survives_reopening(
     for batch in batches:
         write(store, *batch)
     store.close()
-    twin = {(table, key): value for batch in batches for table, key, value in batch}
+    last = {(table, key): value for batch in batches for table, key, value in batch}
+    twin = {place: value for place, value in last.items() if value is not None}
     reopened = Store.open(path)
     for table in ("a", "b"):
         expected = sorted((key, value) for (kind, key), value in twin.items() if kind == table)
         assert list(reopened.records(table)) == expected
         assert reopened.last(table) == (expected[-1] if expected else None)
     reopened.close()
+
+
+def test_a_row_without_a_value_is_forgotten_in_its_turn(store: Store) -> None:
+    rows: list[Row] = [("payload", b"a", b"1"), ("payload", b"b", b"2"), ("payload", b"a", None), ("payload", b"c", b"3")]
+    asyncio.run(store.write(rows))
+    asyncio.run(store.write([("payload", b"c", None), ("payload", b"c", b"4")]))
+    assert list(store.records("payload")) == [(b"b", b"2"), (b"c", b"4")]
+    assert [store.has("payload", key) for key in (b"a", b"b", b"c")] == [False, True, True]
 
 
 def test_many_writers_at_once_are_all_served_in_few_commits(store: Store) -> None:

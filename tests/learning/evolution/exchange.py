@@ -99,7 +99,13 @@ class Peer:
         contributions = tuple(self.contributions[digest] for digest in offer.contributions)
         content = base + b"".join(offer.contributions) + offer.claim + offer.state_digest
         return ProposedStep(
-            hashlib.blake2b(content, digest_size=32).digest(), base, height, contributions, offer.claim, offer.state_digest
+            hashlib.blake2b(content, digest_size=32).digest(),
+            base,
+            height,
+            self.author,
+            contributions,
+            offer.claim,
+            offer.state_digest,
         )
 
 

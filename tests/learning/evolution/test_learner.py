@@ -344,7 +344,8 @@ def worse_steps(peer: Peer) -> list[ProposedStep]:
         if fitness < parent - 100:
             contribution = signed(peer.author, GENESIS, encode_candidate(Candidate(Recipe((index,)), fitness)))
             claim = encode_claim(Claim(fitness, parent))
-            steps.append(ProposedStep(bytes([index]) * 32, GENESIS, 1, (contribution,), claim, state_digest(child)))
+            step = bytes([index]) * 32
+            steps.append(ProposedStep(step, GENESIS, 1, peer.author, (contribution,), claim, state_digest(child)))
     return steps
 
 

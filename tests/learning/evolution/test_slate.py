@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learning.evolution.lineage import Mutation
+from learning.evolution.mutation_slate import Entry, MutationCandidacy, no_change_digest
 from learning.evolution.payload import Candidate
 from learning.evolution.recipe import Recipe
 from learning.evolution.scores import Scores, encode_submission
 from learning.evolution.slate import (
     Decision,
-    Entry,
     Ignored,
     ModelConsensus,
     Slate,
@@ -21,7 +21,6 @@ from learning.evolution.slate import (
     faulty_max,
     lower_median,
     next_generation,
-    no_change_digest,
     quorum,
     slate_digest,
 )
@@ -43,17 +42,17 @@ def scores(author: bytes, slate: bytes, values: tuple[int, ...], base: bytes = G
     return signed(author, base, encode_submission(Scores(slate, values)))
 
 
-def consensus_of(members: tuple[bytes, ...] = FOUR) -> ModelConsensus:
-    return ModelConsensus(members, GENERATION, 1)
+def consensus_of(members: tuple[bytes, ...] = FOUR) -> ModelConsensus[Candidate, Entry]:
+    return ModelConsensus(members, GENERATION, MutationCandidacy(len(members), 1))
 
 
-def commit(consensus: ModelConsensus, *items: SignedPayload) -> Slate | Decision | None:
+def commit(consensus: ModelConsensus[Candidate, Entry], *items: SignedPayload) -> Slate[Entry] | Decision[Entry] | None:
     for item in items:
         consensus.deliver(item)
     return consensus.end_of_commit()
 
 
-def closed(members: tuple[bytes, ...] = FOUR) -> tuple[ModelConsensus, Slate]:
+def closed(members: tuple[bytes, ...] = FOUR) -> tuple[ModelConsensus[Candidate, Entry], Slate[Entry]]:
     """A slate with a candidate of every member."""
     consensus = consensus_of(members)
     slate = commit(consensus, *(candidate(author) for author in members))
@@ -61,7 +60,7 @@ def closed(members: tuple[bytes, ...] = FOUR) -> tuple[ModelConsensus, Slate]:
     return consensus, slate
 
 
-def authors_of(slate: Slate) -> list[bytes | None]:
+def authors_of(slate: Slate[Entry]) -> list[bytes | None]:
     return [entry.mutation.author if entry.mutation else None for entry in slate.entries]
 
 
@@ -89,7 +88,9 @@ def test_the_lower_median_is_one_of_the_values() -> None:
 
 def test_of_equals_the_lowest_digest_wins_the_parents_included() -> None:
     entries = tuple(Entry(bytes([first]) * 32, None, None) for first in (5, 9, 2, 2, 1))
-    assert [best_of(entries, agreed) for agreed in ((0, 0, 0, 0, -1), (0, 1, 1, 1, 0), (3, 3, 0, 0, 0))] == [2, 2, 0]
+    columns = ((0, 0, 0, 0, -1), (0, 1, 1, 1, 0), (3, 3, 0, 0, 0))
+    assert [best_of(entries, agreed) for agreed in columns] == [2, 2, 0]
+    assert [best_of(entries, agreed, must_improve=True) for agreed in columns] == [0, 2, 0]
 
 
 def test_the_digests_are_those_of_the_first_release() -> None:

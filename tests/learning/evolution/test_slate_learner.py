@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learning.evolution.lineage import Mutation
+from learning.evolution.mutation_slate import no_change_digest
 from learning.evolution.payload import Candidate, decode_candidate
 from learning.evolution.recipe import Recipe, child_of, unchanged
 from learning.evolution.scores import Scores, decode_submission, encode_submission
-from learning.evolution.slate import faulty_max, next_generation, no_change_digest, quorum
+from learning.evolution.slate import faulty_max, next_generation, quorum
 from learning.exact import MICRO, noise_key
 from learning.learner import (
     AdoptRequest,
@@ -396,7 +397,7 @@ def test_a_gap_in_the_deliveries_stops_the_learner() -> None:
 
 def test_requests_of_proof_of_work_stop_the_learner() -> None:
     alice = Member(FOUR[0], FOUR)
-    step = ProposedStep(bytes(32), GENESIS, 1, (), b"", bytes(32))
+    step = ProposedStep(bytes(32), GENESIS, 1, FOUR[0], (), b"", bytes(32))
     for request in (CheckRequest(step), FinaliseRequest(GENESIS)):
         with pytest.raises(AssertionError, match=f"does not ask for {type(request).__name__}"):
             alice.learner.handle(request)

@@ -14,6 +14,7 @@ from node.net.handshake import Failed, Failure
 from node.net.rates import RateLimits
 from node.net.transport import NetSettings
 from node.net.wire import (
+    PROTOCOL_VERSION,
     Addresses,
     GetAddresses,
     GossipFrame,
@@ -237,12 +238,12 @@ def test_a_stranger_of_another_network_is_told_which_field_differs() -> None:
 def test_a_stranger_of_another_version_is_told_the_numbers() -> None:
     async def scenario() -> None:
         async with honest_pair() as (ann, _), stranger_at(ann) as cat:
-            await cat.say(Hello(2, NETWORK, MALLORY.peer, os.urandom(32), 0, "cat"))
+            await cat.say(Hello(PROTOCOL_VERSION + 1, NETWORK, MALLORY.peer, os.urandom(32), 0, "cat"))
             answer = await cat.hear(Hello)
             assert isinstance(answer, Hello)
-            assert answer.version == 1
+            assert answer.version == PROTOCOL_VERSION
             assert await cat.end() == "another protocol version"
-            assert ann.notes == [f"127.0.0.1:{cat.port} speaks protocol version 2, this peer speaks 1"]
+            assert ann.notes == [f"127.0.0.1:{cat.port} speaks protocol version 3, this peer speaks 2"]
 
     play(scenario)
 

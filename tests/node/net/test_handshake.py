@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from consensus.types import Digest, NetworkId
 from node.net.handshake import Established, Failed, Failure, Handshake, Introduction, Progress, Role
-from node.net.wire import Frame, GetAddresses, Hello, Proof, Rules
+from node.net.wire import PROTOCOL_VERSION, Frame, GetAddresses, Hello, Proof, Rules
 from tests.node.net.example_peers import NETWORK, RULES, identity_of
 
 ALICE, BOB, MALLORY = identity_of(1), identity_of(2), identity_of(3)
@@ -102,7 +102,7 @@ def test_a_borrowed_key_is_a_wrong_signature() -> None:
 
 def test_a_nonce_of_low_order_is_refused() -> None:
     _, listener = pair()
-    listener.receive(Hello(1, NETWORK, ALICE.peer, bytes(32), 0, ""))
+    listener.receive(Hello(PROTOCOL_VERSION, NETWORK, ALICE.peer, bytes(32), 0, ""))
     outcome = listener.receive(Proof(b"s" * 64)).outcome
     assert isinstance(outcome, Failed)
     assert outcome.failure is Failure.WRONG_SIGNATURE
@@ -163,8 +163,8 @@ def test_another_network_with_equal_rules_says_so() -> None:
 
 def test_another_protocol_version_is_told_with_both_numbers() -> None:
     _, listener = pair()
-    progress = listener.receive(Hello(2, NETWORK, ALICE.peer, b"n" * 32, 0, ""))
-    detail = "speaks protocol version 2, this peer speaks 1"
+    progress = listener.receive(Hello(PROTOCOL_VERSION + 1, NETWORK, ALICE.peer, b"n" * 32, 0, ""))
+    detail = "speaks protocol version 3, this peer speaks 2"
     assert progress.outcome == Failed(Failure.OTHER_VERSION, detail, is_offence=False)
     assert [type(frame) for frame in progress.frames] == [Hello]
 
