@@ -206,6 +206,7 @@ class SearchProgress:
     """How much this learner has searched since it started."""
 
     candidates: int
+    """Candidates tried, or gradients computed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -240,7 +241,7 @@ class GenerationWaits:
 
 @dataclass(frozen=True, slots=True)
 class SlateEntry:
-    """A candidate as it was decided on; all fitness in micro-units."""
+    """A candidate as it was decided on; all fitness in micro-units, for steps of gradients as the lead over no change."""
 
     author: bytes | None
     """None for the parent, "no change", and for what follows from several members' gradients: then there is a label."""

@@ -16,7 +16,7 @@ from msgspec import Meta
 
 from consensus.total_order.committee import MEMBERS_MAX
 from consensus.types import DIGEST_BYTES, NetworkId
-from learning.rules.catalogue import RuleError, rule_named, rule_text
+from learning.rules.catalogue import RuleError, needs_scores, rule_named, rule_text
 from node.errors import NodeError, disk_error
 from node.files import write_new_file
 from node.strategy import Strategy
@@ -354,9 +354,12 @@ def _gradient_problems(rules: NetworkRules) -> Iterator[str]:
     if rules.consensus is Consensus.PROOF_OF_WORK and gradient.shards != "whole" and gradient.shard_count == 0:
         yield 'gradient.shard_count is 0; allowed is 1 or more under proof of work, unless gradient.shards is "whole"'
     try:
-        rule_named(gradient.rule)
+        is_by_scores = needs_scores(gradient.rule)
     except RuleError as error:
         yield f"gradient.rule: {error}"
+        return
+    if is_by_scores and rules.consensus is Consensus.PROOF_OF_WORK:
+        yield 'gradient.rule is "scored", which needs members who score: allowed where consensus is "total-order"'
 
 
 def _member_problems(rules: NetworkRules) -> Iterator[str]:

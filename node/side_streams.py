@@ -11,15 +11,13 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Protocol
 
-from consensus.protocol import FetchPayload, FetchState, PayloadHeld, Record, StateHeld
+from consensus.protocol import FetchPayload, FetchState, Input, PayloadHeld, Record, StateHeld
 from consensus.types import DIGEST_BYTES, Digest, PeerId
 from learning.checkpoint import checkpoint_digest, decode_kept_state
 from learning.learner import RestoreRequest
-from node.driver import Driver
 from node.net.wire import Part
 from node.ports import LearnerPort
 from node.replica import CHECKPOINTS_KEPT, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, checkpoint_key
-from node.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +38,30 @@ class PartAsker(Protocol):
         ...
 
 
+class LargeRows(Protocol):
+    """Where large bytes lie once they are durable."""
+
+    def get(self, kind: str, key: bytes) -> bytes | None:
+        """The value under this key."""
+        ...
+
+    def has(self, kind: str, key: bytes) -> bool:
+        """Whether there is one."""
+        ...
+
+
+class Shell(Protocol):
+    """Whom to tell: it makes rows durable, and feeds the replica."""
+
+    def record(self, record: Record) -> None:
+        """Make a row durable before what the next input records."""
+        ...
+
+    def feed(self, event: Input) -> None:
+        """Hand an input to the replica."""
+        ...
+
+
 @dataclass(slots=True)
 class _Fetch:
     """One thing under way. `sources`: whom to ask, the present one first."""
@@ -57,7 +79,7 @@ class SideStreams:
 
     def __init__(
         self,
-        store: Store,
+        store: LargeRows,
         asker: PartAsker,
         learner: LearnerPort,
         *,
@@ -74,7 +96,7 @@ class SideStreams:
         self._clock = clock
         self._fetches: dict[Digest, _Fetch] = {}
         self._serving: tuple[bytes, bytes] = (b"", b"")
-        self.driver: Driver | None = None
+        self.driver: Shell | None = None
         """Whom to tell; set once, before `run`."""
 
     # --- fetching ---
@@ -100,9 +122,18 @@ class SideStreams:
         """Give up on peers that do not answer, until cancelled."""
         while True:
             await asyncio.sleep(TICK_SECONDS)
-            for fetch in list(self._fetches.values()):
-                if self._clock() - fetch.asked_at > PART_SECONDS_MAX:
-                    self._try_next(fetch)
+            self.tick()
+
+    def tick(self) -> None:
+        """Ask the next source where one has not answered. Call it twice a second."""
+        for fetch in list(self._fetches.values()):
+            if self._clock() - fetch.asked_at > PART_SECONDS_MAX:
+                self._try_next(fetch)
+
+    @property
+    def under_way(self) -> int:
+        """How many things are being fetched."""
+        return len(self._fetches)
 
     def part_received(self, peer: PeerId, part: Part) -> None:
         """Take a part that we wait for; anything else is ignored: it may be late."""

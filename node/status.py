@@ -56,6 +56,8 @@ class SlateEntryStatus(msgspec.Struct, frozen=True):
     agreed: float
     measured: float | None
     """By us."""
+    label: str = ""
+    """What the author does not tell: "mean", "median", "a quarter of the step"."""
 
 
 class GenerationStatus(msgspec.Struct, frozen=True):

@@ -24,7 +24,7 @@ class Entry:
 class MutationCandidacy:
     """Implements `learning.evolution.slate.Candidacy`. No change has no privilege: its digest is drawn by the generation."""
 
-    must_improve = False
+    counts_leads = False
 
     def __init__(self, members: int, recipe_length_max: int) -> None:
         self._members = members

@@ -7,8 +7,8 @@ Search", arXiv 2304.13540 (model-consensus). A generation has two phases:
    delivered up to and including the commit in which n-f authors are reached. What a candidate is, a mutation or a gradient, is
    a `Candidacy`; entries of one digest count once.
 2. Scores. The agreed fitness of an entry is the lower median over the first scores of every member that were delivered up to
-   and including the commit in which n-f members are reached. The best wins; of equals the lowest digest. A candidacy says
-   whether the winner must also improve on the parent.
+   and including the commit in which n-f members are reached. The best wins; of equals the lowest digest. Or, where a
+   candidacy says so, what counts is each member's lead of an entry over the parent, and the best must be above 0 to win.
 
 Of n-f >= 2f+1 or more scores at most f lie, so every agreed fitness lies within the range of honest measurements. Of n-f
 candidates at least f+1 are honest, and the winner is, by the agreed fitness, as good as the best of them or better. What an
@@ -22,6 +22,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import chain
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
@@ -90,8 +91,11 @@ class Candidacy(Protocol[C, E]):
     """How one kind of candidates is read, and what it puts on the slate. Equal submissions give equal entries everywhere."""
 
     @property
-    def must_improve(self) -> bool:
-        """Whether the winner's agreed fitness must be above the parent's; else the parent has no privilege."""
+    def counts_leads(self) -> bool:
+        """Whether the agreed fitness is the lower median of each member's score less the parent's by the same member.
+
+        Then the parent wins unless another's is above 0; else it has no privilege.
+        """
         ...
 
     def parent(self, generation: bytes) -> E:
@@ -107,7 +111,7 @@ class Candidacy(Protocol[C, E]):
         ...
 
     def joint(self, entries: tuple[E, ...]) -> tuple[E, ...]:
-        """What follows from all entries of the slate together, the parent's not among them, once it is closed."""
+        """What follows from all candidates together once the slate is closed; `entries`: what each has put up, in order."""
         ...
 
 
@@ -124,6 +128,11 @@ def quorum(members: int) -> int:
 def lower_median(values: Sequence[int]) -> int:
     """The middle value, the lower one of two; always one of the values."""
     return sorted(values)[(len(values) - 1) // 2]
+
+
+def leads(values: Sequence[int]) -> tuple[int, ...]:
+    """One member's scores, each less that of the parent, the first of them."""
+    return tuple(value - values[0] for value in values)
 
 
 def best_of(entries: Sequence[Listed], agreed: Sequence[int], *, must_improve: bool = False) -> int:
@@ -226,7 +235,7 @@ class ModelConsensus(Generic[C, E]):
         if len(self.counted) < self._quorum:
             return None
         if self._slate is None:
-            self._list(self._candidacy.joint(self.entries[1:]))
+            self._list(self._candidacy.joint(tuple(chain.from_iterable(self._candidates.values()))))
             self._slate = Slate(self.entries, slate_digest(self._generation, self.entries))
             return self._slate
         self._is_decided = True
@@ -237,8 +246,10 @@ class ModelConsensus(Generic[C, E]):
             self._entries.setdefault(entry.digest, entry)
 
     def _decision(self, slate: Slate[E]) -> Decision[E]:
-        agreed = tuple(lower_median(column) for column in zip(*self._scores.values(), strict=True))
-        winner = best_of(slate.entries, agreed, must_improve=self._candidacy.must_improve)
+        counts_leads = self._candidacy.counts_leads
+        rows = tuple(leads(values) if counts_leads else values for values in self._scores.values())
+        agreed = tuple(lower_median(column) for column in zip(*rows, strict=True))
+        winner = best_of(slate.entries, agreed, must_improve=counts_leads)
         ignored = tuple((reason, self._ignored[reason]) for reason in Ignored if self._ignored[reason])
         return Decision(slate, agreed, winner, tuple(self._scores), ignored)
 

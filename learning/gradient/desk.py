@@ -4,7 +4,7 @@ from learning.gradient.ledger import Ledger
 from learning.gradient.quantised import payload_digest
 from learning.gradient.submission import Submission, encode_submission
 from learning.gradient.worker import Worker
-from learning.learner import ContributionFound
+from learning.learner import ContributionFound, SearchProgress
 
 FRUITLESS_MAX = 8
 """Minibatches tried on one model that give nothing to submit: a gradient that is not finite then waits for the next model."""
@@ -20,6 +20,7 @@ class Desk:
         """In versions of the model: what has not come by then would soon be too old, so it counts as lost."""
         self._in_flight: dict[bytes, int] = {}
         self._fruitless = (b"", 0)
+        self._computed = 0
 
     def is_due(self, ledger: Ledger) -> bool:
         """Whether to compute on the newest model: nothing of ours is on its way, and none on this model was accepted."""
@@ -27,14 +28,15 @@ class Desk:
         is_given_up = model == ledger.digest and tries >= FRUITLESS_MAX
         return not self._in_flight and not is_given_up and dict(ledger.bases).get(self._author, -1) < ledger.version
 
-    def compute(self, ledger: Ledger, base: bytes) -> tuple[ContributionFound, ...]:
+    def compute(self, ledger: Ledger, base: bytes) -> tuple[ContributionFound | SearchProgress, ...]:
         """What to submit for the newest model; `base`: the step that has led to it. Several only by a fault."""
+        self._computed += 1
         found = tuple(self._found(ledger, base, encoded) for encoded in self._worker.compute(ledger.parameters))
         self._in_flight.update((answer.payload, ledger.version) for answer in found)
         model, tries = self._fruitless
         if not found:
             self._fruitless = (ledger.digest, tries + 1 if model == ledger.digest else 1)
-        return found
+        return (*found, SearchProgress(self._computed))
 
     def has_come(self, payload: bytes) -> None:
         """This submission was delivered, or refused; if it is ours, it is no longer on its way."""

@@ -2,11 +2,16 @@
 
 Each generation starts from the agreed model. Every member submits one gradient of its own samples on it; the slate of models
 that follow from those delivered (`scored_slate`) is closed with the commit that brings n-f of them. Every member measures all
-of these on its own samples; with the commit that brings n-f members' scores the lower median of each decides, and the best
-model, if it is better than no change, is the next one (`learning.evolution.slate`).
+of these on its own samples; with the commit that brings n-f members' scores the lower median of each model's lead over no
+change decides, and the best, if its lead is above 0, is the next agreed model (`learning.evolution.slate`).
 
-So false scores are powerless, and a step that looks harmless in length and direction but hurts does not win. Where the members'
-samples differ much, an improvement by the lower median, lies included, may be hard to find: then the model stands still.
+So no step is taken that each honest member who was counted has found to be harmful, whatever f of the others say, and whatever
+length and direction the step has. Leads, since fitness on different samples has different levels: with medians of the fitness
+itself (digits, 16 members with samples of their own, 5 of them liars) liars' steps won 17 generations of 40, with leads 2.
+
+Limit: of 2f+1 scores that count, f may lie, and then f+1 honest ones decide between the worst and the best of their leads. So
+the honest members' samples must be alike. Where each has other classes (Dirichlet 0.5), f liars keep the model from learning;
+without liars it learns there, too.
 """
 
 from typing import assert_never
@@ -53,7 +58,7 @@ from learning.learner import (
     StepAdopted,
 )
 from learning.state import ModelState, StoredStateError, genesis_state, parameter_bytes, state_digest, stored_state
-from learning.task import DifferentiableTask
+from learning.task import DifferentiableTask, Float32Array
 from learning.task_check import check_task
 from learning.tasks.gradient_check import check_gradient
 
@@ -147,6 +152,11 @@ class ScoredLearner:
                 raise AssertionError(f"a total order does not ask for {type(request).__name__}")
             case _:
                 assert_never(request)
+
+    @property
+    def parameters(self) -> Float32Array:
+        """Of the agreed model, (parameters,), read-only."""
+        return self._model.parameters
 
     @property
     def slate(self) -> Slate[StepEntry] | None:

@@ -1,4 +1,4 @@
-"""How good a model is on a member's own samples, always the same ones: what its scores say."""
+"""How good a model is on a member's own samples, always the same ones: what its scores say. Others cannot repeat it."""
 
 import hashlib
 from typing import Protocol

@@ -17,9 +17,15 @@ JUST_COME = 0
 
 
 def slate_shown(decision: Decision[StepEntry], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
-    """`measured`: our own measurements, by the entries' digests."""
-    pairs = zip(decision.slate.entries, decision.agreed, strict=True)
-    return tuple(SlateEntry(entry.author, None, agreed, measured.get(entry.digest), entry.label) for entry, agreed in pairs)
+    """All fitness as the lead over no change. `measured`: our own measurements, by the entries' digests."""
+    parent = measured.get(decision.slate.entries[0].digest)
+    own = (_lead(measured.get(entry.digest), parent) for entry in decision.slate.entries)
+    rows = zip(decision.slate.entries, decision.agreed, own, strict=True)
+    return tuple(SlateEntry(entry.author, None, agreed, lead, entry.label) for entry, agreed, lead in rows)
+
+
+def _lead(fitness: int | None, parent: int | None) -> int | None:
+    return None if fitness is None or parent is None else fitness - parent
 
 
 def counted(winner: StepEntry, candidates: Mapping[bytes, tuple[StepEntry, ...]]) -> tuple[GradientJudged, ...]:
@@ -27,7 +33,7 @@ def counted(winner: StepEntry, candidates: Mapping[bytes, tuple[StepEntry, ...]]
     first: dict[bytes, bytes] = {}
     rows = []
     for author, entries in candidates.items():
-        is_first = first.setdefault(entries[0].gradients[0].digest, author) == author
+        is_first = first.setdefault(entries[0].digest, author) == author
         outcome = Outcome.APPLIED if author in winner.authors else Outcome.COLLECTED if is_first else Outcome.COPY
         rows.append(GradientJudged(author, outcome.value, outcome.is_accepted, JUST_COME))
     return tuple(rows)

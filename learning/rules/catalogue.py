@@ -47,18 +47,18 @@ RULES: Mapping[str, RuleEntry] = {
     ),
     "mean": RuleEntry(
         "every gradient moves the model: no defence",
-        "0.1",
+        "0.15",
         lambda values: Mean(),  # noqa: ARG005  mean has no parameters
     ),
     "dampened": RuleEntry(
         "every gradient moves the model, stale ones less: no defence",
-        "0.1",
+        "1",
         lambda values: Dampened(Dampening(values["dampening"]), values["alpha"]),
         (Choice("dampening", Dampening.INVERSE, tuple(Dampening)), _alpha()),
     ),
     "kardam": RuleEntry(
         "Kardam as published: filters gradients that grow too fast, and authors that come too often",
-        "0.1",
+        "0.5",
         lambda values: Kardam(
             lipschitz=values["lipschitz"] == "on",
             frequency=values["frequency"] == "on",
@@ -76,7 +76,7 @@ RULES: Mapping[str, RuleEntry] = {
     ),
     "buffered": RuleEntry(
         "BASGD: workers share buffers, and the model moves against their median once none is empty",
-        "0.1",
+        "3",
         lambda values: Buffered(int(values["buffers"]), Aggregate(values["aggregate"]), values["momentum"]),
         (
             Number("buffers", "0", "0", str(BUFFERS_MAX), is_whole=True),

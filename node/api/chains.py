@@ -156,6 +156,7 @@ def _entry_status(entry: SlateEntry) -> SlateEntryStatus:
         claimed=_in_units(entry.claimed_fitness),
         agreed=entry.agreed_fitness / MICRO,
         measured=_in_units(entry.measured_fitness),
+        label=entry.label,
     )
 
 

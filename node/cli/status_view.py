@@ -87,9 +87,10 @@ def _slate(status: NodeStatus) -> Iterator[RenderableType]:
     for title in ("claimed", "agreed", "measured here"):
         table.add_column(title, justify="right")
     for place, entry in enumerate(generation.slate):
-        author = "no change" if entry.author is None else short(entry.author)
+        author = "" if entry.author is None else short(entry.author)
+        candidate = " ".join(filter(None, (author, entry.label))) or "no change"
         figures = (UNKNOWN if value is None else f"{value:.6f}" for value in (entry.claimed, entry.agreed, entry.measured))
-        table.add_row(author, *figures, style="green" if place == generation.winner else "")
+        table.add_row(candidate, *figures, style="green" if place == generation.winner else "")
     yield table
     for reason, times in sorted(generation.ignored.items()):
         yield Text(f"  ignored {times:,}: {reason}")

@@ -13,8 +13,10 @@ from learning.exact import ExactArithmeticError, self_test
 from learning.gradient.block_learner import BlockLearner
 from learning.gradient.conduct import Conduct, HonestConduct
 from learning.gradient.rules import GradientRules
+from learning.gradient.scored_learner import ScoredLearner
 from learning.gradient.stream_learner import StreamLearner
 from learning.learner import Learner, LearnerAnswer, LearnerRequest, SearchProgress, StateKept
+from learning.rules.catalogue import needs_scores
 from learning.task import DifferentiableTask, Layout, Task, TaskError, differentiable
 from learning.tasks.loading import load_task
 from learning.tasks.own_samples import OwnSamples
@@ -126,7 +128,8 @@ def _gradient_learner(task: Task, spec: LearnerSpec, rules: GradientRules) -> Le
     conduct = own_conduct(trained, spec)
     gradients = StoredPayloads(Path(spec.store))
     if spec.members:
-        return StreamLearner(
+        member_learner = ScoredLearner if needs_scores(rules.rule) else StreamLearner
+        return member_learner(
             task=trained,
             rules=rules,
             network_id=spec.network_id,

@@ -30,6 +30,7 @@ from learning.exact import (
     raw_words,
     recombined,
     round_factor,
+    round_ratio,
     self_test,
     signs,
     stream_key,
@@ -135,6 +136,14 @@ def test_a_factor_that_float32_cannot_hold_is_refused(text: str) -> None:
 @given(value=st.integers(min_value=1, max_value=10**12))
 def test_the_inverse_root_is_the_rounded_decimal_one(value: int) -> None:
     assert inverse_square_root(value) == round_factor(1 / Decimal(value).sqrt())
+
+
+@given(st.integers(-(2**60), 2**60), st.integers(1, 2**20))
+def test_a_ratio_is_rounded_to_its_nearest_number_of_16_bits(numerator: int, denominator: int) -> None:
+    ratio, found = Fraction(numerator, denominator), Fraction(float(round_ratio(Fraction(numerator, denominator))))
+    mantissa = math.frexp(float(found))[0] * 2**16
+    assert mantissa == int(mantissa)
+    assert abs(found - ratio) <= abs(ratio) / 2**16
 
 
 @settings(max_examples=30)

@@ -57,10 +57,16 @@ def test_one_of_four_that_flips_signs_does_no_harm_and_is_named() -> None:
     assert document["test_accuracy"] >= 0.85
 
 
-def test_members_on_unlike_processors_hold_the_same_model_bit_for_bit(tmp_path: Path) -> None:
-    made = run(
-        "init", str(tmp_path / "n"), "--learning", "gradient", "--members", "4", "--rule", "mean", "--task", "digits-cnn"
+def test_steps_that_members_score_are_taken_whoever_lies() -> None:
+    document = outcome_of(
+        *("--consensus", "total-order", "--rule", "scored", "--until-accuracy", "0.85", "--deadline", "120"),
+        *("--faulty", "1", "--fault", "label-flip"),
     )
+    assert document["test_accuracy"] >= 0.85
+
+
+def test_members_on_unlike_processors_hold_the_same_model_bit_for_bit(tmp_path: Path) -> None:
+    made = run("init", str(tmp_path / "n"), "--learning", "gradient", "--members", "4", "--task", "digits-cnn")
     assert made.returncode == 0, made.stderr
     members: list[RunningPeer] = []
     try:

@@ -1,0 +1,89 @@
+"""Neighbours and mixed trimmed means against twins in fractions."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from learning.gradient.quantised import QuantisedGradient, quantise
+from learning.rules.clipping import ClipFactor, clip_factors
+from learning.rules.mixing import CHUNK_VALUES, farthest, mixed_trimmed_mean
+from learning.rules.products import ProductTable
+from learning.task import ParameterBlock
+from tests.learning.gradient.tiny import gradient_of
+from tests.learning.rules.test_products import exact_values
+
+small = st.lists(st.integers(-3, 3), min_size=3, max_size=3).map(gradient_of)
+large = st.lists(st.floats(-(2.0**76), 2.0**76, width=32), min_size=3, max_size=3).map(gradient_of)
+crowds = st.lists(st.one_of(small, large), min_size=3, max_size=9)
+
+
+def clipped_by(gradients: list[QuantisedGradient]) -> tuple[list[list[int]], list[ClipFactor]]:
+    products = ProductTable().of(gradients)
+    return products, clip_factors([products[place][place] for place in range(len(gradients))])
+
+
+def clipped_values(gradient: QuantisedGradient, factor: ClipFactor) -> list[Fraction]:
+    return [Fraction(factor.mantissa, 2**factor.shift) * value for value in exact_values(gradient)]
+
+
+def slow_farthest(vectors: list[list[Fraction]], count: int) -> list[tuple[int, ...]]:
+    found = []
+    for own, vector in enumerate(vectors):
+        far = [
+            (sum((x - y) ** 2 for x, y in zip(vector, other, strict=True)), place)
+            for place, other in enumerate(vectors)
+            if place != own
+        ]
+        found.append(tuple(sorted(place for _, place in sorted(far)[len(far) - count :])))
+    return found
+
+
+def slow_mean(vectors: list[list[Fraction]], left_out: list[tuple[int, ...]], trimmed: int) -> list[Fraction]:
+    mixed = []
+    for positions in left_out:
+        near = [vector for place, vector in enumerate(vectors) if place not in positions]
+        mixed.append([sum(column, Fraction(0)) / len(near) for column in zip(*near, strict=True)])
+    columns = [sorted(column)[trimmed : len(column) - trimmed] for column in zip(*mixed, strict=True)]
+    return [sum(column, Fraction(0)) / len(column) for column in columns]
+
+
+@given(crowds)
+def test_the_farthest_are_those_of_exact_distances(gradients: list[QuantisedGradient]) -> None:
+    products, factors = clipped_by(gradients)
+    vectors = [clipped_values(gradient, factor) for gradient, factor in zip(gradients, factors, strict=True)]
+    for count in range((len(gradients) + 2) // 3):
+        assert farthest(products, factors, count) == slow_farthest(vectors, count)
+
+
+def test_of_equal_distances_the_later_counts_as_farther() -> None:
+    products, factors = clipped_by([gradient_of(values) for values in ([0, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1])])
+    assert farthest(products, [ClipFactor(1, 0)] * len(factors), 1) == [(3,), (3,), (3,), (2,)]
+
+
+@given(crowds)
+def test_the_mean_is_that_of_fractions_but_for_float32_rounding(gradients: list[QuantisedGradient]) -> None:
+    trimmed = (len(gradients) - 1) // 3
+    products, factors = clipped_by(gradients)
+    left_out = farthest(products, factors, trimmed)
+    vectors = [clipped_values(gradient, factor) for gradient, factor in zip(gradients, factors, strict=True)]
+    found = mixed_trimmed_mean(gradients, factors, left_out, trimmed)
+    largest = float(max(abs(value) for vector in vectors for value in vector))
+    expected = [float(value) for value in slow_mean(vectors, left_out, trimmed)]
+    assert found.tolist() == pytest.approx(expected, rel=0, abs=1e-5 * largest + 1e-37)
+
+
+def test_each_coordinate_is_computed_alone_whatever_chunk_it_lies_in() -> None:
+    size = CHUNK_VALUES + 1_000
+    layout = (ParameterBlock("a", (7,), 1), ParameterBlock("b", (size - 7,), 1))
+    vectors = np.random.default_rng(2).standard_normal((5, size)).astype(np.float32)
+    gradients = [gradient for vector in vectors if (gradient := quantise(vector, layout, 16)) is not None]
+    _, factors = clipped_by(gradients)
+    left_out = [(1,), (2,), (0,), (4,), (3,)]
+    dense = np.stack([gradient.dense() * factor.value for gradient, factor in zip(gradients, factors, strict=True)])
+    mixed = (dense.sum(axis=0) - dense[[1, 2, 0, 4, 3]]) / 4
+    expected = np.sort(mixed, axis=0)[1:4].mean(axis=0)
+    found = mixed_trimmed_mean(gradients, factors, left_out, 1)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
