@@ -105,7 +105,7 @@ class GradientSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             "NAME or NAME:option=value,...",
         ),
     ] = "robust"
-    learning_rate: Annotated[DecimalText, Meta(description="How far a step goes.")] = "0.1"
+    learning_rate: Annotated[DecimalText, Meta(description="How far a step goes; each rule wants its own.")] = "2"
     momentum: Annotated[DecimalText, Meta(description="Of each worker's own gradients; 0: none.")] = "0.9"
     minibatch_size: Annotated[int, Meta(ge=1, le=65_536, description="Samples that one gradient is computed on.")] = 32
     bits: Annotated[int, Meta(ge=8, le=16, description="Bits per value of a gradient that travels: 8 or 16.")] = 16

@@ -41,7 +41,7 @@ def _alpha() -> Number:
 RULES: Mapping[str, RuleEntry] = {
     "robust": RuleEntry(
         "the newest gradients of all workers, clipped, mixed with their nearest, and trimmed",
-        "2.5",
+        "2",
         lambda values: Robust(values["extrapolation"]),
         (Number("extrapolation", EXTRAPOLATION_DEFAULT, "0", "10"),),
     ),

@@ -11,10 +11,13 @@ slots are in use, the model moves:
 5. Extrapolation: aggregate + `extrapolation` * (aggregate - average), where average <- average + 2/n * (aggregate - average)
    afterwards, the first aggregate to begin with. A slot is 1.5 turns old in the mean, and with workers' momentum the loop
    swings: this looks ahead along the way that the aggregate takes, as a lead compensator does. It sees what steps 2 to 4 have
-   let through alone. Measured on digits, 16 workers: twice the stable rate, and 245 deliveries to 90 % in place of 345.
+   let through alone. Measured on digits, 16 workers: twice the stable rate, and 260 deliveries to 90 % in place of 345.
 6. Flat dampening: all of it is weighed by 1 / max(n, 1 + tau), tau the lower median of the staleness in use. So nobody is paid
    for being fresh, a flood that speeds the versions up shortens their steps alike, and the learning rate means the same
    for any n: what n deliveries move together.
+
+Measured and left out: the mean of the vectors that most others count among their nearest, kept within the trimmed range of all.
+It lets no backdoor pass where data is alike, but costs 10 to 20 points of accuracy where shards are skewed (dirichlet:0.1).
 
 Ties: of equal norms and equal medians it does not matter; equal distances and medians of an even number are settled in the
 modules above. A vector identical to one in another worker's slot is refused: the earlier delivered counts, and the later

@@ -8,8 +8,8 @@ import click
 
 from node.cli.arguments import FOLDER
 
-PARTS = ("cost", "dampening", "overhead", "attacks")
-"""What the filter costs against f/n; dampening alone; time of the judge; every rule under every attack."""
+PARTS = ("filters", "dampening", "overhead", "attacks")
+"""What the filters cost against f/n; dampening alone; time of the judge; every rule under every attack."""
 
 SEEDS_DEFAULT = 5
 

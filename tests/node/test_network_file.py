@@ -74,7 +74,7 @@ def test_two_networks_have_one_id_exactly_when_no_field_differs(one: NetworkRule
 
 
 def test_the_id_of_known_rules_never_changes() -> None:
-    assert network_id(example_rules()).hex() == "91f8cae212c4986b13a70586ab8339037e9a3589a559fa2e34ceca6e21e2329c"
+    assert network_id(example_rules()).hex() == "fcf5c907bdf74db1e5003fb8d09e7988157e772c93d2cb8eb3b36da58c74f93c"
 
 
 def test_the_id_can_be_computed_from_the_fields_alone() -> None:
@@ -183,7 +183,7 @@ MISTAKES = [
 
 GRADIENT_MISTAKES = [
     Mistake("bits = 16", "bits = 12", "gradient.bits is 12; allowed is 8 or 16"),
-    Mistake('learning_rate = "0.1"', 'learning_rate = "0"', 'gradient.learning_rate is "0"; allowed is above 0, up to 100'),
+    Mistake('learning_rate = "2"', 'learning_rate = "0"', 'gradient.learning_rate is "0"; allowed is above 0, up to 100'),
     Mistake('momentum = "0.9"', 'momentum = "1"', 'gradient.momentum is "1"; allowed is 0 or more, below 1'),
     Mistake(
         '"iid"', '"dirichlet:0.001"', 'gradient.shards is "dirichlet:0.001"; allowed is dirichlet:ALPHA with ALPHA from 0.01'

@@ -1,0 +1,51 @@
+"""Line plots as SVG text, drawn by matplotlib without a screen."""
+
+import importlib.util
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from node.errors import NodeError
+
+SIZE_INCHES = (7.5, 4.5)
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
+"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One curve. `points`: (x, y), ascending in x."""
+
+    label: str
+    points: tuple[tuple[float, float], ...]
+    is_dashed: bool = False
+
+
+def check_plots() -> None:
+    """Raises NodeError where matplotlib is not installed: before hours of runs, not after them."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise NodeError("the plots need matplotlib", 'pip install -c constraints.txt -e ".[plots]"')
+
+
+def line_plot(title: str, x_label: str, y_label: str, lines: Sequence[Line]) -> str:
+    """The SVG document, the same for the same points; the y axis starts at 0 or below. Lines without points are left out."""
+    import matplotlib as mpl  # noqa: PLC0415 - an optional extra
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    drawn = [line for line in lines if line.points]
+    assert drawn, f"the plot {title!r} has no points"
+    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
+    axes = figure.add_subplot()
+    for number, line in enumerate(drawn):
+        xs, ys = zip(*line.points, strict=True)
+        style = "--" if line.is_dashed else "o-"
+        axes.plot(xs, ys, style, color=COLOURS[number % len(COLOURS)], label=line.label, markersize=4)
+    axes.set(title=title, xlabel=x_label, ylabel=y_label)
+    axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper")
+    text = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "kubrat", "svg.fonttype": "none"}):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
