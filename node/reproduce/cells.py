@@ -143,8 +143,7 @@ def run_cells(cells: Sequence[Cell], remembered: Path, processes: int, tell: Cal
     tell(f"{len(wanted)} runs, {len(results)} of them remembered")
     if not missing:
         return results
-    os.environ["OMP_NUM_THREADS"] = "1"  # inherited by the processes: each has one core
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with one_thread_processes(processes) as pool:
         futures: dict[Future[CellResult], Cell] = {pool.submit(run_cell, cell): cell for cell in missing}
         try:
             for future in as_completed(futures):
@@ -156,6 +155,12 @@ def run_cells(cells: Sequence[Cell], remembered: Path, processes: int, tell: Cal
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return results
+
+
+def one_thread_processes(count: int) -> ProcessPoolExecutor:
+    """Processes that compute on one core each: BLAS and torch would start as many threads as there are cores in each."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # read once, when a library is loaded: by new processes, not by ours
+    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
 
 
 def _line(cell: Cell, result: CellResult) -> str:

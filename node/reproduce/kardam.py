@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from node.reproduce.cells import Cell, CellResult, goal_deliveries, run_cells
+from node.reproduce.cells import Cell, CellResult, goal_deliveries, one_thread_processes, run_cells
 from node.reproduce.overhead import judge_times
 from node.reproduce.plan import (
     ATTACKS,
@@ -126,10 +126,11 @@ def _dampening(out: Path, seeds: int, run: Run) -> None:
 
 def _overhead(out: Path, tell: Tell) -> None:
     found = []
-    for parameters in MODEL_SIZES:
-        timed = judge_times(DEFENCES, parameters)
-        tell(f"{parameters} parameters: {', '.join(f'{one.rule} {one.milliseconds:.1f} ms' for one in timed)}")
-        found += timed
+    with one_thread_processes(1) as pool:
+        for parameters in MODEL_SIZES:
+            timed = pool.submit(judge_times, DEFENCES, parameters).result()
+            tell(f"{parameters} parameters: {', '.join(f'{one.rule} {one.milliseconds:.1f} ms' for one in timed)}")
+            found += timed
     rows = [(rule, *(f"{one.milliseconds:.2f}" for one in found if one.rule == rule)) for rule in DEFENCES]
     head = ("rule", *(f"{parameters:,} parameters" for parameters in MODEL_SIZES))
     title = f"Milliseconds to judge one gradient, n = {WORKERS}, one thread"
