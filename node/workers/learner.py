@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import threadpoolctl
+
 from learning.evolution.learner import EvolutionLearner, EvolutionRules, SearchSettings
 from learning.evolution.slate_learner import SlateLearner
 from learning.exact import ExactArithmeticError, self_test
 from learning.gradient.block_learner import BlockLearner
 from learning.gradient.conduct import Conduct, HonestConduct
+from learning.gradient.ledger import Gradients
 from learning.gradient.rules import GradientRules
 from learning.gradient.scored_learner import ScoredLearner
 from learning.gradient.stream_learner import StreamLearner
@@ -21,7 +24,7 @@ from learning.task import DifferentiableTask, Layout, Task, TaskError, different
 from learning.tasks.loading import load_task
 from learning.tasks.own_samples import OwnSamples
 from learning.tasks.shards import parse_shards, rows_for
-from node.faults.catalogue import Situation, make_conduct, parse_fault
+from node.faults.catalogue import LearnerSituation, Situation, bent_learner, conduct_of, parse_faults
 from node.payloads import StoredPayloads
 
 LEARNER_NICENESS = 5
@@ -93,16 +96,34 @@ def run_learner_process(pipe: Connection, spec: LearnerSpec) -> None:
 
 
 def _one_thread() -> None:
-    """More cores mean more processes: two torch threads under load do less than one."""
+    """More cores mean more processes: two threads of torch or of numpy's BLAS, under load, do less than one.
+
+    Measured with other processes beside it: Kardam's judge takes 14 ms with one BLAS thread, and 80 to 970 ms with two.
+    """
     import torch  # noqa: PLC0415 - the node's own process imports this module, but never torch
 
     torch.set_num_threads(1)
+    threadpoolctl.threadpool_limits(limits=1)
 
 
-def _learner(task: Task, spec: LearnerSpec) -> Learner:
+def make_learner(task: Task, spec: LearnerSpec, gradients: Gradients) -> Learner:
+    """The learner that the spec asks for. `gradients`: where it finds large payloads. Raises TaskError."""
     if isinstance(spec.rules, GradientRules):
-        return _gradient_learner(task, spec, spec.rules)
-    return _evolution_learner(task, spec, spec.rules)
+        return _gradient_learner(task, spec, spec.rules, gradients)
+    return _bent(task, spec, spec.rules) if spec.fault else _evolution_learner(task, spec, spec.rules)
+
+
+def _bent(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> Learner:
+    """The learner of a peer that was told to misbehave."""
+    situation = LearnerSituation(
+        author=spec.author,
+        colluders=frozenset((spec.author, *spec.colluders)),
+        members=spec.members,
+        rules=rules,
+        task=task,
+        build=lambda other_task: _evolution_learner(other_task, spec, rules),
+    )
+    return bent_learner(parse_faults(spec.fault), _evolution_learner(task, spec, rules), situation)
 
 
 def _evolution_learner(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> Learner:
@@ -121,12 +142,11 @@ def _evolution_learner(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> 
     return EvolutionLearner(task, rules, spec.network_id, spec.author, spec.genesis_step, spec.settings, spec.restored)
 
 
-def _gradient_learner(task: Task, spec: LearnerSpec, rules: GradientRules) -> Learner:
+def _gradient_learner(task: Task, spec: LearnerSpec, rules: GradientRules, gradients: Gradients) -> Learner:
     """With members: the order that they agree on; without: the order of the leaders' blocks."""
     trained = differentiable(task)
     rows = own_rows(trained, spec, rules)
     conduct = own_conduct(trained, spec)
-    gradients = StoredPayloads(Path(spec.store))
     if spec.members:
         member_learner = ScoredLearner if needs_scores(rules.rule) else StreamLearner
         return member_learner(
@@ -167,7 +187,7 @@ def own_conduct(task: DifferentiableTask, spec: LearnerSpec) -> Conduct:
         classes=int(task.sample_labels.max(initial=0)) + 1,
         seed=int.from_bytes(spec.author[:8], "big"),
     )
-    return make_conduct(parse_fault(spec.fault), situation)
+    return conduct_of(parse_faults(spec.fault), situation)
 
 
 def own_rows(task: DifferentiableTask, spec: LearnerSpec, rules: GradientRules) -> OwnSamples:
@@ -184,7 +204,7 @@ class _LearnerLoop:
         self_test()
         task = load_task(spec.task, Path(spec.folder))
         self._pipe = pipe
-        self._learner = _learner(task, spec)
+        self._learner = make_learner(task, spec, StoredPayloads(Path(spec.store)))
         self._tried_before = 0
         self._told_at = time.monotonic()
         pipe.send(LearnerReady(task.layout, task.data_digest))
