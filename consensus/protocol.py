@@ -187,9 +187,10 @@ class StateReached:
 
 @dataclass(frozen=True, slots=True)
 class StateHeld:
-    """The answer to `FetchState`: the learner now holds the state after this step (total order only)."""
+    """The answer to `FetchState`: the state after this step, its digest checked, opaque here (total order only)."""
 
     step: StepId
+    state: bytes
 
 
 Input = (
@@ -336,12 +337,23 @@ class FetchPayload:
 
 @dataclass(frozen=True, slots=True)
 class FetchState:
-    """Get the state after this step from one of the peers, check its digest, and answer with `StateHeld`."""
+    """Get the state after this step from one of the peers, check its digest, and answer with `StateHeld`.
+
+    Replaces one that is under way: only the newest is still wanted.
+    """
 
     step: StepId
     height: Height
     state_digest: Digest
     peers: tuple[PeerId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Restore:
+    """Go on from this state instead of our own; durable together with the records of the same answer."""
+
+    step: StepId
+    state: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,6 +396,7 @@ Effect = (
     | Guard
     | FetchPayload
     | FetchState
+    | Restore
     | Accuse
     | Refuse
     | Halt

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -29,12 +29,13 @@ from learning.gradient.rules import GradientRules
 from learning.learner import AdoptRequest, LearnerRequest, StateKept
 from node.api.chains import ChainSource, ProofOfWorkChain, TotalOrderChain
 from node.errors import NodeError
+from node.faults.catalogue import Family, ReplicaSituation, bent_replica, fault_named, parse_faults
 from node.folder import NodeFolder
 from node.guard_file import GuardFile
 from node.logs import configure_logging
 from node.network_file import Consensus, Learning, NetworkRules, network_id
 from node.peer import Peer, PeerParts
-from node.replica import SNAPSHOT_COMMITS, STATE_KEY, STATE_TABLE
+from node.replica import SNAPSHOT_COMMITS, STATE_KEY, STATE_TABLE, Replica, ReplicaPort
 from node.settings import PeerSettings
 from node.store import Store
 from node.workers.learner import LearnerSpec
@@ -110,6 +111,7 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
             ordering = _total_order(settings, folder, kept)
         case _:
             assert_never(rules.consensus)
+    replica: ReplicaPort = Replica(ordering.machine, this_network)
     learner = LearnerSpec(
         task=rules.task.name,
         folder=str(Path.cwd()),
@@ -130,12 +132,32 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
         identity=identity,
         rules=rules,
         store=store,
-        machine=ordering.machine,
+        replica=_bent(replica, settings, folder, ordering) if settings.fault else replica,
         chain=ordering.chain,
         learner=learner,
         puzzle=ordering.puzzle,
         first_requests=ordering.first_requests,
     )
+
+
+def _bent(replica: ReplicaPort, settings: PeerSettings, folder: NodeFolder, ordering: "_Ordering") -> ReplicaPort:
+    """The replica of a peer that was told to misbehave; of consensus faults too where it is a member. Raises NodeError.
+
+    A twin starts from no records and no guard.
+    """
+    specs, rules, this_network = parse_faults(settings.fault), folder.rules, network_id(folder.rules)
+    is_stranger = ordering.members and folder.identity.peer_id not in ordering.members
+    if is_stranger and any(fault_named(spec.name).family is Family.CONSENSUS for spec in specs):
+        raise NodeError(f"the fault {settings.fault!r} is one of members, and this peer's key is none of them")
+    situation = ReplicaSituation(
+        identity=folder.identity.peer_id,
+        network_id=this_network,
+        sign=folder.identity.sign,
+        members=ordering.members,
+        future_limit_ms=rules.proof_of_work.future_limit_ms,
+        make_twin=lambda: Replica(_member(settings, folder, None, (), guard_round=0), this_network),
+    )
+    return bent_replica(specs, replica, situation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,23 +189,38 @@ def _proof_of_work(settings: PeerSettings, folder: NodeFolder, kept: StateKept |
 
 
 def _total_order(settings: PeerSettings, folder: NodeFolder, kept: StateKept | None) -> _Ordering:
+    records = stored_records(folder.store, TOTAL_ORDER_TABLES)
+    machine = _member(settings, folder, kept, records, guard_round=GuardFile(folder.path).read())
+    head = b"" if kept is None else kept.step
+    return _Ordering(machine, TotalOrderChain(machine), members=_members(folder.rules), first_requests=(AdoptRequest(head),))
+
+
+def _member(
+    settings: PeerSettings,
+    folder: NodeFolder,
+    kept: StateKept | None,
+    records: Iterable[tuple[str, bytes, bytes]],
+    *,
+    guard_round: int,
+) -> TotalOrder:
     rules, identity, store = folder.rules, folder.identity, folder.store
-    members = tuple(PeerId(bytes.fromhex(key)) for key in rules.total_order.members)
-    machine = TotalOrder(
+    return TotalOrder(
         rules=total_order_rules(rules),
         network_id=network_id(rules),
-        members=members,
+        members=_members(rules),
         identity=NOBODY if settings.is_observer else identity.peer_id,
         sign=identity.sign,
         seed=_tie_seed(store),
-        records=stored_records(store, TOTAL_ORDER_TABLES),
+        records=records,
         archive=StoredRows(store),
-        guard_round=GuardFile(folder.path).read(),
+        guard_round=guard_round,
         replay_from=None if kept is None else StepId(kept.commit_step),
         snapshot_behind=SNAPSHOT_COMMITS if rules.learning is Learning.GRADIENT else SNAPSHOT_BEHIND,
     )
-    head = b"" if kept is None else kept.step
-    return _Ordering(machine, TotalOrderChain(machine), members=members, first_requests=(AdoptRequest(head),))
+
+
+def _members(rules: NetworkRules) -> tuple[PeerId, ...]:
+    return tuple(PeerId(bytes.fromhex(key)) for key in rules.total_order.members)
 
 
 def _tie_seed(store: Store) -> bytes:
@@ -233,8 +270,11 @@ class StoredBlocks:
 def proof_of_work_rules(rules: NetworkRules) -> ProofOfWorkRules:
     """The network file's section, as the ordering machine wants it: a gradient may be some blocks old, a candidate may not."""
     work = rules.proof_of_work
-    base_age_max = min(GRADIENT_BASE_AGE_MAX, work.finality_depth) if rules.learning is Learning.GRADIENT else 0
-    return ProofOfWorkRules(**msgspec.structs.asdict(work), base_age_max=base_age_max)
+    section = msgspec.structs.asdict(work)
+    if rules.learning is Learning.EVOLUTION:
+        return ProofOfWorkRules(**section)
+    base_age_max = min(GRADIENT_BASE_AGE_MAX, work.finality_depth)
+    return ProofOfWorkRules(**section, base_age_max=base_age_max, author_window=rules.gradient.workers_window)
 
 
 def total_order_rules(rules: NetworkRules) -> TotalOrderRules:

@@ -10,7 +10,6 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
 from consensus.protocol import (
-    OrderingProtocol,
     PeerJoined,
     PeerLeft,
     Received,
@@ -28,6 +27,8 @@ from node.api.status import StatusSources
 from node.driver import Driver, Ports
 from node.errors import EXIT_GOAL_NOT_MET, NodeError
 from node.export import model_bytes, store_layout
+from node.faults.catalogue import NetworkSituation, attacks_of, parse_faults
+from node.faults.network.situation import Attack
 from node.folder import NodeFolder
 from node.guard_file import GuardFile
 from node.identity import Identity
@@ -36,7 +37,7 @@ from node.net.transport import PeerNetwork
 from node.net.wire import Part
 from node.network_file import Learning, NetworkRules, network_id, rule_fields
 from node.remembered_addresses import remember_addresses, remembered_addresses
-from node.replica import Replica
+from node.replica import ReplicaPort
 from node.settings import PeerSettings
 from node.side_streams import SideStreams
 from node.status import NodeStatus
@@ -91,7 +92,7 @@ class PeerParts:
     identity: Identity
     rules: NetworkRules
     store: Store
-    machine: OrderingProtocol
+    replica: ReplicaPort
     chain: ChainSource
     learner: LearnerSpec
     puzzle: PuzzleSpec | None
@@ -231,7 +232,6 @@ class Peer:
         streams = SideStreams(
             parts.store,
             network,
-            asking,
             state_bytes_max=state_bytes,
             payload_bytes_max=payload_bytes_max(parts.rules, self._layout),
             clock=time.monotonic,
@@ -246,7 +246,7 @@ class Peer:
             puzzle=_NoPuzzles() if puzzle is None else _PuzzleProcess(puzzle),
         )
         workers: list[LearnerWorker | PuzzleWorker] = [learner] if puzzle is None else [learner, puzzle]
-        driver = Driver(Replica(parts.machine, network_id(parts.rules)), ports)
+        driver = Driver(parts.replica, ports)
         self._driver, self._streams, streams.driver = driver, streams, driver
         lag, memory = LagProbe(), MemoryProbe((os.getpid(), *(worker.pid for worker in workers)))
         sources = StatusSources(
@@ -269,6 +269,8 @@ class Peer:
                 group.create_task(remember_addresses(parts.store, network.known_addresses), name="addresses")
                 for worker in workers:
                     group.create_task(self._end_with(worker), name=worker.name)
+                for attack in self._attacks(network):
+                    group.create_task(attack(), name="attack")
                 group.create_task(self._announce(network, api), name="announce")
                 await self._stopping.wait()
                 raise _StopRequested
@@ -296,6 +298,19 @@ class Peer:
             random=random.Random(),
             clock=time.monotonic,
         )
+
+    def _attacks(self, network: PeerNetwork) -> tuple[Attack, ...]:
+        """What a peer does that was told to misbehave below all messages: none, where it is honest."""
+        rules, settings = self._parts.rules, self._parts.settings
+        if not settings.fault:
+            return ()
+        situation = NetworkSituation(
+            network_id=network_id(rules),
+            rules=rule_fields(rules),
+            targets=network.known_addresses,
+            random=random.Random(),
+        )
+        return attacks_of(parse_faults(settings.fault), situation)
 
     async def _announce(self, network: PeerNetwork, api: ApiServer) -> None:
         """Once everything listens: leave the API's address in the folder, and tell people how to join."""
@@ -374,6 +389,8 @@ class Peer:
     def large_bytes(self, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
         """A part of something large that we hold."""
         assert self._streams is not None
+        if not self._parts.replica.serves_large_bytes:
+            return 0, b""
         return self._streams.large_bytes(digest, offset, length_max)
 
     def part_received(self, peer: PeerId, part: Part) -> None:

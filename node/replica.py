@@ -6,7 +6,7 @@ No clock, no IO: the shell (driver.py), the simulator and the tests run this ver
 from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from consensus import protocol
 from consensus.attachment import LargePayload
@@ -33,6 +33,7 @@ from consensus.protocol import (
     Record,
     Refuse,
     Replay,
+    Restore,
     Send,
     SetTimer,
     SolvePuzzle,
@@ -44,7 +45,7 @@ from consensus.protocol import (
     VerifyPuzzle,
 )
 from consensus.types import Digest, Height, Instant, NetworkId, StepId
-from learning.checkpoint import checkpoint_digest, encode_kept_state
+from learning.checkpoint import checkpoint_digest, decode_kept_state, encode_kept_state
 from learning.gradient.quantised import payload_digest
 from learning.learner import (
     AdoptRequest,
@@ -64,6 +65,7 @@ from learning.learner import (
     ModelExported,
     ProposedStep,
     ReplayRequest,
+    RestoreRequest,
     SearchProgress,
     SignedPayload,
     StateKept,
@@ -132,14 +134,43 @@ _VERDICTS = {
 }
 
 
+class ReplicaPort(Protocol):
+    """What a shell drives: a replica, or what tests and testnets put in its place (`node.faults`)."""
+
+    @property
+    def ordering(self) -> OrderingProtocol:
+        """The ordering machine."""
+        ...
+
+    @property
+    def serves_large_bytes(self) -> bool:
+        """Whether the shell hands its payloads and states to who asks for them."""
+        ...
+
+    def start(self, now: Instant) -> tuple[OuterEffect, ...]:
+        """What is to be done first."""
+        ...
+
+    def handle(self, event: Input, now: Instant) -> tuple[OuterEffect, ...]:
+        """What is to be done about an input."""
+        ...
+
+    def answered(self, answer: LearnerAnswer, now: Instant) -> tuple[OuterEffect, ...]:
+        """What is to be done about an answer of the learner."""
+        ...
+
+
 class Replica:
-    """One ordering machine and the way to its learner."""
+    """One ordering machine and the way to its learner. Implements `ReplicaPort`."""
+
+    serves_large_bytes = True
 
     def __init__(self, ordering: OrderingProtocol, network_id: NetworkId) -> None:
         self.ordering = ordering
         self._network_id = network_id
         self._delivered_payloads: OrderedDict[Digest, Height] = OrderedDict()
         """Those that nothing undelivered names, by their last delivery."""
+        self._kept_commit = 0
 
     def start(self, now: Instant) -> tuple[OuterEffect, ...]:
         """What is to be done first."""
@@ -176,6 +207,7 @@ class Replica:
 
     def _kept(self, state: StateKept, now: Instant) -> tuple[OuterEffect, ...]:
         """Record it; under a total order, some are checkpoints that others may start from."""
+        self._kept_commit = max(self._kept_commit, state.commit)
         encoded = encode_kept_state(state)
         newest = Record(STATE_TABLE, STATE_KEY, encoded)
         if state.commit == 0 or state.checkpoint == 0:
@@ -185,7 +217,9 @@ class Replica:
         return (newest, checkpoint, *self.handle(reached, now))
 
     def _outer(self, effects: tuple[Effect, ...]) -> tuple[OuterEffect, ...]:
-        outer: list[OuterEffect] = []
+        outer: list[OuterEffect] = [
+            Record(STATE_TABLE, STATE_KEY, effect.state) for effect in effects if isinstance(effect, Restore)
+        ]  # first, so that it is durable in one commit with the records that follow: neither is of use without the other
         for effect in effects:
             outer.append(self._routed(effect))
             if isinstance(effect, Deliver):
@@ -193,13 +227,17 @@ class Replica:
         return tuple(outer)
 
     def _forgotten(self, step: protocol.DeliveredStep) -> list[Forget]:
-        """Payloads that were delivered so long ago that whoever lacks them starts from a checkpoint instead."""
+        """Payloads that were delivered so long ago that whoever lacks them starts from a checkpoint instead.
+
+        Our own learner may be behind its deliveries, and replays those after the newest kept state: they stay.
+        """
         for item in step.items:
             for attachment in item.attachments:
                 self._delivered_payloads[attachment.digest] = step.height
                 self._delivered_payloads.move_to_end(attachment.digest)
         gone: list[Forget] = []
-        while self._delivered_payloads and next(iter(self._delivered_payloads.values())) <= step.height - PAYLOAD_COMMITS:
+        newest_gone = min(step.height - PAYLOAD_COMMITS, self._kept_commit)
+        while self._delivered_payloads and next(iter(self._delivered_payloads.values())) <= newest_gone:
             digest, _ = self._delivered_payloads.popitem(last=False)
             gone.append(Forget(PAYLOAD_TABLE, digest))
         return gone
@@ -219,6 +257,8 @@ class Replica:
             case FetchPayload(digest):  # named again, and perhaps still here: then it must stay
                 self._delivered_payloads.pop(digest, None)
                 return effect
+            case Restore(_, state):
+                return AskLearner(RestoreRequest(decode_kept_state(state)))
             case Deliver(step):
                 return AskLearner(DeliverRequest(_delivered(step)))
             case _:

@@ -6,6 +6,7 @@ its digest is right.
 
 import asyncio
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -13,16 +14,23 @@ from typing import Protocol
 
 from consensus.protocol import FetchPayload, FetchState, Input, PayloadHeld, Record, StateHeld
 from consensus.types import DIGEST_BYTES, Digest, PeerId
-from learning.checkpoint import checkpoint_digest, decode_kept_state
-from learning.learner import RestoreRequest
-from node.net.wire import Part
-from node.ports import LearnerPort
-from node.replica import CHECKPOINTS_KEPT, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, checkpoint_key
+from learning.checkpoint import checkpoint_digest
+from node.net.wire import PART_BYTES_MAX, Part
+from node.replica import CHECKPOINTS_KEPT, PAYLOAD_TABLE, STATE_TABLE, checkpoint_key
 
 log = logging.getLogger(__name__)
 
 FETCHES_MAX = 64
-"""Under way at once: a payload from each member of a round of 64."""
+"""Under way at once: a payload from each member of a round of 64. A state comes on top: one at a time, and seldom."""
+
+FETCHES_PER_SOURCE_MAX = 16
+"""So that one slow source does not hold all places: each part that it owes us holds one for five seconds."""
+
+SERVED_MAX = 8
+"""Large bytes at hand for those who ask part by part, several at a time and each for something else."""
+
+WAITING_MAX = 4_096
+"""Payloads that wait for their turn, 0.5 kB each: those that a joiner's graph lacks. What is over is asked for again later."""
 
 PART_SECONDS_MAX = 5.0
 """A part is half a megabyte: slower than 1 Mbit/s, and another peer is asked."""
@@ -41,11 +49,11 @@ class PartAsker(Protocol):
 class LargeRows(Protocol):
     """Where large bytes lie once they are durable."""
 
-    def get(self, kind: str, key: bytes) -> bytes | None:
+    def get(self, table: str, key: bytes) -> bytes | None:
         """The value under this key."""
         ...
 
-    def has(self, kind: str, key: bytes) -> bool:
+    def has(self, table: str, key: bytes) -> bool:
         """Whether there is one."""
         ...
 
@@ -71,7 +79,15 @@ class _Fetch:
     bytes_max: int
     sources: list[PeerId]
     asked_at: float = 0.0
+    total: int | None = None
+    """Bytes in all, as the present source says with its first part."""
     content: bytearray = field(default_factory=bytearray)
+
+    def is_next(self, part: Part) -> bool:
+        """Whether it is a whole part: who could drip a byte at a time would hold a place for ever."""
+        rest = part.total - len(self.content)
+        is_whole = len(part.content) == min(PART_BYTES_MAX, rest) > 0
+        return is_whole and part.total <= self.bytes_max and self.total in {None, part.total}
 
 
 class SideStreams:
@@ -81,7 +97,6 @@ class SideStreams:
         self,
         store: LargeRows,
         asker: PartAsker,
-        learner: LearnerPort,
         *,
         state_bytes_max: int,
         payload_bytes_max: int,
@@ -90,12 +105,13 @@ class SideStreams:
         """Longer states and payloads than the task can need are never fetched."""
         self._store = store
         self._asker = asker
-        self._learner = learner
         self._state_bytes_max = state_bytes_max
         self._payload_bytes_max = payload_bytes_max
         self._clock = clock
         self._fetches: dict[Digest, _Fetch] = {}
-        self._serving: tuple[bytes, bytes] = (b"", b"")
+        self._waiting: dict[Digest, _Fetch] = {}
+        """Payloads that have not had their turn."""
+        self._served: OrderedDict[bytes, bytes] = OrderedDict()
         self.driver: Shell | None = None
         """Whom to tell; set once, before `run`."""
 
@@ -104,18 +120,22 @@ class SideStreams:
     def fetch_payload(self, effect: FetchPayload) -> None:
         """Answered by `PayloadHeld`, at once where we hold it, or asked for again by the machine.
 
-        What no honest peer names is never fetched: so nothing that hangs on it is ever accepted.
+        The length is what somebody says: two may name one payload with unlike lengths; who is right, the learner says.
+        What counts here is what a payload of this network can be at most.
         """
-        if effect.length > self._payload_bytes_max:
+        if self._payload_bytes_max == 0:
             return
         if self._store.has(PAYLOAD_TABLE, effect.digest):
             assert self.driver is not None, "run before it was wired"
             self.driver.feed(PayloadHeld(effect.digest))
             return
-        self._begin(_Fetch(effect, effect.digest, effect.length, [effect.peer]))
+        self._begin(_Fetch(effect, effect.digest, self._payload_bytes_max, [effect.peer]))
 
     def fetch_state(self, effect: FetchState) -> None:
-        """Answered by `StateHeld`, or asked for again by the machine."""
+        """Answered by `StateHeld`, or asked for again by the machine. An older one is wanted no more."""
+        for other in list(self._fetches.values()):
+            if isinstance(other.effect, FetchState) and other.digest != effect.state_digest:
+                self._end(other)
         self._begin(_Fetch(effect, effect.state_digest, self._state_bytes_max, list(effect.peers)))
 
     async def run(self) -> None:
@@ -140,9 +160,10 @@ class SideStreams:
         fetch = self._fetches.get(Digest(part.digest))
         if fetch is None or fetch.sources[0] != peer or part.offset != len(fetch.content):
             return
-        if not part.content or not len(fetch.content) + len(part.content) <= part.total <= fetch.bytes_max:
+        if not fetch.is_next(part):
             self._try_next(fetch)
             return
+        fetch.total = part.total
         fetch.content += part.content
         if len(fetch.content) < part.total:
             self._ask(fetch)
@@ -150,10 +171,25 @@ class SideStreams:
             self._finish(fetch)
 
     def _begin(self, fetch: _Fetch) -> None:
-        if fetch.digest in self._fetches or len(self._fetches) >= FETCHES_MAX or not fetch.sources:
+        if fetch.digest in self._fetches or fetch.digest in self._waiting or not fetch.sources:
             return
-        self._fetches[fetch.digest] = fetch
-        self._ask(fetch)
+        if isinstance(fetch.effect, FetchState) or self._has_place(fetch):
+            self._fetches[fetch.digest] = fetch
+            self._ask(fetch)
+        elif len(self._waiting) < WAITING_MAX:
+            self._waiting[fetch.digest] = fetch
+
+    def _end(self, fetch: _Fetch) -> None:
+        """It is over, one way or the other: the next one's turn."""
+        del self._fetches[fetch.digest]
+        following = next((waiting for waiting in self._waiting.values() if self._has_place(waiting)), None)
+        if following is not None:
+            del self._waiting[following.digest]
+            self._begin(following)
+
+    def _has_place(self, fetch: _Fetch) -> bool:
+        of_this_source = sum(other.sources[0] == fetch.sources[0] for other in self._fetches.values() if other.sources)
+        return len(self._fetches) < FETCHES_MAX and of_this_source < FETCHES_PER_SOURCE_MAX
 
     def _ask(self, fetch: _Fetch) -> None:
         fetch.asked_at = self._clock()
@@ -162,10 +198,11 @@ class SideStreams:
     def _try_next(self, fetch: _Fetch) -> None:
         """Start over with another peer, or give up: the machine asks again when it still needs it."""
         del fetch.sources[0], fetch.content[:]
+        fetch.total = None
         if fetch.sources:
             self._ask(fetch)
         else:
-            del self._fetches[fetch.digest]
+            self._end(fetch)
 
     def _finish(self, fetch: _Fetch) -> None:
         content = bytes(fetch.content)
@@ -178,7 +215,7 @@ class SideStreams:
             log.warning("peer %s sent other bytes than their digest says", fetch.sources[0].hex()[:8])
             self._try_next(fetch)
             return
-        del self._fetches[fetch.digest]
+        self._end(fetch)
         self._hand_over(fetch.effect, content)
 
     def _hand_over(self, effect: FetchPayload | FetchState, content: bytes) -> None:
@@ -189,17 +226,17 @@ class SideStreams:
                 self.driver.record(Record(PAYLOAD_TABLE, digest, content))
                 self.driver.feed(PayloadHeld(digest))
             case FetchState(step):
-                self.driver.record(Record(STATE_TABLE, STATE_KEY, content))
-                self._learner.ask(RestoreRequest(decode_kept_state(content)))
-                self.driver.feed(StateHeld(step))
+                self.driver.feed(StateHeld(step, content))
 
     # --- serving ---
 
     def large_bytes(self, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
         """What we hold under the digest: its length (0: nothing), and a part of it."""
-        if self._serving[0] != digest:
-            self._serving = (digest, self._find(digest))
-        content = self._serving[1]
+        content = self._served.pop(digest, b"") or self._find(digest)
+        if content:
+            self._served[digest] = content
+        if len(self._served) > SERVED_MAX:
+            self._served.popitem(last=False)
         return len(content), content[offset : offset + length_max]
 
     def _find(self, digest: bytes) -> bytes:

@@ -1,5 +1,7 @@
 """Contributions between blocks: ours and others' go the same way, from signature to assessment to everybody."""
 
+from collections.abc import Callable
+
 from consensus.attachment import LargePayload
 from consensus.budget import Spending
 from consensus.contribution import Contribution, contribution_digest, is_authentic, sign_contribution
@@ -23,6 +25,9 @@ _UNDECIDED = (Standing.BODILESS, Standing.UNCHECKED)
 
 Effects = tuple[Effect, ...]
 
+MayContribute = Callable[[PeerId, StepId], bool]
+"""Whether a contribution by this author, on this checked base, is to be heard."""
+
 
 class Gossip:
     """Fills the pool; `sign` is the signer of `identity`, `base_age_max` that of the rules."""
@@ -37,6 +42,7 @@ class Gossip:
         *,
         payloads: Payloads,
         base_age_max: int,
+        may_contribute: MayContribute,
     ) -> None:
         self._network_id = network_id
         self._identity = identity
@@ -45,6 +51,7 @@ class Gossip:
         self._staging = staging
         self._payloads = payloads
         self._bases_back = BASES_BACK + base_age_max
+        self._may_contribute = may_contribute
         self.pool = Pool()
 
     def submit(self, submitted: Submitted) -> Effects:
@@ -118,6 +125,8 @@ class Gossip:
 
     def _admit(self, digest: Digest, contribution: Contribution, source: PeerId) -> Effects:
         """Assess it, once its large payloads are held."""
+        if not self._may_contribute(PeerId(contribution.author), StepId(contribution.base)):
+            return ()
         if self._payloads.are_held(contribution.attachments):
             return (Assess(digest, contribution),) if self.pool.add(digest, contribution, source) else ()
         if self.pool.add_lacking(digest, contribution, source):

@@ -123,9 +123,10 @@ class ProofOfWork:
             self._intake.staging,
             payloads=self._payloads,
             base_age_max=rules.base_age_max,
+            may_contribute=self._may_contribute,
         )
         self._mining = Mining(network_id, rules, identity, sign)
-        self._final_steps: deque[ChainStep] = deque(maxlen=STEPS_TOLD_MAX)
+        self._final_steps: deque[ChainStep] = deque(maxlen=max(STEPS_TOLD_MAX, rules.author_window))
         self._final_led = sum(self._chain.final.has_at(restored.links[step].height, step) for step in restored.own)
         self._adopted = self._chain.tree.head.id
         self._tip_told = self._adopted
@@ -340,9 +341,20 @@ class ProofOfWork:
         self._sync.forget_dead()
         return record_of_final(tree.root), Finalise(tree.root.id, tree.root.height)
 
+    def _may_contribute(self, author: PeerId, base: StepId) -> bool:
+        """Whether the author led one of the newest blocks up to the base; with no window, anybody may."""
+        window = self._rules.author_window
+        if window == 0:
+            return True
+        link = self._chain.tree.link(base)
+        assert link is not None, "a base is in the tree"
+        path = tuple(self._verdicts.told(above.id) for above in self._chain.tree.path(link))
+        return any(step.leader == author for step in (*self._final_steps, *path)[-window:])
+
     def _tell_restored(self) -> None:
         tree, final = self._chain.tree, self._chain.final
-        for height in range(max(1, final.height - STEPS_TOLD_MAX + 1), final.height + 1):
+        remembered = max(STEPS_TOLD_MAX, self._rules.author_window)
+        for height in range(max(1, final.height - remembered + 1), final.height + 1):
             step = final.id_at(height)
             self._verdicts.tell(step, recorded(self._archive, Height(height), step))
             self._final_steps.append(self._verdicts.told(step))

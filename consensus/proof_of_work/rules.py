@@ -5,6 +5,9 @@ from dataclasses import dataclass, fields
 FINALITY_DEPTH_MAX = 512
 """Half of the headers that are fetched ahead (sync.HEADERS_AHEAD_MAX): all branches above the final block are in memory."""
 
+AUTHOR_WINDOW_MAX = 4_096
+"""Leaders remembered, about 1 MB."""
+
 _RANGES = {
     "block_interval_ms": (50, 86_400_000),
     "start_attempts": (1, 2**64),
@@ -14,6 +17,7 @@ _RANGES = {
     "contest_depth": (1, FINALITY_DEPTH_MAX),
     "future_limit_ms": (0, 86_400_000),
     "base_age_max": (0, FINALITY_DEPTH_MAX),
+    "author_window": (0, AUTHOR_WINDOW_MAX),
 }
 
 
@@ -43,6 +47,11 @@ class ProofOfWorkRules:
     """How many blocks below its parent the base of a listed contribution may lie. 0: the base is the parent.
 
     Above 0 it is the learner that judges whether a base is one of the parent's ancestors, and how old.
+    """
+    author_window: int = 0
+    """Contributions between blocks are heard only from who led one of so many newest blocks up to their base. 0: from anybody.
+
+    Where payloads travel beside the order it must be above 0: else a stranger fills everybody's disk without any work.
     """
 
     def __post_init__(self) -> None:

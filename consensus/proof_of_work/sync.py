@@ -154,6 +154,9 @@ class Synchroniser:
 
     def _seek_headers(self, now: Instant) -> Effects:
         records = self._peers.all()
+        head_work = self._chain.tree.head.work
+        if not any(record.tip_work > head_work for _, record in records):
+            return ()
         if any(record.header_requests.is_pending(now) for _, record in records):
             return ()
         known = (self._chain.tree.head, *(link for link, _ in self._coming()))
@@ -189,9 +192,11 @@ class Synchroniser:
         return Send(peer, encode(GetHeaders(after + self._chain.locator())))
 
     def _seek_bodies(self, now: Instant) -> Effects:
-        room = BODIES_WAITING_MAX - sum(standing is Standing.UNCHECKED for _, standing in self._coming())
         bodiless = self._chain.tree.with_standing(Standing.BODILESS)
         wanted = [link for link in bodiless if self._in_flight.get(link.id, now) <= now]
+        if not wanted:
+            return ()
+        room = BODIES_WAITING_MAX - sum(standing is Standing.UNCHECKED for _, standing in self._coming())
         wanted.sort(key=lambda link: (self._attempts.get(link.id, 0), link.height, link.id))
         effects: list[Effect] = []
         for peer, record in self._body_sources(now):

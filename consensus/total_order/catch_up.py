@@ -110,6 +110,7 @@ class CatchUp:
         if fresh and (fresh[0][0].index != index + 1 or fresh[0][0].previous != digest):
             self._refuse_source(peer, f"commits that do not follow commit {index}")
             return
+        fresh = fresh[: BUFFER_MAX - len(self._buffer)]
         self._buffer += fresh
         for record, _ in fresh:
             self._synchroniser.want_range(record.references, peer, now)

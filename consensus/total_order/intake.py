@@ -86,8 +86,13 @@ class Intake:
             self._synchroniser.note_missing(block, source, now)
         self._accuse_false_parents()
 
+    def payload_arrived(self, digest: bytes) -> None:
+        """The bytes of a large payload are here. One that no block waits for any more counts as held no longer: it may go."""
+        if digest in {wanted.digest for wanted in self._state.dag.wanted_payloads()}:
+            self.payload_held(digest)
+
     def payload_held(self, digest: bytes) -> None:
-        """The bytes of a large payload are here."""
+        """The bytes of a large payload are here, and a block names it, or is about to."""
         self._held.pop(digest, None)
         self._held[digest] = None
         if len(self._held) > PAYLOADS_HELD_MAX:

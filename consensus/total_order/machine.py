@@ -195,11 +195,11 @@ class TotalOrder:
                 if self._proposer is not None:
                     self._proposer.submit(event)
             case PayloadHeld(digest):
-                self._intake.payload_held(digest)
+                self._intake.payload_arrived(digest)
             case StateReached(height, state_digest):
                 self._note_state(height, state_digest)
-            case StateHeld(step):
-                self._snapshot.state_held(step)
+            case StateHeld(step, content):
+                self._snapshot.state_held(step, content)
             case Offered() | Assessed() | Checked() | PuzzleSolved() | PuzzleVerified():
                 raise AssertionError(f"total order never asks for {type(event).__name__}")
             case _:

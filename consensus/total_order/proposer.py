@@ -72,8 +72,10 @@ class Proposer:
         self._bound_pending()
 
     def has_signed(self, round_number: int) -> None:
-        """We learn that we have signed for this round in an earlier life."""
-        self.signed_round = max(self.signed_round, round_number)
+        """We learn that we have signed for this round in an earlier life, which may have ended before its guard was written."""
+        if round_number > self.signed_round:
+            self.signed_round = round_number
+            self._state.outbox.guard(round_number)
 
     def accepted(self, vertex: Vertex) -> None:
         """A block was accepted: if it is ours, of this life or an earlier one, it is what we build on."""

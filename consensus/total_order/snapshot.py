@@ -7,7 +7,7 @@ above the garbage horizon comes with it, checked against the digest: the next co
 from dataclasses import dataclass
 
 from consensus.encoding import encode
-from consensus.protocol import FetchState, Record, Send
+from consensus.protocol import FetchState, Record, Restore, Send
 from consensus.total_order.archive import BASE_TABLE, index_key, record_of_commit
 from consensus.total_order.block import Checkpoint
 from consensus.total_order.committing import Committing
@@ -90,13 +90,14 @@ class Snapshot:
             self._ask(joining, last + 1, now)
         return True
 
-    def state_held(self, step: StepId) -> bool:
-        """The learner holds the state: the order goes on from there. False when it is not the one we wait for."""
+    def state_held(self, step: StepId, content: bytes) -> bool:
+        """The state is here: the order goes on from there. False when it is not the one we wait for, which changes nothing."""
         joining = self._joining
         if joining is None or joining.checkpoint.digest != step or joining.state_asked_at is None:
             return False
         self._joining = None
         if joining.checkpoint.index > self._state.order.index:
+            self._state.outbox.add(Restore(step, content))
             self._adopt(joining)
         return True
 

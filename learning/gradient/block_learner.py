@@ -153,6 +153,8 @@ class BlockLearner:
         if not self._pending.add(waiting):
             return (_useless(contribution, Judgement.GOOD),)
         answer = ContributionAssessed(contribution.digest, Judgement.GOOD, True, "")
+        if contribution.digest in self._listed:  # told of late, as after a restart
+            return (answer,)
         extended = self._offer.extended(waiting, self._scribe)
         if extended is None:
             return (answer,)

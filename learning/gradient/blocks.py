@@ -36,6 +36,13 @@ class BlockState:
         return hasher.digest()
 
 
+def _reopened(ledger: Ledger) -> Ledger:
+    """All may submit on the present version; on older ones what was accepted stays, or a leader could list it again."""
+    present = ledger.version
+    bases = tuple((author, min(base, present - 1)) for author, base in ledger.bases)
+    return replace(ledger, bases=tuple((author, base) for author, base in bases if base >= 0))
+
+
 class Scribe:
     """Applies blocks. Holds nothing that changes."""
 
@@ -52,7 +59,7 @@ class Scribe:
         """
         leaders = (*parent.leaders, leader)[-self._workers_window :]
         is_same_group = set(leaders) == set(parent.leaders)
-        return BlockState(parent.ledger if is_same_group else replace(parent.ledger, bases=()), leaders)
+        return BlockState(parent.ledger if is_same_group else _reopened(parent.ledger), leaders)
 
     def listed(self, state: BlockState, contribution: SignedPayload) -> BlockState:
         """The state when the block lists this contribution next; a refused one changes nothing. Raises PayloadMissingError."""

@@ -2,17 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from pathlib import Path
+
+import pytest
 
 from consensus.protocol import FetchPayload, FetchState, Input, PayloadHeld, Record, StateHeld
 from consensus.types import Digest, Height, PeerId, StepId
 from learning.checkpoint import checkpoint_digest, encode_kept_state
-from learning.learner import LearnerRequest, RestoreRequest, StateKept
+from learning.learner import LearnerRequest, StateKept
 from node.net.wire import PART_BYTES_MAX, Part
-from node.replica import STATE_KEY, STATE_TABLE, checkpoint_key
-from node.side_streams import PART_SECONDS_MAX, SideStreams
+from node.replica import STATE_TABLE, checkpoint_key
+from node.side_streams import FETCHES_PER_SOURCE_MAX, PART_SECONDS_MAX, SideStreams
 from node.store import Store
 
 ALICE, BOB = PeerId(b"a" * 32), PeerId(b"b" * 32)
@@ -49,7 +51,7 @@ class Peers:
 
 def fetching(store: Store, peers: Peers, state_bytes_max: int = 4_000_000) -> SideStreams:
     streams = SideStreams(
-        store, peers, peers, state_bytes_max=state_bytes_max, payload_bytes_max=PAYLOAD_BYTES_MAX, clock=lambda: peers.now
+        store, peers, state_bytes_max=state_bytes_max, payload_bytes_max=PAYLOAD_BYTES_MAX, clock=lambda: peers.now
     )
     streams.driver = peers  # type: ignore[assignment]
     peers.streams = streams
@@ -77,7 +79,7 @@ def test_a_state_comes_in_parts_and_is_handed_over_in_the_right_order(tmp_path: 
 
     with_store(tmp_path, use)
     assert peers.asked == [(ALICE, offset) for offset in range(0, len(encoded), PART_BYTES_MAX)]
-    assert peers.fed == [Record(STATE_TABLE, STATE_KEY, encoded), RestoreRequest(STATE), StateHeld(STEP)]
+    assert peers.fed == [StateHeld(STEP, encoded)]
 
 
 def test_wrong_bytes_and_empty_answers_lead_to_the_next_peer(tmp_path: Path) -> None:
@@ -95,7 +97,7 @@ def test_wrong_bytes_and_empty_answers_lead_to_the_next_peer(tmp_path: Path) -> 
         fetching(store, peers).fetch_state(FetchState(STEP, Height(400), checkpoint_digest(encoded), (liar, empty, BOB)))
 
     with_store(tmp_path, use)
-    assert peers.fed[-1] == StateHeld(STEP)
+    assert peers.fed == [StateHeld(STEP, encoded)]
     assert [peer for peer, offset in peers.asked if offset == 0] == [liar, empty, BOB]
 
 
@@ -145,12 +147,71 @@ def test_a_payload_that_is_held_is_not_fetched_again(tmp_path: Path) -> None:
     assert (peers.fed, peers.asked) == ([PayloadHeld(digest)], [])
 
 
-def test_a_payload_that_no_honest_peer_would_name_is_never_fetched(tmp_path: Path) -> None:
+def test_a_payload_that_is_longer_than_any_of_this_network_is_not_taken(tmp_path: Path) -> None:
     content = bytes(PAYLOAD_BYTES_MAX + 1)
     digest = Digest(blake2b(content, digest_size=32).digest())
     peers = Peers({ALICE: holder(content)})
     with_store(tmp_path, lambda store: fetching(store, peers).fetch_payload(FetchPayload(digest, len(content), ALICE)))
-    assert (peers.fed, peers.asked) == ([], [])
+    assert (peers.fed, len(peers.asked)) == ([], 1)
+
+
+@pytest.mark.parametrize("named", [1, 1 << 30])
+def test_a_payload_is_fetched_whatever_length_a_liar_has_named(tmp_path: Path, named: int) -> None:
+    content = b"gradient" * 1_000
+    digest = Digest(blake2b(content, digest_size=32).digest())
+    peers = Peers({ALICE: holder(content)})
+    with_store(tmp_path, lambda store: fetching(store, peers).fetch_payload(FetchPayload(digest, named, ALICE)))
+    assert peers.fed == [Record("payload", digest, content), PayloadHeld(digest)]
+
+
+def test_who_drips_loses_its_turn_at_once(tmp_path: Path) -> None:
+    encoded = encode_kept_state(STATE)
+    dripping = PeerId(b"d" * 32)
+    peers = Peers(
+        {
+            dripping: lambda digest, offset: Part(digest, offset, len(encoded), encoded[offset : offset + 1]),
+            BOB: holder(encoded),
+        }
+    )
+
+    def use(store: Store) -> None:
+        fetching(store, peers).fetch_state(FetchState(STEP, Height(400), checkpoint_digest(encoded), (dripping, BOB)))
+
+    with_store(tmp_path, use)
+    assert peers.fed == [StateHeld(STEP, encoded)]
+    assert [peer for peer, _ in peers.asked].count(dripping) == 1
+
+
+def test_a_slow_source_does_not_hold_all_places(tmp_path: Path) -> None:
+    contents = [bytes([number]) * 100 for number in range(40)]
+    digests = [Digest(blake2b(content, digest_size=32).digest()) for content in contents]
+    slow = PeerId(b"s" * 32)
+    peers = Peers({slow: lambda digest, offset: None, BOB: holder(contents[-1])})
+
+    def use(store: Store) -> None:
+        streams = fetching(store, peers)
+        for digest in digests[:-1]:
+            streams.fetch_payload(FetchPayload(digest, 100, slow))
+        streams.fetch_payload(FetchPayload(digests[-1], 100, BOB))
+
+    with_store(tmp_path, use)
+    assert peers.fed == [Record("payload", digests[-1], contents[-1]), PayloadHeld(digests[-1])]
+    assert len(peers.asked) == FETCHES_PER_SOURCE_MAX + 1
+
+
+def test_a_newer_state_replaces_one_under_way(tmp_path: Path) -> None:
+    old, new = encode_kept_state(STATE), encode_kept_state(replace(STATE, height=64))
+    late = PeerId(b"l" * 32)
+    peers = Peers({late: lambda digest, offset: None, BOB: holder(new)})
+
+    def use(store: Store) -> None:
+        streams = fetching(store, peers)
+        streams.fetch_state(FetchState(STEP, Height(400), checkpoint_digest(old), (late,)))
+        streams.fetch_state(FetchState(STEP, Height(800), checkpoint_digest(new), (BOB,)))
+        streams.part_received(late, Part(checkpoint_digest(old), 0, len(old), old[:PART_BYTES_MAX]))
+
+    with_store(tmp_path, use)
+    assert peers.fed == [StateHeld(STEP, new)]
 
 
 def test_what_nobody_asked_for_is_ignored(tmp_path: Path) -> None:

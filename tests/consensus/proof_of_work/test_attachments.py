@@ -118,6 +118,21 @@ def test_a_contribution_is_assessed_only_once_its_payload_is_held() -> None:
     assert bench.machine.status.payloads_wanted == 0
 
 
+def test_who_has_led_no_block_of_the_window_makes_nobody_fetch_anything() -> None:
+    bench = Bench(replace(RULES, author_window=2, base_age_max=4))
+    assert bench.receive(ContributionMessage(gradient("g"))) == ()
+    blocks = [FORGE.child(FORGE.genesis, ALICE)]
+    for _ in range(2):
+        blocks.append(FORGE.child(blocks[-1].link, person("bob")))
+    bench.push(blocks[0])
+    base = blocks[0].link.id
+    assert fetches(bench.receive(ContributionMessage(gradient("h", base=base)))) == [(digest_of("h"), PEER.id)]
+    bench.push(*blocks[1:])
+    late = gradient("i", base=blocks[-1].link.id)
+    assert bench.receive(ContributionMessage(late)) == ()
+    assert len(fetches(bench.receive(ContributionMessage(gradient("j", base=base))))) == 1, "the window ends at the base"
+
+
 def test_a_contribution_with_two_payloads_waits_for_both() -> None:
     bench = Bench()
     assert len(fetches(bench.receive(ContributionMessage(gradient("g", "h"))))) == 2

@@ -261,7 +261,7 @@ def test_an_answer_about_a_step_that_nobody_asked_about_is_ignored() -> None:
 
 
 def test_inputs_of_total_order_and_a_payload_that_nobody_waits_for_are_ignored() -> None:
-    events = (PayloadHeld(Digest(bytes(32))), StateReached(PARENT.height, Digest(bytes(32))), StateHeld(PARENT.id))
+    events = (PayloadHeld(Digest(bytes(32))), StateReached(PARENT.height, Digest(bytes(32))), StateHeld(PARENT.id, b""))
     assert [bench().feed(event) for event in events] == [(), (), ()]
 
 

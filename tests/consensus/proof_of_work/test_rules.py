@@ -23,6 +23,7 @@ def test_a_base_may_be_as_old_as_the_oldest_block_that_is_not_final() -> None:
         ("future_limit_ms", -1, "future_limit_ms is -1, allowed: 0 to 86400000"),
         ("base_age_max", -1, "base_age_max is -1, allowed: 0 to 512"),
         ("base_age_max", 513, "base_age_max is 513, allowed: 0 to 512"),
+        ("author_window", 4_097, "author_window is 4097, allowed: 0 to 4096"),
         ("base_age_max", 13, r"base_age_max is 13, allowed: 0 to finality_depth \(12\)"),
     ],
 )

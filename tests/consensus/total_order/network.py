@@ -27,6 +27,7 @@ from consensus.protocol import (
     Received,
     Record,
     Refuse,
+    Restore,
     Send,
     SetTimer,
     StateHeld,
@@ -88,6 +89,7 @@ class Node:
     life: int = 0
     fetched: list[FetchPayload] = field(default_factory=list)
     states: list[FetchState] = field(default_factory=list)
+    restored: list[Restore] = field(default_factory=list)
 
 
 Filter = Callable[["Node", PeerId, bytes], bytes | None]
@@ -300,7 +302,9 @@ class Network:
                     self.later(PAYLOAD_MS, node, lambda: self._held(node, digest))
             case FetchState(step):
                 node.states.append(effect)
-                self.later(PAYLOAD_MS, node, lambda: (self.feed(node, StateHeld(step)), None)[1])
+                self.later(PAYLOAD_MS, node, lambda: (self.feed(node, StateHeld(step, b"")), None)[1])
+            case Restore():
+                node.restored.append(effect)
             case Accuse(accusation):
                 node.accused.append(accusation)
             case Refuse(peer):
