@@ -34,7 +34,7 @@ from consensus.protocol import (
 from learning.learner import LearnerAnswer
 from node.errors import NodeError
 from node.ports import Clock, Guards, LearnerPort, Outbox, PuzzlePort, Records, SideStreams
-from node.replica import AskLearner, Forget, OuterEffect, Replica
+from node.replica import AskLearner, Forget, OuterEffect, ReplicaPort
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,7 @@ class HaltedError(NodeError):
 class Driver:
     """Feeds one replica and carries out what it asks for."""
 
-    def __init__(self, replica: Replica, ports: Ports) -> None:
+    def __init__(self, replica: ReplicaPort, ports: Ports) -> None:
         self._replica = replica
         self._ports = ports
         self._effects: deque[OuterEffect] = deque()

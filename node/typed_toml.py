@@ -20,7 +20,7 @@ FOUND_CHARACTERS_MAX = 60
 """A wrong value is shown up to this length: enough to recognise it in one line of a terminal."""
 
 COMMENT_WIDTH = 110
-_PLACE = re.compile(r" - at `\$\.(?P<path>[\w.]+?)(\[[\d.]+\])?`$")
+_PLACE = re.compile(r" - at `\$\.(?P<path>[\w.]+?)(\[[\d.]+\])*`$")
 _SYNTAX = re.compile(r"^(?P<what>.*) \(at (?P<where>.*)\)$", re.DOTALL)
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<name>.*?)`( - at `\$[\w.]*`)?$", re.DOTALL)
 _MISSING = re.compile(r"^Object missing required field `(?P<name>\w+)`")
@@ -32,7 +32,11 @@ class TomlProblem(ValueError):  # noqa: N818 - it is a message for the person wh
 
 def parse(text: str, wanted: type[T]) -> T:
     """The struct that `text` describes. Raises TomlProblem."""
-    document = _document(text)
+    return converted(document_of(text), wanted)
+
+
+def converted(document: Mapping[str, object], wanted: type[T]) -> T:
+    """The struct that a table describes. Raises TomlProblem."""
     try:
         return msgspec.convert(document, wanted)
     except msgspec.ValidationError as error:
@@ -49,7 +53,8 @@ def allowed_at(wanted: type[msgspec.Struct], path: tuple[str, ...]) -> str:
     return _allowed(_type_at(wanted, path))
 
 
-def _document(text: str) -> Mapping[str, object]:
+def document_of(text: str) -> dict[str, object]:
+    """The tables that stand in the text, floats as their text. Raises TomlProblem."""
     try:
         return tomllib.loads(text, parse_float=str)
     except tomllib.TOMLDecodeError as error:
@@ -72,7 +77,8 @@ def _explanation(reason: str, document: Mapping[str, object], wanted: type[msgsp
     if missing := _MISSING.match(reason):
         full = (*path, missing["name"])
         return f"{_dotted(full)} is missing; allowed is {allowed_at(wanted, full)}"
-    return f"{_dotted(path)} is {_shown(_value_at(document, path))}; allowed is {allowed_at(wanted, path)}"
+    value = _value_at(document, path)
+    return f"{_dotted(path)} is {_shown(value)}; allowed is {allowed_at(wanted, path)}{_nearest(value, _type_at(wanted, path))}"
 
 
 def _unknown_field(path: tuple[str, ...], name: str, wanted: type[msgspec.Struct]) -> str:
@@ -81,6 +87,15 @@ def _unknown_field(path: tuple[str, ...], name: str, wanted: type[msgspec.Struct
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {_dotted((*path, near[0]))}?" if near else f"known here: {', '.join(names)}"
     return f"{_dotted((*path, _shortened(name)))} is not a setting ({hint})"
+
+
+def _nearest(value: object, wanted: object) -> str:
+    """What may have been meant where there is a choice of names."""
+    bare = get_args(wanted)[0] if get_origin(wanted) is Annotated else wanted
+    if not isinstance(value, str) or not (isinstance(bare, type) and issubclass(bare, Enum)):
+        return ""
+    near = difflib.get_close_matches(value, [member.value for member in bare], n=1)
+    return f" (did you mean {json.dumps(near[0])}?)" if near else ""
 
 
 def _value_at(document: object, path: tuple[str, ...]) -> object:

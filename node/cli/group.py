@@ -16,6 +16,7 @@ COMMANDS = {
     "status": "Show what a running peer does.",
     "export": "Save the agreed model as a safetensors file.",
     "testnet": "Run a whole network of peers on this machine.",
+    "simulate": "Run a scenario over virtual time, with any faults, and judge it.",
     "reproduce": "Repeat a paper's comparisons: tables and plots as files.",
 }
 """Name and line in the overview; the command itself is `command` in the module of that name."""

@@ -1,296 +1,202 @@
-"""Peers over virtual time: seeded delays, splits that heal, crashes, sampled puzzles. Same seed, same trace."""
+"""Peers over virtual time: seeded delays, cuts that heal, crashes, sampled puzzles. Same seed, same trace."""
 
-import hashlib
-import heapq
-import random
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
 from functools import partial
-from typing import assert_never
+from itertools import combinations
+from random import Random
 
-from consensus.faults import Accusation
-from consensus.protocol import (
-    Accuse,
-    Broadcast,
-    FetchPayload,
-    FetchState,
-    Guard,
-    Halt,
-    Input,
-    PayloadHeld,
-    PeerJoined,
-    PeerLeft,
-    PuzzleSolved,
-    PuzzleVerified,
-    Received,
-    Record,
-    Refuse,
-    Send,
-    SetTimer,
-    SolvePuzzle,
-    StateHeld,
-    StopPuzzle,
-    TimerFired,
-    VerifyPuzzle,
-)
 from consensus.types import Instant, PeerId
-from learning.checkpoint import checkpoint_digest, decode_kept_state
-from learning.learner import Learner, LearnerAnswer, RestoreRequest, StepAdopted
-from node.replica import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, AskLearner, Forget, OuterEffect, Replica
+from node.net.gossip import GossipLimits
+from node.simulation.disk import Records
+from node.simulation.links import Links
+from node.simulation.peer import Agenda, Build, FirstRequests, SimulatedPeer, Watch, watch_nothing
+from node.simulation.puzzles import Puzzles
+from node.simulation.shell import Shell, World
+from node.simulation.timeline import LocalClock, Timeline
+from node.simulation.trace import Happening, Sink, Trace
+from node.simulation.wires import Direction, Wires
 
-Records = dict[tuple[str, bytes], bytes]
-"""A simulated disk: (table, key) -> value. Every record is durable at once."""
-
-Build = Callable[[Records, int], tuple[Replica, Learner]]
-"""Makes one peer's replica and learner from its disk and guard file: called at the start and after every crash."""
-
-PUZZLE_SPACE = 2**256
-
-
-@dataclass(frozen=True, slots=True)
-class Links:
-    """How long a message is under way, uniformly in ms, and how fast a peer thinks."""
-
-    delay_ms_min: int = 5
-    delay_ms_max: int = 60
-    attempts_per_second: float = 20.0
-    """Puzzle attempts of one peer."""
-    answer_ms: int = 3
-    """How long the learner takes for a request."""
-    slice_ms: int = 50
-    """How often an idle learner gets one slice of search."""
-
-
-@dataclass
-class SimulatedPeer:
-    """One peer and all that it holds."""
-
-    id: PeerId
-    build: Build
-    replica: Replica
-    learner: Learner
-    records: Records = field(default_factory=dict)
-    refused: set[PeerId] = field(default_factory=set)
-    accusations: list[Accusation] = field(default_factory=list)
-    puzzle: SolvePuzzle | None = None
-    timers: dict[str, int] = field(default_factory=dict)
-    head: StepAdopted | None = None
-    halted: str | None = None
-    guard_round: int = 0
-    """What the guard file holds."""
-    is_up: bool = True
-    life: int = 0
-    """Counts restarts: what was meant for an earlier life is dropped."""
+__all__ = ["Build", "Links", "Records", "SimulatedNetwork", "SimulatedPeer", "Watch", "watch_nothing"]
 
 
 class SimulatedNetwork:
-    """A full mesh of peers, cut by `split`, joined by `heal`."""
+    """Peers that may be connected along `edges` (all with all where none are given). Those in `late` are not there at first.
 
-    def __init__(self, seed: int, builds: Iterable[tuple[PeerId, Build]], links: Links, start: Instant) -> None:
-        self._random = random.Random(seed)
-        self._links = links
-        self._queue: list[tuple[int, int, Callable[[], None]]] = []
-        self._sequence = 0
-        self._trace = hashlib.blake2b(digest_size=16)
-        self._groups: dict[PeerId, int] = {}
-        self.now = start
+    Everything random is drawn from streams that derive from the seed. `watch` may be replaced at any time.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        builds: Iterable[tuple[PeerId, Build]],
+        links: Links,
+        start: Instant,
+        *,
+        watch: Watch = watch_nothing,
+        edges: Iterable[Direction] | None = None,
+        late: Collection[PeerId] = (),
+        first_requests: FirstRequests = lambda _: (),
+        gossip: GossipLimits | None = None,
+        sink: Sink | None = None,
+    ) -> None:
+        self.watch = watch
         self.peers: dict[PeerId, SimulatedPeer] = {}
-        for peer_id, build in builds:
+        self.trace = Trace(sink)
+        self._timeline = Timeline(start)
+        self._crash_luck = Random(f"{seed}/crashes")
+        self._first_requests = first_requests
+        self._shells: dict[PeerId, Shell] = {}
+        for number, (peer_id, build) in enumerate(builds):
             records: Records = {}
-            self.peers[peer_id] = SimulatedPeer(peer_id, build, *build(records, 0), records)
+            replica, learner = build(records, 0)
+            self.peers[peer_id] = peer = SimulatedPeer(peer_id, number, build, replica, learner)
+            peer.disk.rows = records
+            peer.is_up = peer_id not in late
+        pairs = combinations(self.peers, 2) if edges is None else edges
+        agenda = Agenda(self._timeline)
+        self._agenda = agenda
+        self.wires = Wires(self._timeline, Random(f"{seed}/links"), links, self.peers, pairs, self)
+        world = World(
+            timeline=self._timeline,
+            agenda=agenda,
+            links=links,
+            gossip=gossip or GossipLimits(),
+            wires=self.wires,
+            puzzles=Puzzles(Random(f"{seed}/puzzles")),
+            shells=self._shells,
+            happened=self._happened,
+            ended=self._end,
+        )
+        self._shells.update((peer_id, Shell(peer, world)) for peer_id, peer in self.peers.items())
         for peer in self.peers.values():
-            self._wake(peer)
+            if peer.is_up:
+                self._shells[peer.id].start(first_requests(peer.records))
+        self.wires.open_all()
+
+    @property
+    def now(self) -> Instant:
+        """True time, in ms since 1970."""
+        return self._timeline.now
 
     @property
     def trace_digest(self) -> str:
-        """Hash of every effect so far, with its time and peer: equal runs have equal digests."""
-        return self._trace.hexdigest()
-
-    # --- what a test does to the network ---
+        """Hash of every effect and answer so far, with its time and peer: equal runs have equal digests."""
+        return self.trace.digest
 
     def run_for(self, duration_ms: int) -> None:
         """Let virtual time pass."""
-        end = self.now + duration_ms
-        while self._queue and self._queue[0][0] <= end:
-            at, _, action = heapq.heappop(self._queue)
-            self.now = Instant(at)
-            action()
-        self.now = Instant(end)
-
-    def split(self, *groups: Iterable[PeerId]) -> None:
-        """Cut every link between peers of different groups."""
-        before = self._connected_pairs()
-        self._groups = {peer: number for number, group in enumerate(groups) for peer in group}
-        self._tell_links(before)
-
-    def heal(self) -> None:
-        """Join all again."""
-        before = self._connected_pairs()
-        self._groups = {}
-        self._tell_links(before)
-
-    def crash(self, peer_id: PeerId) -> None:
-        """Stop a peer at once: only its records stay."""
-        before = self._connected_pairs()
-        peer = self.peers[peer_id]
-        peer.is_up = False
-        peer.life += 1
-        self._tell_links(before)
-
-    def restart(self, peer_id: PeerId) -> None:
-        """Start a crashed peer again from its records."""
-        before = self._connected_pairs()
-        peer = self.peers[peer_id]
-        peer.replica, peer.learner = peer.build(peer.records, peer.guard_round)
-        peer.is_up, peer.puzzle, peer.timers, peer.halted = True, None, {}, None
-        self._wake(peer, with_links=False)
-        self._tell_links(before)
-
-    # --- time ---
-
-    def _later(self, delay_ms: int, peer: SimulatedPeer, action: Callable[[], None]) -> None:
-        """Run `action` for this life of the peer."""
-        self._sequence += 1
-        guarded: Callable[[], None] = partial(self._if_alive, peer, peer.life, action)
-        heapq.heappush(self._queue, (self.now + delay_ms, self._sequence, guarded))
-
-    @staticmethod
-    def _if_alive(peer: SimulatedPeer, life: int, action: Callable[[], None]) -> None:
-        if peer.is_up and peer.life == life and peer.halted is None:
-            action()
-
-    # --- peers ---
-
-    def _wake(self, peer: SimulatedPeer, with_links: bool = True) -> None:
-        self._carry_out(peer, peer.replica.start(self.now))
-        if with_links:
-            for other in self.peers:
-                if other != peer.id:
-                    self._feed(peer, PeerJoined(other))
-        self._later(self._links.slice_ms, peer, partial(self._search, peer))
-
-    def _search(self, peer: SimulatedPeer) -> None:
-        if peer.learner.is_searching:
-            self._answer(peer, peer.learner.search())
-        self._later(self._links.slice_ms, peer, partial(self._search, peer))
-
-    def _feed(self, peer: SimulatedPeer, event: Input) -> None:
-        self._carry_out(peer, peer.replica.handle(event, self.now))
-
-    def _answer(self, peer: SimulatedPeer, answers: tuple[LearnerAnswer, ...]) -> None:
-        for answer in answers:
-            if isinstance(answer, StepAdopted):
-                peer.head = answer
-            self._carry_out(peer, peer.replica.answered(answer, self.now))
-
-    def _carry_out(self, peer: SimulatedPeer, effects: tuple[OuterEffect, ...]) -> None:
-        for effect in effects:
-            self._trace.update(f"{self.now} {peer.id.hex()} {effect!r}\n".encode())
-            self._carry_out_one(peer, effect)
-
-    def _carry_out_one(self, peer: SimulatedPeer, effect: OuterEffect) -> None:
-        match effect:
-            case Record(table, key, value):
-                peer.records[table, key] = value
-            case Forget(table, key):
-                peer.records.pop((table, key), None)
-            case Send(other, message):
-                self._send(peer, other, message)
-            case Broadcast(message):
-                for other in self.peers:
-                    if other != peer.id:
-                        self._send(peer, other, message)
-            case SetTimer(name, at):
-                peer.timers[name] = at
-                self._later(max(0, at - self.now), peer, partial(self._fire, peer, name, at))
-            case SolvePuzzle():
-                peer.puzzle = effect
-                self._later(self._solving_ms(effect), peer, partial(self._solve, peer, effect))
-            case StopPuzzle():
-                peer.puzzle = None
-            case VerifyPuzzle():
-                self._later(self._links.answer_ms, peer, partial(self._feed, peer, PuzzleVerified(effect.step, True)))
-            case AskLearner():
-                self._later(self._links.answer_ms, peer, partial(self._ask, peer, effect))
-            case Accuse(accusation):
-                peer.accusations.append(accusation)
-            case Refuse(other):
-                peer.refused.add(other)
-            case Halt(reason):
-                peer.halted = reason
-            case Guard(round_number):
-                peer.guard_round = round_number
-            case FetchState():
-                self._later(self._links.delay_ms_max, peer, partial(self._fetch_state, peer, effect))
-            case FetchPayload():
-                self._later(self._links.delay_ms_max, peer, partial(self._fetch_payload, peer, effect))
-            case _:
-                assert_never(effect)
-
-    def _ask(self, peer: SimulatedPeer, effect: AskLearner) -> None:
-        self._answer(peer, peer.learner.handle(effect.request))
-
-    def _fetch_state(self, peer: SimulatedPeer, effect: FetchState) -> None:
-        """Read it off the disk of a connected source; without one the machine asks again."""
-        sources = [self.peers[source] for source in effect.peers if self._are_connected(peer.id, source)]
-        held = [content for source in sources for (table, _), content in source.records.items() if table == STATE_TABLE]
-        content = next((content for content in held if checkpoint_digest(content) == effect.state_digest), None)
-        if content is not None:
-            peer.records[STATE_TABLE, STATE_KEY] = content
-            self._answer(peer, peer.learner.handle(RestoreRequest(decode_kept_state(content))))
-            self._feed(peer, StateHeld(effect.step))
-
-    def _fetch_payload(self, peer: SimulatedPeer, effect: FetchPayload) -> None:
-        """Read it off the disk of a connected source; where it is not held nothing comes, and the machine asks again."""
-        key = (PAYLOAD_TABLE, bytes(effect.digest))
-        if key not in peer.records and self._are_connected(peer.id, effect.peer):
-            content = self.peers[effect.peer].records.get(key)
-            if content is not None and len(content) == effect.length:
-                peer.records[key] = content
-        if key in peer.records:
-            self._feed(peer, PayloadHeld(effect.digest))
-
-    def _fire(self, peer: SimulatedPeer, name: str, at: int) -> None:
-        if peer.timers.get(name) == at:
-            del peer.timers[name]
-            self._feed(peer, TimerFired(name))
-
-    def _solving_ms(self, job: SolvePuzzle) -> int:
-        """A sampled solving time: attempts are independent, so it is exponential."""
-        attempts = PUZZLE_SPACE / (job.target + 1)
-        return 1 + int(self._random.expovariate(self._links.attempts_per_second / attempts) * 1000)
-
-    def _solve(self, peer: SimulatedPeer, job: SolvePuzzle) -> None:
-        if peer.puzzle is job:
-            peer.puzzle = None
-            self._feed(peer, PuzzleSolved(job.prefix, self._random.getrandbits(64)))
+        self._timeline.run_until(self._timeline.now + duration_ms)
 
     # --- links ---
 
-    def _send(self, sender: SimulatedPeer, receiver_id: PeerId, message: bytes) -> None:
-        if not self._are_connected(sender.id, receiver_id):
+    def split(self, *groups: Iterable[PeerId]) -> None:
+        """Cut every link between peers of different groups, instead of an earlier split."""
+        self.wires.split(groups)
+
+    def cut(self, senders: Iterable[PeerId], receivers: Iterable[PeerId]) -> None:
+        """Lose what these send to those; the other direction works (half-open links, a one-way partition)."""
+        heard = tuple(receivers)
+        self.wires.cut((sender, receiver) for sender in senders for receiver in heard)
+
+    def heal(self) -> None:
+        """Join all again."""
+        self.wires.heal()
+
+    def reset(self, one: PeerId, other: PeerId) -> None:
+        """Tear down a connection in the middle of whatever is under way on it."""
+        self.wires.reset(one, other)
+
+    # --- processes ---
+
+    def crash(self, peer_id: PeerId) -> None:
+        """Stop a peer at once, as `kill -9` or a power failure does: what is durable stays. One that is down stays down."""
+        self._end(self.peers[peer_id], None)
+
+    def kill_at(self, peer_id: PeerId, effect_number: int) -> None:
+        """Let a peer be killed before it carries out the effect of this number, counted from its start."""
+        self.peers[peer_id].kill_at = effect_number
+
+    def restart(self, peer_id: PeerId) -> None:
+        """Start a crashed, halted or late peer from its records, with room on its disk."""
+        peer = self.peers[peer_id]
+        self._end(peer, None)
+        peer.replica, peer.learner = peer.build(peer.records, peer.guard_round)
+        peer.is_up, peer.puzzle, peer.halted, peer.stopped, peer.kill_at = True, None, None, None, None
+        peer.timers.clear()
+        peer.disk.is_full = False
+        peer.busy_until = 0
+        self._shells[peer_id].start(self._first_requests(peer.records))
+        self.wires.peer_started(peer)
+
+    def pause(self, peer_id: PeerId) -> None:
+        """Let nothing of it run, as SIGSTOP does; what comes in waits."""
+        peer = self.peers[peer_id]
+        if peer.paused_since is None:
+            peer.paused_since = self.now
+            self.wires.peer_paused(peer)
+
+    def resume(self, peer_id: PeerId) -> None:
+        """Let it run again: all that came due meanwhile happens now, in order."""
+        peer = self.peers[peer_id]
+        peer.paused_since = None
+        stalled, peer.stalled = peer.stalled, []
+        for action in stalled:
+            self._timeline.after(0, action)
+        self.wires.peer_resumed(peer)
+
+    def slow_down(self, peer_id: PeerId, factor: float) -> None:
+        """From now on all that it computes takes `factor` times as long, at least 1."""
+        self.peers[peer_id].slowness = factor
+
+    def set_clock(self, peer_id: PeerId, offset_ms: int, drift_ppm: int = 0) -> None:
+        """Put its clock wrong."""
+        self.peers[peer_id].clock = LocalClock(offset_ms, drift_ppm)
+
+    # --- disks ---
+
+    def wipe(self, peer_id: PeerId) -> None:
+        """Crash a peer, and lose all its rows; key and guard file are kept."""
+        self.crash(peer_id)
+        self.peers[peer_id].disk.replace({})
+
+    def back_up(self, peer_id: PeerId) -> None:
+        """Copy its rows."""
+        self.peers[peer_id].disk.keep_backup()
+
+    def restore_backup(self, peer_id: PeerId) -> None:
+        """Crash a peer, and put the copy in place of its rows; the guard file is as it was."""
+        self.crash(peer_id)
+        self.peers[peer_id].disk.restore_backup()
+
+    def fill_disk(self, peer_id: PeerId) -> None:
+        """Its next write fails, and ends it."""
+        self.peers[peer_id].disk.is_full = True
+
+    def lie_about_syncing(self, peer_id: PeerId, unsynced_ms: int) -> None:
+        """From now on a crash loses what its disk acknowledged within so long."""
+        self.peers[peer_id].disk.unsynced_ms = unsynced_ms
+
+    # --- what the parts tell ---
+
+    def joined(self, peer: SimulatedPeer, other: PeerId) -> None:
+        """A connection exists."""
+        self._agenda.after(0, peer, partial(self._shells[peer.id].joined, other))
+
+    def left(self, peer: SimulatedPeer, other: PeerId) -> None:
+        """It is gone."""
+        self._agenda.after(0, peer, partial(self._shells[peer.id].left, other))
+
+    def _happened(self, peer: SimulatedPeer, happening: Happening) -> None:
+        self.trace.add(self.now, peer.id, happening)
+        self.watch(peer, happening, self.now)
+
+    def _end(self, peer: SimulatedPeer, reason: str | None) -> None:
+        """The process is gone; whether the write under way has reached the disk is a matter of luck."""
+        if not peer.is_up:
             return
-        receiver = self.peers[receiver_id]
-        delay_ms = self._random.randint(self._links.delay_ms_min, self._links.delay_ms_max)
-        self._later(delay_ms, receiver, partial(self._deliver, receiver, sender.id, message))
-
-    def _deliver(self, receiver: SimulatedPeer, sender: PeerId, message: bytes) -> None:
-        if self._are_connected(sender, receiver.id):
-            self._feed(receiver, Received(sender, message))
-
-    def _are_connected(self, one: PeerId, other: PeerId) -> bool:
-        both_up = self.peers[one].is_up and self.peers[other].is_up
-        return both_up and self._groups.get(one) == self._groups.get(other)
-
-    def _connected_pairs(self) -> list[tuple[PeerId, PeerId]]:
-        return [(one, other) for one in self.peers for other in self.peers if one != other and self._are_connected(one, other)]
-
-    def _tell_links(self, before: list[tuple[PeerId, PeerId]]) -> None:
-        """Tell each living peer which links it has lost or gained."""
-        after = self._connected_pairs()
-        for one, other in before:
-            if (one, other) not in after and self.peers[one].is_up:
-                self._feed(self.peers[one], PeerLeft(other))
-        for one, other in after:
-            if (one, other) not in before:
-                self._feed(self.peers[one], PeerJoined(other))
+        self._shells[peer.id].end(is_written=self._crash_luck.random() < 0.5 and not peer.disk.is_full)
+        peer.disk.lose_tail(self.now)
+        peer.is_up, peer.stopped, peer.paused_since = False, reason, None
+        peer.stalled.clear()
+        peer.life += 1
+        self.wires.peer_ended(peer)

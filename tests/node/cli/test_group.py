@@ -47,7 +47,7 @@ def test_the_script_shows_every_command() -> None:
         [sys.executable, "run_node.py", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout
     for name, line in COMMANDS.items():
-        assert f"  {name:<9}{line}" in output
+        assert f"  {name:<{max(map(len, COMMANDS)) + 2}}{line}" in output
 
 
 def test_each_name_is_a_command_of_that_name() -> None:

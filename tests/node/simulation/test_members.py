@@ -2,6 +2,7 @@
 
 import pytest
 
+from consensus.protocol import Effect, Guard, Send
 from node.simulation.network import SimulatedNetwork, SimulatedPeer
 from tests.node.simulation.world import simulated_members
 
@@ -93,6 +94,23 @@ def test_an_old_disk_with_its_guard_file_does_not_contradict_itself() -> None:
     network.run_for(10_000)
     assert max(heights(network)) - min(heights(network)) <= 1
     assert_one_history(network)
+
+
+def test_a_guard_that_a_kill_left_behind_the_records_is_raised_before_anything_is_sent() -> None:
+    network = simulated_members(4, seed=9)
+    victim = list(network.peers)[1]
+    network.run_for(5_000)
+    network.crash(victim)
+    peer = network.peers[victim]
+    signed = peer.guard_round
+    peer.disk.guard_round = signed - 1
+    done: list[Effect] = []
+    network.watch = lambda who, happening, now: done.append(happening) if who is peer else None
+    network.restart(victim)
+    network.run_for(50)
+    kinds = [type(effect) for effect in done]
+    assert Guard(signed) in done
+    assert kinds.index(Guard) < kinds.index(Send)
 
 
 def test_who_was_away_for_long_starts_from_a_checkpoint_that_others_vouch_for() -> None:

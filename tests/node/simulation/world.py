@@ -80,7 +80,7 @@ def simulated_network(peers: int, seed: int, links: Links | None = None) -> Simu
 def simulated_leaders(peers: int, seed: int, rules: GradientRules, liars: Liars | None = None) -> SimulatedNetwork:
     """Learning by gradients, ordered by the leaders' blocks. `liars`: the conduct of some peers, by their number."""
     make = partial(_block_learner, rules, _conducts(peers, seed, liars))
-    return _mesh(peers, seed, None, make, replace(WORK, base_age_max=WORK.finality_depth))
+    return _mesh(peers, seed, None, make, replace(WORK, base_age_max=WORK.finality_depth, author_window=rules.workers_window))
 
 
 def _mesh(peers: int, seed: int, links: Links | None, make: MakeLearner, rules: ProofOfWorkRules) -> SimulatedNetwork:

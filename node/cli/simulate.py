@@ -1,0 +1,86 @@
+"""`simulate`: a scenario over virtual time, with one seed to replay it."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+import node
+from node.cli.arguments import FILE
+from node.errors import EXIT_INTERRUPTED, NodeError, disk_error
+
+SEED_MAX = 2**63 - 1
+
+OTHER_HASH_SEED = "4711"
+"""Of the repeated run. Python's own, which orders sets of bytes, is drawn at random for each process."""
+
+
+@click.command("simulate")
+@click.argument("scenario", type=FILE)
+@click.option(
+    "--seed", type=click.IntRange(0, SEED_MAX), default=1, show_default=True, help="Everything random follows from it."
+)
+@click.option("--json", "is_json", is_flag=True, help="Print the outcome as one JSON object.")
+@click.option("--trace", "trace_file", type=FILE, help="Write every effect and answer to this file, a line each.")
+@click.option("--repeat", is_flag=True, help="Run again where sets have another order: the traces must be equal.")
+def command(*, scenario: Path, seed: int, is_json: bool, trace_file: Path | None, repeat: bool) -> int:
+    """Run the network that the file SCENARIO describes in this process, over virtual time, and judge it.
+
+    Exit code 0: it passed; 1: no progress after the last event; 2: usage; 3: peers diverged, or a repeated run did.
+    """
+    simulation = importlib.import_module("node.simulation.session")  # imports numpy
+    try:
+        with _sink(trace_file) as sink:
+            result = simulation.run_file(scenario, seed, sink, _tell_progress)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    if repeat:
+        result = result.compared(_trace_of_another_run(scenario, seed))
+    for line in (json.dumps(result.document),) if is_json else result.lines:
+        click.echo(line)
+    code: int = result.exit_code
+    return code
+
+
+def _tell_progress(passed_ms: int, duration_ms: int) -> None:
+    """One line that changes, on a terminal only."""
+    if sys.stderr.isatty():
+        click.echo(f"\r{passed_ms // 1000} of {duration_ms // 1000} s ", err=True, nl=passed_ms >= duration_ms)
+
+
+@contextmanager
+def _sink(path: Path | None) -> Iterator[Callable[[str], None] | None]:
+    """Where lines of the trace go. Raises NodeError."""
+    if path is None:
+        yield None
+        return
+    try:
+        with path.open("w", encoding="utf-8") as file:
+            yield lambda line: print(line, file=file)
+    except OSError as error:
+        raise disk_error("write the trace", path, error) from error
+
+
+def _trace_of_another_run(scenario: Path, seed: int) -> str:
+    """The hash of the same run in a process that orders its sets otherwise. Raises NodeError."""
+    code = "from node.cli import main; main()"
+    root = str(Path(node.__file__).parent.parent)
+    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
+    done = subprocess.run(
+        [sys.executable, "-c", code, "simulate", str(scenario), "--seed", str(seed), "--json"],
+        env={**os.environ, "PYTHONHASHSEED": OTHER_HASH_SEED, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        trace: str = json.loads(done.stdout)["trace"]
+    except (ValueError, KeyError) as error:
+        raise NodeError(f"the repeated run failed: {done.stderr.strip()[-500:]}") from error
+    return trace

@@ -1,0 +1,5 @@
+"""Judges of a simulated network: they see what peers do, what they record, and what their learners answer; they change nothing.
+
+Room: values in, findings out. A rule that a checker holds a peer to is written here once more, slowly, and from the documents.
+Never: the structures of the code under test, except to count what they hold; randomness; the network itself.
+"""

@@ -1,0 +1,173 @@
+"""Every queue, table and store of a replica lies within the bound that the code declares for it.
+
+The constants are those of the code under test; that each of them is there, and held to, is what is checked. A container without
+an entry here is a finding, too.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX
+from consensus.proof_of_work.intake import REJECTED_MAX
+from consensus.proof_of_work.mining import JOBS_MAX
+from consensus.proof_of_work.payloads import FETCHES_MAX, STALLED_ATTEMPTS
+from consensus.proof_of_work.payloads import HELD_MAX as PAYLOADS_HELD_OF_WORK_MAX
+from consensus.proof_of_work.pool import HELD_MAX, PER_AUTHOR_IN_ALL_MAX, POOL_MAX
+from consensus.proof_of_work.rivals import RIVALS_MAX
+from consensus.proof_of_work.staging import STAGED_MAX, VERIFY_IN_FLIGHT_MAX
+from consensus.proof_of_work.status import STEPS_TOLD_MAX
+from consensus.proof_of_work.sync import BODIES_PER_REQUEST, OWED_MAX
+from consensus.proof_of_work.waiting_room import EARLY_MAX, ORPHANS_MAX
+from consensus.total_order.block import ATTACHMENTS_MAX
+from consensus.total_order.catch_up import BUFFER_MAX
+from consensus.total_order.dag import TWINS_MAX
+from consensus.total_order.intake import PAYLOADS_HELD_MAX, ROUNDS_AHEAD_MAX
+from consensus.total_order.order import REFERENCES_MAX
+from consensus.total_order.peers import REQUESTS_KEPT_MAX
+from consensus.total_order.proposer import PENDING_MAX
+from consensus.total_order.synchroniser import HINTS_MAX
+from consensus.total_order.vouching import CHECKPOINTS_KEPT, MARKS_AHEAD_MAX
+from node.replica import CHECKPOINTS_KEPT as CHECKPOINTS_STORED
+from node.replica import PAYLOAD_COMMITS, STATE_TABLE, Replica
+from node.simulation.checkers.sizes import sizes_of
+
+COMMIT_ROUNDS = 3
+"""From a leader to the blocks that decide it (docs/protocol.md, 6)."""
+
+UNDECIDED_ROUNDS_MAX = 64
+"""So many slots in a row without a decision: f faulty leaders in turn cost a few rounds each. A graph that goes on for longer
+has lost its liveness, and that is what this bound shows."""
+
+SNAPSHOTS_MAX = 64
+"""Checkpoints that one member joined from, over all its lives: more than any run has restarts."""
+
+CHAIN_RECORD_BYTES = 96
+"""Of one final block, kept for ever (decision in `consensus/proof_of_work/final_chain.py`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What bounds depend on."""
+
+    peers: int
+    gc_depth: int
+    """0 under proof of work."""
+    height: int
+    """Of the final chain."""
+
+    @property
+    def rounds(self) -> int:
+        """Of the graph that are in memory: above the horizon, and up to those that are kept ahead of time."""
+        return self.gc_depth + UNDECIDED_ROUNDS_MAX + ROUNDS_AHEAD_MAX
+
+    @property
+    def blocks(self) -> int:
+        """Of the graph, twins among them."""
+        return self.rounds * self.peers + TWINS_MAX
+
+
+def excess(replica: Replica, scale: Scale) -> str | None:
+    """The first container that holds more than declared, or has no declared bound."""
+    bounds = declared_bounds(scale)
+    for name, size in sorted(sizes_of(replica).items()):
+        if name not in bounds:
+            return f"{name} holds {size}; no bound is declared for it"
+        if size > bounds[name]:
+            return f"{name} holds {size}, declared: {bounds[name]} at most"
+    return None
+
+
+def stored_excess(rows: Mapping[tuple[str, bytes], bytes], peers: int) -> str | None:
+    """The first table of a disk that holds more rows than declared; chains of blocks and commits grow for ever."""
+    declared = {STATE_TABLE: 1 + CHECKPOINTS_STORED, "evidence": peers, "final": 1, "base": SNAPSHOTS_MAX}
+    counts = dict.fromkeys(declared, 0)
+    for table, _ in rows:
+        if table in counts:
+            counts[table] += 1
+    for table, count in counts.items():
+        if count > declared[table]:
+            return f"table {table} holds {count} rows, declared: {declared[table]} at most"
+    return None
+
+
+def declared_bounds(scale: Scale) -> dict[str, int]:
+    """By "Class.attribute"."""
+    of_kinds = (_of_the_replica(scale), _of_the_graph(scale), _of_the_order(scale), _of_the_chain(scale), _of_the_pool(scale))
+    return {name: bound for groups in of_kinds for bound, names in groups for name in names.split()}
+
+
+Groups = tuple[tuple[int, str], ...]
+"""(bound, names that share it)."""
+
+
+def _of_the_replica(scale: Scale) -> Groups:
+    delivered = (PAYLOAD_COMMITS + 1) * scale.peers * ATTACHMENTS_MAX
+    return ((delivered, "Replica._delivered_payloads"),)
+
+
+def _of_the_graph(scale: Scale) -> Groups:
+    peers, rounds, blocks = scale.peers, scale.rounds, scale.blocks
+    return (
+        (
+            peers,
+            "Committee._indices Dag.kept_rounds Dag.newest Dag._slots[] Peers._records Proposer._included Pushing._named "
+            "Pushing._named[] Pushing._pushed Pushing._pushed[] Recovery._asked_at Round.vertices Slot.votes Slot.certificates "
+            "State.newest_seen Suspended.missing Vouching._newest Vouching._marks[] Vouching._checkpoints CatchUp._tried",
+        ),
+        (rounds, "CommitRule._slots Dag._rounds Dag._slots Order._ordered Order._recent Proposer._under_way"),
+        (rounds, "Dag._missing_rounds"),
+        (blocks, "Dag.accepted Dag.suspended Dag._waiting Dag._waiting[] Dag._wanted Dag._missing_rounds[] State.busy"),
+        (blocks, "Round.vertices[] Dag._false_parents Order._ordered[] Dag._payload_waiting[]"),
+        (blocks * ATTACHMENTS_MAX, "Dag._payload_waiting Dag._payloads"),
+        (ATTACHMENTS_MAX, "Suspended.payloads"),
+    )
+
+
+def _of_the_order(scale: Scale) -> Groups:
+    peers, ranges = scale.peers, BUFFER_MAX * REFERENCES_MAX
+    return (
+        (0, "Outbox._records Outbox._others"),
+        (BUFFER_MAX, "CatchUp._buffer"),
+        (PENDING_MAX, "Proposer._pending"),
+        (MARKS_AHEAD_MAX, "Vouching._marks"),
+        (CHECKPOINTS_KEPT, "Vouching._checkpoints[]"),
+        (SNAPSHOTS_MAX, "Restoring._bases"),
+        (REQUESTS_KEPT_MAX, "Requests.asked Requests.deadlines"),
+        (HINTS_MAX + peers, "Pursuit.hints Pursuit.tried Pursuit.in_flight"),
+        (ranges, "Synchroniser._of_range Requests.asked[] Joining.records"),
+        (ranges + scale.blocks, "Synchroniser._pursuits"),
+        (scale.blocks * ATTACHMENTS_MAX, "Synchroniser._payloads"),
+        # a name that both kinds of order have
+        (PAYLOADS_HELD_MAX, "Intake._held"),
+    )
+
+
+def _of_the_chain(scale: Scale) -> Groups:
+    tree = TREE_BLOCKS_MAX
+    return (
+        (tree, "BlockTree._links BlockTree._standing BlockTree._children BlockTree._children[] BlockTree._contested_at"),
+        (tree, "Verdicts._told Verdicts._unchecked Synchroniser._attempts Synchroniser._in_flight"),
+        ((scale.height + 1) * CHAIN_RECORD_BYTES, "FinalChain._packed"),
+        (RIVALS_MAX, "Rivals._rivals"),
+        (STAGED_MAX, "Staging._staged Staging._counts"),
+        (VERIFY_IN_FLIGHT_MAX, "Staging._in_flight"),
+        (ORPHANS_MAX, "WaitingRoom._orphans"),
+        (EARLY_MAX, "WaitingRoom._early"),
+        (REJECTED_MAX, "Intake._rejected"),
+        (STEPS_TOLD_MAX, "ProofOfWork._final_steps"),
+        (OWED_MAX * BODIES_PER_REQUEST, "PeerRecord.blocks_asked"),
+    )
+
+
+def _of_the_pool(scale: Scale) -> Groups:
+    waiting = (POOL_MAX + TREE_BLOCKS_MAX) * ATTACHMENTS_MAX
+    return (
+        (POOL_MAX + PER_AUTHOR_IN_ALL_MAX, "Pool._pooled"),
+        (HELD_MAX, "Pool._held"),
+        (JOBS_MAX, "Mining._jobs"),
+        (PAYLOADS_HELD_OF_WORK_MAX, "Payloads._held"),
+        (FETCHES_MAX, "Payloads._fetches"),
+        (waiting, "Payloads._pursuits Payloads._lacking Payloads._lacking[] Payloads._stalled Payloads._lanes[]"),
+        (waiting + scale.peers, "_Pursuit.waiters"),
+        (2 * (1 + STALLED_ATTEMPTS), "Payloads._lanes"),
+    )

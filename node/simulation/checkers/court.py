@@ -1,0 +1,152 @@
+"""All checkers together: they are shown what honest peers do, and the first finding is the verdict."""
+
+import traceback
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from consensus.proof_of_work.header import genesis_id
+from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.types import Instant, NetworkId, PeerId
+from node.replica import Replica
+from node.simulation.checkers.attribution import DeliveredOnce, FoundByItsAuthor
+from node.simulation.checkers.blame import NoHonestBlamed
+from node.simulation.checkers.bounds import Scale, excess, stored_excess
+from node.simulation.checkers.durable import RecordedBeforeSent
+from node.simulation.checkers.excerpt import LINES_MAX, excerpt_of
+from node.simulation.checkers.finding import Checker, Diverged, Event, Excerpt, Finding, NoProgress, Pass, Seen, Verdict
+from node.simulation.checkers.one_chain import OneChain
+from node.simulation.checkers.one_order import OneOrder
+from node.simulation.checkers.one_signature import OneBlockAParent, OneBlockARound
+from node.simulation.checkers.one_state import OneState
+from node.simulation.checkers.progress import Pace, Progress
+from node.simulation.checkers.rare_paths import RarePaths
+from node.simulation.checkers.work import WorkAddsUp
+
+REMEMBERED_MAX = 8_192
+"""Newest events that an excerpt may be cut from: some seconds of thirteen peers."""
+
+NOTHING_RAISES = "no peer fails by a mistake of its own"
+
+WITHIN_BOUNDS = "every queue, table and store lies within its bound"
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of a network from outside."""
+
+    network_id: NetworkId
+    honest: frozenset[PeerId]
+    """Crashes, pauses and cut links make nobody dishonest."""
+    peers: int
+    start: Instant
+    """When the run begins: excerpts count from here."""
+    members: tuple[PeerId, ...] = ()
+    """Of a total order; none under proof of work."""
+    gc_depth: int = 0
+    """Of a total order."""
+    work_rules: ProofOfWorkRules | None = None
+    """Of proof of work."""
+
+
+class WatchedPeer(Protocol):
+    """What a court wants to know of who did something."""
+
+    @property
+    def id(self) -> PeerId:
+        """Its key."""
+        ...
+
+    @property
+    def life(self) -> int:
+        """How often it was started again."""
+        ...
+
+
+class Court:
+    """Looks at a network from outside. After its first finding it looks no more."""
+
+    def __init__(self, facts: Facts) -> None:
+        self._facts = facts
+        self._readers: dict[type, list[Checker]] = {}
+        self._checkers = {checker.name: checker for checker in checkers_for(facts)}
+        for checker in self._checkers.values():
+            for kind in checker.reads:
+                self._readers.setdefault(kind, []).append(checker)
+        self._remembered: deque[Seen] = deque(maxlen=REMEMBERED_MAX)
+        self.progress = Progress()
+        self.rare_paths = RarePaths()
+        self.finding: Finding | None = None
+
+    def watch(self, peer: WatchedPeer, event: Event, now: Instant) -> None:
+        """One effect as it is carried out, or one answer of a learner as it is heard."""
+        if self.finding is None and peer.id in self._facts.honest:
+            self._see(Seen(now, peer.id, peer.life, event))
+
+    def inspect(self, peer: PeerId, replica: Replica, rows: Mapping[tuple[str, bytes], bytes], now: Instant) -> None:
+        """Count what an honest peer holds in memory and on its disk."""
+        if self.finding is not None or peer not in self._facts.honest:
+            return
+        scale = Scale(self._facts.peers, self._facts.gc_depth, max(self.progress.heights.values(), default=0))
+        detail = excess(replica, scale) or stored_excess(rows, self._facts.peers)
+        if detail is not None:
+            self.finding = Finding(WITHIN_BOUNDS, f"{peer.hex()[:8]} at {now}: {detail}", ())
+
+    def failed(self, error: Exception, now: Instant) -> None:
+        """The code under test has raised: an assertion of its own, or what nobody foresaw."""
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{Path(place.filename).name}:{place.lineno} in {place.name}"
+        last = tuple(self._remembered)[-1:]
+        self.finding = self.finding or Finding(NOTHING_RAISES, f"at {now}: {type(error).__name__} ({error}), {where}", last)
+
+    def verdict(self, expected: Iterable[PeerId], pace: Pace, now: Instant) -> Verdict:
+        """At the end: `expected` are the peers that should have kept the pace since `progress.calm` was called."""
+        counts = {path.value: count for path, count in self.rare_paths.counts.items()}
+        if self.finding is not None:
+            return Diverged(self.finding, self._excerpt(self.finding), counts)
+        standstill = self.progress.standstill(expected, pace, now)
+        if standstill is None:
+            return Pass(counts)
+        last = [seen for seen in self._remembered if seen.peer == standstill.peer][-LINES_MAX:]
+        return NoProgress(standstill.detail, excerpt_of(last, (), start=self._facts.start), counts)
+
+    def _see(self, seen: Seen) -> None:
+        kind = seen.kind
+        readers = self._readers.get(kind, ())
+        if readers:
+            self._remembered.append(seen)
+        self.progress.see(seen)
+        if kind in self.rare_paths.reads:
+            self.rare_paths.see(seen)
+        for checker in readers:
+            self.finding = self.finding or checker.see(seen)
+
+    def _excerpt(self, finding: Finding) -> Excerpt:
+        """What contradicts each other, after the last that those peers did of the same kinds."""
+        if not finding.witnesses:
+            return Excerpt()
+        checker = self._checkers.get(finding.checker)
+        kinds = tuple(self._readers) if checker is None else checker.reads
+        peers = {seen.peer for seen in finding.witnesses}
+        before = [seen for seen in self._remembered if seen.kind in kinds and seen.peer in peers]
+        others = [seen for seen in before if not any(seen is witness for witness in finding.witnesses)]
+        room = max(0, LINES_MAX - len(finding.witnesses))
+        return excerpt_of((*others[len(others) - room :], *finding.witnesses), finding.witnesses, start=self._facts.start)
+
+
+def checkers_for(facts: Facts) -> tuple[Checker, ...]:
+    """Those that fit the kind of order."""
+    honest, members, network_id = facts.honest, facts.members, facts.network_id
+    genesis = genesis_id(network_id)
+    common: tuple[Checker, ...] = (
+        OneState(is_one_history=facts.work_rules is None),
+        FoundByItsAuthor(honest),
+        DeliveredOnce(honest),
+        NoHonestBlamed(honest),
+        RecordedBeforeSent(network_id, members),
+    )
+    if facts.work_rules is None:
+        return (OneOrder(), OneBlockARound(network_id, members, honest), *common)
+    return (OneChain(genesis), OneBlockAParent(network_id), WorkAddsUp(network_id, facts.work_rules, genesis), *common)

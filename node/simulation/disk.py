@@ -1,0 +1,76 @@
+"""A peer's disk over virtual time: rows that are durable, rows on their way, and what a crash leaves of them.
+
+As in the real store a batch is one transaction: after a crash all of it is there or nothing, and nothing that was acknowledged
+is lost, unless the disk lies about what it has synced.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from consensus.types import Instant
+
+Records = dict[tuple[str, bytes], bytes]
+"""(table, key) -> value."""
+
+Row = tuple[str, bytes, bytes | None]
+"""(table, key, value); no value: forget the row."""
+
+Undo = list[tuple[str, bytes, bytes | None]]
+"""Rows as they were before a batch, the last written first."""
+
+UNSYNCED_BATCHES_MAX = 4_096
+"""What a lying disk may still lose, in batches; older ones have reached the platter. More than any test holds back."""
+
+
+@dataclass
+class Disk:
+    """What survives the peer's process. `rows` is what a read finds: the durable rows."""
+
+    rows: Records = field(default_factory=dict)
+    guard_round: int = 0
+    """What the guard file holds: no backup and no wiping touches it."""
+    is_full: bool = False
+    unsynced_ms: int = 0
+    """A disk that lies acknowledges at once, and loses what is younger than this when the power fails; 0: it is honest."""
+    backup: Records | None = None
+    _unsynced: deque[tuple[Instant, Undo]] = field(default_factory=lambda: deque(maxlen=UNSYNCED_BATCHES_MAX))
+
+    def write(self, batch: tuple[Row, ...], now: Instant) -> None:
+        """Make a batch durable, whole."""
+        assert not self.is_full, "a full disk takes nothing"
+        if self.unsynced_ms:
+            undo = [(table, key, self.rows.get((table, key))) for table, key, _ in reversed(batch)]
+            self._unsynced.append((now, undo))
+        self._apply(batch)
+
+    def lose_tail(self, now: Instant) -> int:
+        """The power fails: what a lying disk held back is gone, the newest first. How many batches that were."""
+        lost = 0
+        while self._unsynced and now - self._unsynced[-1][0] < self.unsynced_ms:
+            self._apply(self._unsynced.pop()[1])
+            lost += 1
+        self._unsynced.clear()
+        return lost
+
+    def keep_backup(self) -> None:
+        """Copy all rows, to be restored later."""
+        self.backup = dict(self.rows)
+
+    def restore_backup(self) -> None:
+        """Put the old copy in place of what is there. The dictionary stays the same object: machines read from it."""
+        assert self.backup is not None, "nothing was kept"
+        self.replace(self.backup)
+
+    def replace(self, rows: Records) -> None:
+        """Hold these rows and no others."""
+        kept = dict(rows)
+        self._unsynced.clear()
+        self.rows.clear()
+        self.rows.update(kept)
+
+    def _apply(self, rows: tuple[Row, ...] | Undo) -> None:
+        for table, key, value in rows:
+            if value is None:
+                self.rows.pop((table, key), None)
+            else:
+                self.rows[table, key] = value

@@ -1,0 +1,97 @@
+"""One peer's large bytes beside the order: the real node's side streams over simulated connections and the in-memory disk."""
+
+from collections.abc import Callable
+from functools import partial
+
+from consensus.protocol import FetchPayload, FetchState
+from consensus.types import PeerId
+from node.net.wire import PART_BYTES_MAX, GetPart, Part
+from node.side_streams import TICK_SECONDS, Shell, SideStreams
+from node.simulation.disk import Disk
+from node.simulation.flooding import FRAME_BYTES
+from node.simulation.way import Way
+
+LARGE_BYTES_MAX = 1 << 26
+"""The longest state or payload that is fetched: far above any toy task's."""
+
+REQUEST_BYTES = FRAME_BYTES + 40
+"""A digest and an offset."""
+
+
+class LargeBytes:
+    """Fetches and serves. Without an answer in time another source is asked."""
+
+    def __init__(self, way: Way, at: "Callable[[PeerId], LargeBytes]", shell: Shell) -> None:
+        """`at`: this part of another peer."""
+        self._way = way
+        self._at = at
+        self._shell = shell
+        self._streams = self._new_streams()
+        self._has_tick_planned = False
+
+    def start(self) -> None:
+        """A new life: nothing is under way."""
+        self._streams = self._new_streams()
+        self._has_tick_planned = False
+
+    def fetch(self, effect: FetchPayload | FetchState) -> None:
+        """Answered later, or asked for again by the machine."""
+        match effect:
+            case FetchPayload():
+                self._streams.fetch_payload(effect)
+            case FetchState():
+                self._streams.fetch_state(effect)
+        self._plan_tick()
+
+    def ask_part(self, peer: PeerId, digest: bytes, offset: int) -> None:
+        """Send one peer the question."""
+        ask = partial(self._at(peer).asked, self._way.peer.id, GetPart(digest, offset))
+        self._way.send(peer, REQUEST_BYTES, ask)
+
+    def asked(self, asker: PeerId, question: GetPart) -> None:
+        """Answer with what we hold, unless this peer serves nobody."""
+        if not self._way.peer.replica.serves_large_bytes:
+            return
+        total, content = self._streams.large_bytes(question.digest, question.offset, PART_BYTES_MAX)
+        part = Part(question.digest, question.offset, total, content)
+        self._way.send(asker, REQUEST_BYTES + len(content), partial(self._at(asker).part_received, self._way.peer.id, part))
+
+    def part_received(self, other: PeerId, part: Part) -> None:
+        """A part that we may have asked for."""
+        self._streams.part_received(other, part)
+
+    def _new_streams(self) -> SideStreams:
+        streams = SideStreams(
+            _Rows(self._way.peer.disk),
+            self,
+            state_bytes_max=LARGE_BYTES_MAX,
+            payload_bytes_max=LARGE_BYTES_MAX,
+            clock=lambda: self._way.seconds,
+        )
+        streams.driver = self._shell
+        return streams
+
+    def _plan_tick(self) -> None:
+        if self._streams.under_way and not self._has_tick_planned:
+            self._has_tick_planned = True
+            self._way.after(TICK_SECONDS, self._tick)
+
+    def _tick(self) -> None:
+        self._has_tick_planned = False
+        self._streams.tick()
+        self._plan_tick()
+
+
+class _Rows:
+    """A disk as the side streams read it."""
+
+    def __init__(self, disk: Disk) -> None:
+        self._disk = disk
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value under this key."""
+        return self._disk.rows.get((table, key))
+
+    def has(self, table: str, key: bytes) -> bool:
+        """Whether there is one."""
+        return (table, key) in self._disk.rows

@@ -1,0 +1,63 @@
+"""One peer's learner as the process that it is: requests in order, one at a time, and search in the time that is left."""
+
+from collections.abc import Callable
+
+from learning.learner import LearnerAnswer, LearnerRequest
+from node.simulation.links import Links
+from node.simulation.peer import Agenda, SimulatedPeer
+
+
+class LearnerDesk:
+    """Asks the learner. `answer` hears each answer."""
+
+    def __init__(self, peer: SimulatedPeer, agenda: Agenda, links: Links, answer: Callable[[LearnerAnswer], None]) -> None:
+        self._peer = peer
+        self._agenda = agenda
+        self._links = links
+        self._answer = answer
+
+    def start(self, first: tuple[LearnerRequest, ...]) -> None:
+        """A new life: nothing is asked yet but `first`."""
+        self._peer.requests.clear()
+        self._peer.is_learner_busy = self._peer.has_slice_planned = False
+        for request in first:
+            self.ask(request)
+        self._plan_slice()
+
+    def ask(self, request: LearnerRequest) -> None:
+        """Put a request behind those that wait."""
+        self._peer.requests.append(request)
+        if not self._peer.is_learner_busy:
+            self._next()
+
+    def _next(self) -> None:
+        self._peer.is_learner_busy = bool(self._peer.requests)
+        if self._peer.requests:
+            self._agenda.after(self._lasting(self._links.answer_ms), self._peer, self._handle)
+
+    def _handle(self) -> None:
+        answers = self._peer.learner.handle(self._peer.requests.popleft())
+        self._next()
+        self._tell(answers)
+        self._plan_slice()
+
+    def _plan_slice(self) -> None:
+        if self._peer.learner.is_searching and not self._peer.has_slice_planned:
+            self._peer.has_slice_planned = True
+            self._agenda.after(self._lasting(self._links.slice_ms), self._peer, self._search)
+
+    def _search(self) -> None:
+        """One slice, unless a request is being answered."""
+        self._peer.has_slice_planned = False
+        if not self._peer.is_learner_busy and self._peer.learner.is_searching:
+            self._tell(self._peer.learner.search())
+        self._plan_slice()
+
+    def _tell(self, answers: tuple[LearnerAnswer, ...]) -> None:
+        life = self._peer.life
+        for answer in answers:
+            if self._peer.life == life and self._peer.is_running:
+                self._answer(answer)
+
+    def _lasting(self, usual_ms: int) -> int:
+        return round(usual_ms * self._peer.slowness)

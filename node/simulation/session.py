@@ -1,0 +1,67 @@
+"""A scenario file from its reading to what is told of it: what the command `simulate` calls."""
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from node.errors import EXIT_DISAGREEMENT, NodeError
+from node.simulation import report
+from node.simulation.report import Json
+from node.simulation.run import Simulation
+from node.simulation.scenario import read_scenario
+from node.simulation.schedule import check, warnings
+from node.simulation.trace import Sink
+from node.typed_toml import TomlProblem
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What is told of a run. `document`: for programs; `lines`: for people."""
+
+    exit_code: int
+    document: dict[str, Json]
+    lines: tuple[str, ...]
+
+    def compared(self, other_trace: str) -> "Result":
+        """With what a repeated run had for a trace."""
+        is_same = self.document["trace"] == other_trace
+        told = "the repeated run has the same trace" if is_same else f"the repeated run has another trace: {other_trace}"
+        return replace(
+            self,
+            exit_code=self.exit_code if is_same else EXIT_DISAGREEMENT,
+            document={**self.document, "repeated_trace": other_trace},
+            lines=(*self.lines, told),
+        )
+
+
+def run_file(path: Path, seed: int, sink: Sink | None, tell: Callable[[int, int], None]) -> Result:
+    """Run the scenario in the file. `tell` hears the virtual ms passed, and how many there are. Raises NodeError."""
+    scenario = read_scenario(path)
+    try:
+        check(scenario)
+    except TomlProblem as problem:
+        raise NodeError(f"{path}: {problem}") from problem
+    loud = warnings(scenario)
+    simulation = Simulation(scenario, seed, sink)
+    begun = time.monotonic()
+    with _without_garbage_collection():
+        outcome = simulation.run(lambda passed_ms: tell(passed_ms, scenario.duration_ms))
+    wall_s = time.monotonic() - begun
+    return Result(
+        exit_code=report.exit_code(outcome.verdict),
+        document=report.document(scenario, seed, outcome, loud),
+        lines=(*(f"WARNING: {line}" for line in loud), *report.lines(path, seed, outcome, wall_s)),
+    )
+
+
+@contextmanager
+def _without_garbage_collection() -> Iterator[None]:
+    """It takes a quarter of the time of a thousand peers, and finds next to nothing."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()

@@ -1,0 +1,290 @@
+"""One peer's shell: what the real node's driver does, in virtual time and with an in-memory disk.
+
+Nothing that follows a record is carried out before the record is durable; records that follow each other share one write.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import assert_never
+
+from consensus.protocol import (
+    Accuse,
+    Broadcast,
+    FetchPayload,
+    FetchState,
+    Guard,
+    Halt,
+    Input,
+    PeerJoined,
+    PeerLeft,
+    PuzzleSolved,
+    PuzzleVerified,
+    Received,
+    Record,
+    Refuse,
+    Send,
+    SetTimer,
+    SolvePuzzle,
+    StopPuzzle,
+    TimerFired,
+    VerifyPuzzle,
+)
+from consensus.types import Instant, PeerId
+from learning.learner import LearnerAnswer, LearnerRequest, StepAdopted
+from node.net.gossip import GossipLimits
+from node.replica import AskLearner, Forget, OuterEffect
+from node.simulation.disk import Row
+from node.simulation.flooding import FRAME_BYTES, Flooding
+from node.simulation.large import LargeBytes
+from node.simulation.learner_desk import LearnerDesk
+from node.simulation.links import Links
+from node.simulation.peer import Agenda, SimulatedPeer
+from node.simulation.puzzles import Puzzles
+from node.simulation.timeline import Timeline
+from node.simulation.trace import Happening
+from node.simulation.way import Way
+from node.simulation.wires import Wires
+
+Durable = Record | Forget | Guard
+"""What must be on the disk before anything after it."""
+
+DISK_FULL = "the disk is full"
+"""Why a process ends whose write fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """What all peers of a network share."""
+
+    timeline: Timeline
+    agenda: Agenda
+    links: Links
+    gossip: GossipLimits
+    wires: Wires
+    puzzles: Puzzles
+    shells: "Mapping[PeerId, Shell]"
+    happened: Callable[[SimulatedPeer, Happening], None]
+    """An effect was carried out, or an answer heard."""
+    ended: Callable[[SimulatedPeer, str | None], None]
+    """The peer's process has ended: killed at an effect, or for the reason given."""
+
+
+class Shell:
+    """Feeds one replica and carries out what it asks for."""
+
+    def __init__(self, peer: SimulatedPeer, world: World) -> None:
+        agenda, timeline, wires, shells = world.agenda, world.timeline, world.wires, world.shells
+        self._peer = peer
+        self._world = world
+        self._writing: tuple[Durable, ...] = ()
+        self.desk = LearnerDesk(peer, agenda, world.links, self.answer)
+        way = Way(peer, agenda, timeline, wires)
+        self.flooding = Flooding(way, lambda other: shells[other].flooding, self.received, world.gossip)
+        self.large = LargeBytes(way, lambda other: shells[other].large, self)
+
+    # --- a life ---
+
+    def start(self, first: tuple[LearnerRequest, ...]) -> None:
+        """Begin with the replica and the learner that the peer has now."""
+        self.desk.start(first)
+        self.flooding.start()
+        self.large.start()
+        self._push(self._peer.replica.start(self._local_now))
+
+    def end(self, is_written: bool) -> None:
+        """The process is gone. `is_written`: whether the batch under way has reached the disk."""
+        if self._writing and is_written:
+            self._make_durable()
+        self._writing = ()
+        self._peer.effects.clear()
+        self._peer.is_carrying_out = False
+
+    # --- inputs ---
+
+    def feed(self, event: Input) -> None:
+        """Hand an input to the replica."""
+        self._push(self._peer.replica.handle(event, self._local_now))
+
+    def answer(self, answer: LearnerAnswer) -> None:
+        """Hand an answer of the learner to the replica."""
+        self._world.happened(self._peer, answer)
+        if isinstance(answer, StepAdopted):
+            self._peer.head = answer
+        self._push(self._peer.replica.answered(answer, self._local_now))
+
+    def record(self, record: Record) -> None:
+        """Make a row durable in its turn."""
+        self._push((record,))
+
+    def joined(self, other: PeerId) -> None:
+        """A connection exists."""
+        self.flooding.joined(other)
+        self.feed(PeerJoined(other))
+
+    def left(self, other: PeerId) -> None:
+        """It is gone."""
+        self.flooding.left(other)
+        self.feed(PeerLeft(other))
+
+    def received(self, other: PeerId, message: bytes) -> None:
+        """A message of the ordering protocol."""
+        self.feed(Received(other, message))
+
+    @property
+    def _local_now(self) -> Instant:
+        return self._world.agenda.local_now(self._peer)
+
+    # --- effects, in order ---
+
+    def _push(self, effects: tuple[OuterEffect, ...]) -> None:
+        if not self._peer.is_running:  # it ended in the middle of what its caller brings
+            return
+        self._peer.effects.extend(effects)
+        if not self._peer.is_carrying_out:
+            self._carry_out_all()
+
+    def _carry_out_all(self) -> None:
+        """Until there is nothing left to do, the disk is to be waited for, or the peer is gone."""
+        peer, life = self._peer, self._peer.life
+        peer.is_carrying_out = True
+        while peer.effects:
+            if peer.kill_at is not None and peer.effects_done >= peer.kill_at:
+                self._world.ended(peer, None)
+                return
+            if isinstance(peer.effects[0], Record | Forget | Guard):
+                if not self._write():
+                    return
+                continue
+            effect = peer.effects.popleft()
+            self._done(effect)
+            self._carry_out(effect)
+            if peer.life != life or not peer.is_running:
+                return
+        peer.is_carrying_out = False
+
+    def _write(self) -> bool:
+        """Hand the disk what is to be durable: one guard, or all rows up to another effect. Whether that took no time."""
+        peer, disk_ms = self._peer, self._world.links.disk_ms
+        if peer.disk.is_full:
+            self._world.ended(peer, DISK_FULL)
+            return False
+        self._writing = self._take_durable()
+        if disk_ms:
+            self._world.agenda.after(disk_ms, peer, self._written)
+            return False
+        return self._finish_write()
+
+    def _take_durable(self) -> tuple[Durable, ...]:
+        effects = self._peer.effects
+        if isinstance(guard := effects[0], Guard):
+            effects.popleft()
+            return (guard,)
+        batch: list[Durable] = []
+        while effects and isinstance(effect := effects[0], Record | Forget):
+            batch.append(effect)
+            effects.popleft()
+        return tuple(batch)
+
+    def _written(self) -> None:
+        """The disk has it: go on."""
+        if self._finish_write():
+            self._carry_out_all()
+
+    def _finish_write(self) -> bool:
+        """False for who is to be killed in the middle of the batch: he dies now, and all of it is there, or nothing."""
+        peer = self._peer
+        if peer.disk.is_full:
+            self._world.ended(peer, DISK_FULL)
+            return False
+        if peer.kill_at is not None and peer.kill_at < peer.effects_done + len(self._writing):
+            self._world.ended(peer, None)
+            return False
+        self._make_durable()
+        return True
+
+    def _make_durable(self) -> None:
+        batch, self._writing = self._writing, ()
+        rows: list[Row] = []
+        for effect in batch:
+            match effect:
+                case Record(table, key, value):
+                    rows.append((table, key, value))
+                case Forget(table, key):
+                    rows.append((table, key, None))
+                case Guard(round_number):
+                    self._peer.disk.guard_round = round_number
+                case _:
+                    assert_never(effect)
+        self._peer.disk.write(tuple(rows), self._world.timeline.now)
+        for effect in batch:
+            self._done(effect)
+
+    def _done(self, effect: OuterEffect) -> None:
+        self._peer.effects_done += 1
+        self._world.happened(self._peer, effect)
+
+    def _carry_out(self, effect: OuterEffect) -> None:
+        match effect:
+            case Send(other, message):
+                self._send(other, message)
+            case Broadcast(message):
+                self.flooding.broadcast(message)
+            case AskLearner(request):
+                self.desk.ask(request)
+            case SetTimer(name, at):
+                self._set_timer(name, at)
+            case SolvePuzzle():
+                self._solve_later(effect)
+            case StopPuzzle():
+                self._peer.puzzle = None
+            case VerifyPuzzle():
+                self._verify_later(effect)
+            case FetchPayload() | FetchState():
+                self.large.fetch(effect)
+            case Accuse(accusation):
+                self._peer.accusations.append(accusation)
+            case Refuse(other):
+                self._peer.refused.add(other)
+                self._world.wires.refuse(self._peer.id, other)
+            case Halt(reason):
+                self._peer.halted = reason
+                self._world.wires.peer_ended(self._peer)
+            case Record() | Forget() | Guard():
+                raise AssertionError("what must be durable is carried out before")
+            case _:
+                assert_never(effect)
+
+    def _send(self, other: PeerId, message: bytes) -> None:
+        shell = self._world.shells.get(other)
+        if shell is not None:
+            hand = partial(shell.received, self._peer.id, message)
+            self._world.wires.send(self._peer, other, FRAME_BYTES + len(message), hand)
+
+    # --- timers and puzzles ---
+
+    def _set_timer(self, name: str, at: Instant) -> None:
+        """By this peer's clock when it is set, and by true time from then on, as an event loop does it."""
+        self._peer.timers[name] = at
+        self._world.agenda.after(at - self._local_now, self._peer, partial(self._fire, name, at))
+
+    def _fire(self, name: str, at: int) -> None:
+        if self._peer.timers.get(name) == at:
+            del self._peer.timers[name]
+            self.feed(TimerFired(name))
+
+    def _solve_later(self, job: SolvePuzzle) -> None:
+        peer, links = self._peer, self._world.links
+        peer.puzzle = job
+        solving_ms = self._world.puzzles.solving_ms(job, links.attempts_per_second / peer.slowness)
+        self._world.agenda.after(solving_ms, peer, partial(self._solve, job))
+
+    def _solve(self, job: SolvePuzzle) -> None:
+        if self._peer.puzzle is job:
+            self._peer.puzzle = None
+            self.feed(PuzzleSolved(job.prefix, self._world.puzzles.solve(job)))
+
+    def _verify_later(self, job: VerifyPuzzle) -> None:
+        verified = PuzzleVerified(job.step, self._world.puzzles.is_solved(job))
+        lasting = round(self._world.links.answer_ms * self._peer.slowness)
+        self._world.agenda.after(lasting, self._peer, partial(self.feed, verified))

@@ -1,0 +1,63 @@
+"""One scenario from its start to its verdict, whatever its peers raise on the way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from node.simulation.checkers.finding import Diverged, NoProgress, Pass, Verdict
+from node.simulation.checkers.progress import Pace
+from node.simulation.run import Simulation
+from node.simulation.scenario import Scenario
+from node.simulation.swarm.plan import scenario_of, title_of
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a run ended."""
+
+    seed: int
+    title: str
+    verdict: Verdict
+    trace_digest: str
+    """Equal runs have equal ones."""
+    height: int
+    """Of the highest head."""
+    counts: Mapping[str, int]
+    """How often each rare path was taken."""
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether there is nothing to look into."""
+        return isinstance(self.verdict, Pass)
+
+
+def run_seed(seed: int) -> Ended:
+    """The run that the seed stands for."""
+    return run_scenario(scenario_of(seed), seed)
+
+
+def run_scenario(scenario: Scenario, seed: int) -> Ended:
+    """Raises TomlProblem when the scenario contradicts itself."""
+    simulation = Simulation(scenario, seed)
+    court, network = simulation.court, simulation.network
+    try:
+        verdict = simulation.run().verdict
+    except Exception as error:  # noqa: BLE001 - whatever a peer raises is what a run looks for: it becomes the verdict
+        court.failed(error, network.now)
+        verdict = court.verdict((), Pace(0, 0), network.now)
+    for peer in network.peers.values():
+        if peer.id in simulation.population.honest:
+            court.rare_paths.note_machine(peer.replica.ordering)
+    counts = {path.value: count for path, count in court.rare_paths.counts.items() if count}
+    height = max(court.progress.heights.values(), default=0)
+    return Ended(seed, title_of(scenario), verdict, network.trace_digest, height, counts)
+
+
+def lines_of(verdict: Verdict) -> tuple[str, ...]:
+    """For people: what was found, and the part of the trace that shows it."""
+    match verdict:
+        case Pass():
+            return ("Pass",)
+        case NoProgress(detail, excerpt):
+            return (f"NoProgress: {detail}", *excerpt.lines)
+        case Diverged(finding, excerpt):
+            return (f'Diverged: "{finding.checker}" does not hold: {finding.detail}', *excerpt.lines)

@@ -1,0 +1,44 @@
+"""Virtual time: a heap of what will happen, and what each peer's own clock shows meanwhile."""
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from consensus.types import Instant
+
+Action = Callable[[], None]
+
+
+class Timeline:
+    """True time in ms. What is due at one instant happens in the order in which it was planned."""
+
+    def __init__(self, start: Instant) -> None:
+        self.start = start
+        self.now = start
+        self._queue: list[tuple[int, int, Action]] = []
+        self._planned = 0
+
+    def after(self, delay_ms: int, action: Action) -> None:
+        """Let `action` happen in `delay_ms`, at the earliest now."""
+        self._planned += 1
+        heapq.heappush(self._queue, (self.now + max(0, delay_ms), self._planned, action))
+
+    def run_until(self, end: int) -> None:
+        """Let time pass up to and including `end`."""
+        while self._queue and self._queue[0][0] <= end:
+            at, _, action = heapq.heappop(self._queue)
+            self.now = Instant(at)
+            action()
+        self.now = Instant(max(self.now, end))
+
+
+@dataclass(frozen=True, slots=True)
+class LocalClock:
+    """A clock that is wrong: by `offset_ms` when the network starts, and by `drift_ppm` millionths of the time since."""
+
+    offset_ms: int = 0
+    drift_ppm: int = 0
+
+    def reading(self, true: Instant, start: Instant) -> Instant:
+        """What it shows at a true time. Whole numbers, so that it is the same on every machine."""
+        return Instant(true + self.offset_ms + (true - start) * self.drift_ppm // 1_000_000)

@@ -1,0 +1,98 @@
+"""What happened, in order: a hash that two equal runs share, and the last lines for people."""
+
+import hashlib
+from collections import deque
+from collections.abc import Callable
+
+from consensus.protocol import Broadcast, Record, Send
+from consensus.types import Instant, PeerId
+from learning.learner import (
+    AdoptRequest,
+    AssessRequest,
+    CheckRequest,
+    DeliverRequest,
+    FinaliseRequest,
+    LearnerAnswer,
+    LearnerRequest,
+    ReplayRequest,
+    RestoreRequest,
+    StateKept,
+)
+from node.replica import AskLearner, OuterEffect
+
+Happening = OuterEffect | LearnerAnswer
+
+Entry = tuple[Instant, PeerId, Happening]
+
+ENTRIES_KEPT = 4_096
+"""For an excerpt: some seconds of a small network. Entries are references, the messages exist anyway."""
+
+TEXT_CHARACTERS_MAX = 160
+"""A line of a trace fits into a terminal or two."""
+
+Sink = Callable[[str], None]
+
+
+class Trace:
+    """Takes one entry after the other. `sink`, where there is one, is handed each as a line of text."""
+
+    def __init__(self, sink: Sink | None = None) -> None:
+        self._hasher = hashlib.blake2b(digest_size=16)
+        self._sink = sink
+        self.count = 0
+        self.newest: deque[Entry] = deque(maxlen=ENTRIES_KEPT)
+
+    @property
+    def digest(self) -> str:
+        """Hash of all entries, with their times and peers."""
+        return self._hasher.hexdigest()
+
+    def add(self, now: Instant, peer: PeerId, happening: Happening) -> None:
+        """The next entry."""
+        self.count += 1
+        self.newest.append((now, peer, happening))
+        self._hasher.update(b"%d %b %b " % (now, peer, type(happening).__name__.encode()))
+        self._hasher.update(_content(happening))
+        if self._sink is not None:
+            self._sink(entry_text((now, peer, happening)))
+
+
+def entry_text(entry: Entry) -> str:
+    """One line: the time in ms, the peer, what it did."""
+    now, peer, happening = entry
+    text = repr(happening)
+    return f"{now} {peer.hex()[:8]} {text if len(text) <= TEXT_CHARACTERS_MAX else text[: TEXT_CHARACTERS_MAX - 3] + '...'}"
+
+
+def _content(happening: Happening) -> bytes:
+    """What identifies it; the frequent ones without the detour of their text, which would take a third of the time."""
+    match happening:
+        case Send(peer, message):
+            return peer + message
+        case Broadcast(message):
+            return message
+        case Record(table, key, value):
+            return b"%b %b %b" % (table.encode(), key, value)
+        case AskLearner(request):
+            return type(request).__name__.encode() + _subject(request)
+        case StateKept():
+            return happening.step + happening.state_digest + happening.memory
+        case _:
+            return repr(happening).encode()
+
+
+def _subject(request: LearnerRequest) -> bytes:
+    """The digest that names what is asked about: it covers the rest."""
+    match request:
+        case AssessRequest(contribution):
+            return contribution.digest
+        case CheckRequest(step) | ReplayRequest(step):
+            return step.id
+        case DeliverRequest(delivered):
+            return delivered.id
+        case AdoptRequest(step) | FinaliseRequest(step):
+            return step
+        case RestoreRequest(state):
+            return state.step + state.state_digest
+        case _:
+            return b""

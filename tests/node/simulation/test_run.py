@@ -1,0 +1,85 @@
+"""Whole scenarios: they pass where all is well, stand still where nothing can move, and survive a kill at any effect."""
+
+from random import Random
+
+import msgspec
+import pytest
+
+from node.simulation.checkers.finding import NoProgress, Pass
+from node.simulation.run import Outcome, Simulation
+from node.simulation.scenario import Event, EventKind, Scenario, parse_scenario
+
+BOUNDARIES = 4
+
+
+def scenario(consensus: str, learning: str, *events: Event, peers: int = 4, duration_s: int = 12, **expect: int) -> Scenario:
+    text = f'name = "test"\nconsensus = "{consensus}"\nlearning = "{learning}"\npeers = {peers}\nduration_s = {duration_s}\n'
+    expectation = "".join(f"{name} = {value}\n" for name, value in ({"calm_s": 6, "behind_max": 8} | expect).items())
+    plain = parse_scenario(f"{text}[links]\nslice_ms = 100\n[expect]\n{expectation}")
+    return msgspec.structs.replace(plain, events=events)
+
+
+def run(plan: Scenario, seed: int = 1) -> Outcome:
+    return Simulation(plan, seed).run()
+
+
+@pytest.mark.parametrize("consensus", ["proof-of-work", "total-order"])
+@pytest.mark.parametrize("learning", ["evolution", "gradient"])
+def test_a_calm_network_passes_in_every_mode(consensus: str, learning: str) -> None:
+    outcome = run(scenario(consensus, learning, heights_min=1))
+    assert isinstance(outcome.verdict, Pass), outcome.verdict
+    assert min(outcome.heights) >= 4
+    assert outcome.virtual_ms == 12_000
+
+
+def test_without_a_quorum_there_is_no_progress() -> None:
+    outcome = run(scenario("total-order", "evolution", Event(at_s=2, kind=EventKind.CRASH, peers=(0, 1))))
+    assert isinstance(outcome.verdict, NoProgress)
+    assert "gained 0 heights, expected 3 or more" in outcome.verdict.detail
+
+
+@pytest.mark.parametrize("consensus", ["proof-of-work", "total-order"])
+def test_a_kill_at_any_effect_breaks_nothing(consensus: str) -> None:
+    """Sampled: each run kills two peers in the middle of what they do, one of them again in its next life."""
+    random = Random(f"boundaries/{consensus}")
+    counted = Simulation(scenario(consensus, "evolution"), 1)
+    counted.network.run_for(4_000)
+    effects = min(peer.effects_done for peer in counted.network.peers.values())
+    for seed in range(BOUNDARIES):
+        first, second, again = (random.randrange(effects) for _ in range(3))
+        plan = scenario(
+            consensus,
+            "evolution",
+            Event(at_s=0, kind=EventKind.KILL_AT, peers=(1,), effect=first),
+            Event(at_s="0.5", kind=EventKind.KILL_AT, peers=(2,), effect=second),
+            Event(at_s=4, kind=EventKind.RESTART, peers=(1, 2)),
+            Event(at_s="4.5", kind=EventKind.KILL_AT, peers=(1,), effect=effects + again),
+            Event(at_s=6, kind=EventKind.RESTART, peers=(1,)),
+            duration_s=16,
+            calm_s=10,
+        )
+        outcome = run(plan, seed)
+        assert isinstance(outcome.verdict, Pass), (seed, first, second, again, outcome.verdict)
+
+
+def test_flooded_messages_cross_a_sparse_network_and_all_agree() -> None:
+    plan = scenario("proof-of-work", "evolution", peers=16, duration_s=14, behind_max=3)
+    plan = msgspec.structs.replace(plan, links=msgspec.structs.replace(plan.links, neighbours=3, slice_ms=400))
+    sparse = run(plan)
+    assert isinstance(sparse.verdict, Pass), sparse.verdict
+    assert max(sparse.heights) - min(sparse.heights) <= 1
+    assert sparse.spread is not None
+    assert sparse.spread.blocks >= max(sparse.heights)
+    assert 5 <= sparse.spread.median_ms <= sparse.spread.slowest_twentieth_ms < 2_000
+
+
+def test_checks_that_are_off_judge_progress_alone_and_change_nothing() -> None:
+    plan = scenario("proof-of-work", "evolution")
+    unchecked = run(msgspec.structs.replace(plan, are_checked=False))
+    assert isinstance(unchecked.verdict, Pass)
+    assert unchecked.trace_digest == run(plan).trace_digest
+
+
+def test_another_seed_is_another_history() -> None:
+    plan = scenario("proof-of-work", "evolution")
+    assert len({run(plan, seed).trace_digest for seed in (1, 2, 1)}) == 2
