@@ -8,8 +8,8 @@ from learning.rules.catalogue import RULES, RuleError, rule_named, rule_text
 from learning.task import TaskError
 from learning.tasks.shards import parse_shards
 from node.errors import NodeError
-from node.faults.catalogue import FaultError, parse_fault
-from node.network_file import GradientSection, Learning
+from node.faults.catalogue import FaultError, check_fits, parse_faults
+from node.network_file import Consensus, GradientSection, Learning
 
 RULE_DEFAULT = "robust"
 """It holds under every attack that we know of, and costs little without one."""
@@ -45,11 +45,20 @@ def learning_options(command: Callable[..., object]) -> Callable[..., object]:
 
 
 def canonical_fault(text: str) -> str:
-    """The fault with all its parameters. Raises NodeError when there is none of that name."""
+    """The faults with all their parameters, joined by +. Raises NodeError when there is none of a name."""
     try:
-        return str(parse_fault(text))
+        return "+".join(str(spec) for spec in parse_faults(text))
     except FaultError as error:
         raise NodeError(f"--fault: {error}") from error
+
+
+def check_fault(text: str, consensus: Consensus, learning: Learning, fix: str) -> None:
+    """Raises NodeError, with this advice, where a network of these kinds has nothing that one of the faults could bend."""
+    for spec in parse_faults(text):
+        try:
+            check_fits(spec, consensus, learning)
+        except FaultError as error:
+            raise NodeError(str(error), fix) from error
 
 
 def gradient_section(learning: str, rule: str | None, shards: str | None, *, shard_count: int) -> GradientSection | None:

@@ -13,10 +13,9 @@ from node.cli.arguments import (
     PUZZLE_SHARE,
     PUZZLE_SHARE_DEFAULT,
 )
-from node.cli.learning_options import canonical_fault
-from node.errors import NodeError
+from node.cli.learning_options import canonical_fault, check_fault
 from node.folder import NodeFolder
-from node.network_file import Learning, read_network_file
+from node.network_file import read_network_file
 from node.settings import DEFAULT_PORT, Address, PeerSettings
 
 
@@ -88,5 +87,4 @@ def _check_folder(settings: PeerSettings) -> None:
     if settings.network_file is not None and not NodeFolder.is_node_folder(settings.data_dir):
         NodeFolder.create(settings.data_dir, read_network_file(settings.network_file))
     with NodeFolder.open(settings.data_dir, settings.network_file) as folder:
-        if settings.fault and folder.rules.learning is not Learning.GRADIENT:
-            raise NodeError(f"--fault {settings.fault} is one of gradients, and this network learns by {folder.rules.learning}")
+        check_fault(settings.fault, folder.rules.consensus, folder.rules.learning, "choose another --fault")

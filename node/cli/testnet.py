@@ -13,7 +13,7 @@ from node.cli.arguments import (
     TASK_DEFAULT,
     NumberRange,
 )
-from node.cli.learning_options import canonical_fault, gradient_section, learning_options
+from node.cli.learning_options import canonical_fault, check_fault, gradient_section, learning_options
 from node.errors import NodeError
 from node.network_file import Consensus, Learning, read_network_file
 from node.settings import TestnetSettings
@@ -102,6 +102,7 @@ def command(
                 f"{network_file} names its members, whose keys a testnet does not have",
                 "use --consensus total-order, which makes its own",
             )
+        consensus, learning = rules.consensus, rules.learning
     settings = TestnetSettings(
         nodes=nodes,
         consensus=consensus,
@@ -110,7 +111,7 @@ def command(
         strategy=Strategy(strategy),
         gradient=gradient,
         faulty=faulty,
-        fault=_fault(nodes, faulty, fault, learning),
+        fault=_fault(nodes, faulty, fault, Consensus(consensus), Learning(learning)),
         network_file=network_file,
         until_accuracy=until_accuracy,
         until_fitness=until_fitness,
@@ -124,7 +125,7 @@ def command(
     return exit_code
 
 
-def _fault(nodes: int, faulty: int, fault: str | None, learning: str) -> str:
+def _fault(nodes: int, faulty: int, fault: str | None, consensus: Consensus, learning: Learning) -> str:
     """The canonical text of the fault that is asked for; empty when all are honest. Raises NodeError."""
     if not faulty and fault is None:
         return ""
@@ -133,6 +134,5 @@ def _fault(nodes: int, faulty: int, fault: str | None, learning: str) -> str:
     if faulty >= nodes:
         raise NodeError(f"--faulty is {faulty}, allowed: 1 to {nodes - 1}, so that somebody is honest")
     text = canonical_fault(fault)
-    if Learning(learning) is not Learning.GRADIENT:
-        raise NodeError(f"the fault {text!r} is one of gradients", "add --learning gradient")
+    check_fault(text, consensus, learning, "choose another fault, --consensus or --learning")
     return text

@@ -1,0 +1,55 @@
+"""The shape that most faults of a replica share: an honest replica, and what becomes of all that it hears and says."""
+
+from typing import Protocol
+
+from consensus.protocol import Input, OrderingProtocol
+from consensus.types import Instant
+from learning.learner import LearnerAnswer
+from node.replica import OuterEffect, ReplicaPort
+
+Effects = tuple[OuterEffect, ...]
+
+
+class Bend(Protocol):
+    """A fault. Its own timers are called "fault/..."; each input is heard first, and what follows is said, even nothing."""
+
+    def hear(self, event: Input, now: Instant) -> tuple[Input, ...]:
+        """What the honest replica hears in place of this input: nothing, later ones too, or itself."""
+        ...
+
+    def say(self, effects: Effects, now: Instant) -> Effects:
+        """What is done in place of what the honest replica wants done."""
+        ...
+
+
+class BentReplica:
+    """Implements `node.replica.ReplicaPort`."""
+
+    def __init__(self, honest: ReplicaPort, bend: Bend) -> None:
+        self._honest = honest
+        self._bend = bend
+
+    @property
+    def ordering(self) -> OrderingProtocol:
+        """The honest machine."""
+        return self._honest.ordering
+
+    @property
+    def serves_large_bytes(self) -> bool:
+        """As the honest one."""
+        return self._honest.serves_large_bytes
+
+    def start(self, now: Instant) -> Effects:
+        """As bent."""
+        return self._bend.say(self._honest.start(now), now)
+
+    def handle(self, event: Input, now: Instant) -> Effects:
+        """As bent."""
+        effects: Effects = ()
+        for heard in self._bend.hear(event, now):
+            effects += self._honest.handle(heard, now)
+        return self._bend.say(effects, now)
+
+    def answered(self, answer: LearnerAnswer, now: Instant) -> Effects:
+        """As bent."""
+        return self._bend.say(self._honest.answered(answer, now), now)

@@ -1,0 +1,171 @@
+"""The faults of a replica by name."""
+
+from node.faults.consensus.bend import BentReplica
+from node.faults.consensus.far_future import FarFuture
+from node.faults.consensus.floods import BlockFlood, Forger
+from node.faults.consensus.old_parents import OldParents
+from node.faults.consensus.own_blocks import OwnWorkBlocks
+from node.faults.consensus.private_chain import Policy, PrivateChain
+from node.faults.consensus.seed_grinder import SeedGrinder
+from node.faults.consensus.silence import Crash, Mute, Slow
+from node.faults.consensus.situation import MakeReplica, ReplicaSituation
+from node.faults.consensus.time_warp import TimeWarp
+from node.faults.consensus.twins import Twins
+from node.faults.consensus.withholding import SilentLeader, WithholdBlock, WithholdPayload
+from node.faults.fault import Family, Fault, FaultParameter, Values
+from node.network_file import Consensus, Learning
+from node.replica import ReplicaPort
+
+_NONE = "none"
+_OWN_KEY = "its own key, with which it signs what an honest peer would not"
+_OWN_WORK = "its own work, and what it hears"
+
+TIME_EDGE_MS = 3_600_000
+"""An hour: how far ahead `time-warp` lives under total order, where block times have no edge."""
+
+_SHARE = FaultParameter("share", 0.5, 0.0, 1.0)
+_LEAD_MAX = FaultParameter("lead_max", 6, 1, 1_000, is_whole=True)
+_PER_SECOND = FaultParameter("per_second", 20, 1, 1_000, is_whole=True)
+
+
+def _entry(
+    name: str,
+    description: str,
+    powers: str,
+    make: MakeReplica,
+    *parameters: FaultParameter,
+    consensus: Consensus | None = None,
+    learning: Learning | None = None,
+) -> Fault[MakeReplica]:
+    return Fault(name, Family.CONSENSUS, description, powers, make, parameters, consensus, learning)
+
+
+def _time_warp(values: Values, replica: ReplicaPort, situation: ReplicaSituation) -> ReplicaPort:
+    edge_ms = TIME_EDGE_MS if situation.members else situation.future_limit_ms
+    return TimeWarp(replica, round(values["edges"] * edge_ms))
+
+
+def _private_chain(policy: Policy, values: Values, replica: ReplicaPort, situation: ReplicaSituation) -> ReplicaPort:
+    return BentReplica(replica, PrivateChain(policy, int(values["lead_max"]), OwnWorkBlocks(situation.identity)))
+
+
+def _flood(values: Values, replica: ReplicaPort, situation: ReplicaSituation, *, has_parent: bool) -> ReplicaPort:
+    forger = Forger(situation, replica.ordering)
+    return BentReplica(replica, BlockFlood(int(values["per_second"]), forger, has_parent=has_parent))
+
+
+CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
+    _entry(
+        "crash",
+        "stops for ever `after` seconds from its start, its connections open",
+        _NONE,
+        lambda values, replica, situation: BentReplica(replica, Crash(round(1_000 * values["after"]))),  # noqa: ARG005
+        FaultParameter("after", 10.0, 0.0, 1e6),
+    ),
+    _entry(
+        "mute",
+        "hears and works, and sends nothing",
+        _NONE,
+        lambda values, replica, situation: BentReplica(replica, Mute()),  # noqa: ARG005
+    ),
+    _entry(
+        "slow",
+        "sends everything `delay_ms` late",
+        _NONE,
+        lambda values, replica, situation: BentReplica(replica, Slow(int(values["delay_ms"]))),  # noqa: ARG005
+        FaultParameter("delay_ms", 500, 1, 3_600_000, is_whole=True),
+    ),
+    _entry(
+        "equivocate",
+        "runs twice with one key; a `share` of the others sees the second twin",
+        "a second machine with its key, and the choice of who sees which",
+        lambda values, replica, situation: Twins(replica, situation.make_twin(), values["share"]),
+        _SHARE,
+        consensus=Consensus.TOTAL_ORDER,
+    ),
+    _entry(
+        "withhold-block",
+        "keeps its blocks from a `share` of the others",
+        "the choice of its victims",
+        lambda values, replica, situation: BentReplica(replica, WithholdBlock(values["share"], situation.own_blocks)),
+        _SHARE,
+    ),
+    _entry(
+        "withhold-payload",
+        "names large payloads and never hands them over",
+        _NONE,
+        lambda values, replica, situation: WithholdPayload(replica),  # noqa: ARG005
+        learning=Learning.GRADIENT,
+    ),
+    _entry(
+        "old-parents",
+        "names leaders' blocks only when they are old, so it never votes for one; waits `hold_ms` at most",
+        _NONE,
+        lambda values, replica, situation: BentReplica(replica, OldParents(int(values["hold_ms"]), situation)),
+        FaultParameter("hold_ms", 2_000, 1, 3_600_000, is_whole=True),
+        consensus=Consensus.TOTAL_ORDER,
+    ),
+    _entry(
+        "silent-leader",
+        "does not send the blocks that it leads, unless it is asked for them",
+        _NONE,
+        lambda values, replica, situation: BentReplica(replica, SilentLeader(situation)),  # noqa: ARG005
+    ),
+    _entry(
+        "far-future",
+        "sends with each block a forged one, `ahead` rounds later",
+        _OWN_KEY,
+        lambda values, replica, situation: BentReplica(replica, FarFuture(int(values["ahead"]), situation)),
+        FaultParameter("ahead", 1_000, 1, 1e9, is_whole=True),
+        consensus=Consensus.TOTAL_ORDER,
+    ),
+    _entry(
+        "time-warp",
+        "lives ahead, by `edges` times what others accept (total order: an hour)",
+        _NONE,
+        _time_warp,
+        FaultParameter("edges", 1.0, 0.0, 100.0),
+    ),
+    _entry(
+        "private-chain",
+        "mines selfishly: shows its branch when others catch up, or at a lead of `lead_max`",
+        _OWN_WORK,
+        lambda values, replica, situation: _private_chain(Policy.SELFISH, values, replica, situation),
+        _LEAD_MAX,
+        consensus=Consensus.PROOF_OF_WORK,
+    ),
+    _entry(
+        "reorg-flood",
+        "keeps blocks back, and shows each against the rival of its height, so that heads move",
+        _OWN_WORK,
+        lambda values, replica, situation: _private_chain(Policy.MATCHING, values, replica, situation),
+        _LEAD_MAX,
+        consensus=Consensus.PROOF_OF_WORK,
+    ),
+    _entry(
+        "header-flood",
+        "sends `per_second` signed blocks without work",
+        _OWN_KEY,
+        lambda values, replica, situation: _flood(values, replica, situation, has_parent=True),
+        _PER_SECOND,
+        consensus=Consensus.PROOF_OF_WORK,
+    ),
+    _entry(
+        "orphan-flood",
+        "sends `per_second` signed blocks whose parents do not exist",
+        _OWN_KEY,
+        lambda values, replica, situation: _flood(values, replica, situation, has_parent=False),
+        _PER_SECOND,
+        consensus=Consensus.PROOF_OF_WORK,
+    ),
+    _entry(
+        "seed-grinder",
+        "throws away all but one in 2**`bits` of its solved puzzles, for a batch that it likes",
+        _OWN_WORK,
+        lambda values, replica, situation: BentReplica(replica, SeedGrinder(int(values["bits"]))),  # noqa: ARG005
+        FaultParameter("bits", 2, 1, 32, is_whole=True),
+        consensus=Consensus.PROOF_OF_WORK,
+        learning=Learning.EVOLUTION,
+    ),
+)
+"""In the order in which they are shown."""

@@ -1,0 +1,99 @@
+"""Blocks and payloads that some, or all, do not get."""
+
+from consensus.protocol import Broadcast, Input, OrderingProtocol, Send
+from consensus.types import Instant
+from learning.learner import LearnerAnswer
+from node.faults.consensus.audience import Audience
+from node.faults.consensus.bend import Effects
+from node.faults.consensus.own_blocks import OwnBlocks
+from node.faults.consensus.situation import ReplicaSituation
+from node.replica import OuterEffect, ReplicaPort
+
+
+class WithholdBlock:
+    """Keeps its own blocks from a share of the peers, asked or not; those find them only at others.
+
+    Selective sending, against which DAG protocols fetch from whoever names a block (Keidar, Kokoris-Kogias, Naor, Spiegelman,
+    "All You Need is DAG", PODC 2021). Powers: picks its victims.
+    """
+
+    def __init__(self, share: float, own_blocks: OwnBlocks) -> None:
+        self._victims = Audience(share)
+        self._own_blocks = own_blocks
+
+    def hear(self, event: Input, now: Instant) -> tuple[Input, ...]:  # noqa: ARG002
+        """Everything."""
+        self._victims.note(event)
+        return (event,)
+
+    def say(self, effects: Effects, now: Instant) -> Effects:  # noqa: ARG002
+        """Nothing with a block of ours in it to a victim."""
+        said: list[OuterEffect] = []
+        for effect in effects:
+            match effect:
+                case Broadcast(message) if self._own_blocks.carried(message):
+                    said += [Send(peer, message) for peer in self._victims.connected(chosen=False)]
+                case Send(peer, message) if self._victims.is_chosen(peer) and self._own_blocks.carried(message):
+                    pass
+                case _:
+                    said.append(effect)
+        return tuple(said)
+
+
+class SilentLeader:
+    """Does not send the blocks that it leads, and answers who asks for them: it wastes its turns, and nobody else's.
+
+    Under total order these are its blocks of the rounds that it leads; under proof of work all its blocks. Source: the crash of
+    leaders alone, the worst silence for protocols with leaders (Spiegelman, Arun, Gelashvili, Li, "Shoal", FC 2024). Powers:
+    none.
+    """
+
+    def __init__(self, situation: ReplicaSituation) -> None:
+        self._own_blocks = situation.own_blocks
+        self._situation = situation
+
+    def hear(self, event: Input, now: Instant) -> tuple[Input, ...]:  # noqa: ARG002
+        """Everything."""
+        return (event,)
+
+    def say(self, effects: Effects, now: Instant) -> Effects:  # noqa: ARG002
+        """All but the blocks of its turns."""
+        return tuple(effect for effect in effects if not self._is_of_turn(effect))
+
+    def _is_of_turn(self, effect: OuterEffect) -> bool:
+        if not isinstance(effect, Send | Broadcast):
+            return False
+        number = self._own_blocks.pushed(effect.message)
+        return number is not None and self._leads(number)
+
+    def _leads(self, number: int) -> bool:
+        situation = self._situation
+        return not situation.members or situation.committee.leader_of(number) == situation.index
+
+
+class WithholdPayload:
+    """Names large payloads and never hands them over, nor any state: data withholding (Al-Bassam, Sonnino, Buterin, "Fraud and
+    Data Availability Proofs", arXiv 1809.09044). Implements `ReplicaPort`. Powers: none.
+    """
+
+    serves_large_bytes = False
+
+    def __init__(self, honest: ReplicaPort) -> None:
+        self._honest = honest
+
+    @property
+    def ordering(self) -> OrderingProtocol:
+        """The honest machine."""
+        return self._honest.ordering
+
+    def start(self, now: Instant) -> Effects:
+        """As an honest peer."""
+        return self._honest.start(now)
+
+    def handle(self, event: Input, now: Instant) -> Effects:
+        """As an honest peer."""
+        return self._honest.handle(event, now)
+
+    def answered(self, answer: LearnerAnswer, now: Instant) -> Effects:
+        """As an honest peer."""
+        return self._honest.answered(answer, now)

@@ -1,0 +1,4 @@
+"""Faults below all messages: a faulty peer sends strangers, with keys made up on the spot, to others' doors.
+
+Room: sockets, by the node's own channel and handshake; the event loop. Never: consensus, learning.
+"""

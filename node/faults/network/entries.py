@@ -1,0 +1,32 @@
+"""The faults below all messages by name."""
+
+from node.faults.fault import Family, Fault, FaultParameter, Values
+from node.faults.network.situation import Attack, MakeAttack, NetworkSituation
+
+_KEYS = "as many keys as it likes"
+_SOCKETS = "as many connections as it likes"
+
+_STRANGERS = FaultParameter("strangers", 4, 1, 1_000, is_whole=True)
+_CONNECTIONS = FaultParameter("strangers", 50, 1, 10_000, is_whole=True)
+
+
+def _entry(name: str, description: str, powers: str, strangers: FaultParameter) -> Fault[MakeAttack]:
+    def make(values: Values, situation: NetworkSituation) -> Attack:
+        from node.faults.network.attacks import make_attack  # noqa: PLC0415 - aiohttp is for those who attack
+
+        return make_attack(name, int(values["strangers"]), situation)
+
+    return Fault(name, Family.NETWORK, description, powers, make, (strangers,))
+
+
+NETWORK_FAULTS: tuple[Fault[MakeAttack], ...] = (
+    _entry("malformed-frames", "its `strangers` send frames that are wrong in every way", _KEYS, _STRANGERS),
+    _entry("oversized-frames", "its `strangers` send more than a frame may hold", _KEYS, _STRANGERS),
+    _entry("message-flood", "its `strangers` ask without end", _KEYS, _STRANGERS),
+    _entry("handshake-replay", "its `strangers` repeat the bytes of an earlier handshake", _KEYS, _STRANGERS),
+    _entry("foreign-network", "its `strangers` come from another network", _KEYS, _STRANGERS),
+    _entry("address-poisoning", "its `strangers` name addresses where nobody is", _KEYS, _STRANGERS),
+    _entry("connection-flood", "its `strangers` connect, and are gone", _SOCKETS, _CONNECTIONS),
+    _entry("slow-loris", "its `strangers` take for ever to say hello", _SOCKETS, _CONNECTIONS),
+)
+"""In the order in which they are shown."""

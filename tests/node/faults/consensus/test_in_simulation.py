@@ -1,0 +1,211 @@
+"""Each fault of a replica bites, and f of them keep the honest neither from agreeing nor from going on."""
+
+import pytest
+
+from consensus.proof_of_work import messages as work
+from consensus.proof_of_work.waiting_room import ORPHANS_PER_PEER_MAX
+from consensus.protocol import Accuse, Broadcast, Send
+from consensus.total_order import messages as order
+from consensus.total_order.committee import Committee
+from consensus.total_order.equivocation import proves_equivocation
+from learning.learner import GradientsJudged, StepAdopted
+from node.simulation.population import START
+from tests.node.faults.stage import EVOLUTION, GRADIENT, ORDER, WORK, Play, play, withstood
+
+
+def order_status(play: Play, number: int = 0):
+    return play.honest[number].replica.ordering.status
+
+
+@pytest.mark.parametrize("consensus", [WORK, ORDER])
+def test_who_has_crashed_does_nothing_more(consensus) -> None:
+    played = withstood("crash:after=5", consensus)
+    assert max(now for now, _ in played.by(played.liar, Send | Broadcast)) < START + 5_000
+
+
+@pytest.mark.parametrize("consensus", [WORK, ORDER])
+def test_who_is_mute_follows(consensus) -> None:
+    played = withstood("mute", consensus, seconds=20 if consensus is WORK else 10)
+    assert list(played.by(played.liar, Send | Broadcast)) == []
+    assert played.liar.head.height >= max(peer.head.height for peer in played.honest) - 1
+
+
+def test_the_turns_of_a_mute_leader_are_skipped() -> None:
+    assert order_status(withstood("mute", ORDER, seconds=10)).skipped_slots >= 5
+
+
+@pytest.mark.parametrize("consensus", [WORK, ORDER])
+def test_who_is_slow_is_heard_late_and_in_order(consensus) -> None:
+    played = withstood("slow:delay_ms=300", consensus)
+    first = min(now for now, _ in played.by(played.liar, Send | Broadcast))
+    assert first >= START + 300
+
+
+@pytest.mark.parametrize(("peers", "faulty"), [(4, 1), (7, 2)])
+def test_an_equivocator_is_found_out_by_everybody(peers: int, faulty: int) -> None:
+    played = withstood("equivocate", ORDER, peers=peers, faulty=faulty)
+    liars = {liar.id for liar in played.liars}
+    assert played.offences == {"EQUIVOCATION"}
+    assert [{accusation.accused for accusation in peer.accusations} for peer in played.honest] == [liars] * (peers - faulty)
+    population = played.simulation.population
+    committee = Committee(population.members)
+    assert all(proves_equivocation(committee, population.network_id, accusation) for accusation in played.accusations)
+
+
+def test_an_equivocator_with_one_audience_is_found_out_by_nobody() -> None:
+    assert withstood("equivocate:share=0", ORDER).accusations == []
+
+
+def test_a_victim_fetches_what_is_kept_from_it() -> None:
+    played = withstood("withhold-block:share=0.3", ORDER)
+    assert [order_status(played, number).counters.blocks_fetched > 10 for number in range(3)] == [True, False, False]
+
+
+def test_a_block_that_is_kept_from_all_does_not_count() -> None:
+    played = withstood("withhold-block:share=1", WORK)
+    led = {step.leader for peer in played.honest for step in peer.replica.ordering.status.steps}
+    assert led == {peer.id for peer in played.honest}
+
+
+@pytest.mark.parametrize("consensus", [WORK, ORDER])
+def test_a_gradient_whose_payload_nobody_gets_has_no_part_in_the_model(consensus) -> None:
+    played = withstood("withhold-payload", consensus, GRADIENT)
+    judged = {one.author for _, told in played.by(played.honest[0], GradientsJudged) for one in told.judged}
+    assert judged == {peer.id for peer in played.honest}
+
+
+def test_a_leader_s_block_is_named_once_it_is_old() -> None:
+    played = withstood("old-parents:hold_ms=2000", ORDER, seconds=10)
+    members = played.simulation.population.members
+    sent = {(peer.id, block.round): now for peer in played.honest for now, block in created(played, peer)}
+    ages = [
+        now - sent[members[parent.author], parent.round]
+        for now, block in created(played, played.liar)
+        for parent in block.parents
+        if parent.round == block.round - 1 > 0
+        and members[parent.author] != played.liar.id
+        and parent.author == parent.round % 4
+    ]
+    assert len(list(created(played, played.liar))) >= 10
+    assert all(age >= 2_000 for age in ages)
+
+
+def created(played: Play, peer):
+    """The blocks that a member has made, and when."""
+    members = played.simulation.population.members
+    for now, effect in played.by(peer, Broadcast):
+        message = order.MESSAGE_CODEC.decode(effect.message)
+        if isinstance(message, order.BlockMessage) and members[message.block.content.author] == peer.id:
+            yield now, message.block.content
+
+
+def test_a_silent_leader_s_blocks_are_asked_for() -> None:
+    played = withstood("silent-leader", ORDER)
+    rounds = order_status(played).round
+    assert order_status(played).counters.blocks_fetched == pytest.approx(rounds / 4, abs=rounds / 8)
+
+
+def test_a_silent_leader_s_work_counts_late() -> None:
+    played = withstood("silent-leader", WORK)
+    led = {step.leader for step in order_status(played).steps}
+    assert played.liar.id in led
+    assert all(not isinstance(work_of(effect.message), work.BlockMessage) for _, effect in own_pushes(played))
+
+
+def own_pushes(played: Play):
+    for now, effect in played.by(played.liar, Broadcast | Send):
+        message = work_of(effect.message)
+        if isinstance(message, work.BlockMessage) and message.block.header.leader == played.liar.id:
+            yield now, effect
+
+
+def work_of(message: bytes) -> work.Message:
+    return work.MESSAGE_CODEC.decode(message)
+
+
+def test_blocks_of_the_far_future_are_not_kept() -> None:
+    status = order_status(withstood("far-future", ORDER))
+    assert status.counters.blocks_too_far >= status.round // 2
+    assert status.suspended <= 4
+
+
+def test_blocks_of_the_near_future_are_evidence_once_their_round_has_come() -> None:
+    assert withstood("far-future:ahead=5", ORDER).offences == {"EQUIVOCATION"}
+
+
+def test_a_block_at_the_edge_of_time_is_taken() -> None:
+    played = withstood("time-warp", WORK)
+    limit_ms = played.simulation.population.rules.proof_of_work.future_limit_ms
+    ahead = [work_of(effect.message).block.header.time_ms - now for now, effect in own_pushes(played)]
+    assert ahead
+    assert all(limit_ms - 2_000 <= one <= limit_ms for one in ahead)
+    assert played.liar.id in {step.leader for step in order_status(played).steps}
+
+
+def test_a_block_beyond_the_edge_of_time_waits() -> None:
+    played = withstood("time-warp:edges=3", WORK, seed=2)
+    assert list(own_pushes(played)) != []
+    assert played.liar.id not in {step.leader for step in order_status(played).steps}
+
+
+def test_one_clock_an_hour_ahead_moves_nobody_in_a_total_order() -> None:
+    played = withstood("time-warp", ORDER)
+    assert all(3_599_000 <= block.time_ms - now <= 3_600_000 for now, block in created(played, played.liar))
+    assert played.accusations == []
+
+
+@pytest.mark.parametrize("fault", ["private-chain", "reorg-flood"])
+def test_blocks_that_are_kept_back_move_heads(fault: str) -> None:
+    moved = "a head moved to another branch"
+    alone = withstood("", WORK, faulty=0, seconds=40)
+    played = withstood(fault, WORK, seconds=40)
+    assert played.counts.get(moved, 0) > alone.counts.get(moved, 0)
+
+
+def test_a_private_branch_is_hidden_until_it_hurts() -> None:
+    """A block is shown only when others have come to its height, or one below."""
+    played = withstood("private-chain", WORK, seconds=40)
+    found = heights(played.by(played.liar, StepAdopted))
+    shown = {work_of(effect.message).block.header.height: now for now, effect in own_pushes(played)}
+    late = [height for height, now in shown.items() if now > found.get(height, now) + 100]
+    assert len(late) >= 2
+
+
+def heights(adopted) -> dict[int, int]:
+    """When each height was first the head's."""
+    first: dict[int, int] = {}
+    for now, head in adopted:
+        first.setdefault(head.height, now)
+    return first
+
+
+def test_a_flood_of_headers_without_work_ends_its_sender() -> None:
+    played = withstood("header-flood", WORK)
+    assert played.offences == {"WRONG_PUZZLE"}
+    assert played.refusals == [{played.liar.id}] * 3
+
+
+def test_a_flood_of_orphans_fills_its_own_share_of_the_waiting_room() -> None:
+    played = withstood("orphan-flood", WORK)
+    assert [peer.replica.ordering.status.orphans for peer in played.honest] == [ORPHANS_PER_PEER_MAX] * 3
+    assert list(played.by(played.honest[0], Accuse)) == []
+
+
+def test_grinding_costs_the_grinder_its_blocks() -> None:
+    alone, played = withstood("", WORK, faulty=0, seconds=40), withstood("seed-grinder:bits=8", WORK, seconds=40)
+    led = [run.simulation.network.peers[played.liar.id].replica.ordering.status.blocks_led for run in (alone, played)]
+    assert led[0] >= 3
+    assert led[1] == 0
+
+
+def test_two_faults_of_one_peer_bite_together() -> None:
+    played = withstood("slow:delay_ms=300+contested-claim", WORK, EVOLUTION)
+    assert min(now for now, _ in played.by(played.liar, Send | Broadcast)) >= START + 300
+    assert played.counts["a block was contested"] > 0
+
+
+@pytest.mark.parametrize("fault", ["equivocate", "private-chain", "slow"])
+def test_one_seed_gives_one_trace_with_a_fault_too(fault: str) -> None:
+    consensus = WORK if fault == "private-chain" else ORDER
+    traces = {play.__wrapped__(fault, consensus, seconds=4).outcome.trace_digest for _ in range(2)}
+    assert len(traces) == 1
