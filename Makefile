@@ -2,8 +2,10 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 ARGS ?=
+SEEDS ?= 100
+FIRST ?= 0
 
-.PHONY: setup testnet test check lint types walls format bench clean
+.PHONY: setup testnet test check lint types walls format bench swarm clean
 
 setup: .venv/.runtime
 testnet: .venv/.runtime
@@ -30,6 +32,9 @@ format: .venv/.develop
 
 bench: .venv/.runtime
 	$(BIN)/python benchmarks/run_all.py $(ARGS)
+
+swarm: .venv/.runtime
+	$(BIN)/python -m node.simulation.swarm --seeds $(SEEDS) --first $(FIRST) $(ARGS)
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,0 +1,144 @@
+"""Every mistake that the swarm has found, made small: what happened, and a run that fails if it happens again."""
+
+import pytest
+
+from consensus.protocol import Guard
+from consensus.types import Instant
+from learning.learner import LearnerAnswer
+from node.network_file import Consensus, GradientSection, Learning, ProofOfWorkSection, TotalOrderSection
+from node.replica import OuterEffect
+from node.simulation.checkers.finding import Pass
+from node.simulation.peer import SimulatedPeer
+from node.simulation.run import Simulation
+from node.simulation.scenario import Delays, Event, EventKind, ExpectSection, LinksSection, Scenario
+from node.simulation.swarm.run import lines_of, run_scenario
+from node.simulation.toy_tasks import ToyTask
+
+ORDER = TotalOrderSection(round_interval_ms=50, gc_depth=10, delta_ms_max=500)
+GRADIENT = GradientSection(learning_rate="0.1", momentum="0.5", minibatch_size=4, staleness_max=30, shards="whole")
+
+
+EXPECT = ExpectSection(calm_s=6)
+LINKS = LinksSection()
+
+
+def members(
+    name: str,
+    *events: Event,
+    learning: Learning = Learning.EVOLUTION,
+    duration_s: int = 12,
+    expect: ExpectSection = EXPECT,
+    links: LinksSection = LINKS,
+) -> Scenario:
+    """Four members of a total order."""
+    return Scenario(
+        name=name,
+        consensus=Consensus.TOTAL_ORDER,
+        learning=learning,
+        peers=4,
+        duration_s=duration_s,
+        task=ToyTask.SPHERE if learning is Learning.EVOLUTION else ToyTask.QUADRATIC,
+        gradient=GRADIENT,
+        total_order=ORDER,
+        events=events,
+        expect=expect,
+        links=links,
+    )
+
+
+def assert_passes(scenario: Scenario, seed: int = 0) -> None:
+    ended = run_scenario(scenario, seed)
+    assert isinstance(ended.verdict, Pass), "\n".join(lines_of(ended.verdict))
+
+
+def effects_before_guards(scenario: Scenario, number: int) -> list[int]:
+    """How many effects a peer has carried out before each of its guards."""
+    simulation = Simulation(scenario, 0)
+    found: list[int] = []
+
+    def watch(peer: SimulatedPeer, happening: OuterEffect | LearnerAnswer, now: Instant) -> None:
+        if peer.number == number and isinstance(happening, Guard):
+            found.append(peer.effects_done - 1)
+
+    simulation.network.watch = watch
+    simulation.run()
+    return found
+
+
+def test_a_crash_between_a_block_s_record_and_its_guard_leaves_no_guard_behind() -> None:
+    """A member was killed after it had recorded its own block, and before the guard file held the round.
+
+    At its next start it sent the block while the guard file still lagged: with its disk lost after that, it might have signed
+    another block for that round.
+    """
+    calm = members("calm", duration_s=3, expect=ExpectSection(calm_s=1, heights_min=0))
+    for place in effects_before_guards(calm, 2)[20:26]:
+        kill = Event(0, EventKind.KILL_AT, peers=(2,), effect=place)
+        restart = Event(3, EventKind.RESTART, peers=(2,))
+        expect = ExpectSection(calm_s=2, heights_min=0)
+        assert_passes(members("killed before its guard", kill, restart, duration_s=5, expect=expect))
+
+
+@pytest.mark.parametrize("snapshot_behind", [0, 40])
+def test_a_joiner_that_lacks_more_payloads_than_may_be_fetched_at_once_arrives(
+    monkeypatch: pytest.MonkeyPatch, snapshot_behind: int
+) -> None:
+    """Beyond 64 fetches under way the node dropped what the machine asked for, a state among it.
+
+    The machine took it to be on its way, and asked again after 15 seconds, or 120. A late member of sixteen stood still.
+    """
+    monkeypatch.setattr("node.side_streams.FETCHES_MAX", 2)
+    expect = ExpectSection(calm_s=10, heights_min=1, behind_max=20)
+    join = Event(8, EventKind.JOIN, peers=(3,))
+    late = members("late", join, learning=Learning.GRADIENT, duration_s=18, expect=expect)
+    fields = {name: getattr(late, name) for name in late.__struct_fields__}
+    assert_passes(Scenario(**(fields | {"snapshot_behind": snapshot_behind})))
+
+
+def test_a_range_of_commits_never_holds_more_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for one commit was enough to ask for sixteen: the buffer of 64 held 65."""
+    monkeypatch.setattr("consensus.total_order.catch_up.BUFFER_MAX", 8)
+    monkeypatch.setattr("node.simulation.checkers.bounds.BUFFER_MAX", 8)
+    monkeypatch.setattr("node.simulation.run.INSPECTION_MS", 20)
+    links, expect = LinksSection(ms_min=40, ms_max=40), ExpectSection(calm_s=3, heights_min=1)
+    assert_passes(members("late", Event(8, EventKind.JOIN, peers=(3,)), expect=expect, links=links))
+
+
+@pytest.mark.parametrize("seed", [8, 10, 31])
+def test_a_gradient_that_a_block_lists_already_is_not_listed_again_by_who_hears_of_it_late(seed: int) -> None:
+    """A leader that had started again heard of a submission after the block that listed it, and listed it once more.
+
+    The rule had refused it the first time, which leaves no mark in the ledger: so it had a second chance.
+    """
+    lives = (("4.0", "4.2"), ("7.0", "7.2"))
+    events = (
+        Event(at_s, kind, peers=(0, 1))
+        for life in lives
+        for at_s, kind in zip(life, (EventKind.CRASH, EventKind.RESTART), strict=True)
+    )
+    leaders = Scenario(
+        name="leaders",
+        consensus=Consensus.PROOF_OF_WORK,
+        learning=Learning.GRADIENT,
+        peers=4,
+        duration_s=12,
+        gradient=GRADIENT,
+        proof_of_work=ProofOfWorkSection(block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8),
+        links=LinksSection(delay=Delays.REGIONS),
+        events=tuple(events),
+        expect=ExpectSection(calm_s=3, heights_min=0, behind_max=9),
+    )
+    assert_passes(leaders, seed)
+
+
+@pytest.mark.parametrize("at_ms", range(2_000, 2_200, 40))
+def test_a_disk_that_is_full_in_the_middle_of_a_write_ends_the_process_and_nothing_of_it_goes_on(at_ms: int) -> None:
+    """Of the simulator: a write under way met a full disk, and raised.
+
+    And answers that came after the process had ended in the middle of a list of them were kept as its effects, so that its next
+    life waited for a write that nobody had begun.
+    """
+    full = Event(f"2.{at_ms - 2_000:03}", EventKind.DISK_FULL, peers=(1,))
+    again = Event(4, EventKind.RESTART, peers=(1,))
+    links, expect = LinksSection(disk_ms=20), ExpectSection(calm_s=4, heights_min=1, behind_max=20)
+    assert_passes(members("full", full, again, learning=Learning.GRADIENT, duration_s=8, links=links, expect=expect))
