@@ -39,8 +39,9 @@ IN_FLIGHT_MAX = 2
 HINTS_MAX = 4
 """Peers remembered that have sent us a child of the block, and so have it."""
 
-PAYLOAD_MS = 15_000
-"""After so long another peer is asked for a large payload: 40 MB take that long at 20 Mbit a second."""
+PAYLOAD_MS = 1_000
+"""After so long another peer is named for a large payload. A shell to which bytes still come ignores that; one that was told
+that there are none has given up long before, and a quorum may wait for it."""
 
 Answer = tuple[tuple[Digest, Block], ...]
 

@@ -14,7 +14,7 @@ from node.simulation.scenario import Delays, Event, EventKind, ExpectSection, Li
 from node.simulation.swarm.run import lines_of, run_scenario
 from node.simulation.toy_tasks import ToyTask
 
-ORDER = TotalOrderSection(round_interval_ms=50, gc_depth=10, delta_ms_max=500)
+ORDER = TotalOrderSection(round_interval_ms=50, gc_depth=5, delta_ms_max=500)
 GRADIENT = GradientSection(learning_rate="0.1", momentum="0.5", minibatch_size=4, staleness_max=30, shards="whole")
 
 
@@ -25,17 +25,18 @@ LINKS = LinksSection()
 def members(
     name: str,
     *events: Event,
+    peers: int = 4,
     learning: Learning = Learning.EVOLUTION,
     duration_s: int = 12,
     expect: ExpectSection = EXPECT,
     links: LinksSection = LINKS,
 ) -> Scenario:
-    """Four members of a total order."""
+    """Members of a total order."""
     return Scenario(
         name=name,
         consensus=Consensus.TOTAL_ORDER,
         learning=learning,
-        peers=4,
+        peers=peers,
         duration_s=duration_s,
         task=ToyTask.SPHERE if learning is Learning.EVOLUTION else ToyTask.QUADRATIC,
         gradient=GRADIENT,
@@ -93,6 +94,25 @@ def test_a_joiner_that_lacks_more_payloads_than_may_be_fetched_at_once_arrives(
     late = members("late", join, learning=Learning.GRADIENT, duration_s=18, expect=expect)
     fields = {name: getattr(late, name) for name in late.__struct_fields__}
     assert_passes(Scenario(**(fields | {"snapshot_behind": snapshot_behind})))
+
+
+@pytest.mark.parametrize("seed", [0, 2, 5])
+def test_a_payload_that_the_first_peers_asked_do_not_hold_is_soon_asked_of_others(seed: int) -> None:
+    """A member was wiped after it had sent a block, and those who still lacked its payload asked it, and each other.
+
+    Each of them said at once that it held nothing, but the next was asked 15 seconds later: no quorum, and no commit meanwhile.
+    """
+    events = (
+        Event("4.0", EventKind.WIPE, peers=(0,)),
+        Event("4.3", EventKind.RESTART, peers=(0,)),
+        Event("4.6", EventKind.CRASH, peers=(1,)),
+        Event("5.0", EventKind.RESTART, peers=(1,)),
+    )
+    links = LinksSection(delay=Delays.REGIONS, silence_ms=0, reconnect_ms=200)
+    expect = ExpectSection(calm_s=8, heights_min=1, behind_max=28)
+    assert_passes(
+        members("wiped", *events, peers=7, learning=Learning.GRADIENT, duration_s=14, expect=expect, links=links), seed
+    )
 
 
 def test_a_range_of_commits_never_holds_more_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
