@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from node.cli.arguments import FOLDER
+from node.errors import disk_error
 
 PARTS = ("filters", "dampening", "overhead", "attacks")
 """What the filters cost against f/n; dampening alone; time of the judge; every rule under every attack."""
@@ -25,5 +26,9 @@ def command(*, paper: str, out: Path, seeds: int, processes: int | None, parts: 
 
     An interrupted run goes on where it was, from the results remembered under OUT.
     """
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise disk_error("make the folder", out, error) from error
     module = importlib.import_module(f"node.reproduce.{paper}")  # imports torch
     module.reproduce_kardam(out, seeds, processes or os.cpu_count() or 1, parts or PARTS, click.echo)
