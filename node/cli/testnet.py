@@ -121,7 +121,7 @@ def command(
         is_json=is_json,
         puzzle_share=puzzle_share,
     )
-    exit_code: int = importlib.import_module("node.testnet").run_testnet(settings)  # imports aiohttp, starts torch
+    exit_code: int = importlib.import_module("node.testnet.supervisor").run_testnet(settings)  # imports aiohttp, starts torch
     return exit_code
 
 

@@ -44,7 +44,7 @@ from node.network_file import (
 from node.settings import Address, PeerSettings, TestnetSettings
 from node.status import NodeStatus, StepStatus
 from node.task_facts import task_section
-from node.testnet_peer import (
+from node.testnet.peer import (
     ACCURACY,
     LOG_NAME,
     TestnetPeer,
