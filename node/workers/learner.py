@@ -204,15 +204,19 @@ class _LearnerLoop:
         self_test()
         task = load_task(spec.task, Path(spec.folder))
         self._pipe = pipe
+        self._has_been_asked = False
         self._learner = make_learner(task, spec, StoredPayloads(Path(spec.store)))
         self._tried_before = 0
         self._told_at = time.monotonic()
         pipe.send(LearnerReady(task.layout, task.data_digest))
 
     def run(self) -> None:
+        """Nothing is searched before the first request: until then nobody is there who could take what is found."""
         while True:
-            if self._pipe.poll(0 if self._learner.is_searching else None):
+            is_searching = self._has_been_asked and self._learner.is_searching
+            if self._pipe.poll(0 if is_searching else None):
                 request: LearnerRequest = self._pipe.recv()
+                self._has_been_asked = True
                 self._tell(self._learner.handle(request))
             else:
                 self._tell(self._learner.search())

@@ -4,6 +4,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
@@ -14,6 +15,7 @@ from consensus.proof_of_work.puzzle import is_solved
 from consensus.protocol import PuzzleSolved, PuzzleVerified, SolvePuzzle, StopPuzzle, VerifyPuzzle
 from consensus.types import StepId
 from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.gradient.rules import GradientRules
 from learning.learner import AdoptRequest, AssessRequest, ContributionAssessed, ContributionFound, SignedPayload, StepAdopted
 from node.workers.learner import LearnerFailed, LearnerMessage, LearnerReady, LearnerSpec, SearchRate, run_learner_process
 from node.workers.process import WorkerProcess, forkserver
@@ -114,6 +116,21 @@ def test_the_learner_searches_between_requests(tmp_path: Path) -> None:
         assert (await next_of(SearchRate, answers)).candidates_per_second > 0
 
     with_learner(learner_spec("rosenbrock", tmp_path), talk)
+
+
+def test_a_worker_finds_nothing_before_it_is_asked(tmp_path: Path) -> None:
+    """What it said before its peer is ready would be lost, and it would wait for that gradient's coming for ever."""
+
+    async def talk(worker: WorkerProcess, answers: asyncio.Queue) -> None:
+        await next_of(LearnerReady, answers)
+        await asyncio.sleep(0.5)
+        assert answers.empty()
+        worker.ask(AdoptRequest(b""))
+        kinds = {type(await asyncio.wait_for(answers.get(), 60)) for _ in range(2)}
+        assert kinds == {StepAdopted, ContributionFound}
+
+    spec = replace(learner_spec("digits", tmp_path), rules=GradientRules("mean", "1", "0", 32, 16, 10, 8, "whole", 0), members=(b"a" * 32,))
+    with_learner(spec, talk)
 
 
 def test_a_task_that_cannot_be_loaded_is_told_in_words(tmp_path: Path) -> None:
