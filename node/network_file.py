@@ -114,7 +114,7 @@ class GradientSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ] = 200
     workers_window: Annotated[
         int,
-        Meta(ge=1, le=4_096, description="Under proof of work: a worker is who led one of so many newest blocks."),
+        Meta(ge=1, le=256, description="Under proof of work: leading one of so many newest blocks is a voice."),
     ] = 64
     shards: Annotated[
         str,

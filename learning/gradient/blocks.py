@@ -1,6 +1,7 @@
 """What a block does to the agreed state: its leader becomes a worker, then its contributions are judged in their order."""
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -23,9 +24,13 @@ class BlockState:
 
     @cached_property
     def group(self) -> Group:
-        """Who led one of the newest blocks is a worker: identities are free, so work is the price of a voice."""
-        workers = tuple(sorted(set(self.leaders)))
-        return Group(workers, max(0, (len(workers) - 1) // 3))
+        """Who led one of the newest blocks is a worker, with a voice for each: keys are free, so work is the price of a voice.
+
+        Fewer than a third of the voices may be liars', whether they mine with one key or with a new one for each block.
+        """
+        led = Counter(self.leaders)
+        workers = tuple(sorted(led))
+        return Group(workers, max(0, (len(self.leaders) - 1) // 3), tuple(led[worker] for worker in workers))
 
     @cached_property
     def digest(self) -> bytes:
@@ -54,11 +59,11 @@ class Scribe:
     def begun(self, parent: BlockState, leader: bytes) -> BlockState:
         """The state after a block of this leader that lists nothing.
 
-        When who is a worker changes, everybody may submit on the present model once more. Else those whose gradients are
+        When somebody's voices change, everybody may submit on the present model once more. Else those whose gradients are
         already in, and wait for a worker that is gone by now, would wait for ever.
         """
         leaders = (*parent.leaders, leader)[-self._workers_window :]
-        is_same_group = set(leaders) == set(parent.leaders)
+        is_same_group = Counter(leaders) == Counter(parent.leaders)
         return BlockState(parent.ledger if is_same_group else _reopened(parent.ledger), leaders)
 
     def listed(self, state: BlockState, contribution: SignedPayload) -> BlockState:

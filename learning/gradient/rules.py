@@ -20,8 +20,8 @@ MINIBATCH_LIMIT = 65_536
 STALENESS_LIMIT = 10_000
 """So many digests of past models are 320 kB of the agreed state, and a millisecond or two of every block's check."""
 
-WORKERS_WINDOW_LIMIT = 4_096
-"""Leaders remembered: 128 kB of the agreed state."""
+WORKERS_WINDOW_LIMIT = 256
+"""Leaders remembered, each of them a voice: `robust` compares all voices with one another, 0.1 s for so many."""
 
 SHARDS_LIMIT = 10_000
 
@@ -47,7 +47,7 @@ class GradientRules:
     staleness_max: int
     """Gradients on a model that is older, in versions, are refused."""
     workers_window: int
-    """Under proof of work: a worker is who led one of so many newest blocks."""
+    """Under proof of work: a worker is who led one of so many newest blocks, with a voice for each."""
     shards: str
     """Which samples are a peer's own, as `learning.tasks.shards` reads it: "whole", "iid", "dirichlet:0.5"."""
     shard_count: int

@@ -57,6 +57,7 @@ class Buffered:
 
     def judge(self, memory: Memory, arrival: Arrival, group: Group, past: PastModels) -> Ruling:  # noqa: ARG002  Rule
         """Collect one gradient; step when no buffer is empty, or none can fill any more."""
+        group = group.one_voice_each
         memory = self._collected(memory, arrival, group)
         if all(memory.counts):
             buffers = [_mean_of(total, count) for total, count in zip(memory.vectors, memory.counts, strict=False)]

@@ -52,6 +52,7 @@ class Kardam:
 
     def judge(self, memory: Memory, arrival: Arrival, group: Group, past: PastModels) -> Ruling:
         """Accept, collect or refuse one gradient."""
+        group = group.one_voice_each
         memory = self._remembered(memory, arrival, group, past)
         is_measurable = len(_finite_coefficients(memory)) >= group.honest_min
         if self.lipschitz and self.bootstrap and not is_measurable:

@@ -3,6 +3,8 @@
 One slot per worker holds the newest of its gradients; a flood only overwrites its author's own. Whenever one comes and n-f
 slots are in use, the model moves:
 
+A worker with several voices counts as so many workers with one and the same slot, in all that follows.
+
 1. Slots on a model at most `AGE_TURNS` * n versions old are in use, ascending by author: m of them, m >= n-f >= 2f+1.
 2. Each is clipped to the median of their norms (`learning.rules.clipping`).
 3. Each is replaced by the mean of the m-f clipped ones nearest to it (`learning.rules.mixing`).
@@ -25,6 +27,7 @@ author's slot stays what it was. Who is no worker any more loses his slot. Below
 version passes then, so no slot grows older, and n-f honest workers always get the model moving again.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -81,7 +84,8 @@ class Robust:
             return Ruling(memory, Outcome.COPY)
         slots = memory.with_slot(Slot(arrival.author, arrival.base, arrival.gradient, memory.arrivals))
         memory = replace(memory, slots=slots)
-        in_use = tuple(slot for slot in slots if arrival.version - slot.base <= AGE_TURNS * group.size)
+        young = (slot for slot in slots if arrival.version - slot.base <= AGE_TURNS * group.size)
+        in_use = tuple(slot for slot in young for _ in range(group.voices_of(slot.author)))
         if len(in_use) < group.honest_min:
             return Ruling(memory, Outcome.COLLECTED)
         return self._moved(memory, in_use, arrival.version, group)
@@ -117,6 +121,8 @@ def _dampening(in_use: Sequence[Slot], version: int, group: Group) -> np.float32
 
 
 def _shares(in_use: Sequence[Slot], left_out: Sequence[Positions]) -> tuple[tuple[bytes, float], ...]:
-    """In how many of the mixed vectors each slot has a part, as shares that sum to 1."""
-    parts = [sum(position not in positions for positions in left_out) for position in range(len(in_use))]
-    return tuple((slot.author, part / sum(parts)) for slot, part in zip(in_use, parts, strict=True))
+    """In how many of the mixed vectors each worker has a part, as shares that sum to 1."""
+    parts: Counter[bytes] = Counter()
+    for position, slot in enumerate(in_use):
+        parts[slot.author] += sum(position not in positions for positions in left_out)
+    return tuple((author, part / parts.total()) for author, part in parts.items())

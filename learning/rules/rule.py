@@ -41,11 +41,14 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """Whose gradients count: `workers`, at most `faulty_max` of them Byzantine."""
+    """Whose gradients count: `workers`, at most `faulty_max` of their voices Byzantine."""
 
     workers: tuple[bytes, ...]
     """Ascending; n = len(workers)."""
     faulty_max: int
+    """f, in voices."""
+    voices: tuple[int, ...] = ()
+    """Of each worker, at least 1; none given: one each. Where keys are free, voices are paid for by something that is not."""
 
     @property
     def size(self) -> int:
@@ -54,8 +57,19 @@ class Group:
 
     @property
     def honest_min(self) -> int:
-        """n - f."""
-        return len(self.workers) - self.faulty_max
+        """All voices but f; n - f where each worker has one."""
+        return (sum(self.voices) or len(self.workers)) - self.faulty_max
+
+    @property
+    def one_voice_each(self) -> "Group":
+        """For rules that count workers, whatever their voices: who has many keys has as many voices."""
+        return Group(self.workers, max(0, (self.size - 1) // 3)) if self.voices else self
+
+    def voices_of(self, author: bytes) -> int:
+        """How many a worker has; 0 for who is none."""
+        if author not in self.workers:
+            return 0
+        return self.voices[self.workers.index(author)] if self.voices else 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -262,10 +262,11 @@ def test_who_led_a_block_of_the_window_is_a_worker() -> None:
         (ALICE, CAROL),
         (CAROL,),
     ]
+    assert [group.voices for group in groups] == [(1,), (1, 1), (2, 1), (1, 1, 1), (1, 2), (3,)]
     assert [group.faulty_max for group in groups] == [0] * 6
 
 
-def test_of_four_workers_one_may_be_faulty() -> None:
+def test_of_four_voices_one_may_be_faulty() -> None:
     forge = Forge(world_of())
     path = forge.path(GENESIS, ALICE, BOB, CAROL, DAVE)
     assert forge.states[path[-1].id].group.faulty_max == 1

@@ -8,7 +8,7 @@ from learning.gradient.blocks import BlockState, Scribe
 from learning.gradient.ledger import Clerk, Ledger, PastModel, first_ledger
 from learning.state import genesis_state
 from tests.learning.evolution.exchange import NETWORK
-from tests.learning.gradient.chain import ALICE, BOB, world_of
+from tests.learning.gradient.chain import ALICE, BOB, CAROL, world_of
 from tests.learning.gradient.quadratic import LAYOUT
 
 WORLD = world_of()
@@ -25,7 +25,20 @@ def ledger_at(version: int, *bases: tuple[bytes, int]) -> Ledger:
     ("version", "before", "after"),
     [(3, ((ALICE, 1), (BOB, 3)), ((ALICE, 1), (BOB, 2))), (0, ((ALICE, 0),), ())],
 )
-def test_a_new_worker_reopens_the_present_version_and_no_older_one(version: int, before: tuple, after: tuple) -> None:
-    state = BlockState(ledger_at(version, *before), (ALICE,))
-    assert SCRIBE.begun(state, BOB).ledger.bases == after
-    assert SCRIBE.begun(state, ALICE).ledger.bases == before
+def test_a_change_of_voices_reopens_the_present_version_and_no_older_one(version: int, before: tuple, after: tuple) -> None:
+    ledger = ledger_at(version, *before)
+    assert SCRIBE.begun(BlockState(ledger, (ALICE,)), BOB).ledger.bases == after
+    assert SCRIBE.begun(BlockState(ledger, (ALICE,)), ALICE).ledger.bases == after
+    full = BlockState(ledger, (ALICE,) * WORLD.rules.workers_window)
+    assert SCRIBE.begun(full, ALICE).ledger.bases == before
+
+
+def test_a_worker_has_a_voice_for_each_block_that_it_led_however_many_keys_others_use() -> None:
+    group = BlockState(ledger_at(0), (BOB, ALICE, ALICE, CAROL, ALICE, BOB, ALICE)).group
+    assert [(key, group.voices_of(key)) for key in (ALICE, BOB, CAROL, bytes(32))] == [
+        (ALICE, 4),
+        (BOB, 2),
+        (CAROL, 1),
+        (bytes(32), 0),
+    ]
+    assert (group.size, group.faulty_max, group.honest_min) == (3, 2, 5)

@@ -31,7 +31,7 @@ def test_rules_say_what_the_ledger_and_a_worker_need() -> None:
         ("bits", 12, "bits is 12, allowed 8 or 16"),
         ("staleness_max", 0, "staleness_max is 0, allowed 1..10000"),
         ("staleness_max", 10_001, "staleness_max is 10001, allowed 1..10000"),
-        ("workers_window", 4_097, "workers_window is 4097, allowed 1..4096"),
+        ("workers_window", 257, "workers_window is 257, allowed 1..256"),
         ("shards", "dirichlet:0", 'shards is "dirichlet:0"; allowed is'),
         ("shard_count", -1, "shard_count is -1, allowed 0..10000"),
     ],

@@ -1,5 +1,7 @@
 """The default rule: whole steps against a twin, and what no liar may gain."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,7 +9,7 @@ from hypothesis import strategies as st
 
 from learning.gradient.quantised import EXPONENT_MAX
 from learning.rules.robust import AGE_TURNS, Robust
-from learning.rules.rule import Arrival, Memory, Outcome, Ruling
+from learning.rules.rule import Arrival, Group, Memory, Outcome, Ruling
 from tests.learning.gradient.tiny import PARAMETERS, Network, gradient_of, group_of, worker
 
 vectors = st.tuples(*[st.integers(-9, 9)] * PARAMETERS)
@@ -188,3 +190,43 @@ def test_the_shares_sum_to_one_and_a_far_liar_has_the_least() -> None:
     shares = dict(ruling.weights)
     assert sum(shares.values()) == pytest.approx(1.0)
     assert min(shares, key=lambda author: shares[author]) == worker(6)
+
+
+@given(
+    voices=st.lists(st.integers(1, 4), min_size=4, max_size=4),
+    values=st.lists(vectors, min_size=4, max_size=4, unique=True),
+)
+@settings(max_examples=40, deadline=None)
+def test_a_worker_with_several_voices_counts_as_so_many_workers_of_one_vector(voices: list[int], values: list) -> None:
+    faulty_max = (sum(voices) - 1) // 3
+    crowd = Crowd(4)
+    crowd.group = Group(crowd.group.workers, faulty_max, tuple(voices))
+    rulings = [crowd.deliver(place, list(values[place])) for place in range(4)]
+    heard = np.cumsum(voices)
+    assert [ruling.outcome is Outcome.APPLIED for ruling in rulings] == [
+        bool(count >= sum(voices) - faulty_max) for count in heard
+    ]
+    last = next(place for place, ruling in enumerate(rulings) if ruling.outcome is Outcome.APPLIED)
+    kept = [np.array(values[place], dtype=np.float64) for place in range(last + 1) for _ in range(voices[place])]
+    step = rulings[last].step
+    assert step is not None
+    expected = SlowRobust(4, faulty_max).aggregate([gradient_of(list(vector)).dense().astype(np.float64) for vector in kept])
+    np.testing.assert_allclose(step * 4, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_many_keys_with_little_work_move_the_model_no_further_than_one_key_with_as_much() -> None:
+    """Thirteen keys that led a block each, among four that led seventeen each."""
+    honest, sybils = 4, 13
+    crowd = Crowd(honest + sybils)
+    crowd.group = replace(crowd.group, faulty_max=(honest * 17 + sybils - 1) // 3, voices=(17,) * honest + (1,) * sybils)
+    for place in range(honest):
+        crowd.deliver(place, [1.0, 0.01 * place, 0.0])
+    for place in range(honest, honest + sybils):
+        ruling = crowd.deliver(place, [-1.0, 0.01 * place, 0.0])
+    assert ruling.step is not None
+    assert ruling.step[0] > 0
+    one_voice_each = Crowd(honest + sybils)
+    for place in (*range(honest), *range(honest, honest + sybils)):
+        ruling = one_voice_each.deliver(place, [1.0 if place < honest else -1.0, 0.01 * place, 0.0])
+    assert ruling.step is not None
+    assert ruling.step[0] < 0
