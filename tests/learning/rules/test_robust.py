@@ -203,9 +203,8 @@ def test_a_worker_with_several_voices_counts_as_so_many_workers_of_one_vector(vo
     crowd.group = Group(crowd.group.workers, faulty_max, tuple(voices))
     rulings = [crowd.deliver(place, list(values[place])) for place in range(4)]
     heard = np.cumsum(voices)
-    assert [ruling.outcome is Outcome.APPLIED for ruling in rulings] == [
-        bool(count >= sum(voices) - faulty_max) for count in heard
-    ]
+    outcomes = [ruling.outcome is Outcome.APPLIED for ruling in rulings]
+    assert outcomes == [bool(count >= sum(voices) - faulty_max) for count in heard]
     last = next(place for place, ruling in enumerate(rulings) if ruling.outcome is Outcome.APPLIED)
     kept = [np.array(values[place], dtype=np.float64) for place in range(last + 1) for _ in range(voices[place])]
     step = rulings[last].step
