@@ -30,6 +30,7 @@ from consensus.protocol import (
     Input,
     Offered,
     OrderingProtocol,
+    PayloadHeld,
     Record,
     Refuse,
     Replay,
@@ -165,11 +166,17 @@ class Replica:
 
     serves_large_bytes = True
 
-    def __init__(self, ordering: OrderingProtocol, network_id: NetworkId) -> None:
+    def __init__(self, ordering: OrderingProtocol, network_id: NetworkId, held: Iterable[Digest] | None = None) -> None:
+        """`held`: large payloads in the store at the start; None under proof of work, where none is ever forgotten."""
         self.ordering = ordering
         self._network_id = network_id
+        self._forgets_payloads = held is not None
+        self._undated_payloads: list[Digest] = list(held or ())
+        """Held before this life's first delivery; they count as delivered with it."""
         self._delivered_payloads: OrderedDict[Digest, Height] = OrderedDict()
-        """Those that nothing undelivered names, by their last delivery."""
+        """By their last delivery; those that have come and were not delivered, by the delivery before they came."""
+        self._height = Height(0)
+        """Of the last delivery in this life."""
         self._kept_commit = 0
 
     def start(self, now: Instant) -> tuple[OuterEffect, ...]:
@@ -178,6 +185,8 @@ class Replica:
 
     def handle(self, event: Input, now: Instant) -> tuple[OuterEffect, ...]:
         """What is to be done about an input from the network, a timer or the puzzle process."""
+        if isinstance(event, PayloadHeld) and self._forgets_payloads:
+            self._note_payload(event.digest)
         return self._outer(self.ordering.handle(event, now))
 
     def answered(self, answer: LearnerAnswer, now: Instant) -> tuple[OuterEffect, ...]:
@@ -226,15 +235,24 @@ class Replica:
                 outer += self._forgotten(effect.step)
         return tuple(outer)
 
+    def _note_payload(self, digest: Digest) -> None:
+        """It is here. Should its block never be ordered, nobody asks for it after as many commits as for a delivered one."""
+        if self._height:
+            self._delivered_payloads[digest] = self._height
+            self._delivered_payloads.move_to_end(digest)
+        else:
+            self._undated_payloads.append(digest)
+
     def _forgotten(self, step: protocol.DeliveredStep) -> list[Forget]:
         """Payloads that were delivered so long ago that whoever lacks them starts from a checkpoint instead.
 
         Our own learner may be behind its deliveries, and replays those after the newest kept state: they stay.
         """
-        for item in step.items:
-            for attachment in item.attachments:
-                self._delivered_payloads[attachment.digest] = step.height
-                self._delivered_payloads.move_to_end(attachment.digest)
+        self._height = step.height
+        delivered = [attachment.digest for item in step.items for attachment in item.attachments]
+        for digest in (*self._undated_payloads, *delivered):
+            self._note_payload(digest)
+        self._undated_payloads.clear()
         gone: list[Forget] = []
         newest_gone = min(step.height - PAYLOAD_COMMITS, self._kept_commit)
         while self._delivered_payloads and next(iter(self._delivered_payloads.values())) <= newest_gone:
@@ -247,9 +265,9 @@ class Replica:
             case Assess(digest, contribution):
                 return AskLearner(AssessRequest(_payload(digest, contribution)))
             case Check(step):
-                return AskLearner(CheckRequest(self._proposed(step)))
+                return AskLearner(CheckRequest(step_for_learner(self._network_id, step)))
             case Replay(step):
-                return AskLearner(ReplayRequest(self._proposed(step)))
+                return AskLearner(ReplayRequest(step_for_learner(self._network_id, step)))
             case Adopt(step, _):
                 return AskLearner(AdoptRequest(step))
             case Finalise(step, _):
@@ -260,16 +278,19 @@ class Replica:
             case Restore(_, state):
                 return AskLearner(RestoreRequest(decode_kept_state(state)))
             case Deliver(step):
-                return AskLearner(DeliverRequest(_delivered(step)))
+                return AskLearner(DeliverRequest(delivery_for_learner(step)))
             case _:
                 return effect
 
-    def _proposed(self, step: Step) -> ProposedStep:
-        contributions = tuple(_payload(contribution_digest(self._network_id, item), item) for item in step.contributions)
-        return ProposedStep(step.id, step.parent, step.height, step.leader, contributions, step.claim, step.state_digest)
+
+def step_for_learner(network_id: NetworkId, step: Step) -> ProposedStep:
+    """A step of proof of work as the learner sees it."""
+    contributions = tuple(_payload(contribution_digest(network_id, item), item) for item in step.contributions)
+    return ProposedStep(step.id, step.parent, step.height, step.leader, contributions, step.claim, step.state_digest)
 
 
-def _delivered(step: protocol.DeliveredStep) -> DeliveredStep:
+def delivery_for_learner(step: protocol.DeliveredStep) -> DeliveredStep:
+    """A step of a total order as the learner sees it."""
     items = tuple(
         SignedPayload(item.digest, item.author, item.base, item.payload, _attached(item.attachments)) for item in step.items
     )

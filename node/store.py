@@ -120,6 +120,12 @@ class Store:
         with _explained(self.path):
             return self._reader.execute("SELECT 1 FROM records WHERE kind = ? AND key = ?", (table, key)).fetchone() is not None
 
+    def keys(self, table: str) -> tuple[bytes, ...]:
+        """All keys of a table, ascending; their values are not looked at."""
+        with _explained(self.path):
+            rows = self._reader.execute("SELECT key FROM records WHERE kind = ? ORDER BY key", (table,))
+            return tuple(key for (key,) in rows)
+
     def last(self, table: str) -> tuple[bytes, bytes] | None:
         """The (key, value) with the greatest key."""
         query = "SELECT key, value, checksum FROM records WHERE kind = ? ORDER BY key DESC LIMIT 1"

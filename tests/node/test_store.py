@@ -91,12 +91,14 @@ def test_what_was_never_written_is_none(store: Store) -> None:
         None,
         None,
     )
+    assert store.keys("block") == ()
 
 
 def test_an_equal_key_is_overwritten_and_the_last_of_a_batch_wins(store: Store) -> None:
     write(store, ("block", b"k", b"old"))
     write(store, ("block", b"k", b"new"), ("block", b"k", b"newest"))
     assert list(store.records("block")) == [(b"k", b"newest")]
+    assert store.keys("block") == (b"k",)
 
 
 keys = st.binary(max_size=3)

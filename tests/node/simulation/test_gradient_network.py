@@ -5,6 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
+from consensus.protocol import PayloadHeld
+from consensus.types import Digest
 from learning.gradient.conduct import HonestConduct, Submitted
 from learning.task import Float32Array
 from node.replica import PAYLOAD_TABLE
@@ -97,6 +99,37 @@ def test_delivered_payloads_are_forgotten_after_a_while(monkeypatch: pytest.Monk
     assert min(heights(network)) >= 200
     for peer in network.peers.values():
         assert 0 < payloads(peer) <= 4 * 60
+
+
+def test_what_was_held_before_a_restart_is_forgotten_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restart replays the deliveries after the newest kept state, and hears of nothing older."""
+    monkeypatch.setattr("node.replica.PAYLOAD_COMMITS", 150)
+    network = simulated_workers(4, seed=4, rules=rules(staleness_max=30))
+    first = next(iter(network.peers.values()))
+    network.run_for(25_000)
+    held = {row for table, row in first.records if table == PAYLOAD_TABLE}
+    network.crash(first.id)
+    network.restart(first.id)
+    network.run_for(60_000)
+    still_held = {row for table, row in first.records if table == PAYLOAD_TABLE}
+    assert len(held) > 100
+    assert still_held
+    assert not held & still_held
+
+
+def test_what_no_delivered_block_names_is_forgotten_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As when its block was one of two for one round, or came too late."""
+    monkeypatch.setattr("node.replica.PAYLOAD_COMMITS", 50)
+    network = simulated_workers(4, seed=4, rules=rules(staleness_max=30))
+    network.run_for(5_000)
+    first = next(iter(network.peers.values()))
+    stray = Digest(bytes(32))
+    first.records[PAYLOAD_TABLE, stray] = b"a payload"
+    assert first.replica.handle(PayloadHeld(stray), network.now) == ()
+    network.run_for(2_000)
+    assert (PAYLOAD_TABLE, stray) in first.records
+    network.run_for(30_000)
+    assert (PAYLOAD_TABLE, stray) not in first.records
 
 
 class OldPayload(HonestConduct):

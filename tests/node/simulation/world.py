@@ -12,7 +12,7 @@ from consensus.proof_of_work.header import genesis_id
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
-from consensus.types import Instant, NetworkId, PeerId, StepId
+from consensus.types import Digest, Instant, NetworkId, PeerId, StepId
 from learning.checkpoint import decode_kept_state
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.rules import EvolutionRules, SearchSettings
@@ -154,7 +154,8 @@ def _build_member(  # noqa: PLR0917 - all but the last two are bound when the ne
         replay_from=None if restored is None else StepId(restored.commit_step),
         snapshot_behind=snapshot_behind,
     )
-    return Replica(machine, NETWORK), make(committee, _peer_id(key), records, restored)
+    held = [Digest(row) for table, row in records if table == PAYLOAD_TABLE]
+    return Replica(machine, NETWORK, held), make(committee, _peer_id(key), records, restored)
 
 
 def _slate_learner(committee: tuple[PeerId, ...], author: PeerId, _records: Records, restored: StateKept | None) -> Learner:
