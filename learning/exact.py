@@ -43,6 +43,9 @@ SUM_MAX = 255
 CHUNK_WORDS = 2_048
 """Noise is unpacked in pieces of 512 KiB of float32, which stay in a core's own cache: twice this is a tenth slower."""
 
+BLOCKS_REMEMBERED = 4_096
+"""Under 1 MB: candidates of tiny models come back in blocks, and the peers of a simulation share them."""
+
 EXPONENT_MAX = 100
 """Rounded factors lie within 2**-100 .. 2**100, far from float32's subnormal and infinite values."""
 
@@ -78,6 +81,14 @@ def noise_key(network_id: bytes, parent_step: bytes, author: bytes) -> StreamKey
 def raw_words(key: StreamKey, first_block: int, count: int) -> Uint64Array:
     """`count` words of the stream from word 4 * first_block on."""
     return np.random.Philox(key=key, counter=first_block).random_raw(count)
+
+
+@lru_cache(maxsize=BLOCKS_REMEMBERED)
+def _one_block(key: StreamKey, block: int) -> Uint64Array:
+    """The noise of a candidate of up to 256 parameters: to set the generator up takes longer than all else about it."""
+    raw = raw_words(key, block, WORDS_PER_BLOCK)
+    raw.setflags(write=False)
+    return raw
 
 
 def words_per_candidate(parameters: int) -> int:
@@ -129,7 +140,8 @@ def _unpacked(table: Float32Array, raw: Uint64Array, rows: int, columns: int) ->
 
 def signs(key: StreamKey, index: int, parameters: int) -> Int8Array:
     """s_i in {-1, +1}, shape (parameters,): the direction of mutation `index`."""
-    raw = raw_words(key, _first_block(index, parameters), words_per_candidate(parameters))
+    first, words = _first_block(index, parameters), words_per_candidate(parameters)
+    raw = _one_block(key, first) if words == WORDS_PER_BLOCK else raw_words(key, first, words)
     octets = raw.astype("<u8", copy=False).view(np.uint8)
     bits = np.unpackbits(octets, count=parameters, bitorder="little").view(np.int8)
     return (bits << 1) - np.int8(1)

@@ -150,7 +150,7 @@ class BlockLearner:
         if contribution.author != self._author:
             self._conduct.heard(contribution.author, self._state.ledger.version, gradient.dense())
         waiting = Waiting(contribution, submission)
-        if not self._pending.add(waiting):
+        if not self._pending.add(waiting, self._listed):
             return (_useless(contribution, Judgement.GOOD),)
         answer = ContributionAssessed(contribution.digest, Judgement.GOOD, True, "")
         if contribution.digest in self._listed:  # told of late, as after a restart
@@ -274,7 +274,7 @@ class BlockLearner:
     @property
     def is_searching(self) -> bool:
         """Whether a gradient of ours is due: we are a worker, and none of ours waits to be listed."""
-        is_worker = self._is_working and self._has_adopted and self._author in self._state.group.workers
+        is_worker = self._is_working and self._has_adopted and self._author in self._scribe.group(self._state).workers
         return is_worker and self._desk.is_due(self._state.ledger)
 
     def search(self) -> tuple[LearnerAnswer, ...]:

@@ -1,6 +1,6 @@
 """Contributions that wait to be listed in a block, in the order in which they came."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 
 from learning.gradient.submission import Submission
@@ -10,7 +10,8 @@ PENDING_MAX = 256
 """Four full blocks."""
 
 PENDING_PER_AUTHOR_MAX = 8
-"""An honest worker waits until its gradient is listed; after a reorganisation some of its older ones may wait again."""
+"""An honest worker waits until its gradient is listed; after a reorganisation some of its older ones may wait again, as far as
+there was room to remember them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +23,7 @@ class Waiting:
 
 
 class Pending:
-    """Bounded in total and by author; of one author on one model only the first."""
+    """Bounded in total and by author; of one author on one model only the first waits, until it is listed."""
 
     def __init__(self) -> None:
         self._waiting: dict[bytes, Waiting] = {}
@@ -36,15 +37,22 @@ class Pending:
     def __contains__(self, digest: bytes) -> bool:
         return digest in self._waiting
 
-    def add(self, waiting: Waiting) -> bool:
-        """Whether there was room for it."""
+    def add(self, waiting: Waiting, listed: Container[bytes]) -> bool:
+        """Whether there was room for it; those of `listed`, kept for a reorganisation alone, make room, the oldest first."""
         author, base = waiting.contribution.author, waiting.submission.base_digest
         own = [known for known in self._waiting.values() if known.contribution.author == author]
-        is_second = any(known.submission.base_digest == base for known in own)
-        if is_second or len(own) >= PENDING_PER_AUTHOR_MAX or len(self._waiting) >= PENDING_MAX:
+        if any(known.submission.base_digest == base and known.contribution.digest not in listed for known in own):
+            return False
+        if len(own) >= PENDING_PER_AUTHOR_MAX and not self._forget_one(own, listed):
+            return False
+        if len(self._waiting) >= PENDING_MAX and not self._forget_one(self, listed):
             return False
         self._waiting[waiting.contribution.digest] = waiting
         return True
+
+    def _forget_one(self, candidates: Iterable[Waiting], listed: Container[bytes]) -> bool:
+        digest = next((known.contribution.digest for known in candidates if known.contribution.digest in listed), None)
+        return digest is not None and self._waiting.pop(digest, None) is not None
 
     def keep(self, is_kept: Callable[[Waiting], bool]) -> None:
         """Forget the others."""

@@ -29,6 +29,7 @@ from learning.learner import (
     StepChecked,
     StepOffered,
 )
+from learning.rules.rule import Group
 from learning.state import genesis_state
 from learning.tasks.own_samples import OwnSamples
 from tests.learning.evolution.exchange import GENESIS, NETWORK, signed
@@ -74,6 +75,10 @@ class Forge:
         step = block_of(parent, height, leader, contributions, state.digest)
         self.states[step.id], self.heights[step.id] = state, height
         return step
+
+    def group(self, step: ProposedStep) -> Group:
+        """The workers after it."""
+        return self._scribe.group(self.states[step.id])
 
     def path(self, parent: bytes, *leaders: bytes) -> list[ProposedStep]:
         """Empty blocks by these leaders."""

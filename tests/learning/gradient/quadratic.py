@@ -62,7 +62,7 @@ def rules(rule: str = "mean", **changes: object) -> GradientRules:
         "minibatch_size": 4,
         "bits": 16,
         "staleness_max": 6,
-        "workers_window": 8,
+        "workers_window": 7,
         "shards": "whole",
         "shard_count": 0,
     }

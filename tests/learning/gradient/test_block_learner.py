@@ -253,7 +253,7 @@ def test_a_listed_payload_that_is_not_held_is_a_broken_promise() -> None:
 def test_who_led_a_block_of_the_window_is_a_worker() -> None:
     forge = Forge(world_of(workers_window=3))
     path = forge.path(GENESIS, ALICE, BOB, ALICE, CAROL, CAROL, CAROL)
-    groups = [forge.states[step.id].group for step in path]
+    groups = [forge.group(step) for step in path]
     assert [group.workers for group in groups] == [
         (ALICE,),
         (ALICE, BOB),
@@ -269,7 +269,19 @@ def test_who_led_a_block_of_the_window_is_a_worker() -> None:
 def test_of_four_voices_one_may_be_faulty() -> None:
     forge = Forge(world_of())
     path = forge.path(GENESIS, ALICE, BOB, CAROL, DAVE)
-    assert forge.states[path[-1].id].group.faulty_max == 1
+    assert forge.group(path[-1]).faulty_max == 1
+
+
+def test_nobody_is_a_worker_before_a_fourth_of_the_window_is_full() -> None:
+    world = world_of(workers_window=12)
+    forge = Forge(world)
+    path = forge.path(GENESIS, ALICE, BOB, ALICE)
+    assert [forge.group(step).workers for step in path] == [(), (), (ALICE, BOB)]
+    early = forge.contribution(ALICE, path[1].id)
+    alice = Peer(world, ALICE).follow(*path[:2])
+    assert (alice.learner.is_searching, alice.assess(early).is_useful) == (False, False)
+    alice.follow(path[2])
+    assert (alice.learner.is_searching, alice.assess(early)) == (True, good(early))
 
 
 def test_a_peer_works_once_it_has_led_and_as_long_as_that_counts() -> None:

@@ -34,7 +34,7 @@ def test_a_change_of_voices_reopens_the_present_version_and_no_older_one(version
 
 
 def test_a_worker_has_a_voice_for_each_block_that_it_led_however_many_keys_others_use() -> None:
-    group = BlockState(ledger_at(0), (BOB, ALICE, ALICE, CAROL, ALICE, BOB, ALICE)).group
+    group = SCRIBE.group(BlockState(ledger_at(0), (BOB, ALICE, ALICE, CAROL, ALICE, BOB, ALICE)))
     assert [(key, group.voices_of(key)) for key in (ALICE, BOB, CAROL, bytes(32))] == [
         (ALICE, 4),
         (BOB, 2),
