@@ -13,8 +13,8 @@ from learning.rules.rule import Group, Outcome
 BLOCK_STATE_TAG = b"kubrat/block-state/1"
 
 WARM_UP_SHARE = 4
-"""Gradients count once a fourth of the window has passed. Measured on digits with a window of 64, each of twelve chains with
-one sign flipper of four: without waiting three models are ruined for ever by the first steps, after 8 blocks one, after 16 none."""
+"""Gradients count once a fourth of the window has passed. Measured on digits with a window of 64, in twelve chains with one
+sign flipper of four: without waiting the first steps ruin three models for ever, after 8 blocks one, after 16 none."""
 
 NOBODY = Group((), 0)
 

@@ -129,7 +129,8 @@ def test_a_worker_finds_nothing_before_it_is_asked(tmp_path: Path) -> None:
         kinds = {type(await asyncio.wait_for(answers.get(), 60)) for _ in range(2)}
         assert kinds == {StepAdopted, ContributionFound}
 
-    spec = replace(learner_spec("digits", tmp_path), rules=GradientRules("mean", "1", "0", 32, 16, 10, 8, "whole", 0), members=(b"a" * 32,))
+    rules = GradientRules("mean", "1", "0", 32, 16, 10, 8, "whole", 0)
+    spec = replace(learner_spec("digits", tmp_path), rules=rules, members=(b"a" * 32,))
     with_learner(spec, talk)
 
 
