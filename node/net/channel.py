@@ -3,8 +3,9 @@
 import asyncio
 import socket
 from collections.abc import Callable
+from contextlib import closing
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 import aiohttp
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -33,6 +34,21 @@ CLOSE_REASON_BYTES_MAX = 123
 
 MESSAGE_SIZE_SETTING = WEBSOCKET_MESSAGE_BYTES_MAX + SEAL_BYTES + 1
 """aiohttp refuses messages of this size and above."""
+
+OWN_HANDLE = "own handle"
+"""Under this name a transport that lies on no socket gives its handle as extra information."""
+
+
+class Handle(Protocol):
+    """Our own way to end a connection; a socket is one."""
+
+    def shutdown(self, how: int, /) -> None:
+        """End it whatever is still unsent. Raises OSError when it had ended already."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the handle."""
+        ...
 
 
 class ChannelClosedError(Exception):
@@ -121,13 +137,13 @@ class Channel:
         except TimeoutError:
             self._reason = "cut off"
         finally:
-            self._cut_off()
+            self.cut_off()
 
-    def _cut_off(self) -> None:
+    def cut_off(self) -> None:
         """End the connection whatever is still unsent."""
         if self._handle is None:
             return
-        with self._handle as handle:
+        with closing(self._handle) as handle:
             try:
                 handle.shutdown(socket.SHUT_RDWR)
             except OSError:
@@ -146,8 +162,11 @@ class Channel:
         self._meter.charge(on_wire, self._clock())
 
 
-def _handle_of(web_socket: WebSocket) -> socket.socket | None:
+def _handle_of(web_socket: WebSocket) -> Handle | None:
     """Our own handle to the connection: by it we can cut off who does not read, under uvloop too. None when it is gone."""
+    own: Handle | None = web_socket.get_extra_info(OWN_HANDLE)
+    if own is not None:
+        return own
     transport_socket = web_socket.get_extra_info("socket")
     if transport_socket is None:
         return None

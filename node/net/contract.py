@@ -45,6 +45,9 @@ class NetSettings:
     unauthenticated_max: int = 32
     """Connections in their handshake; each costs a socket and two signatures' worth of work."""
 
+    unauthenticated_per_host_max: int = 8
+    """As many as may stay: one host cannot keep the door shut for all others. Not held against this machine itself."""
+
     handshake_seconds_max: float = 5.0
     """Connection, upgrade and three frames: ten slow round trips."""
 

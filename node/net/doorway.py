@@ -9,6 +9,7 @@ from aiohttp import web
 
 from node.net.channel import CLOSE_SECONDS_MAX, MESSAGE_SIZE_SETTING, Channel, WebSocket
 from node.net.contract import ListenError, NetSettings, PortInUseError
+from node.net.peers import is_loopback
 
 PEER_PATH = "/peer"
 """Where peers meet; everything else on this port is not found."""
@@ -26,11 +27,20 @@ class Arrival:
     finished: asyncio.Event
 
 
-class _TurnedAway(asyncio.Protocol):
-    """What a connection meets when too many others are in their handshake."""
+class _Threshold(asyncio.Protocol):
+    """What a connection meets first: only now is it known where it comes from, and whether there is room for it."""
+
+    def __init__(self, protocol_for: Callable[[str], asyncio.Protocol | None]) -> None:
+        self._protocol_for = protocol_for
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
+        peer_name = transport.get_extra_info("peername")
+        protocol = self._protocol_for(peer_name[0]) if peer_name else None  # gone already, where it has no name
+        if protocol is None:
+            transport.close()
+        else:
+            transport.set_protocol(protocol)
+            protocol.connection_made(transport)
 
 
 class Doorway:
@@ -50,7 +60,9 @@ class Doorway:
         address = self._settings.listen_address
         loop = asyncio.get_running_loop()
         try:
-            self._listener = await loop.create_server(self._accept, address.host, address.port, backlog=BACKLOG)
+            self._listener = await loop.create_server(
+                lambda: _Threshold(self._accept), address.host, address.port, backlog=BACKLOG
+            )
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
                 raise PortInUseError(f"cannot listen on {address}: the port is in use by another program or peer") from error
@@ -63,6 +75,7 @@ class Doorway:
         if self._listener is None:
             return
         self._listener.close()
+        self._turn_out()
         await self._server.shutdown(CLOSE_SECONDS_MAX)
         await self._listener.wait_closed()
 
@@ -83,9 +96,23 @@ class Doorway:
             if is_late and protocol not in self._admitted and protocol.transport is not None:
                 protocol.transport.abort()
 
-    def _accept(self) -> asyncio.Protocol:
-        strangers = len(self._server.connections) - len(self._admitted)
-        return self._server() if strangers < self._settings.unauthenticated_max else _TurnedAway()
+    def _turn_out(self) -> None:
+        """Nobody serves any more those who still stand here, with a request or before it, and nobody shall wait for them."""
+        while not self.arrivals.empty():
+            arrival = self.arrivals.get_nowait()
+            arrival.channel.cut_off()
+            self.release(arrival)
+        for protocol in self._server.connections:
+            if protocol.transport is not None:
+                protocol.transport.abort()
+
+    def _accept(self, host: str) -> asyncio.Protocol | None:
+        """None when too many others are in their handshake, or too many from there."""
+        strangers = [protocol for protocol in self._server.connections if protocol not in self._admitted]
+        if len(strangers) >= self._settings.unauthenticated_max:
+            return None
+        from_there = sum(_host_of(protocol) == host for protocol in strangers)
+        return self._server() if is_loopback(host) or from_there < self._settings.unauthenticated_per_host_max else None
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path != PEER_PATH:
@@ -97,8 +124,17 @@ class Doorway:
             autoping=False,
             timeout=CLOSE_SECONDS_MAX,
         )
-        await web_socket.prepare(request)
+        try:
+            await web_socket.prepare(request)
+        except ConnectionError:
+            return web.Response()  # who asked has hung up, and nobody will read this
         arrival = Arrival(self._channel_of(web_socket), request.protocol, asyncio.Event())
         self.arrivals.put_nowait(arrival)
         await arrival.finished.wait()
         return web_socket
+
+
+def _host_of(protocol: web.RequestHandler) -> str | None:
+    """Where a connection comes from; None once it is gone."""
+    peer_name = protocol.transport and protocol.transport.get_extra_info("peername")
+    return peer_name[0] if peer_name else None

@@ -91,16 +91,21 @@ class AddressBook:
         return True
 
     def due(self, now: float, avoided: Collection[PeerId], wanted: int) -> tuple[Address, ...]:
-        """Up to `wanted` addresses to dial now, the user's first; they are busy until told how it went."""
-        ready = [
+        """Up to `wanted` addresses to dial now, the user's first; they are busy until told how it went.
+
+        While one of the user's is away, the last place is kept free for it: or strangers would take it, and never leave.
+        """
+        away = [
             (address, entry)
             for address, entry in self._entries.items()
-            if not entry.is_busy and entry.next_attempt <= now and (entry.peer is None or entry.peer not in avoided)
+            if not entry.is_busy and (entry.peer is None or entry.peer not in avoided)
         ]
+        ready = [pair for pair in away if pair[1].next_attempt <= now]
         given = [pair for pair in ready if pair[1].source is None]
         learned = [pair for pair in ready if pair[1].source is not None]
         self._random.shuffle(learned)
-        chosen = (given + learned)[: max(wanted, 0)]
+        is_place_kept = any(entry.source is None and entry.next_attempt > now for _, entry in away)
+        chosen = given[: max(wanted, 0)] + learned[: max(wanted - len(given) - is_place_kept, 0)]
         for _, entry in chosen:
             entry.is_busy = True
         return tuple(address for address, _ in chosen)
@@ -137,6 +142,12 @@ class AddressBook:
         entry.is_busy = False
         entry.failures = 0
         entry.next_attempt = now + self._backoff.wait(1, self._random)
+
+    def retry(self, peers: Collection[PeerId], now: float) -> None:
+        """Dial these peers at the next chance, and every address of whom it is not known who answers there."""
+        for entry in self._entries.values():
+            if entry.peer is None or entry.peer in peers:
+                entry.failures, entry.next_attempt = 0, now
 
     def is_ourselves(self, address: Address) -> None:
         """Never dial this address again."""

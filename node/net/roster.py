@@ -12,6 +12,9 @@ from node.net.peers import Address, Refusals, is_loopback, keeps_existing
 REFUSALS_MAX = 4_096
 """Keys are free, so a refused one may be forgotten when thousands of others came after it."""
 
+KEPT_APART = "kept apart"
+"""What the other side is told, where we were told to have no connection to it."""
+
 
 class Roster:
     """At most one link to each peer. Times are in seconds, of any clock that does not go back."""
@@ -19,6 +22,8 @@ class Roster:
     def __init__(self, identity: PeerId, settings: NetSettings) -> None:
         self.refused_peers: Refusals[PeerId] = Refusals(settings.refusal_seconds, REFUSALS_MAX)
         self.refused_hosts: Refusals[str] = Refusals(settings.refusal_seconds, REFUSALS_MAX)
+        self.apart: frozenset[PeerId] = frozenset()
+        """Whom we were told to have no connection to; nothing is wrong with them."""
         self._identity = identity
         self._settings = settings
         self._links: dict[PeerId, Link] = {}
@@ -47,8 +52,8 @@ class Roster:
         return tuple(link for link in self._links.values() if link.channel.role is role)
 
     def avoided(self, now: float) -> frozenset[PeerId]:
-        """Whom not to dial: who is connected or refused."""
-        return self.refused_peers.current(now) | self._links.keys()
+        """Whom not to dial: who is connected, refused or kept apart."""
+        return self.refused_peers.current(now) | self.apart | self._links.keys()
 
     def listening_addresses(self) -> tuple[Address, ...]:
         """Where the connected peers can be dialled."""
@@ -63,6 +68,8 @@ class Roster:
         """Why a peer that has proven its key does not get a place; None when it does."""
         if self.refused_peers.holds(peer, now):
             return "refused for a time"
+        if peer in self.apart:
+            return KEPT_APART
         existing = self._links.get(peer)
         if existing is not None:
             is_existing_outbound = existing.channel.role is Role.DIALER

@@ -19,7 +19,7 @@ from node.net.handshake import Established, Introduction, Role
 from node.net.link import SHORT_KEY_BYTES, Departure, Link, OutboxLimits
 from node.net.meeting import Meeting
 from node.net.peers import Address, AddressBook, canonical_host, is_dialable, is_loopback
-from node.net.roster import Roster
+from node.net.roster import KEPT_APART, Roster
 from node.net.wire import (
     ADDRESSES_MAX,
     ORDERING_BYTES_MAX,
@@ -109,6 +109,10 @@ class PeerNetwork:
         """Where peers of this network were reached: worth remembering for the next life."""
         return tuple(dict.fromkeys((*self._roster.listening_addresses(), *self._book.proven())))
 
+    def refused_peers(self) -> frozenset[PeerId]:
+        """Whom we refuse now."""
+        return self._roster.refused_peers.current(self._clock())
+
     def peers(self) -> tuple[PeerInfo, ...]:
         """The connections of now."""
         now = self._clock()
@@ -150,6 +154,19 @@ class PeerNetwork:
         self._events.note(f"refused {name} for {self._settings.refusal_seconds:g} s: {offence}: {detail}")
         if link is not None:
             link.stop(Departure(f"{offence}: {detail}", is_ours=True))
+
+    def keep_apart(self, peers: frozenset[PeerId]) -> None:
+        """Have no connection to these peers, instead of an earlier such order; nobody: everybody is welcome again.
+
+        It is no offence of theirs. Who is welcome again is dialled within a tick.
+        """
+        released = self._roster.apart - peers
+        self._roster.apart = peers
+        for link in self._roster:
+            if link.peer in peers:
+                link.stop(Departure(KEPT_APART, is_ours=True))
+        if released:
+            self._book.retry(released, self._clock())
 
     async def run(self) -> None:
         """Listen and dial until cancelled; then every socket is closed.

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 
 from node.faults.network.connections import dribbling, knocking
+from node.faults.network.eclipse import eclipsing
 from node.faults.network.raid import Visit, raid
 from node.faults.network.situation import Attack, NetworkSituation
 from node.faults.network.visits import (
@@ -25,6 +26,7 @@ VISITS: Mapping[str, Callable[[NetworkSituation], Visit]] = {
     "handshake-replay": replaying_handshakes,
     "foreign-network": coming_from_elsewhere,
     "address-poisoning": poisoning_addresses,
+    "eclipse": eclipsing,
     "connection-flood": lambda _: knocking,
     "slow-loris": lambda _: dribbling(PAUSE_SECONDS),
 }

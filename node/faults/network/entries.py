@@ -8,6 +8,8 @@ _SOCKETS = "as many connections as it likes"
 
 _STRANGERS = FaultParameter("strangers", 4, 1, 1_000, is_whole=True)
 _CONNECTIONS = FaultParameter("strangers", 50, 1, 10_000, is_whole=True)
+_CROWD = FaultParameter("strangers", 100, 1, 1_000, is_whole=True)
+"""More than the places of one peer, inbound and outbound."""
 
 
 def _entry(name: str, description: str, powers: str, strangers: FaultParameter) -> Fault[MakeAttack]:
@@ -26,6 +28,7 @@ NETWORK_FAULTS: tuple[Fault[MakeAttack], ...] = (
     _entry("handshake-replay", "its `strangers` repeat the bytes of an earlier handshake", _KEYS, _STRANGERS),
     _entry("foreign-network", "its `strangers` come from another network", _KEYS, _STRANGERS),
     _entry("address-poisoning", "its `strangers` name addresses where nobody is", _KEYS, _STRANGERS),
+    _entry("eclipse", "its `strangers` take the places of a peer, listen too, and name none but each other", _KEYS, _CROWD),
     _entry("connection-flood", "its `strangers` connect, and are gone", _SOCKETS, _CONNECTIONS),
     _entry("slow-loris", "its `strangers` take for ever to say hello", _SOCKETS, _CONNECTIONS),
 )

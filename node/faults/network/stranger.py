@@ -1,7 +1,6 @@
 """A stranger at a peer's door: the node's own channel and handshake, with a key that was made up a moment ago."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -85,5 +84,13 @@ async def stranger_at(target: Address, situation: NetworkSituation) -> AsyncIter
     async with client_session() as session:
         async with asyncio.timeout(HANDSHAKE_SECONDS_MAX):
             web_socket = await open_web_socket(session, target, HEARTBEAT_SECONDS)
-        async with Channel(web_socket, Role.DIALER, Meter(_UNLIMITED, 0.0), time.monotonic, Traffic()) as channel:
-            yield Stranger(web_socket, channel, situation)
+        async with stranger_on(web_socket, Role.DIALER, situation) as stranger:
+            yield stranger
+
+
+@asynccontextmanager
+async def stranger_on(web_socket: WebSocket, role: Role, situation: NetworkSituation) -> AsyncIterator[Stranger]:
+    """At one end of a WebSocket."""
+    clock = asyncio.get_running_loop().time
+    async with Channel(web_socket, role, Meter(_UNLIMITED, 0.0), clock, Traffic()) as channel:
+        yield Stranger(web_socket, channel, situation)

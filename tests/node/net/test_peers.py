@@ -43,6 +43,20 @@ def test_no_more_addresses_are_due_than_wanted() -> None:
     assert book_of(GIVEN).due(0.0, frozenset(), -3) == ()
 
 
+def test_the_last_place_is_kept_for_an_address_of_the_user_s_that_is_away() -> None:
+    book = book_of(GIVEN)
+    strangers = {Address("10.0.0.2", port) for port in (1, 2, 3)}
+    assert all(book.learn(address, "10.0.0.9", is_local_source=False) for address in strangers)
+    assert book.due(0.0, frozenset(), 1) == (GIVEN,)
+    wait = book.failed(GIVEN, 0.0)
+    assert wait is not None
+    assert book.due(0.0, frozenset(), 1) == ()
+    assert len(book.due(0.0, frozenset(), 3)) == 2
+    assert book.due(wait, frozenset(), 1) == (GIVEN,)
+    book.answered(GIVEN, ANN)
+    assert len(book.due(wait, frozenset({ANN}), 1)) == 1
+
+
 def test_waiting_times_double_up_to_their_maximum() -> None:
     book, now = book_of(GIVEN), 0.0
     for failures in range(12):
@@ -188,3 +202,17 @@ def test_when_both_dial_at_once_both_keep_the_same_connection(one: bytes, other:
     )
     assert keeps_existing(ours, theirs, is_existing_outbound=True) is (one < other)
     assert not keeps_existing(ours, theirs, is_existing_outbound=False)
+
+
+def test_peers_that_are_welcome_again_are_dialled_at_once_and_others_when_their_time_has_come() -> None:
+    book, unknown = book_of(GIVEN, LEARNED, Address("10.0.0.3", 7_600)), Address("10.0.0.3", 7_600)
+    book.due(0.0, frozenset(), 3)
+    book.answered(GIVEN, ANN)
+    book.answered(LEARNED, BEN)
+    for address in (GIVEN, LEARNED, unknown):
+        book.failed(address, 0.0, is_lasting=True)
+    book.retry({ANN}, 1.0)
+    assert book.due(1.0, frozenset(), 3) == (GIVEN, unknown)
+    wait = book.failed(GIVEN, 1.0)
+    assert wait is not None
+    assert wait <= 1.0

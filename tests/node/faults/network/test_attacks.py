@@ -3,16 +3,19 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from random import Random
 
 import pytest
 
+from consensus.types import PeerId
 from node.faults.catalogue import NETWORK_FAULTS, NetworkSituation, attacks_of, parse_faults
 from node.faults.network.attacks import VISITS
+from node.faults.network.raid import raid
+from node.faults.network.situation import Attack
 from node.faults.network.stranger import stranger_at
-from node.faults.network.visits import MALFORMED, OVERSIZED
+from node.faults.network.visits import MALFORMED, OVERSIZED, Misbehave, misbehaving_in_turn
 from node.net.peers import Address
 from node.net.rates import RateLimits
 from node.net.transport import NetSettings
@@ -27,12 +30,8 @@ async def under_attack(fault: str, settings: NetSettings = QUICK) -> AsyncIterat
         ben = node_of(2, (ann.address,))
         async with running(ben):
             await until(lambda: ann.connected and ben.connected)
-            (attack,) = attacks_of(parse_faults(fault), situation_of(ann))
-            task = asyncio.create_task(attack())
-            yield ann, ben
-            assert not task.done(), "the attack has ended by itself"
-            task.cancel()
-            await asyncio.wait((task,))
+            async with attacked(ann, fault):
+                yield ann, ben
             ann.network.broadcast(b"flood: still here")
             await until(lambda: b"flood: still here" in ben.inbox)
             assert ben.identity.peer in ann.connected
@@ -60,23 +59,42 @@ def test_a_fault_of_another_family_attacks_nobody() -> None:
     assert attacks_of(parse_faults("mute+zero"), situation) == ()
 
 
-def test_each_malformed_frame_costs_a_stranger_its_connection() -> None:
-    count = len(MALFORMED)
-    attacked_until(f"malformed-frames:strangers={count}", lambda ann: len(refusals(ann, "malformed message")) >= count - 1)
+@pytest.mark.parametrize("place", range(len(MALFORMED)))
+def test_each_malformed_frame_costs_a_stranger_its_connection(place: int) -> None:
+    offence = "answer that nobody asked for" if place == UNASKED else "malformed message"
+    visited_until(MALFORMED[place], lambda ann: refusals(ann, offence))
 
 
-def test_an_answer_that_nobody_asked_for_is_one_of_them() -> None:
-    count = len(MALFORMED)
-    attacked_until(f"malformed-frames:strangers={count}", lambda ann: refusals(ann, "answer that nobody asked for"))
+UNASKED = 7
+"""Of the malformed frames the one that is well-formed, and out of place."""
 
 
 def refusals(node: Node, offence: str) -> list[str]:
     return [note for note in node.notes if note.startswith("refused") and offence in note]
 
 
-def test_too_large_a_frame_is_refused_by_its_length() -> None:
-    count = len(OVERSIZED)
-    attacked_until(f"oversized-frames:strangers={count}", lambda ann: len(refusals(ann, "oversized message")) == count)
+def visited_until(misbehave: Misbehave, is_seen: Callable[[Node], object]) -> None:
+    """One stranger that misbehaves in this way alone."""
+
+    async def scenario() -> None:
+        ann = node_of(1)
+        async with running(ann):
+            visit = misbehaving_in_turn((misbehave,), situation_of(ann))
+            async with going_on(raid(visit, situation_of(ann), strangers=1, pause_seconds=0.1)):
+                await until(lambda: is_seen(ann))
+
+    play(scenario)
+
+
+@pytest.mark.parametrize(("place", "detail"), [(0, "frame of 302 bytes, limit 256"), (1, "exceeds limit")])
+def test_too_large_a_frame_is_refused_by_its_length(place: int, detail: str) -> None:
+    visited_until(OVERSIZED[place], lambda ann: [note for note in refusals(ann, "oversized message") if detail in note])
+
+
+def test_each_stranger_misbehaves_in_the_next_way() -> None:
+    count = len(MALFORMED)
+    attacked_until(f"malformed-frames:strangers={count}", lambda ann: refusals(ann, "answer that nobody asked for"))
+    attacked_until("oversized-frames:strangers=2", lambda ann: len(refusals(ann, "oversized message")) == len(OVERSIZED))
 
 
 def test_a_flood_of_questions_is_cut_off() -> None:
@@ -100,6 +118,56 @@ def test_false_addresses_are_asked_for_and_never_passed_on(caplog) -> None:
 
     caplog.set_level(logging.DEBUG)
     play(scenario)
+
+
+def test_strangers_who_take_every_place_do_not_part_a_peer_from_one_that_its_user_named() -> None:
+    """Not even when that one is away for a while: its place outlasts it."""
+    settings = replace(QUICK, inbound_max=6, outbound_target=3, address_exchange_seconds=0.1)
+
+    async def scenario() -> None:
+        first_life = node_of(2)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(running(first_life))
+            ann = node_of(1, (first_life.address,), settings=settings)
+            bens_port = first_life.network.port
+            async with running(ann), attacked(ann, "eclipse:strangers=20"):
+                await until(lambda: (len(places(ann, False)), len(places(ann, True))) == (6, 3), seconds=15.0)
+                assert first_life.identity.peer in places(ann, True)
+                await stack.aclose()
+                await until(lambda: first_life.identity.peer in ann.left)
+                await asyncio.sleep(0.5)
+                ben = node_of(2, settings=replace(QUICK, listen_port=bens_port))
+                async with running(ben):
+                    await until(lambda: ben.identity.peer in places(ann, True))
+                    assert len(places(ann, False)) == 6
+                    ann.network.broadcast(b"flood: still here")
+                    await until(lambda: b"flood: still here" in ben.inbox)
+
+    play(scenario)
+
+
+@asynccontextmanager
+async def attacked(target: Node, fault: str) -> AsyncIterator[None]:
+    """All the while."""
+    (attack,) = attacks_of(parse_faults(fault), situation_of(target))
+    async with going_on(attack):
+        yield
+
+
+@asynccontextmanager
+async def going_on(attack: Attack) -> AsyncIterator[None]:
+    task = asyncio.create_task(attack())
+    try:
+        yield
+        assert not task.done(), "the attack has ended by itself"
+    finally:
+        task.cancel()
+        await asyncio.wait((task,))
+
+
+def places(node: Node, is_outbound: bool) -> set[PeerId]:
+    """Who has a place that this node dialled for, or gave."""
+    return {info.peer for info in node.network.peers() if info.is_outbound is is_outbound}
 
 
 @pytest.mark.parametrize("fault", ["connection-flood", "slow-loris"])

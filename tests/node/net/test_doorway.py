@@ -1,0 +1,28 @@
+"""Who gets into a doorway before it is known who they are; over real sockets. By other hosts: tests/node/simulation/sockets."""
+
+import asyncio
+from dataclasses import replace
+
+from node.net.contract import NetSettings
+from tests.node.net.example_peers import QUICK, node_of, play, running
+
+
+async def held(count: int, settings: NetSettings) -> int:
+    """How many of so many connections from this machine, that say nothing, are not turned away."""
+    ann = node_of(1, settings=settings)
+    async with running(ann):
+        connections = [await asyncio.open_connection(*ann.address) for _ in range(count)]
+        await asyncio.sleep(0.2)
+        standing = sum(not reader.at_eof() for reader, _ in connections)
+        for _, writer in connections:
+            writer.close()
+            await writer.wait_closed()
+    return standing
+
+
+def test_this_machine_is_not_one_host_but_all_its_peers_and_yet_has_a_limit() -> None:
+    async def scenario() -> None:
+        assert await held(12, replace(QUICK, unauthenticated_per_host_max=2)) == 12
+        assert await held(12, replace(QUICK, unauthenticated_max=5)) == 5
+
+    play(scenario)
