@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import secrets
 import signal
+import socket
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -21,7 +22,7 @@ from consensus.total_order.archive import BASE_TABLE, COMMIT_TABLE, EVIDENCE_TAB
 from consensus.total_order.archive import CorruptRecordsError as CorruptOrderError
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.total_order.snapshot import SNAPSHOT_BEHIND
-from consensus.types import KEY_BYTES, PeerId, StepId
+from consensus.types import KEY_BYTES, Digest, PeerId, StepId
 from learning.checkpoint import decode_kept_state
 from learning.evolution.learner import SearchSettings
 from learning.evolution.rules import EvolutionRules
@@ -32,10 +33,11 @@ from node.errors import NodeError
 from node.faults.catalogue import Family, ReplicaSituation, bent_replica, fault_named, parse_faults
 from node.folder import NodeFolder
 from node.guard_file import GuardFile
+from node.lifeline import obey
 from node.logs import configure_logging
 from node.network_file import Consensus, Learning, NetworkRules, network_id
 from node.peer import Peer, PeerParts
-from node.replica import SNAPSHOT_COMMITS, STATE_KEY, STATE_TABLE, Replica, ReplicaPort
+from node.replica import PAYLOAD_TABLE, SNAPSHOT_COMMITS, STATE_KEY, STATE_TABLE, Replica, ReplicaPort
 from node.settings import PeerSettings
 from node.store import Store
 from node.workers.learner import LearnerSpec
@@ -56,32 +58,34 @@ GRADIENT_BASE_AGE_MAX = 16
 """Blocks: a gradient whose base lies deeper when it is to be listed has missed several leaders in a row."""
 
 
-def run_peer(settings: PeerSettings, lifeline: Connection | None = None) -> int:
-    """Run one peer until SIGINT or SIGTERM, or until `lifeline` closes; its exit code.
+def run_peer(settings: PeerSettings, lifeline: Connection | None = None, api_listener: socket.socket | None = None) -> int:
+    """Run one peer until SIGINT or SIGTERM, or until `lifeline` closes; its exit code. `api_listener`: where its API serves.
 
     Raises NodeError with what a user can do.
     """
     configure_logging(settings.log_level)
     with NodeFolder.open(settings.data_dir, settings.network_file) as folder, _first_reason(folder.store):
-        uvloop.run(_serve(settings, folder, lifeline))
+        uvloop.run(_serve(settings, folder, lifeline, api_listener))
     return 0
 
 
-async def _serve(settings: PeerSettings, folder: NodeFolder, lifeline: Connection | None) -> None:
-    peer = Peer(parts_of(settings, folder))
+async def _serve(
+    settings: PeerSettings, folder: NodeFolder, lifeline: Connection | None, api_listener: socket.socket | None
+) -> None:
+    peer = Peer(parts_of(settings, folder), api_listener)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, peer.request_stop)
     if lifeline is not None:
-        loop.add_reader(lifeline.fileno(), _lifeline_ended, lifeline, peer)
+        loop.add_reader(lifeline.fileno(), _obey, lifeline, peer)
     loop.set_exception_handler(lambda _, context: peer.fail(context))
     await peer.run()
 
 
-def _lifeline_ended(lifeline: Connection, peer: Peer) -> None:
-    """It stays readable after its end, so it is told once."""
-    asyncio.get_running_loop().remove_reader(lifeline.fileno())
-    peer.request_stop()
+def _obey(lifeline: Connection, peer: Peer) -> None:
+    """It stays readable after its end, so it is read no more."""
+    if not obey(lifeline, peer):
+        asyncio.get_running_loop().remove_reader(lifeline.fileno())
 
 
 @contextlib.contextmanager
@@ -111,7 +115,8 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
             ordering = _total_order(settings, folder, kept)
         case _:
             assert_never(rules.consensus)
-    replica: ReplicaPort = Replica(ordering.machine, this_network)
+    held = tuple(Digest(key) for key in store.keys(PAYLOAD_TABLE)) if ordering.members else None
+    replica: ReplicaPort = Replica(ordering.machine, this_network, held)
     learner = LearnerSpec(
         task=rules.task.name,
         folder=str(Path.cwd()),

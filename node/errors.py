@@ -5,6 +5,8 @@ from pathlib import Path
 
 EXIT_OK = 0
 EXIT_GOAL_NOT_MET = 1
+EXIT_CANNOT_NOW = 1
+"""Of `inject`: no testnet runs, or it cannot do that in its present state."""
 EXIT_USAGE = 2
 EXIT_DISAGREEMENT = 3
 """Of `testnet`: honest peers disagree on a final step."""

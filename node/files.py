@@ -26,11 +26,11 @@ def write_new_file(path: Path, content: bytes, doing: str, mode: int) -> None:
         raise disk_error(doing, path, error) from error
 
 
-def replace_file(path: Path, content: bytes, doing: str) -> None:
-    """Write `path` so that a reader sees the old content or the new, never a part. Raises NodeError."""
+def replace_file(path: Path, content: bytes, doing: str, mode: int = 0o644) -> None:
+    """Write `path`, with this mode, so that a reader sees the old content or the new, never a part. Raises NodeError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
         _write_durably(descriptor, content)
         temporary.replace(path)
         _sync_folder(path.parent)

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from node.api_address import API_FILE_NAME, write_api_address
+from node.api_address import API_FILE_NAME, write_api_file
 from node.errors import NodeError, disk_error
 from node.identity import Identity, create_identity, load_identity
 from node.network_file import (
@@ -76,6 +76,7 @@ class NodeFolder:
             raise NodeError(f"{path} is not a node's folder: it holds no {NETWORK_FILE_NAME}", f"run_node.py init {path}")
         lock = _locked(path)
         try:
+            (path / API_FILE_NAME).unlink(missing_ok=True)  # of a node that was killed
             identity = load_identity(path / KEY_FILE_NAME)
             rules = read_network_file(path / NETWORK_FILE_NAME)
             if network_file is not None:
@@ -88,7 +89,7 @@ class NodeFolder:
 
     def write_api_address(self, host: str, port: int) -> None:
         """Tell `status` and `export` where this node's API listens. Raises NodeError."""
-        write_api_address(self.path, Address(host, port))
+        write_api_file(self.path, Address(host, port), self.identity.peer_id.hex())
 
     def remove_api_address(self) -> None:
         """The API listens no more."""

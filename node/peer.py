@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import random
+import socket
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
@@ -151,13 +152,16 @@ class _NoPuzzles:
 class Peer:
     """Runs the parts until told to stop."""
 
-    def __init__(self, parts: PeerParts) -> None:
+    def __init__(self, parts: PeerParts, api_listener: socket.socket | None = None) -> None:
         self._parts = parts
+        self._api_listener = api_listener
         self._stopping = asyncio.Event()
         self._learner_ready: asyncio.Future[LearnerReady] = asyncio.get_running_loop().create_future()
         self._exports: list[asyncio.Future[ModelExported]] = []
         self._driver: Driver | None = None
         self._streams: SideStreams | None = None
+        self._network: PeerNetwork | None = None
+        self._apart: frozenset[PeerId] = frozenset()
         self._vitals = Vitals(parts.identity.peer_id)
         self._layout: Layout = ()
         self._failure: str | None = None
@@ -165,6 +169,14 @@ class Peer:
     def request_stop(self) -> None:
         """Ask for a clean stop; `run` returns once everything is closed."""
         self._stopping.set()
+
+    def keep_apart(self, peers: frozenset[PeerId]) -> None:
+        """Have no connection to these peers, instead of an earlier such order; nobody: to everybody again."""
+        if peers != self._apart:
+            log.info("told to keep apart from %d peers", len(peers))
+        self._apart = peers
+        if self._network is not None:
+            self._network.keep_apart(peers)
 
     def fail(self, context: Mapping[str, object]) -> None:
         """A callback of the event loop has raised: our own mistake, which ends the node with its traceback in the log."""
@@ -227,7 +239,8 @@ class Peer:
 
     async def _run_parts(self, learner: LearnerWorker, puzzle: PuzzleWorker | None) -> None:
         parts, asking = self._parts, _LearnerProcess(learner)
-        network = self._network()
+        network = self._network = self._make_network()
+        network.keep_apart(self._apart)
         state_bytes = state_bytes_max(parts.rules, len(parts.learner.members), self._layout)
         streams = SideStreams(
             parts.store,
@@ -252,7 +265,8 @@ class Peer:
         sources = StatusSources(
             parts.settings, parts.rules, parts.identity.peer_id, parts.chain, self._vitals, network, driver, lag, memory
         )
-        api = ApiServer(sources.document, lambda: self._model_file(learner))
+        peer_id = parts.identity.peer_id.hex()
+        api = ApiServer(peer_id, sources.document, lambda: self._model_file(learner), self._api_listener)
         for request in parts.first_requests:
             asking.ask(request)
         driver.start()
@@ -279,7 +293,7 @@ class Peer:
         if self._failure is not None:
             raise NodeError(self._failure, exit_code=EXIT_GOAL_NOT_MET)
 
-    def _network(self) -> PeerNetwork:
+    def _make_network(self) -> PeerNetwork:
         parts = self._parts
         settings = NetSettings(
             listen_host=parts.settings.listen_host,
@@ -351,9 +365,9 @@ class Peer:
                         waiting.set_result(message)
                 self._exports.clear()
             case _:
+                assert self._driver is not None, "the learner says nothing before it is asked"
                 self._vitals.remember(message)
-                if self._driver is not None:
-                    self._driver.answer(message)
+                self._driver.answer(message)
 
     def _fail(self, reason: str) -> None:
         """The learner's last word; its process ends with it."""

@@ -87,6 +87,8 @@ class TestnetSettings:
     """The goal: every peer's test accuracy, 0 to 1."""
     until_fitness: float | None
     """The goal instead, for a task without test accuracy; higher is better."""
+    is_until_interrupted: bool
+    """Go on after the goal, until Ctrl-C or the deadline."""
     deadline_s: float
     data_dir: Path | None
     """Where the peers' folders are made; a temporary folder when None."""
@@ -95,3 +97,5 @@ class TestnetSettings:
     is_json: bool
     """Print one JSON object as the last line of stdout."""
     puzzle_share: float
+    scenario: str = ""
+    """The name of what is played on the peers; then there is no goal to reach."""

@@ -1,11 +1,13 @@
 """The HTTP server of one node: /healthz, /v1/status, /v1/model/file. Loopback only, read only."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 
 import msgspec
 from aiohttp import web
 
+from node.api_address import PEER_HEADER
 from node.status import NodeStatus
 
 API_HOST = "127.0.0.1"
@@ -15,10 +17,24 @@ MODEL_SECONDS_MAX = 30.0
 """The learner answers between two slices of search; longer means that it hangs."""
 
 
+def bound_listener() -> socket.socket:
+    """A socket on a free port, bound in the calling thread's network namespace and no other."""
+    return socket.create_server((API_HOST, 0))
+
+
 class ApiServer:
     """Serves a node's status and model."""
 
-    def __init__(self, status: Callable[[], NodeStatus], model_file: Callable[[], Awaitable[bytes]]) -> None:
+    def __init__(
+        self,
+        peer_id: str,
+        status: Callable[[], NodeStatus],
+        model_file: Callable[[], Awaitable[bytes]],
+        listener: socket.socket | None = None,
+    ) -> None:
+        """`listener`: a bound socket to serve on, instead of a free port of this machine's loopback."""
+        self._peer_id = peer_id
+        self._listener = listener
         self._status = status
         self._model_file = model_file
         self.port = 0
@@ -27,19 +43,24 @@ class ApiServer:
     async def run(self) -> None:
         """Serve until cancelled."""
         app = web.Application()
+        app.on_response_prepare.append(self._say_who)
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/v1/status", self._get_status)
         app.router.add_get("/v1/model/file", self._get_model)
         runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
         await runner.setup()
         try:
-            site = web.TCPSite(runner, API_HOST, 0)
-            await site.start()
+            listener = bound_listener() if self._listener is None else self._listener
+            await web.SockSite(runner, listener).start()
             self.port = runner.addresses[0][1]
             self.ready.set()
             await asyncio.Event().wait()
         finally:
             await runner.cleanup()
+
+    async def _say_who(self, _: web.Request, response: web.StreamResponse) -> None:
+        """So that nobody takes our answer for that of a killed peer whose port we have now."""
+        response.headers[PEER_HEADER] = self._peer_id
 
     async def _healthz(self, _: web.Request) -> web.Response:
         return web.Response(text="ok\n")

@@ -3,7 +3,9 @@
 import http.client
 import urllib.error
 import urllib.request
+from pathlib import Path
 
+from node.api_address import PEER_HEADER, read_api_file
 from node.errors import EXIT_GOAL_NOT_MET, NodeError, NotRunningError
 from node.settings import Address
 
@@ -14,11 +16,21 @@ ANSWER_BYTES_MAX = 4_400_000_000
 """A model of the most parameters allowed, with its header."""
 
 
-def fetch(api: Address, path: str) -> bytes:
-    """The answer to GET. Raises NotRunningError when nobody answers, NodeError when the answer is a refusal or cut short."""
+def fetch_from_folder(folder: Path, path: str) -> bytes:
+    """The answer of the peer that runs in this folder. Raises NotRunningError, NodeError as `fetch` does."""
+    found = read_api_file(folder)
+    return fetch(found.address, path, found.peer_id)
+
+
+def fetch(api: Address, path: str, peer_id: str | None = None) -> bytes:
+    """The answer to GET. Raises NotRunningError when nobody answers, NodeError when the answer is a refusal or cut short.
+
+    With a `peer_id`, an answer of anybody else is nobody's.
+    """
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # our own machine is never behind a proxy
     try:
         with opener.open(f"http://{api}{path}", timeout=ANSWER_SECONDS_MAX) as response:
+            _check_who(response, api, peer_id)
             return _whole(response, api)
     except urllib.error.HTTPError as error:
         with error:
@@ -28,6 +40,14 @@ def fetch(api: Address, path: str) -> bytes:
         raise NotRunningError(f"no peer answers at {api}: {_reason(error)}", "start the peer, or check the address") from error
     except http.client.HTTPException as error:
         raise NodeError(f"what answers at {api} is no peer's API: {error!r}", "check the address") from error
+
+
+def _check_who(response: http.client.HTTPResponse, api: Address, peer_id: str | None) -> None:
+    found = response.headers.get(PEER_HEADER, "")
+    if peer_id not in (None, found):
+        who = f"peer {found[:8]}" if found else "no peer"
+        message = f"peer {peer_id[:8]} was killed: {who} answers at {api}, where it listened"
+        raise NotRunningError(message, "start the peer again")
 
 
 def _reason(error: OSError) -> str:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 import click
 
-from node.api_address import read_api_address
-from node.cli.api_client import fetch
+from node.cli.api_client import fetch_from_folder
 from node.cli.arguments import FILE, FOLDER
 from node.errors import NodeError, NotRunningError
 from node.files import replace_file
@@ -20,7 +19,7 @@ def command(path: Path, data_dir: Path) -> None:
     if path.suffix != ".safetensors":
         raise NodeError(f"{path} does not end in .safetensors", f"write {path.with_suffix('.safetensors')}")
     try:
-        content = fetch(read_api_address(data_dir), "/v1/model/file")
+        content = fetch_from_folder(data_dir, "/v1/model/file")
     except NotRunningError:  # then what its folder holds is ours to read
         importlib.import_module("node.export").export_from_folder(data_dir, path)  # imports numpy
     else:

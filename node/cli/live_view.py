@@ -22,7 +22,7 @@ class PeerView:
 
     name: str
     state: str = "starting"
-    """"starting", "running" or "stopped"."""
+    """"absent", "starting", "running", "paused", "killed" or "stopped"."""
     height: int | None = None
     head: str | None = None
     fitness: float | None = None
@@ -33,6 +33,15 @@ class PeerView:
     last_error: str | None = None
     accepted: float | None = None
     """Gradients: the share of its own that were accepted, as the peer itself has seen it."""
+    conduct: str | None = None
+    """How it misbehaves, and its group where there is a partition."""
+    has_say: bool = True
+    """It can tell what it holds, and is trusted: an honest peer that runs."""
+
+    @property
+    def remarks(self) -> str | None:
+        """What is to be said of it in words."""
+        return "; ".join(filter(None, (self.conduct, self.last_error))) or None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +62,8 @@ class TestnetView:
     """Why peers can never agree again, in words."""
     target_fitness: float | None = None
     """The goal instead of an accuracy."""
+    scenario: str = ""
+    """What is played on the peers, instead of a goal."""
     order: str | None = None
     """Where a total order stands, in words."""
     is_gradient: bool = False
@@ -60,12 +71,12 @@ class TestnetView:
 
 
 def render(view: TestnetView, columns: int = 120) -> RenderableType:
-    """The screen: a header line, a table with one row per peer, and whether all agree. Errors get lines where it is narrow."""
+    """The screen: a header line, a table with one row per peer, and whether all agree. Remarks get lines where it is narrow."""
     is_wide = columns >= WIDE_COLUMNS
-    errors = () if is_wide else _error_lines(view.peers)
+    remarks = () if is_wide else _remark_lines(view.peers)
     order = () if view.order is None else (Text(view.order, style="dim", overflow="fold"),)
     header = Text(_header(view), style="bold", overflow="fold")
-    return Group(header, _table(view, is_wide), *errors, *order, _footer(view))
+    return Group(header, _table(view, is_wide), *remarks, *order, _footer(view))
 
 
 def plain_line(view: TestnetView) -> str:
@@ -90,7 +101,11 @@ class TestnetScreen:
         if self._live is not None:
             self._live.update(render(view, self._console.width), refresh=True)
         else:
-            self._console.print(plain_line(view), soft_wrap=True, markup=False, highlight=False)
+            self.say(plain_line(view))
+
+    def say(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, soft_wrap=True, markup=False, highlight=False)
 
     def __enter__(self) -> Self:
         if self._live is not None:
@@ -106,6 +121,8 @@ def _header(view: TestnetView) -> str:
     goal = f"goal {percent(view.target_accuracy)} on test data"
     if view.target_fitness is not None:
         goal = f"goal fitness {view.target_fitness:g}"
+    if view.scenario:
+        goal = f"scenario {view.scenario}"
     return f"network {view.network_id[:16]}  {view.elapsed_s:.0f} of {view.deadline_s:.0f} s  {goal}"
 
 
@@ -116,10 +133,11 @@ def _table(view: TestnetView, is_wide: bool) -> Table:
     for title in ("height", "head", "fitness", "test", *rates, "links"):
         table.add_column(title, justify="left" if title == "head" else "right", no_wrap=True)
     if is_wide:
-        table.add_column("last error", overflow="fold")
+        table.add_column("remarks", overflow="fold")
     for peer in view.peers:
-        error = (Text(peer.last_error or "", style="yellow"),) if is_wide else ()
-        table.add_row(*_figures(peer, is_gradient=view.is_gradient), *error, style="dim" if peer.state == "stopped" else "")
+        remarks = (Text(peer.remarks or "", style="yellow"),) if is_wide else ()
+        style = "" if peer.state in ("starting", "running") else "dim"
+        table.add_row(*_figures(peer, is_gradient=view.is_gradient), *remarks, style=style)
     return table
 
 
@@ -137,8 +155,8 @@ def _figures(peer: PeerView, *, is_gradient: bool) -> tuple[Text, ...]:
     return tuple(Text(figure) for figure in figures)
 
 
-def _error_lines(peers: Sequence[PeerView]) -> tuple[Text, ...]:
-    lines = (f"{peer.name}: {peer.last_error}" for peer in peers if peer.last_error is not None)
+def _remark_lines(peers: Sequence[PeerView]) -> tuple[Text, ...]:
+    lines = (f"{peer.name}: {peer.remarks}" for peer in peers if peer.remarks is not None)
     return tuple(Text(line, style="yellow", overflow="fold") for line in lines)
 
 
@@ -153,9 +171,13 @@ def _agreement(view: TestnetView) -> str:
         return f"peers DISAGREE: {view.disagreement}"
     if view.agreed_digest is None:
         return "no common step yet"
-    running = sum(peer.state != "stopped" for peer in view.peers)
-    who = "all agree" if running == len(view.peers) else f"the {running} of {len(view.peers)} that run agree"
-    return f"{who} at height {count(view.agreed_height)} on state {view.agreed_digest[:16]}"
+    who = who_agrees(sum(peer.has_say for peer in view.peers), len(view.peers))
+    return f"{who} agree at height {count(view.agreed_height)} on state {view.agreed_digest[:16]}"
+
+
+def who_agrees(heard: int, count: int) -> str:
+    """Whose word it is that all hold one state: honest peers that run have a say."""
+    return "all" if heard == count else f"the {heard} of {count} with a say"
 
 
 def _progress(peer: PeerView) -> str:

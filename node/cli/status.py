@@ -6,13 +6,14 @@ import click
 import msgspec
 from rich.console import Console, RenderableType
 
-from node.api_address import read_api_address
-from node.cli.api_client import fetch
+from node.cli.api_client import fetch, fetch_from_folder
 from node.cli.arguments import FOLDER, PEER_ADDRESS
 from node.cli.status_view import status_view
 from node.errors import NodeError
 from node.settings import Address
 from node.status import NodeStatus
+
+STATUS_PATH = "/v1/status"
 
 
 @click.command("status")
@@ -21,20 +22,20 @@ from node.status import NodeStatus
 @click.option("--json", "is_json", is_flag=True, help="Print the peer's answer as it is.")
 def command(data_dir: Path | None, api: Address | None, is_json: bool) -> None:
     """Show what a running peer does. Exit code 3: no peer runs there."""
-    answer = fetch(_api_of(data_dir, api), "/v1/status")
+    answer = _answer(data_dir, api)
     if is_json:
         click.echo(answer.decode())
     else:
         _show(status_view(_decoded(answer)))
 
 
-def _api_of(data_dir: Path | None, api: Address | None) -> Address:
+def _answer(data_dir: Path | None, api: Address | None) -> bytes:
     if (data_dir is None) == (api is None):
         raise click.UsageError("give either --data-dir DIR or --api HOST:PORT")
     if api is not None:
-        return api
+        return fetch(api, STATUS_PATH)
     assert data_dir is not None
-    return read_api_address(data_dir)
+    return fetch_from_folder(data_dir, STATUS_PATH)
 
 
 def _decoded(answer: bytes) -> NodeStatus:

@@ -14,6 +14,7 @@ from node.cli.arguments import (
     NumberRange,
 )
 from node.cli.learning_options import canonical_fault, check_fault, gradient_section, learning_options
+from node.cli.scenario_options import check_alone, check_partition, play, scenario_options
 from node.errors import NodeError
 from node.network_file import Consensus, Learning, read_network_file
 from node.settings import TestnetSettings
@@ -51,6 +52,9 @@ NODES_MAX = 64
 )
 @click.option("--until-accuracy", type=NumberRange(0.0, 1.0), default=0.9, show_default=True, help="The goal: test accuracy.")
 @click.option(
+    "--until-interrupted", "is_until_interrupted", is_flag=True, help="Go on after the goal, to Ctrl-C or --deadline."
+)
+@click.option(
     "--deadline",
     "deadline_s",
     type=NumberRange(1.0, 86_400.0),
@@ -68,7 +72,10 @@ NODES_MAX = 64
     show_default=True,
     help="The part of one core's time that each peer's puzzle may take.",
 )
+@scenario_options
+@click.pass_context
 def command(
+    context: click.Context,
     *,
     nodes: int,
     consensus: str,
@@ -82,16 +89,25 @@ def command(
     network_file: Path | None,
     until_accuracy: float,
     until_fitness: float | None,
+    is_until_interrupted: bool,
     deadline_s: float,
     data_dir: Path | None,
     is_kept: bool,
     is_json: bool,
     puzzle_share: float,
+    scenario: Path | None,
+    partition_by: str,
 ) -> int:
     """Run peers as processes on this machine until their model is good enough and all agree on it.
 
-    Exit code 0: done; 1: the deadline passed first; 2: usage; 3: peers disagree on a final step.
+    With --scenario: play what the file says on them, read their stores, and judge them as `simulate` does.
+
+    Exit code 0: done; 1: the deadline passed first, or no progress; 2: usage; 3: peers disagree, or contradict themselves.
     """
+    if scenario is not None:
+        check_alone(context)
+        return play(context, scenario, partition_by, data_dir, is_kept=is_kept, is_json=is_json)
+    check_partition(context)
     gradient = gradient_section(
         learning, rule, shards, shard_count=0 if Consensus(consensus) is Consensus.TOTAL_ORDER else nodes
     )
@@ -115,6 +131,7 @@ def command(
         network_file=network_file,
         until_accuracy=until_accuracy,
         until_fitness=until_fitness,
+        is_until_interrupted=is_until_interrupted,
         deadline_s=deadline_s,
         data_dir=data_dir,
         is_kept=is_kept,

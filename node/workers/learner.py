@@ -24,7 +24,7 @@ from learning.task import DifferentiableTask, Layout, Task, TaskError, different
 from learning.tasks.loading import load_task
 from learning.tasks.own_samples import OwnSamples
 from learning.tasks.shards import parse_shards, rows_for
-from node.faults.catalogue import LearnerSituation, Situation, bent_learner, conduct_of, parse_faults
+from node.faults.catalogue import LearnerSituation, Situation, bent_learner, conduct_of, parse_faults, unashamed
 from node.payloads import StoredPayloads
 
 LEARNER_NICENESS = 5
@@ -109,7 +109,8 @@ def _one_thread() -> None:
 def make_learner(task: Task, spec: LearnerSpec, gradients: Gradients) -> Learner:
     """The learner that the spec asks for. `gradients`: where it finds large payloads. Raises TaskError."""
     if isinstance(spec.rules, GradientRules):
-        return _gradient_learner(task, spec, spec.rules, gradients)
+        learner = _gradient_learner(task, spec, spec.rules, gradients)
+        return unashamed(learner, parse_faults(spec.fault), spec.author)
     return _bent(task, spec, spec.rules) if spec.fault else _evolution_learner(task, spec, spec.rules)
 
 

@@ -62,8 +62,12 @@ def start_process(process: ForkServerProcess) -> None:
         raise NodeError("the process that all others are forked from has ended; its reason is above") from error
 
 
-def _run_worker(target: Callable[[Connection, S], None], pipe: Connection, spec: S, screen: Connection) -> None:
-    """What a worker prints goes where its peer prints, not where the server does that both were forked from."""
+def _run_worker(target: Callable[[Connection, S], None], pipe: Connection, spec: S, screen: Connection, group: int) -> None:
+    """Of the server that peer and worker were forked from, the worker keeps neither the screen nor the process group."""
+    try:
+        os.setpgid(0, group)  # so that one signal reaches all of a peer
+    except (ProcessLookupError, PermissionError):
+        return  # there is no such group in our session any more: the peer has just ended
     for descriptor in (STDOUT, STDERR):
         os.dup2(screen.fileno(), descriptor)
     screen.close()
@@ -78,7 +82,7 @@ class WorkerProcess(Generic[S, Q, A]):
         self.name = name
         self._pipe, worker_end = context.Pipe()
         screen = Connection(os.dup(STDERR), readable=False)
-        arguments = (target, worker_end, spec, screen)
+        arguments = (target, worker_end, spec, screen, os.getpgrp())
         self._process = context.Process(target=_run_worker, args=arguments, name=name, daemon=True)
         start_process(self._process)
         worker_end.close()

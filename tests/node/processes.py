@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from node.api_address import API_FILE_NAME, read_api_address
+from node.api_address import read_api_file
+from node.errors import NotRunningError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -38,13 +39,13 @@ class Watched:
 
     def status(self) -> dict | None:
         """The status document, or None while the peer does not answer."""
-        if not (self.folder / API_FILE_NAME).exists():
-            return None
         try:
-            with urllib.request.urlopen(f"http://{read_api_address(self.folder)}/v1/status", timeout=2) as answer:
-                return json.load(answer)
-        except OSError:
+            found = read_api_file(self.folder)
+            with urllib.request.urlopen(f"http://{found.address}/v1/status", timeout=2) as answer:
+                document = json.load(answer)
+        except (NotRunningError, OSError):
             return None
+        return document if document["peer_id"] == found.peer_id else None
 
     def fault(self) -> str | None:
         """Why there is no use in waiting."""

@@ -6,12 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from node.api_address import API_FILE_NAME, read_api_address
+from node.api_address import API_FILE_NAME, ApiFile, read_api_file
 from node.errors import NodeError, NotRunningError
 from node.folder import KEY_FILE_NAME, LOCK_FILE_NAME, STORE_FILE_NAME, NodeFolder
 from node.identity import create_identity, load_identity
 from node.network_file import NETWORK_FILE_NAME, network_id, network_text, write_network_file
-from node.settings import Address
 from node.store import CorruptStoreError
 from tests.node.example_network import example_rules
 from tests.node.small_disk import fill, make_read_only, small_disk
@@ -181,10 +180,10 @@ def test_a_full_disk_is_told_at_the_first_opening(tmp_path: Path) -> None:
 def test_the_api_s_address_is_there_while_it_listens(made: Path) -> None:
     with NodeFolder.open(made) as folder:
         folder.write_api_address("127.0.0.1", 4711)
-        assert read_api_address(made) == Address("127.0.0.1", 4711)
+        assert read_api_file(made) == ApiFile("127.0.0.1", 4711, folder.identity.peer_id.hex(), os.getpid())
         folder.remove_api_address()
         with pytest.raises(NotRunningError, match="no peer runs in"):
-            read_api_address(made)
+            read_api_file(made)
         folder.write_api_address("127.0.0.1", 4712)
     assert not (made / API_FILE_NAME).exists()
 
@@ -193,4 +192,10 @@ def test_the_api_s_address_is_there_while_it_listens(made: Path) -> None:
 def test_a_damaged_api_file_is_told(made: Path, content: str) -> None:
     (made / API_FILE_NAME).write_text(content)
     with pytest.raises(NodeError, match=r"api.json is damaged: "):
-        read_api_address(made)
+        read_api_file(made)
+
+
+def test_what_a_killed_node_left_behind_is_gone_once_the_folder_is_opened(made: Path) -> None:
+    (made / API_FILE_NAME).write_text("left behind")
+    with NodeFolder.open(made):
+        assert not (made / API_FILE_NAME).exists()

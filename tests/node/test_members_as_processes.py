@@ -44,7 +44,6 @@ def kill(member: Watched) -> None:
     while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1][:3]:
         assert time.monotonic() < deadline, f"process {pid} outlives kill -9"
         time.sleep(0.05)
-    (member.folder / "api.json").unlink(missing_ok=True)
 
 
 def digests_by_height(status: dict) -> dict[int, str]:

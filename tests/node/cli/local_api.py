@@ -5,7 +5,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
+from node.api_address import PEER_HEADER
 from node.settings import Address
+
+EXAMPLE_PEER = "ab" * 32
+"""Who answers."""
 
 Answers = Mapping[str, tuple[int, bytes, int]]
 """By path: HTTP status, body, and the length that the header promises."""
@@ -19,6 +23,7 @@ def local_api(answers: Answers) -> Iterator[Address]:
         def do_GET(self) -> None:
             status, body, promised = answers[self.path]
             self.send_response(status)
+            self.send_header(PEER_HEADER, EXAMPLE_PEER)
             self.send_header("Content-Length", str(promised))
             self.end_headers()
             self.wfile.write(body)

@@ -1,4 +1,5 @@
 import socket
+import subprocess
 import threading
 from pathlib import Path
 
@@ -6,11 +7,11 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from node.api_address import write_api_address
+from node.api_address import API_FILE_NAME, ApiFile, write_api_file
 from node.cli import main
 from node.settings import Address
 from node.status import NodeStatus, PeerLink
-from tests.node.cli.local_api import local_api
+from tests.node.cli.local_api import EXAMPLE_PEER, local_api
 
 STATUS = NodeStatus(
     version="0.1.0",
@@ -39,7 +40,7 @@ def run(*arguments: str | Path | Address) -> Result:
 
 def test_a_person_sees_height_model_peers_and_notes(tmp_path: Path) -> None:
     with local_api({"/v1/status": (200, ANSWER, len(ANSWER))}) as api:
-        write_api_address(tmp_path, api)
+        write_api_file(tmp_path, api, EXAMPLE_PEER)
         result = run("--data-dir", tmp_path)
     assert result.exit_code == 0
     lines = [line.rstrip() for line in result.stdout.splitlines()]
@@ -84,11 +85,30 @@ def test_no_peer_in_the_folder_is_exit_code_3(tmp_path: Path) -> None:
 def test_a_peer_that_was_killed_is_exit_code_3(tmp_path: Path) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        write_api_address(tmp_path, Address("127.0.0.1", unused.getsockname()[1]))
+        write_api_file(tmp_path, Address("127.0.0.1", unused.getsockname()[1]), EXAMPLE_PEER)
         result = run("--data-dir", tmp_path)
     assert result.exit_code == 3
     assert "error: no peer answers at 127.0.0.1:" in result.stderr
     assert "connection refused" in result.stderr
+
+
+def test_a_killed_peer_is_not_mistaken_for_whoever_has_its_port_now(tmp_path: Path) -> None:
+    killed = "cd" * 32
+    with local_api({"/v1/status": (200, ANSWER, len(ANSWER))}) as api:
+        write_api_file(tmp_path, api, killed)
+        result = run("--data-dir", tmp_path)
+    told = f"error: peer {killed[:8]} was killed: peer {EXAMPLE_PEER[:8]} answers at {api}, where it listened\n"
+    assert (result.exit_code, result.stdout, result.stderr) == (3, "", f"{told}fix: start the peer again\n")
+
+
+def test_a_peer_whose_process_is_gone_is_not_asked_at_all(tmp_path: Path) -> None:
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    content = msgspec.json.encode(ApiFile("127.0.0.1", 1, EXAMPLE_PEER, ended.pid))
+    (tmp_path / API_FILE_NAME).write_bytes(content)
+    result = run("--data-dir", tmp_path)
+    assert result.exit_code == 3
+    assert result.stderr.startswith(f"error: no peer runs in {tmp_path}: its last one (pid {ended.pid}) was killed\n")
 
 
 @pytest.mark.parametrize("arguments", [[], ["--data-dir", "x", "--api", "127.0.0.1:1"]])

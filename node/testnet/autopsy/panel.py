@@ -1,0 +1,79 @@
+"""Which checkers look at stores: those of the simulator that rows can be shown to, and those that only rows allow."""
+
+from collections.abc import Container
+
+from consensus.proof_of_work.header import genesis_id
+from consensus.types import Instant, PeerId
+from node.assembly import proof_of_work_rules
+from node.network_file import Consensus, Learning, NetworkRules, network_id
+from node.simulation.checkers.attribution import DeliveredOnce, FoundByItsAuthor
+from node.simulation.checkers.blame import NoHonestBlamed
+from node.simulation.checkers.court import Court, Facts
+from node.simulation.checkers.durable import RecordedBeforeSent
+from node.simulation.checkers.finding import Checker
+from node.simulation.checkers.one_chain import OneChain
+from node.simulation.checkers.one_order import OneOrder
+from node.simulation.checkers.one_signature import OneBlockAParent, OneBlockARound
+from node.simulation.checkers.one_state import OneState
+from node.simulation.checkers.work import WorkAddsUp
+from node.testnet.autopsy.models import StatesAddUp
+from node.testnet.autopsy.signatures import ProvenBlocks, SignedByMembers
+from node.testnet.autopsy.words import OneWord
+
+
+def court_of(rules: NetworkRules, honest: frozenset[PeerId], peers: int, start: Instant) -> Court:
+    """Looks at the stores of these honest peers, out of so many."""
+    is_work = rules.consensus is Consensus.PROOF_OF_WORK
+    facts = Facts(
+        network_id=network_id(rules),
+        honest=honest,
+        peers=peers,
+        start=start,
+        members=members_of(rules),
+        gc_depth=0 if is_work else rules.total_order.gc_depth,
+        work_rules=proof_of_work_rules(rules) if is_work else None,
+    )
+
+    def choose(facts: Facts, honest: Container[bytes]) -> tuple[Checker, ...]:
+        states = (StatesAddUp(),) if rules.learning is Learning.EVOLUTION else ()
+        fitting = _of_work(rules, facts) if is_work else _of_members(facts, honest)
+        return (*fitting, *states, *_common(facts, honest))
+
+    return Court(facts, choose)
+
+
+def members_of(rules: NetworkRules) -> tuple[PeerId, ...]:
+    """Of a total order; none under proof of work."""
+    return tuple(PeerId(bytes.fromhex(key)) for key in rules.total_order.members)
+
+
+def _common(facts: Facts, honest: Container[bytes]) -> tuple[Checker, ...]:
+    return (
+        OneState(is_one_history=facts.work_rules is None),
+        DeliveredOnce(honest),
+        NoHonestBlamed(honest),
+        RecordedBeforeSent(facts.network_id, facts.members),
+    )
+
+
+def _of_members(facts: Facts, honest: Container[bytes]) -> tuple[Checker, ...]:
+    network_id, members = facts.network_id, facts.members
+    return (
+        OneOrder(),
+        OneBlockARound(network_id, members, honest),
+        OneWord(network_id, members, honest),
+        SignedByMembers(network_id, members),
+        FoundByItsAuthor(honest),
+    )
+
+
+def _of_work(rules: NetworkRules, facts: Facts) -> tuple[Checker, ...]:
+    """Without FoundByItsAuthor: what is found and not listed is in no store. Contributions' signatures stand for it."""
+    assert facts.work_rules is not None
+    network_id, genesis = facts.network_id, genesis_id(facts.network_id)
+    return (
+        OneChain(genesis),
+        OneBlockAParent(network_id),
+        WorkAddsUp(network_id, facts.work_rules, genesis),
+        ProvenBlocks(network_id, rules.proof_of_work.puzzle_memory_kib),
+    )

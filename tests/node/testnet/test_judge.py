@@ -1,0 +1,96 @@
+"""Who has a say, what they agree on, and when a testnet is over."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from node.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
+from node.testnet.judge import Judge, Outcome
+from node.testnet.peer import TestnetPeer
+from tests.node.testnet.example_testnet import SETTINGS, AliveProcess, chain, made
+
+
+@pytest.fixture
+def peers(tmp_path: Path) -> list[TestnetPeer]:
+    """Four that run, at heights 5, 6, 7 and 8 of one chain."""
+    _, peers = made(tmp_path)
+    for number, peer in enumerate(peers):
+        peer.process, peer.status = AliveProcess(), chain(peer, 5 + number)
+    return peers
+
+
+def height_agreed(peers: list[TestnetPeer]) -> int | None:
+    agreed = Judge(SETTINGS, peers).agreed()
+    return None if agreed is None else agreed.height
+
+
+def test_all_agree_on_what_the_slowest_holds(peers: list[TestnetPeer]) -> None:
+    assert height_agreed(peers) == 5
+
+
+def test_dead_paused_and_faulty_peers_have_no_say(peers: list[TestnetPeer]) -> None:
+    peers[0].process = None
+    assert height_agreed(peers) == 6
+    peers[0].process, peers[0].waker = AliveProcess(), object()
+    assert height_agreed(peers) == 6
+    peers[0].waker, peers[0].was_faulty = None, True
+    assert height_agreed(peers) == 6
+
+
+def test_without_most_honest_peers_nothing_is_agreed(peers: list[TestnetPeer]) -> None:
+    peers[0].process = peers[1].process = None
+    assert height_agreed(peers) is None
+    peers[1].was_faulty = True
+    assert height_agreed(peers) == 7
+
+
+def test_a_peer_in_its_new_life_is_waited_for(peers: list[TestnetPeer]) -> None:
+    peers[3].status = None
+    assert height_agreed(peers) is None
+
+
+def test_the_word_of_the_dead_on_final_steps_still_counts(peers: list[TestnetPeer]) -> None:
+    peers[0].process, peers[0].status = None, chain(peers[0], 5, branch="x", final=5)
+    peers[1].status = chain(peers[1], 6, final=6)
+    outcome = Judge(SETTINGS, peers).outcome(1.0, is_interrupted=False)
+    reason = "peer-0 and peer-1 hold different final steps at height 0"
+    assert outcome == Outcome(EXIT_DISAGREEMENT, reason, 1.0, None)
+    peers[0].was_faulty = True
+    assert Judge(SETTINGS, peers).outcome(1.0, is_interrupted=False) is None
+
+
+def ends(judge: Judge, seconds: float, *, is_interrupted: bool = False) -> tuple[int, str] | None:
+    outcome = judge.outcome(seconds, is_interrupted=is_interrupted)
+    return None if outcome is None else (outcome.exit_code, outcome.reason)
+
+
+def test_it_ends_at_the_goal_the_deadline_or_ctrl_c(peers: list[TestnetPeer]) -> None:
+    judge = Judge(SETTINGS, peers)
+    assert ends(judge, 1.0) is None
+    assert ends(judge, 2.0, is_interrupted=True) == (EXIT_GOAL_NOT_MET, "interrupted")
+    assert ends(judge, 60.0) == (EXIT_GOAL_NOT_MET, "deadline of 60 s passed")
+    for peer in peers:
+        peer.status = chain(peer, 9, accuracy=0.91)
+    assert ends(judge, 3.0) == (EXIT_OK, "goal reached in agreement")
+
+
+def test_until_interrupted_it_goes_on_after_the_goal_and_remembers_it(peers: list[TestnetPeer]) -> None:
+    judge = Judge(replace(SETTINGS, is_until_interrupted=True), peers)
+    for peer in peers:
+        peer.status = chain(peer, 9, accuracy=0.91)
+    assert ends(judge, 3.0) is None
+    for peer in peers:
+        peer.status = chain(peer, 10, accuracy=0.89)
+    assert ends(judge, 4.0) is None
+    assert ends(judge, 5.0, is_interrupted=True) == (EXIT_OK, "goal reached in agreement after 3.0 s, interrupted")
+    assert ends(judge, 60.0) == (EXIT_OK, "goal reached in agreement after 3.0 s, deadline of 60 s passed")
+
+
+def test_where_all_have_stopped_only_killed_ones_are_waited_for(peers: list[TestnetPeer]) -> None:
+    for peer in peers:
+        peer.process = None
+    peers[2].was_killed = True
+    assert ends(Judge(SETTINGS, peers), 1.0) is None
+    peers[2].was_killed = False
+    assert ends(Judge(SETTINGS, peers), 1.0) == (EXIT_GOAL_NOT_MET, "all peers have stopped: None")
