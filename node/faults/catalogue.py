@@ -9,10 +9,12 @@ from learning.gradient.conduct import Conduct, HonestConduct
 from learning.learner import Learner
 from node.faults.consensus.entries import CONSENSUS_FAULTS
 from node.faults.consensus.situation import ReplicaSituation
+from node.faults.evolution.bend import BentLearner
 from node.faults.evolution.entries import EVOLUTION_FAULTS
 from node.faults.evolution.situation import LearnerSituation
 from node.faults.fault import FRESH, Family, Fault, FaultError, FaultParameter, FaultSpec
 from node.faults.gradient.entries import GRADIENT_FAULTS, Misconduct, Situation, gradient_conduct
+from node.faults.gradient.own_work import OwnGradientsAreGood
 from node.faults.network.entries import NETWORK_FAULTS
 from node.faults.network.situation import Attack, NetworkSituation
 from node.network_file import Consensus, Learning
@@ -42,6 +44,7 @@ __all__ = [
     "make_conduct",
     "parse_fault",
     "parse_faults",
+    "unashamed",
 ]
 
 FAULTS: tuple[Fault[object], ...] = (*GRADIENT_FAULTS, *EVOLUTION_FAULTS, *CONSENSUS_FAULTS, *NETWORK_FAULTS)
@@ -140,6 +143,13 @@ def conduct_of(specs: Iterable[FaultSpec], situation: Situation) -> Conduct:
         if fault_named(spec.name).family is Family.GRADIENT:
             return make_conduct(spec, situation)
     return HonestConduct()
+
+
+def unashamed(learner: Learner, specs: Iterable[FaultSpec], author: bytes) -> Learner:
+    """The gradient learner of a peer with these faults: a liar passes on what its own learner finds wrong with its lies."""
+    if any(fault_named(spec.name).family is Family.GRADIENT for spec in specs):
+        return BentLearner(learner, OwnGradientsAreGood(author))
+    return learner
 
 
 def _value(fault: Fault[object], key: str, text: str) -> float:

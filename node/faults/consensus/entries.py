@@ -3,6 +3,7 @@
 from node.faults.consensus.bend import BentReplica
 from node.faults.consensus.far_future import FarFuture
 from node.faults.consensus.floods import BlockFlood, Forger
+from node.faults.consensus.foreign_replay import ForeignReplay
 from node.faults.consensus.old_parents import OldParents
 from node.faults.consensus.own_blocks import OwnWorkBlocks
 from node.faults.consensus.private_chain import Policy, PrivateChain
@@ -118,6 +119,12 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         lambda values, replica, situation: BentReplica(replica, FarFuture(int(values["ahead"]), situation)),
         FaultParameter("ahead", 1_000, 1, 1e9, is_whole=True),
         consensus=Consensus.TOTAL_ORDER,
+    ),
+    _entry(
+        "foreign-replay",
+        "sends beside each block of its own one that it has signed for another network",
+        _OWN_KEY,
+        lambda values, replica, situation: BentReplica(replica, ForeignReplay(situation)),  # noqa: ARG005
     ),
     _entry(
         "time-warp",

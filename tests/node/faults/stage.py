@@ -8,7 +8,7 @@ from typing import TypeVar
 from consensus.faults import Accusation
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer
-from node.network_file import Consensus, Learning
+from node.network_file import Consensus, GradientSection, Learning
 from node.replica import OuterEffect
 from node.simulation.checkers.finding import Pass
 from node.simulation.peer import SimulatedPeer
@@ -17,6 +17,9 @@ from node.simulation.scenario import ExpectSection, Faulty, Scenario
 
 WORK, ORDER = Consensus.PROOF_OF_WORK, Consensus.TOTAL_ORDER
 EVOLUTION, GRADIENT = Learning.EVOLUTION, Learning.GRADIENT
+
+GRADIENTS = GradientSection(momentum="0.5", minibatch_size=4, staleness_max=30, workers_window=8, shards="whole")
+"""So short a window that gradients count from the second block on."""
 
 T = TypeVar("T")
 
@@ -96,17 +99,28 @@ def play(
         learning=learning,
         peers=peers,
         duration_s=seconds,
+        gradient=GRADIENTS,
         expect=ExpectSection(calm_s=seconds - 2, heights_min=3, behind_max=4 if learning is EVOLUTION else 20),
         faulty=(Faulty(fault, tuple(range(peers - faulty, peers))),) if faulty else (),
     )
-    play = Play(Simulation(scenario, seed))
-    play.run()
-    return play
+    return play_scenario(scenario, seed)
+
+
+def play_scenario(scenario: Scenario, seed: int = 1) -> Play:
+    """A whole scenario, watched."""
+    played = Play(Simulation(scenario, seed))
+    played.run()
+    return played
 
 
 def withstood(fault: str, consensus: Consensus, learning: Learning = EVOLUTION, **others: int) -> Play:
     """A play in which the honest agree and go on, and no checker has found anything."""
     played = play(fault, consensus, learning, **others)
+    assert_passed(played)
+    return played
+
+
+def assert_passed(played: Play) -> None:
+    """No checker has found anything, and everybody honest has moved on."""
     assert played.outcome is not None
     assert isinstance(played.outcome.verdict, Pass), played.outcome.verdict
-    return played

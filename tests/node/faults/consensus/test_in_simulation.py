@@ -2,9 +2,10 @@
 
 import pytest
 
+from consensus.faults import Offence
 from consensus.proof_of_work import messages as work
 from consensus.proof_of_work.waiting_room import ORPHANS_PER_PEER_MAX
-from consensus.protocol import Accuse, Broadcast, Send
+from consensus.protocol import Accuse, Broadcast, Refuse, Send
 from consensus.total_order import messages as order
 from consensus.total_order.committee import Committee
 from consensus.total_order.equivocation import proves_equivocation
@@ -19,8 +20,9 @@ def order_status(play: Play, number: int = 0):
 
 @pytest.mark.parametrize("consensus", [WORK, ORDER])
 def test_who_has_crashed_does_nothing_more(consensus) -> None:
-    played = withstood("crash:after=5", consensus)
-    assert max(now for now, _ in played.by(played.liar, Send | Broadcast)) < START + 5_000
+    """It is gone before the part of the run in which the others must move on."""
+    played = withstood("crash:after=1", consensus)
+    assert max(now for now, _ in played.by(played.liar, Send | Broadcast)) < START + 1_000
 
 
 @pytest.mark.parametrize("consensus", [WORK, ORDER])
@@ -131,6 +133,15 @@ def test_blocks_of_the_far_future_are_not_kept() -> None:
 
 def test_blocks_of_the_near_future_are_evidence_once_their_round_has_come() -> None:
     assert withstood("far-future:ahead=5", ORDER).offences == {"EQUIVOCATION"}
+
+
+@pytest.mark.parametrize("consensus", [WORK, ORDER])
+def test_blocks_that_were_signed_for_another_network_end_their_sender_and_are_evidence_of_nothing(consensus) -> None:
+    """If the signature did not name the network, each would be a second block of its round, or a header without work."""
+    played = withstood("foreign-replay", consensus)
+    offences = {effect.offence for _, effect in played.by(played.honest[0], Refuse)}
+    assert offences == {Offence.WRONG_SIGNATURE}
+    assert (played.accusations, played.refusals) == ([], [{played.liar.id}] * 3)
 
 
 def test_a_block_at_the_edge_of_time_is_taken() -> None:
