@@ -1,0 +1,63 @@
+"""What all peers of a network over sockets have in common, and know of each other."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from consensus.signing import Signer
+from consensus.types import NetworkId, PeerId
+from node.net.contract import NetSettings
+from node.network_file import rule_fields
+from node.peer import OUTBOUND_MIN, payload_bytes_max, state_bytes_max
+from node.simulation.peer import FirstRequests
+from node.simulation.population import Population
+from node.simulation.toy_tasks import toy_task
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """The same for everybody, honest or not."""
+
+    network_id: NetworkId
+    rules: tuple[tuple[str, str], ...]
+    """The (field, value) pairs of the network file."""
+    outbound_target: int
+    state_bytes_max: int
+    payload_bytes_max: int
+    sign_as: Callable[[PeerId], Signer]
+    given: tuple[tuple[int, ...], ...]
+    """By number: the peers whose addresses each was given, by number."""
+    first_requests: FirstRequests
+    settings: NetSettings
+    """The real node's own, but for addresses."""
+
+
+def ground_of(population: Population) -> Ground:
+    """As the real node would have it."""
+    members, layout = len(population.members), toy_task(population.scenario.task).layout
+    return Ground(
+        network_id=population.network_id,
+        rules=rule_fields(population.rules),
+        outbound_target=max(OUTBOUND_MIN, members),
+        state_bytes_max=state_bytes_max(population.rules, members, layout),
+        payload_bytes_max=payload_bytes_max(population.rules, layout),
+        sign_as=population.sign_as,
+        given=_given(population),
+        first_requests=population.first_requests,
+        settings=NetSettings(),
+    )
+
+
+def places_of(population: Population) -> int:
+    """How many connections one peer may have."""
+    ground = ground_of(population)
+    return ground.settings.inbound_max + ground.outbound_target
+
+
+def _given(population: Population) -> tuple[tuple[int, ...], ...]:
+    """Of two that may be connected each knows where the other is."""
+    number_of = {peer: number for number, peer in enumerate(population.ids)}
+    given: list[list[int]] = [[] for _ in population.ids]
+    for one, other in population.edges():
+        given[number_of[one]].append(number_of[other])
+        given[number_of[other]].append(number_of[one])
+    return tuple(tuple(numbers) for numbers in given)
