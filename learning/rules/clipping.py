@@ -1,6 +1,7 @@
 """By how much each vector is shortened so that none is longer than the median one: exact factors from exact norms."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,13 +25,17 @@ class ClipFactor:
 WHOLE = ClipFactor(1, 0)
 
 
-def clip_factors(squared_norms: list[int]) -> list[ClipFactor]:
+def clip_factors(squared_norms: list[int], voices: Sequence[int] = ()) -> list[ClipFactor]:
     """min(1, sqrt(median / own)) of each, from squared norms in any common unit; rounded down to 16 significant bits.
 
+    `voices`: as how many each counts in the median; none given: one each.
     The median of an even number is the lower of the two in the middle, so f liars among 2f+1 or more can move it neither
     above nor below all honest norms. A zero vector is never clipped; where the median is 0, all that is longer counts 0.
     """
-    median = sorted(squared_norms)[(len(squared_norms) - 1) // 2]
+    counted = [
+        norm for norm, count in zip(squared_norms, voices or [1] * len(squared_norms), strict=True) for _ in range(count)
+    ]
+    median = sorted(counted)[(len(counted) - 1) // 2]
     return [_factor(median, own) for own in squared_norms]
 
 

@@ -47,6 +47,26 @@ def trim_chunk(wires: list[Float32Array], trimmed: int, result: Float32Array) ->
     result /= np.float32(count - 2 * trimmed)
 
 
+def trim_chunk_by_voices(wires: list[Float32Array], voices: Sequence[int], trimmed: int, result: Float32Array) -> None:
+    """As `trim_chunk` of each wire repeated as often as it has voices, and `trimmed` of all voices; the wires are used up."""
+    total = sum(voices)
+    assert 0 <= 2 * trimmed < total, f"{trimmed} trimmed from each end of {total}"
+    counts = [np.full(wires[0].shape, count, dtype=np.int16) for count in voices]
+    for low, high, _, _ in _network(len(wires), 0, len(wires)):
+        is_lower = wires[high] < wires[low]
+        lower_count = np.where(is_lower, counts[high], counts[low])
+        counts[low], counts[high] = lower_count, counts[low] + counts[high] - lower_count
+        wires[low], wires[high] = np.minimum(wires[low], wires[high]), np.maximum(wires[low], wires[high])
+    result[:] = 0
+    below = np.zeros(wires[0].shape, dtype=np.int16)
+    for wire, count in zip(wires, counts, strict=True):
+        above = below + count
+        taken = np.clip(above, trimmed, total - trimmed) - np.clip(below, trimmed, total - trimmed)
+        result += wire * taken.astype(np.float32)
+        below = above
+    result /= np.float32(total - 2 * trimmed)
+
+
 def _by_chunks(
     vectors: Sequence[Float32Array], reduce_chunk: Callable[[list[Float32Array], Float32Array], None]
 ) -> Float32Array:

@@ -1,9 +1,9 @@
 """The default rule: it looks at where the newest gradients of all workers point, not at how fast one of them grows.
 
-One slot per worker holds the newest of its gradients; a flood only overwrites its author's own. Whenever one comes and n-f
-slots are in use, the model moves:
-
-A worker with several voices counts as so many workers with one and the same slot, in all that follows.
+One slot per worker holds the newest of its gradients; a flood only overwrites its author's own. A worker with several voices
+counts as so many workers with one and the same slot; then 1 / n in steps 5 and 6 is its share of all voices where that is
+more, so that keys which have led a block and stay silent slow nobody down. Whenever a gradient comes and n-f slots are in use,
+the model moves:
 
 1. Slots on a model at most `AGE_TURNS` * n versions old are in use, ascending by author: m of them, m >= n-f >= 2f+1.
 2. Each is clipped to the median of their norms (`learning.rules.clipping`).
@@ -27,7 +27,6 @@ author's slot stays what it was. Who is no worker any more loses his slot. Below
 version passes then, so no slot grows older, and n-f honest workers always get the model moving again.
 """
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
@@ -38,7 +37,7 @@ import numpy as np
 
 from learning.exact import round_factor, round_ratio
 from learning.rules.clipping import clip_factors
-from learning.rules.mixing import Positions, farthest, mixed_trimmed_mean
+from learning.rules.mixing import LeftOut, farthest, mixed_trimmed_mean
 from learning.rules.products import ProductTable
 from learning.rules.rule import Arrival, Group, Memory, Outcome, PastModels, Ruling, Slot
 from learning.task import Float32Array
@@ -52,6 +51,15 @@ EXTRAPOLATION_DEFAULT = "3"
 
 AVERAGE_VERSIONS_PER_WORKER = Fraction(1, 2)
 """The average's memory: half a turn of all workers. With two turns the loop swings at any rate worth having."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Crowd:
+    """The slots in use, as how many each counts, and how many of all these may be liars'."""
+
+    slots: tuple[Slot, ...]
+    voices: tuple[int, ...]
+    faulty_max: int
 
 
 @dataclass(frozen=True)
@@ -84,27 +92,29 @@ class Robust:
             return Ruling(memory, Outcome.COPY)
         slots = memory.with_slot(Slot(arrival.author, arrival.base, arrival.gradient, memory.arrivals))
         memory = replace(memory, slots=slots)
-        young = (slot for slot in slots if arrival.version - slot.base <= AGE_TURNS * group.size)
-        in_use = tuple(slot for slot in young for _ in range(group.voices_of(slot.author)))
-        if len(in_use) < group.honest_min:
+        in_use = tuple(slot for slot in slots if arrival.version - slot.base <= AGE_TURNS * group.size)
+        voices = tuple(group.voices_of(slot.author) for slot in in_use)
+        if sum(voices) < group.honest_min:
             return Ruling(memory, Outcome.COLLECTED)
-        return self._moved(memory, in_use, arrival.version, group)
+        crowd = _Crowd(in_use, voices, group.faulty_max)
+        return self._moved(memory, crowd, arrival, group.share_of(arrival.author))
 
-    def _moved(self, memory: Memory, in_use: tuple[Slot, ...], version: int, group: Group) -> Ruling:
+    def _moved(self, memory: Memory, crowd: "_Crowd", arrival: Arrival, share: Fraction) -> Ruling:
+        in_use, voices = crowd.slots, crowd.voices
         gradients = tuple(slot.gradient for slot in in_use)
         products = self._products.of(gradients)
-        factors = clip_factors([products[position][position] for position in range(len(gradients))])
-        left_out = farthest(products, factors, group.faulty_max)
-        aggregate = mixed_trimmed_mean(gradients, factors, left_out, group.faulty_max)
-        step, average = self._extrapolated(aggregate, memory, group)
-        step *= _dampening(in_use, version, group)
+        factors = clip_factors([products[position][position] for position in range(len(gradients))], voices)
+        left_out = farthest(products, factors, voices, crowd.faulty_max)
+        aggregate = mixed_trimmed_mean(gradients, factors, voices, left_out, crowd.faulty_max)
+        step, average = self._extrapolated(aggregate, memory, share)
+        step *= _dampening(crowd, arrival.version, share)
         memory = replace(memory, vectors=(average,))
-        return Ruling(memory, Outcome.APPLIED, step, _shares(in_use, left_out))
+        return Ruling(memory, Outcome.APPLIED, step, _shares(crowd, left_out))
 
-    def _extrapolated(self, aggregate: Float32Array, memory: Memory, group: Group) -> tuple[Float32Array, Float32Array]:
+    def _extrapolated(self, aggregate: Float32Array, memory: Memory, share: Fraction) -> tuple[Float32Array, Float32Array]:
         """The step before dampening, and the new average."""
         old = memory.vectors[0] if memory.vectors else aggregate
-        rate = round_ratio(min(Fraction(1), 1 / (AVERAGE_VERSIONS_PER_WORKER * group.size)))
+        rate = round_ratio(min(Fraction(1), share / AVERAGE_VERSIONS_PER_WORKER))
         ahead = aggregate - old
         average = rate * ahead
         average += old
@@ -114,15 +124,17 @@ class Robust:
         return ahead, average
 
 
-def _dampening(in_use: Sequence[Slot], version: int, group: Group) -> np.float32:
-    ascending = sorted(version - slot.base for slot in in_use)
+def _dampening(crowd: _Crowd, version: int, share: Fraction) -> np.float32:
+    pairs = zip(crowd.slots, crowd.voices, strict=True)
+    ascending = sorted(version - slot.base for slot, count in pairs for _ in range(count))
     median = ascending[(len(ascending) - 1) // 2]
-    return round_ratio(Fraction(1, max(group.size, 1 + median)))
+    return round_ratio(min(share, Fraction(1, 1 + median)))
 
 
-def _shares(in_use: Sequence[Slot], left_out: Sequence[Positions]) -> tuple[tuple[bytes, float], ...]:
+def _shares(crowd: _Crowd, left_out: Sequence[LeftOut]) -> tuple[tuple[bytes, float], ...]:
     """In how many of the mixed vectors each worker has a part, as shares that sum to 1."""
-    parts: Counter[bytes] = Counter()
-    for position, slot in enumerate(in_use):
-        parts[slot.author] += sum(position not in positions for positions in left_out)
-    return tuple((author, part / parts.total()) for author, part in parts.items())
+    parts = [sum(crowd.voices) * count for count in crowd.voices]
+    for own, positions in zip(crowd.voices, left_out, strict=True):
+        for position, count in positions:
+            parts[position] -= own * count
+    return tuple((slot.author, part / sum(parts)) for slot, part in zip(crowd.slots, parts, strict=True))

@@ -65,6 +65,10 @@ class Group:
         """For rules that count workers, whatever their voices: who has many keys has as many voices."""
         return Group(self.workers, max(0, (self.size - 1) // 3)) if self.voices else self
 
+    def share_of(self, author: bytes) -> Fraction:
+        """The part of all voices that a worker has, at least 1 / n: so keys that only have voices slow nobody down."""
+        return max(Fraction(self.voices_of(author), sum(self.voices) or self.size), Fraction(1, self.size))
+
     def voices_of(self, author: bytes) -> int:
         """How many a worker has; 0 for who is none."""
         if author not in self.workers:
