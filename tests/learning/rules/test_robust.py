@@ -230,3 +230,18 @@ def test_many_keys_with_little_work_move_the_model_no_further_than_one_key_with_
         ruling = one_voice_each.deliver(place, [1.0 if place < honest else -1.0, 0.01 * place, 0.0])
     assert ruling.step is not None
     assert ruling.step[0] < 0
+
+
+def test_keys_that_have_led_a_block_and_stay_silent_slow_nobody_down() -> None:
+    honest, silent = 4, 13
+    crowd = Crowd(honest + silent)
+    voices = (17,) * honest + (1,) * silent
+    crowd.group = Group(crowd.group.workers, (sum(voices) - 1) // 3, voices)
+    alone = Crowd(honest)
+    steps = []
+    for place in range(honest):
+        steps = [one.deliver(place, [1.0, 0.0, 0.01 * place]).step for one in (crowd, alone)]
+    slowed, usual = steps
+    assert slowed is not None
+    assert usual is not None
+    assert slowed[0] / usual[0] == pytest.approx(17 * honest / sum(voices), rel=1e-3)
