@@ -30,6 +30,7 @@ class Standing(StrEnum):
 
 
 _CHECKED = (Standing.GOOD, Standing.CONTESTED)
+_UNDECIDED = (Standing.BODILESS, Standing.UNCHECKED)
 
 _STANDINGS = {Verdict.GOOD: Standing.GOOD, Verdict.CONTESTED: Standing.CONTESTED, Verdict.INVALID: Standing.INVALID}
 
@@ -45,6 +46,8 @@ class BlockTree:
         self._seed = seed
         self._links = {root.id: root}
         self._standing = {root.id: Standing.GOOD}
+        self._undecided: dict[StepId, Link] = {}
+        """Those that wait for their body or their check: few, and asked for after every input."""
         self._children: dict[StepId, list[StepId]] = {root.id: []}
         self._contested_at: dict[StepId, int | None] = {root.id: contested_at}
         self.root = root
@@ -70,7 +73,12 @@ class BlockTree:
 
     def with_standing(self, standing: Standing) -> tuple[Link, ...]:
         """The blocks of one standing, parents before children."""
-        return tuple(link for link in self._links.values() if self._standing[link.id] is standing)
+        among = self._undecided if standing in _UNDECIDED else self._links
+        return tuple(link for link in among.values() if self._standing[link.id] is standing)
+
+    def undecided(self) -> tuple[Link, ...]:
+        """The blocks that wait for their body or their check, parents before children."""
+        return tuple(self._undecided.values())
 
     def is_checked(self, step: StepId) -> bool:
         """Whether the block was found good or contested, so that its children can be checked."""
@@ -85,6 +93,7 @@ class BlockTree:
             return False
         self._links[link.id] = link
         self._standing[link.id] = Standing.BODILESS
+        self._undecided[link.id] = link
         self._children[link.id] = []
         self._children[link.parent].append(link.id)
         return True
@@ -104,6 +113,7 @@ class BlockTree:
         assert self._standing[step] is Standing.UNCHECKED, f"block {step.hex()} is {self._standing[step]}"
         assert self.is_checked(link.parent), f"the parent of {step.hex()} is not checked"
         self._standing[step] = _STANDINGS[verdict]
+        del self._undecided[step]
         is_contested = verdict is Verdict.CONTESTED
         self._contested_at[step] = link.height if is_contested else self._contested_at[link.parent]
         if self._is_eligible(link) and self._rank(link) > self._rank(self.head):
@@ -115,6 +125,7 @@ class BlockTree:
         assert not self.is_checked(step), f"block {step.hex()} was checked before"
         for doomed in self._descendants(step):
             self._standing[doomed] = Standing.INVALID
+            self._undecided.pop(doomed, None)
 
     def heaviest(self) -> Link:
         """The block with most work that is not known to be invalid; the head wins ties."""
@@ -169,3 +180,4 @@ class BlockTree:
     def _forget(self, step: StepId) -> None:
         del self._links[step], self._standing[step], self._children[step]
         self._contested_at.pop(step, None)
+        self._undecided.pop(step, None)

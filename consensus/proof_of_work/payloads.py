@@ -136,6 +136,8 @@ class Payloads:
 
     def fetch_more(self, now: Instant) -> tuple[FetchPayload, ...]:
         """Ask for what is wanted, as far as the bounds allow; called once after every input."""
+        if not self._pursuits:
+            return ()
         self._end_overdue(now)
         effects: list[FetchPayload] = []
         while len(self._fetches) < min(FETCHES_MAX, len(self._pursuits)):

@@ -100,6 +100,11 @@ class Peers:
         """The record of a connected peer."""
         return self._records.get(peer)
 
+    @property
+    def heaviest_tip(self) -> int:
+        """The most work that a connected peer claims, or has shown, to have."""
+        return max([record.tip_work for record in self._records.values()], default=0)
+
     def all(self) -> tuple[tuple[PeerId, PeerRecord], ...]:
         """In the order in which they joined."""
         return tuple(self._records.items())

@@ -61,6 +61,8 @@ class Pool:
     def __init__(self) -> None:
         self._pooled: dict[Digest, Pooled] = {}
         self._held: dict[Digest, Held] = {}
+        self._bases: dict[bytes, list[bytes]] = {}
+        """By author: the bases of those that are pooled."""
 
     def __len__(self) -> int:
         return len(self._pooled)
@@ -72,14 +74,14 @@ class Pool:
         """Wait for the assessment; False when it is known, or there is no room. In all there is always room for our own."""
         if digest in self._pooled or not self._has_room(contribution, source):
             return False
-        self._pooled[digest] = Pooled(contribution, source, Assessment.WAITING)
+        self._add(digest, Pooled(contribution, source, Assessment.WAITING))
         return True
 
     def add_lacking(self, digest: Digest, contribution: Contribution, source: PeerId) -> bool:
         """Wait for the large payloads; False when it is known, or there is no room."""
         if digest in self._pooled or not (self._has_room(contribution, source) and self._may_lack(contribution, source)):
             return False
-        self._pooled[digest] = Pooled(contribution, source, Assessment.LACKING)
+        self._add(digest, Pooled(contribution, source, Assessment.LACKING))
         return True
 
     def complete(self, digest: Digest) -> Contribution | None:
@@ -121,14 +123,25 @@ class Pool:
         kept, held_kept = frozenset(bases), frozenset(held_bases)
         leaving = tuple(digest for digest, known in self._pooled.items() if known.contribution.base not in kept)
         for digest in leaving:
-            del self._pooled[digest]
+            self._remove(digest)
         self._held = {digest: held for digest, held in self._held.items() if held.contribution.base in held_kept}
         return leaving
+
+    def _add(self, digest: Digest, pooled: Pooled) -> None:
+        self._pooled[digest] = pooled
+        self._bases.setdefault(pooled.contribution.author, []).append(pooled.contribution.base)
+
+    def _remove(self, digest: Digest) -> None:
+        contribution = self._pooled.pop(digest).contribution
+        bases = self._bases[contribution.author]
+        bases.remove(contribution.base)
+        if not bases:
+            del self._bases[contribution.author]
 
     def _has_room(self, contribution: Contribution, source: PeerId | None) -> bool:
         if source is not None and len(self._pooled) >= POOL_MAX:
             return False
-        bases = [known.contribution.base for known in self._pooled.values() if known.contribution.author == contribution.author]
+        bases = self._bases.get(contribution.author, [])
         return len(bases) < PER_AUTHOR_IN_ALL_MAX and bases.count(contribution.base) < PER_AUTHOR_MAX
 
     def _may_lack(self, contribution: Contribution, source: PeerId) -> bool:

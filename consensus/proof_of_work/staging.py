@@ -78,6 +78,8 @@ class Staging:
 
     def start_verifying(self) -> tuple[Staged, ...]:
         """Those to verify now, within the bounds; they count as in flight until `answered`."""
+        if not self._staged:
+            return ()
         started = []
         flying = list(self._in_flight.values())
         for step, staged in self._staged.items():

@@ -64,12 +64,12 @@ class Synchroniser:
 
     def is_catching_up(self, now: Instant) -> bool:
         """Whether others are far ahead, by headers that we hold or are waiting for."""
-        tree = self._chain.tree
-        heights = [self._intake.staging.height_max, *(link.height for link, _ in self._coming())]
-        if now < self._claims_count_until:
-            records = (record for _, record in self._peers.all())
-            heights += [record.tip_height for record in records if record.header_requests.is_pending(now)]
-        return max(heights) > tree.head.height + LAG_BLOCKS
+        near = self._chain.tree.head.height + LAG_BLOCKS
+        if self._intake.staging.height_max > near or any(link.height > near for link, _ in self._coming()):
+            return True
+        if now >= self._claims_count_until:
+            return False
+        return any(record.tip_height > near and record.header_requests.is_pending(now) for _, record in self._peers.all())
 
     def target_height(self) -> int:
         """The greatest height that a peer claims, or that we have headers of."""
@@ -153,10 +153,9 @@ class Synchroniser:
         return heaviest if staged is None else max(heaviest, staged.link.work)
 
     def _seek_headers(self, now: Instant) -> Effects:
-        records = self._peers.all()
-        head_work = self._chain.tree.head.work
-        if not any(record.tip_work > head_work for _, record in records):
+        if self._peers.heaviest_tip <= self._chain.tree.head.work:
             return ()
+        records = self._peers.all()
         if any(record.header_requests.is_pending(now) for _, record in records):
             return ()
         known = (self._chain.tree.head, *(link for link, _ in self._coming()))
@@ -212,10 +211,9 @@ class Synchroniser:
         tree = self._chain.tree
         stalled: set[StepId] = set()
         coming: list[tuple[Link, Standing]] = []
-        for link in tree.links():  # parents before children
+        for link in tree.undecided():  # parents before children
             standing = tree.standing(link.id)
-            if standing not in (Standing.BODILESS, Standing.UNCHECKED):
-                continue
+            assert standing is not None, "what is undecided is in the tree"
             if link.parent in stalled or self._payloads.is_stalled(link.id):
                 stalled.add(link.id)
             else:

@@ -110,6 +110,8 @@ def test_the_head_is_the_one_that_is_found_from_scratch(data: st.DataObject) -> 
                 twin.final = next(link for link in twin.ancestry(twin.head()) if link.height == height)
         assert tree.head == twin.head()
         assert {link.id for link in tree.links()} == twin.alive()
+        undecided = (Standing.BODILESS, Standing.UNCHECKED)
+        assert tree.undecided() == tuple(link for link in tree.links() if tree.standing(link.id) in undecided)
 
 
 # --- by example -----------------------------------------------------------------------------------------------------

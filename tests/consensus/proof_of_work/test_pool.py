@@ -1,3 +1,6 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
 from consensus.contribution import Contribution
 from consensus.proof_of_work.pool import (
     HELD_MAX,
@@ -113,3 +116,25 @@ def test_other_bases_are_forgotten() -> None:
     pool.hold(Held(digest(3), contribution(base=OTHER_BASE), PEER))
     assert pool.keep_bases((BASE,), ()) == (digest(2),)
     assert [digest(number) in pool for number in (1, 2, 3)] == [True, False, False]
+
+
+AUTHORS, BASES = 2, 3
+CHOICES = st.one_of(
+    st.tuples(st.integers(0, AUTHORS - 1), st.integers(0, BASES - 1)), st.frozensets(st.integers(0, BASES - 1), min_size=1)
+)
+"""An author's contribution for a base, or the bases that are kept."""
+
+
+@given(st.lists(CHOICES, max_size=300))
+def test_an_author_s_room_is_what_its_pooled_contributions_leave(choices: list[tuple[int, int] | frozenset[int]]) -> None:
+    pool, pooled = Pool(), []
+    bases = [StepId(bytes([number]) * 32) for number in range(BASES)]
+    for number, choice in enumerate(choices):
+        if isinstance(choice, frozenset):
+            pool.keep_bases(tuple(bases[base] for base in sorted(choice)), ())
+            pooled = [(author, base) for author, base in pooled if base in choice]
+        else:
+            has_room = pooled.count(choice) < PER_AUTHOR_MAX
+            assert pool.add(digest(number), contribution(choice[0], bases[choice[1]]), PEER) == has_room
+            pooled += [choice] if has_room else []
+    assert len(pool) == len(pooled)
