@@ -72,7 +72,7 @@ class Shell(Protocol):
 
 @dataclass(slots=True)
 class _Fetch:
-    """One thing under way. `sources`: whom to ask, the present one first."""
+    """One thing under way. `sources`: whom to ask, the present one first, no peer twice."""
 
     effect: FetchPayload | FetchState
     digest: Digest
@@ -118,8 +118,10 @@ class SideStreams:
     # --- fetching ---
 
     def fetch_payload(self, effect: FetchPayload) -> None:
-        """Answered by `PayloadHeld`, at once where we hold it, or asked for again by the machine.
+        """Answered by `PayloadHeld`, at once where we hold it, or asked for again by the machine, of another peer.
 
+        Who is named while the payload is under way has its turn when the present source has not answered in time. Were it
+        forgotten, a silent peer that the machine comes back to in the right rhythm would keep an honest one's payload away.
         The length is what somebody says: two may name one payload with unlike lengths; who is right, the learner says.
         What counts here is what a payload of this network can be at most.
         """
@@ -171,9 +173,17 @@ class SideStreams:
             self._finish(fetch)
 
     def _begin(self, fetch: _Fetch) -> None:
-        if fetch.digest in self._fetches or fetch.digest in self._waiting or not fetch.sources:
+        under_way, waiting = self._fetches.get(fetch.digest), self._waiting.get(fetch.digest)
+        if under_way is not None:
+            under_way.sources += [source for source in fetch.sources if source not in under_way.sources]
+            return
+        if waiting is not None:  # whoever is named last comes first: those before have no place for us
+            waiting.sources = [*fetch.sources, *(source for source in waiting.sources if source not in fetch.sources)]
+            fetch = waiting
+        if not fetch.sources:
             return
         if isinstance(fetch.effect, FetchState) or self._has_place(fetch):
+            self._waiting.pop(fetch.digest, None)
             self._fetches[fetch.digest] = fetch
             self._ask(fetch)
         elif len(self._waiting) < WAITING_MAX:

@@ -134,6 +134,44 @@ def test_a_peer_that_is_silent_loses_its_turn(tmp_path: Path) -> None:
     assert peers.fed == [Record("payload", digest, content), PayloadHeld(digest)]
 
 
+def test_who_is_named_while_a_silent_peer_is_asked_has_the_next_turn(tmp_path: Path) -> None:
+    """The machine names another peer each second; one that is asked for five is not to be asked again before those."""
+    content = b"gradient" * 100
+    digest = Digest(blake2b(content, digest_size=32).digest())
+    silent = PeerId(b"s" * 32)
+    peers = Peers({silent: lambda _digest, _offset: None, ALICE: holder(b""), BOB: holder(content)})
+
+    def use(store: Store) -> None:
+        streams = fetching(store, peers)
+        for peer in (silent, ALICE, BOB, silent):
+            streams.fetch_payload(FetchPayload(digest, len(content), peer))
+        assert [peer for peer, _ in peers.asked] == [silent]
+        peers.now = PART_SECONDS_MAX + 0.1
+        streams.tick()
+
+    with_store(tmp_path, use)
+    assert [peer for peer, _ in peers.asked] == [silent, ALICE, BOB]
+    assert peers.fed[-1] == PayloadHeld(digest)
+
+
+def test_a_payload_that_waits_for_a_silent_peer_begins_as_soon_as_another_is_named(tmp_path: Path) -> None:
+    content = b"gradient" * 100
+    digest = Digest(blake2b(content, digest_size=32).digest())
+    silent = PeerId(b"s" * 32)
+    peers = Peers({silent: lambda _digest, _offset: None, BOB: holder(content)})
+
+    def use(store: Store) -> None:
+        streams = fetching(store, peers)
+        for number in range(FETCHES_PER_SOURCE_MAX):
+            streams.fetch_payload(FetchPayload(Digest(bytes([number]) * 32), 9, silent))
+        streams.fetch_payload(FetchPayload(digest, len(content), silent))
+        assert peers.fed == []
+        streams.fetch_payload(FetchPayload(digest, len(content), BOB))
+
+    with_store(tmp_path, use)
+    assert peers.fed[-1] == PayloadHeld(digest)
+
+
 def test_a_payload_that_is_held_is_not_fetched_again(tmp_path: Path) -> None:
     content = b"gradient" * 1_000
     digest = Digest(blake2b(content, digest_size=32).digest())
