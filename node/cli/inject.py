@@ -129,7 +129,7 @@ def command(
     if isinstance(deed, Misbehave) and nodes is not None:
         deed = Misbehave(_last(testnet.report.peers, nodes, is_honest=bool(fault)), deed.fault)
     answer = testnet.do(deed)
-    click.echo(answer.decode() if is_json else said_of(answer))
+    click.echo(answer.decode() if is_json else f"{testnet.report.folder}: {said_of(answer)}")
     return EXIT_OK
 
 
@@ -148,12 +148,16 @@ def _check_usage(deeds: list[Deed], fault: str | None, nodes: int | None, peers:
         raise NodeError("--fault needs to know who misbehaves", "give either --nodes K or --peers 0,3")
 
 
+UP = ("starting", "running", "silent")
+"""States in which a peer can be told how to behave."""
+
+
 def _last(peers: tuple[PeerReport, ...], wanted: int, *, is_honest: bool) -> PeerNumbers:
     """The last so many that run and are honest, or are not. Raises NodeError where there are fewer."""
     fitting = [
         peer.number
         for peer in peers
-        if peer.state in ("starting", "running") and (not (peer.fault or peer.was_faulty) if is_honest else bool(peer.fault))
+        if peer.state in UP and (not (peer.fault or peer.was_faulty) if is_honest else bool(peer.fault))
     ]
     if wanted > len(fitting):
         conduct = "are honest" if is_honest else "misbehave"

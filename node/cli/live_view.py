@@ -22,7 +22,7 @@ class PeerView:
 
     name: str
     state: str = "starting"
-    """"absent", "starting", "running", "paused", "killed" or "stopped"."""
+    """"absent", "starting", "running", "silent", "paused", "killed" or "stopped"."""
     height: int | None = None
     head: str | None = None
     fitness: float | None = None

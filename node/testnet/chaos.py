@@ -201,8 +201,8 @@ class Chaos:
         return Pace(self._scenario.expect.heights_min, self._scenario.expect.behind_max)
 
     def _keeping_pace(self) -> tuple[PeerId, ...]:
-        """Who should have moved on."""
-        return tuple(_id(peer) for peer in self._peers if peer.has_say)
+        """Who should have moved on: the silent too."""
+        return tuple(_id(peer) for peer in self._peers if peer.is_honest and peer.is_running and not peer.is_paused)
 
     def _lags(self) -> bool:
         return self._court.progress.standstill(self._keeping_pace(), self._pace, now()) is not None

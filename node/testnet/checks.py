@@ -9,7 +9,7 @@ from node.network_file import NetworkRules
 from node.testnet.deeds import PeerNumbers
 from node.testnet.peer import PeerState, TestnetPeer
 
-UP = (PeerState.STARTING, PeerState.RUNNING)
+UP = (PeerState.STARTING, PeerState.RUNNING, PeerState.SILENT)
 
 _FIXES = {
     PeerState.ABSENT: "start it with --restart",

@@ -52,7 +52,7 @@ class PeerReport(msgspec.Struct, frozen=True):
     name: str
     id: str
     state: str
-    """absent, starting, running, paused, killed or stopped."""
+    """absent, starting, running, silent, paused, killed or stopped."""
     pid: int | None
     fault: str
     was_faulty: bool
@@ -133,7 +133,8 @@ def running_folders() -> tuple[Path, ...]:
             continue
         if not is_alive(int(pointer.name)):
             pointer.unlink(missing_ok=True)  # of a testnet that was killed
-        else:
+            continue
+        with contextlib.suppress(FileNotFoundError):  # it has ended in this moment
             folders.append(Path(os.fsdecode(pointer.read_bytes())))
     return tuple(sorted(folders))
 

@@ -190,10 +190,7 @@ class TestnetHands:
     async def _meddle(self, deed: Wipe | BackUp | RestoreOldDisk, peers: tuple[TestnetPeer, ...]) -> str:
         match deed:
             case Wipe():
-                await self._kill(peers)
-                for peer in peers:
-                    disks.wipe(peer)
-                return f"killed {_names(peers)}, and the database is lost"
+                return await self._lose(peers, disks.wipe, "lost the database")
             case BackUp():
                 for peer in peers:
                     await asyncio.to_thread(disks.back_up, peer)
@@ -201,12 +198,18 @@ class TestnetHands:
             case RestoreOldDisk():
                 for peer in peers:
                     disks.check_backup(peer)
-                await self._kill(peers)
-                for peer in peers:
-                    disks.restore_backup(peer)
-                return f"killed {_names(peers)}, and the old database is back"
+                return await self._lose(peers, disks.restore_backup, "brought back the old database")
             case _:
                 assert_never(deed)
+
+    async def _lose(self, peers: tuple[TestnetPeer, ...], lose: Callable[[TestnetPeer], None], said: str) -> str:
+        """Those that run are killed for it."""
+        living = tuple(peer for peer in peers if peer.is_running)
+        await self._kill(peers)
+        for peer in peers:
+            lose(peer)
+        killed = f"killed {_names(living)}, and " if living else ""
+        return f"{killed}{said} of {_names(peers)}"
 
 
 def _names(peers: Sequence[TestnetPeer]) -> str:

@@ -45,7 +45,10 @@ class Judge:
             return Outcome(EXIT_GOAL_NOT_MET, end, seconds, agreed)
         if not self._settings.is_until_interrupted:
             return Outcome(EXIT_OK, "goal reached in agreement", seconds, agreed)
-        return Outcome(EXIT_OK, f"goal reached in agreement after {self._reached_s:.1f} s, {end}", seconds, agreed)
+        reached = f"goal reached in agreement after {self._reached_s:.1f} s, {end}"
+        if agreed is None:
+            return Outcome(EXIT_GOAL_NOT_MET, f"{reached}, but no agreement is left", seconds, None)
+        return Outcome(EXIT_OK, reached, seconds, agreed)
 
     def agreed(self) -> StepStatus | None:
         """The highest step that every honest peer holds that has a say; most honest ones must have it."""

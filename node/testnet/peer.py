@@ -11,6 +11,9 @@ from node.status import NodeStatus
 
 LOG_NAME = "node.log"
 
+SILENT_SECONDS = 6.0
+"""Without an answer for so long a peer has no say: its last one is old. Two or three questions have timed out meanwhile."""
+
 
 class PeerState(StrEnum):
     """How it is with a peer's processes."""
@@ -20,6 +23,8 @@ class PeerState(StrEnum):
     STARTING = "starting"
     """It has not answered yet."""
     RUNNING = "running"
+    SILENT = "silent"
+    """It runs, and has not answered for SILENT_SECONDS."""
     PAUSED = "paused"
     KILLED = "killed"
     """Ended by a signal."""
@@ -40,6 +45,8 @@ class TestnetPeer:
     lifeline: Connection | None = None
     status: NodeStatus | None = None
     """The last answer of its present life."""
+    silent_s: float = 0.0
+    """Since that answer, or since it was resumed, as its supervisor has counted."""
     waker: Connection | None = None
     """While it is paused: the pipe to who resumes it should the supervisor end."""
     was_faulty: bool = False
@@ -70,8 +77,13 @@ class TestnetPeer:
 
     @property
     def has_say(self) -> bool:
-        """Whether it can tell what it holds: an honest peer, alive and not paused."""
-        return self.is_honest and self.is_running and not self.is_paused
+        """Whether it can tell what it holds: an honest peer, alive, not paused, and not silent."""
+        return self.is_honest and self.is_running and not self.is_paused and not self.is_silent
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether it answered once in this life, and does so no more. Starting may take any time."""
+        return self.status is not None and self.silent_s >= SILENT_SECONDS
 
     @property
     def state(self) -> PeerState:
@@ -82,7 +94,9 @@ class TestnetPeer:
             return PeerState.KILLED if (self.process.exitcode or 0) < 0 else PeerState.STOPPED
         if self.is_paused:
             return PeerState.PAUSED
-        return PeerState.STARTING if self.status is None else PeerState.RUNNING
+        if self.status is None:
+            return PeerState.STARTING
+        return PeerState.SILENT if self.is_silent else PeerState.RUNNING
 
     @property
     def address(self) -> Address:

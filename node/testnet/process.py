@@ -38,7 +38,7 @@ def start(peer: TestnetPeer) -> None:
     peer.log_from = log.stat().st_size if log.exists() else 0
     start_process(process)
     theirs.close()
-    peer.process, peer.lifeline, peer.status = process, lifeline, None
+    peer.process, peer.lifeline, peer.status, peer.silent_s = process, lifeline, None, 0.0
     peer.was_killed = False
 
 

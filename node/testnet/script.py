@@ -101,12 +101,6 @@ def _misfits(scenario: Scenario) -> Iterator[str]:
         if event.kind in _SIMULATED:
             why = f'kind is "{event.kind}", which can only be simulated: {_SIMULATED[event.kind]}'
             yield f"[[event]] number {place}: {why}; allowed on real processes is {allowed}"
-        if event.kind is EventKind.PARTITION and _is_whole(event, scenario.peers):
-            yield f"[[event]] number {place}: groups names all peers in one group; allowed are two groups or more"
-
-
-def _is_whole(event: Event, peers: int) -> bool:
-    return any(len(group) == peers for group in event.groups)
 
 
 def _unheeded(scenario: Scenario) -> Iterator[str]:

@@ -47,6 +47,9 @@ STATUS_SECONDS_MAX = 2.0
 PLAIN_LINE_SECONDS = 2.0
 """Without a terminal every line stays, so there are fewer."""
 
+ASKED = (PeerState.STARTING, PeerState.RUNNING, PeerState.SILENT)
+"""Whoever may answer."""
+
 DEEDS_TOLD_MAX = 1_000
 """The last ones, in the outcome: more than a person does by hand."""
 
@@ -138,7 +141,7 @@ class Supervisor:
         """Poll and show until the goal, the deadline, a disagreement or Ctrl-C."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=STATUS_SECONDS_MAX)) as session:
             while True:
-                await asyncio.gather(*(_ask(session, peer) for peer in self._peers))
+                await self._ask_all(session)
                 await self._advance()
                 outcome = self._pursuit.outcome(self._seconds(), is_interrupted=self._interrupted.is_set())
                 self._show(is_last=outcome is not None)
@@ -146,6 +149,14 @@ class Supervisor:
                     return outcome
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._interrupted.wait(), POLL_SECONDS)
+
+    async def _ask_all(self, session: aiohttp.ClientSession) -> None:
+        """Only time in which they were asked counts as silence: our own machine may have slept, or been busy with a deed."""
+        begun = time.monotonic()
+        heard = await asyncio.gather(*(_ask(session, peer) for peer in self._peers))
+        waited_s = time.monotonic() - begun + POLL_SECONDS
+        for peer, is_heard in zip(self._peers, heard, strict=True):
+            peer.silent_s = 0.0 if is_heard or peer.state not in ASKED else peer.silent_s + waited_s
 
     async def _advance(self) -> None:
         """What cannot be done because all is stopping need not be done."""
@@ -206,16 +217,21 @@ class Supervisor:
             sys.stdout.flush()
 
 
-async def _ask(session: aiohttp.ClientSession, peer: TestnetPeer) -> None:
-    """Refresh one peer's status; a peer that does not answer keeps its last one, and an answer of an earlier life is none."""
+async def _ask(session: aiohttp.ClientSession, peer: TestnetPeer) -> bool:
+    """Refresh one peer's status, and whether it has answered.
+
+    A peer that does not keeps its last one, and an answer of an earlier life is none.
+    """
     asked = peer.process
-    if asked is None or peer.state not in (PeerState.STARTING, PeerState.RUNNING):
-        return
+    if asked is None or peer.state not in ASKED:
+        return False
     with contextlib.suppress(aiohttp.ClientError, TimeoutError, NodeError):
         found = read_api_file(peer.settings.data_dir)
         if found.pid != asked.pid:
-            return
+            return False
         async with session.get(f"http://{found.address}/v1/status") as answer:
             status = msgspec.json.decode(await answer.read(), type=NodeStatus)
         if peer.process is asked and status.peer_id == peer.peer_id:
             peer.status = status
+            return True
+    return False

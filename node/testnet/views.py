@@ -63,11 +63,16 @@ def peer_view(peer: TestnetPeer) -> PeerView:
         candidates_per_second=status.candidates_per_second,
         blocks_led=status.blocks_led,
         accepted=accepted_share(status, peer.peer_id),
-        peers_connected=len(status.peers),
+        peers_connected=links(peer),
         conduct=conduct,
         has_say=peer.has_say,
         last_error=last_error(peer) or status.last_error,
     )
+
+
+def links(peer: TestnetPeer) -> int:
+    """To how many peers it is connected, as it last told; the dead are connected to nobody."""
+    return len(peer.status.peers) if peer.status is not None and peer.is_running else 0
 
 
 def conduct_text(peer: TestnetPeer) -> str | None:
@@ -129,7 +134,7 @@ def peer_document(peer: TestnetPeer, agreed: StepStatus | None) -> dict[str, obj
         "blocks_contested": status.blocks_contested,
         "gradients_accepted": accepted_share(status, peer.peer_id),
         "candidates_per_second": status.candidates_per_second,
-        "peers_connected": len(status.peers),
+        "peers_connected": links(peer),
         "bytes_sent": status.bytes_sent,
         "loop_lag_p99_ms": status.loop_lag_p99_ms,
         "rss_mb": status.rss_mb,
@@ -153,7 +158,7 @@ def peer_report(number: int, peer: TestnetPeer) -> PeerReport:
         height=None if status is None else status.height,
         state_digest=None if status is None else status.state_digest,
         test_accuracy=None if status is None else status.metrics.get(ACCURACY),
-        peers_connected=0 if status is None else len(status.peers),
+        peers_connected=links(peer),
         data_dir=str(peer.settings.data_dir),
     )
 

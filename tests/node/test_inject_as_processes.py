@@ -36,10 +36,11 @@ class RunningTestnet:
         return subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment, timeout=60)
 
     def done(self, *arguments: str) -> str:
-        """What was said of a deed that was done."""
+        """What was said of a deed that was done, after the testnet's folder."""
         ended = self.inject(*arguments)
-        assert (ended.returncode, ended.stderr) == (0, "")
-        return ended.stdout.rstrip("\n")
+        folder, said = ended.stdout.rstrip("\n").split(": ", 1)
+        assert (ended.returncode, ended.stderr, folder) == (0, "", str(self.folder))
+        return said
 
     def peers(self) -> list[dict]:
         return json.loads(find_testnet(self.folder).answer)["peers"]
@@ -148,8 +149,9 @@ def test_peers_are_killed_paused_resumed_restarted_and_corrupted_from_another_pr
 
         testnet.done("--pause", "2")
         code, outcome = testnet.interrupt()
-    assert (code, outcome["agreed"]) == (0, False)  # one of the two honest ones is paused
+    assert (code, outcome["agreed"]) == (1, False)  # one of the two honest ones is paused
     assert outcome["reason"].startswith("goal reached in agreement after ")
+    assert outcome["reason"].endswith("interrupted, but no agreement is left")
     assert [deed["said"].split(";")[0] for deed in outcome["deeds"]] == [
         "paused peer-1",
         "resumed peer-1",

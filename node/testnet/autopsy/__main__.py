@@ -48,12 +48,19 @@ def _examine(folder: Path, faulty: str) -> int:
     autopsy.read_to_the_end(Instant(0))
     autopsy.court.progress.calm(Instant(0))
     verdict = autopsy.court.verdict((), NOTHING_EXPECTED, Instant(0))
-    _told(verdict, len(paths), autopsy.events_seen)
+    missing = [path.name for peer, path in zip(peers, paths, strict=True) if peer in autopsy.missing]
+    _told(verdict, _stores(len(paths) - len(guilty), missing), autopsy.events_seen)
     return exit_code(verdict)
 
 
-def _told(verdict: Verdict, stores: int, seen: int) -> None:
-    click.echo(f"{stores} stores, {seen:,} records and what follows from them: {reason(verdict) or 'nothing contradicts'}")
+def _stores(honest: int, missing: list[str]) -> str:
+    """Those of the faulty are left unread."""
+    some = f" (none in {', '.join(missing)})" if missing else ""
+    return f"{honest - len(missing)} stores{some}"
+
+
+def _told(verdict: Verdict, stores: str, seen: int) -> None:
+    click.echo(f"{stores}, {seen:,} records and what follows from them: {reason(verdict) or 'nothing contradicts'}")
     for line in excerpt_lines(verdict):
         click.echo(f"  | {line}")
 

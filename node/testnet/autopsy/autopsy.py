@@ -19,14 +19,18 @@ from consensus.total_order.archive import CorruptRecordsError as CorruptOrderErr
 from consensus.total_order.block import BLOCK_CODEC as DAG_BLOCK_CODEC
 from consensus.types import Instant, PeerId
 from learning.learner import DeliverRequest
+from learning.task import Task
 from node.network_file import NetworkRules
 from node.replica import AskLearner
 from node.simulation.checkers.finding import Event, Finding
 from node.testnet.autopsy.folder import PeerFolder
 from node.testnet.autopsy.panel import court_of, members_of
+from node.testnet.autopsy.reopening import Reopening
 from node.testnet.autopsy.rows import DamagedStoreError
 
 AS_WRITTEN = "a store holds what was written"
+
+GOES_ON = "a node goes on from its own store"
 
 
 class Autopsy:
@@ -44,12 +48,15 @@ class Autopsy:
         start: Instant,
         *,
         is_followed: bool,
+        task: Task | None = None,
     ) -> None:
+        """`task`: the network's, where it is not to be found by its name."""
         placed = tuple(folders)
         everybody = tuple(peer for peer, _ in placed)
         self._members = members_of(rules)
         self._is_followed = is_followed
         self._folders = {peer: PeerFolder(peer, path, rules, everybody) for peer, path in placed}
+        self._reopening = Reopening(rules, task)
         honest = frozenset(peer for peer in everybody if peer not in faulty)
         self.court = court_of(rules, honest, len(everybody), start)
         self.events_seen = 0
@@ -84,9 +91,18 @@ class Autopsy:
             self.court.inspect_disk(peer, findings.places, now)
 
     def read_to_the_end(self, now: Instant) -> None:
-        """Once all peers have stopped: nothing is left to be asked later. Raises NodeError."""
+        """Once all peers have stopped: nothing is left to be asked later, and each could be started again. Raises NodeError."""
         self.read(now)
         self.read(now)
+        for peer, folder in self._folders.items():
+            if self.court.finding is None and peer in self.court.honest:
+                fault = self._reopening.fault(peer, folder.store_path)
+                self.court.finding = None if fault is None else Finding(GOES_ON, f"{peer.hex()[:8]}: {fault}", ())
+
+    @property
+    def missing(self) -> tuple[PeerId, ...]:
+        """Honest peers in whose folders there was no database at the last reading."""
+        return tuple(peer for peer, folder in self._folders.items() if peer in self.court.honest and not folder.has_store)
 
     def starts_again(self, peer: PeerId, *, was_read: bool) -> None:
         """A new life of it begins. `was_read`: `read_one` came after the end of the last one."""

@@ -38,10 +38,16 @@ class PeerFolder:
         self._rows: MemberRows | LeaderRows = LeaderRows(network_id(rules))
         if members:
             self._rows = MemberRows(network_id(rules), Committee(members), peer, rules.total_order.gc_depth)
-        self._store = StoreReader(path / STORE_FILE_NAME)
+        self.store_path = path / STORE_FILE_NAME
+        self._store = StoreReader(self.store_path)
         self._guard = GuardFile(path)
         self._log = LogReader(path / LOG_NAME, peers)
         self._is_life_certain = True
+
+    @property
+    def has_store(self) -> bool:
+        """Whether there was a database at the last reading."""
+        return self._store.has_opened
 
     def read(self) -> Findings:
         """Raises DamagedStoreError, NodeError; its events raise CorruptRecordsError and DamagedStoreError."""

@@ -3,21 +3,22 @@
 from collections.abc import Container
 
 from consensus.proof_of_work.header import genesis_id
+from consensus.proof_of_work.puzzle import is_solved
 from consensus.types import Instant, PeerId
 from node.assembly import proof_of_work_rules
-from node.network_file import Consensus, Learning, NetworkRules, network_id
+from node.network_file import Consensus, NetworkRules, network_id
 from node.simulation.checkers.attribution import DeliveredOnce, FoundByItsAuthor
 from node.simulation.checkers.blame import NoHonestBlamed
 from node.simulation.checkers.court import Court, Facts
 from node.simulation.checkers.durable import RecordedBeforeSent
 from node.simulation.checkers.finding import Checker
+from node.simulation.checkers.models import StatesAddUp
 from node.simulation.checkers.one_chain import OneChain
 from node.simulation.checkers.one_order import OneOrder
 from node.simulation.checkers.one_signature import OneBlockAParent, OneBlockARound
 from node.simulation.checkers.one_state import OneState
+from node.simulation.checkers.signatures import ProvenBlocks, SignedByMembers
 from node.simulation.checkers.work import WorkAddsUp
-from node.testnet.autopsy.models import StatesAddUp
-from node.testnet.autopsy.signatures import ProvenBlocks, SignedByMembers
 from node.testnet.autopsy.words import OneWord
 
 
@@ -35,9 +36,8 @@ def court_of(rules: NetworkRules, honest: frozenset[PeerId], peers: int, start: 
     )
 
     def choose(facts: Facts, honest: Container[bytes]) -> tuple[Checker, ...]:
-        states = (StatesAddUp(),) if rules.learning is Learning.EVOLUTION else ()
         fitting = _of_work(rules, facts) if is_work else _of_members(facts, honest)
-        return (*fitting, *states, *_common(facts, honest))
+        return (StatesAddUp(is_memory_covered=is_work), *fitting, *_common(facts, honest))
 
     return Court(facts, choose)
 
@@ -71,9 +71,15 @@ def _of_work(rules: NetworkRules, facts: Facts) -> tuple[Checker, ...]:
     """Without FoundByItsAuthor: what is found and not listed is in no store. Contributions' signatures stand for it."""
     assert facts.work_rules is not None
     network_id, genesis = facts.network_id, genesis_id(facts.network_id)
+    memory_kib = rules.proof_of_work.puzzle_memory_kib
+
+    def is_proven(prefix: bytes, nonce: int, target: int) -> bool:
+        """As long as a miner needs for one attempt."""
+        return is_solved(prefix, nonce, target, memory_kib)
+
     return (
         OneChain(genesis),
         OneBlockAParent(network_id),
         WorkAddsUp(network_id, facts.work_rules, genesis),
-        ProvenBlocks(network_id, rules.proof_of_work.puzzle_memory_kib),
+        ProvenBlocks(network_id, is_proven),
     )

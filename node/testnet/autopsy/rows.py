@@ -1,12 +1,13 @@
-"""One peer's database as others may read it, while the peer runs and after its end: what has been recorded since last time."""
+"""One peer's database as others may read it, while the peer runs and after its end: what is new in it, or all of it."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
+from consensus.proof_of_work.verdicts import BLOCK_TABLE
 from node.errors import NodeError
 from node.replica import PAYLOAD_TABLE
 from node.store import BUSY_SECONDS_MAX, SCHEMA_VERSION, checksum
@@ -41,35 +42,90 @@ class StoreReader:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self.has_opened = False
+        """Whether there was a database at the last reading."""
         self._told: dict[Place, int] = {}
         """Checksums: a row that comes back as it was is no news."""
 
     def news(self) -> News:
         """One consistent view of the database; nothing where there is none. Raises DamagedStoreError, NodeError."""
-        if not self._path.exists():
-            return News()
-        with _explained(self._path), closing(_connection(self._path)) as connection:
-            connection.execute("BEGIN")
-            if connection.execute("PRAGMA user_version").fetchone()[0] != SCHEMA_VERSION:
-                return News()  # its tables are not there yet
-            stored: dict[Place, int] = {
-                (table, key): number for table, key, number in connection.execute("SELECT kind, key, checksum FROM records")
-            }
+        with opened(self._path) as connection:
+            self.has_opened = connection is not None
+            if connection is None:
+                return News()
+            stored = dict(_checked_place(*row) for row in connection.execute("SELECT kind, key, checksum FROM records"))
             fresh = sorted(place for place, number in stored.items() if self._told.get(place) != number)
             rows = tuple(_row(connection, place, stored[place]) for place in fresh)
         self._told.update(stored)
         return News(rows, tuple(sorted(stored)))
 
 
+class StoredRecords:
+    """All rows of a database as its node finds them at a restart: the archive of both kinds of order."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def value(self, table: str, key: bytes) -> bytes | None:
+        """What was recorded under (table, key)."""
+        found = self._connection.execute(_VALUE_QUERY, (table, key)).fetchone()
+        return None if found is None else _bytes(table, found[0])
+
+    def block(self, key: bytes) -> bytes | None:
+        """What was recorded under this key of the block table."""
+        return self.value(BLOCK_TABLE, key)
+
+    def payload(self, digest: bytes) -> bytes | None:
+        """A large payload."""
+        return self.value(PAYLOAD_TABLE, digest)
+
+    def tables(self, names: Iterable[str]) -> Iterator[tuple[str, bytes, bytes]]:
+        """Rows of these, by table and key. Raises DamagedStoreError."""
+        query = "SELECT key, value FROM records WHERE kind = ? ORDER BY key"
+        for name in names:
+            for key, value in self._connection.execute(query, (name,)):
+                yield name, _bytes(name, key), _bytes(name, value)
+
+
+_VALUE_QUERY = "SELECT value FROM records WHERE kind = ? AND key = ?"
+
+
 def _row(connection: sqlite3.Connection, place: Place, stored: int) -> Row:
     table, key = place
     if table == PAYLOAD_TABLE:
         return Row(table, key, b"")
-    query = "SELECT value FROM records WHERE kind = ? AND key = ?"
-    value: bytes = connection.execute(query, place).fetchone()[0]
+    value = _bytes(f"{table} {key.hex()[:16]}", connection.execute(_VALUE_QUERY, place).fetchone()[0])
     if checksum(table, key, value) != stored:
         raise DamagedStoreError(f"the checksum of {table} {key.hex()[:16]} is wrong")
     return Row(table, key, value)
+
+
+def _checked_place(table: object, key: object, stored: object) -> tuple[Place, int]:
+    """SQLite keeps a value of any type in any column (sqlite.org/datatype3.html); a node writes these alone."""
+    if not isinstance(table, str) or not isinstance(key, bytes) or not isinstance(stored, int):
+        raise DamagedStoreError(f"a row of {table!r} has the key {key!r} and the checksum {stored!r}")
+    return (table, key), stored
+
+
+def _bytes(where: str, found: object) -> bytes:
+    if not isinstance(found, bytes):
+        raise DamagedStoreError(f"{where} holds {found!r} where bytes were written")
+    return found
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[sqlite3.Connection | None]:
+    """One consistent view of a database; None where there is none, or its tables are not there yet.
+
+    Raises DamagedStoreError, NodeError.
+    """
+    if not path.exists():
+        yield None
+        return
+    with _explained(path), closing(_connection(path)) as connection:
+        connection.execute("BEGIN")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        yield connection if version == SCHEMA_VERSION else None
 
 
 def _connection(path: Path) -> sqlite3.Connection:

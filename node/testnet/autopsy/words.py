@@ -13,7 +13,7 @@ from consensus.total_order.block import BLOCK_CODEC
 from consensus.total_order.order import COMMIT_CODEC, commit_digest
 from consensus.types import NetworkId, PeerId
 from learning.checkpoint import checkpoint_digest, decode_kept_state
-from node.replica import STATE_KEY, STATE_TABLE
+from node.replica import STATE_TABLE
 from node.simulation.checkers.finding import Finding, Seen
 
 _Subject = tuple[str, int]
@@ -39,23 +39,23 @@ class OneWord:
         self._words: dict[_Subject, _Word] = {}
 
     def see(self, seen: Seen) -> Finding | None:
-        """A recorded block, commit, or checkpoint."""
+        """A recorded block, commit, or kept state."""
         match seen.event:
-            case Record(table, key, value):
-                for subject, digest in self._said(table, key, value):
+            case Record(table, _, value):
+                for subject, digest in self._said(table, value):
                     first = self._words.setdefault(subject, _Word(digest, seen))
                     if first.digest != digest:
                         kind, index = subject
                         return Finding(self.name, f"two digests of {kind} {index}", (first.witness, seen))
         return None
 
-    def _said(self, table: str, key: bytes, value: bytes) -> Iterator[tuple[_Subject, bytes]]:
+    def _said(self, table: str, value: bytes) -> Iterator[tuple[_Subject, bytes]]:
         if table == VERTEX_TABLE:
             yield from self._said_in_block(value)
         elif table == COMMIT_TABLE:
             record = COMMIT_CODEC.decode(value)
             yield ("commit", record.index), commit_digest(self._network_id, record)
-        elif table == STATE_TABLE and key != STATE_KEY:
+        elif table == STATE_TABLE:
             kept = decode_kept_state(value)
             yield ("commit", kept.commit), kept.commit_step
             yield ("state", kept.commit), checkpoint_digest(value)

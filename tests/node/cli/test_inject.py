@@ -104,7 +104,7 @@ def inject(*arguments: str | Path) -> Result:
 def test_one_option_is_one_deed(temporary: Path, arguments: list[str], deed: Deed) -> None:
     with a_testnet_in(temporary / "net") as ledger:
         result = inject(*arguments)
-        assert (result.exit_code, result.stdout, result.stderr) == (0, "done\n", "")
+        assert (result.exit_code, result.stdout, result.stderr) == (0, f"{temporary / 'net'}: done\n", "")
         as_json = inject(*arguments, "--data-dir", temporary / "net", "--json")
         assert msgspec.json.decode(as_json.stdout) == {"seconds": 12.3, "said": "done"}
     assert ledger.deeds == [deed, deed]

@@ -16,7 +16,7 @@ from node.testnet.autopsy.autopsy import Autopsy
 from node.testnet.chaos import GRACE_SECONDS_MAX, START_SECONDS_MAX, Chaos
 from node.testnet.deeds import Deed, Heal, Kill, Misbehave, Partition, Restart, Wipe
 from node.testnet.judge import Judge
-from node.testnet.peer import LOG_NAME, TestnetPeer
+from node.testnet.peer import LOG_NAME, SILENT_SECONDS, TestnetPeer
 from node.testnet.pursuit import Place
 from node.testnet.roster import make_peers
 from node.testnet.stage import scenario_rules
@@ -75,6 +75,7 @@ class Diary:
         self.deeds.append(deed)
         for number in deed.peers if isinstance(deed, Kill | Restart | Misbehave) else ():
             self._peers[number].process = None if isinstance(deed, Kill) else AliveProcess()
+            self._peers[number].was_faulty |= isinstance(deed, Misbehave)
         return "done"
 
 
@@ -177,6 +178,25 @@ def test_nobody_waits_for_a_peer_that_is_down_at_the_end(tmp_path: Path) -> None
     played(on, 9, 9, 9, 5)
     asyncio.run(on.chaos.hands.do(Kill((3,))))
     assert on.chaos.outcome(30, is_interrupted=False) is not None
+
+
+def test_a_peer_that_hangs_is_waited_for(tmp_path: Path) -> None:
+    on = stage(tmp_path)
+    played(on, 9, 9, 9, 5)
+    on.peers[3].silent_s = SILENT_SECONDS
+    assert on.chaos.outcome(30, is_interrupted=False) is None
+
+
+def test_where_nobody_honest_is_up_at_the_end_nobody_has_moved_on(tmp_path: Path) -> None:
+    on = stage(tmp_path)
+    played(on, 9, 9, 9, 9)
+    asyncio.run(on.chaos.hands.do(Misbehave((3,), "mute")))
+    asyncio.run(on.chaos.hands.do(Kill((0, 1, 2))))
+    outcome = on.chaos.outcome(30 + GRACE_SECONDS_MAX, is_interrupted=False)
+    assert outcome is not None
+    concluded = asyncio.run(on.chaos.conclude(outcome))
+    told = "NoProgress: no honest peer is up at the end"
+    assert (concluded.exit_code, concluded.reason) == (EXIT_GOAL_NOT_MET, told)
 
 
 def test_two_states_at_one_step_end_it_at_once(tmp_path: Path) -> None:

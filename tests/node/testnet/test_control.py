@@ -80,6 +80,16 @@ def test_a_folder_where_others_could_write_is_not_trusted(temporary: Path) -> No
         running_folders()
 
 
+def test_a_testnet_that_ends_while_it_is_looked_for_is_not_found(temporary: Path) -> None:
+    root = temporary / "net"
+    root.mkdir()
+    with published(root, control_file(os.getpid())):
+        pointer = temporary / f"kubrat-{os.getuid()}" / str(os.getpid())
+        pointer.unlink()
+        pointer.symlink_to(temporary / "gone")  # it is listed, and there is nothing to read
+        assert running_folders() == ()
+
+
 class Ledger:
     """Hands that write down what they are asked to do."""
 

@@ -110,9 +110,9 @@ def test_a_wiped_disk_is_empty_and_an_old_disk_is_as_it_was(stage: Stage) -> Non
     remembered("first")
     stage.do(BackUp((2,)))
     remembered("second")
-    stage.do(RestoreOldDisk((2,)))
+    assert stage.do(RestoreOldDisk((2,))) == ["brought back the old database of peer-2"]
     assert remembered() == "first"
-    stage.do(Wipe((2,)))
+    assert stage.do(Wipe((2,))) == ["lost the database of peer-2"]
     assert remembered() is None
     with NodeFolder.open(folder) as opened:
         assert opened.identity.peer_id.hex() == stage.peers[2].peer_id

@@ -7,7 +7,7 @@ import pytest
 
 from node.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
 from node.testnet.judge import Judge, Outcome
-from node.testnet.peer import TestnetPeer
+from node.testnet.peer import SILENT_SECONDS, PeerState, TestnetPeer
 from tests.node.testnet.example_testnet import SETTINGS, AliveProcess, chain, made
 
 
@@ -36,6 +36,15 @@ def test_dead_paused_and_faulty_peers_have_no_say(peers: list[TestnetPeer]) -> N
     assert height_agreed(peers) == 6
     peers[0].waker, peers[0].was_faulty = None, True
     assert height_agreed(peers) == 6
+
+
+def test_a_peer_that_has_fallen_silent_has_no_say_until_it_answers(peers: list[TestnetPeer]) -> None:
+    peers[0].silent_s = SILENT_SECONDS
+    assert (height_agreed(peers), peers[0].state) == (6, PeerState.SILENT)
+    peers[1].silent_s = SILENT_SECONDS
+    assert height_agreed(peers) is None
+    peers[0].silent_s = 0.0
+    assert (height_agreed(peers), peers[0].state) == (5, PeerState.RUNNING)
 
 
 def test_without_most_honest_peers_nothing_is_agreed(peers: list[TestnetPeer]) -> None:
@@ -85,6 +94,17 @@ def test_until_interrupted_it_goes_on_after_the_goal_and_remembers_it(peers: lis
     assert ends(judge, 4.0) is None
     assert ends(judge, 5.0, is_interrupted=True) == (EXIT_OK, "goal reached in agreement after 3.0 s, interrupted")
     assert ends(judge, 60.0) == (EXIT_OK, "goal reached in agreement after 3.0 s, deadline of 60 s passed")
+
+
+def test_until_interrupted_it_fails_where_no_agreement_is_left(peers: list[TestnetPeer]) -> None:
+    judge = Judge(replace(SETTINGS, is_until_interrupted=True), peers)
+    for peer in peers:
+        peer.status = chain(peer, 9, accuracy=0.91)
+    assert ends(judge, 3.0) is None
+    for peer in peers:
+        peer.process, peer.was_killed = None, True
+    reason = "goal reached in agreement after 3.0 s, interrupted, but no agreement is left"
+    assert ends(judge, 5.0, is_interrupted=True) == (EXIT_GOAL_NOT_MET, reason)
 
 
 def test_where_all_have_stopped_only_killed_ones_are_waited_for(peers: list[TestnetPeer]) -> None:

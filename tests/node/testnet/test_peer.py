@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from node.settings import Address
-from node.testnet.peer import LOG_NAME, PeerState, TestnetPeer, last_error
-from node.testnet.views import conduct_text
+from node.status import PeerLink
+from node.testnet.peer import LOG_NAME, SILENT_SECONDS, PeerState, TestnetPeer, last_error
+from node.testnet.views import conduct_text, links
 from tests.node.testnet.example_testnet import AliveProcess, chain, made
 
 
@@ -33,6 +35,8 @@ def test_every_state_is_told_apart(peer: TestnetPeer) -> None:
     states.append(peer.state)
     peer.status = chain(peer, 1)
     states.append(peer.state)
+    peer.silent_s = SILENT_SECONDS
+    states.append(peer.state)
     peer.waker = object()
     states.append(peer.state)
     for exit_code in (-9, 1):
@@ -42,6 +46,7 @@ def test_every_state_is_told_apart(peer: TestnetPeer) -> None:
         PeerState.ABSENT,
         PeerState.STARTING,
         PeerState.RUNNING,
+        PeerState.SILENT,
         PeerState.PAUSED,
         PeerState.KILLED,
         PeerState.STOPPED,
@@ -69,3 +74,16 @@ def test_conduct_and_group_are_told_in_words(tmp_path: Path) -> None:
     assert [conduct_text(peer) for peer in (liar, honest, peers[1])] == ["faulty: mute, in group 1", "was faulty", None]
     assert [peer.is_honest for peer in peers] == [False, True, True, False]
     assert honest.address == Address("127.0.0.1", honest.settings.listen_port)
+
+
+def test_the_starting_are_not_silent_however_long_it_takes(peer: TestnetPeer) -> None:
+    peer.process, peer.silent_s = AliveProcess(), 10 * SILENT_SECONDS
+    assert (peer.state, peer.has_say) == (PeerState.STARTING, True)
+
+
+def test_the_dead_have_no_links(peer: TestnetPeer) -> None:
+    peer.process = AliveProcess()
+    peer.status = msgspec.structs.replace(chain(peer, 1), peers=(PeerLink("1" * 64, "127.0.0.1:1"),) * 2)
+    assert links(peer) == 2
+    peer.process = EndedProcess(-9)
+    assert links(peer) == 0

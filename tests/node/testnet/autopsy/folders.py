@@ -15,6 +15,7 @@ from node.network_file import NetworkRules
 from node.simulation.population import START
 from node.simulation.run import Simulation
 from node.simulation.scenario_file import parse_scenario
+from node.simulation.toy_tasks import ToyTask, toy_task
 from node.store import Row, Store, checksum
 from node.testnet.autopsy.autopsy import Autopsy
 from node.testnet.peer import LOG_NAME
@@ -73,7 +74,7 @@ class Folders:
         """That has read nothing yet."""
         placed = [(peer, self.path(number)) for number, peer in enumerate(self.ids)]
         guilty = {self.ids[number] for number in faulty}
-        return Autopsy(self.rules, placed, guilty, START, is_followed=is_followed)
+        return Autopsy(self.rules, placed, guilty, START, is_followed=is_followed, task=toy_task(ToyTask.QUADRATIC))
 
     def finding(self, faulty: tuple[int, ...] = ()) -> tuple[str, str] | None:
         """What a reading of all folders finds: the checker and what it says."""

@@ -156,6 +156,41 @@ def test_an_honest_block_that_an_honest_peer_found_invalid_is_found(folders: Fol
     )
 
 
+GOES_ON = "a node goes on from its own store"
+
+
+def not_reopened(folders: Folders, *rows: Row) -> str:
+    """Why peer 1's own node refuses its store after this change."""
+    folders.write(1, *rows)
+    found = folders.finding(CRASHED)
+    assert found is not None
+    assert found[0] == GOES_ON
+    return found[1].removeprefix(f"{folders.ids[1].hex()[:8]}: ")
+
+
+def test_a_lost_block_of_the_final_chain_is_found(folders: Folders) -> None:
+    lost = next(found for height in range(2, 9) if leader_of(folders, found := final_block(folders, height)) != 1)
+    table, key, _ = row_of(folders, lost)
+    assert not_reopened(folders, (table, key, None)).endswith(f"its parent {key[8:].hex()} is not recorded")
+
+
+def test_a_final_block_under_another_height_is_found(folders: Folders) -> None:
+    step = folders.rows(1, FINAL_TABLE)[FINAL_KEY][8:]
+    row = (FINAL_TABLE, FINAL_KEY, (9_999).to_bytes(8, "big") + step)
+    assert not_reopened(folders, row) == f"the final block {step.hex()} (height 9999) is not recorded"
+
+
+def test_a_final_chain_without_verdicts_is_found(folders: Folders) -> None:
+    rows = [(VERDICT_TABLE, key, None) for key in folders.rows(1, VERDICT_TABLE)]
+    assert not_reopened(folders, *rows).endswith("is final, but was not found good")
+
+
+def test_a_kept_state_of_a_step_that_no_block_has_is_found(folders: Folders) -> None:
+    kept = replace(decode_kept_state(folders.rows(1, STATE_TABLE)[STATE_KEY]), step=bytes([7]) * 32)
+    said = f"the kept state is of step {kept.step.hex()}, which is not final by the records"
+    assert not_reopened(folders, (STATE_TABLE, STATE_KEY, encode_kept_state(kept))) == said
+
+
 def test_a_puzzle_that_is_not_solved_is_found(tmp_path: Path) -> None:
     """As those of a simulation, which are sampled; here nearly no nonce will do."""
     folders = filled(WORK.replace("start_attempts = 1", "start_attempts = 1000").replace("= 60", "= 10"), tmp_path)

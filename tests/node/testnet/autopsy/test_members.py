@@ -128,6 +128,31 @@ def test_another_model_with_its_own_right_digest_is_found(folders: Folders) -> N
     )
 
 
+def test_a_kept_state_other_than_the_checkpoint_of_its_commit_is_found(folders: Folders) -> None:
+    """Its memory is in no digest but the checkpoint's."""
+    key = checkpoint_key(1)
+    kept = decode_kept_state(folders.rows(2, STATE_TABLE)[key])
+    folders.write(2, (STATE_TABLE, STATE_KEY, encode_kept_state(replace(kept, memory=kept.memory + b"more"))))
+    assert folders.finding() == (
+        "honest members vouch for one order and for one state after each commit",
+        f"two digests of state {kept.commit}",
+    )
+
+
+def test_lost_commits_are_found(folders: Folders) -> None:
+    folders.write(2, *((COMMIT_TABLE, key, None) for key in folders.rows(2, COMMIT_TABLE)))
+    found = folders.finding()
+    assert found is not None
+    assert found[0] == "a node goes on from its own store"
+
+
+def test_a_database_that_is_not_there_is_told(folders: Folders) -> None:
+    (folders.path(2) / "kubrat.db").unlink()
+    autopsy = folders.autopsy()
+    autopsy.read_to_the_end(Instant(START))
+    assert autopsy.missing == (folders.ids[2],)
+
+
 def test_evidence_against_an_honest_member_is_found(folders: Folders) -> None:
     folders.write(0, (EVIDENCE_TABLE, folders.ids[2], b"two blocks"))
     found = folders.finding()

@@ -58,3 +58,21 @@ def test_what_is_no_database_any_more_is_damaged(tmp_path: Path) -> None:
     path.write_bytes(b"something else" * 1_000)
     with pytest.raises(DamagedStoreError):
         StoreReader(path).news()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ("key = 'zz'", "a row of 't' has the key 'zz' and the checksum "),
+        ("value = 'zz'", "t 31 holds 'zz' where bytes were written"),
+        ("checksum = 'zz'", "a row of 't' has the key b'1' and the checksum 'zz'"),
+    ],
+)
+def test_a_row_of_another_type_is_damaged(tmp_path: Path, change: str, said: str) -> None:
+    path = tmp_path / "kubrat.db"
+    written(path, ("t", b"1", b"one"))
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"UPDATE records SET {change}")
+    with pytest.raises(DamagedStoreError) as raised:
+        StoreReader(path).news()
+    assert str(raised.value).startswith(said)
