@@ -14,6 +14,7 @@ SCRIPTS = (
     "testnet",
     "wire",
     "judge",
+    "scale",
     "total_order_machine",
     "total_order_latency",
     "total_order_loopback",

@@ -1,4 +1,4 @@
-"""`reproduce`: the published comparisons at small scale, as tables and plots in files."""
+"""`reproduce`: the published comparisons at small scale, and how far networks scale, as tables and plots in files."""
 
 import importlib
 import os
@@ -9,26 +9,41 @@ import click
 from node.cli.arguments import FOLDER
 from node.errors import disk_error
 
-PARTS = ("filters", "dampening", "overhead", "attacks")
-"""What the filters cost against f/n; dampening alone; time of the judge; every rule under every attack."""
+PARTS = {
+    "kardam": ("filters", "dampening", "overhead", "attacks"),
+    "scale": ("crowds", "members"),
+}
+"""kardam: what the filters cost against f/n; dampening alone; time of the judge; every rule under every attack.
+scale: thousands of peers under proof of work; up to 128 members of a total order."""
 
-SEEDS_DEFAULT = 5
+SEEDS_DEFAULT = {"kardam": 5, "scale": 1}
 
 
 @click.command("reproduce")
-@click.argument("paper", type=click.Choice(["kardam"]))
+@click.argument("study", type=click.Choice(list(PARTS)))
 @click.option("--out", type=FOLDER, default="reproduced", show_default=True, help="Where tables and plots are written.")
-@click.option("--seeds", type=click.IntRange(1, 1_000), default=SEEDS_DEFAULT, show_default=True, help="Runs of each cell.")
+@click.option("--seeds", type=click.IntRange(1, 1_000), help="Runs of each cell. Default: 5 for kardam, 1 for scale.")
 @click.option("--processes", type=click.IntRange(1, 256), help="Runs at a time. Default: one per processor.")
-@click.option("--part", "parts", type=click.Choice(PARTS), multiple=True, help="Only this part; may be given often.")
-def command(*, paper: str, out: Path, seeds: int, processes: int | None, parts: tuple[str, ...]) -> None:
-    """Repeat the comparisons of a PAPER: kardam (Damaskinos et al., ICML 2018), and the rules that go beyond it.
+@click.option(
+    "--part",
+    "parts",
+    type=click.Choice([part for parts in PARTS.values() for part in parts]),
+    multiple=True,
+    help="Only this part; may be given often.",
+)
+def command(*, study: str, out: Path, seeds: int | None, processes: int | None, parts: tuple[str, ...]) -> None:
+    """Repeat a STUDY: kardam (Damaskinos et al., ICML 2018) and the rules that go beyond it, or scale.
 
-    An interrupted run goes on where it was, from the results remembered under OUT.
+    Scale measures thousands of peers and up to 128 members in virtual time. An interrupted run goes on where it was, from the
+    results remembered under OUT.
     """
+    foreign = [part for part in parts if part not in PARTS[study]]
+    if foreign:
+        raise click.BadParameter(f"{foreign[0]!r} is no part of {study}; its parts are {', '.join(PARTS[study])}")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise disk_error("make the folder", out, error) from error
-    module = importlib.import_module(f"node.reproduce.{paper}")  # imports torch
-    module.reproduce_kardam(out, seeds, processes or os.cpu_count() or 1, parts or PARTS, click.echo)
+    module = importlib.import_module(f"node.reproduce.{study}")  # imports torch, or numpy
+    reproduce = getattr(module, f"reproduce_{study}")
+    reproduce(out, seeds or SEEDS_DEFAULT[study], processes or os.cpu_count() or 1, parts or PARTS[study], click.echo)

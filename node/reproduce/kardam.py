@@ -27,7 +27,8 @@ from node.reproduce.plan import (
     part_iv_cells,
     speed_cells,
 )
-from node.reproduce.plots import Line, check_plots, line_plot
+from node.reproduce.plots import Line, line_plot
+from node.reproduce.request import check_request
 from node.reproduce.tables import markdown_table, percent
 
 PARTS = ("filters", "dampening", "overhead", "attacks")
@@ -41,21 +42,12 @@ Results = Mapping[Cell, CellResult]
 Run = Callable[[Sequence[Cell]], Results]
 
 
-class ReproduceError(ValueError):
-    """What was asked for is out of range; the message names the field, the value found and what is allowed."""
-
-
 def reproduce_kardam(out: Path, seeds: int, processes: int, parts: tuple[str, ...], tell: Tell) -> None:
     """Write the tables and plots of `parts` to the folder `out`, telling each run as it ends.
 
     Runs are remembered in `out`/cells, so a second call goes on where the first was interrupted. Raises ReproduceError.
     """
-    unknown = [part for part in parts if part not in PARTS]
-    if unknown or not parts:
-        raise ReproduceError(f"parts are {', '.join(unknown) or 'none'}, allowed {', '.join(PARTS)}")
-    if seeds < 1 or processes < 1:
-        raise ReproduceError(f"seeds is {seeds} and processes {processes}, allowed 1 or more of each")
-    check_plots()
+    check_request(parts, PARTS, seeds, processes)
     out.mkdir(parents=True, exist_ok=True)
 
     def run(cells: Sequence[Cell]) -> dict[Cell, CellResult]:

@@ -10,10 +10,11 @@ import pytest
 from learning.rules.catalogue import rule_named
 from node.faults.catalogue import parse_fault
 from node.reproduce.cells import Cell, run_cell, run_cells
-from node.reproduce.kardam import PARTS, ReproduceError, reproduce_kardam
+from node.reproduce.kardam import PARTS, reproduce_kardam
 from node.reproduce.overhead import judge_times
 from node.reproduce.plan import ATTACKS, DEFENCES, part_i_cells, part_ii_cells, part_iv_cells
 from node.reproduce.plots import Line, line_plot
+from node.reproduce.request import ReproduceError
 from node.reproduce.tables import markdown_table
 
 SMALL = Cell("mean", "0.15", 0, deliveries=40)
