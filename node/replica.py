@@ -226,6 +226,8 @@ class Replica:
         return (newest, checkpoint, *self.handle(reached, now))
 
     def _outer(self, effects: tuple[Effect, ...]) -> tuple[OuterEffect, ...]:
+        if not effects:
+            return ()
         outer: list[OuterEffect] = [
             Record(STATE_TABLE, STATE_KEY, effect.state) for effect in effects if isinstance(effect, Restore)
         ]  # first, so that it is durable in one commit with the records that follow: neither is of use without the other

@@ -10,7 +10,8 @@ import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from enum import Enum
-from typing import Annotated, TypeVar, get_args, get_origin, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 
@@ -63,6 +64,8 @@ def document_of(text: str) -> dict[str, object]:
         raise TomlProblem(f"not valid TOML: {message}") from error
     except RecursionError as error:
         raise TomlProblem("not valid TOML: nested too deeply") from error
+    except ValueError as error:  # Python reads no such integer (sys.set_int_max_str_digits)
+        raise TomlProblem("not valid TOML: a whole number has thousands of digits") from error
 
 
 # --- what is wrong --------------------------------------------------------------------------------------------------
@@ -108,7 +111,10 @@ def _value_at(document: object, path: tuple[str, ...]) -> object:
 def _shown(value: object) -> str:
     if isinstance(value, Mapping):
         return "a section"
-    return _shortened(json.dumps(value, default=str))
+    try:
+        return _shortened(json.dumps(value, default=str))
+    except ValueError:  # it was in base 2, 8 or 16, and Python writes no such integer (sys.set_int_max_str_digits)
+        return "a whole number of thousands of digits"
 
 
 def _shortened(text: str) -> str:
@@ -130,6 +136,7 @@ def _type_at(wanted: object, path: tuple[str, ...]) -> object:
 
 
 def _allowed(wanted: object) -> str:
+    wanted = _given(wanted)
     metas = _metas_of(wanted)
     titles = [meta.title for meta in metas if meta.title]
     bare = get_args(wanted)[0] if get_origin(wanted) is Annotated else wanted
@@ -140,6 +147,12 @@ def _allowed(wanted: object) -> str:
     if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
         return f"a section with {', '.join(bare.__struct_fields__)}"
     return f"a whole number from {_range(metas)}"
+
+
+def _given(wanted: object) -> object:
+    """Of a field that may be left out: what it is when it is there."""
+    kinds = [kind for kind in get_args(wanted) if kind is not NoneType] if get_origin(wanted) in (Union, UnionType) else []
+    return kinds[0] if len(kinds) == 1 else wanted
 
 
 def _range(metas: tuple[msgspec.Meta, ...]) -> str:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import click
 
-from node.errors import EXIT_USAGE, NodeError
+from node.errors import EXIT_INTERRUPTED, EXIT_USAGE, NodeError
 
 COMMANDS = {
     "init": "Make a node's folder: a key, and the rules of a network.",
@@ -66,6 +66,8 @@ def _told() -> Iterator[None]:
             raise
         message, mend = "too many files are open at once", "raise the limit (ulimit -n 1024) and start again"
         raise _told_exit(message, mend, EXIT_USAGE) from error
+    except KeyboardInterrupt as error:
+        raise click.exceptions.Exit(EXIT_INTERRUPTED) from error
     except click.exceptions.NoArgsIsHelpError:
         raise
     except click.ClickException as error:

@@ -5,15 +5,13 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import click
 
 import node
 from node.cli.arguments import FILE
-from node.errors import EXIT_INTERRUPTED, NodeError, disk_error
+from node.errors import NodeError
 
 SEED_MAX = 2**63 - 1
 
@@ -32,14 +30,11 @@ OTHER_HASH_SEED = "4711"
 def command(*, scenario: Path, seed: int, is_json: bool, trace_file: Path | None, repeat: bool) -> int:
     """Run the network that the file SCENARIO describes in this process, over virtual time, and judge it.
 
-    Exit code 0: it passed; 1: no progress after the last event; 2: usage; 3: peers diverged, or a repeated run did.
+    Exit code 0: it passed; 1: no progress after the last event; 2: usage; 3: peers diverged, or a repeated run did;
+    130: Ctrl-C.
     """
     simulation = importlib.import_module("node.simulation.session")  # imports numpy
-    try:
-        with _sink(trace_file) as sink:
-            result = simulation.run_file(scenario, seed, sink, _tell_progress)
-    except KeyboardInterrupt:
-        return EXIT_INTERRUPTED
+    result = simulation.run_file(scenario, seed, trace_file, _tell_progress)
     if repeat:
         result = result.compared(_trace_of_another_run(scenario, seed))
     for line in (json.dumps(result.document),) if is_json else result.lines:
@@ -52,19 +47,6 @@ def _tell_progress(passed_ms: int, duration_ms: int) -> None:
     """One line that changes, on a terminal only."""
     if sys.stderr.isatty():
         click.echo(f"\r{passed_ms // 1000} of {duration_ms // 1000} s ", err=True, nl=passed_ms >= duration_ms)
-
-
-@contextmanager
-def _sink(path: Path | None) -> Iterator[Callable[[str], None] | None]:
-    """Where lines of the trace go. Raises NodeError."""
-    if path is None:
-        yield None
-        return
-    try:
-        with path.open("w", encoding="utf-8") as file:
-            yield lambda line: print(line, file=file)
-    except OSError as error:
-        raise disk_error("write the trace", path, error) from error
 
 
 def _trace_of_another_run(scenario: Path, seed: int) -> str:

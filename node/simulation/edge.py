@@ -62,7 +62,7 @@ class Traffic:
         edge.last_arrivals[sender.id] = max(at, last)
         if self._links.is_ordered:
             at = max(at, last)
-        arrive = partial(self._arrive, edge, edge.number, sender.id, size, action)
+        arrive = partial(self._arrive, edge, edge.number, sender.id, receiver, size, action)
         self._timeline.after(at - self._timeline.now, arrive)
 
     def release(self, edge: Edge) -> None:
@@ -78,10 +78,11 @@ class Traffic:
         self._uplink_free[sender.id] = free + -(-size * BITS_PER_BYTE // self._links.uplink_kbit_s)
         return self._uplink_free[sender.id]
 
-    def _arrive(self, edge: Edge, number: int, sender: PeerId, size: int, action: Action) -> None:
+    def _arrive(  # noqa: PLR0917 - what a message is
+        self, edge: Edge, number: int, sender: PeerId, receiver: SimulatedPeer, size: int, action: Action
+    ) -> None:
         if edge.number != number:
             return
-        receiver = edge.other(sender)
         if sender in edge.held or self._is_cut(sender, receiver.id):
             edge.held.setdefault(sender, []).append(partial(self._arrived, edge, receiver, size, action))
         else:
@@ -91,6 +92,9 @@ class Traffic:
         """A slow peer takes its messages one by one; a paused one later, if the connection still stands."""
         receiver.bytes_received += size
         receiver.messages_received += 1
+        if receiver.slowness == 1 and receiver.is_running and not receiver.is_paused:
+            action()
+            return
         hand = partial(_hand, edge, edge.number, action)
         if receiver.slowness > 1:
             receiver.busy_until = max(receiver.busy_until, self._timeline.now) + round(HANDLING_MS * receiver.slowness)

@@ -42,6 +42,7 @@ class SimulatedNetwork:
         self.watch = watch
         self.peers: dict[PeerId, SimulatedPeer] = {}
         self.trace = Trace(sink)
+        self.puzzles = Puzzles(Random(f"{seed}/puzzles"))
         self._timeline = Timeline(start)
         self._crash_luck = Random(f"{seed}/crashes")
         self._first_requests = first_requests
@@ -62,7 +63,7 @@ class SimulatedNetwork:
             links=links,
             gossip=gossip or GossipLimits(),
             wires=self.wires,
-            puzzles=Puzzles(Random(f"{seed}/puzzles")),
+            puzzles=self.puzzles,
             shells=self._shells,
             happened=self._happened,
             ended=self._end,
@@ -83,9 +84,17 @@ class SimulatedNetwork:
         """Hash of every effect and answer so far, with its time and peer: equal runs have equal digests."""
         return self.trace.digest
 
+    @property
+    def connections_lost(self) -> int:
+        """Those that were torn down."""
+        return self.wires.resets
+
     def run_for(self, duration_ms: int) -> None:
         """Let virtual time pass."""
         self._timeline.run_until(self._timeline.now + duration_ms)
+
+    def close(self) -> None:
+        """Nothing is held but memory."""
 
     # --- links ---
 

@@ -4,6 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
 from consensus.faults import Accusation
 from consensus.protocol import SolvePuzzle
@@ -11,7 +12,7 @@ from consensus.types import Instant, PeerId
 from learning.learner import Learner, LearnerAnswer, LearnerRequest, StepAdopted
 from node.replica import OuterEffect, ReplicaPort
 from node.simulation.disk import Disk, Records
-from node.simulation.timeline import Action, LocalClock, Timeline
+from node.simulation.timeline import Action, LocalClock
 
 Build = Callable[[Records, int], tuple[ReplicaPort, Learner]]
 """Makes one peer's replica and learner from its disk and guard file: called at the start and after every crash."""
@@ -30,6 +31,8 @@ class SimulatedPeer:
     build: Build
     replica: ReplicaPort
     learner: Learner
+    fault: str = ""
+    """How it misbehaves below all messages, too; the rest of that is in its replica and its learner."""
     disk: Disk = field(default_factory=Disk)
     refused: set[PeerId] = field(default_factory=set)
     """All that it ever refused."""
@@ -99,10 +102,28 @@ def watch_nothing(_peer: SimulatedPeer, _happening: OuterEffect | LearnerAnswer,
     """Nobody looks."""
 
 
+class TrueTime(Protocol):
+    """The time that all peers share, in ms since 1970."""
+
+    @property
+    def start(self) -> Instant:
+        """When the network began."""
+        ...
+
+    @property
+    def now(self) -> Instant:
+        """True time."""
+        ...
+
+    def after(self, delay_ms: int, action: Action) -> None:
+        """Let `action` happen in `delay_ms`, at the earliest now."""
+        ...
+
+
 class Agenda:
     """Plans what a peer does itself: dropped with its life, put off while it is paused."""
 
-    def __init__(self, timeline: Timeline) -> None:
+    def __init__(self, timeline: TrueTime) -> None:
         self._timeline = timeline
 
     def local_now(self, peer: SimulatedPeer) -> Instant:

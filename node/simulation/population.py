@@ -3,9 +3,6 @@
 import hashlib
 from collections.abc import Iterator
 from functools import partial
-from itertools import combinations
-from random import Random
-from typing import assert_never
 
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,12 +10,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from consensus.proof_of_work.header import genesis_id
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.protocol import OrderingProtocol
+from consensus.signing import Signer
 from consensus.total_order.machine import TotalOrder
 from consensus.total_order.snapshot import SNAPSHOT_BEHIND
-from consensus.types import Instant, PeerId, StepId
-from learning.checkpoint import decode_kept_state
+from consensus.types import Digest, Instant, PeerId, StepId
 from learning.evolution.rules import SearchSettings
-from learning.learner import AdoptRequest, Learner, LearnerRequest, StateKept
+from learning.learner import AdoptRequest, Learner, LearnerRequest
 from node.assembly import (
     PROOF_OF_WORK_TABLES,
     TOTAL_ORDER_TABLES,
@@ -36,14 +33,15 @@ from node.network_file import (
     network_text,
     parse_network_text,
 )
-from node.replica import PAYLOAD_TABLE, SNAPSHOT_COMMITS, STATE_KEY, STATE_TABLE, Replica, ReplicaPort
+from node.replica import PAYLOAD_TABLE, SNAPSHOT_COMMITS, Replica, ReplicaPort
 from node.simulation.disk import Records
-from node.simulation.latency import Constant, Latency, Lognormal, Regions, Uniform
+from node.simulation.disk_rows import DiskRows, kept_state, stored_rows
 from node.simulation.links import Links
 from node.simulation.peer import Build
-from node.simulation.scenario import Delays, Scenario
-from node.simulation.toy_tasks import toy_task
+from node.simulation.scenario import Scenario
+from node.simulation.toy_tasks import EXACT, Processor, toy_task
 from node.simulation.wires import Direction
+from node.simulation.wiring import edges_of, links_of
 from node.workers.learner import LearnerSpec, make_learner
 
 START = Instant(1_800_000_000_000)
@@ -53,77 +51,48 @@ CANDIDATES_PER_SLICE = 16
 """Of a toy task: few, so that requests wait for a short time only."""
 
 
-class DiskRows:
-    """Reads a simulated disk: for the machines' archives and for learners that look for large payloads."""
-
-    def __init__(self, records: Records) -> None:
-        self._records = records
-
-    def value(self, table: str, key: bytes) -> bytes | None:
-        """What was recorded under (table, key)."""
-        return self._records.get((table, key))
-
-    def block(self, key: bytes) -> bytes | None:
-        """What was recorded under this key of the block table."""
-        return self._records.get(("block", key))
-
-    def payload(self, digest: bytes) -> bytes | None:
-        """The large payload of this digest."""
-        return self._records.get((PAYLOAD_TABLE, digest))
-
-
 class Population:
     """All peers of one scenario and seed."""
 
     def __init__(self, scenario: Scenario, seed: int) -> None:
         self.scenario = scenario
         self._seed = seed
-        self._keys = [_key(seed, number) for number in range(scenario.peers)]
-        self.ids = tuple(PeerId(key.public_key().public_bytes_raw()) for key in self._keys)
+        keys = (_key(seed, number) for number in range(scenario.peers))
+        self._keys = {PeerId(key.public_key().public_bytes_raw()): key for key in keys}
+        self.ids = tuple(self._keys)
         self.is_ordered = scenario.consensus is Consensus.TOTAL_ORDER
         self.members = self.ids if self.is_ordered else ()
         self.rules = self._network_rules()
         self.network_id = network_id(self.rules)
         self.genesis = genesis_id(self.network_id)
-        self.faulty = {self.ids[number]: fault for number, fault in scenario.fault_of.items()}
+        self._colluders = tuple(sorted(self.ids[number] for number in scenario.ever_faulty))
 
     @property
     def honest(self) -> frozenset[PeerId]:
-        """All that do not misbehave."""
-        return frozenset(self.ids) - self.faulty.keys()
+        """All that do not misbehave from their start on."""
+        faulty = self.scenario.fault_of
+        return frozenset(peer for number, peer in enumerate(self.ids) if number not in faulty)
 
     def builds(self) -> Iterator[tuple[PeerId, Build]]:
-        """How each peer is made from its disk."""
-        for key, peer in zip(self._keys, self.ids, strict=True):
-            yield peer, partial(self._built, key, peer)
+        """How each peer is made from its disk at first."""
+        for number, peer in enumerate(self.ids):
+            yield peer, self.build(peer, self.scenario.fault_of.get(number, ""))
+
+    def build(self, peer: PeerId, fault: str) -> Build:
+        """How a peer with this fault is made from its disk; without one where the text is empty."""
+        return partial(self._built, self._keys[peer], peer, fault)
 
     def links(self) -> Links:
         """What the scenario says of links, and puzzles that take a block interval for all peers together."""
-        section, work = self.scenario.links, self.rules.proof_of_work
-        attempts_per_second = 1000 * work.start_attempts / work.block_interval_ms / self.scenario.peers
-        return Links(
-            latency=self._latency(),
-            attempts_per_second=attempts_per_second,
-            answer_ms=section.answer_ms,
-            slice_ms=section.slice_ms,
-            is_ordered=section.is_ordered,
-            uplink_kbit_s=section.uplink_kbit_s,
-            silence_ms=section.silence_ms,
-            reconnect_ms=section.reconnect_ms,
-            disk_ms=section.disk_ms,
-        )
+        return links_of(self.scenario, self.rules, self._seed)
 
     def edges(self) -> tuple[Direction, ...]:
-        """Who may be connected to whom: everybody, or each peer with some others that are drawn, so that all hang together."""
-        count = self.scenario.links.neighbours
-        if not count:
-            return tuple(combinations(self.ids, 2))
-        random = Random(f"{self._seed}/edges")
-        pairs: dict[tuple[int, int], None] = {}
-        for peer in range(1, len(self.ids)):
-            dialled = {random.randrange(peer), *random.sample(range(len(self.ids)), count)} - {peer}
-            pairs.update(((min(peer, other), max(peer, other)), None) for other in sorted(dialled))
-        return tuple((self.ids[one], self.ids[other]) for one, other in pairs)
+        """Who may be connected to whom."""
+        return tuple((self.ids[one], self.ids[other]) for one, other in edges_of(self.scenario, self._seed))
+
+    def sign_as(self, peer: PeerId) -> Signer:
+        """Signs with the key of this peer."""
+        return self._keys[peer].sign
 
     def first_requests(self, records: Records) -> tuple[LearnerRequest, ...]:
         """As in a real node: under a total order the learner tells its head at once."""
@@ -150,27 +119,16 @@ class Population:
         )
         return parse_network_text(network_text(rules))
 
-    def _latency(self) -> Latency:
-        links = self.scenario.links
-        match links.delay:
-            case Delays.CONSTANT:
-                return Constant(links.ms_min)
-            case Delays.UNIFORM:
-                return Uniform(links.ms_min, links.ms_max)
-            case Delays.LOGNORMAL:
-                return Lognormal(max(1, links.ms_min), float(links.sigma))
-            case Delays.REGIONS:
-                return Regions.drawn(len(self.ids), Random(f"{self._seed}/places"))
-            case _:
-                assert_never(links.delay)
-
     # --- one peer ---
 
-    def _built(self, key: Ed25519PrivateKey, peer: PeerId, records: Records, guard_round: int) -> tuple[ReplicaPort, Learner]:
-        replica: ReplicaPort = Replica(self._machine(key, peer, records, guard_round), self.network_id)
-        if peer in self.faulty:
-            replica = bent_replica(parse_faults(self.faulty[peer]), replica, self._situation(key, peer))
-        return replica, self._learner(peer, records)
+    def _built(
+        self, key: Ed25519PrivateKey, peer: PeerId, fault: str, records: Records, guard_round: int
+    ) -> tuple[ReplicaPort, Learner]:
+        held = tuple(Digest(row) for table, row in records if table == PAYLOAD_TABLE) if self.is_ordered else None
+        replica: ReplicaPort = Replica(self._machine(key, peer, records, guard_round), self.network_id, held)
+        if fault:
+            replica = bent_replica(parse_faults(fault), replica, self._situation(key, peer))
+        return replica, self._learner(peer, fault, records)
 
     def _situation(self, key: Ed25519PrivateKey, peer: PeerId) -> ReplicaSituation:
         return ReplicaSituation(
@@ -195,7 +153,7 @@ class Population:
                 identity=peer,
                 sign=key.sign,
                 seed=seed,
-                records=_stored(records, TOTAL_ORDER_TABLES),
+                records=stored_rows(records, TOTAL_ORDER_TABLES),
                 archive=DiskRows(records),
                 guard_round=guard_round,
                 replay_from=None if kept is None else StepId(kept.commit_step),
@@ -207,12 +165,12 @@ class Population:
             identity=peer,
             sign=key.sign,
             seed=seed,
-            records=_stored(records, PROOF_OF_WORK_TABLES),
+            records=stored_rows(records, PROOF_OF_WORK_TABLES),
             archive=DiskRows(records),
             replay_from=None if kept is None else StepId(kept.step),
         )
 
-    def _learner(self, peer: PeerId, records: Records) -> Learner:
+    def _learner(self, peer: PeerId, fault: str, records: Records) -> Learner:
         spec = LearnerSpec(
             task=self.scenario.task,
             folder="",
@@ -223,22 +181,15 @@ class Population:
             settings=SearchSettings(chunk=CANDIDATES_PER_SLICE),
             restored=kept_state(records),
             members=self.members,
-            fault=self.faulty.get(peer, ""),
-            colluders=tuple(sorted(self.faulty)),
+            fault=fault,
+            colluders=self._colluders,
         )
-        return make_learner(toy_task(self.scenario.task), spec, DiskRows(records))
+        return make_learner(toy_task(self.scenario.task, self._processor(peer)), spec, DiskRows(records))
 
-
-def kept_state(records: Records) -> StateKept | None:
-    """The newest final state on a disk."""
-    data = records.get((STATE_TABLE, STATE_KEY))
-    return None if data is None else decode_kept_state(data)
-
-
-def _stored(records: Records, tables: tuple[str, ...]) -> list[tuple[str, bytes, bytes]]:
-    """Table by table, as a store reads them, by key in each."""
-    rows = sorted((tables.index(table), key, value) for (table, key), value in records.items() if table in tables)
-    return [(tables[place], key, value) for place, key, value in rows]
+    def _processor(self, peer: PeerId) -> Processor:
+        """Each its own, where they differ at all."""
+        apart = self.scenario.measured_apart
+        return Processor(int.from_bytes(peer[:4], "big"), apart) if apart else EXACT
 
 
 def _key(seed: int, number: int) -> Ed25519PrivateKey:

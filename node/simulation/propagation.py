@@ -27,7 +27,8 @@ class Propagation:
     def __init__(self) -> None:
         self._first: dict[bytes, Instant] = {}
         self._parents: dict[bytes, bytes] = {}
-        self._delays: list[int] = []
+        self.delays_ms: list[int] = []
+        """One for each block and each further peer that comes to have it."""
         self._highest: tuple[int, bytes] = (0, b"")
 
     def see(self, happening: Happening, now: Instant) -> None:
@@ -36,7 +37,7 @@ class Propagation:
             return
         step = happening.request.step
         if step.id in self._first:
-            self._delays.append(now - self._first[step.id])
+            self.delays_ms.append(now - self._first[step.id])
             return
         self._first[step.id] = now
         self._parents[step.id] = step.parent
@@ -45,11 +46,11 @@ class Propagation:
 
     def spread(self) -> Spread | None:
         """None before two peers have had a block."""
-        if len(self._delays) < 2:
+        if len(self.delays_ms) < 2:
             return None
         on_branch, step = 0, self._highest[1]
         while step in self._parents:
             on_branch, step = on_branch + 1, self._parents[step]
         blocks = len(self._parents)
-        slowest = round(quantiles(self._delays, n=20)[-1])
-        return Spread(blocks, round(median(self._delays)), slowest, 1 - on_branch / blocks)
+        slowest = round(quantiles(self.delays_ms, n=20)[-1])
+        return Spread(blocks, round(median(self.delays_ms)), slowest, 1 - on_branch / blocks)

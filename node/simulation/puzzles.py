@@ -2,7 +2,7 @@
 
 from random import Random
 
-from consensus.protocol import SolvePuzzle, VerifyPuzzle
+from consensus.protocol import SolvePuzzle
 
 PUZZLE_SPACE = 2**256
 """How many digests there are."""
@@ -33,7 +33,7 @@ class Puzzles:
             del self._solutions[next(iter(self._solutions))]
         return nonce
 
-    def is_solved(self, job: VerifyPuzzle) -> bool:
+    def is_solved(self, prefix: bytes, nonce: int, target: int) -> bool:
         """Whether the work was done for a target no easier than this one."""
-        target = self._solutions.get((job.prefix, job.nonce))
-        return target is not None and target <= job.target
+        solved = self._solutions.get((prefix, nonce))
+        return solved is not None and solved <= target

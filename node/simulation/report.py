@@ -1,18 +1,23 @@
 """What a person or a program reads of a run: its verdict, its hash, and how to replay it."""
 
 import shlex
+import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from statistics import median
 from typing import assert_never
 
+import node
 from node.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
 from node.simulation.checkers.finding import Diverged, NoProgress, Pass, Verdict
 from node.simulation.run import Outcome
 from node.simulation.scenario import Scenario
 
 Json = str | int | float | list[str] | list[int] | dict[str, int] | dict[str, float] | None
+
+INSTALLED_COMMAND = "kubrat"
+"""Where the node was installed without the folder that `run_node.py` lies in."""
 
 
 def exit_code(verdict: Verdict) -> int:
@@ -29,8 +34,10 @@ def exit_code(verdict: Verdict) -> int:
 
 
 def replay_command(path: Path, seed: int) -> str:
-    """What shows the same run again."""
-    return f"python run_node.py simulate {shlex.quote(str(path))} --seed {seed}"
+    """What shows the same run again, from any folder."""
+    script = Path(node.__file__).parent.parent / "run_node.py"
+    program = [sys.executable, str(script)] if script.exists() else [INSTALLED_COMMAND]
+    return shlex.join([*program, "simulate", str(path.absolute()), "--seed", str(seed)])
 
 
 def reason(verdict: Verdict) -> str:
@@ -67,6 +74,7 @@ def document(scenario: Scenario, seed: int, outcome: Outcome, warnings: tuple[st
         "fitness": outcome.fitness,
         "bytes_sent_median": int(median(outcome.bytes_sent)),
         "connections_lost": outcome.connections_lost,
+        "doors": None if outcome.doors is None else asdict(outcome.doors),
         "blocks": None if outcome.spread is None else asdict(outcome.spread),
         "rare_paths": dict(outcome.verdict.counts),
     }
@@ -82,6 +90,12 @@ def lines(path: Path, seed: int, outcome: Outcome, wall_s: float) -> Iterator[st
     heights = outcome.heights
     yield f"heights {min(heights)} to {max(heights)}, fitness {outcome.fitness:g}, {outcome.events:,} events"
     yield f"{median(outcome.bytes_sent) / 1000:,.0f} kB sent by a peer (median), {outcome.connections_lost} connections lost"
+    if outcome.doors is not None:
+        doors = outcome.doors
+        yield (
+            f"{doors.came} connections came to honest peers' doors; {doors.proven} links with a proven key, in and out; "
+            f"{doors.noted} notes for people"
+        )
     if outcome.spread is not None:
         spread = outcome.spread
         yield (

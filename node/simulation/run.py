@@ -1,7 +1,9 @@
 """Run a scenario with a seed, and judge it."""
 
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, StepAdopted
@@ -12,19 +14,29 @@ from node.replica import OuterEffect, Replica
 from node.simulation.checkers.court import Court, Facts
 from node.simulation.checkers.finding import Seen, Verdict
 from node.simulation.checkers.progress import Pace
+from node.simulation.contradictions import check
 from node.simulation.network import SimulatedNetwork
 from node.simulation.peer import SimulatedPeer
 from node.simulation.population import START, Population
 from node.simulation.propagation import Propagation, Spread
-from node.simulation.scenario import Scenario, milliseconds
-from node.simulation.schedule import apply, check, in_order, late_peers
+from node.simulation.scenario import Event, EventKind, Scenario, milliseconds
+from node.simulation.schedule import apply, in_order, late_peers
+from node.simulation.sockets.doors import Doors
+from node.simulation.sockets.ground import ground_of, places_of
+from node.simulation.sockets.network import SocketNetwork
 from node.simulation.trace import Sink
+from node.simulation.trace_file import TraceFileError
+from node.simulation.wiring import needs_sockets
 
 INSPECTION_MS = 1_000
 """How often everybody's queues and tables are counted: between two, nothing grows by more than a second's messages."""
 
 CROWD = 200
 """From so many peers on, each remembers fewer flooded messages, or a thousand of them would take gigabytes."""
+
+INSPECTED_AT_ONCE = 32
+"""So many of a larger network have their turn at a time: to count all that a thousand peers hold takes longer than their
+second itself."""
 
 CROWD_LIMITS = GossipLimits(cached_messages=128, seen=1_024, known_per_peer=256)
 
@@ -47,6 +59,8 @@ class Outcome:
     virtual_ms: int
     spread: Spread | None
     """How blocks spread; None under a total order."""
+    doors: Doors | None = None
+    """What has come to honest peers; None but over sockets."""
 
 
 class Simulation:
@@ -58,8 +72,16 @@ class Simulation:
         self.population = population = Population(scenario, seed)
         self.court = Court(self._facts())
         self._propagation = Propagation()
+        self._inspected = 0
         late = frozenset(population.ids[number] for number in late_peers(scenario))
-        self.network = SimulatedNetwork(
+        self.network: SimulatedNetwork | SocketNetwork = (
+            self._over_sockets(seed, late, sink) if needs_sockets(scenario) else self._over_wires(seed, late, sink)
+        )
+
+    def _over_wires(self, seed: int, late: frozenset[PeerId], sink: Sink | None) -> SimulatedNetwork:
+        """Messages go from shell to shell: thousands of peers."""
+        population = self.population
+        return SimulatedNetwork(
             seed,
             population.builds(),
             population.links(),
@@ -68,37 +90,95 @@ class Simulation:
             edges=population.edges(),
             late=late,
             first_requests=population.first_requests,
-            gossip=CROWD_LIMITS if scenario.peers >= CROWD else None,
+            gossip=CROWD_LIMITS if self.scenario.peers >= CROWD else None,
+            sink=sink,
+        )
+
+    def _over_sockets(self, seed: int, late: frozenset[PeerId], sink: Sink | None) -> SocketNetwork:
+        """Messages go through the real node's connections: what is wrong with those is seen, too."""
+        population = self.population
+        return SocketNetwork(
+            seed,
+            population.builds(),
+            population.links(),
+            START,
+            ground_of(population),
+            watch=self._watch,
+            late=late,
+            faults={population.ids[number]: fault for number, fault in self.scenario.fault_of.items()},
             sink=sink,
         )
 
     def run(self, tell: Callable[[int], None] = lambda _: None) -> Outcome:
-        """To the end, or to the first finding. `tell` hears once a virtual second how many ms have passed."""
+        """To the end, or to the first finding. `tell` hears once a virtual second how many ms have passed.
+
+        Raises TraceFileError when the sink does.
+        """
+        with closing(self.network):
+            self._play(tell)
+            return self._outcome()
+
+    def _play(self, tell: Callable[[int], None]) -> None:
         end = START + self.scenario.duration_ms
         calm_at = end - self.scenario.calm_ms
         for event in in_order(self.scenario):
             self._pass_until(START + milliseconds(event.at_s), tell)
-            apply(event, self.network)
+            self._attempt(partial(self._befall, event))
         self._pass_until(calm_at, tell)
         self.court.progress.calm(Instant(calm_at))
         self._pass_until(end, tell)
-        return self._outcome()
+
+    def _befall(self, event: Event) -> None:
+        self._count(event)
+        apply(event, self.network, self._turn)
+
+    def _count(self, event: Event) -> None:
+        """What only the disks and the tree of blocks tell, before the event befalls them."""
+        rare_paths = self.court.rare_paths
+        if event.kind is EventKind.HEAL:
+            rare_paths.heals()
+        for peer in [tuple(self.network.peers.values())[number] for number in event.peers]:
+            if event.kind is EventKind.JOIN:
+                rare_paths.joins(peer.id)
+            elif event.kind is EventKind.RESTART and peer.id in self.court.honest:
+                rare_paths.starts(peer.id, peer.records, peer.guard_round, is_full=peer.stopped is not None)
+                self.court.starts(peer, peer.records, self.network.now)
+
+    def _turn(self, peer: PeerId, fault: str) -> None:
+        """Start it again, to misbehave from now on, or no more."""
+        self.court.turns(peer)
+        turning = self.network.peers[peer]
+        turning.build, turning.fault = self.population.build(peer, fault), fault
+        self.network.restart(peer)
 
     def _pass_until(self, end: int, tell: Callable[[int], None]) -> None:
         while self.network.now < end and self.court.finding is None:
-            try:
-                self.network.run_for(min(INSPECTION_MS, end - self.network.now))
-            except Exception as error:  # noqa: BLE001 - whatever a peer raises is what a run looks for: it becomes the verdict
-                self.court.failed(error, self.network.now)
-                return
+            self._attempt(partial(self.network.run_for, min(INSPECTION_MS, end - self.network.now)))
             if self.scenario.are_checked:
                 self._inspect()
             tell(self.network.now - START)
 
+    def _attempt(self, action: Callable[[], None]) -> None:
+        """Nothing more, once something was found: what a peer raises leaves a network that cannot go on."""
+        if self.court.finding is None:
+            try:
+                action()
+            except TraceFileError:
+                raise  # no peer's doing
+            except Exception as error:  # noqa: BLE001 - whatever a peer raises is what a run looks for: it becomes the verdict
+                self.court.failed(error, self.network.now)
+
     def _inspect(self) -> None:
-        for peer in self.network.peers.values():
+        for peer in self._inspected_now():
             if isinstance(peer.replica, Replica):
                 self.court.inspect(peer.id, peer.replica, peer.records, self.network.now)
+
+    def _inspected_now(self) -> tuple[SimulatedPeer, ...]:
+        """Everybody, or whose turn it is."""
+        peers = tuple(self.network.peers.values())
+        first = self._inspected % len(peers)
+        self._inspected += INSPECTED_AT_ONCE
+        return (peers[first:] + peers[:first])[:INSPECTED_AT_ONCE]
 
     def _watch(self, peer: SimulatedPeer, happening: OuterEffect | LearnerAnswer, now: Instant) -> None:
         self._propagation.see(happening, now)
@@ -118,24 +198,42 @@ class Simulation:
             members=population.members,
             gc_depth=0 if is_work else rules.total_order.gc_depth,
             work_rules=proof_of_work_rules(rules) if is_work else None,
+            strangers_max=places_of(population) if needs_sockets(self.scenario) else 0,
+            is_solved=self._is_solved,
         )
+
+    def _is_solved(self, prefix: bytes, nonce: int, target: int) -> bool:
+        """By the luck of the network's own miners; the court is there before they are."""
+        return self.network.puzzles.is_solved(prefix, nonce, target)
 
     def _expected(self) -> tuple[PeerId, ...]:
         """Who should have moved on: whoever is honest, up and not paused. One that has halted is among them."""
         peers = self.network.peers.values()
-        return tuple(peer.id for peer in peers if peer.id in self.population.honest and peer.is_up and not peer.is_paused)
+        return tuple(peer.id for peer in peers if peer.id in self.court.honest and peer.is_up and not peer.is_paused)
+
+    def _pace(self) -> Pace:
+        """What is final to a machine moves with its head, and nobody tells of it where nothing is checked."""
+        expect, rules = self.scenario.expect, self.population.rules
+        is_told = rules.consensus is Consensus.PROOF_OF_WORK and self.scenario.are_checked
+        return Pace(expect.heights_min, expect.behind_max, rules.proof_of_work.finality_depth if is_told else None)
 
     def _outcome(self) -> Outcome:
-        peers, expect = tuple(self.network.peers.values()), self.scenario.expect
+        peers = tuple(self.network.peers.values())
         heads = [peer.head for peer in peers if peer.head is not None]
         return Outcome(
-            verdict=self.court.verdict(self._expected(), Pace(expect.heights_min, expect.behind_max), self.network.now),
+            verdict=self.court.verdict(self._expected(), self._pace(), self.network.now),
             trace_digest=self.network.trace_digest,
             events=self.network.trace.count,
             heights=tuple(0 if peer.head is None else peer.head.height for peer in peers),
             fitness=max(heads, key=lambda head: head.height).fitness if heads else 0.0,
             bytes_sent=tuple(peer.bytes_sent for peer in peers),
-            connections_lost=self.network.wires.resets,
+            connections_lost=self.network.connections_lost,
             virtual_ms=self.network.now - START,
             spread=self._propagation.spread(),
+            doors=self._doors(),
         )
+
+    def _doors(self) -> Doors | None:
+        if isinstance(self.network, SimulatedNetwork):
+            return None
+        return sum((doors for peer, doors in self.network.doors.items() if peer in self.court.honest), Doors())

@@ -1,13 +1,11 @@
 """SCENARIO.toml: a network, what befalls it and when, and what is expected of it. Times are in seconds from its start."""
 
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, TypeVar
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-from node.errors import NodeError, disk_error
 from node.network_file import (
     Consensus,
     EvolutionSection,
@@ -17,10 +15,6 @@ from node.network_file import (
     TotalOrderSection,
 )
 from node.simulation.toy_tasks import ToyTask
-from node.typed_toml import TomlProblem, converted, document_of
-
-SCENARIO_BYTES_MAX = 1 << 20
-"""Ten thousand events; whatever is larger is another file."""
 
 PEERS_MAX = 10_000
 """Two gigabytes of machines and learners."""
@@ -29,8 +23,6 @@ EVENTS_MAX = 10_000
 """A fault every tenth of a second for a quarter of an hour."""
 
 SECONDS_MAX = 86_400
-
-Section = TypeVar("Section", bound=msgspec.Struct)
 
 Seconds = Annotated[
     Annotated[int, Meta(ge=0, le=SECONDS_MAX)] | Annotated[str, Meta(pattern=r"^[0-9]{1,5}(\.[0-9]{1,3})\Z")],
@@ -44,6 +36,7 @@ Ratio = Annotated[
 PeerNumber = Annotated[int, Meta(ge=0, le=PEERS_MAX)]
 PeerNumbers = Annotated[tuple[PeerNumber, ...], Meta(title="a list of peer numbers; the first peer is 0")]
 Groups = Annotated[tuple[tuple[PeerNumber, ...], ...], Meta(title="a list of lists of peer numbers, like [[0, 1], [2, 3]]")]
+FaultText = Annotated[str, Meta(title='a fault like "sign-flip:scale=10"', max_length=500)]
 
 
 class Delays(StrEnum):
@@ -73,6 +66,11 @@ class LinksSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     slice_ms: Annotated[int, Meta(ge=1, le=600_000)] = 50
     neighbours: Annotated[int, Meta(ge=0, le=1_000)] = 0
     """How many peers each one dials, at random; 0: everybody is connected to everybody."""
+    sockets: Annotated[bool, Meta(title="true or false")] = False
+    """Whether messages go through the real node's connections, as they do wherever a fault lies below all messages.
+
+    Then its own heartbeats and dials count, in place of silence_ms and reconnect_ms.
+    """
 
 
 class ExpectSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -106,10 +104,11 @@ class EventKind(StrEnum):
     DISK_LIES = "disk-lies"
     SLOW = "slow"
     CLOCK = "clock"
+    MISBEHAVE = "misbehave"
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One thing that befalls the network. Which fields a kind takes is in `node.simulation.schedule`."""
+    """One thing that befalls the network. Which fields a kind takes is in `node.simulation.contradictions`."""
 
     at_s: Seconds
     kind: EventKind
@@ -125,12 +124,14 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`disk-lies`: a crash loses what was acknowledged within so long."""
     effect: Annotated[int, Meta(ge=0, le=10**9)] = 0
     """`kill-at`: killed before it carries out the effect of this number."""
+    fault: FaultText | None = None
+    """`misbehave`: how, from a restart on; the empty text: as an honest peer does, though nobody counts it as one any more."""
 
 
 class Faulty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Peers that misbehave from their start on."""
 
-    fault: Annotated[str, Meta(title='a fault like "sign-flip:scale=10"', max_length=500)]
+    fault: FaultText
     peers: PeerNumbers
 
 
@@ -146,6 +147,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     are_checked: Annotated[bool, Meta(title="true or false")] = True
     snapshot_behind: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """Total order: who lags by so many commits starts from a checkpoint; 0: as in a real node."""
+    measured_apart: Annotated[int, Meta(ge=0, le=1_000)] = 0
+    """Peers' measurements of fitness differ by up to so many micro-units, as their processors do."""
     links: LinksSection = LinksSection()
     expect: ExpectSection = ExpectSection()
     evolution: EvolutionSection = EvolutionSection(
@@ -169,50 +172,17 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def fault_of(self) -> dict[int, str]:
-        """The fault of each faulty peer, by number."""
+        """The fault of each peer that misbehaves from its start on, by number."""
         return {number: entry.fault for entry in self.faulty for number in entry.peers}
+
+    @property
+    def ever_faulty(self) -> tuple[int, ...]:
+        """Who misbehaves from the start on, or later; by number, in order."""
+        turning = (number for event in self.events if event.kind is EventKind.MISBEHAVE for number in event.peers)
+        return tuple(sorted({*self.fault_of, *turning}))
 
 
 def milliseconds(seconds: int | str) -> int:
     """Exactly, as the text has it."""
     whole, _, decimals = str(seconds).partition(".")
     return int(whole) * 1000 + int(decimals.ljust(3, "0") or 0)
-
-
-def parse_scenario(text: str) -> Scenario:
-    """The scenario that the text describes; whether its parts fit together is for `contradictions`. Raises TomlProblem."""
-    document = document_of(text)
-    events = _entries(document, "event", Event, EVENTS_MAX)
-    faulty = _entries(document, "faulty", Faulty, PEERS_MAX)
-    if "events" in document:
-        raise TomlProblem("events is not a setting (did you mean [[event]]?)")
-    scenario = converted(document, Scenario)
-    return msgspec.structs.replace(scenario, events=events, faulty=faulty)
-
-
-def _entries(document: dict[str, object], name: str, wanted: type[Section], count_max: int) -> tuple[Section, ...]:
-    """The tables under [[name]], each mistake told with the place of its table. They are taken out of the document."""
-    tables = document.pop(name, [])
-    if not isinstance(tables, list) or not all(isinstance(table, dict) for table in tables) or len(tables) > count_max:
-        raise TomlProblem(f"{name} is not a list of at most {count_max:,} tables; write each as [[{name}]]")
-    entries = []
-    for place, table in enumerate(tables, 1):
-        try:
-            entries.append(converted(table, wanted))
-        except TomlProblem as problem:
-            raise TomlProblem(f"[[{name}]] number {place}: {problem}") from problem
-    return tuple(entries)
-
-
-def read_scenario(path: Path) -> Scenario:
-    """The scenario in a file. Raises NodeError."""
-    try:
-        if path.stat().st_size > SCENARIO_BYTES_MAX:
-            raise NodeError(f"{path} has more than {SCENARIO_BYTES_MAX:,} bytes, so it is not a scenario")
-        return parse_scenario(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise NodeError(f"{path}: byte {error.start} is not UTF-8 text") from error
-    except OSError as error:
-        raise disk_error("read the scenario", path, error) from error
-    except TomlProblem as problem:
-        raise NodeError(f"{path}: {problem}") from problem

@@ -9,11 +9,13 @@ from pathlib import Path
 
 from node.errors import EXIT_DISAGREEMENT, NodeError
 from node.simulation import report
+from node.simulation.contradictions import warnings
 from node.simulation.report import Json
 from node.simulation.run import Simulation
-from node.simulation.scenario import read_scenario
-from node.simulation.schedule import check, warnings
+from node.simulation.scenario import Scenario
+from node.simulation.scenario_file import read_scenario
 from node.simulation.trace import Sink
+from node.simulation.trace_file import lines_into
 from node.typed_toml import TomlProblem
 
 
@@ -37,24 +39,32 @@ class Result:
         )
 
 
-def run_file(path: Path, seed: int, sink: Sink | None, tell: Callable[[int, int], None]) -> Result:
-    """Run the scenario in the file. `tell` hears the virtual ms passed, and how many there are. Raises NodeError."""
+def run_file(path: Path, seed: int, trace_file: Path | None, tell: Callable[[int, int], None]) -> Result:
+    """Run the scenario in the file, its trace into `trace_file`. Raises NodeError.
+
+    `tell` hears the virtual ms passed, and how many there are.
+    """
     scenario = read_scenario(path)
-    try:
-        check(scenario)
-    except TomlProblem as problem:
-        raise NodeError(f"{path}: {problem}") from problem
+    with lines_into(trace_file) as sink:
+        simulation = _simulation(path, scenario, seed, sink)
+        begun = time.monotonic()
+        with _without_garbage_collection():
+            outcome = simulation.run(lambda passed_ms: tell(passed_ms, scenario.duration_ms))
+        wall_s = time.monotonic() - begun
     loud = warnings(scenario)
-    simulation = Simulation(scenario, seed, sink)
-    begun = time.monotonic()
-    with _without_garbage_collection():
-        outcome = simulation.run(lambda passed_ms: tell(passed_ms, scenario.duration_ms))
-    wall_s = time.monotonic() - begun
     return Result(
         exit_code=report.exit_code(outcome.verdict),
         document=report.document(scenario, seed, outcome, loud),
         lines=(*(f"WARNING: {line}" for line in loud), *report.lines(path, seed, outcome, wall_s)),
     )
+
+
+def _simulation(path: Path, scenario: Scenario, seed: int, sink: Sink | None) -> Simulation:
+    """Raises NodeError where the scenario contradicts itself, or its sections the rules of a network."""
+    try:
+        return Simulation(scenario, seed, sink)
+    except TomlProblem as problem:
+        raise NodeError(f"{path}: {problem}") from problem
 
 
 @contextmanager

@@ -15,20 +15,28 @@ class Timeline:
     def __init__(self, start: Instant) -> None:
         self.start = start
         self.now = start
-        self._queue: list[tuple[int, int, Action]] = []
-        self._planned = 0
+        self._instants: list[int] = []
+        """A heap of those that something is due at: thousands of peers share each of them."""
+        self._due: dict[int, list[Action]] = {}
 
     def after(self, delay_ms: int, action: Action) -> None:
         """Let `action` happen in `delay_ms`, at the earliest now."""
-        self._planned += 1
-        heapq.heappush(self._queue, (self.now + max(0, delay_ms), self._planned, action))
+        at = self.now + max(0, delay_ms)
+        due = self._due.get(at)
+        if due is None:
+            heapq.heappush(self._instants, at)
+            self._due[at] = [action]
+        else:
+            due.append(action)
 
     def run_until(self, end: int) -> None:
         """Let time pass up to and including `end`."""
-        while self._queue and self._queue[0][0] <= end:
-            at, _, action = heapq.heappop(self._queue)
+        while self._instants and self._instants[0] <= end:
+            at = heapq.heappop(self._instants)
             self.now = Instant(at)
-            action()
+            for action in self._due[at]:  # it grows while it is gone through: by what is planned for this very instant
+                action()
+            del self._due[at]
         self.now = Instant(max(self.now, end))
 
 

@@ -3,13 +3,16 @@
 import hashlib
 from collections import deque
 from collections.abc import Callable
+from functools import cache
 
-from consensus.protocol import Broadcast, Record, Send
+from consensus.proof_of_work.difficulty import TARGET_BYTES
+from consensus.protocol import Broadcast, Record, Send, SetTimer, SolvePuzzle
 from consensus.types import Instant, PeerId
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
     CheckRequest,
+    ContributionAssessed,
     DeliverRequest,
     FinaliseRequest,
     LearnerAnswer,
@@ -51,8 +54,7 @@ class Trace:
         """The next entry."""
         self.count += 1
         self.newest.append((now, peer, happening))
-        self._hasher.update(b"%d %b %b " % (now, peer, type(happening).__name__.encode()))
-        self._hasher.update(_content(happening))
+        self._hasher.update(b"%d %b %b " % (now, peer, _name_of(happening)) + _content(happening))
         if self._sink is not None:
             self._sink(entry_text((now, peer, happening)))
 
@@ -74,11 +76,27 @@ def _content(happening: Happening) -> bytes:
         case Record(table, key, value):
             return b"%b %b %b" % (table.encode(), key, value)
         case AskLearner(request):
-            return type(request).__name__.encode() + _subject(request)
+            return _name_of(request) + _subject(request)
+        case SetTimer(name, at):
+            return b"%b %d" % (name.encode(), at)
+        case ContributionAssessed(digest, judgement, is_useful, detail):
+            return b"%b %b %d %b" % (digest, judgement.value.encode(), is_useful, detail.encode())
+        case SolvePuzzle(prefix, target):
+            return prefix + target.to_bytes(TARGET_BYTES, "big")
         case StateKept():
             return happening.step + happening.state_digest + happening.memory
         case _:
             return repr(happening).encode()
+
+
+def _name_of(value: object) -> bytes:
+    kind: type = type(value)
+    return _name(kind)
+
+
+@cache
+def _name(kind: type) -> bytes:
+    return kind.__name__.encode()
 
 
 def _subject(request: LearnerRequest) -> bytes:

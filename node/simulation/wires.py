@@ -150,6 +150,8 @@ class Wires:
     # --- one connection ---
 
     def _is_cut(self, sender: PeerId, receiver: PeerId) -> bool:
+        if not self._split and not self._cut:
+            return False
         return (sender, receiver) in self._split or (sender, receiver) in self._cut
 
     def _is_whole(self, edge: Edge) -> bool:

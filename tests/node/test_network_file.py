@@ -177,6 +177,8 @@ MISTAKES = [
     Mistake("[evolution]", "[evolution", "not valid TOML: line 22, column 11: expected ']'"),
     Mistake("[evolution]", "[task]", "not valid TOML: line 22, column 6: cannot declare ('task',) twice"),
     Mistake("offspring = 64", "offspring = " + "[" * 5_000, "not valid TOML"),
+    Mistake("offspring = 64", f"offspring = {'9' * 5_000}", "not valid TOML: a whole number has thousands of digits"),
+    Mistake("offspring = 64", f"offspring = 0x{'f' * 5_000}", "evolution.offspring is a whole number of thousands of digits"),
     Mistake("offspring = 64", '"a`b\\n" = 64', "is not a setting (known here: offspring"),
 ]
 

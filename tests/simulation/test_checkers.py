@@ -21,6 +21,7 @@ from learning.learner import (
     ContributionFound,
     DeliverRequest,
     FinaliseRequest,
+    GradientsJudged,
     Judgement,
     LearnerRequest,
     StepChecked,
@@ -34,7 +35,7 @@ from node.simulation.checkers.one_chain import OneChain
 from node.simulation.checkers.one_order import OneOrder
 from node.simulation.checkers.one_signature import OneBlockAParent, OneBlockARound
 from node.simulation.checkers.one_state import OneState
-from node.simulation.checkers.progress import Pace, Progress
+from node.simulation.checkers.progress import Pace, Progress, Standstill
 from node.simulation.checkers.work import WorkAddsUp
 from tests.simulation.streams import (
     ALICE,
@@ -403,3 +404,24 @@ def test_progress_is_expected_of_everybody() -> None:
     assert standstill({ALICE: (5, 9), BOB: (7, 9), CAROL: (0, 9)}) == f"gained 2 heights, expected 3 or more, {within}"
     assert standstill({ALICE: (5, 9), BOB: (1, 6), CAROL: (0, 9)}) == f"is 3 behind the highest, expected 2 or less, {within}"
     assert standstill({ALICE: (5, 9), BOB: (1, 9)}) == f"gained 0 heights, expected 3 or more, {within}"
+
+
+def test_where_nobody_is_left_nobody_has_moved_on_and_that_matters_where_something_was_expected() -> None:
+    progress = Progress()
+    progress.see(seen(ALICE, head("a5", 5)))
+    progress.calm(Instant(1_000))
+    found = progress.standstill((), Pace(heights_min=1, behind_max=9), Instant(9_000))
+    assert found == Standstill(None, "no honest peer is up at the end", None)
+    assert progress.standstill((), Pace(heights_min=0, behind_max=9), Instant(9_000)) is None
+
+
+def test_under_a_total_order_each_move_of_the_model_counts_even_where_no_head_is_told_of() -> None:
+    def gained(*, is_one_history: bool) -> bool:
+        progress = Progress(is_one_history=is_one_history)
+        progress.see(seen(ALICE, head("a40", 40)))
+        progress.calm(Instant(1_000))
+        progress.see(seen(ALICE, GradientsJudged(name_of("a43"), 43, (), ())))
+        return progress.standstill((ALICE,), Pace(heights_min=3, behind_max=0), Instant(9_000)) is None
+
+    assert gained(is_one_history=True)
+    assert not gained(is_one_history=False)

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from consensus.faults import Offence
-from consensus.protocol import Record, Refuse
+from consensus.faults import Accusation, Offence
+from consensus.protocol import Accuse, Record, Refuse
+from consensus.total_order.archive import record_of_block
+from consensus.total_order.block import Block, Reference
 from consensus.types import Instant, PeerId
 from learning.learner import DeliverRequest
 from node.replica import STATE_TABLE, AskLearner
@@ -19,7 +21,7 @@ from node.simulation.checkers.sizes import sizes_of
 from node.simulation.network import SimulatedNetwork
 from tests.learning.gradient.quadratic import rules
 from tests.node.simulation.world import simulated_leaders, simulated_members, simulated_network, simulated_workers
-from tests.simulation.streams import ALICE, BOB, DAVE, HONEST, MEMBERS, NETWORK, delivery, head, payload
+from tests.simulation.streams import ALICE, BOB, CAROL, DAVE, HONEST, KEYS, MEMBERS, NETWORK, dag_block, delivery, head, payload
 
 START = Instant(1_000)
 PACE = Pace(heights_min=1, behind_max=0)
@@ -62,6 +64,43 @@ def test_who_is_faulty_is_not_listened_to() -> None:
     judge = court()
     deliver(judge, Peer(ALICE), DeliverRequest(delivery(1)), 1)
     deliver(judge, Peer(DAVE), OTHER, 2)
+    assert judge.finding is None
+
+
+def test_who_turns_is_not_listened_to_from_then_on_and_what_came_before_still_counts() -> None:
+    judge = court()
+    deliver(judge, Peer(BOB), DeliverRequest(delivery(1)), 1)
+    judge.turns(BOB)
+    deliver(judge, Peer(BOB), DeliverRequest(delivery(2, payload(DAVE, "other"))), 2)
+    deliver(judge, Peer(CAROL), DeliverRequest(delivery(1)), 3)
+    deliver(judge, Peer(CAROL), DeliverRequest(delivery(2)), 4)
+    assert judge.finding is None
+    deliver(judge, Peer(ALICE), OTHER, 5)
+    assert judge.finding is not None
+    assert [witness.peer for witness in judge.finding.witnesses] == [BOB, ALICE]
+
+
+def test_who_has_turned_may_be_accused_and_who_has_not_may_not() -> None:
+    judge = court()
+    judge.turns(BOB)
+    judge.watch(Peer(ALICE), Accuse(Accusation(BOB, Offence.EQUIVOCATION, "two blocks", b"")), START)
+    assert judge.finding is None
+    judge.watch(Peer(ALICE), Accuse(Accusation(CAROL, Offence.EQUIVOCATION, "two blocks", b"")), START)
+    assert judge.finding is not None
+    assert judge.finding.detail.startswith(f"honest {CAROL.hex()[:8]} is accused")
+
+
+def test_who_has_turned_may_sign_two_blocks_for_one_round() -> None:
+    judge = court()
+    first, second = (dag_block(1, 5, text) for text in ("one", "other"))
+
+    def record(found: tuple[Reference, Block]) -> Record:
+        reference, block = found
+        return record_of_block(reference, Block(block.content, KEYS[1].sign(reference.digest)))
+
+    judge.watch(Peer(ALICE), record(first), START)
+    judge.turns(BOB)
+    judge.watch(Peer(ALICE), record(second), START)
     assert judge.finding is None
 
 

@@ -10,7 +10,7 @@ from node.replica import OuterEffect
 from node.simulation.checkers.finding import Pass
 from node.simulation.peer import SimulatedPeer
 from node.simulation.run import Simulation
-from node.simulation.scenario import Delays, Event, EventKind, ExpectSection, LinksSection, Scenario
+from node.simulation.scenario import Delays, Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario
 from node.simulation.swarm.run import lines_of, run_scenario
 from node.simulation.toy_tasks import ToyTask
 
@@ -162,3 +162,36 @@ def test_a_disk_that_is_full_in_the_middle_of_a_write_ends_the_process_and_nothi
     again = Event(4, EventKind.RESTART, peers=(1,))
     links, expect = LinksSection(disk_ms=20), ExpectSection(calm_s=4, heights_min=1, behind_max=20)
     assert_passes(members("full", full, again, learning=Learning.GRADIENT, duration_s=8, links=links, expect=expect))
+
+
+def test_a_payload_that_a_liar_keeps_back_is_taken_from_who_holds_it() -> None:
+    """Seed 1181. Four members lacked an honest one's payload; besides its author one more honest member held it, and a liar.
+
+    A source has five seconds, and the machine names another one each second, which was forgotten while the liar was waited for.
+    With seven members the liar's turn came back just when those five seconds were over: for ever, and without a commit.
+    """
+    events = (
+        Event("1.266", EventKind.CUT, senders=(0, 1, 6), receivers=(2, 3, 4, 5)),
+        Event("10.615", EventKind.HEAL),
+        Event("4.523", EventKind.CRASH, peers=(4,)),
+        Event("4.596", EventKind.RESTART, peers=(4,)),
+        Event("5.597", EventKind.CRASH, peers=(1,)),
+        Event("7.040", EventKind.RESTART, peers=(1,)),
+        Event("10.444", EventKind.CRASH, peers=(6,)),
+        Event("12.000", EventKind.RESTART, peers=(6,)),
+    )
+    withheld = Scenario(
+        name="withheld",
+        consensus=Consensus.TOTAL_ORDER,
+        learning=Learning.GRADIENT,
+        peers=7,
+        duration_s=24,
+        snapshot_behind=10,
+        gradient=GRADIENT,
+        total_order=TotalOrderSection(gc_depth=5, round_interval_ms=100, delta_ms_max=2_000),
+        links=LinksSection(delay=Delays.LOGNORMAL, ms_min=50, silence_ms=0, reconnect_ms=0, disk_ms=20, answer_ms=20),
+        events=events,
+        faulty=(Faulty("withhold-payload", (1,)),),
+        expect=ExpectSection(calm_s=12, heights_min=1, behind_max=28),
+    )
+    assert_passes(withheld, seed=1181)

@@ -1,6 +1,7 @@
 """What stands in the order under an honest peer's name was found by that peer's own learner, and stands there once."""
 
 from collections import Counter
+from collections.abc import Container
 
 from consensus.types import PeerId
 from learning.learner import (
@@ -28,7 +29,7 @@ class FoundByItsAuthor:
     name = "what an honest peer has signed it has found"
     reads = (ContributionFound, AssessRequest, CheckRequest, DeliverRequest)
 
-    def __init__(self, honest: frozenset[PeerId]) -> None:
+    def __init__(self, honest: Container[bytes]) -> None:
         self._honest = honest
         self._found: Finds = Counter()
 
@@ -59,7 +60,7 @@ class DeliveredOnce:
     name = "a contribution is delivered once"
     reads = (ContributionFound, CheckRequest, DeliverRequest)
 
-    def __init__(self, honest: frozenset[PeerId]) -> None:
+    def __init__(self, honest: Container[bytes]) -> None:
         self._honest = honest
         self._found: Finds = Counter()
         self._delivered: Finds = Counter()

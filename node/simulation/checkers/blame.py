@@ -1,7 +1,8 @@
 """No honest peer accuses, refuses or contests another honest peer, and none stops by itself."""
 
+from collections.abc import Container
+
 from consensus.protocol import Accuse, Halt, Refuse
-from consensus.types import PeerId
 from learning.learner import CheckRequest, Judgement, ProposedStep, StepChecked
 from node.replica import AskLearner
 from node.simulation.checkers.finding import Finding, Seen
@@ -17,7 +18,7 @@ class NoHonestBlamed:
     name = "no honest peer is accused, refused, contested or stopped"
     reads = (Accuse, Refuse, Halt, CheckRequest, StepChecked)
 
-    def __init__(self, honest: frozenset[PeerId]) -> None:
+    def __init__(self, honest: Container[bytes]) -> None:
         self._honest = honest
         self._honest_steps: dict[bytes, Seen] = {}
         """Steps whose leader and authors are all honest."""

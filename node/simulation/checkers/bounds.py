@@ -4,7 +4,7 @@ The constants are those of the code under test; that each of them is there, and 
 an entry here is a finding, too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX
@@ -54,6 +54,8 @@ class Scale:
     """0 under proof of work."""
     height: int
     """Of the final chain."""
+    strangers_max: int = 0
+    """Who may be connected to one peer besides the others: none, but over sockets."""
 
     @property
     def rounds(self) -> int:
@@ -77,8 +79,11 @@ def excess(replica: Replica, scale: Scale) -> str | None:
     return None
 
 
-def stored_excess(rows: Mapping[tuple[str, bytes], bytes], peers: int) -> str | None:
-    """The first table of a disk that holds more rows than declared; chains of blocks and commits grow for ever."""
+def stored_excess(rows: Iterable[tuple[str, bytes]], peers: int) -> str | None:
+    """The first table of a disk that holds more rows than declared; chains of blocks and commits grow for ever.
+
+    `rows`: the table and the key of each.
+    """
     declared = {STATE_TABLE: 1 + CHECKPOINTS_STORED, "evidence": peers, "final": 1, "base": SNAPSHOTS_MAX}
     counts = dict.fromkeys(declared, 0)
     for table, _ in rows:
@@ -102,7 +107,7 @@ Groups = tuple[tuple[int, str], ...]
 
 def _of_the_replica(scale: Scale) -> Groups:
     delivered = (PAYLOAD_COMMITS + 1) * scale.peers * ATTACHMENTS_MAX
-    return ((delivered, "Replica._delivered_payloads"),)
+    return ((delivered, "Replica._delivered_payloads Replica._undated_payloads"),)
 
 
 def _of_the_graph(scale: Scale) -> Groups:
@@ -110,10 +115,11 @@ def _of_the_graph(scale: Scale) -> Groups:
     return (
         (
             peers,
-            "Committee._indices Dag.kept_rounds Dag.newest Dag._slots[] Peers._records Proposer._included Pushing._named "
+            "Committee._indices Dag.kept_rounds Dag.newest Dag._slots[] Proposer._included Pushing._named "
             "Pushing._named[] Pushing._pushed Pushing._pushed[] Recovery._asked_at Round.vertices Slot.votes Slot.certificates "
-            "State.newest_seen Suspended.missing Vouching._newest Vouching._marks[] Vouching._checkpoints CatchUp._tried",
+            "State.newest_seen Suspended.missing Vouching._newest Vouching._marks[] Vouching._checkpoints",
         ),
+        (peers + scale.strangers_max, "Peers._records CatchUp._tried"),
         (rounds, "CommitRule._slots Dag._rounds Dag._slots Order._ordered Order._recent Proposer._under_way"),
         (rounds, "Dag._missing_rounds"),
         (blocks, "Dag.accepted Dag.suspended Dag._waiting Dag._waiting[] Dag._wanted Dag._missing_rounds[] State.busy"),
@@ -146,6 +152,7 @@ def _of_the_chain(scale: Scale) -> Groups:
     tree = TREE_BLOCKS_MAX
     return (
         (tree, "BlockTree._links BlockTree._standing BlockTree._children BlockTree._children[] BlockTree._contested_at"),
+        (tree, "BlockTree._undecided"),
         (tree, "Verdicts._told Verdicts._unchecked Synchroniser._attempts Synchroniser._in_flight"),
         ((scale.height + 1) * CHAIN_RECORD_BYTES, "FinalChain._packed"),
         (RIVALS_MAX, "Rivals._rivals"),
@@ -162,7 +169,8 @@ def _of_the_chain(scale: Scale) -> Groups:
 def _of_the_pool(scale: Scale) -> Groups:
     waiting = (POOL_MAX + TREE_BLOCKS_MAX) * ATTACHMENTS_MAX
     return (
-        (POOL_MAX + PER_AUTHOR_IN_ALL_MAX, "Pool._pooled"),
+        (POOL_MAX + PER_AUTHOR_IN_ALL_MAX, "Pool._pooled Pool._bases"),
+        (PER_AUTHOR_IN_ALL_MAX, "Pool._bases[]"),
         (HELD_MAX, "Pool._held"),
         (JOBS_MAX, "Mining._jobs"),
         (PAYLOADS_HELD_OF_WORK_MAX, "Payloads._held"),

@@ -2,7 +2,7 @@
 
 import traceback
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Container, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -14,15 +14,31 @@ from node.replica import Replica
 from node.simulation.checkers.attribution import DeliveredOnce, FoundByItsAuthor
 from node.simulation.checkers.blame import NoHonestBlamed
 from node.simulation.checkers.bounds import Scale, excess, stored_excess
+from node.simulation.checkers.depth import FinalIsDeep
 from node.simulation.checkers.durable import RecordedBeforeSent
 from node.simulation.checkers.excerpt import LINES_MAX, excerpt_of
-from node.simulation.checkers.finding import Checker, Diverged, Event, Excerpt, Finding, NoProgress, Pass, Seen, Verdict
+from node.simulation.checkers.finding import (
+    Checker,
+    Diverged,
+    Event,
+    Excerpt,
+    Finding,
+    NoProgress,
+    Pass,
+    Seen,
+    Started,
+    Verdict,
+)
+from node.simulation.checkers.gradients import AcceptedOnce
+from node.simulation.checkers.honesty import Honesty
+from node.simulation.checkers.models import StatesAddUp
 from node.simulation.checkers.one_chain import OneChain
 from node.simulation.checkers.one_order import OneOrder
 from node.simulation.checkers.one_signature import OneBlockAParent, OneBlockARound
 from node.simulation.checkers.one_state import OneState
 from node.simulation.checkers.progress import Pace, Progress
 from node.simulation.checkers.rare_paths import RarePaths
+from node.simulation.checkers.signatures import IsSolved, ProvenBlocks, SignedByMembers
 from node.simulation.checkers.work import WorkAddsUp
 
 REMEMBERED_MAX = 8_192
@@ -39,7 +55,7 @@ class Facts:
 
     network_id: NetworkId
     honest: frozenset[PeerId]
-    """Crashes, pauses and cut links make nobody dishonest."""
+    """At first. Crashes, pauses and cut links make nobody dishonest."""
     peers: int
     start: Instant
     """When the run begins: excerpts count from here."""
@@ -49,6 +65,14 @@ class Facts:
     """Of a total order."""
     work_rules: ProofOfWorkRules | None = None
     """Of proof of work."""
+    strangers_max: int = 0
+    """Who may be connected to one peer besides the others."""
+    is_solved: IsSolved | None = None
+    """Of proof of work: asks whoever draws the luck of all miners."""
+
+
+ChooseCheckers = Callable[[Facts, Container[bytes]], tuple[Checker, ...]]
+"""What a court consists of, by what is known of the network and by who is honest now."""
 
 
 class WatchedPeer(Protocol):
@@ -68,29 +92,52 @@ class WatchedPeer(Protocol):
 class Court:
     """Looks at a network from outside. After its first finding it looks no more."""
 
-    def __init__(self, facts: Facts) -> None:
+    def __init__(self, facts: Facts, choose: ChooseCheckers | None = None) -> None:
         self._facts = facts
+        self.honest = Honesty(facts.honest)
         self._readers: dict[type, list[Checker]] = {}
-        self._checkers = {checker.name: checker for checker in checkers_for(facts)}
+        self._checkers = {checker.name: checker for checker in (choose or checkers_for)(facts, self.honest)}
         for checker in self._checkers.values():
             for kind in checker.reads:
                 self._readers.setdefault(kind, []).append(checker)
         self._remembered: deque[Seen] = deque(maxlen=REMEMBERED_MAX)
-        self.progress = Progress()
-        self.rare_paths = RarePaths()
+        self.progress = Progress(is_one_history=facts.work_rules is None)
+        self.rare_paths = RarePaths(facts.members)
         self.finding: Finding | None = None
+
+    def turns(self, peer: PeerId) -> None:
+        """From now on it misbehaves, or has misbehaved before: it is listened to no more, and nobody has to spare it."""
+        self.honest.turns(peer)
 
     def watch(self, peer: WatchedPeer, event: Event, now: Instant) -> None:
         """One effect as it is carried out, or one answer of a learner as it is heard."""
-        if self.finding is None and peer.id in self._facts.honest:
+        if self.finding is None and peer.id in self.honest:
             self._see(Seen(now, peer.id, peer.life, event))
 
-    def inspect(self, peer: PeerId, replica: Replica, rows: Mapping[tuple[str, bytes], bytes], now: Instant) -> None:
-        """Count what an honest peer holds in memory and on its disk."""
-        if self.finding is not None or peer not in self._facts.honest:
+    def starts(self, peer: WatchedPeer, rows: Iterable[tuple[str, bytes]], now: Instant) -> None:
+        """It is about to start again. `rows`: the table and the key of each that its disk still holds."""
+        readers = self._readers.get(Started, ())
+        if self.finding is None and peer.id in self.honest and readers:
+            seen = Seen(now, peer.id, peer.life, Started(frozenset(rows)))
+            for checker in readers:
+                self.finding = self.finding or checker.see(seen)
+
+    def inspect(self, peer: PeerId, replica: Replica, rows: Iterable[tuple[str, bytes]], now: Instant) -> None:
+        """Count what an honest peer holds in memory and on its disk. `rows`: the table and the key of each."""
+        if self.finding is not None or peer not in self.honest:
             return
-        scale = Scale(self._facts.peers, self._facts.gc_depth, max(self.progress.heights.values(), default=0))
-        detail = excess(replica, scale) or stored_excess(rows, self._facts.peers)
+        self.rare_paths.note_machine(peer, replica.ordering)
+        facts, height = self._facts, max(self.progress.heights.values(), default=0)
+        scale = Scale(facts.peers, facts.gc_depth, height, facts.strangers_max)
+        self._exceeds(peer, excess(replica, scale), now)
+        self.inspect_disk(peer, rows, now)
+
+    def inspect_disk(self, peer: PeerId, rows: Iterable[tuple[str, bytes]], now: Instant) -> None:
+        """Count what it holds on its disk alone."""
+        if self.finding is None and peer in self.honest:
+            self._exceeds(peer, stored_excess(rows, self._facts.peers), now)
+
+    def _exceeds(self, peer: PeerId, detail: str | None, now: Instant) -> None:
         if detail is not None:
             self.finding = Finding(WITHIN_BOUNDS, f"{peer.hex()[:8]} at {now}: {detail}", ())
 
@@ -118,8 +165,7 @@ class Court:
         if readers:
             self._remembered.append(seen)
         self.progress.see(seen)
-        if kind in self.rare_paths.reads:
-            self.rare_paths.see(seen)
+        self.rare_paths.see(seen)
         for checker in readers:
             self.finding = self.finding or checker.see(seen)
 
@@ -136,9 +182,9 @@ class Court:
         return excerpt_of((*others[len(others) - room :], *finding.witnesses), finding.witnesses, start=self._facts.start)
 
 
-def checkers_for(facts: Facts) -> tuple[Checker, ...]:
-    """Those that fit the kind of order."""
-    honest, members, network_id = facts.honest, facts.members, facts.network_id
+def checkers_for(facts: Facts, honest: Container[bytes]) -> tuple[Checker, ...]:
+    """Those that fit the kind of order. `honest`: may lose members while they look."""
+    members, network_id = facts.members, facts.network_id
     genesis = genesis_id(network_id)
     common: tuple[Checker, ...] = (
         OneState(is_one_history=facts.work_rules is None),
@@ -146,7 +192,17 @@ def checkers_for(facts: Facts) -> tuple[Checker, ...]:
         DeliveredOnce(honest),
         NoHonestBlamed(honest),
         RecordedBeforeSent(network_id, members),
+        StatesAddUp(is_memory_covered=facts.work_rules is not None),
     )
     if facts.work_rules is None:
-        return (OneOrder(), OneBlockARound(network_id, members, honest), *common)
-    return (OneChain(genesis), OneBlockAParent(network_id), WorkAddsUp(network_id, facts.work_rules, genesis), *common)
+        signatures = OneBlockARound(network_id, members, honest), SignedByMembers(network_id, members)
+        return (OneOrder(), *signatures, AcceptedOnce(), *common)
+    assert facts.is_solved is not None, "nobody can tell whose puzzles are solved"
+    return (
+        OneChain(genesis),
+        OneBlockAParent(network_id),
+        WorkAddsUp(network_id, facts.work_rules, genesis),
+        FinalIsDeep(network_id, facts.work_rules.finality_depth, genesis),
+        ProvenBlocks(network_id, facts.is_solved),
+        *common,
+    )

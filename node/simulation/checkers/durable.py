@@ -7,8 +7,8 @@ from consensus.protocol import Broadcast, Guard, Record, Send
 from consensus.total_order.block import Block, block_digest
 from consensus.types import NetworkId, PeerId
 from learning.learner import CheckRequest, DeliverRequest
-from node.replica import PAYLOAD_TABLE, AskLearner
-from node.simulation.checkers.finding import Event, Finding, Seen
+from node.replica import PAYLOAD_TABLE, AskLearner, Forget
+from node.simulation.checkers.finding import Event, Finding, Seen, Started
 from node.simulation.checkers.one_signature import BLOCK_TABLE, VERTEX_TABLE, own_blocks
 
 COMMIT_TABLE = "commit"
@@ -18,19 +18,30 @@ class RecordedBeforeSent:
     """Own blocks, their rounds in the guard file, their large payloads, and commits. `members`: none under proof of work."""
 
     name = "what is signed is recorded before it is sent"
-    reads = (Record, Guard, Send, Broadcast, DeliverRequest, CheckRequest)
+    reads = (Record, Forget, Guard, Started, Send, Broadcast, DeliverRequest, CheckRequest)
 
     def __init__(self, network_id: NetworkId, members: tuple[PeerId, ...]) -> None:
         self._network_id = network_id
         self._indices = {member: index for index, member in enumerate(members)}
-        self._recorded: dict[tuple[PeerId, str, bytes], None] = {}
+        self._recorded: dict[PeerId, dict[tuple[str, bytes], bool]] = {}
+        """Of each peer, by table and key: whether the row is to be there still, or was forgotten in good order."""
+        self._recorded_ever: dict[tuple[PeerId, bytes], None] = {}
+        """Blocks of proof of work that a peer has recorded in any life: an own one that its disk has lost may come back from
+        others, and go on to more of them at once, as those of all leaders do."""
         self._guarded: dict[PeerId, int] = {}
 
     def see(self, seen: Seen) -> Finding | None:
         """Something durable, or something that had to be durable before."""
         match seen.event:
             case Record(table, key, _):
-                self._recorded[seen.peer, table, key] = None
+                self._rows_of(seen.peer)[table, key] = True
+                if table == BLOCK_TABLE:
+                    self._recorded_ever[seen.peer, key[8:]] = None
+            case Forget(table, key):
+                self._rows_of(seen.peer)[table, key] = False
+            case Started(rows):
+                held = self._rows_of(seen.peer)
+                self._recorded[seen.peer] = {place: is_kept for place, is_kept in held.items() if not is_kept or place in rows}
             case Guard(round_number):
                 self._guarded[seen.peer] = max(round_number, self._guarded.get(seen.peer, 0))
             case _:
@@ -74,7 +85,7 @@ class RecordedBeforeSent:
         match decoded:
             case work_messages.BlockMessage(block) if block.header.leader == peer:
                 step = header_id(self._network_id, block.header)
-                if not self._is_held(peer, BLOCK_TABLE, block.header.height.to_bytes(8, "big") + step):
+                if (peer, bytes(step)) not in self._recorded_ever:
                     return f"sent its block {step.hex()[:8]}"
             case work_messages.ContributionMessage(contribution) if contribution.author == peer:
                 if any(not self._is_held(peer, PAYLOAD_TABLE, large.digest) for large in contribution.attachments):
@@ -87,4 +98,7 @@ class RecordedBeforeSent:
         return place + block_digest(self._network_id, content)
 
     def _is_held(self, peer: PeerId, table: str, key: bytes) -> bool:
-        return (peer, table, key) in self._recorded
+        return (table, key) in self._rows_of(peer)
+
+    def _rows_of(self, peer: PeerId) -> dict[tuple[str, bytes], bool]:
+        return self._recorded.setdefault(peer, {})

@@ -8,7 +8,16 @@ from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer
 from node.replica import AskLearner, OuterEffect
 
-Event = OuterEffect | LearnerAnswer
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A peer is about to start again, from these rows: a crash may have cost it the newest, a wiped disk all."""
+
+    rows: frozenset[tuple[str, bytes]]
+    """The table and the key of each."""
+
+
+Event = OuterEffect | LearnerAnswer | Started
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Proof of work: the steps that honest peers call final lie on one chain, and a head never moves to less work."""
+"""Proof of work: the steps that honest peers call final lie on one chain, and finality only moves up."""
 
 from dataclasses import dataclass
 

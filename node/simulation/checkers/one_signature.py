@@ -4,6 +4,7 @@ Total order: one block for each (author, round), over all lives. Proof of work: 
 parent, unless its own learner found the first not good: it would work against itself. (A restart may lose the first.)
 """
 
+from collections.abc import Container
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -34,7 +35,7 @@ class OneBlockARound:
     name = "no honest member signs two blocks for one round"
     reads = (Record, Broadcast, Send)
 
-    def __init__(self, network_id: NetworkId, members: tuple[PeerId, ...], honest: frozenset[PeerId]) -> None:
+    def __init__(self, network_id: NetworkId, members: tuple[PeerId, ...], honest: Container[bytes]) -> None:
         self._network_id = network_id
         self._members = members
         self._honest = honest

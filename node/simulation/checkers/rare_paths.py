@@ -1,126 +1,144 @@
-""" "Sometimes" counters: a batch of runs is worth something only if each rare path was taken in some of them.
-
-The idea is that of Antithesis' "sometimes" assertions and of FoundationDB's coverage macros.
-"""
+"""Counts how often each rare path is taken: a batch of runs is worth something only if all of them were."""
 
 from collections import Counter
-from enum import StrEnum
+from collections.abc import Iterator, Mapping
 
 from consensus.faults import Offence
-from consensus.protocol import Accuse, FetchPayload, OrderingProtocol, Refuse
+from consensus.protocol import Accuse, FetchPayload, OrderingProtocol, Record, Refuse
 from consensus.total_order.machine import TotalOrder
 from consensus.types import PeerId
 from learning.learner import (
-    AdoptRequest,
-    CheckRequest,
     ContributionAssessed,
     DeliverRequest,
+    GenerationDecided,
+    GradientsJudged,
     Judgement,
     ReplayRequest,
+    RestoreRequest,
     StepChecked,
 )
-from node.replica import AskLearner
+from learning.rules.rule import Outcome
+from node.replica import PAYLOAD_TABLE, AskLearner
 from node.simulation.checkers.finding import Seen
+from node.simulation.checkers.rare_branches import Branches
+from node.simulation.checkers.rare_lives import Lives
+from node.simulation.checkers.rare_path import RarePath
 
-
-class RarePath(StrEnum):
-    """What a swarm should have seen, in words for people."""
-
-    LEADER_SKIPPED = "a leader's slot was skipped"
-    DECIDED_BY_ANCHOR = "a slot was decided by a later leader's history"
-    EQUIVOCATION_SEEN = "equivocation was proven"
-    ROUND_FILLED = "a late member made the blocks that it had missed"
-    COMMITS_FETCHED = "a member caught up by ranges of commits"
-    JOINED_AT_CHECKPOINT = "a member went on from a checkpoint"
-    BLOCK_LOST_BELOW_HORIZON = "a payload was sent again, as its block came too late"
-    PAYLOAD_FROM_ANOTHER = "a payload was asked for from a second peer"
-    REORGANISED = "a head moved to another branch"
-    BLOCK_CONTESTED = "a block was contested"
-    CONTRIBUTION_REFUSED = "a contribution was not as good as claimed"
-    RESTARTED_WITH_REPLAY = "a restart replayed its records"
-    PEER_REFUSED = "a faulty peer was refused"
-    PEER_ACCUSED = "a faulty peer was accused"
+OUTCOMES: Mapping[str, RarePath] = {
+    Outcome.TOO_STEEP: RarePath.TOO_STEEP,
+    Outcome.TOO_FREQUENT: RarePath.TOO_FREQUENT,
+    Outcome.COPY: RarePath.COPY_SKIPPED,
+    Outcome.UNKNOWN_BASE: RarePath.BASE_REFUSED,
+    Outcome.FUTURE_BASE: RarePath.BASE_REFUSED,
+    Outcome.STALE: RarePath.BASE_REFUSED,
+    Outcome.REPEATED: RarePath.BASE_REFUSED,
+}
 
 
 class RarePaths:
-    """Counts what honest peers went through. Not a checker: it finds nothing wrong."""
+    """Shown all that honest peers go through. Not a checker: it finds nothing wrong."""
 
-    reads = (
-        Accuse,
-        AdoptRequest,
-        CheckRequest,
-        ContributionAssessed,
-        DeliverRequest,
-        FetchPayload,
-        Refuse,
-        ReplayRequest,
-        StepChecked,
+    reads = frozenset(
+        {
+            *Branches.reads,
+            Accuse,
+            ContributionAssessed,
+            DeliverRequest,
+            FetchPayload,
+            GenerationDecided,
+            GradientsJudged,
+            Record,
+            Refuse,
+            RestoreRequest,
+        }
     )
+    """Of other kinds the time alone matters."""
 
-    def __init__(self) -> None:
-        self.counts: Counter[RarePath] = Counter()
-        self._parents: dict[bytes, bytes] = {}
-        self._heads: dict[PeerId, bytes] = {}
-        self._sources: dict[tuple[PeerId, bytes], PeerId] = {}
-        """Whom a peer has asked for a payload first."""
+    def __init__(self, members: tuple[PeerId, ...] = ()) -> None:
+        """`members`: of a total order."""
+        self._lives = Lives(members)
+        self._branches = Branches()
+        self._counts: Counter[RarePath] = Counter()
+        self._of_machines: dict[tuple[PeerId, int], Counter[RarePath]] = {}
+        """What the machine of each life has counted itself, as often as it was looked at."""
+        self._sources: dict[tuple[PeerId, bytes], dict[PeerId, None]] = {}
+        """Whom a peer has asked for a payload."""
         self._delivered: dict[PeerId, tuple[int, int]] = {}
         """The life and height of a member's last delivery."""
 
+    @property
+    def counts(self) -> Counter[RarePath]:
+        """How often each was taken; those that were not are left out."""
+        return sum(self._of_machines.values(), +self._counts)
+
     def see(self, seen: Seen) -> None:
         """Count what the event shows, if it is rare."""
-        path = self._path_of(seen)
-        if path is not None:
-            self.counts[path] += 1
+        self._counts.update(self._lives.see(seen))
+        if seen.kind in self.reads:
+            self._counts.update(self._branches.see(seen))
+            self._counts.update(self._paths_of(seen))
 
-    def note_machine(self, machine: OrderingProtocol) -> None:
-        """What a machine has counted itself; to be told at the end of a life."""
-        match machine:
-            case TotalOrder():
-                counters = machine.status.counters
-                self.counts[RarePath.LEADER_SKIPPED] += counters.direct_skips + counters.indirect_skips
-                self.counts[RarePath.DECIDED_BY_ANCHOR] += counters.indirect_skips + counters.indirect_commits
-                self.counts[RarePath.ROUND_FILLED] += counters.rounds_filled
-                self.counts[RarePath.COMMITS_FETCHED] += counters.synced_commits - counters.snapshots
-                self.counts[RarePath.JOINED_AT_CHECKPOINT] += counters.snapshots
-                self.counts[RarePath.BLOCK_LOST_BELOW_HORIZON] += counters.payloads_repeated
+    def starts(self, peer: PeerId, rows: Mapping[tuple[str, bytes], bytes], guard_round: int, is_full: bool) -> None:
+        """A peer that has run before is about to start again. `is_full`: its disk has ended its earlier life."""
+        self._counts.update(self._lives.starts(peer, rows, guard_round))
+        self._counts[RarePath.DISK_FILLED] += is_full
 
-    def _path_of(self, seen: Seen) -> RarePath | None:
+    def joins(self, peer: PeerId) -> None:
+        """A late peer is about to start."""
+        self._lives.joins(peer)
+
+    def heals(self) -> None:
+        """A cut is about to heal."""
+        self._counts[RarePath.HEALED_WITH_BRANCHES] += self._branches.has_many_heads
+
+    def note_machine(self, peer: PeerId, machine: OrderingProtocol) -> None:
+        """What a machine has counted itself in this life; to be told now and then, since a crash loses it."""
+        if not isinstance(machine, TotalOrder):
+            return
+        counters = machine.status.counters
+        of_life = self._of_machines.setdefault((peer, self._lives.life_of(peer)), Counter())
+        of_life |= Counter(
+            {
+                RarePath.LEADER_SKIPPED: counters.direct_skips + counters.indirect_skips,
+                RarePath.DECIDED_BY_ANCHOR: counters.indirect_skips + counters.indirect_commits,
+                RarePath.ROUND_FILLED: counters.rounds_filled,
+                RarePath.COMMITS_FETCHED: counters.synced_commits - counters.snapshots,
+                RarePath.BLOCK_LOST_BELOW_HORIZON: counters.payloads_repeated,
+            }
+        )
+
+    def _paths_of(self, seen: Seen) -> Iterator[RarePath]:
         match seen.event:
             case Accuse(accusation):
                 is_twin = accusation.offence is Offence.EQUIVOCATION
-                return RarePath.EQUIVOCATION_SEEN if is_twin else RarePath.PEER_ACCUSED
+                yield RarePath.EQUIVOCATION_SEEN if is_twin else RarePath.PEER_ACCUSED
             case Refuse():
-                return RarePath.PEER_REFUSED
-            case FetchPayload(digest, _, peer):
-                first = self._sources.setdefault((seen.peer, digest), peer)
-                return RarePath.PAYLOAD_FROM_ANOTHER if first != peer else None
+                yield RarePath.PEER_REFUSED
+            case FetchPayload(digest, _, source):
+                sources = self._sources.setdefault((seen.peer, digest), {})
+                if sources and source not in sources:
+                    yield RarePath.PAYLOAD_FROM_ANOTHER
+                sources[source] = None
+            case Record(table, key, _) if table == PAYLOAD_TABLE:
+                if len(self._sources.pop((seen.peer, key), ())) > 1:
+                    yield RarePath.PAYLOAD_CAME_FROM_ANOTHER
             case StepChecked(judgement=Judgement.CONTESTED):
-                return RarePath.BLOCK_CONTESTED
+                yield RarePath.BLOCK_CONTESTED
             case ContributionAssessed(judgement=Judgement.CONTESTED | Judgement.INVALID):
-                return RarePath.CONTRIBUTION_REFUSED
-            case AskLearner(ReplayRequest(step) | CheckRequest(step)):
-                self._parents[step.id] = step.parent
-                return RarePath.RESTARTED_WITH_REPLAY if isinstance(seen.event.request, ReplayRequest) else None
-            case AskLearner(AdoptRequest(step_id)):
-                return self._moved(seen.peer, step_id)
+                yield RarePath.CONTRIBUTION_REFUSED
+            case GradientsJudged(judged=judged):
+                yield from (OUTCOMES[one.outcome] for one in judged if one.outcome in OUTCOMES)
+            case GenerationDecided(winner=0):
+                yield RarePath.NO_CHANGE_DECIDED
+            case AskLearner(ReplayRequest()):
+                yield RarePath.RESTARTED_WITH_REPLAY
+            case AskLearner(RestoreRequest()):
+                yield RarePath.JOINED_AT_CHECKPOINT
             case AskLearner(DeliverRequest(delivered)):
-                return self._redelivered(seen, delivered.height)
-        return None
+                yield from self._redelivered(seen, delivered.height)
 
-    def _moved(self, peer: PeerId, head: bytes) -> RarePath | None:
-        """To another branch, unless the last head is an ancestor or a descendant of the new one."""
-        before = self._heads.get(peer)
-        self._heads[peer] = head
-        if before is None or self._is_above(head, before) or self._is_above(before, head):
-            return None
-        return RarePath.REORGANISED
-
-    def _is_above(self, step: bytes | None, ancestor: bytes) -> bool:
-        while step is not None and step != ancestor:
-            step = self._parents.get(step)
-        return step == ancestor
-
-    def _redelivered(self, seen: Seen, height: int) -> RarePath | None:
+    def _redelivered(self, seen: Seen, height: int) -> Iterator[RarePath]:
         life, reached = self._delivered.get(seen.peer, (seen.life, 0))
         self._delivered[seen.peer] = (seen.life, height)
-        return RarePath.RESTARTED_WITH_REPLAY if life != seen.life and height <= reached else None
+        if life != seen.life and height <= reached:
+            yield RarePath.RESTARTED_WITH_REPLAY

@@ -1,7 +1,8 @@
 """Counts what a replica holds: every container in it, by the class and the attribute that hold it. Changes nothing."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import cache
 
 import msgspec
 
@@ -30,31 +31,48 @@ def sizes_of(replica: Replica) -> dict[str, int]:
         visited.add(id(owner))
         for attribute in _attributes(owner):
             value: object = getattr(owner, attribute, None)
-            pending += _counted(f"{type(owner).__name__}.{attribute}", value, sizes)
+            if _is_owner(value):
+                pending.append(value)
+            elif isinstance(value, CONTAINERS):
+                pending += _counted(f"{type(owner).__name__}.{attribute}", value, sizes)
     return sizes
 
 
-def _counted(name: str, value: object, sizes: dict[str, int]) -> list[object]:
+def _counted(name: str, value: Container, sizes: dict[str, int]) -> list[object]:
     """Note a container and those inside it; the objects to look into."""
-    if not isinstance(value, CONTAINERS):
-        return [value] if _is_owner(value) else []
     sizes[name] = max(sizes.get(name, 0), len(value))
-    return [owner for item in _items(value) for owner in _counted(name + INNER, item, sizes)]
+    owners: list[object] = []
+    for item in _items(value):
+        if _is_owner(item):
+            owners.append(item)
+        elif isinstance(item, CONTAINERS):
+            owners += _counted(name + INNER, item, sizes)
+    return owners
 
 
-def _items(container: Container) -> Iterator[object]:
+def _items(container: Container) -> Iterable[object]:
     if isinstance(container, bytearray):
-        return iter(())
-    return iter(container.values()) if isinstance(container, dict) else iter(container)
+        return ()
+    return container.values() if isinstance(container, dict) else container
 
 
 def _attributes(owner: object) -> Iterator[str]:
-    for kind in type(owner).__mro__:
-        slots = kind.__dict__.get("__slots__", ())
-        yield from (slots,) if isinstance(slots, str) else slots
+    kind: type = type(owner)
+    yield from _slots(kind)
     yield from getattr(owner, "__dict__", {})
 
 
+@cache
+def _slots(kind: type) -> tuple[str, ...]:
+    of_each = [each.__dict__.get("__slots__", ()) for each in kind.__mro__]
+    return tuple(name for slots in of_each for name in ((slots,) if isinstance(slots, str) else slots))
+
+
 def _is_owner(value: object) -> bool:
-    is_of_ours = type(value).__module__.startswith(ROOMS)
-    return is_of_ours and not isinstance(value, msgspec.Struct | type)
+    kind: type = type(value)
+    return _is_of_ours(kind)
+
+
+@cache
+def _is_of_ours(kind: type) -> bool:
+    return kind.__module__.startswith(ROOMS) and not issubclass(kind, msgspec.Struct | type)

@@ -50,6 +50,7 @@ class SocketNetwork:
     ) -> None:
         self.watch = watch
         self.trace = Trace(sink)
+        self.puzzles = Puzzles(Random(f"{seed}/puzzles"))
         self.peers: dict[PeerId, SimulatedPeer] = {}
         self.lives: dict[PeerId, Life] = {}
         """The newest life of each peer."""
@@ -62,9 +63,7 @@ class SocketNetwork:
         self._tasks: dict[asyncio.Task[None], Life] = {}
         self._failure: Exception | None = None
         self._is_closing = False
-        self._around = Surroundings(
-            seed, ground, Agenda(self._time), links, Puzzles(Random(f"{seed}/puzzles")), self._loop.time, self._happened
-        )
+        self._around = Surroundings(seed, ground, Agenda(self._time), links, self.puzzles, self._loop.time, self._happened)
         for number, (peer_id, build) in enumerate(builds):
             records: Records = {}
             replica, learner = build(records, 0)

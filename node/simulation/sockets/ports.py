@@ -196,7 +196,7 @@ class SampledPuzzles:
     def verify(self, job: VerifyPuzzle) -> None:
         """Say later whether it is solved."""
         self.told(job)
-        verified = PuzzleVerified(job.step, self.puzzles.is_solved(job))
+        verified = PuzzleVerified(job.step, self.puzzles.is_solved(job.prefix, job.nonce, job.target))
         self.agenda.after(round(self.links.answer_ms * self.peer.slowness), self.peer, partial(self.feed, verified))
 
     def _solved(self, job: SolvePuzzle) -> None:

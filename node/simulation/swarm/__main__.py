@@ -15,7 +15,8 @@ SEEDS_MAX = 1_000_000
 @click.option("--seeds", type=click.IntRange(1, SEEDS_MAX), default=100, show_default=True, help="How many runs.")
 @click.option("--first", type=click.IntRange(0, 2**63), default=0, show_default=True, help="The first seed; the others follow.")
 @click.option("--processes", type=click.IntRange(1, 256), default=2, show_default=True, help="Runs at once.")
-def main(seeds: int, first: int, processes: int) -> None:
+@click.option("--brief", "is_brief", is_flag=True, help="Other runs, that take half the time.")
+def main(seeds: int, first: int, processes: int, is_brief: bool) -> None:
     """Run small networks, each with its own mix of troubles, under all checkers."""
     began = time.monotonic()
 
@@ -23,17 +24,15 @@ def main(seeds: int, first: int, processes: int) -> None:
         mark = "ok  " if ended.has_passed else "FAIL"
         click.echo(f"{mark} {ended.seed:>7}  {time.monotonic() - began:7.1f} s  height {ended.height:>4}  {ended.title}")
         if not ended.has_passed:
-            _tell_failure(ended)
+            for line in lines_of(ended.verdict):
+                click.echo(f"     {line}")
+            click.echo(f"     replay: {replay_command(ended.seed, is_brief=is_brief)}")
 
-    summary = run_batch(range(first, first + seeds), processes, tell)
+    summary = run_batch(range(first, first + seeds), processes, tell, is_brief=is_brief)
     _tell_summary(summary, time.monotonic() - began)
+    for ended in summary.failed:
+        click.echo(f"failed: {replay_command(ended.seed, is_brief=is_brief)}")
     sys.exit(1 if summary.failed else 0)
-
-
-def _tell_failure(ended: Ended) -> None:
-    for line in lines_of(ended.verdict):
-        click.echo(f"     {line}")
-    click.echo(f"     replay: {replay_command(ended.seed)}")
 
 
 def _tell_summary(summary: Summary, seconds: float) -> None:
@@ -44,8 +43,6 @@ def _tell_summary(summary: Summary, seconds: float) -> None:
         click.echo(f"  {runs:>6}  {path}")
     for path in summary.never_taken:
         click.echo(f"   never  {path.value}")
-    for ended in summary.failed:
-        click.echo(f"failed: {replay_command(ended.seed)}")
 
 
 if __name__ == "__main__":

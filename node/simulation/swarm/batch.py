@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 
-from node.simulation.checkers.rare_paths import RarePath
+from node.simulation.checkers.rare_path import RarePath
 from node.simulation.swarm.run import Ended, run_seed
 
 
@@ -31,23 +32,24 @@ class Summary:
         return tuple(path for path in RarePath if not self.runs_with[path.value])
 
 
-def run_batch(seeds: Iterable[int], processes: int, tell: Callable[[Ended], None]) -> Summary:
+def run_batch(seeds: Iterable[int], processes: int, tell: Callable[[Ended], None], *, is_brief: bool = False) -> Summary:
     """Each seed's end is told in the order of the seeds, whatever the processes do."""
     summary = Summary()
-    for ended in _ends(list(seeds), processes):
+    for ended in _ends(list(seeds), processes, is_brief):
         summary.add(ended)
         tell(ended)
     return summary
 
 
-def replay_command(seed: int) -> str:
+def replay_command(seed: int, *, is_brief: bool = False) -> str:
     """What people type to see a run again."""
-    return f"python -m node.simulation.swarm --first {seed} --seeds 1"
+    return f"python -m node.simulation.swarm --first {seed} --seeds 1{' --brief' if is_brief else ''}"
 
 
-def _ends(seeds: list[int], processes: int) -> Iterator[Ended]:
+def _ends(seeds: list[int], processes: int, is_brief: bool) -> Iterator[Ended]:
+    run = partial(run_seed, is_brief=is_brief)
     if processes == 1:
-        yield from map(run_seed, seeds)
+        yield from map(run, seeds)
         return
     with ProcessPoolExecutor(processes) as pool:
-        yield from pool.map(run_seed, seeds)
+        yield from pool.map(run, seeds)

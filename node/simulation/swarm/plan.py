@@ -4,29 +4,29 @@ Each kind of trouble is on or off for a whole run, so that a rare kind is not dr
 "Swarm Testing", ISSTA 2012).
 """
 
+from itertools import chain
 from random import Random
 
 from node.faults.catalogue import FAULTS, Family, FaultError, check_fits, parse_fault
-from node.network_file import (
-    Consensus,
-    EvolutionSection,
-    GradientSection,
-    Learning,
-    ProofOfWorkSection,
-    TotalOrderSection,
+from node.network_file import Consensus, Learning
+from node.simulation.scenario import ExpectSection, Faulty, Scenario
+from node.simulation.swarm.sections import (
+    BLOCK_INTERVAL_MS,
+    evolution_of,
+    gradient_of,
+    links_of,
+    proof_of_work_of,
+    total_order_of,
 )
-from node.simulation.scenario import Delays, ExpectSection, Faulty, LinksSection, Scenario
-from node.simulation.swarm.troubles import CUT_INTERVALS_MAX, Ground, Kind, Story
+from node.simulation.swarm.spells import Ground, Kind
+from node.simulation.swarm.troubles import CUT_INTERVALS_MAX, Story
 from node.simulation.toy_tasks import ToyTask
 
-STORM_S = 20
+STORM_S, BRIEF_STORM_S = 20, 12
 """So long troubles come."""
 
-CALM_S = 25
-"""So long nothing is broken, and everybody has to move on: several times the longest time-out, and two dozen blocks."""
-
-BLOCK_INTERVAL_MS = 1_000
-FINALITY_DEPTH = 12
+CALM_S, BRIEF_CALM_S = 25, 12
+"""So long nothing is broken, and everybody has to move on: several times the longest time-out, and a dozen blocks."""
 
 SIZES = (4, 4, 4, 5, 6, 7, 7, 7, 8, 10, 13)
 """Small networks come to the rare paths sooner, and cost less."""
@@ -35,24 +35,39 @@ LARGE_SIZES = (16, 25, 40)
 
 LARGE_CHANCE = 0.02
 
+NEAR_PEERS_MAX, NEAR_CHANCE = 5, 0.6
+"""Small networks may stand in one room: only there do so many commits pass in one run that who is late starts from a
+checkpoint."""
+
 KIND_CHANCE = 0.35
 """Of each kind of trouble to be on: about five of them are."""
 
-TIMEOUT_MS_MAX = 2_000
-"""A member's time-outs grow to this: well below the calm."""
+FAVOURED = {
+    "contested-claim": 2,
+    "contested-claim:beyond=0": 8,
+    "equivocate": 3,
+    "mimic:noise=0": 3,
+    "withhold-payload": 3,
+}
+"""The only ones that lead to some rare paths, and how many times more often each is drawn than any other."""
 
 
-def scenario_of(seed: int, storm_s: int = STORM_S, calm_s: int = CALM_S) -> Scenario:
-    """The run of this seed; a shorter one where time is short."""
+def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
+    """The run of this seed. `is_brief`: another one, that takes half the time."""
+    storm_s, calm_s = (BRIEF_STORM_S, BRIEF_CALM_S) if is_brief else (STORM_S, CALM_S)
     random = Random(f"swarm/{seed}")
     consensus, learning = random.choice(tuple(Consensus)), random.choice(tuple(Learning))
     peers = random.choice(LARGE_SIZES if random.random() < LARGE_CHANCE else SIZES)
+    is_near = peers <= NEAR_PEERS_MAX and random.random() < NEAR_CHANCE
     tolerated = (peers - 1) // 3  # under proof of work: of the work, as all peers have as much
-    faulty = _faulty(random, peers, tolerated, fitting_faults(consensus, learning))
+    favoured = (times * (fault,) for fault, times in FAVOURED.items() if _fits(fault, consensus, learning))
+    faults = (*fitting_faults(consensus, learning), *chain.from_iterable(favoured))
+    faulty = _faulty(random, peers, tolerated, faults)
     ground = Ground(
         peers=peers,
         faulty=tuple(number for entry in faulty for number in entry.peers),
         tolerated=tolerated,
+        faults=faults,
         cut_ms_max=CUT_INTERVALS_MAX * BLOCK_INTERVAL_MS if consensus is Consensus.PROOF_OF_WORK else 10_000,
         clock_ms_max=2_000,
         storm_ms=storm_s * 1000,
@@ -65,13 +80,14 @@ def scenario_of(seed: int, storm_s: int = STORM_S, calm_s: int = CALM_S) -> Scen
         peers=peers,
         duration_s=storm_s + calm_s,
         task=ToyTask.SPHERE if learning is Learning.EVOLUTION else ToyTask.QUADRATIC,
-        snapshot_behind=random.choice((0, 40)),
-        links=_links(random),
+        snapshot_behind=random.choice((0, 10, 40)),
+        measured_apart=random.choice((0, 1, 2)),
+        links=links_of(random, is_near),
         expect=_expected(consensus, learning, peers, calm_s),
-        evolution=_evolution(random),
-        gradient=_gradient(random),
-        proof_of_work=_proof_of_work(random),
-        total_order=_total_order(random),
+        evolution=evolution_of(random),
+        gradient=gradient_of(random, consensus),
+        proof_of_work=proof_of_work_of(random),
+        total_order=total_order_of(random, is_near, is_large=peers > max(SIZES)),
         events=Story(random, ground).told(kinds),
         faulty=faulty,
     )
@@ -90,14 +106,16 @@ def fitting_faults(consensus: Consensus, learning: Learning) -> tuple[str, ...]:
 
     Those below all messages are left out: here connections have no frames.
     """
-    names = []
-    for fault in (fault for fault in FAULTS if fault.family is not Family.NETWORK):
-        try:
-            check_fits(parse_fault(fault.name), consensus, learning)
-        except FaultError:
-            continue
-        names.append(fault.name)
-    return tuple(names)
+    names = (fault.name for fault in FAULTS if fault.family is not Family.NETWORK)
+    return tuple(name for name in names if _fits(name, consensus, learning))
+
+
+def _fits(fault: str, consensus: Consensus, learning: Learning) -> bool:
+    try:
+        check_fits(parse_fault(fault), consensus, learning)
+    except FaultError:
+        return False
+    return True
 
 
 def _faulty(random: Random, peers: int, tolerated: int, faults: tuple[str, ...]) -> tuple[Faulty, ...]:
@@ -105,73 +123,19 @@ def _faulty(random: Random, peers: int, tolerated: int, faults: tuple[str, ...])
     if tolerated == 0 or random.random() < 0.5:
         return ()
     numbers = sorted(random.sample(range(peers), random.randint(1, tolerated)))
-    common, is_mixed = random.choice(faults), random.random() < 0.3
-    if not is_mixed:
-        return (Faulty(common, tuple(numbers)),)
-    return tuple(Faulty(random.choice(faults), (number,)) for number in numbers)
+    drawn = random.choices(faults, k=len(numbers))
+    if random.random() < 0.7:
+        return (Faulty(drawn[0], tuple(numbers)),)
+    return tuple(Faulty(fault, (number,)) for fault, number in zip(drawn, numbers, strict=True))
 
 
 def _expected(consensus: Consensus, learning: Learning, peers: int, calm_s: int) -> ExpectSection:
     """Far below what a calm network makes, far above nothing.
 
-    Under a total order gradients move the model many times a second, and each member tells of its head once in as many versions
-    as there are members.
+    In a brief calm there may be little: a peer that has contested a block waits for four more, and where messages cross the
+    world, members decide once in four seconds when one of them is silent. Under a total order gradients move the model many
+    times a second.
     """
     if consensus is Consensus.TOTAL_ORDER and learning is Learning.GRADIENT:
         return ExpectSection(calm_s=calm_s, heights_min=1, behind_max=4 * peers)
-    return ExpectSection(calm_s=calm_s, heights_min=3, behind_max=4)
-
-
-def _links(random: Random) -> LinksSection:
-    delay = random.choice(tuple(Delays))
-    ms_min = random.randint(1, 50)
-    return LinksSection(
-        delay=delay,
-        ms_min=ms_min,
-        ms_max=ms_min + random.randint(0, 150),
-        is_ordered=random.random() < 0.7,
-        silence_ms=random.choice((0, 2_000)),
-        reconnect_ms=random.choice((0, 200, 1_000)),
-        disk_ms=random.choice((0, 2, 20)),
-        answer_ms=random.choice((1, 3, 20)),
-    )
-
-
-def _evolution(random: Random) -> EvolutionSection:
-    return EvolutionSection(
-        offspring=16,
-        recipe_length_max=random.choice((1, 4)),
-        step_size="0.05",
-        step_size_factor="0.99",
-        step_size_floor="0.005",
-    )
-
-
-def _gradient(random: Random) -> GradientSection:
-    return GradientSection(
-        rule=random.choice(("robust", "robust", "mean", "kardam", "buffered", "dampened")),
-        learning_rate="0.1",
-        momentum="0.5",
-        minibatch_size=4,
-        staleness_max=random.choice((10, 30)),
-        workers_window=16,
-        shards="whole",
-    )
-
-
-def _proof_of_work(random: Random) -> ProofOfWorkSection:
-    return ProofOfWorkSection(
-        block_interval_ms=BLOCK_INTERVAL_MS,
-        start_attempts=100,
-        puzzle_memory_kib=8,
-        half_life_blocks=random.choice((10, 30)),
-        finality_depth=FINALITY_DEPTH,
-        contest_depth=random.choice((2, 4)),
-        future_limit_ms=5_000,
-    )
-
-
-def _total_order(random: Random) -> TotalOrderSection:
-    return TotalOrderSection(
-        gc_depth=random.choice((5, 10, 30)), round_interval_ms=random.choice((30, 50, 100)), delta_ms_max=TIMEOUT_MS_MAX
-    )
+    return ExpectSection(calm_s=calm_s, heights_min=1 if calm_s < CALM_S else 3, behind_max=4)

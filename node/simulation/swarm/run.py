@@ -1,10 +1,9 @@
-"""One scenario from its start to its verdict, whatever its peers raise on the way."""
+"""One scenario from its start to its verdict."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from node.simulation.checkers.finding import Diverged, NoProgress, Pass, Verdict
-from node.simulation.checkers.progress import Pace
 from node.simulation.run import Simulation
 from node.simulation.scenario import Scenario
 from node.simulation.swarm.plan import scenario_of, title_of
@@ -30,26 +29,17 @@ class Ended:
         return isinstance(self.verdict, Pass)
 
 
-def run_seed(seed: int) -> Ended:
+def run_seed(seed: int, *, is_brief: bool = False) -> Ended:
     """The run that the seed stands for."""
-    return run_scenario(scenario_of(seed), seed)
+    return run_scenario(scenario_of(seed, is_brief=is_brief), seed)
 
 
 def run_scenario(scenario: Scenario, seed: int) -> Ended:
     """Raises TomlProblem when the scenario contradicts itself."""
     simulation = Simulation(scenario, seed)
-    court, network = simulation.court, simulation.network
-    try:
-        verdict = simulation.run().verdict
-    except Exception as error:  # noqa: BLE001 - whatever a peer raises is what a run looks for: it becomes the verdict
-        court.failed(error, network.now)
-        verdict = court.verdict((), Pace(0, 0), network.now)
-    for peer in network.peers.values():
-        if peer.id in simulation.population.honest:
-            court.rare_paths.note_machine(peer.replica.ordering)
-    counts = {path.value: count for path, count in court.rare_paths.counts.items() if count}
-    height = max(court.progress.heights.values(), default=0)
-    return Ended(seed, title_of(scenario), verdict, network.trace_digest, height, counts)
+    outcome = simulation.run()
+    height = max(simulation.court.progress.heights.values(), default=0)
+    return Ended(seed, title_of(scenario), outcome.verdict, outcome.trace_digest, height, outcome.verdict.counts)
 
 
 def lines_of(verdict: Verdict) -> tuple[str, ...]:

@@ -5,9 +5,11 @@ from random import Random
 import msgspec
 import pytest
 
+from node.replica import Replica
 from node.simulation.checkers.finding import NoProgress, Pass
 from node.simulation.run import Outcome, Simulation
-from node.simulation.scenario import Event, EventKind, Scenario, parse_scenario
+from node.simulation.scenario import Event, EventKind, Scenario
+from node.simulation.scenario_file import parse_scenario
 
 BOUNDARIES = 4
 
@@ -60,6 +62,47 @@ def test_a_kill_at_any_effect_breaks_nothing(consensus: str) -> None:
         )
         outcome = run(plan, seed)
         assert isinstance(outcome.verdict, Pass), (seed, first, second, again, outcome.verdict)
+
+
+@pytest.mark.parametrize("consensus", ["proof-of-work", "total-order"])
+@pytest.mark.parametrize(
+    ("learning", "fault"), [("evolution", "inflated-claim"), ("gradient", "sign-flip"), ("gradient", "mute")]
+)
+def test_a_peer_that_turns_in_mid_run_and_back_again_is_borne_and_listened_to_no_more(
+    consensus: str, learning: str, fault: str
+) -> None:
+    plan = scenario(
+        consensus,
+        learning,
+        Event(at_s=3, kind=EventKind.MISBEHAVE, peers=(2,), fault=fault),
+        Event(at_s=6, kind=EventKind.MISBEHAVE, peers=(2,), fault=""),
+        heights_min=1,
+    )
+    simulation = Simulation(plan, 1)
+    outcome = simulation.run()
+    assert isinstance(outcome.verdict, Pass), outcome.verdict
+    turned = simulation.population.ids[2]
+    assert [peer for peer in simulation.population.ids if peer not in simulation.court.honest] == [turned]
+    assert isinstance(simulation.network.peers[turned].replica, Replica)
+    assert outcome.heights[2] > 0
+
+
+def test_a_peer_misbehaves_only_from_its_event_on() -> None:
+    """Until then its trace is that of an honest peer; then it is the trace of another run."""
+
+    def trace(duration_ms: int, *events: Event) -> str:
+        simulation = Simulation(scenario("total-order", "evolution", *events), 1)
+        simulation.network.run_for(duration_ms)
+        return simulation.network.trace_digest
+
+    mute = Event(at_s=0, kind=EventKind.MISBEHAVE, peers=(2,), fault="mute")
+    assert trace(3_000) == trace(3_000, mute)
+    honest, turned = (Simulation(scenario("total-order", "evolution", *events), 1) for events in ((), (mute,)))
+    assert honest.run().trace_digest != turned.run().trace_digest
+    assert (
+        turned.network.peers[turned.population.ids[2]].bytes_sent
+        < honest.network.peers[honest.population.ids[2]].bytes_sent / 2
+    )
 
 
 def test_flooded_messages_cross_a_sparse_network_and_all_agree() -> None:

@@ -14,6 +14,7 @@ from node.driver import Driver, Ports
 from node.replica import AskLearner, Forget, OuterEffect
 from node.simulation.latency import Constant
 from node.simulation.links import Links
+from node.simulation.shell import SOLVING_MS_MAX
 from tests.node.simulation.puppet import START, IdleLearner, Puppet, Stage
 
 LINKS = Links(latency=Constant(10), disk_ms=5)
@@ -170,6 +171,16 @@ def test_a_puzzle_takes_the_attempts_of_its_target_on_average() -> None:
             stage.network.run_for(100)
     mean_ms = (stage.network.now - START) / 300
     assert 850 < mean_ms < 1_250, "ten attempts, ten a second"
+
+
+def test_a_puzzle_that_takes_longer_than_is_planned_ahead_takes_its_attempts_all_the_same() -> None:
+    stage = Stage(1, Links(attempts_per_second=0.5))
+    for number in range(300):
+        stage.tell(0, SolvePuzzle(b"%d" % number, TARGET))
+        while stage.peer(0).puzzle is not None:
+            stage.network.run_for(100)
+    mean_ms = (stage.network.now - START) / 300
+    assert 3 * SOLVING_MS_MAX < 17_000 < mean_ms < 23_500, "ten attempts, one in two seconds"
 
 
 # --- the same order as the real driver's ----------------------------------------------------------------------------

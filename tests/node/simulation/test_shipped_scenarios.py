@@ -1,0 +1,17 @@
+"""The scenarios of the documentation are scenarios."""
+
+from pathlib import Path
+
+import pytest
+
+from node.simulation.contradictions import check
+from node.simulation.scenario_file import read_scenario
+
+FILES = sorted((Path(__file__).parents[3] / "docs" / "scenarios").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_a_shipped_scenario_is_named_like_its_file_and_contradicts_nothing(path: Path) -> None:
+    scenario = read_scenario(path)
+    check(scenario)
+    assert scenario.name.replace("-", "_") == path.stem
