@@ -20,6 +20,8 @@ class Line:
     label: str
     points: tuple[tuple[float, float], ...]
     is_dashed: bool = False
+    intervals: tuple[tuple[float, float], ...] = ()
+    """Lowest and highest y that each point may have: drawn as bars, and then the points are not joined."""
 
 
 def check_plots() -> None:
@@ -39,8 +41,10 @@ def line_plot(title: str, x_label: str, y_label: str, lines: Sequence[Line]) -> 
     axes = figure.add_subplot()
     for number, line in enumerate(drawn):
         xs, ys = zip(*line.points, strict=True)
-        style = "--" if line.is_dashed else "o-"
+        style = "--" if line.is_dashed else "o" if line.intervals else "o-"
         axes.plot(xs, ys, style, color=COLOURS[number % len(COLOURS)], label=line.label, markersize=4)
+        for x, (lowest, highest) in zip(xs, line.intervals, strict=False):
+            axes.plot((x, x), (lowest, highest), "-", color=COLOURS[number % len(COLOURS)], linewidth=1)
     axes.set(title=title, xlabel=x_label, ylabel=y_label)
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.grid(alpha=0.3)

@@ -32,7 +32,7 @@ MEMBERS = (
     ScaleRun(32, 12),
     ScaleRun(64, 20),
     ScaleRun(64, 20, crashed=21),
-    ScaleRun(128, 10),
+    ScaleRun(128, 12),
 )
 """A few generations each. 21 is the most that 64 members tolerate."""
 
@@ -120,7 +120,7 @@ def share_interval(share: float, count: int) -> tuple[float, float]:
 
 def _stale_plot(results: Results) -> str:
     sizes = sorted({run.peers for run in results})
-    lines = [Line(f"{size:,} peers", _stale_points(results, size)) for size in sizes]
+    lines = [_stale_points(results, size) for size in sizes]
     furthest = max(blind_share(run, result) for run, result in results.items())
     steps = [furthest * step / 40 for step in range(41)]
     lines.append(Line("1 - exp(-D/T)", tuple((step, 100 * (1 - math.exp(-step))) for step in steps), is_dashed=True))
@@ -128,9 +128,17 @@ def _stale_plot(results: Results) -> str:
     return line_plot("Stale blocks", "mean delay D / block interval T", "% of all blocks", lines)
 
 
-def _stale_points(results: Results, peers: int) -> tuple[tuple[float, float], ...]:
-    of_size = {run: result for run, result in results.items() if run.peers == peers}
-    return tuple(sorted((blind_share(run, result), 100 * result.stale_share) for run, result in of_size.items()))
+def _stale_points(results: Results, peers: int) -> Line:
+    """With the intervals that hold the true share with 95 %."""
+    of_size = sorted(
+        (blind_share(run, result), result.stale_share, result.blocks) for run, result in results.items() if run.peers == peers
+    )
+    intervals = [share_interval(share, blocks) for _, share, blocks in of_size]
+    return Line(
+        f"{peers:,} peers",
+        tuple((ratio, 100 * share) for ratio, share, _ in of_size),
+        intervals=tuple((100 * lowest, 100 * highest) for lowest, highest in intervals),
+    )
 
 
 def _spread_plot(results: Results) -> str:

@@ -44,9 +44,6 @@ MEMBER_SLICE_MS = 10
 CRASH_AT_S = 2
 """Members that are to crash do it soon, and stay away."""
 
-CALM_SHARE = 0.5
-"""Of a run, at its end: everybody has to move on there."""
-
 
 @dataclass(frozen=True, slots=True)
 class ScaleRun:
@@ -117,7 +114,7 @@ def _work_scenario(run: ScaleRun) -> Scenario:
         proof_of_work=ProofOfWorkSection(
             block_interval_ms=interval_ms, start_attempts=10_000, puzzle_memory_kib=8, finality_depth=60, half_life_blocks=200
         ),
-        expect=ExpectSection(calm_s=round(run.duration_s * CALM_SHARE), heights_min=1, behind_max=10),
+        expect=ExpectSection(calm_s=run.duration_s // 2, heights_min=1, behind_max=10),
     )
 
 
@@ -132,7 +129,7 @@ def _order_scenario(run: ScaleRun) -> Scenario:
         duration_s=run.duration_s,
         links=LinksSection(delay=Delays.REGIONS, uplink_kbit_s=UPLINK_KBIT_S, slice_ms=MEMBER_SLICE_MS),
         total_order=TotalOrderSection(round_interval_ms=50),
-        expect=ExpectSection(calm_s=round(run.duration_s * CALM_SHARE), heights_min=1),
+        expect=ExpectSection(calm_s=run.duration_s - CRASH_AT_S, heights_min=1),
         events=(crash,) if run.crashed else (),
     )
 
