@@ -31,6 +31,9 @@ from node.simulation.wiring import needs_sockets
 INSPECTION_MS = 1_000
 """How often everybody's queues and tables are counted: between two, nothing grows by more than a second's messages."""
 
+FINAL_LAG_MAX = 6
+"""Blocks that are deep enough and not called final yet: contested ones delay it by up to four, and requests are under way."""
+
 CROWD = 200
 """From so many peers on, each remembers fewer flooded messages, or a thousand of them would take gigabytes."""
 
@@ -215,7 +218,8 @@ class Simulation:
         """What is final to a machine moves with its head, and nobody tells of it where nothing is checked."""
         expect, rules = self.scenario.expect, self.population.rules
         is_told = rules.consensus is Consensus.PROOF_OF_WORK and self.scenario.are_checked
-        return Pace(expect.heights_min, expect.behind_max, rules.proof_of_work.finality_depth if is_told else None)
+        depth = rules.proof_of_work.finality_depth + FINAL_LAG_MAX
+        return Pace(expect.heights_min, expect.behind_max, depth if is_told else None)
 
     def _outcome(self) -> Outcome:
         peers = tuple(self.network.peers.values())

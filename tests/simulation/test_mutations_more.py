@@ -279,7 +279,7 @@ def test_a_network_in_which_nothing_is_ever_final_makes_no_progress(monkeypatch:
     never_final(monkeypatch)
     found = run_scenario(MINERS, SEED).verdict
     assert isinstance(found, NoProgress)
-    assert "has nothing final above height 0, expected 6 below it" in found.detail
+    assert "has nothing final above height 0, expected 12 below it" in found.detail
 
 
 # --- forged records ---------------------------------------------------------------------------------------------------

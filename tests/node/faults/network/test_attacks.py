@@ -16,6 +16,8 @@ from node.faults.network.raid import raid
 from node.faults.network.situation import Attack
 from node.faults.network.stranger import stranger_at
 from node.faults.network.visits import MALFORMED, OVERSIZED, Misbehave, misbehaving_in_turn
+from node.net.channel import ChannelClosedError
+from node.net.dialling import UnreachableError
 from node.net.peers import Address
 from node.net.rates import RateLimits
 from node.net.transport import NetSettings
@@ -170,15 +172,29 @@ def places(node: Node, is_outbound: bool) -> set[PeerId]:
     return {info.peer for info in node.network.peers() if info.is_outbound is is_outbound}
 
 
+async def is_let_in(ann: Node) -> bool:
+    """Whether a newcomer who knocks once has a place."""
+    try:
+        async with stranger_at(Address(*ann.address), situation_of(ann)) as newcomer:
+            if await newcomer.shake_hands():
+                await until(lambda: len(ann.connected) == 2)
+                return True
+    except (ChannelClosedError, UnreachableError):
+        pass
+    return False
+
+
 @pytest.mark.parametrize("fault", ["connection-flood", "slow-loris"])
 def test_connections_that_say_nothing_take_no_honest_peer_s_place(fault: str) -> None:
     async def scenario() -> None:
         async with under_attack(fault, IMPATIENT) as (ann, ben):
             await asyncio.sleep(1.0)
             assert ann.connected == {ben.identity.peer}
-            async with stranger_at(Address(*ann.address), situation_of(ann)) as newcomer:
-                assert await newcomer.shake_hands()
-                await until(lambda: len(ann.connected) == 2)
+            for _ in range(5):  # who is turned away at a full door dials again
+                if await is_let_in(ann):
+                    break
+            else:
+                pytest.fail("five times turned away")
             await until(lambda: len(ann.connected) == 1)
 
     play(scenario)
