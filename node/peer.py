@@ -14,12 +14,8 @@ from consensus.protocol import (
     PeerJoined,
     PeerLeft,
     Received,
-    SolvePuzzle,
-    StopPuzzle,
-    VerifyPuzzle,
 )
 from consensus.types import Instant, PeerId
-from learning.gradient.quantised import payload_bytes
 from learning.learner import ExportRequest, LearnerRequest, ModelExported
 from learning.task import Layout
 from node.api.chains import ChainSource
@@ -33,10 +29,11 @@ from node.faults.network.situation import Attack
 from node.folder import NodeFolder
 from node.guard_file import GuardFile
 from node.identity import Identity
+from node.large_sizes import payload_bytes_max, state_bytes_max
 from node.net.contract import ListenError, NetSettings
 from node.net.transport import PeerNetwork
 from node.net.wire import Part
-from node.network_file import Learning, NetworkRules, network_id, rule_fields
+from node.network_file import NetworkRules, network_id, rule_fields
 from node.remembered_addresses import remember_addresses, remembered_addresses
 from node.replica import ReplicaPort
 from node.settings import PeerSettings
@@ -52,8 +49,8 @@ from node.workers.learner import (
     SearchRate,
     run_learner_process,
 )
-from node.workers.process import WorkerProcess
-from node.workers.puzzle import PuzzleAnswer, PuzzleRequest, PuzzleSpec, run_puzzle_process
+from node.workers.puzzle import PuzzleAnswer, PuzzleSpec, run_puzzle_process
+from node.workers.ways import LearnerProcess, LearnerWorker, NoPuzzles, PuzzleProcess, PuzzleWorker
 
 log = logging.getLogger(__name__)
 
@@ -69,19 +66,7 @@ LOG_SECONDS = 60.0
 OUTBOUND_MIN = 8
 """Bitcoin's number; members of a total order are each connected to all others instead."""
 
-STATE_BYTES_OVERHEAD = 1_024
-"""What a kept state holds besides its arrays, for each version and worker."""
-
-GRADIENT_BITS_MAX = 16
-"""Per value on the wire."""
-
-STATE_VECTORS = 8
-"""Arrays of the model's size that a rule may keep besides its slots: momentum and the like."""
-
 EVERY_ADDRESS = ("0.0.0.0", "::")
-
-LearnerWorker = WorkerProcess[LearnerSpec, LearnerRequest, LearnerMessage]
-PuzzleWorker = WorkerProcess[PuzzleSpec, PuzzleRequest, PuzzleAnswer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,45 +93,6 @@ class SystemClock:
     def now(self) -> Instant:
         """Milliseconds since 1970, UTC."""
         return Instant(time.time_ns() // 1_000_000)
-
-
-class _LearnerProcess:
-    """The driver's way to the learner's process."""
-
-    def __init__(self, worker: LearnerWorker) -> None:
-        self._worker = worker
-
-    def ask(self, request: LearnerRequest) -> None:
-        self._worker.ask(request)
-
-
-class _PuzzleProcess:
-    """The driver's way to the miner's process."""
-
-    def __init__(self, worker: PuzzleWorker) -> None:
-        self._worker = worker
-
-    def solve(self, job: SolvePuzzle) -> None:
-        self._worker.ask(job)
-
-    def stop(self) -> None:
-        self._worker.ask(StopPuzzle())
-
-    def verify(self, job: VerifyPuzzle) -> None:
-        self._worker.ask(job)
-
-
-class _NoPuzzles:
-    """A total order works on none."""
-
-    def solve(self, job: SolvePuzzle) -> None:
-        raise AssertionError(f"asked for a puzzle: {job}")
-
-    def stop(self) -> None:
-        raise AssertionError("asked to stop a puzzle")
-
-    def verify(self, job: VerifyPuzzle) -> None:
-        raise AssertionError(f"asked for a puzzle: {job}")
 
 
 class Peer:
@@ -238,7 +184,7 @@ class Peer:
         store_layout(self._parts.store, ready.layout)
 
     async def _run_parts(self, learner: LearnerWorker, puzzle: PuzzleWorker | None) -> None:
-        parts, asking = self._parts, _LearnerProcess(learner)
+        parts, asking = self._parts, LearnerProcess(learner)
         network = self._network = self._make_network()
         network.keep_apart(self._apart)
         state_bytes = state_bytes_max(parts.rules, len(parts.learner.members), self._layout)
@@ -256,7 +202,7 @@ class Peer:
             side_streams=streams,
             outbox=network,
             learner=asking,
-            puzzle=_NoPuzzles() if puzzle is None else _PuzzleProcess(puzzle),
+            puzzle=NoPuzzles() if puzzle is None else PuzzleProcess(puzzle),
         )
         workers: list[LearnerWorker | PuzzleWorker] = [learner] if puzzle is None else [learner, puzzle]
         driver = Driver(parts.replica, ports)
@@ -347,8 +293,8 @@ class Peer:
     # --- what the processes say ---
 
     def _on_puzzle(self, answer: PuzzleAnswer) -> None:
-        if self._driver is not None:
-            self._driver.feed(answer)
+        assert self._driver is not None, "the miner says nothing before it is asked"
+        self._driver.feed(answer)
 
     def _on_learner(self, message: LearnerMessage) -> None:
         match message:
@@ -416,24 +362,6 @@ class Peer:
         """What a person should know."""
         self._vitals.note(text, time.monotonic())
         log.warning("%s", text)
-
-
-def state_bytes_max(rules: NetworkRules, members: int, layout: Layout) -> int:
-    """The largest kept state that another peer may send: the model, and for gradients what a rule may remember.
-
-    That is a gradient and a buffer for each worker, a handful of vectors, and the models of the staleness window.
-    """
-    model_bytes = 4 * sum(block.size for block in layout)
-    if rules.learning is Learning.EVOLUTION:
-        return model_bytes + STATE_BYTES_OVERHEAD
-    versions = rules.gradient.staleness_max + 1
-    models = 2 + 2 * members + STATE_VECTORS + versions
-    return models * model_bytes + STATE_BYTES_OVERHEAD * (versions + members)
-
-
-def payload_bytes_max(rules: NetworkRules, layout: Layout) -> int:
-    """The longest payload that may travel beside the order: a gradient in its widest form; a candidate has none."""
-    return payload_bytes(layout, GRADIENT_BITS_MAX) if rules.learning is Learning.GRADIENT else 0
 
 
 async def _watch(chain: ChainSource) -> None:

@@ -9,17 +9,18 @@ from consensus.types import Instant, PeerId
 from node.net.gossip import GossipLimits
 from node.simulation.disk import Records
 from node.simulation.links import Links
+from node.simulation.machines import Machines
 from node.simulation.peer import Agenda, Build, FirstRequests, SimulatedPeer, Watch, watch_nothing
 from node.simulation.puzzles import Puzzles
 from node.simulation.shell import Shell, World
-from node.simulation.timeline import LocalClock, Timeline
+from node.simulation.timeline import Timeline
 from node.simulation.trace import Happening, Sink, Trace
 from node.simulation.wires import Direction, Wires
 
 __all__ = ["Build", "Links", "Records", "SimulatedNetwork", "SimulatedPeer", "Watch", "watch_nothing"]
 
 
-class SimulatedNetwork:
+class SimulatedNetwork(Machines):
     """Peers that may be connected along `edges` (all with all where none are given). Those in `late` are not there at first.
 
     Everything random is drawn from streams that derive from the seed. `watch` may be replaced at any time.
@@ -152,38 +153,6 @@ class SimulatedNetwork:
         for action in stalled:
             self._timeline.after(0, action)
         self.wires.peer_resumed(peer)
-
-    def slow_down(self, peer_id: PeerId, factor: float) -> None:
-        """From now on all that it computes takes `factor` times as long, at least 1."""
-        self.peers[peer_id].slowness = factor
-
-    def set_clock(self, peer_id: PeerId, offset_ms: int, drift_ppm: int = 0) -> None:
-        """Put its clock wrong."""
-        self.peers[peer_id].clock = LocalClock(offset_ms, drift_ppm)
-
-    # --- disks ---
-
-    def wipe(self, peer_id: PeerId) -> None:
-        """Crash a peer, and lose all its rows; key and guard file are kept."""
-        self.crash(peer_id)
-        self.peers[peer_id].disk.replace({})
-
-    def back_up(self, peer_id: PeerId) -> None:
-        """Copy its rows."""
-        self.peers[peer_id].disk.keep_backup()
-
-    def restore_backup(self, peer_id: PeerId) -> None:
-        """Crash a peer, and put the copy in place of its rows; the guard file is as it was."""
-        self.crash(peer_id)
-        self.peers[peer_id].disk.restore_backup()
-
-    def fill_disk(self, peer_id: PeerId) -> None:
-        """Its next write fails, and ends it."""
-        self.peers[peer_id].disk.is_full = True
-
-    def lie_about_syncing(self, peer_id: PeerId, unsynced_ms: int) -> None:
-        """From now on a crash loses what its disk acknowledged within so long."""
-        self.peers[peer_id].disk.unsynced_ms = unsynced_ms
 
     # --- what the parts tell ---
 

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 from consensus.signing import Signer
 from consensus.types import NetworkId, PeerId
+from node.large_sizes import payload_bytes_max, state_bytes_max
 from node.net.contract import NetSettings
 from node.network_file import rule_fields
-from node.peer import OUTBOUND_MIN, payload_bytes_max, state_bytes_max
+from node.peer import OUTBOUND_MIN
 from node.simulation.peer import FirstRequests
 from node.simulation.population import Population
 from node.simulation.toy_tasks import toy_task

@@ -11,6 +11,7 @@ from consensus.types import Instant, PeerId
 from node.driver import HaltedError
 from node.simulation.disk import Records
 from node.simulation.links import Links
+from node.simulation.machines import Machines
 from node.simulation.peer import Agenda, Build, SimulatedPeer, Watch
 from node.simulation.puzzles import Puzzles
 from node.simulation.sockets.doors import Doors
@@ -19,7 +20,6 @@ from node.simulation.sockets.life import Life, Surroundings
 from node.simulation.sockets.loop import OWN_HOST, VirtualLoop
 from node.simulation.sockets.loop_time import LoopTime
 from node.simulation.sockets.ports import DiskFullError
-from node.simulation.timeline import LocalClock
 from node.simulation.trace import Happening, Sink, Trace
 
 DISK_FULL = "the disk is full"
@@ -29,7 +29,7 @@ LAST_SECONDS = 5.0
 """Of virtual time, for tasks to end in: every limit on closing is one second."""
 
 
-class SocketNetwork:
+class SocketNetwork(Machines):
     """Peers, each on a machine of its own; those in `late` are not there at first. Close it after use.
 
     `faults`: how some misbehave below all messages.
@@ -146,38 +146,6 @@ class SocketNetwork:
         peer.is_up, peer.puzzle, peer.halted, peer.stopped = True, None, None, None
         peer.disk.is_full = False
         self._begin(peer)
-
-    def slow_down(self, peer_id: PeerId, factor: float) -> None:
-        """From now on its learner and its puzzles take `factor` times as long, at least 1."""
-        self.peers[peer_id].slowness = factor
-
-    def set_clock(self, peer_id: PeerId, offset_ms: int, drift_ppm: int = 0) -> None:
-        """Put its clock wrong."""
-        self.peers[peer_id].clock = LocalClock(offset_ms, drift_ppm)
-
-    # --- disks ---
-
-    def wipe(self, peer_id: PeerId) -> None:
-        """Crash a peer, and lose all its rows; key and guard file are kept."""
-        self.crash(peer_id)
-        self.peers[peer_id].disk.replace({})
-
-    def back_up(self, peer_id: PeerId) -> None:
-        """Copy its rows."""
-        self.peers[peer_id].disk.keep_backup()
-
-    def restore_backup(self, peer_id: PeerId) -> None:
-        """Crash a peer, and put the copy in place of its rows; the guard file is as it was."""
-        self.crash(peer_id)
-        self.peers[peer_id].disk.restore_backup()
-
-    def fill_disk(self, peer_id: PeerId) -> None:
-        """Its next write fails, and ends it."""
-        self.peers[peer_id].disk.is_full = True
-
-    def lie_about_syncing(self, peer_id: PeerId, unsynced_ms: int) -> None:
-        """From now on a crash loses what its disk acknowledged within so long."""
-        self.peers[peer_id].disk.unsynced_ms = unsynced_ms
 
     # --- one life ---
 
