@@ -21,7 +21,7 @@ STALENESS_LIMIT = 10_000
 """So many digests of past models are 320 kB of the agreed state, and a millisecond or two of every block's check."""
 
 WORKERS_WINDOW_LIMIT = 256
-"""Leaders remembered, each of them a voice: `robust` compares all voices with one another, 0.1 s for so many."""
+"""Leaders remembered, and each may be another worker: `robust` compares all workers with one another, 0.1 s for so many."""
 
 SHARDS_LIMIT = 10_000
 

@@ -48,7 +48,10 @@ def trim_chunk(wires: list[Float32Array], trimmed: int, result: Float32Array) ->
 
 
 def trim_chunk_by_voices(wires: list[Float32Array], voices: Sequence[int], trimmed: int, result: Float32Array) -> None:
-    """As `trim_chunk` of each wire repeated as often as it has voices, and `trimmed` of all voices; the wires are used up."""
+    """As `trim_chunk` of each wire repeated as often as it has voices, and `trimmed` of all voices; the wires are used up.
+
+    A -0.0 does no harm here: it keeps its own voices where it ties with 0.0, and the sums begin with 0.0.
+    """
     total = sum(voices)
     assert 0 <= 2 * trimmed < total, f"{trimmed} trimmed from each end of {total}"
     counts = [np.full(wires[0].shape, count, dtype=np.int16) for count in voices]

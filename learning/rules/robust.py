@@ -99,7 +99,7 @@ class Robust:
         crowd = _Crowd(in_use, voices, group.faulty_max)
         return self._moved(memory, crowd, arrival, group.share_of(arrival.author))
 
-    def _moved(self, memory: Memory, crowd: "_Crowd", arrival: Arrival, share: Fraction) -> Ruling:
+    def _moved(self, memory: Memory, crowd: _Crowd, arrival: Arrival, share: Fraction) -> Ruling:
         in_use, voices = crowd.slots, crowd.voices
         gradients = tuple(slot.gradient for slot in in_use)
         products = self._products.of(gradients)

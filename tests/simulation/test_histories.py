@@ -13,6 +13,16 @@ from node.simulation.run import Simulation
 from node.simulation.scenario import Delays, Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario
 from node.simulation.swarm.run import lines_of, run_scenario
 from node.simulation.toy_tasks import ToyTask
+from tests.simulation.test_swarm import SEEDS
+
+TOO_STRICT = {
+    1091: "a contest takes up to four blocks, and twelve seconds of calm were to bring three",
+    1125: "a peer heard that its block was final a moment after the run was over",
+    1182: "a silent leader across the world costs four seconds a generation, and twelve were to bring three",
+    1213: "forty members tell of their heads once in forty versions, and looked as if they stood still",
+    1216: "contested blocks put off what is final by some blocks more than its depth",
+}
+"""Seeds that failed by what was expected of them, corrected since; the batch of test_swarm runs them all."""
 
 ORDER = TotalOrderSection(round_interval_ms=50, gc_depth=5, delta_ms_max=500)
 GRADIENT = GradientSection(learning_rate="0.1", momentum="0.5", minibatch_size=4, staleness_max=30, shards="whole")
@@ -50,6 +60,10 @@ def members(
 def assert_passes(scenario: Scenario, seed: int = 0) -> None:
     ended = run_scenario(scenario, seed)
     assert isinstance(ended.verdict, Pass), "\n".join(lines_of(ended.verdict))
+
+
+def test_seeds_that_were_judged_too_strictly_stay_in_the_batch() -> None:
+    assert set(TOO_STRICT) <= set(SEEDS)
 
 
 def effects_before_guards(scenario: Scenario, number: int) -> list[int]:
