@@ -1,0 +1,305 @@
+"""One attacker for hostile.py: strangers at the doors of real peers, in a process of its own under a processor quota.
+
+    python benchmarks/hostile_attacker.py KIND NETWORK_FILE HOST:PORT [HOST:PORT ...] [--quota 0.25] [--per-second N]
+
+It prints one line when it ends (SIGTERM): how often it did what it does, and how often it was thrown out.
+"""
+
+import argparse
+import asyncio
+import itertools
+import secrets
+import signal
+import sys
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from hashlib import blake2b
+from pathlib import Path
+from random import Random
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from consensus.contribution import sign_contribution
+from consensus.encoding import encode
+from consensus.proof_of_work.header import Block, Body, Draft, body_digest, genesis_id, header_id, sign_header
+from consensus.proof_of_work.link import Link, genesis_link, next_link, next_target
+from consensus.proof_of_work.messages import (
+    MESSAGE_CODEC,
+    BlockMessage,
+    ContributionMessage,
+    GetHeaders,
+    Headers,
+    Place,
+)
+from consensus.total_order.block import Reference
+from consensus.total_order.messages import BLOCKS_ASKED_MAX, GetBlocks, GetCommits
+from consensus.types import Digest, NetworkId, PeerId, StepId
+from learning.evolution.payload import Candidate, encode_candidate
+from learning.evolution.recipe import Recipe
+from node.assembly import proof_of_work_rules
+from node.faults.network.situation import NetworkSituation
+from node.faults.network.stranger import Stranger, stranger_at
+from node.net.channel import ChannelClosedError
+from node.net.dialling import UnreachableError
+from node.net.peers import Address
+from node.net.wire import Frame, FrameError, GetPart, GossipFrame, OrderingFrame
+from node.network_file import NetworkRules, network_id, read_network_file, rule_fields
+
+WORKLESS_BLOCKS = 9
+"""One more than a peer may lag behind before it stops leading."""
+
+STRANGERS = 8
+"""At each door: as many as one address may have."""
+
+SLICE_SECONDS = 0.02
+"""Processor time that may be spent ahead of the quota, so that not every frame is followed by a sleep."""
+
+AWAY = (ChannelClosedError, FrameError, UnreachableError, OSError)
+"""How a visit ends that the other side does not want."""
+
+
+@dataclass
+class Quota:
+    """Holds this process to a share of one processor by sleeping: attackers on the victims' machine must not starve them."""
+
+    share: float
+    started: float = field(default_factory=time.monotonic)
+
+    async def pace(self) -> None:
+        """Return once the processor time spent is within the share."""
+        over_s = time.process_time() - self.share * (time.monotonic() - self.started)
+        await asyncio.sleep(0 if over_s <= SLICE_SECONDS else over_s / self.share)
+
+
+@dataclass
+class Attack:
+    """What all strangers of this process share."""
+
+    rules: NetworkRules
+    network_id: NetworkId
+    targets: tuple[Address, ...]
+    per_second: float
+    quota: Quota
+    done: int = 0
+    thrown_out: int = 0
+    tip: Link | None = None
+    """The newest header of the victims' chain, by a scout; proof of work only."""
+
+    @property
+    def situation(self) -> NetworkSituation:
+        """Keys of its own for each stranger."""
+        return NetworkSituation(self.network_id, rule_fields(self.rules), lambda: self.targets, Random(secrets.token_bytes(16)))
+
+
+Visit = Callable[[Attack, Stranger], Awaitable[None]]
+
+
+async def idle(attack: Attack, stranger: Stranger) -> None:
+    """The control: a stranger that shakes hands, and answers whether it lives."""
+    attack.done += 1
+    await stranger.wait_for_the_end()
+
+
+async def workless(attack: Attack, stranger: Stranger) -> None:
+    """Nine signed blocks without work on the head: the key is new, so nothing is known against it."""
+    if attack.tip is not None:
+        for block in workless_blocks(attack, attack.tip):
+            await attack.quota.pace()
+            await stranger.say(GossipFrame(encode(BlockMessage(block))))
+        attack.done += 1
+    await listen(stranger, 2.0)
+
+
+async def parts(attack: Attack, stranger: Stranger) -> None:
+    """Asks for parts of what nobody has."""
+    await repeat(attack, stranger, lambda number: GetPart(digest_of_number(number), 0))
+
+
+async def requests(attack: Attack, stranger: Stranger) -> None:
+    """Asks in turn for the first commit records, which are read, encoded and sent, and for 64 blocks that nobody has."""
+
+    def frame(number: int) -> Frame:
+        if number % 2:
+            return OrderingFrame(encode(GetCommits(number, 1)))
+        made_up = tuple(Reference(1 + place, 0, digest_of_number(number + place)) for place in range(BLOCKS_ASKED_MAX))
+        return OrderingFrame(encode(GetBlocks(number, made_up)))
+
+    await repeat(attack, stranger, frame)
+
+
+async def contributions(attack: Attack, stranger: Stranger) -> None:
+    """Contributions by authors that exist for one message, each with a claim that nobody can keep."""
+
+    def frame(number: int) -> Frame:
+        key = Ed25519PrivateKey.generate()
+        author = PeerId(key.public_key().public_bytes_raw())
+        base = StepId(attack.tip.id if attack.tip is not None else genesis_id(attack.network_id))
+        payload = encode_candidate(Candidate(Recipe((number % 2**31,)), 1_000_000 - number % 1_000))
+        contribution = sign_contribution(attack.network_id, author, base, payload, key.sign)
+        return GossipFrame(encode(ContributionMessage(contribution)))
+
+    await repeat(attack, stranger, frame)
+
+
+VISITS: dict[str, tuple[Visit, bool]] = {
+    "idle": (idle, False),
+    "workless": (workless, True),
+    "parts": (parts, False),
+    "requests": (requests, False),
+    "contributions": (contributions, True),
+}
+"""By name: what each stranger does, and whether it must know the head of a proof of work."""
+
+
+async def repeat(attack: Attack, stranger: Stranger, frame: Callable[[int], Frame]) -> None:
+    """Say one frame after the other at the rate of each stranger, and read whatever is answered."""
+    reading = asyncio.ensure_future(stranger.wait_for_the_end())
+    due = time.monotonic()
+    try:
+        for number in itertools.count(secrets.randbelow(2**40)):
+            if reading.done():
+                return
+            await attack.quota.pace()
+            await stranger.say(frame(number))
+            attack.done += 1
+            due = max(due + 1 / attack.per_second, time.monotonic() - 1)
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+    finally:
+        reading.cancel()
+
+
+async def listen(stranger: Stranger, seconds: float) -> None:
+    """Read for a while; whoever does not read is dropped as slow."""
+    try:
+        async with asyncio.timeout(seconds):
+            await stranger.wait_for_the_end()
+    except TimeoutError:
+        return
+
+
+def digest_of_number(number: int) -> bytes:
+    """A digest that names nothing."""
+    return blake2b(b"%d" % number, digest_size=32).digest()
+
+
+def workless_blocks(attack: Attack, tip: Link) -> list[Block]:
+    """A chain on the tip that keeps every rule but the puzzle's."""
+    rules = proof_of_work_rules(attack.rules)
+    key = Ed25519PrivateKey.generate()
+    leader = PeerId(key.public_key().public_bytes_raw())
+    body = Body((), b"", secrets.token_bytes(32))
+    blocks = []
+    for _ in range(WORKLESS_BLOCKS):
+        time_ms = max(tip.next_time_min, time.time_ns() // 1_000_000)
+        draft = Draft(tip.id, tip.height + 1, time_ms, leader, next_target(tip, rules), body_digest(attack.network_id, body))
+        header = sign_header(attack.network_id, draft, secrets.randbits(63), lambda digest: key.sign(Digest(digest)))
+        blocks.append(Block(header, body))
+        tip = next_link(tip, header_id(attack.network_id, header), header, rules)
+    return blocks
+
+
+async def scout(attack: Attack) -> None:
+    """Follow the victims' headers as any newcomer does."""
+    rules = proof_of_work_rules(attack.rules)
+    path = [genesis_link(genesis_id(attack.network_id))]
+    for target in itertools.cycle(attack.targets):
+        try:
+            async with stranger_at(target, attack.situation) as stranger:
+                if await stranger.shake_hands():
+                    await follow(attack, stranger, path, rules)
+        except AWAY:
+            attack.thrown_out += 1
+        await asyncio.sleep(1)
+
+
+async def follow(attack: Attack, stranger: Stranger, path: list[Link], rules: object) -> None:
+    """Ask for headers after those known, twice a second."""
+
+    async def ask() -> None:
+        while True:
+            known = [path[0], *path[-1::-16]][:32]
+            places = tuple(Place(link.height, link.id) for link in sorted(known, key=lambda link: -link.height))
+            await stranger.say(OrderingFrame(encode(GetHeaders(places))))
+            await asyncio.sleep(0.5)
+
+    asking = asyncio.ensure_future(ask())
+    try:
+        while True:
+            frame = await stranger.channel.receive()
+            if isinstance(frame, OrderingFrame):
+                message = MESSAGE_CODEC.decode(frame.message)
+                if isinstance(message, Headers):
+                    extend(attack, path, message, rules)
+    finally:
+        asking.cancel()
+
+
+def extend(attack: Attack, path: list[Link], answer: Headers, rules: object) -> None:
+    """Take over the branch of the answer."""
+    for header in answer.headers:
+        step = header_id(attack.network_id, header)
+        if header.height < len(path) and path[header.height].id == step:
+            continue
+        if header.height > len(path) or path[header.height - 1].id != header.parent:
+            return
+        del path[header.height :]
+        path.append(next_link(path[-1], step, header, rules))
+    attack.tip = path[-1]
+
+
+async def visitor(attack: Attack, target: Address, visit: Visit) -> None:
+    """One stranger at one door; it comes again with a new key, at its rate."""
+    while True:
+        begun = time.monotonic()
+        await attack.quota.pace()
+        try:
+            async with stranger_at(target, attack.situation) as stranger:
+                if await stranger.shake_hands():
+                    await visit(attack, stranger)
+        except AWAY:
+            attack.thrown_out += 1
+        await asyncio.sleep(max(0.2, begun + 1.0 - time.monotonic()))
+
+
+async def run(attack: Attack, kind: str) -> None:
+    """Until SIGTERM."""
+    visit, needs_scout = VISITS[kind]
+    stopping = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
+    tasks = [asyncio.ensure_future(visitor(attack, target, visit)) for target in attack.targets for _ in range(STRANGERS)]
+    if needs_scout:
+        tasks.append(asyncio.ensure_future(scout(attack)))
+    stopped = asyncio.ensure_future(stopping.wait())
+    done, _ = await asyncio.wait((stopped, *tasks), return_when=asyncio.FIRST_COMPLETED)
+    for task in done - {stopped}:
+        task.result()
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    seconds = time.monotonic() - attack.quota.started
+    print(
+        f"{kind}: {attack.done / seconds:.1f} a second, thrown out {attack.thrown_out} times, "
+        f"{time.process_time() / seconds:.2f} of a core",
+        flush=True,
+    )
+
+
+def main() -> int:
+    """Attack until told to stop."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("kind", choices=sorted(VISITS))
+    parser.add_argument("network_file", type=Path)
+    parser.add_argument("targets", nargs="+")
+    parser.add_argument("--quota", type=float, default=0.25, help="share of one processor")
+    parser.add_argument("--per-second", type=float, default=40.0, help="of each stranger")
+    given = parser.parse_args()
+    rules = read_network_file(given.network_file)
+    targets = tuple(Address(host, int(port)) for host, port in (text.rsplit(":", 1) for text in given.targets))
+    attack = Attack(rules, network_id(rules), targets, given.per_second, Quota(given.quota))
+    asyncio.run(run(attack, given.kind))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
