@@ -8,7 +8,7 @@ from node.faults.consensus.old_parents import OldParents
 from node.faults.consensus.own_blocks import OwnWorkBlocks
 from node.faults.consensus.private_chain import Policy, PrivateChain
 from node.faults.consensus.seed_grinder import SeedGrinder
-from node.faults.consensus.silence import Crash, Mute, Slow
+from node.faults.consensus.silence import Crash, Mute, Slow, Unanswering
 from node.faults.consensus.situation import MakeReplica, ReplicaSituation
 from node.faults.consensus.time_warp import TimeWarp
 from node.faults.consensus.twins import Twins
@@ -68,6 +68,12 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         "hears and works, and sends nothing",
         _NONE,
         lambda values, replica, situation: BentReplica(replica, Mute()),  # noqa: ARG005
+    ),
+    _entry(
+        "unanswering",
+        "tells of all that it has, and answers no request for it",
+        _NONE,
+        lambda values, replica, situation: BentReplica(replica, Unanswering(situation)),  # noqa: ARG005
     ),
     _entry(
         "slow",

@@ -1,10 +1,13 @@
-"""Faults of time alone: a peer that stops, one that never speaks, one that speaks late. They forge nothing."""
+"""Faults of silence alone: a peer that stops, one that never speaks or never answers, one that is late. They forge nothing."""
 
 from collections import deque
 
+from consensus.proof_of_work import messages as work
 from consensus.protocol import Broadcast, Input, Send, SetTimer
+from consensus.total_order import messages as order
 from consensus.types import Instant
 from node.faults.consensus.bend import Effects
+from node.faults.consensus.situation import ReplicaSituation
 from node.faults.consensus.timers import is_timer
 from node.replica import OuterEffect
 
@@ -49,6 +52,32 @@ class Mute:
     def say(self, effects: Effects, now: Instant) -> Effects:  # noqa: ARG002
         """No message."""
         return tuple(effect for effect in effects if not isinstance(effect, Send | Broadcast))
+
+
+class Unanswering:
+    """Tells others of all that it has, and answers no request for it: receive omission of one kind. Powers: none.
+
+    Who asks it must find out by a deadline, and ask somebody else; whatever moves that deadline keeps it from joining.
+    """
+
+    def __init__(self, situation: ReplicaSituation) -> None:
+        self._is_answer = _is_order_answer if situation.members else _is_work_answer
+
+    def hear(self, event: Input, now: Instant) -> tuple[Input, ...]:  # noqa: ARG002
+        """Everything."""
+        return (event,)
+
+    def say(self, effects: Effects, now: Instant) -> Effects:  # noqa: ARG002
+        """No answer."""
+        return tuple(effect for effect in effects if not (isinstance(effect, Send) and self._is_answer(effect.message)))
+
+
+def _is_order_answer(message: bytes) -> bool:
+    return isinstance(order.MESSAGE_CODEC.decode(message), order.Blocks | order.Commits | order.OwnBlocks)
+
+
+def _is_work_answer(message: bytes) -> bool:
+    return isinstance(work.MESSAGE_CODEC.decode(message), work.Headers | work.Blocks)
 
 
 class Slow:

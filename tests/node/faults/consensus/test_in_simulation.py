@@ -10,6 +10,7 @@ from consensus.total_order import messages as order
 from consensus.total_order.committee import Committee
 from consensus.total_order.equivocation import proves_equivocation
 from learning.learner import GradientsJudged, StepAdopted
+from node.network_file import Consensus
 from node.simulation.population import START
 from tests.node.faults.stage import EVOLUTION, GRADIENT, ORDER, WORK, Play, play, withstood
 
@@ -220,3 +221,13 @@ def test_one_seed_gives_one_trace_with_a_fault_too(fault: str) -> None:
     consensus = WORK if fault == "private-chain" else ORDER
     traces = {play.__wrapped__(fault, consensus, seconds=4).outcome.trace_digest for _ in range(2)}
     assert len(traces) == 1
+
+
+@pytest.mark.parametrize("consensus", [WORK, ORDER])
+def test_who_answers_nothing_is_asked_in_vain_and_keeps_nobody_from_following(consensus: Consensus) -> None:
+    played = withstood("unanswering", consensus)
+    answers = (work.Headers, work.Blocks) if consensus is WORK else (order.Blocks, order.Commits, order.OwnBlocks)
+    codec = work.MESSAGE_CODEC if consensus is WORK else order.MESSAGE_CODEC
+    sent = {type(codec.decode(effect.message)) for _, effect in played.by(played.liar, Broadcast | Send)}
+    assert sent
+    assert sent.isdisjoint(answers)
