@@ -171,6 +171,16 @@ class TimerFired:
 
 
 @dataclass(frozen=True, slots=True)
+class ClockRead:
+    """The wall clock reads `now + offset_ms`. Fed whenever that has changed, before the start, too; block times follow it.
+
+    A machine that was told nothing takes the offset to be 0.
+    """
+
+    offset_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class PayloadHeld:
     """The bytes of this large payload are here, have this digest, and are recorded before anything that follows."""
 
@@ -204,6 +214,7 @@ Input = (
     | PuzzleSolved
     | PuzzleVerified
     | TimerFired
+    | ClockRead
     | PayloadHeld
     | StateReached
     | StateHeld

@@ -18,7 +18,10 @@ Height = NewType("Height", int)
 """Steps since genesis; genesis has height 0."""
 
 Instant = NewType("Instant", int)
-"""Milliseconds since 1970-01-01 UTC, as read by the shell from its clock."""
+"""Milliseconds since some zero of this process, monotonic: for deadlines and durations, never for a block's time."""
+
+WallTime = NewType("WallTime", int)
+"""Milliseconds since 1970-01-01 UTC, as the wall clock shows them: for block times, never for a deadline."""
 
 DIGEST_BYTES = 32
 KEY_BYTES = 32

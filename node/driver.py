@@ -32,6 +32,7 @@ from consensus.protocol import (
     VerifyPuzzle,
 )
 from learning.learner import LearnerAnswer
+from node.clock_watch import ClockWatch
 from node.errors import NodeError
 from node.ports import Clock, Guards, LearnerPort, Outbox, PuzzlePort, Records, SideStreams
 from node.replica import AskLearner, Forget, OuterEffect, ReplicaPort
@@ -74,9 +75,11 @@ class Driver:
         self.accusations: deque[Accusation] = deque(maxlen=ACCUSATIONS_MAX)
         self.messages_dropped = 0
         self._failure: Exception | None = None
+        self.clock_watch = ClockWatch(ports.clock)
 
     def start(self) -> None:
         """Take the replica's first effects."""
+        self._look_at_clock()
         self._push(self._replica.start(self._ports.clock.now()))
 
     def feed(self, event: Input) -> None:
@@ -85,11 +88,13 @@ class Driver:
             self.messages_dropped += 1
             return
         with self._fatal():
+            self._look_at_clock()
             self._push(self._replica.handle(event, self._ports.clock.now()))
 
     def answer(self, answer: LearnerAnswer) -> None:
         """Hand an answer of the learner to the replica."""
         with self._fatal():
+            self._look_at_clock()
             self._push(self._replica.answered(answer, self._ports.clock.now()))
 
     def record(self, record: Record) -> None:
@@ -108,6 +113,14 @@ class Driver:
         finally:
             for handle in self._timers.values():
                 handle.cancel()
+
+    def _look_at_clock(self) -> None:
+        jump, news = self.clock_watch.jump, self.clock_watch.news()
+        if news is None:
+            return
+        if self.clock_watch.jump is not jump:
+            log.warning("%s", self.clock_watch.jump)
+        self._push(self._replica.handle(news, self._ports.clock.now()))
 
     @contextmanager
     def _fatal(self) -> Iterator[None]:

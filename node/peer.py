@@ -88,11 +88,18 @@ class PeerParts:
 
 
 class SystemClock:
-    """The clock of this machine."""
+    """The clocks of this machine. The zero is where the wall clock had it at the start, so that records stay readable."""
+
+    def __init__(self) -> None:
+        self._zero_ns = time.time_ns() - time.monotonic_ns()
 
     def now(self) -> Instant:
-        """Milliseconds since 1970, UTC."""
-        return Instant(time.time_ns() // 1_000_000)
+        """Milliseconds; whatever befalls the wall clock later, it goes on evenly."""
+        return Instant((time.monotonic_ns() + self._zero_ns) // 1_000_000)
+
+    def wall_offset_ms(self) -> int:
+        """The wall clock reads `now + wall_offset_ms`."""
+        return (time.time_ns() - time.monotonic_ns() - self._zero_ns) // 1_000_000
 
 
 class Peer:

@@ -12,7 +12,11 @@ class Clock(Protocol):
     """Where the time comes from."""
 
     def now(self) -> Instant:
-        """Milliseconds since 1970, UTC."""
+        """Milliseconds since a zero of this process, by a clock that never jumps and never goes back."""
+        ...
+
+    def wall_offset_ms(self) -> int:
+        """The wall clock reads `now + wall_offset_ms`, in ms since 1970, UTC; it may be put elsewhere at any time."""
         ...
 
 

@@ -112,6 +112,17 @@ class StepStatus(msgspec.Struct, frozen=True):
     """The task's figures for people, where this peer has measured them."""
 
 
+class ClockStatus(msgspec.Struct, frozen=True):
+    """This machine's wall clock, which block times follow and nothing else."""
+
+    jumps: int = 0
+    """How often it was put elsewhere since the start, or the machine slept."""
+    last_jump_ms: int = 0
+    """By how much it was put forth the last time; negative: back."""
+    peers_ahead_ms: int | None = None
+    """By how much the newest blocks of most connected peers are ahead of it; None while none came."""
+
+
 class NodeStatus(msgspec.Struct, frozen=True):
     """A peer's view of the network and of itself. Digests and ids are hexadecimal; None means "not known yet"."""
 
@@ -164,5 +175,6 @@ class NodeStatus(msgspec.Struct, frozen=True):
     """The same with shared pages counted in part, as the system does (proportional set size)."""
     loop_lag_max_ms: float | None = None
     bytes_received: int = 0
+    clock: ClockStatus = ClockStatus()
     accusations: tuple[str, ...] = ()
     """Signed evidence against peers, newest last."""

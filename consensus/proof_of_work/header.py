@@ -13,7 +13,7 @@ from consensus.proof_of_work.difficulty import TARGET_BYTES
 from consensus.proof_of_work.puzzle import NONCE_BYTES
 from consensus.protocol import Step
 from consensus.signing import Domain, Signer, digest_of, is_signed_by
-from consensus.types import Digest, Height, NetworkId, PeerId, StepId
+from consensus.types import Digest, Height, NetworkId, PeerId, StepId, WallTime
 
 CONTRIBUTIONS_MAX = 64
 """Evolution lists one; gradient mode lists a few per peer and block."""
@@ -79,7 +79,7 @@ class Draft:
 
     parent: StepId
     height: Height
-    time_ms: int
+    time_ms: WallTime
     leader: PeerId
     target: int
     body: Digest
@@ -99,7 +99,12 @@ def draft_of(header: Header) -> Draft:
     """The header without nonce and signature."""
     target = int.from_bytes(header.target, "big")
     return Draft(
-        StepId(header.parent), Height(header.height), header.time_ms, PeerId(header.leader), target, Digest(header.body)
+        StepId(header.parent),
+        Height(header.height),
+        WallTime(header.time_ms),
+        PeerId(header.leader),
+        target,
+        Digest(header.body),
     )
 
 

@@ -26,7 +26,8 @@ from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.staging import Staged, Staging
 from consensus.proof_of_work.waiting_room import Waiting, WaitingRoom
 from consensus.protocol import Accuse, Effect, Halt, PuzzleVerified, Refuse, VerifyPuzzle
-from consensus.types import Instant, NetworkId, PeerId, StepId
+from consensus.types import Instant, NetworkId, PeerId, StepId, WallTime
+from consensus.wall_clock import WallClock
 
 REJECTED_MAX = 1_024
 """Blocks remembered as broken, so that who sends one again is refused without computing its puzzle again."""
@@ -61,11 +62,14 @@ class _Rejection:
 class Intake:
     """Judges headers and bodies by the rules of the network; what passes goes into the chain, and to `body_arrived`."""
 
-    def __init__(self, network_id: NetworkId, rules: ProofOfWorkRules, chain: Chain, body_arrived: BodyArrived) -> None:
+    def __init__(
+        self, network_id: NetworkId, rules: ProofOfWorkRules, chain: Chain, body_arrived: BodyArrived, wall: WallClock
+    ) -> None:
         self._network_id = network_id
         self._rules = rules
         self._chain = chain
         self._body_arrived = body_arrived
+        self._wall = wall
         self._rejected: dict[StepId, _Rejection] = {}
         self.staging = Staging()
         self.waiting = WaitingRoom()
@@ -110,7 +114,7 @@ class Intake:
         fault = header_fault(parent.link, header, self._rules)
         if fault is not None:
             return Fate.REFUSED, self._reject(source, step, header, *fault)
-        if header.time_ms > now + self._rules.future_limit_ms:
+        if header.time_ms > self._wall.at(now) + self._rules.future_limit_ms:
             return Fate.EARLY, ()
         if parent.is_dead:
             return Fate.DROPPED, ()
@@ -160,7 +164,7 @@ class Intake:
     def retry_early(self, now: Instant) -> Effects:
         """Take the blocks whose time has come."""
         effects: Effects = ()
-        for waiting in self.waiting.take_timely(Instant(now + self._rules.future_limit_ms)):
+        for waiting in self.waiting.take_timely(WallTime(self._wall.at(now) + self._rules.future_limit_ms)):
             effects += self.take_block(waiting.source, waiting.block, now)[1]
         return effects
 

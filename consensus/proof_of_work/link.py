@@ -9,7 +9,7 @@ from consensus.faults import Offence
 from consensus.proof_of_work.difficulty import pause_ms_max, scaled_target, start_target, work_of
 from consensus.proof_of_work.header import Header
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.types import Height, StepId
+from consensus.types import Height, StepId, WallTime
 
 MEDIAN_BLOCKS = 11
 """A block's time must be later than the median of so many before it: a majority of them moves time, one liar does not."""
@@ -32,11 +32,11 @@ class Link:
     """Of the last MEDIAN_BLOCKS blocks up to this one, oldest first; genesis has no time."""
 
     @property
-    def next_time_min(self) -> int:
+    def next_time_min(self) -> WallTime:
         """The earliest time that a child may carry."""
         if not self.recent_times:
-            return 0
-        return sorted(self.recent_times)[len(self.recent_times) // 2] + 1
+            return WallTime(0)
+        return WallTime(sorted(self.recent_times)[len(self.recent_times) // 2] + 1)
 
 
 def genesis_link(genesis: StepId) -> Link:

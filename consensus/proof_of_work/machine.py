@@ -43,6 +43,7 @@ from consensus.protocol import (
     Assessed,
     Broadcast,
     Checked,
+    ClockRead,
     Effect,
     Finalise,
     Halt,
@@ -64,6 +65,7 @@ from consensus.protocol import (
 )
 from consensus.signing import Signer
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
+from consensus.wall_clock import PeerClocks, WallClock
 
 __all__ = ["BlockArchive", "CorruptRecordsError", "PowStatus", "ProofOfWork", "ProofOfWorkRules"]
 
@@ -110,9 +112,11 @@ class ProofOfWork:
         self._chain = rebuild_chain(restored, seed)
         self._replay_above = replay_height(self._chain, replay_from)
         self._peers = Peers()
+        self._wall = WallClock()
+        self._peer_clocks = PeerClocks()
         self._payloads = Payloads(self._peers)
         self._verdicts = Verdicts(self._chain, identity, self._payloads)
-        self._intake = Intake(network_id, rules, self._chain, self._verdicts.body_arrived)
+        self._intake = Intake(network_id, rules, self._chain, self._verdicts.body_arrived, self._wall)
         self._sync = Synchroniser(self._chain, self._intake, self._peers, self._payloads)
         self._serving = Serving(self._chain, archive)
         self._gossip = Gossip(
@@ -125,7 +129,7 @@ class ProofOfWork:
             base_age_max=rules.base_age_max,
             may_contribute=self._may_contribute,
         )
-        self._mining = Mining(network_id, rules, identity, sign)
+        self._mining = Mining(network_id, rules, identity, sign, self._wall)
         self._final_steps: deque[ChainStep] = deque(maxlen=max(STEPS_TOLD_MAX, rules.author_window))
         self._final_led = sum(self._chain.final.has_at(restored.links[step].height, step) for step in restored.own)
         self._adopted = self._chain.tree.head.id
@@ -152,6 +156,7 @@ class ProofOfWork:
             pool_size=len(self._gossip.pool),
             payloads_wanted=len(self._payloads),
             sync_target=self._sync.target_height(),
+            peers_ahead_ms=self._peer_clocks.median_ms,
             steps=(*self._final_steps, *path)[-STEPS_TOLD_MAX:],
         )
 
@@ -171,15 +176,27 @@ class ProofOfWork:
         """What should be done about `event`. Nothing after a Halt."""
         if self._is_halted:
             return ()
+        if isinstance(event, ClockRead):  # before the start, too: nothing follows until something else happens
+            self._read_clock(event)
+            return ()
         effects = self._respond(event, now)
         effects += self._settle(now)
         for index, effect in enumerate(effects):
             if isinstance(effect, Refuse):
-                self._peers.leave(effect.peer)
+                self._leave(effect.peer)
             if isinstance(effect, Halt):
                 self._is_halted = True
                 return effects[: index + 1]
         return effects
+
+    def _read_clock(self, event: ClockRead) -> None:
+        self._wall.told(event.offset_ms)
+        self._peer_clocks.jumped()
+        self._mining.refresh()
+
+    def _leave(self, peer: PeerId) -> None:
+        self._peers.leave(peer)
+        self._peer_clocks.left(peer)
 
     def _respond(self, event: Input, now: Instant) -> Effects:
         match event:
@@ -187,7 +204,7 @@ class ProofOfWork:
                 self._peers.join(peer, now)
                 return (Send(peer, encode(self._serving.tip())),)
             case PeerLeft(peer):
-                self._peers.leave(peer)
+                self._leave(peer)
                 return ()
             case Received(peer, message):
                 return self._receive(peer, message, now)
@@ -211,6 +228,8 @@ class ProofOfWork:
                 return self._payload_came(digest)
             case StateReached() | StateHeld():  # of total order; here the blocks lead to every state
                 return ()
+            case ClockRead():
+                raise AssertionError("is handled before all else")
             case _:
                 assert_never(event)
 
@@ -264,6 +283,8 @@ class ProofOfWork:
             if spending is Spending.OVERDRAWN:
                 return ()
         fate, effects = self._intake.take_block(peer, block, now)
+        if fate in (Fate.STAGED, Fate.EARLY):
+            self._peer_clocks.note(peer, block.header.time_ms, self._wall.at(now))
         if fate is Fate.ORPHAN:
             return effects + self._sync.ask_about_orphan(peer, record, now)
         self._note_work(record, block)

@@ -10,6 +10,7 @@ from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.protocol import Effect, Offered, PuzzleSolved, SetTimer, SolvePuzzle, StopPuzzle
 from consensus.signing import Signer
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
+from consensus.wall_clock import WallClock
 
 REFRESH_MS = 1_000
 """How often the header's time is renewed: difficulty and the median rule need no finer clock."""
@@ -31,11 +32,12 @@ class _Job:
 class Mining:
     """At most one puzzle is being worked on; it is always on top of the head."""
 
-    def __init__(self, network_id: NetworkId, rules: ProofOfWorkRules, identity: PeerId, sign: Signer) -> None:
+    def __init__(self, network_id: NetworkId, rules: ProofOfWorkRules, identity: PeerId, sign: Signer, wall: WallClock) -> None:
         self._network_id = network_id
         self._rules = rules
         self._identity = identity
         self._sign = sign
+        self._wall = wall
         self._base: StepId | None = None
         self._offer: Body | None = None
         self._jobs: dict[bytes, _Job] = {}
@@ -103,7 +105,7 @@ class Mining:
         return Draft(
             head.id,
             Height(head.height + 1),
-            max(now, head.next_time_min),
+            max(self._wall.at(now), head.next_time_min),
             self._identity,
             next_target(head, self._rules),
             body_digest(self._network_id, body),

@@ -31,5 +31,7 @@ class PowStatus:
     """Large payloads that contributions or blocks wait for."""
     sync_target: int
     """The greatest height that a peer claims or we have headers of."""
+    peers_ahead_ms: int | None
+    """By how much the newest blocks of most connected peers are ahead of our wall clock; None while none was pushed."""
     steps: tuple[ChainStep, ...]
     """The newest steps of the main chain, oldest first, at most STEPS_TOLD_MAX; genesis is not among them."""

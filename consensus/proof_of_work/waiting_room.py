@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from consensus.proof_of_work.header import Block
-from consensus.types import Instant, PeerId, StepId
+from consensus.types import PeerId, StepId, WallTime
 
 ORPHANS_MAX = 64
 """A minute of a network with a block a second; the headers that are asked for make up for what is lost. 2 MB at most."""
@@ -58,7 +58,7 @@ class WaitingRoom:
         if len(self._early) > EARLY_MAX:
             del self._early[next(iter(self._early))]
 
-    def take_timely(self, latest: Instant) -> tuple[Waiting, ...]:
+    def take_timely(self, latest: WallTime) -> tuple[Waiting, ...]:
         """Those whose time is not after `latest` leave."""
         found = tuple(waiting for waiting in self._early.values() if waiting.block.header.time_ms <= latest)
         for waiting in found:

@@ -10,7 +10,7 @@ from consensus.encoding import Codec, DigestBytes, Natural, SignatureBytes, enco
 from consensus.faults import Offence
 from consensus.signing import Domain, Signer, digest_of
 from consensus.total_order.committee import MEMBERS_MAX, Committee
-from consensus.types import Digest, NetworkId, StepId
+from consensus.types import Digest, NetworkId, StepId, WallTime
 
 ITEMS_MAX = 8
 """Payloads in one block: 33 kB at most, so that a round of 64 full blocks is 2 MB. What is left over goes into the next."""
@@ -67,7 +67,7 @@ class Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     items: Annotated[tuple[Item, ...], msgspec.Meta(max_length=ITEMS_MAX)]
     attachments: Annotated[tuple[LargePayload, ...], msgspec.Meta(max_length=ATTACHMENTS_MAX)]
     """The block is accepted only where they are held."""
-    time_ms: Natural
+    time_ms: Annotated[WallTime, msgspec.Meta(ge=0, le=2**63 - 1)]
     """The author's clock, milliseconds since 1970 UTC; never judged, only its median over a quorum is used."""
     commit: CommitMark
     checkpoint: Checkpoint | None

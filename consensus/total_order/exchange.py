@@ -67,6 +67,7 @@ class Exchange:
     def leave(self, peer: PeerId) -> None:
         """A peer has left or was refused."""
         self.state.peers.leave(peer)
+        self.state.peer_clocks.left(peer)
         self.synchroniser.left(peer)
         self.catch_up.left(peer)
         self.snapshot.left(peer)
@@ -94,7 +95,7 @@ class Exchange:
                 if size > BLOCK_BYTES_MAX + MESSAGE_OVERHEAD_MAX:
                     self._refuse(peer, Offence.OVERSIZED, f"block of {size} bytes, allowed: {BLOCK_BYTES_MAX}")
                 else:
-                    self.intake.take(peer, block, now)
+                    self._take_pushed(peer, record, block, now)
             case OwnBlocks(blocks):
                 self._take_stream(peer, record, blocks, now)
             case Blocks():
@@ -107,6 +108,11 @@ class Exchange:
                 self._serve(peer, record, message, now)
             case _:
                 assert_never(message)
+
+    def _take_pushed(self, peer: PeerId, record: PeerRecord, block: Block, now: Instant) -> None:
+        fate = self.intake.take(peer, block, now)
+        if fate is Fate.KEPT and block.content.author == record.member:
+            self.state.peer_clocks.note(peer, block.content.time_ms, self.state.wall.at(now))
 
     def _serve(
         self, peer: PeerId, record: PeerRecord, request: Subscribe | GetBlocks | GetCommits | AskOwn, now: Instant

@@ -9,6 +9,7 @@ from typing import assert_never
 from consensus.protocol import (
     Assessed,
     Checked,
+    ClockRead,
     Effect,
     Halt,
     Input,
@@ -175,6 +176,10 @@ class TotalOrder:
         """What should be done about `event`. Nothing after a Halt."""
         if self._is_halted:
             return ()
+        if isinstance(event, ClockRead):  # before the start, too: nothing follows until something else happens
+            self._state.wall.told(event.offset_ms)
+            self._state.peer_clocks.jumped()
+            return ()
         self._respond(event, now)
         self._settle(now)
         return self._effects()
@@ -200,6 +205,8 @@ class TotalOrder:
                 self._note_state(height, state_digest)
             case StateHeld(step, content):
                 self._snapshot.state_held(step, content)
+            case ClockRead():
+                raise AssertionError("is handled before all else")
             case Offered() | Assessed() | Checked() | PuzzleSolved() | PuzzleVerified():
                 raise AssertionError(f"total order never asks for {type(event).__name__}")
             case _:

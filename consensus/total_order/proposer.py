@@ -23,7 +23,7 @@ from consensus.total_order.intake import Intake
 from consensus.total_order.messages import BlockMessage
 from consensus.total_order.pacemaker import SILENT_ROUNDS, Pacemaker, Readiness
 from consensus.total_order.state import State
-from consensus.types import Instant
+from consensus.types import Instant, WallTime
 
 CHECKPOINT_ROUNDS = 8
 """A checkpoint is named in one block of so many: it takes a fifth of a small block, and joiners can wait for a second."""
@@ -171,7 +171,7 @@ class Proposer:
             parents=self._parents(number),
             items=tuple(pending.item for pending in chosen),
             attachments=attachments,
-            time_ms=max(0, now),
+            time_ms=WallTime(max(0, state.wall.at(now))),
             commit=state.order.mark,
             checkpoint=self.checkpoint if number % CHECKPOINT_ROUNDS == 0 else None,
         )

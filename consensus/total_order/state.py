@@ -14,6 +14,7 @@ from consensus.total_order.outbox import Outbox
 from consensus.total_order.peers import Peers
 from consensus.total_order.rules import TotalOrderRules
 from consensus.types import Digest, NetworkId, PeerId
+from consensus.wall_clock import PeerClocks, WallClock
 
 Verifier = Callable[[PeerId, Digest, bytes], bool]
 """Whether the bytes are this peer's signature over the digest."""
@@ -64,6 +65,8 @@ class State:
     peers: Peers
     archive: TotalOrderArchive
     verify: Verifier
+    wall: WallClock = field(default_factory=WallClock)
+    peer_clocks: PeerClocks = field(default_factory=PeerClocks)
     outbox: Outbox = field(default_factory=Outbox)
     counters: Counters = field(default_factory=Counters)
     newest_seen: dict[int, Block] = field(default_factory=dict)

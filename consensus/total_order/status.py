@@ -47,6 +47,8 @@ class TotalOrderStatus:
     behind_by: int
     """Commits that an honest member has and we have not."""
     timeout_ms: int
+    peers_ahead_ms: int | None
+    """By how much the newest blocks of most connected members are ahead of our wall clock; None while none was pushed."""
     quorum: int
     members: tuple[MemberStatus, ...]
     waiting_for: tuple[PeerId, ...]

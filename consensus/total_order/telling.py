@@ -36,6 +36,7 @@ def status_of(
         suspended_released=state.dag.crossed,
         behind_by=catch_up.behind_by,
         timeout_ms=2 * state.rules.delta_ms_min if proposer is None else proposer.pacemaker.timeout_ms,
+        peers_ahead_ms=state.peer_clocks.median_ms,
         quorum=state.committee.quorum,
         members=tuple(_member_status(state, member) for member in range(state.committee.size)),
         waiting_for=_peers(state, _waited_for(state, proposer, recovery)),

@@ -28,6 +28,8 @@ class ChainFacts:
     blocks_contested: int
     steps: tuple[StepStatus, ...]
     """Oldest first."""
+    peers_ahead_ms: int | None = None
+    """By how much the block times of most connected peers are ahead of our wall clock."""
     puzzle: PuzzleStatus | None = None
     order: OrderStatus | None = None
     generation: GenerationStatus | None = None
@@ -74,7 +76,7 @@ class ProofOfWorkChain:
             for step in status.steps
         )
         puzzle = PuzzleStatus(status.attempts_expected, self._puzzle_share)
-        return ChainFacts(status.final_height, status.blocks_led, status.blocks_contested, steps, puzzle)
+        return ChainFacts(status.final_height, status.blocks_led, status.blocks_contested, steps, status.peers_ahead_ms, puzzle)
 
 
 class TotalOrderChain:
@@ -109,6 +111,7 @@ class TotalOrderChain:
             blocks_led=vitals.generations_won,
             blocks_contested=0,
             steps=steps,
+            peers_ahead_ms=self._machine.status.peers_ahead_ms,
             order=_order_status(self._machine.status, is_stalled),
             generation=_generation_status(vitals.waits, vitals.decided),
         )

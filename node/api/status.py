@@ -10,7 +10,7 @@ from node.driver import Driver
 from node.net.transport import PeerNetwork
 from node.network_file import Learning, NetworkRules, network_id
 from node.settings import PeerSettings
-from node.status import NodeStatus, PeerLink
+from node.status import ClockStatus, NodeStatus, PeerLink
 from node.telemetry import LagProbe, MemoryProbe, Vitals
 
 
@@ -70,8 +70,14 @@ class StatusSources:
             rule=self.rules.gradient.rule if self.rules.learning is Learning.GRADIENT else "",
             fault=self.settings.fault,
             gradients=None if vitals.gradients is None else vitals.gradients.status(),
+            clock=_clock_status(self.driver, chain.peers_ahead_ms),
             accusations=tuple(
                 f"{accusation.accused.hex()[:8]}: {accusation.offence} ({accusation.detail})"
                 for accusation in self.driver.accusations
             ),
         )
+
+
+def _clock_status(driver: Driver, peers_ahead_ms: int | None) -> ClockStatus:
+    jump = driver.clock_watch.jump
+    return ClockStatus(peers_ahead_ms=peers_ahead_ms) if jump is None else ClockStatus(jump.number, jump.by_ms, peers_ahead_ms)

@@ -7,10 +7,13 @@ from rich.table import Table
 from rich.text import Text
 
 from node.cli.figures import UNKNOWN, count, percent, short
-from node.status import GradientStatus, NodeStatus, OrderStatus
+from node.status import ClockStatus, GradientStatus, NodeStatus, OrderStatus
 
 STALENESS_BAR = 40
 """Characters of the longest bar of the histogram."""
+
+CLOCKS_APART_MS = 5_000
+"""Blocks are a second old when they come, or a few on slow lines; a clock that is put right by the network is off by less."""
 
 NOTES_SHOWN_MAX = 8
 """What fits under the figures on a small terminal; all notes are in --json and in the log."""
@@ -48,11 +51,23 @@ def _figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
         yield "rule", status.rule
     if status.fault:
         yield "misbehaves", status.fault
+    yield from _clock_figures(status.clock)
     yield "loop lag", UNKNOWN if status.loop_lag_p99_ms is None else f"{status.loop_lag_p99_ms:.1f} ms (99th percentile)"
     yield "memory", UNKNOWN if status.rss_mb is None else f"{status.rss_mb:.0f} MB"
     yield "sent", f"{status.bytes_sent / 1e6:.1f} MB"
     yield "runs since", UNKNOWN if status.uptime_s is None else f"{status.uptime_s:,.0f} s"
     yield "version", status.version
+
+
+def _clock_figures(clock: ClockStatus) -> Iterator[tuple[str, str]]:
+    """Only what is wrong with it."""
+    if clock.jumps:
+        times = "once" if clock.jumps == 1 else f"{clock.jumps:,} times"
+        yield "clock jumped", f"{times}, last by {clock.last_jump_ms / 1000:+,.1f} s (or the machine slept)"
+    ahead_ms = clock.peers_ahead_ms
+    if ahead_ms is not None and abs(ahead_ms) >= CLOCKS_APART_MS:
+        side = "behind" if ahead_ms > 0 else "ahead of"
+        yield "clock is wrong?", f"{abs(ahead_ms) / 1000:,.1f} s {side} the blocks of most connected peers"
 
 
 def _order_figures(status: NodeStatus, order: OrderStatus) -> Iterator[tuple[str, str]]:

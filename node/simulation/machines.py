@@ -2,15 +2,19 @@
 
 from abc import ABC, abstractmethod
 
-from consensus.types import PeerId
+from consensus.types import Instant, PeerId
 from node.simulation.peer import SimulatedPeer
-from node.simulation.timeline import LocalClock
 
 
 class Machines(ABC):
     """One for each peer; the network that connects them says how a process ends."""
 
     peers: dict[PeerId, SimulatedPeer]
+
+    @property
+    @abstractmethod
+    def now(self) -> Instant:
+        """True time."""
 
     @abstractmethod
     def crash(self, peer_id: PeerId) -> None:
@@ -21,8 +25,9 @@ class Machines(ABC):
         self.peers[peer_id].slowness = factor
 
     def set_clock(self, peer_id: PeerId, offset_ms: int, drift_ppm: int = 0) -> None:
-        """Put its clock wrong."""
-        self.peers[peer_id].clock = LocalClock(offset_ms, drift_ppm)
+        """Put its wall clock wrong, or right; and let both of its clocks go too fast, or too slow."""
+        peer = self.peers[peer_id]
+        peer.clock = peer.clock.put(self.now, offset_ms, drift_ppm)
 
     def wipe(self, peer_id: PeerId) -> None:
         """Crash a peer, and lose all its rows; key and guard file are kept."""

@@ -127,8 +127,8 @@ class Agenda:
         self._timeline = timeline
 
     def local_now(self, peer: SimulatedPeer) -> Instant:
-        """What the peer's clock shows."""
-        return peer.clock.reading(self._timeline.now, self._timeline.start)
+        """What the peer measures durations with."""
+        return peer.clock.now(self._timeline.now)
 
     def after(self, delay_ms: int, peer: SimulatedPeer, action: Action) -> None:
         """Let this life of the peer do it."""
@@ -145,3 +145,19 @@ class Agenda:
             peer.stalled.append(partial(self._do, peer, life, action))
         else:
             action()
+
+
+class PeerClock:
+    """What this peer's clocks show."""
+
+    def __init__(self, peer: SimulatedPeer, agenda: Agenda) -> None:
+        self._peer = peer
+        self._agenda = agenda
+
+    def now(self) -> Instant:
+        """By the clock for durations."""
+        return self._agenda.local_now(self._peer)
+
+    def wall_offset_ms(self) -> int:
+        """The wall clock reads `now + wall_offset_ms`."""
+        return self._peer.clock.offset_ms

@@ -118,7 +118,8 @@ class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     receivers: PeerNumbers = ()
     factor: Ratio = 1
     """`slow`: everything takes so many times as long."""
-    offset_ms: Annotated[int, Meta(ge=-600_000, le=600_000)] = 0
+    offset_ms: Annotated[int, Meta(ge=-86_400_000, le=86_400_000)] = 0
+    """`clock`: the wall clock is put so far ahead of true time, at once."""
     drift_ppm: Annotated[int, Meta(ge=-100_000, le=100_000)] = 0
     unsynced_ms: Milliseconds = 0
     """`disk-lies`: a crash loses what was acknowledged within so long."""

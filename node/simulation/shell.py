@@ -32,6 +32,7 @@ from consensus.protocol import (
 )
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, LearnerRequest, StepAdopted
+from node.clock_watch import ClockWatch
 from node.net.gossip import GossipLimits
 from node.replica import AskLearner, Forget, OuterEffect
 from node.simulation.disk import Row
@@ -39,7 +40,7 @@ from node.simulation.flooding import FRAME_BYTES, Flooding
 from node.simulation.large import LargeBytes
 from node.simulation.learner_desk import LearnerDesk
 from node.simulation.links import Links
-from node.simulation.peer import Agenda, SimulatedPeer
+from node.simulation.peer import Agenda, PeerClock, SimulatedPeer
 from node.simulation.puzzles import Puzzles
 from node.simulation.timeline import Timeline
 from node.simulation.trace import Happening
@@ -85,6 +86,7 @@ class Shell:
         self._peer = peer
         self._world = world
         self._writing: tuple[Durable, ...] = ()
+        self._clock_watch = self._new_watch()
         self.desk = LearnerDesk(peer, agenda, world.links, self.answer)
         way = Way(peer, agenda, timeline, wires)
         self.flooding = Flooding(way, lambda other: shells[other].flooding, self.received, world.gossip)
@@ -97,6 +99,8 @@ class Shell:
         self.desk.start(first)
         self.flooding.start()
         self.large.start()
+        self._clock_watch = self._new_watch()
+        self._look_at_clock()
         self._push(self._peer.replica.start(self._local_now))
 
     def end(self, is_written: bool) -> None:
@@ -111,6 +115,7 @@ class Shell:
 
     def feed(self, event: Input) -> None:
         """Hand an input to the replica."""
+        self._look_at_clock()
         self._push(self._peer.replica.handle(event, self._local_now))
 
     def answer(self, answer: LearnerAnswer) -> None:
@@ -118,6 +123,7 @@ class Shell:
         self._world.happened(self._peer, answer)
         if isinstance(answer, StepAdopted):
             self._peer.head = answer
+        self._look_at_clock()
         self._push(self._peer.replica.answered(answer, self._local_now))
 
     def record(self, record: Record) -> None:
@@ -137,6 +143,15 @@ class Shell:
     def received(self, other: PeerId, message: bytes) -> None:
         """A message of the ordering protocol."""
         self.feed(Received(other, message))
+
+    def _new_watch(self) -> ClockWatch:
+        return ClockWatch(PeerClock(self._peer, self._world.agenda))
+
+    def _look_at_clock(self) -> None:
+        """As the driver does."""
+        news = self._clock_watch.news()
+        if news is not None:
+            self._push(self._peer.replica.handle(news, self._local_now))
 
     @property
     def _local_now(self) -> Instant:

@@ -42,11 +42,20 @@ class Timeline:
 
 @dataclass(frozen=True, slots=True)
 class LocalClock:
-    """A clock that is wrong: by `offset_ms` when the network starts, and by `drift_ppm` millionths of the time since."""
+    """A machine's clocks: one that at worst goes too fast or too slow, and a wall clock that may be put anywhere."""
 
     offset_ms: int = 0
+    """The wall clock is ahead of the other one by this."""
     drift_ppm: int = 0
+    """In so many millionths both have gone too fast since `since`."""
+    since: int = 0
+    drifted_ms: int = 0
+    """By so much they were ahead before."""
 
-    def reading(self, true: Instant, start: Instant) -> Instant:
-        """What it shows at a true time. Whole numbers, so that it is the same on every machine."""
-        return Instant(true + self.offset_ms + (true - start) * self.drift_ppm // 1_000_000)
+    def now(self, true: Instant) -> Instant:
+        """What durations are measured with. Whole numbers, so that it is the same on every machine."""
+        return Instant(true + self.drifted_ms + (true - self.since) * self.drift_ppm // 1_000_000)
+
+    def put(self, true: Instant, offset_ms: int, drift_ppm: int) -> "LocalClock":
+        """From now on the wall clock is ahead by `offset_ms`, and both drift so. What measures durations does not jump."""
+        return LocalClock(offset_ms, drift_ppm, true, self.now(true) - true)

@@ -11,6 +11,7 @@ import pytest
 from consensus.faults import Offence
 from consensus.protocol import (
     Broadcast,
+    ClockRead,
     Effect,
     FetchPayload,
     FetchState,
@@ -31,8 +32,10 @@ from consensus.protocol import (
 from consensus.types import Instant, NetworkId, PeerId
 from learning.learner import LearnerRequest
 from node import driver as driver_module
+from node.clock_watch import Jump
 from node.driver import Driver, HaltedError, Ports
 from node.guard_file import GuardFile
+from node.peer import SystemClock
 from node.replica import Replica
 from node.store import Store
 
@@ -62,9 +65,13 @@ class World:
         self.store = Store.open(folder / "kubrat.db")
         self.guards = GuardFile(folder)
         self.log: list[tuple[object, ...]] = []
+        self.offset_ms = 0
 
     def now(self) -> Instant:
-        return Instant(time.time_ns() // 1_000_000)
+        return Instant(time.monotonic_ns() // 1_000_000)
+
+    def wall_offset_ms(self) -> int:
+        return self.offset_ms
 
     def durable(self) -> int:
         """Rows that another process would find now."""
@@ -185,3 +192,46 @@ def test_a_mistake_of_the_machine_ends_the_node_though_only_a_timer_fed_it(tmp_p
     soon = Instant(World.now(None) + 50)  # type: ignore[arg-type]
     with pytest.raises(AssertionError, match="we erred"):
         run(Script(err, (SetTimer("a", soon),)), tmp_path)
+
+
+class SetClock(World):
+    """The wall clock is put an hour back, then right again, between looks."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.readings = iter((0, 3, -3_600_000, -3_600_000, 2))
+
+    def wall_offset_ms(self) -> int:
+        return next(self.readings)
+
+
+def test_the_machine_hears_of_a_jump_of_the_wall_clock_before_the_next_input_and_deadlines_do_not_move(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    script, fed = Script(lambda _: ()), PeerJoined(ALICE)
+    world = SetClock(tmp_path)
+    ports = Ports(
+        clock=world, records=world.store, guards=world.guards, side_streams=world, outbox=world, learner=world, puzzle=world
+    )
+    driver = Driver(Replica(script, NetworkId(bytes(32))), ports)
+    driver.start()
+    for _ in range(4):
+        driver.feed(fed)
+    world.store.close()
+    assert script.fed == [fed, ClockRead(-3_600_000), fed, fed, ClockRead(2), fed]
+    assert driver.clock_watch.jump == Jump(by_ms=3_600_002, number=2)
+    assert [record.message[:40] for record in caplog.records] == [
+        "the wall clock jumped by -3,600.0 s (or ",
+        "the wall clock jumped by +3,600.0 s (or ",
+    ]
+
+
+def test_what_measures_durations_goes_on_evenly_while_the_wall_clock_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    wall_ns = time.time_ns()
+    monkeypatch.setattr(time, "time_ns", lambda: wall_ns)
+    clock = SystemClock()
+    before = clock.now()
+    monkeypatch.setattr(time, "time_ns", lambda: wall_ns - 3_600 * 10**9)
+    assert 0 <= clock.now() - before < 60_000
+    assert clock.now() + clock.wall_offset_ms() == pytest.approx(wall_ns // 10**6 - 3_600_000, abs=2)
+    assert before == pytest.approx(wall_ns // 10**6, abs=1_000), "readable: it began as the wall clock had it"

@@ -72,7 +72,7 @@ def came_late(play: Play, _: SimulatedPeer) -> bool:
 
 def dates_ahead(play: Play, peer: SimulatedPeer) -> bool:
     true_now = play.simulation.network.now
-    return peer.clock.reading(true_now, START) >= true_now + 1_200
+    return peer.clock.now(true_now) + peer.clock.offset_ms >= true_now + 1_200
 
 
 TROUBLES = {
@@ -86,6 +86,10 @@ TROUBLES = {
     "slow processor": Trouble((at(1, EventKind.SLOW, 1, factor=20),), lambda _, peer: peer.busy_until > START + 1_000),
     "clock offset and drift": Trouble((at(1, EventKind.CLOCK, 1, offset_ms=1_200, drift_ppm=200),), dates_ahead),
     "clock offset of minutes": Trouble((at(1, EventKind.CLOCK, 1, offset_ms=300_000),), dates_ahead),
+    "clock jump": Trouble(
+        (at(3, EventKind.CLOCK, 1, offset_ms=3_600_000), at(6, EventKind.CLOCK, 1)),
+        lambda _, peer: peer.clock.since == START + 6_000,
+    ),
     "full disk": Trouble((at(2, EventKind.DISK_FULL, 1), at(5, EventKind.RESTART, 1)), was_stopped_by_its_disk),
     "lying disk": Trouble(
         (at(0, EventKind.DISK_LIES, 1, unsynced_ms=3_000), at(5, EventKind.CRASH, 1), at(6, EventKind.RESTART, 1)), fell_back(5)

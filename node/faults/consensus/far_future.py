@@ -6,7 +6,7 @@ from consensus.encoding import encode
 from consensus.protocol import Broadcast, Input
 from consensus.total_order.block import ROUND_MAX, CommitMark, Content, Reference, sign_block
 from consensus.total_order.messages import BlockMessage
-from consensus.types import DIGEST_BYTES, Instant
+from consensus.types import DIGEST_BYTES, Instant, WallTime
 from node.faults.consensus.bend import Effects
 from node.faults.consensus.situation import ReplicaSituation
 
@@ -43,7 +43,7 @@ class FarFuture:
             parents=tuple(Reference(number - 1, author, _nowhere(number, author)) for author in authors),
             items=(),
             attachments=(),
-            time_ms=max(0, now),
+            time_ms=WallTime(max(0, now)),
             commit=CommitMark(0, bytes(DIGEST_BYTES)),
             checkpoint=None,
         )

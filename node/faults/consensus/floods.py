@@ -8,7 +8,7 @@ from consensus.proof_of_work.header import Block, Body, Draft, body_digest, sign
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import BlockMessage
 from consensus.protocol import Broadcast, Input, OrderingProtocol, SetTimer
-from consensus.types import DIGEST_BYTES, Height, Instant, StepId
+from consensus.types import DIGEST_BYTES, Height, Instant, StepId, WallTime
 from node.faults.consensus.bend import Effects
 from node.faults.consensus.situation import ReplicaSituation
 from node.faults.consensus.timers import is_timer
@@ -35,7 +35,7 @@ class Forger:
         draft = Draft(
             StepId(head.head),
             Height(head.height + 1),
-            max(0, now),
+            WallTime(max(0, now)),
             self.situation.identity,
             head.target,
             body_digest(network_id, body),

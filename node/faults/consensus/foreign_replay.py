@@ -12,7 +12,7 @@ from consensus.proof_of_work.header import draft_of, sign_header
 from consensus.protocol import Broadcast, Input
 from consensus.total_order import messages as order
 from consensus.total_order.block import sign_block
-from consensus.types import DIGEST_BYTES, Instant, NetworkId
+from consensus.types import DIGEST_BYTES, Instant, NetworkId, WallTime
 from node.faults.consensus.bend import Effects
 from node.faults.consensus.situation import ReplicaSituation
 
@@ -57,5 +57,6 @@ class ForeignReplay:
         assert isinstance(told, work.BlockMessage), "what is pushed is a block"
         draft = draft_of(told.block.header)
         nonce = int.from_bytes(told.block.header.nonce, "big")
-        foreign = sign_header(self._elsewhere, replace(draft, time_ms=draft.time_ms + APART_MS), nonce, self._situation.sign)
+        later = replace(draft, time_ms=WallTime(draft.time_ms + APART_MS))
+        foreign = sign_header(self._elsewhere, later, nonce, self._situation.sign)
         return encode(work.BlockMessage(WorkBlock(foreign, told.block.body)))

@@ -119,7 +119,7 @@ def _of_the_graph(scale: Scale) -> Groups:
             "Pushing._named[] Pushing._pushed Pushing._pushed[] Recovery._asked_at Round.vertices Slot.votes Slot.certificates "
             "State.newest_seen Suspended.missing Vouching._newest Vouching._marks[] Vouching._checkpoints",
         ),
-        (peers + scale.strangers_max, "Peers._records CatchUp._tried"),
+        (peers + scale.strangers_max, "Peers._records PeerClocks._ahead_ms CatchUp._tried"),
         (rounds, "CommitRule._slots Dag._rounds Dag._slots Order._ordered Order._recent Proposer._under_way"),
         (rounds, "Dag._missing_rounds"),
         (blocks, "Dag.accepted Dag.suspended Dag._waiting Dag._waiting[] Dag._wanted Dag._missing_rounds[] State.busy"),

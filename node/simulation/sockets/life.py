@@ -16,7 +16,7 @@ from node.net.wire import Part
 from node.side_streams import SideStreams
 from node.simulation.learner_desk import LearnerDesk
 from node.simulation.links import Links
-from node.simulation.peer import Agenda, SimulatedPeer
+from node.simulation.peer import Agenda, PeerClock, SimulatedPeer
 from node.simulation.puzzles import Puzzles
 from node.simulation.sockets.doors import Doors
 from node.simulation.sockets.ground import Ground
@@ -24,7 +24,6 @@ from node.simulation.sockets.host import Host, ip_of
 from node.simulation.sockets.ports import (
     DiskGuards,
     DiskRecords,
-    PeerClock,
     SampledPuzzles,
     ToldLearner,
     ToldOutbox,

@@ -44,18 +44,6 @@ class DiskFullError(Exception):
     """A write has failed, which ends the process."""
 
 
-class PeerClock:
-    """What this peer's clock shows."""
-
-    def __init__(self, peer: SimulatedPeer, agenda: Agenda) -> None:
-        self._peer = peer
-        self._agenda = agenda
-
-    def now(self) -> Instant:
-        """Milliseconds since 1970, UTC."""
-        return self._agenda.local_now(self._peer)
-
-
 class DiskRecords:
     """The rows of a disk, each batch whole; and how a reader finds them. `is_alive`: whether the process still runs."""
 

@@ -41,10 +41,13 @@ def test_peers_live_where_the_measured_shares_say() -> None:
     assert places == Regions.drawn(DRAWS, Random(3)).places
 
 
-def test_a_wrong_clock_shows_its_offset_and_its_drift() -> None:
-    clock = LocalClock(offset_ms=-500, drift_ppm=200)
-    assert clock.reading(Instant(1_000), Instant(1_000)) == 500
-    assert clock.reading(Instant(11_000), Instant(1_000)) == 11_000 - 500 + 2
+def test_what_measures_durations_drifts_and_never_jumps() -> None:
+    clock = LocalClock(offset_ms=-500, drift_ppm=200, since=1_000)
+    assert (clock.now(Instant(1_000)), clock.offset_ms) == (1_000, -500)
+    assert clock.now(Instant(11_000)) == 11_000 + 2
+    put = clock.put(Instant(11_000), offset_ms=3_600_000, drift_ppm=-100)
+    assert (put.now(Instant(11_000)), put.offset_ms) == (11_000 + 2, 3_600_000)
+    assert put.now(Instant(21_000)) == 21_000 + 2 - 1
 
 
 def test_what_is_due_at_one_instant_happens_in_the_order_in_which_it_was_planned() -> None:
