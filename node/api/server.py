@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from node.api_address import PEER_HEADER
+from node.local_site import LocalSite
 from node.status import NodeStatus
 
 API_HOST = "127.0.0.1"
@@ -47,16 +48,11 @@ class ApiServer:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/v1/status", self._get_status)
         app.router.add_get("/v1/model/file", self._get_model)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        try:
-            listener = bound_listener() if self._listener is None else self._listener
-            await web.SockSite(runner, listener).start()
-            self.port = runner.addresses[0][1]
+        site = LocalSite(app, bound_listener() if self._listener is None else self._listener)
+        async with site.serving():
+            self.port = site.port
             self.ready.set()
             await asyncio.Event().wait()
-        finally:
-            await runner.cleanup()
 
     async def _say_who(self, _: web.Request, response: web.StreamResponse) -> None:
         """So that nobody takes our answer for that of a killed peer whose port we have now."""

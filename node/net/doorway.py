@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from node.net.channel import CLOSE_SECONDS_MAX, MESSAGE_SIZE_SETTING, Channel, WebSocket
+from node.net.channel import CLOSE_SECONDS_MAX, MESSAGE_SIZE_SETTING, Channel, Clock, WebSocket
 from node.net.contract import ListenError, NetSettings, PortInUseError
+from node.net.http_notes import logger_of_requests
 from node.net.peers import is_loopback
+from node.net.threshold import Threshold
 
 PEER_PATH = "/peer"
 """Where peers meet; everything else on this port is not found."""
@@ -27,30 +29,16 @@ class Arrival:
     finished: asyncio.Event
 
 
-class _Threshold(asyncio.Protocol):
-    """What a connection meets first: only now is it known where it comes from, and whether there is room for it."""
-
-    def __init__(self, protocol_for: Callable[[str], asyncio.Protocol | None]) -> None:
-        self._protocol_for = protocol_for
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        peer_name = transport.get_extra_info("peername")
-        protocol = self._protocol_for(peer_name[0]) if peer_name else None  # gone already, where it has no name
-        if protocol is None:
-            transport.close()
-        else:
-            transport.set_protocol(protocol)
-            protocol.connection_made(transport)
-
-
 class Doorway:
-    """Made within a running event loop. `channel_of` wraps an accepted WebSocket."""
+    """Made within a running event loop. `channel_of` wraps an accepted WebSocket; `note`: what a person should know."""
 
-    def __init__(self, settings: NetSettings, channel_of: Callable[[WebSocket], Channel]) -> None:
+    def __init__(
+        self, settings: NetSettings, channel_of: Callable[[WebSocket], Channel], note: Callable[[str], None], clock: Clock
+    ) -> None:
         self.arrivals: asyncio.Queue[Arrival] = asyncio.Queue()  # bounded by unauthenticated_max
         self._settings = settings
         self._channel_of = channel_of
-        self._server = web.Server(self._handle, access_log=None)
+        self._server = web.Server(self._handle, access_log=None, logger=logger_of_requests(note, clock))
         self._listener: asyncio.Server | None = None
         self._admitted: set[web.RequestHandler] = set()
         self._first_seen: dict[web.RequestHandler, float] = {}
@@ -61,7 +49,7 @@ class Doorway:
         loop = asyncio.get_running_loop()
         try:
             self._listener = await loop.create_server(
-                lambda: _Threshold(self._accept), address.host, address.port, backlog=BACKLOG
+                lambda: Threshold(self._accept), address.host, address.port, backlog=BACKLOG
             )
         except OSError as error:
             if error.errno == errno.EADDRINUSE:

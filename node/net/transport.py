@@ -173,7 +173,9 @@ class PeerNetwork:
 
         Raises PortInUseError or ListenError when the address to listen on cannot be used.
         """
-        doorway = Doorway(self._settings, lambda web_socket: self._meeting.channel(web_socket, Role.LISTENER))
+        doorway = Doorway(
+            self._settings, lambda web_socket: self._meeting.channel(web_socket, Role.LISTENER), self.note, self._clock
+        )
         self._port = await doorway.open()
         try:
             async with client_session() as session, asyncio.TaskGroup() as group:

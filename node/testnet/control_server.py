@@ -1,16 +1,19 @@
 """The supervisor's API on this machine: GET /v1/peers, POST /v1/deeds. Only who can read control.json may use it."""
 
+import asyncio
 import contextlib
 import hmac
 import os
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable
+import socket
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import msgspec
 from aiohttp import web
 
 from node.errors import EXIT_USAGE, NodeError
+from node.local_site import REQUEST_SECONDS_MAX, Handler, LocalSite
 from node.testnet.control import (
     DEEDS_PATH,
     PEERS_PATH,
@@ -27,8 +30,6 @@ CONTROL_HOST = "127.0.0.1"
 
 DEED_BYTES_MAX = 65_536
 """64 peers by number and a fault of many parameters are a few kilobytes."""
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 _deed_decoder = msgspec.json.Decoder(Deed)
 
@@ -48,14 +49,10 @@ class ControlServer:
         app = web.Application(client_max_size=DEED_BYTES_MAX, middlewares=[self._check_token])
         app.router.add_get(PEERS_PATH, self._get_peers)
         app.router.add_post(DEEDS_PATH, self._post_deed)
-        runner = web.AppRunner(app, access_log=None, shutdown_timeout=1.0)
-        await runner.setup()
-        try:
-            await web.TCPSite(runner, CONTROL_HOST, 0).start()
-            with published(root, ControlFile(CONTROL_HOST, runner.addresses[0][1], os.getpid(), self._token)):
+        site = LocalSite(app, socket.create_server((CONTROL_HOST, 0)))
+        async with site.serving():
+            with published(root, ControlFile(CONTROL_HOST, site.port, os.getpid(), self._token)):
                 yield
-        finally:
-            await runner.cleanup()
 
     @web.middleware
     async def _check_token(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -70,7 +67,11 @@ class ControlServer:
 
     async def _post_deed(self, request: web.Request) -> web.Response:
         try:
-            deed = _deed_decoder.decode(await request.read())
+            async with asyncio.timeout(REQUEST_SECONDS_MAX):
+                body = await request.read()
+            deed = _deed_decoder.decode(body)
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(text="the deed did not come in time\n") from None
         except msgspec.DecodeError as error:
             return _json(Refusal(f"this is no deed: {error}", None, EXIT_USAGE), status=400)
         try:

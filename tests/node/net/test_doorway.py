@@ -1,7 +1,10 @@
 """Who gets into a doorway before it is known who they are; over real sockets. By other hosts: tests/node/simulation/sockets."""
 
 import asyncio
+import logging
 from dataclasses import replace
+
+import pytest
 
 from node.net.contract import NetSettings
 from tests.node.net.example_peers import QUICK, node_of, play, running
@@ -26,3 +29,21 @@ def test_this_machine_is_not_one_host_but_all_its_peers_and_yet_has_a_limit() ->
         assert await held(12, replace(QUICK, unauthenticated_max=5)) == 5
 
     play(scenario)
+
+
+def test_what_strangers_write_reaches_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        ann = node_of(1)
+        async with running(ann):
+            for head in (b"GET /peer HTTP/9.z", b"G\x00T /peer HTTP/1.1", b"\x16\x03\x01\x02", b"GET //[ HTTP/1.1"):
+                for _ in range(10):
+                    reader, writer = await asyncio.open_connection(*ann.address)
+                    writer.write(head + b"\r\nHost: x\r\nLong: %s\r\n\r\n" % (b"\x01y" * 3_500))
+                    await reader.read()
+                    writer.close()
+                    await writer.wait_closed()
+            assert ann.notes == []
+
+    caplog.set_level(logging.INFO)
+    play(scenario)
+    assert caplog.records == []
