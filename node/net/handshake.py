@@ -165,9 +165,6 @@ class Handshake:
         if theirs.network_id != self._ours.network_id:
             self._awaiting = _Awaiting.RULES
             return Progress((*answer, Rules(_telling(self._introduction.rules))))
-        if theirs.key == self._ours.key:
-            detail = "has our own key: it is this peer itself, or another process that uses a copy of the key"
-            return self._fail(Failure.OWN_KEY, detail, answer)
         self._awaiting = _Awaiting.PROOF
         return Progress((*answer, self._proof())) if answer else Progress()
 
@@ -179,8 +176,11 @@ class Handshake:
         if keys is None or not is_signed_by(PeerId(theirs.key), self._digest(their_role.value), proof.signature):
             detail = f"did not prove that it holds the key {theirs.key[:8].hex()}"
             return self._fail(Failure.WRONG_SIGNATURE, detail, is_offence=True)
-        self._awaiting = _Awaiting.NOTHING
         answer = (self._proof(),) if self._role is Role.DIALER else ()
+        if theirs.key == self._ours.key:  # only now: anybody can say a Hello of ours
+            detail = "has our own key: it is this peer itself, or another process that uses a copy of the key"
+            return self._fail(Failure.OWN_KEY, detail, answer)
+        self._awaiting = _Awaiting.NOTHING
         return Progress((), Established(PeerId(theirs.key), theirs, keys, answer))
 
     def _proof(self) -> Proof:

@@ -177,9 +177,9 @@ class Meeting:
         if failed.failure is not Failure.OWN_KEY:
             self._dial_failed(address, f"{address} {failed.detail}", is_lasting=True)
             return
-        if self._book.is_configured(address):
+        is_configured = self._book.is_configured(address)
+        if self._book.is_ourselves(address, self._clock()) and is_configured:
             self._host.note(f"{address} {failed.detail}")
-        self._book.is_ourselves(address)
 
     def _dial_failed(self, address: Address, text: str, *, is_lasting: bool) -> None:
         is_configured = self._book.is_configured(address)

@@ -65,6 +65,8 @@ class _Entry:
     next_attempt: float = 0.0
     is_busy: bool = False
     """Being dialled, or connected by our dial."""
+    is_own: bool = False
+    """Our own key was proven there when it was last dialled."""
 
 
 class AddressBook:
@@ -104,7 +106,7 @@ class AddressBook:
         given = [pair for pair in ready if pair[1].source is None]
         learned = [pair for pair in ready if pair[1].source is not None]
         self._random.shuffle(learned)
-        is_place_kept = any(entry.source is None and entry.next_attempt > now for _, entry in away)
+        is_place_kept = any(entry.source is None and entry.next_attempt > now and not entry.is_own for _, entry in away)
         chosen = given[: max(wanted, 0)] + learned[: max(wanted - len(given) - is_place_kept, 0)]
         for _, entry in chosen:
             entry.is_busy = True
@@ -112,7 +114,8 @@ class AddressBook:
 
     def answered(self, address: Address, peer: PeerId) -> None:
         """`peer` has proven that it listens there."""
-        self._entries[address].peer = peer
+        entry = self._entries[address]
+        entry.peer, entry.is_own = peer, False
 
     def failed(self, address: Address, now: float, is_lasting: bool = False) -> float | None:
         """The dial failed; seconds until the next attempt, None when the address was forgotten.
@@ -149,10 +152,16 @@ class AddressBook:
             if entry.peer is None or entry.peer in peers:
                 entry.failures, entry.next_attempt = 0, now
 
-    def is_ourselves(self, address: Address) -> None:
-        """Never dial this address again."""
-        self._entries.pop(address, None)
-        self._own.add(address)
+    def is_ourselves(self, address: Address, now: float) -> bool:
+        """Our own key was proven there; whether that is news. Never dial it again, unless the user gave it: then seldom.
+
+        What the user gave may lead to another peer one day, as where an address is handed on.
+        """
+        entry = self._entries[address]
+        is_news, entry.is_own = not entry.is_own, True
+        if self.failed(address, now, is_lasting=True) is None:
+            self._own.add(address)
+        return is_news
 
     def is_configured(self, address: Address) -> bool:
         """Whether the user gave this address."""

@@ -203,10 +203,12 @@ def channel_of(web_socket: WebSocket, role: Role) -> Channel:
 
 
 @asynccontextmanager
-async def listener_of(answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]) -> AsyncIterator[tuple[str, int]]:
+async def listener_of(
+    answer: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]], port: int = 0
+) -> AsyncIterator[tuple[str, int]]:
     """An HTTP server that answers as a test wants; where it listens."""
     server = web.Server(answer, access_log=None)
-    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", 0)
+    listener = await asyncio.get_running_loop().create_server(server, "127.0.0.1", port)
     try:
         yield listener.sockets[0].getsockname()[:2]
     finally:

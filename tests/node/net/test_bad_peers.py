@@ -243,7 +243,8 @@ def test_a_stranger_of_another_version_is_told_the_numbers() -> None:
             assert isinstance(answer, Hello)
             assert answer.version == PROTOCOL_VERSION
             assert await cat.end() == "another protocol version"
-            assert ann.notes == [f"127.0.0.1:{cat.port} speaks protocol version 3, this peer speaks 2"]
+            versions = f"speaks protocol version {PROTOCOL_VERSION + 1}, this peer speaks {PROTOCOL_VERSION}"
+            assert ann.notes == [f"127.0.0.1:{cat.port} {versions}"]
 
     play(scenario)
 

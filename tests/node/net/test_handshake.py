@@ -164,7 +164,7 @@ def test_another_network_with_equal_rules_says_so() -> None:
 def test_another_protocol_version_is_told_with_both_numbers() -> None:
     _, listener = pair()
     progress = listener.receive(Hello(PROTOCOL_VERSION + 1, NETWORK, ALICE.peer, b"n" * 32, 0, ""))
-    detail = "speaks protocol version 3, this peer speaks 2"
+    detail = f"speaks protocol version {PROTOCOL_VERSION + 1}, this peer speaks {PROTOCOL_VERSION}"
     assert progress.outcome == Failed(Failure.OTHER_VERSION, detail, is_offence=False)
     assert [type(frame) for frame in progress.frames] == [Hello]
 
@@ -174,6 +174,18 @@ def test_a_peer_recognises_its_own_key_on_both_sides() -> None:
     detail = "has our own key: it is this peer itself, or another process that uses a copy of the key"
     own_key = Failed(Failure.OWN_KEY, detail, is_offence=False)
     assert (at_dialer.outcome, at_listener.outcome) == (own_key, own_key)
+
+
+def test_our_own_hello_said_by_another_proves_nothing() -> None:
+    dialer, _ = pair()
+    (hello,) = dialer.start().frames
+    assert dialer.receive(hello).outcome is None
+    assert dialer.receive(Proof(bytes(64))).outcome == Failed(
+        Failure.WRONG_SIGNATURE, f"did not prove that it holds the key {ALICE.peer[:8].hex()}", is_offence=True
+    )
+    _, listener = pair(listener=AS_ALICE)
+    assert listener.receive(hello).outcome is None
+    assert isinstance(listener.receive(Proof(bytes(64))).outcome, Failed)
 
 
 def test_a_frame_out_of_turn_is_an_offence() -> None:

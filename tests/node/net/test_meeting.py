@@ -147,6 +147,30 @@ def test_a_peer_that_dials_itself_says_so_once_and_gives_up() -> None:
     play(scenario)
 
 
+async def echo(request: web.BaseRequest) -> web.StreamResponse:
+    """Says what it hears."""
+    web_socket = web.WebSocketResponse()
+    await web_socket.prepare(request)
+    async for message in web_socket:
+        await web_socket.send_bytes(message.data)
+    return web_socket
+
+
+def test_who_answers_with_our_own_hello_does_not_make_us_forget_an_address() -> None:
+    async def scenario() -> None:
+        port = free_port()
+        async with listener_of(echo, port):
+            ann = node_of(1, (("127.0.0.1", port),), settings=IMPATIENT)
+            async with running(ann):
+                await until(lambda: len(ann.notes) >= 2)
+        assert all("own key" not in note for note in ann.notes)
+        ben = node_of(2, settings=replace(QUICK, listen_port=port))
+        async with running(ben, ann):
+            await until(lambda: ann.connected and ben.connected)
+
+    play(scenario)
+
+
 def test_one_peer_under_two_addresses_is_connected_once() -> None:
     async def scenario() -> None:
         ann = node_of(1)

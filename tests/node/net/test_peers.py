@@ -114,12 +114,27 @@ def test_a_dial_that_was_not_needed_is_no_failure() -> None:
     assert book.proven() == (GIVEN,)
 
 
-def test_our_own_address_is_never_dialled_or_learned_again() -> None:
-    book = book_of(GIVEN)
+def test_our_own_address_is_never_dialled_or_learned_again_where_others_told_it() -> None:
+    book = book_of()
+    assert book.learn(LEARNED, "10.0.0.9", is_local_source=False)
     book.due(0.0, frozenset(), 1)
-    book.is_ourselves(GIVEN)
-    assert not book.learn(GIVEN, "10.0.0.9", is_local_source=False)
+    assert book.is_ourselves(LEARNED, 0.0)
+    assert not book.learn(LEARNED, "10.0.0.9", is_local_source=False)
     assert len(book) == 0
+
+
+def test_our_own_address_is_dialled_seldom_where_the_user_gave_it_and_keeps_no_place() -> None:
+    book = book_of(GIVEN)
+    assert book.learn(LEARNED, "10.0.0.9", is_local_source=False)
+    assert book.due(0.0, frozenset(), 1) == (GIVEN,)
+    assert book.is_ourselves(GIVEN, 0.0)
+    assert book.due(0.0, frozenset(), 1) == (LEARNED,)
+    assert book.due(60.0, frozenset(), 1) == (GIVEN,)
+    assert not book.is_ourselves(GIVEN, 60.0)
+    assert book.due(120.0, frozenset(), 1) == (GIVEN,)
+    book.answered(GIVEN, ANN)
+    book.ended(GIVEN, 121.0, lived_seconds=1.0)
+    assert book.is_configured(GIVEN)
 
 
 def test_one_source_cannot_fill_the_book_and_all_together_cannot_exceed_it() -> None:
