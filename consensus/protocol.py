@@ -384,6 +384,11 @@ class Refuse:
 
 
 @dataclass(frozen=True, slots=True)
+class PassOver:
+    """The message of this input was not looked at, for what its sender has done or for want of room: another may bring it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Halt:
     """Stop the node: going on would undo something final, or the records contradict themselves."""
 
@@ -410,6 +415,7 @@ Effect = (
     | Restore
     | Accuse
     | Refuse
+    | PassOver
     | Halt
 )
 

@@ -21,6 +21,7 @@ from consensus.protocol import (
     Guard,
     Halt,
     Input,
+    PassOver,
     Received,
     Record,
     Refuse,
@@ -31,6 +32,7 @@ from consensus.protocol import (
     TimerFired,
     VerifyPuzzle,
 )
+from consensus.types import PeerId
 from learning.learner import LearnerAnswer
 from node.clock_watch import ClockWatch
 from node.errors import NodeError
@@ -83,13 +85,20 @@ class Driver:
         self._push(self._replica.start(self._ports.clock.now()))
 
     def feed(self, event: Input) -> None:
-        """Hand an input to the replica. Messages are dropped while the backlog is full."""
-        if isinstance(event, Received) and len(self._effects) >= EFFECTS_BACKLOG_MAX:
-            self.messages_dropped += 1
-            return
+        """Hand an input to the replica."""
         with self._fatal():
             self._look_at_clock()
             self._push(self._replica.handle(event, self._ports.clock.now()))
+
+    def received(self, peer: PeerId, message: bytes) -> bool:
+        """Hand a message of a peer to the replica; whether it was looked at. They are dropped while the backlog is full."""
+        if len(self._effects) >= EFFECTS_BACKLOG_MAX:
+            self.messages_dropped += 1
+            return False
+        with self._fatal():
+            effects = self._replica.handle(Received(peer, message), self._ports.clock.now())
+            self._push(effects)
+        return PassOver() not in effects
 
     def answer(self, answer: LearnerAnswer) -> None:
         """Hand an answer of the learner to the replica."""
@@ -181,6 +190,8 @@ class Driver:
                 self._ports.side_streams.fetch_payload(effect)
             case FetchState():
                 self._ports.side_streams.fetch_state(effect)
+            case PassOver():
+                pass  # whoever fed the message knows
             case Record() | Forget() | Guard():
                 raise AssertionError("what must be durable is carried out before")
             case _:

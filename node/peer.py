@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from consensus.protocol import (
     PeerJoined,
     PeerLeft,
-    Received,
 )
 from consensus.types import Instant, PeerId
 from learning.learner import ExportRequest, LearnerRequest, ModelExported
@@ -348,10 +347,10 @@ class Peer:
         assert self._driver is not None
         self._driver.feed(PeerLeft(peer))
 
-    def received(self, peer: PeerId, message: bytes) -> None:
-        """A message of the ordering protocol."""
+    def received(self, peer: PeerId, message: bytes) -> bool:
+        """A message of the ordering protocol; whether it was looked at."""
         assert self._driver is not None
-        self._driver.feed(Received(peer, message))
+        return self._driver.received(peer, message)
 
     def large_bytes(self, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
         """A part of something large that we hold."""

@@ -30,6 +30,7 @@ from consensus.protocol import (
     Input,
     Offered,
     OrderingProtocol,
+    PassOver,
     PayloadHeld,
     Record,
     Refuse,
@@ -124,6 +125,7 @@ OuterEffect = (
     | AskLearner
     | Accuse
     | Refuse
+    | PassOver
     | Halt
 )
 """What is left for the shell once the learner's part is routed."""

@@ -14,7 +14,7 @@ from consensus.proof_of_work.payloads import Payloads
 from consensus.proof_of_work.peers import PeerRecord
 from consensus.proof_of_work.pool import Held, Pool, Pooled
 from consensus.proof_of_work.staging import Staging
-from consensus.protocol import Accuse, Assess, Assessed, Broadcast, Effect, Refuse, Submitted, Verdict
+from consensus.protocol import Accuse, Assess, Assessed, Broadcast, Effect, PassOver, Refuse, Submitted, Verdict
 from consensus.signing import Signer
 from consensus.types import Digest, Instant, NetworkId, PeerId, StepId
 
@@ -73,9 +73,9 @@ class Gossip:
             return ()
         spending = record.contributions.spend(now)
         if spending is Spending.FLOODING:
-            return (Refuse(peer, Offence.FLOODING, "contributions"),)
+            return Refuse(peer, Offence.FLOODING, "contributions"), PassOver()
         if spending is Spending.OVERDRAWN:
-            return ()
+            return (PassOver(),)
         if not is_authentic(self._network_id, contribution):
             detail = f"contribution {digest.hex()[:8]} is not signed by its author"
             return (Refuse(peer, Offence.WRONG_SIGNATURE, detail),)

@@ -49,6 +49,7 @@ from consensus.protocol import (
     Halt,
     Input,
     Offered,
+    PassOver,
     PayloadHeld,
     PeerJoined,
     PeerLeft,
@@ -236,7 +237,7 @@ class ProofOfWork:
     def _receive(self, peer: PeerId, data: bytes, now: Instant) -> Effects:
         record = self._peers.get(peer)
         if record is None:  # refused a moment ago
-            return ()
+            return (PassOver(),)
         if len(data) > MESSAGE_BYTES_MAX:
             return (Refuse(peer, Offence.OVERSIZED, f"message of {len(data)} bytes, allowed: {MESSAGE_BYTES_MAX}"),)
         try:
@@ -279,12 +280,14 @@ class ProofOfWork:
         if self._intake.is_new(block.header):
             spending = record.headers.spend(now)
             if spending is Spending.FLOODING:
-                return (Refuse(peer, Offence.FLOODING, "blocks"),)
+                return Refuse(peer, Offence.FLOODING, "blocks"), PassOver()
             if spending is Spending.OVERDRAWN:
-                return ()
+                return (PassOver(),)
         fate, effects = self._intake.take_block(peer, block, now)
         if fate in (Fate.STAGED, Fate.EARLY):
             self._peer_clocks.note(peer, block.header.time_ms, self._wall.at(now))
+        if fate is Fate.DROPPED:
+            return (*effects, PassOver())
         if fate is Fate.ORPHAN:
             return effects + self._sync.ask_about_orphan(peer, record, now)
         self._note_work(record, block)

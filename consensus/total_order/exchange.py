@@ -6,7 +6,7 @@ from typing import assert_never
 from consensus.budget import Spending
 from consensus.encoding import MalformedBytesError, encode
 from consensus.faults import Offence
-from consensus.protocol import Refuse, Send
+from consensus.protocol import PassOver, Refuse, Send
 from consensus.total_order.block import BLOCK_BYTES_MAX, Block
 from consensus.total_order.catch_up import CatchUp
 from consensus.total_order.intake import Fate, Intake
@@ -78,6 +78,7 @@ class Exchange:
         """A message of a peer, as bytes."""
         record = self.state.peers.get(peer)
         if record is None:  # refused a moment ago
+            self.state.outbox.add(PassOver())
             return
         if len(data) > MESSAGE_BYTES_MAX:
             self._refuse(peer, Offence.OVERSIZED, f"message of {len(data)} bytes, allowed: {MESSAGE_BYTES_MAX}")
@@ -113,6 +114,8 @@ class Exchange:
         fate = self.intake.take(peer, block, now)
         if fate is Fate.KEPT and block.content.author == record.member:
             self.state.peer_clocks.note(peer, block.content.time_ms, self.state.wall.at(now))
+        if fate in {Fate.OVER_BUDGET, Fate.TOO_FAR}:
+            self.state.outbox.add(PassOver())
 
     def _serve(
         self, peer: PeerId, record: PeerRecord, request: Subscribe | GetBlocks | GetCommits | AskOwn, now: Instant

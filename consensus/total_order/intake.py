@@ -120,15 +120,14 @@ class Intake:
         state = self._state
         record = state.peers.get(source)
         if record is None:  # refused a moment ago
-            return Fate.REFUSED
+            return Fate.OVER_BUDGET
         content = block.content
         if content.author < state.committee.size and content.author in state.equivocators:
             return Fate.TWIN  # nobody honest will ever need it
         spending = record.blocks.spend(now)
         if spending is Spending.FLOODING:
             state.outbox.add(Refuse(source, Offence.FLOODING, "blocks"))
-            return Fate.REFUSED
-        return Fate.OVER_BUDGET if spending is Spending.OVERDRAWN else None
+        return None if spending is Spending.COVERED else Fate.OVER_BUDGET
 
     def _is_sound(self, source: PeerId, digest: Digest, block: Block) -> bool:
         """Refuses who sends a block that is not, and accuses who signed it."""

@@ -23,6 +23,10 @@ class RecentSet(Generic[Item]):
             self._items.popitem(last=False)
         return True
 
+    def discard(self, item: Item) -> None:
+        """As if it had never been added."""
+        self._items.pop(item, None)
+
     def __contains__(self, item: Item) -> bool:
         return item in self._items
 

@@ -87,8 +87,11 @@ class NetworkEvents(Protocol):
         """The connection to `peer` is gone."""
         ...
 
-    def received(self, peer: PeerId, message: bytes) -> None:
-        """A message of the ordering protocol, not yet judged; a flooded one comes once, from whoever was first."""
+    def received(self, peer: PeerId, message: bytes) -> bool:
+        """A message of the ordering protocol, not yet judged; whether anybody has looked at it.
+
+        A flooded one comes once, from whoever was first; if it was not looked at, again from another.
+        """
         ...
 
     def large_bytes(self, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:

@@ -2,7 +2,8 @@
 
 The origin pushes the whole message to its neighbours. Whoever passes it on only tells its digest; who lacks it asks one
 announcer, and the next one after a timeout. In a full mesh of four a message so crosses three of six links, once each.
-Passing on happens only when `broadcast` is called: the ordering machine judges first.
+Passing on happens only when `broadcast` is called: the ordering machine judges first. What the machine did not look at, since
+its sender was over its budget or for want of room, counts as never seen: else who relays first could keep it from us.
 """
 
 from collections.abc import Iterable
@@ -55,7 +56,7 @@ class Tell:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """A message seen for the first time, and the neighbour it came from."""
+    """A message seen for the first time, and the neighbour it came from. To be followed by `judged`."""
 
     peer: PeerId
     message: bytes
@@ -146,6 +147,16 @@ class Gossip:
             case _:
                 assert_never(frame)
 
+    def judged(self, peer: PeerId, message: bytes, is_looked_at: bool, now: float) -> tuple[GossipEffect, ...]:
+        """What became of a message of `peer` that was delivered; one that was not looked at is asked of whoever else has it."""
+        digest = short_digest(message)
+        if is_looked_at:
+            self._settle(digest)
+            return ()
+        self._seen.discard(digest)
+        want = self._wants.get(digest)
+        return self._ask_next((digest,), now) if want is not None and want.announcers[0] == peer else ()
+
     def tick(self, now: float) -> tuple[GossipEffect, ...]:
         """Forget what is old, and ask the next announcer where one has not answered. Call it every tenth of a second."""
         self._cache.expire(now)
@@ -159,8 +170,10 @@ class Gossip:
     def _on_message(self, peer: PeerId, message: bytes) -> tuple[GossipEffect, ...]:
         digest = short_digest(message)
         self._neighbours[peer].known.add(digest)
+        if self._seen.add(digest):
+            return (Deliver(peer, message),)
         self._settle(digest)
-        return (Deliver(peer, message),) if self._seen.add(digest) else ()
+        return ()
 
     def _on_have(self, peer: PeerId, digests: tuple[bytes, ...], now: float) -> tuple[GossipEffect, ...]:
         neighbour = self._neighbours[peer]

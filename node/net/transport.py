@@ -263,7 +263,8 @@ class PeerNetwork:
         for effect in effects:
             match effect:
                 case Deliver(peer, message):
-                    self._events.received(peer, message)
+                    is_looked_at = self._events.received(peer, message)
+                    self._carry_out(self._gossip.judged(peer, message, is_looked_at, self._clock()))
                 case Tell(peers, frame):
                     data = encode_frame(frame)
                     for peer in peers:

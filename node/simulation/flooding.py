@@ -21,9 +21,9 @@ class Flooding:
     """Pushes, announces and fetches. `deliver(peer, message)` is called once for each message that is new to this peer."""
 
     def __init__(
-        self, way: Way, at: "Callable[[PeerId], Flooding]", deliver: Callable[[PeerId, bytes], None], limits: GossipLimits
+        self, way: Way, at: "Callable[[PeerId], Flooding]", deliver: Callable[[PeerId, bytes], bool], limits: GossipLimits
     ) -> None:
-        """`at`: this part of another peer."""
+        """`at`: this part of another peer; `deliver`: whether the message was looked at."""
         self._way = way
         self._at = at
         self._deliver = deliver
@@ -68,7 +68,8 @@ class Flooding:
         for effect in effects:
             match effect:
                 case Deliver(other, message):
-                    self._deliver(other, message)
+                    is_looked_at = self._deliver(other, message)
+                    self._carry_out(self._gossip.judged(other, message, is_looked_at, self._way.seconds))
                 case _:
                     size = _frame_bytes(effect.frame)
                     for other in effect.peers:

@@ -16,6 +16,7 @@ from consensus.protocol import (
     Guard,
     Halt,
     Input,
+    PassOver,
     PeerJoined,
     PeerLeft,
     PuzzleSolved,
@@ -140,9 +141,11 @@ class Shell:
         self.flooding.left(other)
         self.feed(PeerLeft(other))
 
-    def received(self, other: PeerId, message: bytes) -> None:
-        """A message of the ordering protocol."""
-        self.feed(Received(other, message))
+    def received(self, other: PeerId, message: bytes) -> bool:
+        """A message of the ordering protocol; whether it was looked at."""
+        effects = self._peer.replica.handle(Received(other, message), self._local_now)
+        self._push(effects)
+        return PassOver() not in effects
 
     def _new_watch(self) -> ClockWatch:
         return ClockWatch(PeerClock(self._peer, self._world.agenda))
@@ -272,6 +275,8 @@ class Shell:
             case Halt(reason):
                 self._peer.halted = reason
                 self._world.wires.peer_ended(self._peer)
+            case PassOver():
+                pass  # whoever fed the message knows
             case Record() | Forget() | Guard():
                 raise AssertionError("what must be durable is carried out before")
             case _:
@@ -280,7 +285,7 @@ class Shell:
     def _send(self, other: PeerId, message: bytes) -> None:
         shell = self._world.shells.get(other)
         if shell is not None:
-            hand = partial(shell.received, self._peer.id, message)
+            hand = partial(shell.feed, Received(self._peer.id, message))
             self._world.wires.send(self._peer, other, FRAME_BYTES + len(message), hand)
 
     # --- timers and puzzles ---

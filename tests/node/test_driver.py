@@ -18,6 +18,7 @@ from consensus.protocol import (
     Guard,
     Halt,
     Input,
+    PassOver,
     PeerJoined,
     Received,
     Record,
@@ -176,13 +177,21 @@ def test_messages_are_dropped_while_the_backlog_is_full_and_nothing_else(
     dropped = []
 
     def feed(driver: Driver) -> None:
-        for _ in range(4):
-            driver.feed(Received(ALICE, b"message"))
+        assert [driver.received(ALICE, b"message") for _ in range(4)] == [True, True, False, False]
         driver.feed(PeerJoined(ALICE))
         dropped.append(driver.messages_dropped)
 
     run(script, tmp_path, feed)
     assert (script.fed, dropped) == ([Received(ALICE, b"message")] * 2 + [PeerJoined(ALICE)], [2])
+
+
+def test_whoever_feeds_a_message_hears_whether_it_was_looked_at(tmp_path: Path) -> None:
+    script = Script(lambda event: (PassOver(),) if event == Received(ALICE, b"too much") else ())
+
+    def feed(driver: Driver) -> None:
+        assert [driver.received(ALICE, message) for message in (b"too much", b"message")] == [False, True]
+
+    assert run(script, tmp_path, feed).log == []
 
 
 def test_a_mistake_of_the_machine_ends_the_node_though_only_a_timer_fed_it(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
-from consensus.protocol import Accuse, Input, PeerJoined, PeerLeft, Received
+from consensus.protocol import Accuse, Input, PeerJoined, PeerLeft
 from consensus.types import PeerId
 from learning.learner import LearnerAnswer, StepAdopted
 from node.driver import Driver, Ports
@@ -164,9 +164,9 @@ class Life:
         """It is gone."""
         self._driver.feed(PeerLeft(peer))
 
-    def received(self, peer: PeerId, message: bytes) -> None:
-        """A message of the ordering protocol."""
-        self._driver.feed(Received(peer, message))
+    def received(self, peer: PeerId, message: bytes) -> bool:
+        """A message of the ordering protocol; whether it was looked at."""
+        return self._driver.received(peer, message)
 
     def large_bytes(self, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
         """A part of something large that we hold."""

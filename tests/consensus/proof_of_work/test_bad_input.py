@@ -32,6 +32,7 @@ from consensus.protocol import (
     Broadcast,
     Check,
     Checked,
+    PassOver,
     PayloadHeld,
     PeerJoined,
     PuzzleVerified,
@@ -100,7 +101,7 @@ def test_an_oversized_block_is_refused() -> None:
 def test_who_was_refused_is_heard_no_more() -> None:
     made = bench()
     made.feed(Received(PEER.id, b""))
-    assert made.push(NEXT) == ()
+    assert made.push(NEXT) == (PassOver(),), "another may bring it"
     made.feed(PeerJoined(PEER.id))
     assert made.push(NEXT) != ()
 
@@ -316,10 +317,13 @@ def test_a_flood_of_new_headers_is_first_ignored_then_refused() -> None:
     made = bench(verifies=True)
     made.verifies = False
     spam = [FORGE.child(PARENT, ALICE, claim=index.to_bytes(2, "big")) for index in range(600)]
-    fates = []
+    fates, passed_over = [], 0
     for forged in spam:
-        fates.extend(refusals(made.push(forged)))
+        effects = made.push(forged)
+        fates.extend(refusals(effects))
+        passed_over += PassOver() in effects
     assert fates == [(PEER.id, Offence.FLOODING)]
+    assert passed_over >= len(spam) - peers.HEADERS_BURST, "what was not looked at may come from another"
 
 
 def test_the_budget_for_headers_refills_with_time() -> None:
@@ -416,6 +420,7 @@ def test_a_flood_of_contributions_is_first_ignored_then_refused() -> None:
     ]
     assert sum(len(of_type(some, Assess)) for some in effects) == peers.CONTRIBUTIONS_BURST
     assert [refused for some in effects for refused in refusals(some)] == [(PEER.id, Offence.FLOODING)]
+    assert sum(PassOver() in some for some in effects) == len(effects) - peers.CONTRIBUTIONS_BURST
 
 
 @pytest.mark.parametrize("verdict", [Verdict.CONTESTED, Verdict.INVALID])

@@ -17,6 +17,7 @@ from consensus.protocol import (
     FetchPayload,
     Guard,
     Halt,
+    PassOver,
     PayloadHeld,
     PeerJoined,
     PeerLeft,
@@ -45,6 +46,7 @@ from consensus.total_order.messages import (
     Subscribe,
 )
 from consensus.total_order.order import CommitRecord
+from consensus.total_order.peers import BLOCKS_BURST
 from consensus.types import Digest, Instant, NetworkId, PeerId, StepId
 from tests.consensus.total_order.forge import NETWORK, START_MS, Forge, Forged, attachment, item, own_first, people, person
 from tests.consensus.total_order.network import RULES, Disk, read
@@ -186,7 +188,7 @@ def test_a_signed_block_that_breaks_a_rule_accuses_its_author_and_refuses_its_se
     effects = one.show(bad, by=sender)
     accusation = Accusation(MEMBERS[1].id, offence, detail, encode(bad.block))
     assert faults(effects) == [Accuse(accusation), Refuse(MEMBERS[sender].id, offence, detail)]
-    assert one.show(FIRST[3], by=sender) == [], "what a refused peer has sent before counts no more"
+    assert one.show(FIRST[3], by=sender) == [PassOver()], "what a refused peer has sent before counts no more"
 
 
 def test_a_block_that_its_author_did_not_sign_refuses_its_sender_alone() -> None:
@@ -316,6 +318,16 @@ def test_a_flood_of_requests_is_ignored_and_then_refused() -> None:
     else:
         pytest.fail("never refused")
     assert answers == 128
+
+
+def test_blocks_of_who_sends_too_many_are_passed_over_and_taken_from_another() -> None:
+    one = One()
+    for number in range(1_000, 1_000 + BLOCKS_BURST):
+        parents = [Reference(number - 1, author, bytes([author, number % 256]) * 16) for author in (1, 0, 2, 3)]
+        one.show(FORGE.block(1, number, parents))
+    assert faults(one.effects) == []
+    assert one.show(FIRST[2], by=1) == [PassOver()]
+    assert PassOver() not in one.show(FIRST[2], by=3)
 
 
 def test_two_blocks_for_one_round_are_evidence_and_the_second_is_not_kept() -> None:

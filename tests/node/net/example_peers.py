@@ -48,6 +48,8 @@ class Node:
 
     identity: Identity
     passes_on: bool = True
+    unheard: set[PeerId] = field(default_factory=set)
+    """Whose messages are not looked at."""
     inbox: list[bytes] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     held: dict[bytes, bytes] = field(default_factory=dict)
@@ -62,10 +64,13 @@ class Node:
     def peer_left(self, peer: PeerId) -> None:
         self.left.append(peer)
 
-    def received(self, peer: PeerId, message: bytes) -> None:
+    def received(self, peer: PeerId, message: bytes) -> bool:
+        if peer in self.unheard:
+            return False
         self.inbox.append(message)
         if self.passes_on and message.startswith(b"flood"):
             self.network.broadcast(message)
+        return True
 
     def large_bytes(self, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
         content = self.held.get(digest, b"")

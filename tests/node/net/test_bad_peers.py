@@ -186,6 +186,25 @@ def test_a_message_that_was_pushed_twice_is_delivered_once() -> None:
     play(scenario)
 
 
+def test_a_message_that_was_not_looked_at_is_taken_from_another() -> None:
+    async def scenario() -> None:
+        async with honest_pair() as (ann, ben), stranger_at(ann) as mallory:
+            await mallory.shake(MALLORY)
+            ann.unheard.add(MALLORY.peer)
+            await mallory.say(GossipFrame(b"flood"))
+            await mallory.say(OrderingFrame(b"the end"))
+            await until(lambda: MALLORY.peer in ann.connected)
+            await asyncio.sleep(0.1)
+            assert ann.inbox == []
+            ben.network.broadcast(b"flood")
+            await until(lambda: ann.inbox)
+            assert ann.inbox == [b"flood"]
+            await mallory.web_socket.close()
+            await until(lambda: MALLORY.peer not in ann.connected)
+
+    play(scenario)
+
+
 # --- in the handshake -----------------------------------------------------------------------------------------------
 
 

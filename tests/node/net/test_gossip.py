@@ -26,6 +26,8 @@ class Mesh:
         self.now = 0.0
         self.silent: set[int] = set()
         """Peers that announce everything and serve nothing."""
+        self.ignored: set[int] = set()
+        """Peers that are over everybody's budget."""
         for edge in sorted(edges, key=sorted):
             self.connect(*sorted(edge))
 
@@ -45,14 +47,22 @@ class Mesh:
 
     def carry_out(self, here: int, effects: tuple[GossipEffect, ...]) -> None:
         for effect in effects:
-            if isinstance(effect, Deliver):
+            if isinstance(effect, Deliver) and int.from_bytes(effect.peer, "big") in self.ignored:
+                judged = self.machines[here].judged(effect.peer, effect.message, is_looked_at=False, now=self.now)
+                self.carry_out(here, judged)
+            elif isinstance(effect, Deliver):
                 self.inboxes[here][effect.message] += 1
                 self.carry_out(here, self.machines[here].broadcast(effect.message, self.now))
-                continue
-            for peer in effect.peers:
-                if not (here in self.silent and isinstance(effect.frame, GossipFrame)):
-                    self.wires[here, int.from_bytes(peer, "big")].append(effect.frame)
-                    self.copies += isinstance(effect.frame, GossipFrame)
+                judged = self.machines[here].judged(effect.peer, effect.message, is_looked_at=True, now=self.now)
+                self.carry_out(here, judged)
+            else:
+                self.tell(here, effect)
+
+    def tell(self, here: int, effect: Tell) -> None:
+        for peer in effect.peers:
+            if not (here in self.silent and isinstance(effect.frame, GossipFrame)):
+                self.wires[here, int.from_bytes(peer, "big")].append(effect.frame)
+                self.copies += isinstance(effect.frame, GossipFrame)
 
     def settle(self) -> None:
         """Deliver everything under way, in a random order of links, then let timeouts pass until nothing happens any more."""
@@ -162,6 +172,47 @@ def test_a_message_is_served_to_one_peer_only_once() -> None:
     gossip = gossip_with(ANN)
     gossip.broadcast(b"pushed", 0.0)
     assert gossip.received(ANN, Want((short_digest(b"pushed"),)), 0.0) == ()
+
+
+def test_what_was_not_looked_at_may_come_again_from_another() -> None:
+    gossip = gossip_with(ANN, BEN, CAT)
+    digest = short_digest(b"block")
+    assert gossip.received(ANN, GossipFrame(b"block"), 0.0) == (Deliver(ANN, b"block"),)
+    assert gossip.judged(ANN, b"block", is_looked_at=False, now=0.0) == ()
+    assert gossip.received(BEN, Have((digest,)), 0.0) == (Tell((BEN,), Want((digest,))),)
+    assert gossip.received(BEN, GossipFrame(b"block"), 0.1) == (Deliver(BEN, b"block"),)
+    assert gossip.judged(BEN, b"block", is_looked_at=True, now=0.1) == ()
+    assert gossip.pending_wants == 0
+    assert gossip.received(CAT, Have((digest,)), 0.2) == ()
+    assert gossip.received(CAT, GossipFrame(b"block"), 0.2) == ()
+
+
+def test_what_was_not_looked_at_is_asked_at_once_of_who_had_announced_it_too() -> None:
+    gossip = gossip_with(ANN, BEN, CAT)
+    digest = short_digest(b"block")
+    for peer in (ANN, BEN):
+        gossip.received(peer, Have((digest,)), 0.0)
+    gossip.received(ANN, GossipFrame(b"block"), 0.1)
+    assert gossip.judged(ANN, b"block", is_looked_at=False, now=0.1) == (Tell((BEN,), Want((digest,))),)
+    gossip.received(CAT, GossipFrame(b"block"), 0.2)
+    assert gossip.judged(CAT, b"block", is_looked_at=False, now=0.2) == (), "BEN owes it still"
+    assert gossip.received(BEN, GossipFrame(b"block"), 0.3) == (Deliver(BEN, b"block"),)
+
+
+@settings(max_examples=100, deadline=None)
+@given(size=st.integers(3, 10), seed=st.integers(0, 2**32))
+def test_who_relays_first_and_is_not_listened_to_keeps_nothing_from_anybody(size: int, seed: int) -> None:
+    """Three liars are neighbours of all, and push whatever they hear before anybody else can; nobody looks at what they say."""
+    random = Random(seed)
+    liars = range(size, size + 3)
+    edges = connected_graph(size, random) | {frozenset((honest, liar)) for honest in range(size) for liar in liars}
+    mesh = Mesh(edges, size + 3, random)
+    mesh.ignored = set(liars)
+    for liar in liars:
+        mesh.carry_out(liar, mesh.machines[liar].broadcast(b"message", 0.0))
+    mesh.broadcast(random.randrange(size), b"message")
+    mesh.settle()
+    assert mesh.inboxes[:size] == [Counter({b"message": 1})] * size
 
 
 def test_a_want_goes_to_the_next_announcer_after_its_timeout_and_is_dropped_after_the_last() -> None:
