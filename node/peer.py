@@ -65,7 +65,15 @@ LOG_SECONDS = 60.0
 OUTBOUND_MIN = 8
 """Bitcoin's number; members of a total order are each connected to all others instead."""
 
+OUTBOUND_BESIDE_MEMBERS = 4
+"""Observers that a peer of a total order dials besides all members, so that those who only follow find each other."""
+
 EVERY_ADDRESS = ("0.0.0.0", "::")
+
+
+def outbound_target(members: int) -> int:
+    """How many connections a peer dials, in a network of so many members; 0: open to all."""
+    return max(OUTBOUND_MIN, members + OUTBOUND_BESIDE_MEMBERS) if members else OUTBOUND_MIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +260,8 @@ class Peer:
             listen_port=parts.settings.listen_port,
             dial=parts.settings.peers,
             remembered=remembered_addresses(parts.store),
-            outbound_target=max(OUTBOUND_MIN, len(parts.learner.members)),
+            outbound_target=outbound_target(len(parts.learner.members)),
+            members=frozenset(PeerId(member) for member in parts.learner.members),
         )
         return PeerNetwork(
             identity=parts.identity.peer_id,

@@ -69,6 +69,8 @@ class Channel:
     def __init__(self, web_socket: WebSocket, role: Role, meter: Meter, clock: Clock, total: Traffic) -> None:
         self.role = role
         self.traffic = Traffic()
+        self.answer_seconds = float("inf")
+        """How long the other side took to answer in the handshake, at least."""
         self._web_socket = web_socket
         self._meter = meter
         self._clock = clock

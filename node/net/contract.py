@@ -34,19 +34,28 @@ class NetSettings:
 
     user_agent: str = "kubrat"
     outbound_target: int = 8
-    """Bitcoin's number: the graph of random outbound connections is then connected with overwhelming probability."""
+    """Bitcoin's number: the graph of random outbound connections is then connected with overwhelming probability.
+
+    Where there are members: room for all of them comes first, what is beyond is for others.
+    """
+
+    outbound_per_group_max: int = 2
+    """Of addresses that others tell: who owns one subnet shall not be all that we dial. Not held against this machine."""
 
     inbound_max: int = 64
     """With the outbound ones at most 72 connections, 600 MB of outboxes at the very worst, 1 MB in practice."""
 
-    inbound_per_host_max: int = 8
-    """One host cannot take all places; a household behind one address fits. Not held against this machine itself."""
+    inbound_per_group_max: int = 8
+    """One subnet cannot take all places; a household behind one address fits. Held against neither members nor this machine."""
+
+    members: frozenset[PeerId] = frozenset()
+    """Whoever has a part in a total order comes first, inbound and outbound; nobody: the network is open to all."""
 
     unauthenticated_max: int = 32
     """Connections in their handshake; each costs a socket and two signatures' worth of work."""
 
-    unauthenticated_per_host_max: int = 8
-    """As many as may stay: one host cannot keep the door shut for all others. Not held against this machine itself."""
+    unauthenticated_per_group_max: int = 8
+    """As many as may stay: one subnet cannot keep the door shut for all others. Not held against this machine itself."""
 
     handshake_seconds_max: float = 5.0
     """Connection, upgrade and three frames: ten slow round trips."""

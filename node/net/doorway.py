@@ -2,15 +2,16 @@
 
 import asyncio
 import errno
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from aiohttp import web
 
+from node.net.address_group import group_of
 from node.net.channel import CLOSE_SECONDS_MAX, MESSAGE_SIZE_SETTING, Channel, Clock, WebSocket
 from node.net.contract import ListenError, NetSettings, PortInUseError
 from node.net.http_notes import logger_of_requests
-from node.net.peers import is_loopback
 from node.net.threshold import Threshold
 
 PEER_PATH = "/peer"
@@ -95,12 +96,29 @@ class Doorway:
                 protocol.transport.abort()
 
     def _accept(self, host: str) -> asyncio.Protocol | None:
-        """None when too many others are in their handshake, or too many from there."""
-        strangers = [protocol for protocol in self._server.connections if protocol not in self._admitted]
-        if len(strangers) >= self._settings.unauthenticated_max:
+        """None when too many from that subnet are in their handshake. Where too many are in all, one of them has to go.
+
+        Were the newcomer turned away instead, whoever keeps the room full would keep everybody out.
+        """
+        strangers = self._strangers()
+        group = group_of(host)
+        in_group = Counter(strangers.values())
+        if group is not None and in_group[group] >= self._settings.unauthenticated_per_group_max:
             return None
-        from_there = sum(_host_of(protocol) == host for protocol in strangers)
-        return self._server() if is_loopback(host) or from_there < self._settings.unauthenticated_per_host_max else None
+        if len(strangers) >= self._settings.unauthenticated_max:
+            largest = max(in_group.values())
+            oldest = next(protocol for protocol, its_group in strangers.items() if in_group[its_group] == largest)
+            if oldest.transport is not None:
+                oldest.transport.abort()
+        return self._server()
+
+    def _strangers(self) -> dict[web.RequestHandler, str | None]:
+        """The connections that have not proven who they are, oldest first, and the subnet of each."""
+        return {
+            protocol: group_of(_host_of(protocol.transport))
+            for protocol in self._server.connections
+            if protocol not in self._admitted and protocol.transport is not None and not protocol.transport.is_closing()
+        }
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path != PEER_PATH:
@@ -122,7 +140,7 @@ class Doorway:
         return web_socket
 
 
-def _host_of(protocol: web.RequestHandler) -> str | None:
-    """Where a connection comes from; None once it is gone."""
-    peer_name = protocol.transport and protocol.transport.get_extra_info("peername")
-    return peer_name[0] if peer_name else None
+def _host_of(transport: asyncio.Transport) -> str:
+    """Where a connection comes from."""
+    peer_name = transport.get_extra_info("peername")
+    return peer_name[0] if peer_name else ""

@@ -6,6 +6,7 @@ Passing on happens only when `broadcast` is called: the ordering machine judges 
 its sender was over its budget or for want of room, counts as never seen: else who relays first could keep it from us.
 """
 
+from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -65,6 +66,9 @@ class Deliver:
 GossipEffect = Tell | Deliver
 
 
+NEVER = float("-inf")
+
+
 @dataclass(slots=True)
 class _Neighbour:
     known: RecentSet[bytes]
@@ -73,6 +77,8 @@ class _Neighbour:
     """Digests whose message we have sent it: never twice, so that a small question cannot draw a large answer again."""
     wants: int = 0
     """Pending digests that it was the first to announce."""
+    useful_at: float = NEVER
+    """When it was the first to bring something that was worth passing on."""
 
 
 @dataclass(slots=True)
@@ -98,6 +104,8 @@ class Gossip:
         self._seen: RecentSet[bytes] = RecentSet(self._limits.seen)
         self._cache = MessageCache(self._limits.cached_messages, self._limits.cached_bytes, self._limits.cached_seconds)
         self._wants: dict[bytes, _PendingWant] = {}
+        self._bringers: OrderedDict[bytes, PeerId] = OrderedDict()
+        """Who brought what is being judged; as many as the cache holds messages."""
 
     def joined(self, peer: PeerId, now: float) -> tuple[GossipEffect, ...]:
         """A new neighbour: announce the recent messages, which it may have missed while it was not connected."""
@@ -123,6 +131,9 @@ class Gossip:
         assert len(message) <= GOSSIP_BYTES_MAX, f"message of {len(message)} bytes, limit {GOSSIP_BYTES_MAX}"
         digest = short_digest(message)
         is_own = self._seen.add(digest)
+        bringer = self._bringers.pop(digest, None)
+        if bringer in self._neighbours:
+            self._neighbours[bringer].useful_at = now
         self._settle(digest)
         self._cache.expire(now)
         self._cache.add(digest, message, now)
@@ -154,6 +165,7 @@ class Gossip:
             self._settle(digest)
             return ()
         self._seen.discard(digest)
+        self._bringers.pop(digest, None)
         want = self._wants.get(digest)
         return self._ask_next((digest,), now) if want is not None and want.announcers[0] == peer else ()
 
@@ -161,6 +173,10 @@ class Gossip:
         """Forget what is old, and ask the next announcer where one has not answered. Call it every tenth of a second."""
         self._cache.expire(now)
         return self._ask_next([digest for digest, want in self._wants.items() if want.deadline <= now], now)
+
+    def useful_at(self, peer: PeerId) -> float:
+        """When this neighbour was last the first to bring something that was worth passing on; minus infinity: never."""
+        return self._neighbours[peer].useful_at
 
     @property
     def pending_wants(self) -> int:
@@ -171,6 +187,9 @@ class Gossip:
         digest = short_digest(message)
         self._neighbours[peer].known.add(digest)
         if self._seen.add(digest):
+            self._bringers[digest] = peer
+            if len(self._bringers) > self._limits.cached_messages:
+                self._bringers.popitem(last=False)
             return (Deliver(peer, message),)
         self._settle(digest)
         return ()

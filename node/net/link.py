@@ -56,6 +56,11 @@ class Link:
         self._over = asyncio.Event()
         self._departure: Departure | None = None
 
+    @property
+    def is_over(self) -> bool:
+        """Whether it ends, or has ended."""
+        return self._departure is not None
+
     def __str__(self) -> str:
         return f"peer {self.peer[:SHORT_KEY_BYTES].hex()} at {self.listening_address or self.channel.remote}"
 

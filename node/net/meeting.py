@@ -91,13 +91,13 @@ class Meeting:
 
     async def _greet(self, channel: Channel) -> Link | None:
         """The listener's side of the handshake; None when there is no connection."""
-        if self._roster.refused_hosts.holds(channel.remote.host, self._clock()):
+        if self._roster.is_host_refused(channel.remote.host, self._clock()):
             channel.say("refused for a time")
             return None
         handshake = Handshake(Role.LISTENER, self._introduce(), os.urandom(SECRET_BYTES))
         try:
             async with asyncio.timeout(self._settings.handshake_seconds_max):
-                outcome = await _shake(channel, handshake)
+                outcome = await _shake(channel, handshake, self._clock)
         except FrameError as error:
             outcome = Failed(Failure.BROKEN, f"broke the handshake: {error}", is_offence=True)
         except (ChannelClosedError, TimeoutError):
@@ -126,7 +126,7 @@ class Meeting:
         """Dial, in a task each, as many addresses as connections are wanted."""
         now = self._clock()
         wanted = self._settings.outbound_target - len(self._roster.in_role(Role.DIALER)) - self._dialling
-        for address in self._book.due(now, self._roster.avoided(now), wanted):
+        for address in self._book.due(now, self._roster.avoided(now), wanted, self._roster.outbound_groups()):
             self._dialling += 1
             group.create_task(self._dial(session, address))
 
@@ -147,16 +147,21 @@ class Meeting:
             async with asyncio.timeout(self._settings.handshake_seconds_max):
                 web_socket = await open_web_socket(session, address, self._settings.heartbeat_seconds)
                 channel = await stack.enter_async_context(self.channel(web_socket, Role.DIALER))
-                outcome = await _shake(channel, Handshake(Role.DIALER, self._introduce(), os.urandom(SECRET_BYTES)))
+                outcome = await _shake(
+                    channel, Handshake(Role.DIALER, self._introduce(), os.urandom(SECRET_BYTES)), self._clock
+                )
         except (TimeoutError, UnreachableError, ChannelClosedError, FrameError) as error:
             self._unreachable(address, error)
             return None
         if isinstance(outcome, Failed):
             self._not_ours(address, outcome)
             return None
+        now = self._clock()
         self._book.answered(address, outcome.peer)
-        if outcome.peer in self._roster.avoided(self._clock()):
-            self._book.spared(address, self._clock())
+        is_avoided = outcome.peer in self._roster.avoided(now)
+        is_welcome = self._book.is_configured(address) or self._roster.has_outbound_place(outcome.peer)
+        if is_avoided or not is_welcome:
+            self._book.spared(address, now, is_welcome=is_welcome)
             return None
         return self._host.admit(channel, outcome, Address(channel.remote.host, address.port))
 
@@ -188,7 +193,7 @@ class Meeting:
             self._host.note(f"{text}; next attempt in {_seconds(wait)}")
 
 
-async def _shake(channel: Channel, handshake: Handshake) -> Established | Failed:
+async def _shake(channel: Channel, handshake: Handshake, clock: Clock) -> Established | Failed:
     """Carry a handshake to its outcome. Raises FrameError and ChannelClosedError."""
     progress = handshake.start()
     while True:
@@ -196,8 +201,12 @@ async def _shake(channel: Channel, handshake: Handshake) -> Established | Failed
             await channel.send(encode_frame(frame))
         if progress.outcome is not None:
             return progress.outcome
+        asked_at = clock()
         try:
-            progress = handshake.receive(await channel.receive())
+            frame = await channel.receive()
+            if progress.frames:
+                channel.answer_seconds = min(channel.answer_seconds, clock() - asked_at)
+            progress = handshake.receive(frame)
         except ChannelClosedError:
             failed = handshake.closed()
             if failed is None:

@@ -1,13 +1,14 @@
 """Whom to dial, and when: a bounded address book, back-off, and the rules for refused and doubled connections."""
 
 from collections import Counter, OrderedDict
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from random import Random
 from typing import Generic, NamedTuple, TypeVar
 
 from consensus.types import PeerId
+from node.net.address_group import group_of
 from node.net.bounded import RecentSet
 
 Item = TypeVar("Item")
@@ -42,16 +43,22 @@ OWN_ADDRESSES_MAX = 64
 """Addresses that turned out to be ourselves."""
 
 
+NO_GROUPS: Mapping[str, int] = {}
+
+
 @dataclass(frozen=True, slots=True)
 class Backoff:
     """Waiting times between attempts, in seconds: doubled each time, times a random factor in [0.5, 1]."""
 
     first_seconds: float = 1.0
     max_seconds: float = 60.0
+    member_max_seconds: float = 8.0
+    """Between two attempts at a member, or at an address that the user gave where there are members: a total order may wait
+    for it. A few dials a second, should half of 64 members be away."""
 
-    def wait(self, failures: int, random: Random) -> float:
-        """How long to wait after this many failures in a row, at least one."""
-        longest = min(self.max_seconds, self.first_seconds * 2.0 ** min(failures - 1, 32))
+    def wait(self, failures: int, random: Random, max_seconds: float) -> float:
+        """How long to wait after this many failures in a row, at least one; at most `max_seconds`."""
+        longest = min(max_seconds, self.first_seconds * 2.0 ** min(failures - 1, 32))
         return longest * random.uniform(0.5, 1.0)
 
 
@@ -72,9 +79,20 @@ class _Entry:
 class AddressBook:
     """Addresses, and when to dial which. Times are in seconds, of any clock that does not go back."""
 
-    def __init__(self, configured: Collection[Address], random: Random, backoff: Backoff) -> None:
+    def __init__(
+        self,
+        configured: Collection[Address],
+        random: Random,
+        backoff: Backoff,
+        *,
+        members: frozenset[PeerId] = frozenset(),
+        per_group_max: int = 2,
+    ) -> None:
+        """`per_group_max`: of learned addresses in one subnet, how many are dialled at once."""
         self._random = random
         self._backoff = backoff
+        self._members = members
+        self._per_group_max = per_group_max
         self._entries: dict[Address, _Entry] = {address: _Entry(None) for address in configured}
         self._own: RecentSet[Address] = RecentSet(OWN_ADDRESSES_MAX)
 
@@ -92,9 +110,12 @@ class AddressBook:
         self._entries[address] = _Entry(source)
         return True
 
-    def due(self, now: float, avoided: Collection[PeerId], wanted: int) -> tuple[Address, ...]:
-        """Up to `wanted` addresses to dial now, the user's first; they are busy until told how it went.
+    def due(
+        self, now: float, avoided: Collection[PeerId], wanted: int, groups: Mapping[str, int] = NO_GROUPS
+    ) -> tuple[Address, ...]:
+        """Up to `wanted` addresses to dial now, the user's first, then members'; they are busy until told how it went.
 
+        `groups`: how many of our outbound connections each subnet has; others' hints lead to no more than a few there.
         While one of the user's is away, the last place is kept free for it: or strangers would take it, and never leave.
         """
         away = [
@@ -106,11 +127,26 @@ class AddressBook:
         given = [pair for pair in ready if pair[1].source is None]
         learned = [pair for pair in ready if pair[1].source is not None]
         self._random.shuffle(learned)
+        learned.sort(key=lambda pair: pair[1].peer not in self._members)
+        learned = self._spread(learned, groups)
         is_place_kept = any(entry.source is None and entry.next_attempt > now and not entry.is_own for _, entry in away)
         chosen = given[: max(wanted, 0)] + learned[: max(wanted - len(given) - is_place_kept, 0)]
         for _, entry in chosen:
             entry.is_busy = True
         return tuple(address for address, _ in chosen)
+
+    def _spread(self, learned: list[tuple[Address, _Entry]], groups: Mapping[str, int]) -> list[tuple[Address, _Entry]]:
+        """Without those whose subnet has its share; members are who they are, wherever they live."""
+        counts = Counter(groups)
+        chosen = []
+        for address, entry in learned:
+            group = group_of(address.host)
+            if group is not None and entry.peer not in self._members:
+                counts[group] += 1
+                if counts[group] > self._per_group_max:
+                    continue
+            chosen.append((address, entry))
+        return chosen
 
     def answered(self, address: Address, peer: PeerId) -> None:
         """`peer` has proven that it listens there."""
@@ -128,7 +164,7 @@ class AddressBook:
         if entry.source is not None and (is_lasting or entry.failures >= LEARNED_FAILURES_MAX):
             del self._entries[address]
             return None
-        wait = self._backoff.max_seconds if is_lasting else self._backoff.wait(entry.failures, self._random)
+        wait = self._backoff.max_seconds if is_lasting else self._wait(entry)
         entry.next_attempt = now + wait
         return wait
 
@@ -137,14 +173,24 @@ class AddressBook:
         entry = self._entries[address]
         entry.is_busy = False
         entry.failures = 0 if lived_seconds >= STABLE_SECONDS else entry.failures + 1
-        entry.next_attempt = now + self._backoff.wait(max(entry.failures, 1), self._random)
+        entry.next_attempt = now + self._wait(entry)
 
-    def spared(self, address: Address, now: float) -> None:
-        """The peer that answered is connected already, or refused: nothing failed, and no connection was needed."""
+    def spared(self, address: Address, now: float, is_welcome: bool = True) -> None:
+        """Nothing failed, but there is no connection: the peer that answered is connected already, or refused.
+
+        Or it is not welcome, since all places are for others: then it is asked seldom.
+        """
         entry = self._entries[address]
         entry.is_busy = False
         entry.failures = 0
-        entry.next_attempt = now + self._backoff.wait(1, self._random)
+        entry.next_attempt = now + (self._wait(entry) if is_welcome else self._backoff.max_seconds)
+
+    def _wait(self, entry: _Entry) -> float:
+        is_members = entry.peer in self._members or (entry.source is None and bool(self._members))
+        longest = self._backoff.max_seconds
+        if is_members:
+            longest = min(longest, self._backoff.member_max_seconds)
+        return self._backoff.wait(max(entry.failures, 1), self._random, longest)
 
     def retry(self, peers: Collection[PeerId], now: float) -> None:
         """Dial these peers at the next chance, and every address of whom it is not known who answers there."""
@@ -171,6 +217,10 @@ class AddressBook:
     def proven(self) -> tuple[Address, ...]:
         """Addresses where a peer of this network has answered."""
         return tuple(address for address, entry in self._entries.items() if entry.peer is not None and entry.failures == 0)
+
+    def proven_members(self) -> tuple[Address, ...]:
+        """Addresses where a member has answered, whether or not it is away now."""
+        return tuple(address for address, entry in self._entries.items() if entry.peer in self._members)
 
     def __len__(self) -> int:
         return len(self._entries)

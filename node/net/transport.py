@@ -10,6 +10,7 @@ import aiohttp
 from consensus.faults import Offence
 from consensus.signing import Signer
 from consensus.types import NetworkId, PeerId
+from node.net.address_group import group_of
 from node.net.channel import Channel, Traffic
 from node.net.contract import ListenError, NetSettings, NetworkEvents, PeerInfo, PortInUseError
 from node.net.dialling import client_session
@@ -45,6 +46,8 @@ TICK_SECONDS = 0.1
 """How often timeouts, dials and exchanges are looked at; the shortest of them is half a second."""
 
 
+EVICTION_SECRET_BYTES = 16
+
 REMEMBERED = "an earlier life"
 """Who told us the addresses that the store held."""
 
@@ -78,9 +81,15 @@ class PeerNetwork:
         self._clock = clock
         self._port = settings.listen_port
         self._traffic = Traffic()
-        self._roster = Roster(identity, settings)
         self._gossip = Gossip(settings.gossip)
-        self._book = AddressBook([Address(host, port) for host, port in settings.dial], random, settings.backoff)
+        self._roster = Roster(identity, settings, random.randbytes(EVICTION_SECRET_BYTES), self._gossip.useful_at)
+        self._book = AddressBook(
+            [Address(host, port) for host, port in settings.dial],
+            random,
+            settings.backoff,
+            members=settings.members,
+            per_group_max=settings.outbound_per_group_max,
+        )
         for host, port in settings.remembered:
             self._book.learn(Address(host, port), REMEMBERED, is_local_source=True)
         self._meeting = Meeting(
@@ -106,8 +115,12 @@ class PeerNetwork:
         return self._traffic.received
 
     def known_addresses(self) -> tuple[Address, ...]:
-        """Where peers of this network were reached: worth remembering for the next life."""
-        return tuple(dict.fromkeys((*self._roster.listening_addresses(), *self._book.proven())))
+        """Where peers of this network were reached, what is most worth remembering first: members, then our choice."""
+        members = [link.listening_address for link in self._roster if self._roster.is_member(link.peer)]
+        ours = [link.listening_address for link in self._roster.in_role(Role.DIALER)]
+        theirs = [link.listening_address for link in self._roster]
+        found = (*members, *self._book.proven_members(), *ours, *self._book.proven(), *theirs)
+        return tuple(dict.fromkeys(address for address in found if address is not None))
 
     def refused_peers(self) -> frozenset[PeerId]:
         """Whom we refuse now."""
@@ -304,7 +317,7 @@ class PeerNetwork:
             self._learn(Address(canonical_host(host) or host, port), link)
 
     def _learn(self, address: Address, teller: Link) -> None:
-        """Hosts are the sources, since keys are free; on this machine all share one host, so there it is the key."""
-        host = teller.channel.remote.host
-        is_local = is_loopback(host)
-        self._book.learn(address, teller.peer.hex() if is_local else host, is_local)
+        """Subnets are the sources, since keys are free. For members, and on this machine, it is the key."""
+        group = group_of(teller.channel.remote.host)
+        source = teller.peer.hex() if group is None or self._roster.is_member(teller.peer) else group
+        self._book.learn(address, source, is_local_source=group is None)

@@ -8,7 +8,7 @@ from consensus.types import NetworkId, PeerId
 from node.large_sizes import payload_bytes_max, state_bytes_max
 from node.net.contract import NetSettings
 from node.network_file import rule_fields
-from node.peer import OUTBOUND_MIN
+from node.peer import outbound_target
 from node.simulation.peer import FirstRequests
 from node.simulation.population import Population
 from node.simulation.toy_tasks import toy_task
@@ -38,13 +38,13 @@ def ground_of(population: Population) -> Ground:
     return Ground(
         network_id=population.network_id,
         rules=rule_fields(population.rules),
-        outbound_target=max(OUTBOUND_MIN, members),
+        outbound_target=outbound_target(members),
         state_bytes_max=state_bytes_max(population.rules, members, layout),
         payload_bytes_max=payload_bytes_max(population.rules, layout),
         sign_as=population.sign_as,
         given=_given(population),
         first_requests=population.first_requests,
-        settings=NetSettings(),
+        settings=NetSettings(members=frozenset(population.members)),
     )
 
 

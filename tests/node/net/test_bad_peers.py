@@ -331,29 +331,25 @@ def test_a_connection_that_never_becomes_a_peer_is_cut_off(request_bytes: bytes)
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_no_more_than_the_allowed_number_of_strangers_is_let_in_at_once(loop: LoopFactory) -> None:
+def test_where_the_allowed_number_of_strangers_has_come_the_oldest_makes_room_for_another(loop: LoopFactory) -> None:
     async def scenario() -> None:
         async with honest_pair(replace(QUICK, unauthenticated_max=3)) as (ann, _):
             held = [await asyncio.open_connection(*ann.address) for _ in range(3)]
             async with asyncio.timeout(2.0):  # well before their time is up
-                assert await is_hung_up_on(ann)
+                async with stranger_at(ann) as cat:
+                    await cat.shake(identity_of(3))
+                    await until(lambda: identity_of(3).peer in ann.connected)
+                assert [await is_hung_up_on(reader) for reader, _ in held[:1]] == [True]
+            assert not any(reader.at_eof() for reader, _ in held[1:])
             for _, writer in held:
                 writer.close()
-                await writer.wait_closed()
-            async with stranger_at(ann) as cat:
-                await cat.shake(identity_of(3))
-                await until(lambda: identity_of(3).peer in ann.connected)
             await until(lambda: identity_of(3).peer not in ann.connected)
 
     play(scenario, loop)
 
 
-async def is_hung_up_on(node: Node) -> bool:
-    """Whether a connection that says nothing is closed at once."""
-    reader, writer = await asyncio.open_connection(*node.address)
+async def is_hung_up_on(reader: asyncio.StreamReader) -> bool:
     try:
         return await reader.read(1) == b""
     except ConnectionResetError:
         return True
-    finally:
-        writer.close()

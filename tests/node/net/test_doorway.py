@@ -25,7 +25,7 @@ async def held(count: int, settings: NetSettings) -> int:
 
 def test_this_machine_is_not_one_host_but_all_its_peers_and_yet_has_a_limit() -> None:
     async def scenario() -> None:
-        assert await held(12, replace(QUICK, unauthenticated_per_host_max=2)) == 12
+        assert await held(12, replace(QUICK, unauthenticated_per_group_max=2)) == 12
         assert await held(12, replace(QUICK, unauthenticated_max=5)) == 5
 
     play(scenario)

@@ -57,6 +57,49 @@ def test_the_last_place_is_kept_for_an_address_of_the_user_s_that_is_away() -> N
     assert len(book.due(wait, frozenset({ANN}), 1)) == 1
 
 
+def test_members_are_dialled_first_and_soon_again() -> None:
+    book = AddressBook((), Random(7), Backoff(first_seconds=1.0, max_seconds=60.0), members=frozenset({ANN}), per_group_max=99)
+    others = [Address("10.0.0.2", port) for port in range(1, 30)]
+    for address in (*others, LEARNED):
+        assert book.learn(address, "10.0.0.9", is_local_source=False)
+    assert set(book.due(0.0, frozenset(), 99)) == {*others, LEARNED}
+    book.answered(LEARNED, ANN)
+    for address in others:
+        book.answered(address, BEN)
+        book.ended(address, 0.0, lived_seconds=100.0)
+    now = 0.0
+    for _ in range(4):
+        wait = book.failed(LEARNED, now)
+        assert wait is not None
+        assert wait <= 8.0
+        now += wait
+        assert book.due(now, frozenset(), 1) == (LEARNED,)
+
+
+def test_a_stranger_that_is_not_welcome_is_asked_seldom() -> None:
+    book = book_of()
+    book.learn(LEARNED, "10.0.0.9", is_local_source=False)
+    assert book.due(0.0, frozenset(), 1) == (LEARNED,)
+    book.answered(LEARNED, ANN)
+    book.spared(LEARNED, 0.0, is_welcome=False)
+    assert book.due(59.0, frozenset(), 1) == ()
+    assert book.due(60.0, frozenset(), 1) == (LEARNED,)
+
+
+def test_hints_lead_to_few_of_one_subnet_and_the_user_s_addresses_to_all() -> None:
+    given = [Address("203.0.114.1", port) for port in (1, 2, 3)]
+    book = book_of(*given)
+    dense = {Address(f"198.51.101.{host}", 1) for host in range(1, 40)}
+    spread = {Address(f"198.51.{net}.1", 1) for net in range(102, 106)}
+    assert all(book.learn(address, "10.0.0.9", is_local_source=False) for address in (*dense, *spread))
+    due = set(book.due(0.0, frozenset(), 40))
+    assert set(given) <= due
+    assert spread <= due
+    assert len(due & dense) == 2
+    assert set(book.due(0.0, frozenset(), 40, {"198.51.101.0/24": 2})) == set()
+    assert len(book.due(0.0, frozenset(), 40, {"198.51.101.0/24": 1})) == 1
+
+
 def test_waiting_times_double_up_to_their_maximum() -> None:
     book, now = book_of(GIVEN), 0.0
     for failures in range(12):

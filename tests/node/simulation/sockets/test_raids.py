@@ -191,8 +191,8 @@ def test_a_peer_that_turns_and_one_that_joins_late() -> None:
 
 def test_without_limits_on_strangers_they_fill_the_door(monkeypatch: pytest.MonkeyPatch) -> None:
     guarded = Raid(scenario("slow-loris"))
-    assert guarded.at_once <= 2 * HONEST + NetSettings().unauthenticated_per_host_max
-    set_limits(monkeypatch, unauthenticated_per_host_max=10_000, unauthenticated_max=10_000)
+    assert guarded.at_once <= 2 * HONEST + NetSettings().unauthenticated_per_group_max
+    set_limits(monkeypatch, unauthenticated_per_group_max=10_000, unauthenticated_max=10_000)
     assert Raid(scenario("slow-loris")).at_once >= 50
 
 
@@ -221,9 +221,10 @@ def test_without_proof_of_addresses_false_ones_are_passed_on(monkeypatch: pytest
 
 
 def test_without_blame_a_host_may_break_handshakes_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
-    guarded = Raid(scenario("handshake-replay"))
+    """Where a member lives nobody is blamed, so this is about a network that is open to all."""
+    guarded = Raid(scenario("handshake-replay", "proof-of-work"))
     monkeypatch.setattr(Roster, "blame_host", lambda *_: None)
-    forgiving = Raid(scenario("handshake-replay"))
+    forgiving = Raid(scenario("handshake-replay", "proof-of-work"))
     assert forgiving.proven > guarded.proven + 4
 
 
