@@ -1,7 +1,7 @@
 """The graph of blocks: a block is accepted once its parents above the garbage horizon are, and its large payloads are held.
 
 Until then it is suspended, and what it misses is wanted. Blocks are looked up by digest; a parent is named by its round and
-author too, and a block that names one wrongly is never accepted.
+author too, and a block that names one wrongly waits until the round that it names is below the horizon: there nobody looks.
 """
 
 from collections import deque
@@ -64,7 +64,7 @@ class Suspended:
     digest: Digest
     block: Block
     missing: set[bytes]
-    """Parents above the horizon that are not accepted."""
+    """Parents above the horizon that are not accepted, or not by the round and author that it names."""
     payloads: set[bytes]
     """Large payloads that are not held."""
     is_twin: bool
@@ -183,8 +183,7 @@ class Dag:
         self._twins += bool(known)
         self.kept_rounds[content.author] = max(self.kept_rounds[content.author], content.round)
         self._wanted.pop(digest, None)
-        accepted, horizon = self.accepted, self.horizon
-        missing = {parent.digest for parent in content.parents if parent.digest not in accepted and parent.round > horizon}
+        missing = self._missing_of(block)
         if missing or lacking:
             self._suspend(Suspended(digest, block, missing, lacking, bool(known)))
             return []
@@ -221,13 +220,35 @@ class Dag:
 
     # --- inside ---
 
+    def _missing_of(self, block: Block) -> set[bytes]:
+        """The parents that a new block lacks; one that it names wrongly is told, and lacking as well."""
+        accepted, horizon = self.accepted, self.horizon
+        missing: set[bytes] = set()
+        for reference in block.content.parents:
+            if reference.round <= horizon:
+                continue
+            parent = accepted.get(reference.digest)
+            if parent is None:
+                missing.add(reference.digest)
+            elif parent.round != reference.round or parent.author != reference.author:
+                missing.add(reference.digest)
+                self._false_parents.append((block, parent.block))
+        return missing
+
+    def _still_missed(self, block: Block, digest: bytes) -> Reference | None:
+        """The first name of this parent that lies above the horizon and is no name of an accepted block."""
+        parent = self.accepted.get(digest)
+        true = None if parent is None else parent.reference
+        names = (name for name in block.content.parents if name.digest == digest and name.round > self.horizon)
+        return next((name for name in names if name != true), None)
+
     def _suspend(self, suspended: Suspended) -> None:
         self.suspended[suspended.digest] = suspended
         for parent in suspended.block.content.parents:
             if parent.digest in suspended.missing:
                 self._waiting.setdefault(parent.digest, {})[suspended.digest] = None
                 self._missing_rounds.setdefault(parent.round, {})[parent.digest] = None
-                if parent.digest not in self.suspended:
+                if parent.digest not in self:
                     self._wanted[parent.digest] = parent
         for payload in suspended.block.content.attachments:
             if payload.digest in suspended.payloads:
@@ -247,13 +268,15 @@ class Dag:
         while ready:
             digest, block = ready.popleft()
             vertex = self._connect(digest, block)
-            if vertex is None:
-                continue
             self._insert(vertex)
             accepted.append(vertex)
             for child in self._waiting.pop(digest, ()):
                 suspended = self.suspended.get(child)
                 if suspended is None:
+                    continue
+                if self._still_missed(suspended.block, digest) is not None:
+                    self._false_parents.append((suspended.block, block))
+                    self._waiting.setdefault(digest, {})[child] = None
                     continue
                 suspended.missing.discard(digest)
                 if not suspended.missing and not suspended.payloads:
@@ -261,21 +284,16 @@ class Dag:
                     ready.append((suspended.digest, suspended.block))
         return accepted
 
-    def _connect(self, digest: Digest, block: Block) -> Vertex | None:
-        """The block with its parents; None when it names one of them wrongly."""
+    def _connect(self, digest: Digest, block: Block) -> Vertex:
+        """The block with its parents, all of which are accepted or at most at the horizon."""
         content = block.content
         before, mask, horizon = content.round - 1, 0, self.horizon
         parents: list[Vertex] = []
         for reference in content.parents:
             if reference.round == before:
                 mask |= 1 << reference.author
-            if reference.round <= horizon:
-                continue
-            parent = self.accepted[reference.digest]
-            if parent.round != reference.round or parent.author != reference.author:
-                self._false_parents.append((block, parent.block))
-                return None
-            parents.append(parent)
+            if reference.round > horizon:
+                parents.append(self.accepted[reference.digest])
         return Vertex(digest, block, tuple(parents), mask)
 
     def _insert(self, vertex: Vertex) -> None:
@@ -302,15 +320,31 @@ class Dag:
                 self.dropped += self.suspended.pop(digest, None) is not None
 
     def _cross_horizon(self) -> list[Vertex]:
-        """What lies at or below the horizon is missed no more."""
+        """What is named by a round at or below the horizon is missed no more."""
         accepted: list[Vertex] = []
         for number in [number for number in self._missing_rounds if number <= self.horizon]:
             for digest in self._missing_rounds.pop(number):
-                self._wanted.pop(digest, None)
-                for child in self._waiting.pop(digest, ()):
+                for child in self._no_more_waiting(digest):
                     accepted += self._missed_no_more(child, digest)
         self._forget_payloads()
         return accepted
+
+    def _no_more_waiting(self, digest: bytes) -> list[bytes]:
+        """The blocks that waited for this parent; those that name it by a round above the horizon, too, go on waiting."""
+        children = self._waiting.pop(digest, {})
+        waiting: dict[bytes, None] = {}
+        for child in children:
+            suspended = self.suspended.get(child)
+            name = None if suspended is None else self._still_missed(suspended.block, digest)
+            if name is not None:
+                waiting[child] = None
+                if digest in self._wanted:
+                    self._wanted[digest] = name
+        if waiting:
+            self._waiting[digest] = waiting
+        else:
+            self._wanted.pop(digest, None)
+        return [child for child in children if child not in waiting]
 
     def _missed_no_more(self, child: bytes, digest: bytes) -> list[Vertex]:
         suspended = self.suspended.get(child)
