@@ -1,4 +1,4 @@
-"""Run every benchmark one after another: `make bench`. Takes about a quarter of an hour; wants a machine that does nothing else."""
+"""Run every benchmark one after another: `make bench`. A quarter of an hour; wants a machine that does nothing else."""
 
 import subprocess
 import sys
