@@ -128,13 +128,15 @@ class Offered:
 class Assessed:
     """The learner's answer to `Assess`: GOOD is worth telling others, CONTESTED is a false claim, INVALID cannot be applied.
 
-    `is_useful` says whether it beats what the learner knew before; what does not is not passed on.
+    `is_useful` says whether it beats what the learner knew before; what does not is not passed on. Without a `detail` nobody is
+    at fault. `is_proven_lie`: its claim is far beyond any honest measurement.
     """
 
     contribution: Digest
     verdict: Verdict
     is_useful: bool
     detail: str
+    is_proven_lie: bool = False
 
 
 @dataclass(frozen=True, slots=True)

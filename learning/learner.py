@@ -129,12 +129,16 @@ LearnerRequest = (
 
 @dataclass(frozen=True, slots=True)
 class ContributionAssessed:
-    """Answer to AssessRequest. `is_useful`: it beats what this learner knew for that base."""
+    """Answer to AssessRequest. `is_useful`: it beats what this learner knew for that base. No `detail`: nobody is at fault.
+
+    `is_proven_lie`: its claim is far beyond the tolerance.
+    """
 
     digest: bytes
     judgement: Judgement
     is_useful: bool
     detail: str
+    is_proven_lie: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -312,8 +312,8 @@ def _attached(attachments: Iterable[Attachment | LargePayload]) -> tuple[tuple[b
 
 def _input_of(answer: ContributionAssessed | StepChecked | StepOffered) -> Input:
     match answer:
-        case ContributionAssessed(digest, judgement, is_useful, detail):
-            return Assessed(Digest(digest), _VERDICTS[judgement], is_useful, detail)
+        case ContributionAssessed(digest, judgement, is_useful, detail, is_proven_lie):
+            return Assessed(Digest(digest), _VERDICTS[judgement], is_useful, detail, is_proven_lie)
         case StepChecked(step, judgement, is_proven_lie, detail):
             return Checked(StepId(step), _VERDICTS[judgement], is_proven_lie, detail)
         case StepOffered(base, contributions, claim, state_digest):

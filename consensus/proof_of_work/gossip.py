@@ -1,20 +1,20 @@
 """Contributions between blocks: ours and others' go the same way, from signature to assessment to everybody."""
 
-from collections.abc import Callable
-
 from consensus.attachment import LargePayload
 from consensus.budget import Spending
 from consensus.contribution import Contribution, contribution_digest, is_authentic, sign_contribution
 from consensus.encoding import encode
 from consensus.faults import Accusation, Offence
+from consensus.proof_of_work.assessing import Assessing, Rank
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.messages import ContributionMessage
 from consensus.proof_of_work.payloads import Payloads
-from consensus.proof_of_work.peers import PeerRecord
+from consensus.proof_of_work.peers import PeerRecord, Peers
 from consensus.proof_of_work.pool import Held, Pool, Pooled
 from consensus.proof_of_work.staging import Staging
-from consensus.protocol import Accuse, Assess, Assessed, Broadcast, Effect, PassOver, Refuse, Submitted, Verdict
+from consensus.proof_of_work.voices import Voices
+from consensus.protocol import Accuse, Assessed, Broadcast, Effect, PassOver, Refuse, Submitted, Verdict
 from consensus.signing import Signer
 from consensus.types import Digest, Instant, NetworkId, PeerId, StepId
 
@@ -25,12 +25,12 @@ _UNDECIDED = (Standing.BODILESS, Standing.UNCHECKED)
 
 Effects = tuple[Effect, ...]
 
-MayContribute = Callable[[PeerId, StepId], bool]
-"""Whether a contribution by this author, on this checked base, is to be heard."""
-
 
 class Gossip:
-    """Fills the pool; `sign` is the signer of `identity`, `base_age_max` that of the rules."""
+    """Fills the pool; `sign` is the signer of `identity`, `base_age_max` that of the rules.
+
+    Checks come in the order of their cost: what is known, whose turn it is, a voice, and only then a signature and the learner.
+    """
 
     def __init__(
         self,
@@ -40,18 +40,22 @@ class Gossip:
         chain: Chain,
         staging: Staging,
         *,
+        peers: Peers,
         payloads: Payloads,
+        voices: Voices,
         base_age_max: int,
-        may_contribute: MayContribute,
+        rank: Rank,
     ) -> None:
         self._network_id = network_id
         self._identity = identity
         self._sign = sign
         self._chain = chain
         self._staging = staging
+        self._peers = peers
         self._payloads = payloads
+        self._voices = voices
         self._bases_back = BASES_BACK + base_age_max
-        self._may_contribute = may_contribute
+        self._assessing = Assessing(rank)
         self.pool = Pool()
 
     def submit(self, submitted: Submitted) -> Effects:
@@ -63,7 +67,9 @@ class Gossip:
             self._network_id, self._identity, submitted.base, submitted.payload, self._sign, attachments=attachments
         )
         digest = contribution_digest(self._network_id, contribution)
-        return (Assess(digest, contribution),) if self.pool.add(digest, contribution, None) else ()
+        if self.pool.add(digest, contribution, None):
+            self._queue(digest, contribution, None)
+        return ()
 
     def take(self, peer: PeerId, record: PeerRecord, contribution: Contribution, now: Instant) -> Effects:
         """What a peer has sent."""
@@ -76,28 +82,33 @@ class Gossip:
             return Refuse(peer, Offence.FLOODING, "contributions"), PassOver()
         if spending is Spending.OVERDRAWN:
             return (PassOver(),)
-        if not is_authentic(self._network_id, contribution):
-            detail = f"contribution {digest.hex()[:8]} is not signed by its author"
-            return (Refuse(peer, Offence.WRONG_SIGNATURE, detail),)
         if self._is_base(StepId(contribution.base)):
             return self._admit(digest, contribution, peer)
-        if self._may_become_base(StepId(contribution.base)):
+        if self._may_become_base(StepId(contribution.base)) and self._is_heard(contribution, self._chain.tree.head.id):
             self.pool.hold(Held(digest, contribution, peer))
         return ()
 
-    def payloads_came(self, digest: Digest) -> Effects:
+    def payloads_came(self, digest: Digest) -> None:
         """All large payloads of a contribution are here: it can be assessed."""
-        contribution = self.pool.complete(digest)
-        return () if contribution is None else (Assess(digest, contribution),)
+        pooled = self.pool.complete(digest)
+        if pooled is not None:
+            self._queue(digest, pooled.contribution, pooled.source)
 
-    def assessed(self, answer: Assessed) -> Effects:
-        """The learner's answer: what is good and new goes to everybody."""
+    def assess_more(self) -> Effects:
+        """Ask the learner for as much as the bounds allow; called once after every input."""
+        return self._assessing.start(self._is_still_wanted)
+
+    def assessed(self, answer: Assessed, now: Instant) -> Effects:
+        """The learner's answer: what is good and new goes to everybody, unless it is our own and we have no voice yet."""
+        self._assessing.answered(answer.contribution)
         pooled = self.pool.settle(answer.contribution, is_good=answer.verdict is Verdict.GOOD)
         if pooled is None:
             return ()
         if answer.verdict is not Verdict.GOOD:
-            return self._blame(answer, pooled)
-        return (Broadcast(encode(ContributionMessage(pooled.contribution))),) if answer.is_useful else ()
+            return self._blame(answer, pooled, now)
+        contribution = pooled.contribution
+        is_told = answer.is_useful and (pooled.source is not None or self._is_heard(contribution, StepId(contribution.base)))
+        return (Broadcast(encode(ContributionMessage(contribution))),) if is_told else ()
 
     def base_checked(self, base: StepId) -> Effects:
         """A block is checked: contributions for it that came before can be assessed."""
@@ -114,6 +125,7 @@ class Gossip:
         held = tuple(link.id for link in tree.links() if tree.standing(link.id) in _UNDECIDED)
         for digest in self.pool.keep_bases(bases, held + self._staging.ids()):
             self._payloads.drop(digest)
+        self._assessing.keep(lambda digest: self.pool.waiting(digest) is not None)
 
     def _is_base(self, base: StepId) -> bool:
         tree = self._chain.tree
@@ -123,23 +135,54 @@ class Gossip:
     def _may_become_base(self, base: StepId) -> bool:
         return self._chain.tree.standing(base) in _UNDECIDED or self._staging.get(base) is not None
 
+    def _is_heard(self, contribution: Contribution, on: StepId) -> bool:
+        return self._voices.is_heard(PeerId(contribution.author), on)
+
     def _admit(self, digest: Digest, contribution: Contribution, source: PeerId) -> Effects:
-        """Assess it, once its large payloads are held."""
-        if not self._may_contribute(PeerId(contribution.author), StepId(contribution.base)):
+        """Assess it, once its large payloads are held. Its base is checked."""
+        if not self._is_heard(contribution, StepId(contribution.base)):
             return ()
+        if not is_authentic(self._network_id, contribution):
+            detail = f"contribution {digest.hex()[:8]} is not signed by its author"
+            return (Refuse(source, Offence.WRONG_SIGNATURE, detail),)
         if self._payloads.are_held(contribution.attachments):
-            return (Assess(digest, contribution),) if self.pool.add(digest, contribution, source) else ()
-        if self.pool.add_lacking(digest, contribution, source):
+            if self.pool.add(digest, contribution, source):
+                self._queue(digest, contribution, source)
+        elif self.pool.add_lacking(digest, contribution, source):
             self._payloads.wait(digest, contribution.attachments, source, is_block=False)
         return ()
 
-    def _blame(self, answer: Assessed, pooled: Pooled) -> Effects:
-        """Honest measurements may differ by rounding: only what the learner can put into words is held against the author."""
-        author = PeerId(pooled.contribution.author)
-        if author == self._identity or not answer.detail:
+    def _queue(self, digest: Digest, contribution: Contribution, source: PeerId | None) -> None:
+        gone = self._assessing.add(digest, contribution, source)
+        if gone is not None:
+            self.pool.drop(gone)
+
+    def _is_still_wanted(self, digest: Digest) -> bool:
+        """Not once its base is forgotten, nor once its author has lied: then it may come again, when it is heard again."""
+        pooled = self.pool.waiting(digest)
+        if pooled is None:
+            return False
+        contribution = pooled.contribution
+        if pooled.source is None or self._is_heard(contribution, StepId(contribution.base)):
+            return True
+        self.pool.drop(digest)
+        return False
+
+    def _blame(self, answer: Assessed, pooled: Pooled, now: Instant) -> Effects:
+        """What the learner can put into words is held against the author, and against who has passed it on.
+
+        Nobody passes on what it has not assessed as good. But honest measurements differ by rounding, and a claim can be placed
+        between two of them: so who passes one on is refused at once only for what no rounding explains, else for repeating it.
+        """
+        author, source = PeerId(pooled.contribution.author), pooled.source
+        if source is None or author == self._identity or not answer.detail:
             return ()
-        offence = Offence.FALSE_CLAIM if answer.verdict is Verdict.CONTESTED else Offence.INVALID_STEP
+        is_invalid = answer.verdict is Verdict.INVALID
+        offence = Offence.INVALID_STEP if is_invalid else Offence.FALSE_CLAIM
         accuse = Accuse(Accusation(author, offence, answer.detail, encode(pooled.contribution)))
-        if pooled.source == author:
-            return accuse, Refuse(author, offence, answer.detail)
+        self._voices.silence(author)
+        record = self._peers.get(source)
+        is_repeated = record is not None and record.false_contributions.spend(now) is not Spending.COVERED
+        if source == author or is_invalid or answer.is_proven_lie or is_repeated:
+            return accuse, Refuse(source, offence, answer.detail)
         return (accuse,)

@@ -11,6 +11,7 @@ from consensus.budget import Spending
 from consensus.encoding import MalformedBytesError, encode
 from consensus.faults import Offence
 from consensus.proof_of_work.archive import BlockArchive, CorruptRecordsError
+from consensus.proof_of_work.assessing import Rank, equal_claims
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.difficulty import work_of
 from consensus.proof_of_work.gossip import Gossip
@@ -38,6 +39,7 @@ from consensus.proof_of_work.serving import Serving
 from consensus.proof_of_work.status import STEPS_TOLD_MAX, PowStatus
 from consensus.proof_of_work.sync import Synchroniser
 from consensus.proof_of_work.verdicts import ChainStep, Verdicts
+from consensus.proof_of_work.voices import Voices
 from consensus.protocol import (
     Adopt,
     Assessed,
@@ -88,7 +90,8 @@ class ProofOfWork:
     """An OrderingProtocol. `seed` (up to 64 bytes) draws ties; keep it, so that a restart finds the same head.
 
     `records`: rows (table, key, value) of earlier lives sorted by (table, key); `archive` reads the same blocks by key.
-    `replay_from`: a final step whose state the learner holds. Raises CorruptRecordsError.
+    `replay_from`: a final step whose state the learner holds. `rank`: how much a contribution's payload claims. Raises
+    CorruptRecordsError.
     """
 
     def __init__(
@@ -103,6 +106,7 @@ class ProofOfWork:
         records: Iterable[tuple[str, bytes, bytes]] = (),
         is_leading: bool = True,
         replay_from: StepId | None = None,
+        rank: Rank = equal_claims,
     ) -> None:
         restored = read_records(network_id, rules, identity, records)
         self._rules = rules
@@ -120,18 +124,21 @@ class ProofOfWork:
         self._intake = Intake(network_id, rules, self._chain, self._verdicts.body_arrived, self._wall)
         self._sync = Synchroniser(self._chain, self._intake, self._peers, self._payloads)
         self._serving = Serving(self._chain, archive)
+        self._voices = Voices(rules.author_window, self._chain, lambda step: self._verdicts.told(step).leader)
         self._gossip = Gossip(
             network_id,
             identity,
             sign,
             self._chain,
             self._intake.staging,
+            peers=self._peers,
             payloads=self._payloads,
+            voices=self._voices,
             base_age_max=rules.base_age_max,
-            may_contribute=self._may_contribute,
+            rank=rank,
         )
         self._mining = Mining(network_id, rules, identity, sign, self._wall)
-        self._final_steps: deque[ChainStep] = deque(maxlen=max(STEPS_TOLD_MAX, rules.author_window))
+        self._final_steps: deque[ChainStep] = deque(maxlen=STEPS_TOLD_MAX)
         self._final_led = sum(self._chain.final.has_at(restored.links[step].height, step) for step in restored.own)
         self._adopted = self._chain.tree.head.id
         self._tip_told = self._adopted
@@ -215,7 +222,7 @@ class ProofOfWork:
                 self._mining.offered(event, self._gossip.pool.good)
                 return ()
             case Assessed():
-                return self._gossip.assessed(event)
+                return self._gossip.assessed(event, now)
             case Checked(step):
                 self._mining.judged(step)
                 return self._verdicts.judged(event) + self._gossip.base_checked(step) + self._sync.seek(now)
@@ -322,7 +329,8 @@ class ProofOfWork:
     def _payload_came(self, digest: Digest) -> Effects:
         effects: Effects = ()
         for waiter in self._payloads.note_held(digest):
-            effects += self._gossip.payloads_came(Digest(waiter)) + self._verdicts.payloads_came(StepId(waiter))
+            self._gossip.payloads_came(Digest(waiter))
+            effects += self._verdicts.payloads_came(StepId(waiter))
         return effects
 
     def _tick(self, name: str, now: Instant) -> Effects:
@@ -349,7 +357,7 @@ class ProofOfWork:
             self._gossip.head_moved()
             self._mining.head_moved(head.id)
         may_lead = self._is_leading and not self._sync.is_catching_up(now)
-        asked = self._intake.verify_more() + self._payloads.fetch_more(now)
+        asked = self._intake.verify_more() + self._gossip.assess_more() + self._payloads.fetch_more(now)
         return effects + asked + self._mining.work(head, may_lead, now)
 
     def _finalise(self) -> Effects:
@@ -360,20 +368,11 @@ class ProofOfWork:
         for link in self._chain.finalise(height):
             told = self._verdicts.told(link.id)
             self._final_steps.append(told)
+            self._voices.final(told.leader, link.height)
             self._final_led += told.leader == self._identity
         self._verdicts.forget_dead()
         self._sync.forget_dead()
         return record_of_final(tree.root), Finalise(tree.root.id, tree.root.height)
-
-    def _may_contribute(self, author: PeerId, base: StepId) -> bool:
-        """Whether the author led one of the newest blocks up to the base; with no window, anybody may."""
-        window = self._rules.author_window
-        if window == 0:
-            return True
-        link = self._chain.tree.link(base)
-        assert link is not None, "a base is in the tree"
-        path = tuple(self._verdicts.told(above.id) for above in self._chain.tree.path(link))
-        return any(step.leader == author for step in (*self._final_steps, *path)[-window:])
 
     def _tell_restored(self) -> None:
         tree, final = self._chain.tree, self._chain.final
@@ -381,7 +380,9 @@ class ProofOfWork:
         for height in range(max(1, final.height - remembered + 1), final.height + 1):
             step = final.id_at(height)
             self._verdicts.tell(step, recorded(self._archive, Height(height), step))
-            self._final_steps.append(self._verdicts.told(step))
+            told = self._verdicts.told(step)
+            self._final_steps.append(told)
+            self._voices.final(told.leader, told.height)
         for link in tree.links()[1:]:
             if tree.is_checked(link.id):
                 self._verdicts.tell(link.id, recorded(self._archive, link.height, link.id))

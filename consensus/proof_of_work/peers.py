@@ -21,6 +21,13 @@ CONTRIBUTIONS_BURST = 128
 CONTRIBUTIONS_PER_SECOND = 32
 """Each costs a signature check and one measurement of the learner: a few milliseconds."""
 
+FALSE_CONTRIBUTIONS_BURST = 16
+"""Contributions that a peer passed on and that we measured otherwise, within a hundred tolerances: each silences its author
+for the price of a block, so who is only too credulous stays below."""
+
+FALSE_CONTRIBUTIONS_PER_SECOND = 1
+"""More than a third of the work could place between two honest measurements, at two blocks a second."""
+
 REQUESTS_BURST = 64
 """Requests for headers and blocks that a peer that syncs may send at once."""
 
@@ -55,6 +62,7 @@ class PeerRecord:
 
     headers: Budget
     contributions: Budget
+    false_contributions: Budget
     requests: Budget
     tip_work: int = 0
     """Of the heaviest branch that it claims, or has shown, to have."""
@@ -89,6 +97,7 @@ class Peers:
         self._records[peer] = PeerRecord(
             headers=Budget(HEADERS_BURST, HEADERS_PER_SECOND, DEBT_MAX, now),
             contributions=Budget(CONTRIBUTIONS_BURST, CONTRIBUTIONS_PER_SECOND, DEBT_MAX, now),
+            false_contributions=Budget(FALSE_CONTRIBUTIONS_BURST, FALSE_CONTRIBUTIONS_PER_SECOND, DEBT_MAX, now),
             requests=Budget(REQUESTS_BURST, REQUESTS_PER_SECOND, DEBT_MAX, now),
         )
 

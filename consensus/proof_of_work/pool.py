@@ -27,6 +27,9 @@ LACKING_PER_AUTHOR_MAX = 8
 HELD_MAX = 128
 """Contributions for a block that is being checked right now, from a peer that was quicker than we."""
 
+HELD_PER_SOURCE_MAX = 32
+"""Of those, from one peer: their signatures are not verified yet, so it must not take all the room in others' names."""
+
 
 class Assessment(Enum):
     """What the learner says of a contribution, once it can be asked."""
@@ -84,16 +87,29 @@ class Pool:
         self._add(digest, Pooled(contribution, source, Assessment.LACKING))
         return True
 
-    def complete(self, digest: Digest) -> Contribution | None:
+    def complete(self, digest: Digest) -> Pooled | None:
         """Its large payloads are here: it waits for the assessment from now on. None when nobody waits for them."""
         pooled = self._pooled.get(digest)
         if pooled is None or pooled.assessment is not Assessment.LACKING:
             return None
         pooled.assessment = Assessment.WAITING
-        return pooled.contribution
+        return pooled
+
+    def waiting(self, digest: Digest) -> Pooled | None:
+        """The contribution, if it waits for its assessment."""
+        pooled = self._pooled.get(digest)
+        return pooled if pooled is not None and pooled.assessment is Assessment.WAITING else None
+
+    def drop(self, digest: Digest) -> None:
+        """Forget one that waits for its assessment, as if it had never come."""
+        if self.waiting(digest) is not None:
+            self._remove(digest)
 
     def hold(self, held: Held) -> None:
-        """Keep it until its base is checked; the oldest gives way."""
+        """Keep it until its base is checked; the oldest gives way, of the same source where that has its share."""
+        same = [known.digest for known in self._held.values() if known.source == held.source]
+        if len(same) >= HELD_PER_SOURCE_MAX:
+            del self._held[same[0]]
         self._held[held.digest] = held
         if len(self._held) > HELD_MAX:
             del self._held[next(iter(self._held))]
@@ -107,8 +123,8 @@ class Pool:
 
     def settle(self, digest: Digest, is_good: bool) -> Pooled | None:
         """Note the learner's answer; None when nobody waits for it."""
-        pooled = self._pooled.get(digest)
-        if pooled is None or pooled.assessment is not Assessment.WAITING:
+        pooled = self.waiting(digest)
+        if pooled is None:
             return None
         pooled.assessment = Assessment.GOOD if is_good else Assessment.REFUSED
         return pooled

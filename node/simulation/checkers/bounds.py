@@ -7,6 +7,7 @@ an entry here is a finding, too.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from consensus.proof_of_work.assessing import QUEUED_PER_SOURCE_MAX, UNDER_WAY_MAX
 from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX
 from consensus.proof_of_work.intake import REJECTED_MAX
 from consensus.proof_of_work.mining import JOBS_MAX
@@ -14,9 +15,11 @@ from consensus.proof_of_work.payloads import FETCHES_MAX, STALLED_ATTEMPTS
 from consensus.proof_of_work.payloads import HELD_MAX as PAYLOADS_HELD_OF_WORK_MAX
 from consensus.proof_of_work.pool import HELD_MAX, PER_AUTHOR_IN_ALL_MAX, POOL_MAX
 from consensus.proof_of_work.rivals import RIVALS_MAX
+from consensus.proof_of_work.rules import AUTHOR_WINDOW_MAX
 from consensus.proof_of_work.staging import STAGED_MAX, VERIFY_IN_FLIGHT_MAX
 from consensus.proof_of_work.status import STEPS_TOLD_MAX
 from consensus.proof_of_work.sync import BODIES_PER_REQUEST, OWED_MAX
+from consensus.proof_of_work.voices import BASES_KEPT
 from consensus.proof_of_work.waiting_room import EARLY_MAX, ORPHANS_MAX
 from consensus.total_order.block import ATTACHMENTS_MAX
 from consensus.total_order.catch_up import BUFFER_MAX
@@ -172,6 +175,12 @@ def _of_the_pool(scale: Scale) -> Groups:
         (POOL_MAX + PER_AUTHOR_IN_ALL_MAX, "Pool._pooled Pool._bases"),
         (PER_AUTHOR_IN_ALL_MAX, "Pool._bases[]"),
         (HELD_MAX, "Pool._held"),
+        (POOL_MAX + PER_AUTHOR_IN_ALL_MAX, "Assessing._queues"),
+        (QUEUED_PER_SOURCE_MAX, "Assessing._queues[]"),
+        (UNDER_WAY_MAX, "Assessing._under_way"),
+        (AUTHOR_WINDOW_MAX, "Voices._final"),
+        (BASES_KEPT, "Voices._branches"),
+        (AUTHOR_WINDOW_MAX + TREE_BLOCKS_MAX, "Voices._branches[] Voices._silenced"),
         (JOBS_MAX, "Mining._jobs"),
         (PAYLOADS_HELD_OF_WORK_MAX, "Payloads._held"),
         (FETCHES_MAX, "Payloads._fetches"),

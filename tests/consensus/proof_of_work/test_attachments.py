@@ -53,13 +53,17 @@ from consensus.protocol import (
     Verdict,
 )
 from consensus.types import Digest, Instant, StepId
+from tests.consensus.proof_of_work import forge
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, accusations, of_type, refusals, sent
-from tests.consensus.proof_of_work.forge import NETWORK, RULES, Forge, Forged, Person, person, state_after
+from tests.consensus.proof_of_work.forge import NETWORK, Forge, Forged, Person, person, state_after
 from tests.consensus.proof_of_work.network import Network, Node, large, submit
 
 FORGE = Forge()
 ALICE = person("alice")
 GENESIS = FORGE.genesis.id
+RULES = replace(forge.RULES, author_window=0)
+"""Anybody is heard: nobody here leads a block before it contributes."""
+
 AGED = replace(RULES, base_age_max=4)
 QUICK = replace(RULES, start_attempts=4, base_age_max=8)
 
@@ -108,7 +112,7 @@ def later(bench: Bench, delay_ms: int) -> tuple[Effect, ...]:
 
 
 def test_a_contribution_is_assessed_only_once_its_payload_is_held() -> None:
-    bench = Bench()
+    bench = Bench(RULES)
     contribution = gradient("g")
     effects = bench.receive(ContributionMessage(contribution))
     assert effects == (FetchPayload(digest_of("g"), 100_000, PEER.id),)
@@ -134,21 +138,21 @@ def test_who_has_led_no_block_of_the_window_makes_nobody_fetch_anything() -> Non
 
 
 def test_a_contribution_with_two_payloads_waits_for_both() -> None:
-    bench = Bench()
+    bench = Bench(RULES)
     assert len(fetches(bench.receive(ContributionMessage(gradient("g", "h"))))) == 2
     assert bench.feed(PayloadHeld(digest_of("h"))) == ()
     assert len(of_type(bench.feed(PayloadHeld(digest_of("g"))), Assess)) == 1
 
 
 def test_a_contribution_whose_payload_is_held_is_assessed_at_once() -> None:
-    bench = Bench()
+    bench = Bench(RULES)
     bench.feed(PayloadHeld(digest_of("g")))
     effects = bench.receive(ContributionMessage(gradient("g")))
     assert [type(effect) for effect in effects] == [Assess]
 
 
 def test_our_own_contribution_names_its_payloads_which_are_not_fetched() -> None:
-    bench = Bench()
+    bench = Bench(RULES)
     (assess,) = bench.feed(Submitted(GENESIS, b"gradient", (large("g"),)))
     assert isinstance(assess, Assess)
     assert assess.contribution.attachments == (named("g"),)
@@ -158,7 +162,7 @@ def test_our_own_contribution_names_its_payloads_which_are_not_fetched() -> None
 
 
 def test_a_payload_that_does_not_come_is_asked_of_who_else_has_sent_the_contribution() -> None:
-    bench = Bench()
+    bench = Bench(RULES)
     third = person("third")
     bench.feed(PeerJoined(third.id))
     message = ContributionMessage(gradient("g"))
@@ -174,11 +178,11 @@ def test_a_changed_attachment_is_not_what_the_author_signed() -> None:
     contribution = gradient("g")
     for attachments in ((), (named("h"),), (named("g", 99_999),), (named("g"), named("h"))):
         forged = Contribution(ALICE.id, contribution.base, contribution.payload, attachments, contribution.signature)
-        assert refusals(Bench().receive(ContributionMessage(forged))) == [(PEER.id, Offence.WRONG_SIGNATURE)]
+        assert refusals(Bench(RULES).receive(ContributionMessage(forged))) == [(PEER.id, Offence.WRONG_SIGNATURE)]
 
 
 def test_what_one_author_and_what_one_source_makes_us_wait_for_is_bounded() -> None:
-    bench = Bench()
+    bench = Bench(RULES)
     for number in range(20):
         bench.receive(ContributionMessage(gradient(f"alice {number}")))
     assert bench.machine.status.pool_size == LACKING_PER_AUTHOR_MAX
@@ -190,7 +194,7 @@ def test_what_one_author_and_what_one_source_makes_us_wait_for_is_bounded() -> N
 
 
 def test_a_contribution_that_still_waits_is_dropped_with_its_base() -> None:
-    bench = Bench()
+    bench = Bench(RULES)
     bench.receive(ContributionMessage(gradient("g")))
     bench.push(*FORGE.branch(FORGE.genesis, ALICE, 3))
     assert (bench.machine.status.pool_size, bench.machine.status.payloads_wanted) == (0, 0)
@@ -199,7 +203,7 @@ def test_a_contribution_that_still_waits_is_dropped_with_its_base() -> None:
 
 
 def test_a_contribution_for_a_block_that_waits_for_its_payload_waits_with_it() -> None:
-    bench = Bench()
+    bench = Bench(RULES)
     block = heavy(FORGE.genesis, "g")
     contribution = gradient("h", base=block.id)
     bench.push(block)
@@ -213,7 +217,7 @@ def test_a_contribution_for_a_block_that_waits_for_its_payload_waits_with_it() -
 
 
 def test_a_block_waits_for_its_payloads_and_is_then_passed_on_recorded_and_checked() -> None:
-    bench = Bench()
+    bench = Bench(RULES)
     block = heavy(FORGE.genesis, "g", "h")
     effects = bench.push(block)
     assert fetches(effects) == [(digest_of("g"), PEER.id), (digest_of("h"), PEER.id)]
@@ -227,7 +231,7 @@ def test_a_block_waits_for_its_payloads_and_is_then_passed_on_recorded_and_check
 
 
 def test_a_block_of_contributions_that_we_know_is_checked_at_once() -> None:
-    bench = Bench()
+    bench = Bench(RULES)
     bench.receive(ContributionMessage(gradient("g")))
     bench.feed(PayloadHeld(digest_of("g")))
     assert checked(bench.push(heavy(FORGE.genesis, "g"))) != []
@@ -237,7 +241,7 @@ def test_children_are_checked_after_their_parents_in_whatever_order_the_payloads
     branch = heavy_branch(3)
     names = [f"{height}/" for height in range(3)]
     for order in ((0, 1, 2), (2, 1, 0), (1, 0, 2), (2, 0, 1)):
-        bench = Bench()
+        bench = Bench(RULES)
         bench.push(*branch)
         effects: tuple[Effect, ...] = ()
         for index in order:
@@ -247,7 +251,7 @@ def test_children_are_checked_after_their_parents_in_whatever_order_the_payloads
 
 
 def test_a_light_child_waits_for_the_payload_of_its_parent() -> None:
-    bench = Bench()
+    bench = Bench(RULES)
     parent = heavy(FORGE.genesis, "g")
     child = FORGE.child(parent.link, ALICE)
     bench.push(parent)
@@ -256,7 +260,7 @@ def test_a_light_child_waits_for_the_payload_of_its_parent() -> None:
 
 
 def test_a_withheld_payload_is_asked_of_others_and_keeps_no_other_branch_back() -> None:
-    bench = Bench()
+    bench = Bench(RULES)
     withheld = heavy_branch(4, claim=b"withheld")
     honest = heavy_branch(3, claim=b"honest")
     asked = fetches(bench.push(*withheld))
@@ -272,7 +276,7 @@ def test_a_withheld_payload_is_asked_of_others_and_keeps_no_other_branch_back() 
 
 
 def test_an_invalid_block_takes_what_waits_on_top_of_it_along() -> None:
-    bench = Bench(judge=None)
+    bench = Bench(RULES, judge=None)
     parent = FORGE.child(FORGE.genesis, ALICE)
     bench.push(parent, heavy(parent.link, "g"))
     assert bench.machine.status.payloads_wanted == 1
@@ -298,7 +302,7 @@ def test_a_full_block_with_payloads_fits_and_an_offer_that_does_not_fit_is_ignor
     assert fits(full.block.body)
     light_bytes = len(encode(full.block)) - len(encode(full.block.body))
     assert light_bytes <= HEADER_BYTES_MAX
-    bench = Bench(is_leading=True, judge=None)
+    bench = Bench(RULES, is_leading=True, judge=None)
     digests = []
     for number in range(10):
         (assess,) = bench.feed(Submitted(GENESIS, bytes([number]) * 4_096))
@@ -399,7 +403,7 @@ class Server:
 
 
 def test_payloads_of_a_branch_that_is_synced_are_asked_for_a_few_at_a_time() -> None:
-    bench = Bench()
+    bench = Bench(RULES)
     first = FORGE.child(FORGE.genesis, ALICE, contributions=tuple(gradient(name) for name in WIDE))
     second = FORGE.child(first.link, ALICE, contributions=tuple(gradient(f"2 {name}", base=first.id) for name in WIDE))
     third = FORGE.child(second.link, ALICE, contributions=tuple(gradient(f"3 {name}", base=second.id) for name in WIDE))
@@ -513,11 +517,11 @@ def test_a_restart_with_heavy_blocks_replays_to_the_same_head_and_fetches_nothin
 
 
 def test_a_restart_checks_a_heavy_block_without_a_verdict_and_fetches_nothing() -> None:
-    bench = Bench(judge=None)
+    bench = Bench(RULES, judge=None)
     block = heavy(FORGE.genesis, "g")
     bench.push(block)
     bench.feed(PayloadHeld(digest_of("g")))
-    again = Bench(judge=None, records=bench.records)
+    again = Bench(RULES, judge=None, records=bench.records)
     assert checked(again.machine.start(again.now)) == [block.id]
     assert (again.machine.status.payloads_wanted, fetches(again.push(block))) == (0, [])
 

@@ -394,12 +394,22 @@ def test_a_contribution_that_beats_nothing_is_not_passed_on() -> None:
 )
 @pytest.mark.parametrize("sender", [PEER, ALICE])
 def test_a_false_contribution_is_its_authors_fault(verdict: Verdict, detail: str, accused: list, sender) -> None:
+    """And its sender's: that of a claim that two honest measurements may differ on only where the sender is the author."""
     made = bench()
     made.feed(PeerJoined(ALICE.id))
     (assess,) = of_type(made.receive(ContributionMessage(contribution_of()), sender.id), Assess)
     effects = made.feed(Assessed(assess.digest, verdict, is_useful=False, detail=detail))
     assert accusations(effects) == accused
-    assert refusals(effects) == (accused if sender is ALICE else [])
+    is_refused = sender is ALICE or verdict is Verdict.INVALID
+    assert refusals(effects) == [(sender.id, offence) for _, offence in accused if is_refused]
+
+
+def test_who_passes_on_a_proven_lie_is_refused_like_its_author() -> None:
+    made = bench()
+    (assess,) = of_type(made.receive(ContributionMessage(contribution_of())), Assess)
+    lie = Assessed(assess.digest, Verdict.CONTESTED, is_useful=False, detail="claims 10**9, measured 7", is_proven_lie=True)
+    effects = made.feed(lie)
+    assert (accusations(effects), refusals(effects)) == ([(ALICE.id, Offence.FALSE_CLAIM)], [(PEER.id, Offence.FALSE_CLAIM)])
 
 
 def test_a_contribution_for_a_block_that_is_being_checked_waits_for_the_verdict() -> None:
@@ -413,14 +423,20 @@ def test_a_contribution_for_a_block_that_is_being_checked_waits_for_the_verdict(
 
 
 def test_a_flood_of_contributions_is_first_ignored_then_refused() -> None:
-    made = bench()
-    effects = [
-        made.receive(ContributionMessage(contribution_of(person(str(index)), payload=index.to_bytes(2, "big"))))
-        for index in range(500)
-    ]
-    assert sum(len(of_type(some, Assess)) for some in effects) == peers.CONTRIBUTIONS_BURST
-    assert [refused for some in effects for refused in refusals(some)] == [(PEER.id, Offence.FLOODING)]
-    assert sum(PassOver() in some for some in effects) == len(effects) - peers.CONTRIBUTIONS_BURST
+    made = Bench(replace(RULES, author_window=0))
+    made.push(*CHAIN[:5])
+    assessed, passed_over = 0, 0
+    refused: list[tuple] = []
+    for index in range(500):
+        message = ContributionMessage(contribution_of(person(str(index)), payload=index.to_bytes(2, "big")))
+        effects = made.receive(message)
+        refused += refusals(effects)
+        passed_over += PassOver() in effects
+        for asked in of_type(effects, Assess):
+            assessed += 1
+            made.feed(Assessed(asked.digest, Verdict.GOOD, is_useful=True, detail=""))
+    assert (assessed, refused) == (peers.CONTRIBUTIONS_BURST, [(PEER.id, Offence.FLOODING)])
+    assert passed_over == 500 - peers.CONTRIBUTIONS_BURST
 
 
 @pytest.mark.parametrize("verdict", [Verdict.CONTESTED, Verdict.INVALID])

@@ -113,7 +113,7 @@ def test_a_split_deeper_than_finality_stops_the_lighter_side_with_a_clear_messag
 
 
 def test_a_contribution_reaches_the_block_of_another_peer() -> None:
-    network = Network(QUICK)
+    network = Network(replace(QUICK, author_window=0))
     alice, bob = network.add("alice", is_leading=False), network.add("bob", is_leading=False)
     network.connect(alice, bob)
     digest = submit(network, alice, b"recipe")

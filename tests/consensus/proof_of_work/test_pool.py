@@ -4,14 +4,17 @@ from hypothesis import strategies as st
 from consensus.contribution import Contribution
 from consensus.proof_of_work.pool import (
     HELD_MAX,
+    HELD_PER_SOURCE_MAX,
     LACKING_MAX,
     LACKING_PER_AUTHOR_MAX,
     LACKING_PER_SOURCE_MAX,
     PER_AUTHOR_IN_ALL_MAX,
     PER_AUTHOR_MAX,
     POOL_MAX,
+    Assessment,
     Held,
     Pool,
+    Pooled,
 )
 from consensus.types import Digest, PeerId, StepId
 
@@ -64,7 +67,8 @@ def test_what_lacks_a_payload_can_be_assessed_only_once_it_is_complete() -> None
     pool = Pool()
     assert pool.add_lacking(digest(1), contribution(), PEER)
     assert (digest(1) in pool, pool.settle(digest(1), is_good=True), pool.good(digest(1))) == (True, None, None)
-    assert (pool.complete(digest(1)), pool.complete(digest(1)), pool.complete(digest(2))) == (contribution(), None, None)
+    completed = Pooled(contribution(), PEER, Assessment.WAITING)
+    assert (pool.complete(digest(1)), pool.complete(digest(1)), pool.complete(digest(2))) == (completed, None, None)
     assert pool.settle(digest(1), is_good=True) is not None
 
 
@@ -105,8 +109,24 @@ def test_what_is_held_leaves_with_its_base() -> None:
 def test_what_is_held_is_bounded() -> None:
     pool = Pool()
     for number in range(HELD_MAX + 5):
-        pool.hold(Held(digest(number), contribution(), PEER))
+        pool.hold(Held(digest(number), contribution(), PeerId(bytes([number]) * 32)))
     assert [held.digest for held in pool.take_held(BASE)] == [digest(number) for number in range(5, HELD_MAX + 5)]
+
+
+def test_what_one_source_has_us_hold_is_bounded() -> None:
+    pool = Pool()
+    pool.hold(Held(digest(1_000), contribution(), PeerId(b"o" * 32)))
+    for number in range(HELD_PER_SOURCE_MAX + 5):
+        pool.hold(Held(digest(number), contribution(), PEER))
+    held = [held.digest for held in pool.take_held(BASE)]
+    assert held == [digest(1_000), *(digest(number) for number in range(5, HELD_PER_SOURCE_MAX + 5))]
+
+
+def test_what_was_dropped_may_come_again() -> None:
+    pool = Pool()
+    pool.add(digest(1), contribution(), PEER)
+    pool.drop(digest(1))
+    assert (digest(1) in pool, pool.waiting(digest(1)), pool.add(digest(1), contribution(), PEER)) == (False, None, True)
 
 
 def test_other_bases_are_forgotten() -> None:
