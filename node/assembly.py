@@ -14,6 +14,7 @@ from typing import assert_never
 import msgspec
 import uvloop
 
+from consensus.proof_of_work.assessing import Rank, equal_claims
 from consensus.proof_of_work.header import genesis_id
 from consensus.proof_of_work.machine import CorruptRecordsError, ProofOfWork
 from consensus.proof_of_work.rules import ProofOfWorkRules
@@ -25,6 +26,7 @@ from consensus.total_order.snapshot import SNAPSHOT_BEHIND
 from consensus.types import KEY_BYTES, Digest, PeerId, StepId
 from learning.checkpoint import decode_kept_state
 from learning.evolution.learner import SearchSettings
+from learning.evolution.payload import claimed_fitness
 from learning.evolution.rules import EvolutionRules
 from learning.gradient.rules import GradientRules
 from learning.learner import AdoptRequest, LearnerRequest, StateKept
@@ -188,6 +190,7 @@ def _proof_of_work(settings: PeerSettings, folder: NodeFolder, kept: StateKept |
         archive=StoredBlocks(store),
         is_leading=not settings.is_observer,
         replay_from=None if kept is None else StepId(kept.step),
+        rank=contribution_rank(rules),
     )
     puzzle = PuzzleSpec(rules.proof_of_work.puzzle_memory_kib, settings.puzzle_share)
     return _Ordering(machine, ProofOfWorkChain(machine, settings.puzzle_share), puzzle)
@@ -280,6 +283,11 @@ def proof_of_work_rules(rules: NetworkRules) -> ProofOfWorkRules:
         return ProofOfWorkRules(**section)
     base_age_max = min(GRADIENT_BASE_AGE_MAX, work.finality_depth)
     return ProofOfWorkRules(**section, base_age_max=base_age_max, author_window=rules.gradient.workers_window)
+
+
+def contribution_rank(rules: NetworkRules) -> Rank:
+    """How much a contribution claims to be worth: a candidate its fitness, a gradient nothing."""
+    return claimed_fitness if rules.learning is Learning.EVOLUTION else equal_claims
 
 
 def total_order_rules(rules: NetworkRules) -> TotalOrderRules:

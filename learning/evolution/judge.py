@@ -61,6 +61,8 @@ class Judge:
 
     def candidate_of(self, contribution: SignedPayload) -> tuple[Candidate, Mutation]:
         """What a contribution offers. Raises MalformedPayloadError."""
+        if contribution.attached:
+            raise MalformedPayloadError(f"attachments: {len(contribution.attached)}, allowed 0")
         candidate = decode_candidate(contribution.payload, self._rules.recipe_length_max)
         return candidate, Mutation(contribution.author, candidate.recipe)
 

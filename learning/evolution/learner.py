@@ -122,17 +122,22 @@ class EvolutionLearner:
     # --- what others offer ------------------------------------------------------------------------------------------
 
     def _assess(self, contribution: SignedPayload) -> tuple[LearnerAnswer, ...]:
+        """What claims no more than the best that we know is not measured: true or false, it is of no use to anybody."""
         base = self._lineage.find(contribution.base)
-        if base is None:
-            return (_invalid(contribution, f"unknown base {contribution.base.hex()}"),)
+        if base is None:  # we have forgotten it, and who sent it has not: no lie
+            return (_useless(contribution),)
         try:
             candidate, mutation = self._judge.candidate_of(contribution)
         except MalformedPayloadError as error:
-            return (_invalid(contribution, str(error)),)
+            return (ContributionAssessed(contribution.digest, Judgement.INVALID, False, str(error)),)
+        if not self._is_best(base, candidate.claimed_fitness, contribution.digest):
+            return (_useless(contribution),)
         offspring = self._judge.offspring(base, mutation)
         opinion = self._judge.opinion_of_candidate(candidate, offspring)
         is_useful = opinion.judgement is Judgement.GOOD and self._is_best(base, offspring.fitness, contribution.digest)
-        answer = ContributionAssessed(contribution.digest, opinion.judgement, is_useful, opinion.detail)
+        answer = ContributionAssessed(
+            contribution.digest, opinion.judgement, is_useful, opinion.detail, is_proven_lie=opinion.is_proven_lie
+        )
         if not is_useful:
             return (answer,)
         self._best[base.id] = BestKnown(offspring.fitness, contribution.digest, offspring.digest)
@@ -242,5 +247,6 @@ class EvolutionLearner:
         return announced is None or offspring.fitness > announced
 
 
-def _invalid(contribution: SignedPayload, detail: str) -> ContributionAssessed:
-    return ContributionAssessed(contribution.digest, Judgement.INVALID, False, detail)
+def _useless(contribution: SignedPayload) -> ContributionAssessed:
+    """Neither measured nor a lie, and nobody's fault."""
+    return ContributionAssessed(contribution.digest, Judgement.CONTESTED, False, "")

@@ -62,6 +62,11 @@ def decode_candidate(data: bytes, recipe_length_max: int) -> Candidate:
     return Candidate(recipe, fitness)
 
 
+def claimed_fitness(data: bytes) -> int:
+    """What a candidate claims, for who wants to look at the best first; FITNESS_LOWEST where the bytes are none."""
+    return _CANDIDATE_HEAD.unpack_from(data)[1] if len(data) >= _CANDIDATE_HEAD.size else FITNESS_LOWEST
+
+
 def encode_claim(claim: Claim) -> bytes:
     """17 bytes."""
     return _CLAIM.pack(PAYLOAD_VERSION, claim.child_fitness, claim.parent_fitness)

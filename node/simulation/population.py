@@ -19,6 +19,7 @@ from learning.learner import AdoptRequest, Learner, LearnerRequest
 from node.assembly import (
     PROOF_OF_WORK_TABLES,
     TOTAL_ORDER_TABLES,
+    contribution_rank,
     learning_rules,
     proof_of_work_rules,
     total_order_rules,
@@ -168,6 +169,7 @@ class Population:
             records=stored_rows(records, PROOF_OF_WORK_TABLES),
             archive=DiskRows(records),
             replay_from=None if kept is None else StepId(kept.step),
+            rank=contribution_rank(self.rules),
         )
 
     def _learner(self, peer: PeerId, fault: str, records: Records) -> Learner:

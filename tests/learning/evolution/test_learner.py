@@ -74,7 +74,7 @@ def test_two_peers_improve_together_and_hold_the_same_state(recipe_length_max: i
         leader = peers[height % 2]
         for contribution in [found for peer in peers for found in peer.explore(slices=24)]:
             for peer in peers:
-                assert peer.assess(contribution).judgement is Judgement.GOOD
+                assert peer.assess(contribution).detail == ""
         step = leader.lead(head, height)
         for peer in peers:
             assert peer.check(step) == StepChecked(step.id, Judgement.GOOD, False, "")
@@ -224,15 +224,32 @@ def test_without_a_limit_on_regression_a_worse_child_is_a_finding() -> None:
     plus = Peer(BOB, task=PerfectStart())
     plus.adopt(GENESIS)
     assert not [answer for _ in range(200) for answer in plus.learner.search() if isinstance(answer, ContributionFound)]
-    assert plus.assess(contribution) == ContributionAssessed(contribution.digest, Judgement.GOOD, False, "")
+    assert plus.assess(contribution) == ContributionAssessed(contribution.digest, Judgement.CONTESTED, False, "")
 
 
 # --- candidates that lie --------------------------------------------------------------------------------------------
 
 
-def test_a_candidate_for_an_unknown_base_is_invalid() -> None:
+def test_a_candidate_for_a_base_that_we_have_forgotten_is_nobodys_fault() -> None:
     answer = started().assess(signed(BOB, b"x" * 32, encode_candidate(Candidate(Recipe((1,)), 0))))
-    assert (answer.judgement, answer.detail) == (Judgement.INVALID, f"unknown base {(b'x' * 32).hex()}")
+    assert (answer.judgement, answer.detail) == (Judgement.CONTESTED, "")
+
+
+def test_a_candidate_with_a_large_payload_is_invalid() -> None:
+    """Else one candidate would have as many digests as there are payloads."""
+    contribution = replace(started(ALICE).find(), attached=((bytes(32), 1),))
+    answer = started(BOB).assess(contribution)
+    assert (answer.judgement, answer.detail) == (Judgement.INVALID, "attachments: 1, allowed 0")
+
+
+def test_what_claims_no_more_than_the_best_known_is_not_measured() -> None:
+    bob, liar = started(BOB), started(b"l" * 32)
+    assert isinstance(bob.task, SphereTask)
+    bob.assess(started(ALICE).find())
+    measured = bob.task.fitness_calls
+    lie = with_claim(liar.find(), -1_000_000_000)
+    assert bob.assess(lie) == ContributionAssessed(lie.digest, Judgement.CONTESTED, False, "")
+    assert bob.task.fitness_calls == measured
 
 
 def test_a_malformed_candidate_is_invalid() -> None:
@@ -250,7 +267,8 @@ def test_a_claim_may_be_off_by_the_tolerance(by: int, judgement: str) -> None:
 def test_a_false_claim_is_no_better_candidate() -> None:
     bob = started(BOB)
     answer = bob.assess(with_claim(started(ALICE).find(), 1_000_000))
-    assert (answer.is_useful, "claimed_fitness is" in answer.detail, bob.offers[GENESIS].contributions) == (False, True, ())
+    assert (answer.is_useful, answer.is_proven_lie, bob.offers[GENESIS].contributions) == (False, True, ())
+    assert "claimed_fitness is" in answer.detail
 
 
 def test_nobody_can_claim_anothers_candidate() -> None:
@@ -259,7 +277,7 @@ def test_nobody_can_claim_anothers_candidate() -> None:
     assert started(BOB).assess(stolen).judgement is Judgement.CONTESTED
 
 
-def test_a_candidate_that_is_not_the_best_is_good_but_not_useful() -> None:
+def test_a_candidate_that_is_not_the_best_is_not_useful() -> None:
     alice, bob = started(ALICE), started(BOB)
     earlier, later = alice.find(), alice.find()
     assert [bob.assess(item).is_useful for item in (later, earlier, later)] == [True, False, False]
@@ -389,7 +407,7 @@ def test_finality_forgets_and_keeps_states_now_and_then() -> None:
         (StateKept, height) for height in range(1, 9)
     ]
     late = alice.assess(signed(BOB, path[4].id, encode_candidate(Candidate(Recipe((1,)), 0))))
-    assert late.detail == f"unknown base {path[4].id.hex()}"
+    assert (late.judgement, late.detail) == (Judgement.CONTESTED, "")
     assert len(alice.learner._best) <= 1
 
 
