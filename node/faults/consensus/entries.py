@@ -2,7 +2,7 @@
 
 from node.faults.consensus.bend import BentReplica
 from node.faults.consensus.far_future import FarFuture
-from node.faults.consensus.floods import BlockFlood, Forger
+from node.faults.consensus.floods import BlockFlood, ContributionFlood, Forger
 from node.faults.consensus.foreign_replay import ForeignReplay
 from node.faults.consensus.old_parents import OldParents
 from node.faults.consensus.own_blocks import OwnWorkBlocks
@@ -53,6 +53,10 @@ def _private_chain(policy: Policy, values: Values, replica: ReplicaPort, situati
 def _flood(values: Values, replica: ReplicaPort, situation: ReplicaSituation, *, has_parent: bool) -> ReplicaPort:
     forger = Forger(situation, replica.ordering)
     return BentReplica(replica, BlockFlood(int(values["per_second"]), forger, has_parent=has_parent))
+
+
+def _contribution_flood(values: Values, replica: ReplicaPort, situation: ReplicaSituation) -> ReplicaPort:
+    return BentReplica(replica, ContributionFlood(int(values["per_second"]), situation, replica.ordering))
 
 
 CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
@@ -170,6 +174,15 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         lambda values, replica, situation: _flood(values, replica, situation, has_parent=False),
         _PER_SECOND,
         consensus=Consensus.PROOF_OF_WORK,
+    ),
+    _entry(
+        "contribution-flood",
+        "tells `per_second` candidates a second with the best of all claims, each by a key of its own",
+        "keys without end, and blocks for none of them",
+        _contribution_flood,
+        _PER_SECOND,
+        consensus=Consensus.PROOF_OF_WORK,
+        learning=Learning.EVOLUTION,
     ),
     _entry(
         "seed-grinder",

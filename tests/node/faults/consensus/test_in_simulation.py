@@ -9,8 +9,9 @@ from consensus.protocol import Accuse, Broadcast, Refuse, Send
 from consensus.total_order import messages as order
 from consensus.total_order.committee import Committee
 from consensus.total_order.equivocation import proves_equivocation
-from learning.learner import GradientsJudged, StepAdopted
+from learning.learner import AssessRequest, GradientsJudged, StepAdopted
 from node.network_file import Consensus
+from node.replica import AskLearner
 from node.simulation.population import START
 from tests.node.faults.stage import EVOLUTION, GRADIENT, ORDER, WORK, Play, play, withstood
 
@@ -195,6 +196,32 @@ def test_a_flood_of_headers_without_work_ends_its_sender() -> None:
     played = withstood("header-flood", WORK)
     assert played.offences == {"WRONG_PUZZLE"}
     assert played.refusals == [{played.liar.id}] * 3
+
+
+def test_a_flood_of_contributions_by_throw_away_keys_costs_no_measurement() -> None:
+    """Eight of eleven peers flood the others; with nobody's flood the honest measure as much, and as many blocks are led."""
+    flooded = withstood("contribution-flood:per_second=25", WORK, peers=11, faulty=8)
+    calm = play("contribution-flood:per_second=1", WORK, peers=11, faulty=0)
+    known = set(flooded.simulation.network.peers)
+    assert len({one.author for one in told_contributions(flooded, flooded.liars[0])} - known) >= 25 * 19
+    for peer in flooded.honest:
+        measured = [asked.request.contribution.author for _, asked in flooded.by(peer, AskLearner) if is_assessment(asked)]
+        assert measured
+        assert set(measured) <= known
+    heights = [min(peer.head.height for peer in played.honest) for played in (flooded, calm)]
+    assert heights[0] >= 0.8 * heights[1]
+
+
+def is_assessment(asked: AskLearner) -> bool:
+    return isinstance(asked.request, AssessRequest)
+
+
+def told_contributions(played: Play, peer):
+    """What a peer under proof of work has told others between blocks."""
+    for _, effect in played.by(peer, Broadcast):
+        message = work.MESSAGE_CODEC.decode(effect.message)
+        if isinstance(message, work.ContributionMessage):
+            yield message.contribution
 
 
 def test_a_flood_of_orphans_fills_its_own_share_of_the_waiting_room() -> None:
