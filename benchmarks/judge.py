@@ -64,12 +64,12 @@ def encoded_gradients() -> list[bytes]:
 def basics(encoded: list[bytes]) -> float:
     """Print what a gradient costs before any rule; milliseconds of one axpy."""
     theta = np.zeros(PARAMETERS, dtype=np.float32)
-    gradients = [decode_gradient(one, LAYOUT) for one in encoded[:WORKERS]]
+    gradients = [decode_gradient(one, LAYOUT, 16) for one in encoded[:WORKERS]]
     dense = gradients[0].dense()
     axpy = milliseconds(lambda: theta - np.float32(0.1) * dense)
     for name, action in (
         ("axpy, theta - lr * g", lambda: theta - np.float32(0.1) * dense),
-        ("decode", lambda: decode_gradient(encoded[0], LAYOUT)),
+        ("decode", lambda: decode_gradient(encoded[0], LAYOUT, 16)),
         ("digest", lambda: payload_digest(encoded[0])),
         ("one inner product", lambda: inner_products(gradients[0], gradients[1:2])),
         (f"inner products with {WORKERS}", lambda: inner_products(gradients[0], gradients)),
@@ -92,7 +92,7 @@ def judged(name: str, encoded: list[bytes], axpy: float) -> float:
         digest = payload_digest(one)
         held.payloads = {digest: one}
         submission = encode_submission(Submission(past.version, past.digest, digest, len(one)))
-        arrival = Arrival(author, past.version, ledger.version, decode_gradient(one, LAYOUT))
+        arrival = Arrival(author, past.version, ledger.version, decode_gradient(one, LAYOUT, 16))
         start = time.process_time()
         outcome = rule.judge(ledger.memory, arrival, GROUP, ledger).outcome
         middle = time.process_time()

@@ -103,7 +103,9 @@ class BlockLearner:
         if restored is None:
             state = BlockState(first_ledger(genesis_state(network_id, layout).parameters, rule), ())
             return KnownBlock(genesis_step, b"", 0, b"", (), state.digest), state
-        ledger, leaders = decode_ledger(restored.parameters, restored.memory, layout, needs_models=rule.needs_models)
+        ledger, leaders = decode_ledger(
+            restored.parameters, restored.memory, layout, needs_models=rule.needs_models, bits=self._clerk.bits
+        )
         state = BlockState(ledger, leaders)
         if state.digest != restored.state_digest:
             raise StoredStateError(f"the stored state is not the one that block {restored.step.hex()} commits to")

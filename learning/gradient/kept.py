@@ -86,14 +86,17 @@ def encode_memory(ledger: Ledger, leaders: tuple[bytes, ...] = ()) -> bytes:
     return _ENCODER.encode(kept)
 
 
-def decode_ledger(parameters: bytes, memory: bytes, layout: Layout, *, needs_models: bool) -> tuple[Ledger, tuple[bytes, ...]]:
+def decode_ledger(
+    parameters: bytes, memory: bytes, layout: Layout, *, needs_models: bool, bits: int
+) -> tuple[Ledger, tuple[bytes, ...]]:
     """The ledger and the leaders, for bytes from our own records, or of a digest that enough members vouch for.
 
-    `needs_models`: of the network's rule. Raises StoredStateError when they do not fit the layout or the rule.
+    `needs_models`: of the network's rule; `bits`: of its gradients. Raises StoredStateError when they do not fit the layout or
+    the rule.
     """
     try:
         kept = _DECODER.decode(memory)
-        slots = tuple(_slot(slot, layout) for slot in kept.slots)
+        slots = tuple(_slot(slot, layout, bits) for slot in kept.slots)
     except (msgspec.DecodeError, MalformedGradientError, ValueError) as error:
         raise StoredStateError(f"the stored state's memory does not fit the task's model: {error}") from error
     if not kept.digests or len(kept.models) != (len(kept.digests) - 1 if needs_models else 0):
@@ -129,9 +132,9 @@ def _kept_slot(slot: Slot) -> _KeptSlot:
     return _KeptSlot(slot.author, slot.base, slot.gradient.encoded, slot.arrived, parts)
 
 
-def _slot(kept: _KeptSlot, layout: Layout) -> Slot:
+def _slot(kept: _KeptSlot, layout: Layout, bits: int) -> Slot:
     """Raises MalformedGradientError, or ValueError for a coefficient that is none."""
-    gradient: QuantisedGradient = decode_gradient(kept.gradient, layout)
+    gradient: QuantisedGradient = decode_gradient(kept.gradient, layout, bits)
     if kept.coefficient is None:
         return Slot(kept.author, kept.base, gradient, kept.arrived)
     if max(len(part) for part in kept.coefficient) > FRACTION_BYTES_MAX:

@@ -26,6 +26,8 @@ class LedgerRules:
     """At most 16 significant bits (`learning.exact.round_factor`), above 0."""
     staleness_max: int
     """Gradients on an older model are refused; so many past models are remembered (1..10,000)."""
+    bits: int = 16
+    """Per value of a gradient, 8 or 16: another width is no gradient of this network."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -142,6 +144,7 @@ class Clerk:
         self._layout = layout
         self._rules = rules
         self.rule = rule
+        self.bits = rules.bits
 
     def advance(self, ledger: Ledger, delivered: Delivered, group: Group, gradients: Gradients) -> tuple[Ledger, Judged]:
         """The ledger after one delivered submission. Raises PayloadMissingError."""
@@ -177,7 +180,7 @@ class Clerk:
         self, submission: Submission, attached: tuple[tuple[bytes, int], ...], gradients: Gradients
     ) -> QuantisedGradient | None:
         """As `delivered_gradient`. Raises PayloadMissingError."""
-        return delivered_gradient(submission, attached, gradients, self._layout)
+        return delivered_gradient(submission, attached, gradients, self._layout, self._rules.bits)
 
     def _judge(self, ledger: Ledger, arrival: Arrival, group: Group) -> tuple[Ledger, Judged]:
         ruling = self.rule.judge(ledger.memory, arrival, group, ledger)
@@ -207,7 +210,7 @@ class Clerk:
 
 
 def delivered_gradient(
-    submission: Submission, attached: tuple[tuple[bytes, int], ...], gradients: Gradients, layout: Layout
+    submission: Submission, attached: tuple[tuple[bytes, int], ...], gradients: Gradients, layout: Layout, bits: int
 ) -> QuantisedGradient | None:
     """None where the bytes that all hold are no gradient, or where nobody promised to hold them.
 
@@ -221,7 +224,7 @@ def delivered_gradient(
     if len(encoded) != submission.length:
         return None
     try:
-        return decode_gradient(encoded, layout)
+        return decode_gradient(encoded, layout, bits)
     except MalformedGradientError:
         return None
 

@@ -42,8 +42,8 @@ class MalformedGradientError(ValueError):
 class QuantisedGradient:
     """`values` (parameters,) int16 or int8, read-only; block k of the layout is `values[...] * 2**exponents[k]`.
 
-    Canonical: the largest magnitude of each block lies in the upper half of the range, or the exponent is EXPONENT_MIN. So
-    equal vectors have equal bytes.
+    Canonical: the largest magnitude of each block lies in the upper half of the range, or the exponent is EXPONENT_MIN. And
+    a network takes one width only. So equal vectors have equal bytes.
     """
 
     values: Values
@@ -165,11 +165,15 @@ def _exponent(largest: float, largest_value: int) -> int:
     return exponent + 1 if np.rint(largest * 2.0**-exponent) > largest_value else exponent
 
 
-def decode_gradient(encoded: bytes, layout: Layout) -> QuantisedGradient:
-    """The inverse of `encoded`, for bytes from anybody. Raises MalformedGradientError."""
-    bits = encoded[0] if encoded else 0
-    if bits not in {8, 16}:
-        raise MalformedGradientError(f"bits per value is {bits}, allowed 8 or 16")
+def decode_gradient(encoded: bytes, layout: Layout, bits: int) -> QuantisedGradient:
+    """The inverse of `encoded`, for bytes from anybody; `bits` (8 or 16): the network's. Raises MalformedGradientError.
+
+    The other width is refused: many a vector has a form in both, and would be two gradients.
+    """
+    assert bits in {8, 16}, f"{bits} bits"
+    told = encoded[0] if encoded else 0
+    if told != bits:
+        raise MalformedGradientError(f"bits per value is {told}, allowed {bits}")
     expected = payload_bytes(layout, bits)
     if len(encoded) != expected:
         raise MalformedGradientError(f"gradient of {len(encoded)} bytes, expected {expected}")

@@ -82,7 +82,7 @@ class GradientRules:
         if not 0 < learning_rate <= LEARNING_RATE_MAX:
             raise RulesError(f'learning_rate is "{self.learning_rate}", allowed is above 0, up to {LEARNING_RATE_MAX}')
         try:
-            return LedgerRules(round_factor(learning_rate), self.staleness_max)
+            return LedgerRules(round_factor(learning_rate), self.staleness_max, self.bits)
         except ValueError as error:
             raise RulesError(f'learning_rate is "{self.learning_rate}": {error}') from error
 

@@ -99,7 +99,7 @@ class ScoredLearner:
         self._gradients = gradients
         self._conduct = conduct
         self._is_observer = author not in members or not settings.is_searching
-        self._rules = StepRules(rules.ledger_rules().learning_rate, checked.layout, len(members))
+        self._rules = StepRules(rules.ledger_rules().learning_rate, checked.layout, len(members), rules.bits)
         worker = Worker(task, rows, rules.worker_settings(), conduct)
         self._desk = ScoredDesk(worker, OwnMeasurement(checked, rows, network_id, author), author)
         self._gauge = Gauge(checked, network_id)

@@ -79,6 +79,8 @@ class StepRules:
     """At most 16 significant bits, above 0."""
     layout: Layout
     members: int
+    bits: int = 16
+    """Per value of a gradient."""
 
     def __post_init__(self) -> None:
         assert 1 <= self.members <= MEMBERS_MAX, f"{self.members} members, allowed 1..{MEMBERS_MAX}"
@@ -114,7 +116,7 @@ class StepCandidacy:
         """One for each step size. Raises MalformedPayloadError; PayloadMissingError where a payload is not held."""
         if (candidate.base, candidate.base_digest) != (self._model.height, self._digest):
             raise MalformedPayloadError(f"a gradient on version {candidate.base}, expected the one on {self._model.height}")
-        gradient = delivered_gradient(candidate, item.attached, self._gradients, self._rules.layout)
+        gradient = delivered_gradient(candidate, item.attached, self._gradients, self._rules.layout, self._rules.bits)
         if gradient is None:
             raise MalformedPayloadError("a payload that is no gradient of this model")
         return self._steps(Move.OWN, (item.author,), (gradient,))
@@ -122,9 +124,9 @@ class StepCandidacy:
     def joint(self, entries: tuple[StepEntry, ...]) -> tuple[StepEntry, ...]:
         """Mean and median of the gradients, of identical ones the first."""
         distinct: dict[bytes, StepEntry] = {}
-        for entry in entries:  # by its numbers: 8 and 16 bits may say the same
+        for entry in entries:
             if entry.share == STEP_SHARES[0]:
-                distinct.setdefault(entry.gradients[0].dense().tobytes(), entry)
+                distinct.setdefault(entry.gradients[0].digest, entry)
         authors = tuple(entry.authors[0] for entry in distinct.values())
         gradients = tuple(entry.gradients[0] for entry in distinct.values())
         return self._steps(Move.MEAN, authors, gradients) + self._steps(Move.MEDIAN, authors, gradients)

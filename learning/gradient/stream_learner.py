@@ -93,7 +93,9 @@ class StreamLearner:
             self._commit, self._commit_step = 0, self._genesis_step
             self._ledger = first_ledger(genesis_state(self._network_id, self._layout).parameters, rule)
             return
-        self._ledger, _ = decode_ledger(restored.parameters, restored.memory, self._layout, needs_models=rule.needs_models)
+        self._ledger, _ = decode_ledger(
+            restored.parameters, restored.memory, self._layout, needs_models=rule.needs_models, bits=self._clerk.bits
+        )
         if self._ledger.digest != restored.state_digest:
             raise StoredStateError(f"the stored model of version {restored.height} is not the one that its digest names")
         self._commit, self._commit_step = restored.commit, restored.commit_step

@@ -24,7 +24,7 @@ VECTORS = st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), m
 COEFFICIENTS = st.none() | st.fractions(min_value=0) | st.just(Fraction(2**500 + 1, 3**300))
 SLOTS = st.builds(
     lambda author, base, value, arrived, coefficient: Slot(
-        author, base, decode_gradient(encoded_gradient(value), LAYOUT), arrived, coefficient
+        author, base, decode_gradient(encoded_gradient(value), LAYOUT, 16), arrived, coefficient
     ),
     AUTHORS,
     COUNTS,
@@ -70,7 +70,7 @@ LEDGERS = st.booleans().flatmap(
 def test_a_decoded_ledger_is_the_one_that_was_encoded(known: tuple[Ledger, bool], leaders: tuple[bytes, ...]) -> None:
     ledger, needs_models = known
     parameters, memory = kept_parameters(ledger), encode_memory(ledger, leaders)
-    decoded, decoded_leaders = decode_ledger(parameters, memory, LAYOUT, needs_models=needs_models)
+    decoded, decoded_leaders = decode_ledger(parameters, memory, LAYOUT, needs_models=needs_models, bits=16)
     assert ledger_digest(decoded) == ledger_digest(ledger)
     assert (decoded_leaders, kept_parameters(decoded), decoded.version) == (leaders, parameters, ledger.version)
     assert encode_memory(decoded, leaders) == memory
@@ -86,7 +86,7 @@ def a_ledger(*, needs_models: bool = False, slots: tuple[Slot, ...] = ()) -> Led
 
 def test_a_decoded_model_cannot_be_changed() -> None:
     ledger = a_ledger()
-    decoded, _ = decode_ledger(kept_parameters(ledger), encode_memory(ledger), LAYOUT, needs_models=False)
+    decoded, _ = decode_ledger(kept_parameters(ledger), encode_memory(ledger), LAYOUT, needs_models=False, bits=16)
     with pytest.raises(ValueError, match="read-only"):
         decoded.parameters[0] = 1
 
@@ -95,30 +95,30 @@ def test_a_decoded_model_cannot_be_changed() -> None:
 def test_past_models_are_held_as_the_rule_needs_them(kept: bool, asked: bool) -> None:
     ledger = a_ledger(needs_models=kept)
     with pytest.raises(StoredStateError, match=f"{int(kept)} past models of 2, which is not what the network's rule needs"):
-        decode_ledger(kept_parameters(ledger), encode_memory(ledger), LAYOUT, needs_models=asked)
+        decode_ledger(kept_parameters(ledger), encode_memory(ledger), LAYOUT, needs_models=asked, bits=16)
 
 
 def test_other_parameters_than_the_newest_are_refused() -> None:
     ledger = a_ledger()
     with pytest.raises(StoredStateError, match="are not those of the newest model"):
-        decode_ledger(bytes(60), encode_memory(ledger), LAYOUT, needs_models=False)
+        decode_ledger(bytes(60), encode_memory(ledger), LAYOUT, needs_models=False, bits=16)
 
 
 def test_parameters_of_another_layout_are_refused() -> None:
     ledger = a_ledger()
     with pytest.raises(StoredStateError, match="holds 56 bytes of parameters, the task's model 60"):
-        decode_ledger(kept_parameters(ledger)[4:], encode_memory(ledger), LAYOUT, needs_models=False)
+        decode_ledger(kept_parameters(ledger)[4:], encode_memory(ledger), LAYOUT, needs_models=False, bits=16)
 
 
 def test_a_slot_of_another_layout_is_refused() -> None:
-    gradient = decode_gradient(encoded_gradient(0.5), LAYOUT)
+    gradient = decode_gradient(encoded_gradient(0.5), LAYOUT, 16)
     ledger = a_ledger(slots=(Slot(bytes(32), 7, gradient),))
     with pytest.raises(StoredStateError, match="gradient of 33 bytes, expected"):
-        decode_ledger(kept_parameters(ledger), encode_memory(ledger), LAYOUT[:1], needs_models=False)
+        decode_ledger(kept_parameters(ledger), encode_memory(ledger), LAYOUT[:1], needs_models=False, bits=16)
 
 
 def with_coefficient(numerator: bytes, denominator: bytes) -> bytes:
-    gradient = decode_gradient(encoded_gradient(0.5), LAYOUT)
+    gradient = decode_gradient(encoded_gradient(0.5), LAYOUT, 16)
     memory = encode_memory(a_ledger(slots=(Slot(bytes(32), 7, gradient, 0, Fraction(1, 3)),)))
     fields: list[object] = msgspec.msgpack.decode(memory)
     slots = fields[5]
@@ -130,13 +130,13 @@ def with_coefficient(numerator: bytes, denominator: bytes) -> bytes:
 @pytest.mark.parametrize("denominator", [b"", b"\x00", b"\xff", b"\x01" * 1_025])
 def test_a_coefficient_that_is_none_is_refused(denominator: bytes) -> None:
     with pytest.raises(StoredStateError, match="a coefficient"):
-        decode_ledger(kept_parameters(a_ledger()), with_coefficient(b"\x01", denominator), LAYOUT, needs_models=False)
+        decode_ledger(kept_parameters(a_ledger()), with_coefficient(b"\x01", denominator), LAYOUT, needs_models=False, bits=16)
 
 
 @given(st.binary(max_size=200))
 def test_other_bytes_are_refused(memory: bytes) -> None:
     with pytest.raises(StoredStateError):
-        decode_ledger(kept_parameters(a_ledger()), memory, LAYOUT, needs_models=False)
+        decode_ledger(kept_parameters(a_ledger()), memory, LAYOUT, needs_models=False, bits=16)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Gradients as they travel, against twins in Python's integers and fractions, and under bytes from anybody."""
 
+import itertools
+from collections.abc import Iterator
 from fractions import Fraction
 
 import numpy as np
@@ -38,9 +40,9 @@ def layout_of(sizes: list[int]) -> Layout:
 
 
 @st.composite
-def gradients(draw: st.DrawFn, layout: Layout = LAYOUT) -> QuantisedGradient:
+def gradients(draw: st.DrawFn, layout: Layout = LAYOUT, bits_drawn: st.SearchStrategy[int] = widths) -> QuantisedGradient:
     """Any canonical gradient: each block full-scale at a drawn exponent, or small at the least one."""
-    bits = draw(widths)
+    bits = draw(bits_drawn)
     largest = 2 ** (bits - 1) - 1
     values, scales = [], []
     for block in layout:
@@ -52,7 +54,7 @@ def gradients(draw: st.DrawFn, layout: Layout = LAYOUT) -> QuantisedGradient:
         scales.append(scale)
     dtype = np.dtype(np.int8 if bits == 8 else np.int16).newbyteorder("<")
     head = bytes([bits, *(scale + EXPONENT_OFFSET for scale in scales)])
-    return decode_gradient(head + np.array(values, dtype=dtype).tobytes(), layout)
+    return decode_gradient(head + np.array(values, dtype=dtype).tobytes(), layout, bits)
 
 
 def exact(gradient: QuantisedGradient) -> list[Fraction]:
@@ -122,7 +124,7 @@ def test_dense_is_exact_in_float32_and_quantises_to_the_same_bytes(gradient: Qua
 @given(gradient=gradients())
 def test_decoding_gives_the_same_gradient_and_its_digest_is_that_of_its_bytes(gradient: QuantisedGradient) -> None:
     encoded = gradient.encoded
-    decoded = decode_gradient(encoded, LAYOUT)
+    decoded = decode_gradient(encoded, LAYOUT, encoded[0])
     assert decoded == gradient
     assert (decoded.values.tolist(), decoded.exponents) == (gradient.values.tolist(), gradient.exponents)
     assert decoded.encoded == encoded
@@ -131,14 +133,44 @@ def test_decoding_gives_the_same_gradient_and_its_digest_is_that_of_its_bytes(gr
     assert not decoded.values.flags.writeable
 
 
-@settings(max_examples=100, deadline=None)
-@given(first=gradients(), second=gradients())
-def test_of_one_width_equal_vectors_have_equal_bytes_and_others_other_bytes(
-    first: QuantisedGradient, second: QuantisedGradient
-) -> None:
-    if first.values.dtype == second.values.dtype:
-        assert (exact(first) == exact(second)) == (first.encoded == second.encoded)
-    assert (first == second) == (first.encoded == second.encoded)
+@settings(max_examples=200, deadline=None)
+@given(bits=widths, data=st.data())
+def test_no_vector_has_two_accepted_forms_in_one_network(bits: int, data: st.DataObject) -> None:
+    """Every other way to write a vector is refused: the other width, and each block's values doubled or halved."""
+    gradient = data.draw(gradients(bits_drawn=st.just(bits)))
+    for other in other_forms(gradient):
+        with pytest.raises(MalformedGradientError):
+            decode_gradient(other, LAYOUT, bits)
+
+
+@settings(max_examples=200, deadline=None)
+@given(bits=widths, data=st.data())
+def test_equal_vectors_have_equal_bytes_and_others_other_bytes(bits: int, data: st.DataObject) -> None:
+    first, second = data.draw(gradients(bits_drawn=st.just(bits))), data.draw(gradients(bits_drawn=st.just(bits)))
+    assert (exact(first) == exact(second)) == (first.encoded == second.encoded) == (first == second)
+
+
+def other_forms(gradient: QuantisedGradient) -> Iterator[bytes]:
+    """All ways to write the same vector in 8 or 16 bits, but its own."""
+    own = gradient.encoded
+    ends = list(itertools.accumulate(gradient.sizes, initial=0))
+    parts = [gradient.values[first:end].tolist() for first, end in itertools.pairwise(ends)]
+    for bits in (8, 16):
+        ways = [list(ways_of(part, exponent, bits)) for part, exponent in zip(parts, gradient.exponents, strict=True)]
+        for chosen in itertools.product(*ways):
+            head = bytes([bits, *(exponent + EXPONENT_OFFSET for _, exponent in chosen)])
+            written = head + b"".join(np.array(values, dtype=f"<i{bits // 8}").tobytes() for values, _ in chosen)
+            if written != own:
+                yield written
+
+
+def ways_of(values: list[int], exponent: int, bits: int) -> Iterator[tuple[list[int], int]]:
+    """The same numbers at every exponent that a byte can say and at which they are whole and in range; of zeros, three."""
+    for shift in range(-16, 17) if any(values) else (-1, 0, 1):
+        scaled = [Fraction(value) * Fraction(2) ** shift for value in values]
+        is_whole = all(value.denominator == 1 and -(2 ** (bits - 1)) <= value < 2 ** (bits - 1) for value in scaled)
+        if is_whole and 0 <= exponent - shift + EXPONENT_OFFSET < 256:
+            yield [int(value) for value in scaled], exponent - shift
 
 
 @settings(max_examples=150, deadline=None)
@@ -163,7 +195,7 @@ def test_products_of_the_largest_values_stay_exact_over_chunks(size: int, expone
     values = np.full(size, 32_767, dtype=np.int16)
     values[::3] = -32_767
     values[-1] = 1
-    gradient = decode_gradient(bytes([16, exponent + EXPONENT_OFFSET]) + values.astype("<i2").tobytes(), layout)
+    gradient = decode_gradient(bytes([16, exponent + EXPONENT_OFFSET]) + values.astype("<i2").tobytes(), layout, 16)
     assert gradient.squared_norm == ((size - 1) * 32_767**2 + 1) * Fraction(4) ** exponent
 
 
@@ -185,7 +217,7 @@ def test_any_bytes_are_refused_or_are_a_canonical_gradient(
         mutated[place % len(mutated)] = byte
     mutated = mutated[: cut.draw(st.one_of(st.just(len(mutated)), st.integers(0, len(mutated))))]
     try:
-        decoded = decode_gradient(bytes(mutated), LAYOUT)
+        decoded = decode_gradient(bytes(mutated), LAYOUT, gradient.encoded[0])
     except MalformedGradientError:
         return
     again = quantise(decoded.dense(), LAYOUT, mutated[0])
@@ -203,11 +235,11 @@ def body_of(*values: int) -> bytes:
 @pytest.mark.parametrize(
     ("encoded", "message"),
     [
-        (b"", "bits per value is 0, allowed 8 or 16"),
-        (b"\x20" + bytes(16), "bits per value is 32, allowed 8 or 16"),
+        (b"", "bits per value is 0, allowed 16"),
+        (b"\x20" + bytes(16), "bits per value is 32, allowed 16"),
         (head_of(0, 0) + bytes(13), "gradient of 16 bytes, expected 17"),
         (head_of(0, 0) + bytes(15), "gradient of 18 bytes, expected 17"),
-        (head_of(0, 0, bits=8) + bytes(14), "gradient of 17 bytes, expected 10"),
+        (head_of(0, 0, bits=8) + bytes(7), "bits per value is 8, allowed 16"),
         (head_of(0, 64) + body_of(*[32_767] * 7), "exponent of bias is 64, allowed -100 to 63: beyond, it is not finite"),
         (head_of(-101, 0) + body_of(*[32_767] * 7), "exponent of weight is -101, allowed -100 to 63: beyond, it is not finite"),
         (
@@ -222,7 +254,7 @@ def body_of(*values: int) -> bytes:
 )
 def test_a_malformed_gradient_is_told_by_what_is_wrong_with_it(encoded: bytes, message: str) -> None:
     with pytest.raises(MalformedGradientError) as caught:
-        decode_gradient(encoded, LAYOUT)
+        decode_gradient(encoded, LAYOUT, 16)
     assert str(caught.value) == message
 
 

@@ -11,7 +11,7 @@ from tests.learning.gradient.quadratic import rules
 
 def test_rules_say_what_the_ledger_and_a_worker_need() -> None:
     checked = rules("kardam", learning_rate="0.1", momentum="0.9", minibatch_size=32, bits=8, staleness_max=200)
-    assert checked.ledger_rules() == LedgerRules(np.float32(0.10000038146972656), 200)
+    assert checked.ledger_rules() == LedgerRules(np.float32(0.10000038146972656), 200, 8)
     assert checked.worker_settings() == WorkerSettings(32, 0.9, 8)
     assert checked.named_rule().name == "kardam"
 

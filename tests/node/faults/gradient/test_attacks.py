@@ -99,7 +99,7 @@ def test_infinity_has_the_right_length_and_does_not_decode() -> None:
     assert isinstance(payload, bytes)
     assert len(payload) == payload_bytes(LAYOUT, 16)
     with pytest.raises(MalformedGradientError, match="not finite"):
-        decode_gradient(payload, LAYOUT)
+        decode_gradient(payload, LAYOUT, 16)
 
 
 @settings(max_examples=30)
