@@ -26,12 +26,15 @@ SCALES_KEPT = 1_024
 
 
 class RecipeError(ValueError):
-    """Not a recipe: empty, too long, an index twice or out of range. The message names the field."""
+    """Not a recipe: empty, too long, an index twice, out of range or out of order. The message names the field."""
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """Distinct mutation indices of one author, best first. Raises RecipeError."""
+    """Distinct mutation indices of one author, best first; those of equal weight ascend. Raises RecipeError.
+
+    Indices of equal weight may change places without changing the child: in one order only, a child has one recipe.
+    """
 
     indices: tuple[int, ...]
 
@@ -43,6 +46,8 @@ class Recipe:
                 raise RecipeError(f"index {index} in a recipe, allowed 0..{INDEX_MAX - 1}")
         if len(set(self.indices)) != len(self.indices):
             raise RecipeError(f"index {_first_repeated(self.indices)} twice in a recipe, allowed once")
+        if self.indices != in_canonical_order(self.indices):
+            raise RecipeError("indices of equal weight in a recipe that do not ascend")
 
 
 def _first_repeated(indices: tuple[int, ...]) -> int:
@@ -65,6 +70,12 @@ def rank_weights(length: int) -> tuple[int, ...]:
     for share in shares:
         total = DECIMAL.add(total, share)
     return tuple(1 + _floor_of_share(share, total, SUM_MAX - length) for share in shares)
+
+
+def in_canonical_order(ranked: tuple[int, ...]) -> tuple[int, ...]:
+    """The indices, best first, those of equal weight ascending."""
+    pairs = zip(rank_weights(len(ranked)), ranked, strict=True)
+    return tuple(index for _, index in sorted((-weight, index) for weight, index in pairs))
 
 
 def _floor_of_share(share: Decimal, total: Decimal, whole: int) -> int:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from learning.evolution.recipe import INDEX_MAX, Recipe, child_of
+from learning.evolution.recipe import INDEX_MAX, Recipe, child_of, in_canonical_order
 from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.exact import StreamKey, fill_children
 from learning.state import ModelState
@@ -111,7 +111,7 @@ class Search:
     def _best_prefix(self, ranked: tuple[int, ...]) -> Recipe:
         """The best of the 1, 2, 4, ... and all best mutations together: which length pays changes as the search goes on."""
         lengths = sorted({len(ranked), *(2**power for power in range(len(ranked).bit_length()))})
-        recipes = [Recipe(ranked[:length]) for length in lengths if length <= len(ranked)]
+        recipes = [Recipe(in_canonical_order(ranked[:length])) for length in lengths if length <= len(ranked)]
         scores = [self._score_of(recipe) for recipe in recipes] if len(recipes) > 1 else [0.0]
         return recipes[scores.index(max(scores))]
 

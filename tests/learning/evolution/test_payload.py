@@ -15,11 +15,13 @@ from learning.evolution.payload import (
     encode_candidate,
     encode_claim,
 )
-from learning.evolution.recipe import INDEX_MAX, Recipe
+from learning.evolution.recipe import INDEX_MAX, Recipe, in_canonical_order
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 
 fitnesses = st.integers(min_value=FITNESS_LOWEST, max_value=FITNESS_MAX)
-recipes = st.lists(st.integers(0, INDEX_MAX - 1), min_size=1, max_size=32, unique=True).map(lambda items: Recipe(tuple(items)))
+recipes = st.lists(st.integers(0, INDEX_MAX - 1), min_size=1, max_size=32, unique=True).map(
+    lambda items: Recipe(in_canonical_order(tuple(items)))
+)
 
 
 @given(recipe=recipes, fitness=fitnesses)

@@ -14,6 +14,7 @@ from learning.evolution.recipe import (
     Recipe,
     RecipeError,
     child_of,
+    in_canonical_order,
     rank_weights,
     recipe_scale,
     unchanged,
@@ -48,6 +49,7 @@ def test_a_single_mutation_is_the_published_child() -> None:
 @settings(max_examples=30)
 @given(indices=st.lists(st.integers(0, INDEX_MAX - 1), min_size=1, max_size=RECIPE_LENGTH_LIMIT, unique=True))
 def test_a_child_is_the_exact_sum_rounded_once(indices: list[int]) -> None:
+    indices = list(in_canonical_order(tuple(indices)))
     child = child_of(PARENT, KEY, Recipe(tuple(indices)), SIGMA)
     weights = rank_weights(len(indices))
     total = sum(weight * int(signs(KEY, index, 333)[100]) for weight, index in zip(weights, indices, strict=True))
@@ -70,11 +72,25 @@ def test_a_longer_recipe_steps_as_far_as_one_mutation(length: int) -> None:
         ((5, -1), "index -1 in a recipe, allowed 0..4294967295"),
         ((INDEX_MAX,), "index 4294967296 in a recipe, allowed 0..4294967295"),
         ((3, 4, 3), "index 3 twice in a recipe, allowed once"),
+        ((*range(30), 31, 30), "indices of equal weight in a recipe that do not ascend"),
     ],
 )
 def test_what_is_no_recipe_says_why(indices: tuple[int, ...], message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         Recipe(indices)
+
+
+@settings(max_examples=60)
+@given(data=st.data(), length=st.integers(2, 10) | st.integers(22, RECIPE_LENGTH_LIMIT))
+def test_no_child_has_two_recipes_of_the_same_indices(data: st.DataObject, length: int) -> None:
+    """Of two orders, as far apart as one exchange: the children are equal where the recipes are, and only there."""
+    ranked = data.draw(st.permutations(range(length)))
+    one, other = data.draw(st.lists(st.integers(0, length - 1), min_size=2, max_size=2, unique=True))
+    exchanged = list(ranked)
+    exchanged[one], exchanged[other] = ranked[other], ranked[one]
+    first, second = (Recipe(in_canonical_order(tuple(order))) for order in (ranked, exchanged))
+    children = [child_of(PARENT, KEY, recipe, SIGMA).parameters.tobytes() for recipe in (first, second)]
+    assert (children[0] == children[1]) == (first == second)
 
 
 def test_no_change_is_the_same_model_one_step_higher() -> None:
