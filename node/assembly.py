@@ -28,6 +28,7 @@ from learning.checkpoint import decode_kept_state
 from learning.evolution.learner import SearchSettings
 from learning.evolution.payload import claimed_fitness
 from learning.evolution.rules import EvolutionRules
+from learning.gradient.block_learner import BASE_AGE_MAX
 from learning.gradient.rules import GradientRules
 from learning.learner import AdoptRequest, LearnerRequest, StateKept
 from node.api.chains import ChainSource, ProofOfWorkChain, TotalOrderChain
@@ -55,9 +56,6 @@ NOBODY = PeerId(bytes(KEY_BYTES))
 """Who a member is that only observes: the machine signs for members alone."""
 
 TIE_SEED = "tie_seed"
-
-GRADIENT_BASE_AGE_MAX = 16
-"""Blocks: a gradient whose base lies deeper when it is to be listed has missed several leaders in a row."""
 
 
 def run_peer(settings: PeerSettings, lifeline: Connection | None = None, api_listener: socket.socket | None = None) -> int:
@@ -276,13 +274,20 @@ class StoredBlocks:
 
 
 def proof_of_work_rules(rules: NetworkRules) -> ProofOfWorkRules:
-    """The network file's section, as the ordering machine wants it: a gradient may be some blocks old, a candidate may not."""
+    """The network file's section, as the ordering machine wants it: a gradient may be some blocks old, a candidate may not.
+
+    A gradient is one large payload; a candidate has none.
+    """
     work = rules.proof_of_work
     section = msgspec.structs.asdict(work)
     if rules.learning is Learning.EVOLUTION:
-        return ProofOfWorkRules(**section)
-    base_age_max = min(GRADIENT_BASE_AGE_MAX, work.finality_depth)
-    return ProofOfWorkRules(**section, base_age_max=base_age_max, author_window=rules.gradient.workers_window)
+        return ProofOfWorkRules(**section, attachments_max=0)
+    return ProofOfWorkRules(
+        **section,
+        base_age_max=min(BASE_AGE_MAX, work.finality_depth),
+        author_window=rules.gradient.workers_window,
+        attachments_max=1,
+    )
 
 
 def contribution_rank(rules: NetworkRules) -> Rank:

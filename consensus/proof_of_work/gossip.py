@@ -8,10 +8,12 @@ from consensus.faults import Accusation, Offence
 from consensus.proof_of_work.assessing import Assessing, Rank
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain
+from consensus.proof_of_work.header import attachments_told
 from consensus.proof_of_work.messages import ContributionMessage
 from consensus.proof_of_work.payloads import Payloads
 from consensus.proof_of_work.peers import PeerRecord, Peers
 from consensus.proof_of_work.pool import Held, Pool, Pooled
+from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.staging import Staging
 from consensus.proof_of_work.voices import Voices
 from consensus.protocol import Accuse, Assessed, Broadcast, Effect, PassOver, Refuse, Submitted, Verdict
@@ -27,7 +29,7 @@ Effects = tuple[Effect, ...]
 
 
 class Gossip:
-    """Fills the pool; `sign` is the signer of `identity`, `base_age_max` that of the rules.
+    """Fills the pool; `sign` is the signer of `identity`.
 
     Checks come in the order of their cost: what is known, whose turn it is, a voice, and only then a signature and the learner.
     """
@@ -43,7 +45,7 @@ class Gossip:
         peers: Peers,
         payloads: Payloads,
         voices: Voices,
-        base_age_max: int,
+        rules: ProofOfWorkRules,
         rank: Rank,
     ) -> None:
         self._network_id = network_id
@@ -54,7 +56,8 @@ class Gossip:
         self._peers = peers
         self._payloads = payloads
         self._voices = voices
-        self._bases_back = BASES_BACK + base_age_max
+        self._rules = rules
+        self._bases_back = BASES_BACK + rules.base_age_max
         self._assessing = Assessing(rank)
         self.pool = Pool()
 
@@ -82,6 +85,9 @@ class Gossip:
             return Refuse(peer, Offence.FLOODING, "contributions"), PassOver()
         if spending is Spending.OVERDRAWN:
             return (PassOver(),)
+        if len(contribution.attachments) > self._rules.attachments_max:
+            detail = f"contribution {digest.hex()[:8]} names {attachments_told(contribution, self._rules)}"
+            return (Refuse(peer, Offence.MALFORMED, detail),)
         if self._is_base(StepId(contribution.base)):
             return self._admit(digest, contribution, peer)
         if self._may_become_base(StepId(contribution.base)) and self._is_heard(contribution, self._chain.tree.head.id):

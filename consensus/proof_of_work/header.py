@@ -11,6 +11,7 @@ from consensus.encoding import Codec, DigestBytes, KeyBytes, Natural, SignatureB
 from consensus.faults import Offence
 from consensus.proof_of_work.difficulty import TARGET_BYTES
 from consensus.proof_of_work.puzzle import NONCE_BYTES
+from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.protocol import Step
 from consensus.signing import Domain, Signer, digest_of, is_signed_by
 from consensus.types import Digest, Height, NetworkId, PeerId, StepId, WallTime
@@ -162,15 +163,17 @@ def attachments_of(body: Body) -> tuple[LargePayload, ...]:
     return tuple(payload for contribution in body.contributions for payload in contribution.attachments)
 
 
-def body_fault(network_id: NetworkId, block: Block, base_age_max: int) -> tuple[Offence, str] | None:
+def body_fault(network_id: NetworkId, block: Block, rules: ProofOfWorkRules) -> tuple[Offence, str] | None:
     """What is wrong with the contributions that a leader has listed, if anything. Each costs a signature check.
 
-    `base_age_max` is that of the rules: only where it is 0 a base is judged here.
+    Only where `base_age_max` is 0 a base is judged here.
     """
     seen: dict[Digest, None] = {}
     for contribution in block.body.contributions:
         digest = contribution_digest(network_id, contribution)
-        if base_age_max == 0 and contribution.base != block.header.parent:
+        if len(contribution.attachments) > rules.attachments_max:
+            return Offence.WRONG_BODY, f"contribution {digest.hex()[:8]} names {attachments_told(contribution, rules)}"
+        if rules.base_age_max == 0 and contribution.base != block.header.parent:
             return Offence.WRONG_BASE, f"contribution {digest.hex()[:8]} is not for the block's parent"
         if digest in seen:
             return Offence.WRONG_BODY, f"contribution {digest.hex()[:8]} is listed twice"
@@ -178,6 +181,11 @@ def body_fault(network_id: NetworkId, block: Block, base_age_max: int) -> tuple[
             return Offence.WRONG_SIGNATURE, f"contribution {digest.hex()[:8]} is not signed by its author"
         seen[digest] = None
     return None
+
+
+def attachments_told(contribution: Contribution, rules: ProofOfWorkRules) -> str:
+    """How many large payloads a contribution names, for the message when they are too many."""
+    return f"{len(contribution.attachments)} large payloads, allowed: {rules.attachments_max}"
 
 
 def _content(draft: Draft) -> bytes:

@@ -206,7 +206,7 @@ class Intake:
         return self._judge_body(staged.body_source, staged.link.id, Block(staged.header, staged.body), is_news=True)
 
     def _judge_body(self, source: PeerId, step: StepId, block: Block, *, is_news: bool) -> Effects:
-        fault = body_fault(self._network_id, block, self._rules.base_age_max)
+        fault = body_fault(self._network_id, block, self._rules)
         if fault is None:
             return self._body_arrived(step, block, source, is_news)
         self._chain.tree.condemn(step)

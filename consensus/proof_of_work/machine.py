@@ -134,7 +134,7 @@ class ProofOfWork:
             peers=self._peers,
             payloads=self._payloads,
             voices=self._voices,
-            base_age_max=rules.base_age_max,
+            rules=rules,
             rank=rank,
         )
         self._mining = Mining(network_id, rules, identity, sign, self._wall)

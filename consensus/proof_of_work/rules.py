@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, fields
 
+from consensus.contribution import ATTACHMENTS_MAX
+
 FINALITY_DEPTH_MAX = 512
 """Half of the headers that are fetched ahead (sync.HEADERS_AHEAD_MAX): all branches above the final block are in memory."""
 
@@ -18,6 +20,7 @@ _RANGES = {
     "future_limit_ms": (0, 86_400_000),
     "base_age_max": (0, FINALITY_DEPTH_MAX),
     "author_window": (0, AUTHOR_WINDOW_MAX),
+    "attachments_max": (0, ATTACHMENTS_MAX),
 }
 
 
@@ -54,6 +57,8 @@ class ProofOfWorkRules:
     0: from anybody, for tests of what comes after: a stranger's keys cost nothing, and each contribution costs everybody a
     measurement, or room on the disk.
     """
+    attachments_max: int = ATTACHMENTS_MAX
+    """Large payloads that a contribution may name: what names more is refused before anything is fetched."""
 
     def __post_init__(self) -> None:
         for field in fields(self):

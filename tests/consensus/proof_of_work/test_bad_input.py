@@ -5,6 +5,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from consensus.attachment import LargePayload
 from consensus.budget import Budget, Spending
 from consensus.contribution import PAYLOAD_BYTES_MAX, contribution_digest, sign_contribution
 from consensus.encoding import encode
@@ -32,6 +33,7 @@ from consensus.protocol import (
     Broadcast,
     Check,
     Checked,
+    FetchPayload,
     PassOver,
     PayloadHeld,
     PeerJoined,
@@ -188,6 +190,7 @@ def spoiled(spoil) -> Block:
 
 
 GOOD = sign_contribution(NETWORK, ALICE.id, PARENT.id, b"good", ALICE.sign)
+HEAVY = sign_contribution(NETWORK, ALICE.id, PARENT.id, b"", ALICE.sign, attachments=(LargePayload(bytes(32), 1),))
 STALE = sign_contribution(NETWORK, ALICE.id, CHAIN[0].id, b"good", ALICE.sign)
 
 
@@ -205,6 +208,18 @@ def test_bad_contributions_accuse_the_leader_who_listed_them(contributions, offe
     assert (refusals(effects), accusations(effects)) == ([(PEER.id, offence)], [(ALICE.id, offence)])
     assert of_type(effects, Accuse)[0].accusation.evidence == encode(block)
     assert (of_type(effects, Broadcast), of_type(effects, Check)) == ([], [])
+
+
+def test_what_names_more_payloads_than_the_rules_allow_is_refused_and_nothing_is_fetched() -> None:
+    light = replace(RULES, attachments_max=0)
+    made = Bench(light)
+    made.push(*CHAIN[:3])
+    effects = made.receive(BlockMessage(spoiled((HEAVY,))))
+    assert (refusals(effects), accusations(effects)) == ([(PEER.id, Offence.WRONG_BODY)], [(ALICE.id, Offence.WRONG_BODY)])
+    effects += made.receive(ContributionMessage(HEAVY), OTHER.id)
+    assert refusals(effects)[1:] == [(OTHER.id, Offence.MALFORMED)]
+    assert of_type(effects, FetchPayload) == []
+    assert len(of_type(bench().receive(ContributionMessage(HEAVY)), FetchPayload)) == 1
 
 
 def test_a_body_with_a_signature_of_someone_else_is_not_recorded() -> None:

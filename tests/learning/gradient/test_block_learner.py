@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from learning.gradient.block_learner import BASE_AGE_MAX
 from learning.gradient.conduct import Submitted
 from learning.gradient.ledger import PayloadMissingError
 from learning.gradient.submission import Submission, decode_submission, encode_submission
@@ -413,6 +414,25 @@ def test_a_contribution_whose_base_is_final_is_offered_no_more() -> None:
     assert listed(carol, path[-1].id) == digests(contribution)
     (offer,) = carol.finalise(path[-2].id)[:1]
     assert offer == StepOffered(path[-1].id, (), b"", forge.block(path[-1].id, CAROL).state_digest)
+
+
+def test_a_contribution_is_offered_up_to_an_age_and_may_be_listed_at_any() -> None:
+    """The age is how long we wait for a leader who lists it; what a block may list is for the ledger's staleness to say."""
+    world = world_of(workers_window=40)
+    forge = Forge(world)
+    path = forge.path(GENESIS, *[ALICE] * 12, BOB)
+    carol = Peer(world, CAROL).follow(*path)
+    contribution = forge.contribution(BOB, path[-1].id)
+    carol.assess(contribution)
+    offered = []
+    for _ in range(BASE_AGE_MAX + 2):
+        offered.append(listed(carol, path[-1].id))
+        path += forge.path(path[-1].id, ALICE)
+        carol.follow(path[-1])
+    assert offered == [digests(contribution)] * (BASE_AGE_MAX + 1) + [()]
+    path.append(forge.block(path[-1].id, ALICE, contribution))
+    carol.follow(path[-1])
+    assert outcomes(carol)[-1] == Outcome.APPLIED
 
 
 def test_an_empty_block_is_offered_at_every_head() -> None:
