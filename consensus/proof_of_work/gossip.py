@@ -100,14 +100,14 @@ class Gossip:
         if pooled is not None:
             self._queue(digest, pooled.contribution, pooled.source)
 
-    def assess_more(self) -> Effects:
+    def assess_more(self, now: Instant) -> Effects:
         """Ask the learner for as much as the bounds allow; called once after every input."""
-        return self._assessing.start(self._is_still_wanted)
+        return self._assessing.start(self._is_still_wanted, now)
 
     def assessed(self, answer: Assessed, now: Instant) -> Effects:
         """The learner's answer: what is good and new goes to everybody, unless it is our own and we have no voice yet."""
         self._assessing.answered(answer.contribution)
-        pooled = self.pool.settle(answer.contribution, is_good=answer.verdict is Verdict.GOOD)
+        pooled = self.pool.settle(answer.contribution, is_good=answer.verdict is Verdict.GOOD and answer.is_useful)
         if pooled is None:
             return ()
         if answer.verdict is not Verdict.GOOD:
@@ -146,7 +146,7 @@ class Gossip:
 
     def _admit(self, digest: Digest, contribution: Contribution, source: PeerId) -> Effects:
         """Assess it, once its large payloads are held. Its base is checked."""
-        if not self._is_heard(contribution, StepId(contribution.base)):
+        if not self._is_heard(contribution, StepId(contribution.base)) or not self._assessing.has_room(source):
             return ()
         if not is_authentic(self._network_id, contribution):
             detail = f"contribution {digest.hex()[:8]} is not signed by its author"

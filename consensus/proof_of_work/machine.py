@@ -357,7 +357,7 @@ class ProofOfWork:
             self._gossip.head_moved()
             self._mining.head_moved(head.id)
         may_lead = self._is_leading and not self._sync.is_catching_up(now)
-        asked = self._intake.verify_more() + self._gossip.assess_more() + self._payloads.fetch_more(now)
+        asked = self._intake.verify_more() + self._gossip.assess_more(now) + self._payloads.fetch_more(now)
         return effects + asked + self._mining.work(head, may_lead, now)
 
     def _finalise(self) -> Effects:

@@ -12,8 +12,8 @@ PER_AUTHOR_MAX = 32
 PER_AUTHOR_IN_ALL_MAX = 128
 """Over all bases: those that evolution keeps with 32 each, or one gradient on each of the last 128."""
 
-POOL_MAX = 1_024
-"""A hundred peers with ten improvements each; 4.4 MB at most."""
+POOL_MAX = 4_096
+"""Twice what 64 peers may have waiting for their turn (`assessing.QUEUED_PER_SOURCE_MAX`); 18 MB at most."""
 
 LACKING_MAX = 256
 """Contributions that wait for their large payloads, of all peers: sixteen rounds of as many workers."""
@@ -66,6 +66,10 @@ class Pool:
         self._held: dict[Digest, Held] = {}
         self._bases: dict[bytes, list[bytes]] = {}
         """By author: the bases of those that are pooled."""
+        self._refused: dict[bytes, None] = {}
+        """The oldest first."""
+        self._lacking: dict[bytes, Pooled] = {}
+        """Those that wait for their large payloads."""
 
     def __len__(self) -> int:
         return len(self._pooled)
@@ -84,15 +88,15 @@ class Pool:
         """Wait for the large payloads; False when it is known, or there is no room."""
         if digest in self._pooled or not (self._has_room(contribution, source) and self._may_lack(contribution, source)):
             return False
-        self._add(digest, Pooled(contribution, source, Assessment.LACKING))
+        self._lacking[digest] = Pooled(contribution, source, Assessment.LACKING)
+        self._add(digest, self._lacking[digest])
         return True
 
     def complete(self, digest: Digest) -> Pooled | None:
         """Its large payloads are here: it waits for the assessment from now on. None when nobody waits for them."""
-        pooled = self._pooled.get(digest)
-        if pooled is None or pooled.assessment is not Assessment.LACKING:
-            return None
-        pooled.assessment = Assessment.WAITING
+        pooled = self._lacking.pop(digest, None)
+        if pooled is not None:
+            pooled.assessment = Assessment.WAITING
         return pooled
 
     def waiting(self, digest: Digest) -> Pooled | None:
@@ -127,6 +131,8 @@ class Pool:
         if pooled is None:
             return None
         pooled.assessment = Assessment.GOOD if is_good else Assessment.REFUSED
+        if not is_good:
+            self._refused[digest] = None
         return pooled
 
     def good(self, digest: Digest) -> Contribution | None:
@@ -149,19 +155,28 @@ class Pool:
 
     def _remove(self, digest: Digest) -> None:
         contribution = self._pooled.pop(digest).contribution
+        self._refused.pop(digest, None)
+        self._lacking.pop(digest, None)
         bases = self._bases[contribution.author]
         bases.remove(contribution.base)
         if not bases:
             del self._bases[contribution.author]
 
     def _has_room(self, contribution: Contribution, source: PeerId | None) -> bool:
-        if source is not None and len(self._pooled) >= POOL_MAX:
+        if source is not None and len(self._pooled) >= POOL_MAX and not self._forget_refused():
             return False
         bases = self._bases.get(contribution.author, [])
         return len(bases) < PER_AUTHOR_IN_ALL_MAX and bases.count(contribution.base) < PER_AUTHOR_MAX
 
+    def _forget_refused(self) -> bool:
+        """Make room: a refused one is only remembered so that it is not assessed again. The oldest goes."""
+        refused = next(iter(self._refused), None)
+        if refused is not None:
+            self._remove(Digest(refused))
+        return refused is not None
+
     def _may_lack(self, contribution: Contribution, source: PeerId) -> bool:
-        lacking = [known for known in self._pooled.values() if known.assessment is Assessment.LACKING]
+        lacking = self._lacking.values()
         by_source = sum(known.source == source for known in lacking)
         by_author = sum(known.contribution.author == contribution.author for known in lacking)
         is_within = by_source < LACKING_PER_SOURCE_MAX and by_author < LACKING_PER_AUTHOR_MAX

@@ -13,7 +13,7 @@ from consensus.proof_of_work.intake import REJECTED_MAX
 from consensus.proof_of_work.mining import JOBS_MAX
 from consensus.proof_of_work.payloads import FETCHES_MAX, STALLED_ATTEMPTS
 from consensus.proof_of_work.payloads import HELD_MAX as PAYLOADS_HELD_OF_WORK_MAX
-from consensus.proof_of_work.pool import HELD_MAX, PER_AUTHOR_IN_ALL_MAX, POOL_MAX
+from consensus.proof_of_work.pool import HELD_MAX, LACKING_MAX, PER_AUTHOR_IN_ALL_MAX, POOL_MAX
 from consensus.proof_of_work.rivals import RIVALS_MAX
 from consensus.proof_of_work.rules import AUTHOR_WINDOW_MAX
 from consensus.proof_of_work.staging import STAGED_MAX, VERIFY_IN_FLIGHT_MAX
@@ -172,8 +172,9 @@ def _of_the_chain(scale: Scale) -> Groups:
 def _of_the_pool(scale: Scale) -> Groups:
     waiting = (POOL_MAX + TREE_BLOCKS_MAX) * ATTACHMENTS_MAX
     return (
-        (POOL_MAX + PER_AUTHOR_IN_ALL_MAX, "Pool._pooled Pool._bases"),
+        (POOL_MAX + PER_AUTHOR_IN_ALL_MAX, "Pool._pooled Pool._bases Pool._refused"),
         (PER_AUTHOR_IN_ALL_MAX, "Pool._bases[]"),
+        (LACKING_MAX, "Pool._lacking"),
         (HELD_MAX, "Pool._held"),
         (POOL_MAX + PER_AUTHOR_IN_ALL_MAX, "Assessing._queues"),
         (QUEUED_PER_SOURCE_MAX, "Assessing._queues[]"),

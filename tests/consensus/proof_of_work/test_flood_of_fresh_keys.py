@@ -5,7 +5,13 @@ from dataclasses import dataclass, field, replace
 
 from consensus.contribution import Contribution, is_authentic, sign_contribution
 from consensus.faults import Offence
-from consensus.proof_of_work.assessing import QUEUED_PER_SOURCE_MAX, UNDER_WAY_MAX, Assessing
+from consensus.proof_of_work.assessing import (
+    ASSESSED_BURST,
+    ASSESSED_PER_SECOND,
+    QUEUED_PER_SOURCE_MAX,
+    UNDER_WAY_MAX,
+    Assessing,
+)
 from consensus.proof_of_work.messages import ContributionMessage
 from consensus.proof_of_work.peers import FALSE_CONTRIBUTIONS_BURST
 from consensus.protocol import (
@@ -19,6 +25,7 @@ from consensus.protocol import (
     Refuse,
     SolvePuzzle,
     Submitted,
+    TimerFired,
     Verdict,
 )
 from consensus.types import Digest, Instant, PeerId, StepId
@@ -131,11 +138,66 @@ def test_the_learner_is_asked_for_each_source_in_its_turn() -> None:
     assert asked[UNDER_WAY_MAX + 1].contribution.payload == TRUTH
 
 
+def test_a_flood_by_keys_that_have_led_is_paced_and_honest_contributions_have_their_turn(monkeypatch) -> None:
+    """Eight liars that led a block each say what is of no use to anybody, true or not, so that their voices are never spent."""
+    signatures = counted(monkeypatch)
+    bench, forge = Bench(), Forge()
+    leaders = (ALICE, *STRANGERS)
+    blocks = [forge.child(forge.genesis, ALICE)]
+    for leader in (*STRANGERS, *[ALICE] * (MINUTE_BLOCKS - len(STRANGERS))):
+        blocks.append(forge.child(blocks[-1].link, leader))
+    for stranger in STRANGERS:
+        bench.feed(PeerJoined(stranger.id))
+    asked: list[Assess] = []
+    for number, block in enumerate(blocks):
+        asked += settled(bench, bench.push(block))
+        for place in range(32 if number >= len(leaders) else 0):
+            for stranger in STRANGERS:
+                useless = offer(stranger, block.id, LIE + place.to_bytes(2, "big"))
+                asked += settled(bench, bench.receive(ContributionMessage(useless), stranger.id))
+        asked += settled(bench, bench.receive(ContributionMessage(offer(ALICE, block.id, TRUTH)), OTHER.id))
+        bench.now = Instant(bench.now + 1_000)
+        asked += settled(bench, bench.feed(TimerFired("sync")))
+    honest = [one for one in asked if one.contribution.payload == TRUTH]
+    assert len(honest) == len(blocks)
+    assert len(asked) - len(honest) <= ASSESSED_BURST + ASSESSED_PER_SECOND * len(blocks)
+    assert len(asked) - len(honest) >= ASSESSED_PER_SECOND * (len(blocks) - len(leaders) - 2), "the flood has come"
+    assert len(signatures) <= len(asked) + QUEUED_PER_SOURCE_MAX * len(STRANGERS)
+
+
+MINUTE_BLOCKS = 30
+
+
+def settled(bench: Bench, effects: tuple[Effect, ...]) -> list[Assess]:
+    """What the learner was asked: the honest is good, all else of no use and nobody's fault."""
+    asked: list[Assess] = []
+    waiting = of_type(effects, Assess)
+    while waiting:
+        one = waiting.pop(0)
+        asked.append(one)
+        is_honest = one.contribution.payload == TRUTH
+        answer = good(one) if is_honest else Assessed(one.digest, Verdict.CONTESTED, is_useful=False, detail="")
+        waiting += of_type(bench.feed(answer), Assess)
+    return asked
+
+
+def counted(monkeypatch) -> list[Contribution]:
+    """The contributions whose signatures are verified from now on."""
+    verified: list[Contribution] = []
+
+    def count(network_id, contribution) -> bool:
+        verified.append(contribution)
+        return is_authentic(network_id, contribution)
+
+    monkeypatch.setattr("consensus.proof_of_work.gossip.is_authentic", count)
+    return verified
+
+
 def test_of_one_source_the_best_claim_is_assessed_first() -> None:
     assessing = Assessing(rank=lambda payload: payload[0])
     for payload in (b"\x01", b"\x05", b"\x03", b"\x05again"):
         assessing.add(Digest(payload.ljust(32)), offer(ALICE, StepId(bytes(32)), payload), PEER.id)
-    asked = assessing.start(lambda digest: True)
+    asked = assessing.start(lambda digest: True, Instant(1_000_000))
     assert [one.contribution.payload for one in asked] == [b"\x05", b"\x05again", b"\x03", b"\x01"]
 
 
@@ -180,13 +242,7 @@ def test_who_passes_on_one_claim_at_the_edge_of_the_tolerance_after_the_other_is
 
 
 def test_a_contribution_for_an_unchecked_block_costs_no_signature_check_unless_its_author_has_a_voice(monkeypatch) -> None:
-    verified: list[Contribution] = []
-
-    def count(network_id, contribution) -> bool:
-        verified.append(contribution)
-        return is_authentic(network_id, contribution)
-
-    monkeypatch.setattr("consensus.proof_of_work.gossip.is_authentic", count)
+    verified = counted(monkeypatch)
     bench, forge = Bench(judge=lambda step: Answer()), Forge()
     first = forge.child(forge.genesis, ALICE)
     bench.push(first)

@@ -97,6 +97,16 @@ def test_a_full_pool_has_room_for_our_own() -> None:
     assert pool.add(digest(POOL_MAX), contribution(author=POOL_MAX), None)
 
 
+def test_a_full_pool_forgets_what_was_refused_the_oldest_first() -> None:
+    pool = Pool()
+    for number in range(POOL_MAX):
+        pool.add(digest(number), contribution(author=number), PEER)
+    for number in (7, 3):
+        pool.settle(digest(number), is_good=False)
+    added = [pool.add(digest(number), contribution(author=number), PEER) for number in range(POOL_MAX, POOL_MAX + 3)]
+    assert (added, digest(7) in pool, digest(3) in pool) == ([True, True, False], False, False)
+
+
 def test_what_is_held_leaves_with_its_base() -> None:
     pool = Pool()
     held = [Held(digest(number), contribution(base=BASE if number % 2 else OTHER_BASE), PEER) for number in range(4)]
