@@ -88,6 +88,8 @@ class Gossip:
         if len(contribution.attachments) > self._rules.attachments_max:
             detail = f"contribution {digest.hex()[:8]} names {attachments_told(contribution, self._rules)}"
             return (Refuse(peer, Offence.MALFORMED, detail),)
+        if not self._assessing.has_room(peer):
+            return (PassOver(),)
         if self._is_base(StepId(contribution.base)):
             return self._admit(digest, contribution, peer)
         if self._may_become_base(StepId(contribution.base)) and self._is_heard(contribution, self._chain.tree.head.id):
@@ -119,9 +121,12 @@ class Gossip:
     def base_checked(self, base: StepId) -> Effects:
         """A block is checked: contributions for it that came before can be assessed."""
         effects: Effects = ()
+        refused: dict[PeerId, None] = {}
         for held in self.pool.take_held(base):
-            if self._is_base(base):
-                effects += self._admit(held.digest, held.contribution, held.source)
+            if self._is_base(base) and held.source not in refused:
+                admitted = self._admit(held.digest, held.contribution, held.source)
+                refused |= {effect.peer: None for effect in admitted if isinstance(effect, Refuse)}
+                effects += admitted
         return effects
 
     def head_moved(self) -> None:
@@ -146,7 +151,7 @@ class Gossip:
 
     def _admit(self, digest: Digest, contribution: Contribution, source: PeerId) -> Effects:
         """Assess it, once its large payloads are held. Its base is checked."""
-        if not self._is_heard(contribution, StepId(contribution.base)) or not self._assessing.has_room(source):
+        if not self._is_heard(contribution, StepId(contribution.base)):
             return ()
         if not is_authentic(self._network_id, contribution):
             detail = f"contribution {digest.hex()[:8]} is not signed by its author"

@@ -3,6 +3,8 @@
 import hashlib
 from dataclasses import dataclass, field, replace
 
+import msgspec
+
 from consensus.contribution import Contribution, is_authentic, sign_contribution
 from consensus.faults import Offence
 from consensus.proof_of_work.assessing import (
@@ -29,7 +31,7 @@ from consensus.protocol import (
     Verdict,
 )
 from consensus.types import Digest, Instant, PeerId, StepId
-from tests.consensus.proof_of_work.bench import OTHER, PEER, Answer, Bench, of_type
+from tests.consensus.proof_of_work.bench import OTHER, PEER, Answer, Bench, of_type, refusals
 from tests.consensus.proof_of_work.forge import NETWORK, RULES, Forge, Person, person, state_after
 
 ALICE, BOB = person("alice"), person("bob")
@@ -256,6 +258,21 @@ def test_a_contribution_for_an_unchecked_block_costs_no_signature_check_unless_i
     assert verified == []
     effects = bench.feed(Checked(second.id, Verdict.GOOD, is_proven_lie=False, detail=""))
     assert (verified, [one.contribution for one in of_type(effects, Assess)]) == ([honest], [honest])
+
+
+def test_who_has_us_hold_what_others_did_not_sign_is_refused_at_the_first_of_it(monkeypatch) -> None:
+    bench, forge = Bench(), Forge()
+    first = forge.child(forge.genesis, ALICE)
+    bench.push(first)
+    bench.judge = None
+    second = forge.child(first.link, BOB)
+    bench.push(second)
+    for number in range(20):
+        forged = msgspec.structs.replace(offer(ALICE, second.id, TRUTH), payload=bytes([number]))
+        bench.receive(ContributionMessage(forged), OTHER.id)
+    verified = counted(monkeypatch)
+    effects = bench.feed(Checked(second.id, Verdict.GOOD, is_proven_lie=False, detail=""))
+    assert (refusals(effects), len(verified)) == ([(OTHER.id, Offence.WRONG_SIGNATURE)], 1)
 
 
 def test_a_voice_ends_with_the_window_and_survives_a_restart() -> None:
