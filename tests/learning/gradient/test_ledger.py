@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 
 from learning.gradient.ledger import Delivered, Judged, Ledger, PayloadMissingError, first_ledger, ledger_digest
-from learning.gradient.quantised import payload_digest
+from learning.gradient.quantised import payload_digest, quantise
 from learning.gradient.submission import Submission, decode_submission
 from learning.rules.buffered import Buffered
 from learning.rules.kardam import Kardam
 from learning.rules.mean import Mean
 from learning.rules.rule import Memory, Outcome, Slot
 from learning.state import ModelState, state_digest
-from tests.learning.gradient.tiny import Network, gradient_of, group_of, vector_of, with_submission, worker
+from tests.learning.gradient.tiny import LAYOUT, Network, gradient_of, group_of, vector_of, with_submission, worker
 
 ALICE, BOB = worker(0), worker(1)
 STEP = (1.0, 0.0, -2.0)
@@ -120,6 +120,18 @@ def test_bytes_that_are_no_gradient_are_malformed() -> None:
         net.payloads[digest] = encoded
         junk = with_submission(good, Submission(0, net.ledger.digest, digest, len(encoded)))
         assert refused(net, junk) == Judged(ALICE, Outcome.MALFORMED, 0, 0)
+
+
+def test_a_vector_in_another_width_is_no_gradient_of_this_network() -> None:
+    """Else who writes another worker's gradient in eight bits has one of its own."""
+    net = network()
+    good = net.delivered(ALICE, STEP)
+    narrow = quantise(gradient_of(STEP).dense(), LAYOUT, 8)
+    assert narrow is not None
+    assert narrow.dense().tolist() == gradient_of(STEP).dense().tolist()
+    net.payloads[narrow.digest] = narrow.encoded
+    other = with_submission(good, Submission(0, net.ledger.digest, narrow.digest, len(narrow.encoded)))
+    assert refused(net, other) == Judged(ALICE, Outcome.MALFORMED, 0, 0)
 
 
 def test_a_payload_of_another_length_than_announced_is_malformed() -> None:
