@@ -30,6 +30,10 @@ NETWORK_FILE_BYTES_MAX = 65_536
 BLOCK_INTERVAL_MS_DEFAULT = 500
 """Long enough for a block to reach everybody on a fast network; slower links want some seconds."""
 
+FINALITY_DEPTH_DEFAULT = 256
+"""By docs/finality 30 % of the work needs more than a year to undo what lies deeper, at the default interval and difficulty,
+even where a tenth of the honest blocks is stale. It takes two minutes until a block is final."""
+
 PARAMETERS_MAX = 1_000_000_000
 """4 GB of float32: beyond it no peer of today could rebuild a child within a block interval."""
 
@@ -144,7 +148,10 @@ class ProofOfWorkSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     half_life_blocks: Annotated[
         int, Meta(ge=2, le=10_000, description="Blocks late after which the difficulty halves (ASERT).")
     ] = 30
-    finality_depth: Annotated[int, Meta(ge=2, le=512, description="Blocks on top after which a block is never undone.")] = 16
+    finality_depth: Annotated[
+        int,
+        Meta(ge=2, le=512, description="Blocks on top after which a block is never undone; docs/finality says against whom."),
+    ] = FINALITY_DEPTH_DEFAULT
     contest_depth: Annotated[
         int, Meta(ge=1, le=511, description="Blocks on top after which a contested block is accepted; below finality_depth.")
     ] = 6

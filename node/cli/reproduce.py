@@ -1,4 +1,4 @@
-"""`reproduce`: the published comparisons at small scale, and how far networks scale, as tables and plots in files."""
+"""`reproduce`: published comparisons at small scale, how far networks scale, how deep is final: tables and plots in files."""
 
 import importlib
 import os
@@ -12,17 +12,21 @@ from node.errors import disk_error
 PARTS = {
     "kardam": ("filters", "dampening", "overhead", "attacks"),
     "scale": ("crowds", "members"),
+    "finality": ("formula", "races"),
 }
 """kardam: what the filters cost against f/n; dampening alone; time of the judge; every rule under every attack.
-scale: thousands of peers under proof of work; up to 128 members of a total order."""
+scale: thousands of peers under proof of work; up to 128 members of a total order.
+finality: how long a share of the work needs to undo what is final, by formula and on the chain code."""
 
-SEEDS_DEFAULT = {"kardam": 5, "scale": 1}
+SEEDS_DEFAULT = {"kardam": 5, "scale": 1, "finality": 100}
 
 
 @click.command("reproduce")
 @click.argument("study", type=click.Choice(list(PARTS)))
 @click.option("--out", type=FOLDER, default="reproduced", show_default=True, help="Where tables and plots are written.")
-@click.option("--seeds", type=click.IntRange(1, 1_000), help="Runs of each cell. Default: 5 for kardam, 1 for scale.")
+@click.option(
+    "--seeds", type=click.IntRange(1, 1_000), help="Runs of each cell. Default: 5 for kardam, 1 for scale, 100 for finality."
+)
 @click.option("--processes", type=click.IntRange(1, 256), help="Runs at a time. Default: one per processor.")
 @click.option(
     "--part",
@@ -32,10 +36,10 @@ SEEDS_DEFAULT = {"kardam": 5, "scale": 1}
     help="Only this part; may be given often.",
 )
 def command(*, study: str, out: Path, seeds: int | None, processes: int | None, parts: tuple[str, ...]) -> None:
-    """Repeat a STUDY: kardam (Damaskinos et al., ICML 2018) and the rules that go beyond it, or scale.
+    """Repeat a STUDY: kardam (Damaskinos et al., ICML 2018) and the rules that go beyond it, scale, or finality.
 
-    Scale measures thousands of peers and up to 128 members in virtual time. An interrupted run goes on where it was, from the
-    results remembered under OUT.
+    Scale measures thousands of peers and up to 128 members in virtual time. Finality tells how long a share of the work needs
+    to undo what is final. An interrupted run goes on where it was, from the results remembered under OUT.
     """
     foreign = [part for part in parts if part not in PARTS[study]]
     if foreign:

@@ -156,7 +156,10 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         offspring=16, step_size="0.05", step_size_factor="0.99", step_size_floor="0.005"
     )
     gradient: GradientSection = GradientSection(momentum="0.5", minibatch_size=4, staleness_max=30, shards="whole")
-    proof_of_work: ProofOfWorkSection = ProofOfWorkSection(block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8)
+    proof_of_work: ProofOfWorkSection = ProofOfWorkSection(
+        block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=16
+    )
+    """So shallow that blocks become final in a run of minutes, and a split of seconds stops the lighter side."""
     total_order: TotalOrderSection = TotalOrderSection(round_interval_ms=50)
     events: tuple[Event, ...] = ()
     faulty: tuple[Faulty, ...] = ()

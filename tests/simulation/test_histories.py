@@ -157,7 +157,7 @@ def test_a_gradient_that_a_block_lists_already_is_not_listed_again_by_who_hears_
         peers=4,
         duration_s=12,
         gradient=GRADIENT,
-        proof_of_work=ProofOfWorkSection(block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8),
+        proof_of_work=ProofOfWorkSection(block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=16),
         links=LinksSection(delay=Delays.REGIONS),
         events=tuple(events),
         expect=ExpectSection(calm_s=3, heights_min=0, behind_max=9),

@@ -7,7 +7,7 @@ from node.cli import main
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["kardm"], "'kardm' is not one of 'kardam', 'scale'"),
+        (["kardm"], "'kardm' is not one of 'kardam', 'scale', 'finality'"),
         (["kardam", "--part", "attack"], "'attack' is not one of 'filters', 'dampening', 'overhead', 'attacks', 'crowds'"),
         (["scale", "--part", "attacks"], "'attacks' is no part of scale; its parts are crowds, members"),
         (["kardam", "--seeds", "0"], "'--seeds': 0 is not in the range"),
