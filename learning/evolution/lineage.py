@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from learning.evolution.recipe import Recipe, child_of, unchanged
 from learning.evolution.schedule import StepSizeSchedule
 from learning.exact import noise_key
+from learning.kept_states import least_missed
 from learning.state import ModelState, StoredStateError, state_digest
 
 STEPS_MAX = 16_384
@@ -35,7 +36,11 @@ class KnownStep:
 
 
 class Lineage:
-    """A tree of steps; its root is the newest final one, whose model is always kept."""
+    """A tree of steps; its root is the newest final one, whose model is always kept.
+
+    Beside it the models at hand take at most `bytes_max`, or MODELS_MIN models where one alone takes more than half of that:
+    whatever the finality depth and the size of the model.
+    """
 
     def __init__(
         self, network_id: bytes, schedule: StepSizeSchedule, root: KnownStep, model: ModelState, bytes_max: int
@@ -124,4 +129,9 @@ class Lineage:
         self._models.move_to_end(step)
         size = model.parameters.nbytes
         while len(self._models) > MODELS_MIN and len(self._models) * size > self._bytes_max:
-            self._models.popitem(last=False)
+            at_hand = self._models.keys() | {self._root.id}
+            older = tuple(self._models)[:-MODELS_MIN]
+            del self._models[least_missed(older, at_hand, self._parent_of)]
+
+    def _parent_of(self, step: bytes) -> bytes:
+        return self._steps[step].parent

@@ -4,10 +4,9 @@ from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from learning.gradient.blocks import BlockState, Scribe
+from learning.gradient.held_bytes import Array, HeldBytes
+from learning.kept_states import least_missed
 from learning.learner import SignedPayload
 from learning.state import StoredStateError
 
@@ -16,10 +15,10 @@ BLOCKS_MAX = 8_192
 hundred long."""
 
 STATES_BYTES_MAX = 128 * 2**20
-"""States at hand beside the final one, counted without what a state shares with its parent's."""
+"""States at hand, the final one among them; what several share is counted once."""
 
 STATES_MIN = 2
-"""However large a model is, the states of a block and of its parent are both at hand."""
+"""However large a model is, the states of a block and of its parent are both at hand, beside the final one."""
 
 PAST_MODEL_BYTES = 8
 """A reference in the tuple of past models, which no two versions share."""
@@ -38,16 +37,23 @@ class KnownBlock:
 
 
 class Branches:
-    """A tree of blocks; its root is the newest final one, whose state is always kept."""
+    """A tree of blocks; its root is the newest final one, whose state is always kept.
+
+    The states at hand take at most `bytes_max`, or are the root's and STATES_MIN more: whatever the finality depth and the size
+    of the model. What it takes to rebuild the others is the contributions of the blocks, which are held here, and their large
+    payloads, which the shell holds: under proof of work it forgets none.
+    """
 
     def __init__(self, scribe: Scribe, root: KnownBlock, state: BlockState, bytes_max: int = STATES_BYTES_MAX) -> None:
         self._scribe = scribe
         self._blocks = {root.id: root}
         self._root = root
         self._root_state = state
-        self._states: OrderedDict[bytes, tuple[BlockState, int]] = OrderedDict()
-        """By block: its state, and the bytes that its parent's does not hold."""
-        self._bytes = 0
+        self._states: OrderedDict[bytes, BlockState] = OrderedDict()
+        """By block, the least recently used first."""
+        self._held = HeldBytes()
+        self._held.add(_arrays(state))
+        self._past_models = len(state.ledger.past)
         self._bytes_max = bytes_max
 
     @property
@@ -85,7 +91,7 @@ class Branches:
         if block.id not in self._states:
             return None
         self._states.move_to_end(block.id)
-        return self._states[block.id][0]
+        return self._states[block.id]
 
     def state(self, block: KnownBlock) -> BlockState:
         """The state after the block, rebuilt from the nearest ancestor at hand.
@@ -112,29 +118,39 @@ class Branches:
         for other in sorted(self._blocks.values(), key=lambda known: known.height):
             if other.parent in kept:
                 kept[other.id] = other
+        self._forget(self._root_state)
+        self._held.add(_arrays(state))
+        self._past_models += len(state.ledger.past)
         self._blocks, self._root, self._root_state = kept, block, state
         for gone in [known for known in self._states if known not in kept or known == block.id]:
-            self._bytes -= self._states.pop(gone)[1]
+            self._forget(self._states.pop(gone))
         return frozenset(kept)
 
+    @property
+    def bytes_at_hand(self) -> int:
+        """What the states take that are at hand."""
+        return self._held.total + PAST_MODEL_BYTES * self._past_models
+
     def _keep(self, block: KnownBlock, state: BlockState) -> None:
-        parent = self.at_hand(self._blocks[block.parent])
-        size = _bytes_beside(state, parent)
-        self._states[block.id] = state, size
-        self._bytes += size
-        while len(self._states) > STATES_MIN and self._bytes > self._bytes_max:
-            _, (_, freed) = self._states.popitem(last=False)
-            self._bytes -= freed
+        if block.id in self._states:
+            return
+        self._states[block.id] = state
+        self._held.add(_arrays(state))
+        self._past_models += len(state.ledger.past)
+        while len(self._states) > STATES_MIN and self.bytes_at_hand > self._bytes_max:
+            at_hand = self._states.keys() | {self._root.id}
+            older = tuple(self._states)[:-STATES_MIN]
+            self._forget(self._states.pop(least_missed(older, at_hand, self._parent_of)))
+
+    def _forget(self, state: BlockState) -> None:
+        self._held.remove(_arrays(state))
+        self._past_models -= len(state.ledger.past)
+
+    def _parent_of(self, block: bytes) -> bytes:
+        return self._blocks[block].parent
 
 
-def _bytes_beside(state: BlockState, parent: BlockState | None) -> int:
-    """Bytes of a state that its parent's does not hold, too."""
-    held = set() if parent is None else {id(array) for array in _arrays(parent)}
-    fresh = {id(array): array.nbytes for array in _arrays(state) if id(array) not in held}
-    return sum(fresh.values()) + PAST_MODEL_BYTES * len(state.ledger.past)
-
-
-def _arrays(state: BlockState) -> Iterator[npt.NDArray[np.generic]]:
+def _arrays(state: BlockState) -> Iterator[Array]:
     ledger = state.ledger
     yield ledger.parameters
     yield from ledger.memory.vectors

@@ -1,5 +1,8 @@
 """Models by step: kept while there is room, rebuilt exactly when not, gone with their branch."""
 
+import tracemalloc
+from itertools import pairwise
+
 import pytest
 
 from learning.evolution.lineage import KnownStep, Lineage, Mutation
@@ -42,6 +45,34 @@ def test_the_memory_for_models_is_bounded() -> None:
     lineage = lineage_of(bytes_max=3 * 400)
     path_of(lineage, 20)
     assert len(lineage._models) == 3
+
+
+def test_a_deep_branch_of_a_large_model_takes_no_more_than_its_bytes_and_a_fork_from_anywhere_is_near() -> None:
+    """A megabyte a model, room for eight, 256 steps above the final one."""
+    parameters, room, depth = 250_000, 8, 256
+    model = genesis_state(b"n", (ParameterBlock("weight", (parameters,), 4),))
+    root = KnownStep(b"root", b"", 0, None, state_digest(model))
+    tracemalloc.start()
+    try:
+        lineage = Lineage(b"n", SCHEDULE, root, model, room * model.parameters.nbytes)
+        path = [root]
+        for height in range(1, depth + 1):
+            path.append(grow(lineage, path[-1], f"step {height}", (height,)))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < (room + 4) * model.parameters.nbytes
+    assert len(lineage._models) == room
+    heights = [0, *sorted(step.height for step in path if step.id in lineage._models)]
+    gaps = [later - earlier for earlier, later in pairwise(heights)]
+    assert max(gaps) <= 3 * depth // room
+    assert state_digest(lineage.model(path[depth // 2])) == path[depth // 2].state_digest
+
+
+def test_a_model_larger_than_all_the_room_stays_with_its_child_alone() -> None:
+    lineage = lineage_of(bytes_max=399)
+    path = path_of(lineage, 20)
+    assert [step.height for step in path if step.id in lineage._models] == [19, 20]
 
 
 def test_finality_forgets_what_lies_below_and_beside() -> None:

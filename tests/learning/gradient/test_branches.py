@@ -1,13 +1,16 @@
 """States of blocks are those that a straight path leads to, whether they were at hand or had to be rebuilt."""
 
 import random
+from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learning.gradient.blocks import Scribe
+from learning.gradient.blocks import BlockState, Scribe
 from learning.gradient.branches import BLOCKS_MAX, STATES_MIN, Branches, KnownBlock
+from learning.gradient.held_bytes import Array
 from learning.gradient.ledger import Clerk
 from learning.learner import ProposedStep
 from tests.learning.evolution.exchange import GENESIS
@@ -60,16 +63,56 @@ def test_only_as_many_states_as_fit_stay_at_hand() -> None:
 
 
 def test_a_state_that_gives_way_makes_room_for_another() -> None:
-    """Each block here has a model of its own: 60 bytes, and 8 for each of up to seven past ones."""
+    """Each block here has a model of its own: 60 bytes, and 8 for each of up to seven past ones; so has the root."""
     forge = Forge(world_of())
     steps: list[ProposedStep] = forge.path(GENESIS, ALICE)
     for _ in range(20):
         base = steps[-1].id
         steps.append(forge.block(base, ALICE, forge.contribution(ALICE, base)))
-    branches = branches_of(forge, 5 * (60 + 7 * 8))
+    branches = branches_of(forge, 60 + 8 + 5 * (60 + 7 * 8))
     for step in steps:
         branches.add(known(step), forge.states[step.id])
+        assert branches.bytes_at_hand <= 60 + 8 + 5 * (60 + 7 * 8)
     assert sum(branches.at_hand(known(step)) is not None for step in steps) == 5
+
+
+def test_what_states_share_is_counted_once_and_as_long_as_one_of_them_is_there() -> None:
+    """With Kardam each state holds the models of its window: empty blocks share them all, and another gradient adds one."""
+    forge = Forge(world_of("kardam"))
+    steps: list[ProposedStep] = forge.path(GENESIS, ALICE, BOB, ALICE)
+    for number in range(6):
+        base = steps[-1].id
+        steps.append(forge.block(base, ALICE, forge.contribution((ALICE, BOB)[number % 2], base)))
+    branches = branches_of(forge, 10**9)
+    for step in steps:
+        branches.add(known(step), forge.states[step.id])
+    for last in (3, 7, 8):
+        branches.finalise(known(steps[last]))
+        states = [state for step in steps[last:] if (state := branches.at_hand(known(step))) is not None]
+        assert len(states) == len(steps) - last
+        distinct = {id(array): array.nbytes for state in states for array in arrays_of(state)}
+        assert branches.bytes_at_hand == sum(distinct.values()) + 8 * sum(len(state.ledger.past) for state in states)
+
+
+def test_a_deep_branch_is_rebuilt_from_near_by_wherever_it_forks() -> None:
+    forge = Forge(world_of())
+    steps: list[ProposedStep] = forge.path(GENESIS, ALICE, BOB)
+    for _ in range(120):
+        base = steps[-1].id
+        steps.append(forge.block(base, ALICE, forge.contribution(ALICE, base)))
+    branches = branches_of(forge, 9 * (60 + 7 * 8))
+    for step in steps:
+        branches.add(known(step), forge.states[step.id])
+    heights = [0, *(step.height for step in steps if branches.at_hand(known(step)) is not None)]
+    assert max(later - earlier for earlier, later in pairwise(heights)) <= 3 * len(steps) // (len(heights) - 1)
+    assert branches.state(known(steps[60])).digest == steps[60].state_digest
+
+
+def arrays_of(state: BlockState) -> Iterator[Array]:
+    ledger = state.ledger
+    yield from (ledger.parameters, *ledger.memory.vectors)
+    yield from (slot.gradient.values for slot in ledger.memory.slots)
+    yield from (past.parameters for past in ledger.past if past.parameters is not None)
 
 
 def test_finalising_forgets_all_but_what_descends() -> None:
