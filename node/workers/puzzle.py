@@ -6,14 +6,17 @@ Verifying comes before mining; mining takes a set share of one core and rests in
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from consensus.proof_of_work.puzzle import is_solved
 from consensus.protocol import PuzzleSolved, PuzzleVerified, SolvePuzzle, StopPuzzle, VerifyPuzzle
 
-MINER_NICENESS = 10
-"""The event loop and the checks of others' blocks go first when processors are scarce."""
+MINER_NICENESS = 0
+"""None. What a miner takes is bounded by its share, and the checks of others' blocks, on which everything waits, are made here.
+Who gives way when processors are scarce is the search, which takes whatever is left (`LEARNER_NICENESS`): behind it, or behind
+other programs at a niceness of 10, a miner comes to a tenth of its share, and its peer leads no blocks."""
 
 NONCES = 2**64
 
@@ -42,23 +45,50 @@ def run_puzzle_process(pipe: Connection, spec: PuzzleSpec) -> None:
         return
 
 
+class Pace:
+    """When to rest, so that mining takes `share` of one core. `now`: seconds that pass; `worked`: seconds that we were given.
+
+    The rest follows from the time that we were given: an attempt that took long because others had the processor is not paid
+    for twice.
+    """
+
+    def __init__(self, share: float, now: Callable[[], float], worked: Callable[[], float]) -> None:
+        self._rest_per_work = (1 - share) / share
+        self._now = now
+        self._worked = worked
+        self._worked_before = 0.0
+        self._rest_until = 0.0
+
+    def begin(self) -> None:
+        """An attempt begins."""
+        self._worked_before = self._worked()
+
+    def end(self) -> None:
+        """It has ended."""
+        self._rest_until = self._now() + (self._worked() - self._worked_before) * self._rest_per_work
+
+    def seconds_to_rest(self) -> float:
+        """How long until the next attempt; 0: now."""
+        return max(0.0, self._rest_until - self._now())
+
+
 class _Miner:
     def __init__(self, pipe: Connection, spec: PuzzleSpec) -> None:
         self._pipe = pipe
         self._spec = spec
         self._job: SolvePuzzle | None = None
         self._nonce = 0
-        self._rest_until = 0.0
+        self._pace = Pace(spec.share, time.monotonic, time.process_time)
 
     def work_once(self) -> None:
         """Take one request if there is one, else try one nonce, else wait."""
         if self._pipe.poll(self._seconds_to_wait()):
             self._take(self._pipe.recv())
-        elif self._job is not None and time.monotonic() >= self._rest_until:
+        elif self._job is not None and self._pace.seconds_to_rest() == 0.0:
             self._try_nonce(self._job)
 
     def _seconds_to_wait(self) -> float | None:
-        return None if self._job is None else max(0.0, self._rest_until - time.monotonic())
+        return None if self._job is None else self._pace.seconds_to_rest()
 
     def _take(self, request: PuzzleRequest) -> None:
         match request:
@@ -71,10 +101,9 @@ class _Miner:
                 self._pipe.send(PuzzleVerified(step, is_solved(prefix, nonce, target, self._spec.memory_kib)))
 
     def _try_nonce(self, job: SolvePuzzle) -> None:
-        started = time.monotonic()
+        self._pace.begin()
         if is_solved(job.prefix, self._nonce, job.target, self._spec.memory_kib):
             self._job = None
             self._pipe.send(PuzzleSolved(job.prefix, self._nonce))
         self._nonce = (self._nonce + 1) % NONCES
-        worked = time.monotonic() - started
-        self._rest_until = time.monotonic() + worked * (1 - self._spec.share) / self._spec.share
+        self._pace.end()

@@ -17,9 +17,17 @@ from consensus.types import StepId
 from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.gradient.rules import GradientRules
 from learning.learner import AdoptRequest, AssessRequest, ContributionAssessed, ContributionFound, SignedPayload, StepAdopted
-from node.workers.learner import LearnerFailed, LearnerMessage, LearnerReady, LearnerSpec, SearchRate, run_learner_process
+from node.workers.learner import (
+    LEARNER_NICENESS,
+    LearnerFailed,
+    LearnerMessage,
+    LearnerReady,
+    LearnerSpec,
+    SearchRate,
+    run_learner_process,
+)
 from node.workers.process import WorkerProcess, forkserver
-from node.workers.puzzle import PuzzleAnswer, PuzzleSpec, run_puzzle_process
+from node.workers.puzzle import MINER_NICENESS, Pace, PuzzleAnswer, PuzzleSpec, run_puzzle_process
 
 pytestmark = pytest.mark.processes
 
@@ -74,6 +82,20 @@ def test_verifying_comes_while_a_hopeless_puzzle_is_worked_on() -> None:
     with_puzzle_process(talk)
 
 
+def test_an_attempt_during_which_others_had_the_processor_costs_no_longer_rest() -> None:
+    passed, given = 0.0, 0.0
+    pace = Pace(0.25, lambda: passed, lambda: given)
+    assert pace.seconds_to_rest() == 0.0
+    pace.begin()
+    passed, given = 60.0, 0.5
+    pace.end()
+    assert pace.seconds_to_rest() == 1.5
+    passed = 61.0
+    assert pace.seconds_to_rest() == 0.5
+    passed = 70.0
+    assert pace.seconds_to_rest() == 0.0
+
+
 def test_a_killed_worker_is_noticed() -> None:
     async def talk(worker: WorkerProcess, answers: asyncio.Queue) -> None:
         worker.ask(VerifyPuzzle(STEP, b"any", 1, NEVER))
@@ -99,6 +121,29 @@ def with_learner(spec: LearnerSpec, talk: Callable[[WorkerProcess, asyncio.Queue
             await worker.stop()
 
     asyncio.run(run())
+
+
+def niceness(pid: int) -> int:
+    return os.getpriority(os.PRIO_PROCESS, pid)
+
+
+def test_the_miner_goes_before_the_search_which_takes_whatever_is_left(tmp_path: Path) -> None:
+    """So that a machine that is busy, be it with our own search, leaves the miner its share."""
+    found = {}
+
+    async def talk_to_miner(worker: WorkerProcess, answers: asyncio.Queue) -> None:
+        worker.ask(VerifyPuzzle(STEP, b"any", 1, NEVER))
+        await next_of(PuzzleVerified, answers)
+        found["miner"] = niceness(worker.pid) - niceness(0)
+
+    async def talk_to_learner(worker: WorkerProcess, answers: asyncio.Queue) -> None:
+        await next_of(LearnerReady, answers)
+        found["learner"] = niceness(worker.pid) - niceness(0)
+
+    with_puzzle_process(talk_to_miner)
+    with_learner(learner_spec("rosenbrock", tmp_path), talk_to_learner)
+    assert found == {"miner": MINER_NICENESS, "learner": LEARNER_NICENESS}
+    assert found["miner"] < found["learner"]
 
 
 def test_the_learner_searches_between_requests(tmp_path: Path) -> None:
