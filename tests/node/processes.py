@@ -1,5 +1,6 @@
 """Real peers in real processes, for tests: start, ask, kill, stop."""
 
+import contextlib
 import json
 import os
 import signal
@@ -8,7 +9,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +23,19 @@ def run(*arguments: str, cwd: Path = ROOT, timeout: float = 240) -> subprocess.C
     """One command to its end."""
     command = [sys.executable, str(ROOT / "run_node.py"), *arguments]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False, cwd=cwd)
+
+
+@contextlib.contextmanager
+def hearing_interrupts() -> Iterator[None]:
+    """Processes that are started within hear SIGINT, though we be the background job of a script, which has to ignore it (POSIX).
+
+    What is ignored stays ignored across `exec`; what is handled starts anew.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def free_port() -> int:
@@ -82,7 +96,8 @@ class RunningPeer(Watched):
         command += ["--listen", f"127.0.0.1:{port}", *arguments]
         log = (folder.parent / f"{folder.name}.log").open("a")
         variables = {**os.environ, **(environment or {})}
-        process = subprocess.Popen(command, stdout=log, stderr=log, text=True, start_new_session=True, env=variables)
+        with hearing_interrupts():
+            process = subprocess.Popen(command, stdout=log, stderr=log, text=True, start_new_session=True, env=variables)
         log.close()
         return cls(folder, port, process)
 
@@ -120,4 +135,4 @@ def processes_of_session(session: int) -> list[int]:
     return found
 
 
-__all__ = ["ROOT", "RunningPeer", "free_port", "processes_of_session", "run"]
+__all__ = ["ROOT", "RunningPeer", "free_port", "hearing_interrupts", "processes_of_session", "run"]

@@ -16,7 +16,7 @@ import pytest
 
 from node.cli.control_client import find_testnet
 from node.testnet.control import CONTROL_FILE_NAME
-from tests.node.processes import ROOT
+from tests.node.processes import ROOT, hearing_interrupts
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(200)]
 
@@ -75,7 +75,7 @@ def running_testnet() -> Iterator[RunningTestnet]:
         command = [sys.executable, str(ROOT / "run_node.py"), "testnet", "--consensus", "total-order", "--until-interrupted"]
         command += ["--until-accuracy", "0.05", "--deadline", "180", "--json"]
         command += ["--data-dir", str(folder)]
-        with (Path(temporary) / "testnet.log").open("w") as log:
+        with (Path(temporary) / "testnet.log").open("w") as log, hearing_interrupts():
             process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True, env=environment)
         testnet = RunningTestnet(process, folder, environment)
         try:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from node.remembered_addresses import REMEMBER_SECONDS
-from tests.node.processes import ROOT, RunningPeer, Watched, run
+from tests.node.processes import ROOT, RunningPeer, Watched, hearing_interrupts, run
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(290)]
 
@@ -27,7 +27,7 @@ def members_testnet(folder: Path, nodes: int) -> Iterator[list[Watched]]:
     """A testnet that goes on until the test is over; its members can be killed, and started again by hand."""
     command = [sys.executable, str(ROOT / "run_node.py"), "testnet", "--consensus", "total-order", "--nodes", str(nodes)]
     command += ["--until-accuracy", "1", "--deadline", "900", "--data-dir", str(folder), "--keep", "--json"]
-    with (folder.parent / "testnet.log").open("w") as log:
+    with (folder.parent / "testnet.log").open("w") as log, hearing_interrupts():
         testnet = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=log)
     try:
         yield [Watched(folder / f"peer-{number}", supervisor=testnet) for number in range(nodes)]

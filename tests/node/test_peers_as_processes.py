@@ -18,7 +18,7 @@ from safetensors import safe_open
 
 from node.network_file import network_id, read_network_file
 from node.remembered_addresses import REMEMBER_SECONDS
-from tests.node.processes import ROOT, RunningPeer, Watched, free_port, processes_of_session, run
+from tests.node.processes import ROOT, RunningPeer, Watched, free_port, hearing_interrupts, processes_of_session, run
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(280)]
 
@@ -220,7 +220,8 @@ def test_one_of_four_is_killed_in_mid_run_and_catches_up_by_itself(tmp_path: Pat
     folder = tmp_path / "testnet"
     command = [sys.executable, str(ROOT / "run_node.py"), "testnet", "--until-accuracy", "1", "--deadline", "100"]
     command += ["--data-dir", str(folder), "--keep", "--json"]
-    testnet = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    with hearing_interrupts():
+        testnet = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     try:
         first, third = Watched(folder / "peer-0"), Watched(folder / "peer-3")
         before = third.wait_until(lambda status: status["height"] >= 12 and len(status["peers"]) == 3)

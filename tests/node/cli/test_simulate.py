@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 
 from node.cli import main
 from node.simulation.session import run_file
+from tests.node.processes import hearing_interrupts
 
 ROOT = Path(__file__).parents[3]
 
@@ -155,7 +156,8 @@ def test_an_interrupt_is_told_by_the_exit_code_alone(tmp_path: Path, is_repeatin
     pipe = tmp_path / "pipe.toml"
     os.mkfifo(pipe)
     command = [sys.executable, ROOT / "run_node.py", "simulate", str(pipe), *(["--repeat"] if is_repeating else [])]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    with hearing_interrupts():
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
     if is_repeating:
         pipe.write_text(STORMY.partition("[[event]]")[0].replace("duration_s = 18", "duration_s = 1") + "expect.calm_s = 1\n")
         wait_until_closed(pipe)
