@@ -89,18 +89,24 @@ class Traffic:
             self._arrived(edge, receiver, size, action)
 
     def _arrived(self, edge: Edge, receiver: SimulatedPeer, size: int, action: Action) -> None:
-        """A slow peer takes its messages one by one; a paused one later, if the connection still stands."""
+        """Where handling costs time, messages are taken one by one; by a paused peer later, if the connection still stands."""
         receiver.bytes_received += size
         receiver.messages_received += 1
-        if receiver.slowness == 1 and receiver.is_running and not receiver.is_paused:
+        cost_us = self._cost_us(receiver, size)
+        if not cost_us and receiver.is_running and not receiver.is_paused:
             action()
             return
         hand = partial(_hand, edge, edge.number, action)
-        if receiver.slowness > 1:
-            receiver.busy_until = max(receiver.busy_until, self._timeline.now) + round(HANDLING_MS * receiver.slowness)
-            self._agenda.after(receiver.busy_until - self._timeline.now, receiver, hand)
+        if cost_us:
+            self._agenda.after(receiver.core.take(self._timeline.now, cost_us), receiver, hand)
         else:
             self._agenda.at_once(receiver, hand)
+
+    def _cost_us(self, receiver: SimulatedPeer, size: int) -> float:
+        usual_us = self._links.prices.taking_us(size)
+        if receiver.slowness > 1:
+            usual_us += round(1000 * HANDLING_MS)
+        return usual_us * receiver.slowness
 
 
 def _hand(edge: Edge, number: int, action: Action) -> None:

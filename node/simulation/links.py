@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass
 
+from node.network_file import Consensus
 from node.simulation.latency import Latency, Uniform
+from node.simulation.processor import NO_PRICES, Prices
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,10 @@ class Links:
     """How long a refused peer stays refused; the real node's default."""
     disk_ms: int = 2
     """How long a batch takes until it is durable; 0: no time."""
+    prices: Prices = NO_PRICES
+    """What computing costs."""
+    consensus: Consensus = Consensus.PROOF_OF_WORK
+    """Which messages they are priced for."""
 
     @property
     def delay(self) -> Latency:

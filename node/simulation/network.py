@@ -11,6 +11,7 @@ from node.simulation.disk import Records
 from node.simulation.links import Links
 from node.simulation.machines import Machines
 from node.simulation.peer import Agenda, Build, FirstRequests, SimulatedPeer, Watch, watch_nothing
+from node.simulation.processor import Core
 from node.simulation.puzzles import Puzzles
 from node.simulation.shell import Shell, World
 from node.simulation.timeline import Timeline
@@ -134,7 +135,7 @@ class SimulatedNetwork(Machines):
         peer.is_up, peer.puzzle, peer.halted, peer.stopped, peer.kill_at = True, None, None, None, None
         peer.timers.clear()
         peer.disk.is_full = False
-        peer.busy_until = 0
+        peer.core, peer.puzzle_core = Core(), Core()
         self._shells[peer_id].start(self._first_requests(peer.records))
         self.wires.peer_started(peer)
 

@@ -12,6 +12,7 @@ from consensus.types import Instant, PeerId
 from learning.learner import Learner, LearnerAnswer, LearnerRequest, StepAdopted
 from node.replica import OuterEffect, ReplicaPort
 from node.simulation.disk import Disk, Records
+from node.simulation.processor import Core
 from node.simulation.timeline import Action, LocalClock
 
 Build = Callable[[Records, int], tuple[ReplicaPort, Learner]]
@@ -60,8 +61,10 @@ class SimulatedPeer:
     clock: LocalClock = field(default_factory=LocalClock)
     slowness: float = 1.0
     """How many times longer everything takes that this peer computes."""
-    busy_until: int = 0
-    """A slow peer handles one message after the other."""
+    core: Core = field(default_factory=Core)
+    """Of its event loop."""
+    puzzle_core: Core = field(default_factory=Core)
+    """Of its puzzle process."""
     paused_since: int | None = None
     stalled: list[Action] = field(default_factory=list)
     """What came due while it was paused, in order."""

@@ -73,6 +73,22 @@ class LinksSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """
 
 
+Microseconds = Annotated[int, Meta(ge=0, le=60_000_000)]
+
+
+class ProcessorSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What computing costs each peer, on one core for its event loop and one for its puzzles; 0: no time.
+
+    Of a node on an idle core of 2024: a message 150 us, a byte 10 ns, a signature (Ed25519) 180 us, a puzzle (Argon2id, 8 MiB)
+    13,000 us. What a learner measures is in `links.answer_ms`.
+    """
+
+    message_us: Microseconds = 0
+    byte_ns: Microseconds = 0
+    signature_us: Microseconds = 0
+    puzzle_us: Microseconds = 0
+
+
 class ExpectSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What every honest peer that is up does in the calm at the end."""
 
@@ -151,6 +167,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     measured_apart: Annotated[int, Meta(ge=0, le=1_000)] = 0
     """Peers' measurements of fitness differ by up to so many micro-units, as their processors do."""
     links: LinksSection = LinksSection()
+    processor: ProcessorSection = ProcessorSection()
     expect: ExpectSection = ExpectSection()
     evolution: EvolutionSection = EvolutionSection(
         offspring=16, step_size="0.05", step_size_factor="0.99", step_size_floor="0.005"

@@ -19,8 +19,6 @@ from consensus.protocol import (
     PassOver,
     PeerJoined,
     PeerLeft,
-    PuzzleSolved,
-    PuzzleVerified,
     Received,
     Record,
     Refuse,
@@ -42,6 +40,7 @@ from node.simulation.large import LargeBytes
 from node.simulation.learner_desk import LearnerDesk
 from node.simulation.links import Links
 from node.simulation.peer import Agenda, PeerClock, SimulatedPeer
+from node.simulation.puzzle_desk import PuzzleDesk
 from node.simulation.puzzles import Puzzles
 from node.simulation.timeline import Timeline
 from node.simulation.trace import Happening
@@ -53,10 +52,6 @@ Durable = Record | Forget | Guard
 
 DURABLE = (Record, Forget, Guard)
 """The same for tests of class: a union costs a third of a microsecond whenever it is written."""
-
-SOLVING_MS_MAX = 5_000
-"""No solution is planned further ahead: each of a thousand peers renews its puzzle once a second, and would leave a plan for
-the next hours behind every time."""
 
 DISK_FULL = "the disk is full"
 """Why a process ends whose write fails."""
@@ -88,7 +83,9 @@ class Shell:
         self._world = world
         self._writing: tuple[Durable, ...] = ()
         self._clock_watch = self._new_watch()
+        self._is_priced = world.links.prices.are_due
         self.desk = LearnerDesk(peer, agenda, world.links, self.answer)
+        self._puzzle_desk = PuzzleDesk(peer, agenda, timeline, world.links, world.puzzles, self.feed)
         way = Way(peer, agenda, timeline, wires)
         self.flooding = Flooding(way, lambda other: shells[other].flooding, self.received, world.gossip)
         self.large = LargeBytes(way, lambda other: shells[other].large, self)
@@ -115,7 +112,13 @@ class Shell:
     # --- inputs ---
 
     def feed(self, event: Input) -> None:
-        """Hand an input to the replica."""
+        """Hand an input to the replica, behind what keeps its event loop busy."""
+        if self._is_priced:
+            self._when_free(self._cost_us(event), partial(self._feed, event))
+        else:
+            self._feed(event)
+
+    def _feed(self, event: Input) -> None:
         self._look_at_clock()
         self._push(self._peer.replica.handle(event, self._local_now))
 
@@ -124,6 +127,12 @@ class Shell:
         self._world.happened(self._peer, answer)
         if isinstance(answer, StepAdopted):
             self._peer.head = answer
+        if self._is_priced:
+            self._when_free(self._world.links.prices.message_us, partial(self._answer, answer))
+        else:
+            self._answer(answer)
+
+    def _answer(self, answer: LearnerAnswer) -> None:
         self._look_at_clock()
         self._push(self._peer.replica.answered(answer, self._local_now))
 
@@ -149,6 +158,16 @@ class Shell:
 
     def _new_watch(self) -> ClockWatch:
         return ClockWatch(PeerClock(self._peer, self._world.agenda))
+
+    def _cost_us(self, event: Input) -> int:
+        prices = self._world.links.prices
+        if isinstance(event, Received):
+            return prices.judging_us(event.message, self._world.links.consensus)
+        return prices.message_us
+
+    def _when_free(self, cost_us: int, action: Callable[[], None]) -> None:
+        delay_ms = self._peer.core.take(self._world.timeline.now, cost_us * self._peer.slowness)
+        self._world.agenda.after(delay_ms, self._peer, action)
 
     def _look_at_clock(self) -> None:
         """As the driver does."""
@@ -260,11 +279,11 @@ class Shell:
             case SetTimer(name, at):
                 self._set_timer(name, at)
             case SolvePuzzle():
-                self._solve_later(effect)
+                self._puzzle_desk.solve(effect)
             case StopPuzzle():
                 self._peer.puzzle = None
             case VerifyPuzzle():
-                self._verify_later(effect)
+                self._puzzle_desk.verify(effect)
             case FetchPayload() | FetchState():
                 self.large.fetch(effect)
             case Accuse(accusation):
@@ -285,10 +304,12 @@ class Shell:
     def _send(self, other: PeerId, message: bytes) -> None:
         shell = self._world.shells.get(other)
         if shell is not None:
+            if self._is_priced:
+                self._peer.core.take(self._world.timeline.now, self._world.links.prices.sending_us(len(message)))
             hand = partial(shell.feed, Received(self._peer.id, message))
             self._world.wires.send(self._peer, other, FRAME_BYTES + len(message), hand)
 
-    # --- timers and puzzles ---
+    # --- timers ---
 
     def _set_timer(self, name: str, at: Instant) -> None:
         """By this peer's clock when it is set, and by true time from then on, as an event loop does it."""
@@ -299,27 +320,3 @@ class Shell:
         if self._peer.timers.get(name) == at:
             del self._peer.timers[name]
             self.feed(TimerFired(name))
-
-    def _solve_later(self, job: SolvePuzzle) -> None:
-        """Drawn anew after a while, if it is still this puzzle: attempts have no memory, and most are replaced before."""
-        peer, links = self._peer, self._world.links
-        peer.puzzle = job
-        solving_ms = self._world.puzzles.solving_ms(job, links.attempts_per_second / peer.slowness)
-        if solving_ms <= SOLVING_MS_MAX:
-            self._world.agenda.after(solving_ms, peer, partial(self._solve, job))
-        else:
-            self._world.agenda.after(SOLVING_MS_MAX, peer, partial(self._go_on_solving, job))
-
-    def _go_on_solving(self, job: SolvePuzzle) -> None:
-        if self._peer.puzzle is job:
-            self._solve_later(job)
-
-    def _solve(self, job: SolvePuzzle) -> None:
-        if self._peer.puzzle is job:
-            self._peer.puzzle = None
-            self.feed(PuzzleSolved(job.prefix, self._world.puzzles.solve(job)))
-
-    def _verify_later(self, job: VerifyPuzzle) -> None:
-        verified = PuzzleVerified(job.step, self._world.puzzles.is_solved(job.prefix, job.nonce, job.target))
-        lasting = round(self._world.links.answer_ms * self._peer.slowness)
-        self._world.agenda.after(lasting, self._peer, partial(self.feed, verified))

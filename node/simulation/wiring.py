@@ -8,6 +8,7 @@ from node.faults.catalogue import Family, fault_named, parse_faults
 from node.network_file import NetworkRules
 from node.simulation.latency import Constant, Latency, Lognormal, Regions, Uniform
 from node.simulation.links import Links
+from node.simulation.processor import Prices
 from node.simulation.scenario import Delays, Scenario
 
 Pair = tuple[int, int]
@@ -23,7 +24,7 @@ def needs_sockets(scenario: Scenario) -> bool:
 
 def links_of(scenario: Scenario, rules: NetworkRules, seed: int) -> Links:
     """What the scenario says of links, and puzzles that take a block interval for all peers together."""
-    section, work = scenario.links, rules.proof_of_work
+    section, work, prices = scenario.links, rules.proof_of_work, scenario.processor
     attempts_per_second = 1000 * work.start_attempts / work.block_interval_ms / scenario.peers
     return Links(
         latency=_latency(scenario, seed),
@@ -35,6 +36,8 @@ def links_of(scenario: Scenario, rules: NetworkRules, seed: int) -> Links:
         silence_ms=section.silence_ms,
         reconnect_ms=section.reconnect_ms,
         disk_ms=section.disk_ms,
+        prices=Prices(prices.message_us, prices.byte_ns, prices.signature_us, prices.puzzle_us),
+        consensus=scenario.consensus,
     )
 
 

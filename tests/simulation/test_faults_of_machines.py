@@ -83,7 +83,9 @@ TROUBLES = {
     ),
     "kill at an effect": Trouble((at(0, EventKind.KILL_AT, 1, effect=40), at(4, EventKind.RESTART, 1)), lives(1)),
     "pause": Trouble((at(1, EventKind.PAUSE, 1), at(6, EventKind.RESUME, 1)), was_down(1, 6)),
-    "slow processor": Trouble((at(1, EventKind.SLOW, 1, factor=20),), lambda _, peer: peer.busy_until > START + 1_000),
+    "slow processor": Trouble(
+        (at(1, EventKind.SLOW, 1, factor=20),), lambda _, peer: peer.core.free_at_us > 1_000 * (START + 1_000)
+    ),
     "clock offset and drift": Trouble((at(1, EventKind.CLOCK, 1, offset_ms=1_200, drift_ppm=200),), dates_ahead),
     "clock offset of minutes": Trouble((at(1, EventKind.CLOCK, 1, offset_ms=300_000),), dates_ahead),
     "clock jump": Trouble(

@@ -15,6 +15,7 @@ from node.simulation.swarm.sections import (
     evolution_of,
     gradient_of,
     links_of,
+    processor_of,
     proof_of_work_of,
     total_order_of,
 )
@@ -83,6 +84,7 @@ def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
         snapshot_behind=random.choice((0, 10, 40)),
         measured_apart=random.choice((0, 1, 2)),
         links=links_of(random, is_near),
+        processor=processor_of(random),
         expect=_expected(consensus, learning, peers, calm_s),
         evolution=evolution_of(random),
         gradient=gradient_of(random, consensus),

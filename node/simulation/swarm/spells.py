@@ -16,6 +16,9 @@ UNSYNCED_MS_MAX = 2_000
 
 SLOWER_MAX = 10
 
+HOUR_MS = 3_600_000
+"""What a clock that was set in another time zone is put right by; longer than any deadline."""
+
 
 class Kind(StrEnum):
     """What may be on or off in one run."""
@@ -28,6 +31,7 @@ class Kind(StrEnum):
     RESET = "connections are reset"
     SLOW = "slow processor"
     CLOCK = "wrong clock"
+    CLOCK_JUMP = "clock that jumps by an hour and back"
     KILL_AT_EFFECT = "killed between two effects"
     DISK_FULL = "disk full"
     WIPED = "wiped disk"
@@ -93,6 +97,9 @@ def events_of(spell: Spell, random: Random, ground: Ground) -> Iterator[Event]:
         case Kind.CLOCK:
             offset_ms = random.randint(-ground.clock_ms_max, ground.clock_ms_max)
             yield Event(begin, EventKind.CLOCK, peers=peers, offset_ms=offset_ms)
+            yield Event(end, EventKind.CLOCK, peers=peers)
+        case Kind.CLOCK_JUMP:
+            yield Event(begin, EventKind.CLOCK, peers=peers, offset_ms=random.choice((-1, 1)) * HOUR_MS)
             yield Event(end, EventKind.CLOCK, peers=peers)
         case Kind.TURN:
             yield Event(begin, EventKind.MISBEHAVE, peers=peers, fault=random.choice(ground.faults))

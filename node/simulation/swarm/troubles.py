@@ -22,6 +22,9 @@ OF_FAULTY_PEERS = (Kind.WIPED, Kind.OLD_DISK, Kind.LYING_DISK, Kind.TURN)
 
 CUTS = (Kind.SPLIT, Kind.ONE_WAY)
 
+AS_SHORT_AS_CUTS = (*CUTS, Kind.CLOCK_JUMP)
+"""Whose wall clock is far off hears others' blocks too early, or is heard so itself: proof of work goes on without it."""
+
 
 class Story:
     """Draws one trouble after the other."""
@@ -59,7 +62,7 @@ class Story:
         candidates = self._unreliable if kind in OF_FAULTY_PEERS else range(self._ground.peers)
         free = [number for number in candidates if self._free_at[number] <= at_ms]
         lasting_ms = random.randint(*random.choice(LASTING_MS))
-        if is_cut:
+        if kind in AS_SHORT_AS_CUTS:
             lasting_ms = min(lasting_ms, self._ground.cut_ms_max)
         until_ms = min(at_ms + lasting_ms, self._ground.storm_ms)
         if not free or (is_cut and at_ms < self._may_cut_at):

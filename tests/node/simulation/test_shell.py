@@ -14,7 +14,7 @@ from node.driver import Driver, Ports
 from node.replica import AskLearner, Forget, OuterEffect
 from node.simulation.latency import Constant
 from node.simulation.links import Links
-from node.simulation.shell import SOLVING_MS_MAX
+from node.simulation.puzzle_desk import SOLVING_MS_MAX
 from tests.node.simulation.puppet import START, IdleLearner, Puppet, Stage
 
 LINKS = Links(latency=Constant(10), disk_ms=5)
