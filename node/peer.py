@@ -272,6 +272,7 @@ class Peer:
             events=self,
             random=random.Random(),
             clock=time.monotonic,
+            processor=time.thread_time,
         )
 
     def _attacks(self, network: PeerNetwork) -> tuple[Attack, ...]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from consensus.types import PeerId
+from node.net.costs import CostLimits
 from node.net.gossip import GossipLimits
 from node.net.peers import Address, Backoff
 from node.net.rates import RateLimits
@@ -76,6 +77,7 @@ class NetSettings:
     """How often one connected peer is asked for further addresses."""
 
     rates: RateLimits = field(default_factory=RateLimits)
+    costs: CostLimits = field(default_factory=CostLimits)
     backoff: Backoff = field(default_factory=Backoff)
     gossip: GossipLimits = field(default_factory=GossipLimits)
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from consensus.faults import Offence
 from node.net.channel import Channel, ChannelClosedError
+from node.net.costs import Moved
 from node.net.handshake import Established
 from node.net.peers import Address
 from node.net.wire import Frame, FrameError, encode_frame
@@ -55,6 +56,13 @@ class Link:
         self._filled = asyncio.Event()
         self._over = asyncio.Event()
         self._departure: Departure | None = None
+        self._frames_counted = 0
+        self._bytes_answered = 0
+
+    @property
+    def moved(self) -> Moved:
+        """What it has carried on the peer's account."""
+        return Moved(self._frames_counted, self.channel.traffic.received + self._bytes_answered)
 
     @property
     def is_over(self) -> bool:
@@ -76,6 +84,12 @@ class Link:
             limits = f"limits {self._limits.frames} and {self._limits.bytes}"
             self.stop(Departure(f"too slow: {waiting}, {limits}", is_ours=True, is_slow=True))
 
+    def answer(self, data: bytes) -> None:
+        """Queue one encoded frame that the peer has asked for: it is on its account."""
+        self._frames_counted += 1
+        self._bytes_answered += len(data)
+        self.send(data)
+
     def stop(self, departure: Departure) -> None:
         """End the connection soon; the first reason counts."""
         if self._departure is None:
@@ -83,8 +97,11 @@ class Link:
             self._outbox.clear()
             self._over.set()
 
-    async def run(self, deliver: Callable[["Link", Frame], None]) -> Departure:
-        """Finish the handshake, then exchange frames until either side ends it."""
+    async def run(self, deliver: Callable[["Link", Frame], float]) -> Departure:
+        """Finish the handshake, then exchange frames until either side ends it.
+
+        `deliver` says how many seconds to wait before the next frame is read.
+        """
         await self._open()
         async with asyncio.TaskGroup() as group:
             parts = (group.create_task(self._read(deliver)), group.create_task(self._write()))
@@ -105,7 +122,7 @@ class Link:
             self.stop(Departure(str(error), is_ours=False))
         self.channel.seal_with(self._established.keys)
 
-    async def _read(self, deliver: Callable[["Link", Frame], None]) -> None:
+    async def _read(self, deliver: Callable[["Link", Frame], float]) -> None:
         while self._departure is None:
             try:
                 frame = await self.channel.receive()
@@ -114,7 +131,10 @@ class Link:
             except ChannelClosedError as error:
                 self.stop(Departure(str(error), is_ours=False))
             else:
-                deliver(self, frame)
+                self._frames_counted += 1
+                rest_seconds = deliver(self, frame)
+                if rest_seconds:
+                    await asyncio.sleep(rest_seconds)
 
     async def _write(self) -> None:
         while self._departure is None:

@@ -23,6 +23,13 @@ class TokenBucket:
         self._tokens -= tokens
         return True
 
+    def spend(self, tokens: float, now: float) -> bool:
+        """Take the tokens even if they are not there; whether they were. At most a whole burst is overdrawn."""
+        is_covered = self.take(tokens, now)
+        if not is_covered:
+            self._tokens = max(self._tokens - tokens, -self._burst)
+        return is_covered
+
 
 @dataclass(frozen=True, slots=True)
 class RateLimits:

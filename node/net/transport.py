@@ -13,13 +13,15 @@ from consensus.types import NetworkId, PeerId
 from node.net.address_group import group_of
 from node.net.channel import Channel, Traffic
 from node.net.contract import ListenError, NetSettings, NetworkEvents, PeerInfo, PortInUseError
+from node.net.costs import Costs, Standing
 from node.net.dialling import client_session
 from node.net.doorway import Doorway
 from node.net.gossip import Deliver, Gossip, GossipEffect, Tell
 from node.net.handshake import Established, Introduction, Role
 from node.net.link import SHORT_KEY_BYTES, Departure, Link, OutboxLimits
-from node.net.meeting import Meeting
+from node.net.meeting import STRANGER_NOTES_BURST, STRANGER_NOTES_PER_SECOND, Meeting
 from node.net.peers import Address, AddressBook, canonical_host, is_dialable, is_loopback
+from node.net.rates import TokenBucket
 from node.net.roster import KEPT_APART, Roster
 from node.net.wire import (
     ADDRESSES_MAX,
@@ -48,12 +50,17 @@ TICK_SECONDS = 0.1
 
 EVICTION_SECRET_BYTES = 16
 
+REST_SECONDS_TOLD = 1.0
+"""Who is made to wait so long is named to people."""
+
 REMEMBERED = "an earlier life"
 """Who told us the addresses that the store held."""
 
 
 class PeerNetwork:
     """The connections of one peer. `sign` signs with the key of `identity`; `clock` is monotonic, in seconds.
+
+    `processor` says how many seconds of a processor our thread has used.
 
     `rules` are the (field, value) pairs of the network file, for the message when another network is met.
     """
@@ -69,6 +76,7 @@ class PeerNetwork:
         events: NetworkEvents,
         random: Random,
         clock: Callable[[], float],
+        processor: Callable[[], float],
     ) -> None:
         self.ready = asyncio.Event()
         self._identity = identity
@@ -79,6 +87,8 @@ class PeerNetwork:
         self._events = events
         self._random = random
         self._clock = clock
+        self._processor = processor
+        self._costs = Costs(settings.costs, not settings.members, clock())
         self._port = settings.listen_port
         self._traffic = Traffic()
         self._gossip = Gossip(settings.gossip)
@@ -95,6 +105,7 @@ class PeerNetwork:
         self._meeting = Meeting(
             self._introduce, settings, self, roster=self._roster, book=self._book, clock=clock, traffic=self._traffic
         )
+        self._slowness_notes = TokenBucket(STRANGER_NOTES_PER_SECOND, STRANGER_NOTES_BURST, clock())
         self._next_exchange = clock() + settings.address_exchange_seconds
 
     # --- what the node does with it -------------------------------------------------------------------------------
@@ -147,7 +158,7 @@ class PeerNetwork:
         assert len(message) <= ORDERING_BYTES_MAX, f"message of {len(message)} bytes, limit {ORDERING_BYTES_MAX}"
         link = self._roster.get(peer)
         if link is not None:
-            link.send(encode_frame(OrderingFrame(message)))
+            link.answer(encode_frame(OrderingFrame(message)))
 
     def ask_part(self, peer: PeerId, digest: bytes, offset: int) -> None:
         """Ask one peer for large bytes from this offset on; dropped when it is not connected."""
@@ -219,6 +230,7 @@ class PeerNetwork:
             existing.stop(Departure("connected anew", is_ours=True))
             self._forget(existing)
         self._roster.add(link)
+        self._costs.joined(link.peer, self._standing_of(link), group_of(channel.remote.host), now)
         if listening_address is not None:
             self._learn(listening_address, link)
         self._carry_out(self._gossip.joined(link.peer, now))
@@ -244,6 +256,7 @@ class PeerNetwork:
 
     def _forget(self, link: Link) -> None:
         if self._roster.remove(link):
+            self._costs.left(link.peer)
             self._carry_out(self._gossip.left(link.peer, self._clock()))
             self._events.peer_left(link.peer)
 
@@ -252,19 +265,35 @@ class PeerNetwork:
 
     # --- frames ---------------------------------------------------------------------------------------------------
 
-    def _on_frame(self, link: Link, frame: Frame) -> None:
+    def _standing_of(self, link: Link) -> Standing:
+        if self._roster.is_member(link.peer):
+            return Standing.MEMBER
+        is_chosen = not self._settings.members and link.channel.role is Role.DIALER
+        return Standing.CHOSEN if is_chosen else Standing.STRANGER
+
+    def _on_frame(self, link: Link, frame: Frame) -> float:
+        """Take it in; how long to wait before the next one of this peer."""
+        started = self._processor()
+        self._take(link, frame)
+        now = self._clock()
+        rest_seconds = self._costs.charge(link.peer, self._processor() - started, link.moved, now)
+        if rest_seconds >= REST_SECONDS_TOLD and self._slowness_notes.take(1, now):
+            self._events.note(f"slowing down {link}: it asks for more than its share of our time")
+        return rest_seconds
+
+    def _take(self, link: Link, frame: Frame) -> None:
         match frame:
             case OrderingFrame(message):
                 self._events.received(link.peer, message)
             case GossipFrame() | Have() | Want():
                 self._carry_out(self._gossip.received(link.peer, frame, self._clock()))
             case GetAddresses():
-                link.send(encode_frame(Addresses(self._addresses_for(link))))
+                link.answer(encode_frame(Addresses(self._addresses_for(link))))
             case Addresses(addresses):
                 self._on_addresses(link, addresses)
             case GetPart(digest, offset):
                 total, content = self._events.large_bytes(digest, offset, PART_BYTES_MAX)
-                link.send(encode_frame(Part(digest, offset, total, content)))
+                link.answer(encode_frame(Part(digest, offset, total, content)))
             case Part():
                 self._events.part_received(link.peer, frame)
             case Hello() | Proof() | Rules():

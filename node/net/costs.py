@@ -1,0 +1,146 @@
+"""What peers cost us, in time of our event loop: each, each subnet, and all strangers together may use a share of it.
+
+Whoever is over a share rests: we read its next frame later, and TCP slows it down. Nothing is lost, and nobody is refused for
+it, since what is costly is not always wrong. Of a share that several have in common each gets an equal part while there is not
+enough for all, so that who asks for little is not kept waiting by who asks for much.
+"""
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from enum import Enum
+
+from consensus.types import PeerId
+from node.net.rates import TokenBucket
+
+FRAME_SECONDS = 0.000_02
+"""To read a frame or to write one, whatever is in it: measured at 5 us, doubled twice for slower machines."""
+
+BYTE_SECONDS = 0.000_000_004
+"""To seal or open a byte, and to copy it: measured at 1.5 ns."""
+
+REST_SECONDS_MAX = 60.0
+"""At 64 strangers what costs 140 ms. Who rests for longer than a ping may take, and sends more meanwhile, may be given up."""
+
+
+GROUPS_KEPT_MAX = 1_024
+"""Subnets remembered, 0.3 kB each; far more than there are places for: a fresh start costs an attacker a thousand of them."""
+
+
+class Standing(Enum):
+    """What a peer is to us."""
+
+    MEMBER = "it has a part in the total order"
+    CHOSEN = "we dialled it, in a network that is open to all"
+    STRANGER = "it came by itself, or has no part in the total order"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Seconds of our loop that may be used in each second; `burst_seconds` may have been saved before."""
+
+    share: float
+    burst_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class CostLimits:
+    """Shares of the event loop."""
+
+    member: Share = Share(0.5, 5.0)
+    """For one member: one that lies leaves half to the others. What it brings is needed, whatever it costs."""
+
+    chosen: Share = Share(0.25, 5.0)
+    """For one that we dialled: what a chain is fetched from; a block costs about a millisecond."""
+
+    stranger: Share = Share(0.1, 0.5)
+    """For one stranger: a hundred costly questions a second."""
+
+    group: Share = Share(0.15, 0.5)
+    """For all strangers of one subnet."""
+
+    strangers: Share = Share(0.15, 0.5)
+    """For all strangers together, where there are members: they keep five sixths of the loop, whoever comes."""
+
+    strangers_of_open: Share = Share(0.4, 2.0)
+    """For all that came by themselves, where the network is open to all: those that we chose keep the rest."""
+
+
+class _Pot:
+    """One share, and those who have it in common."""
+
+    def __init__(self, share: Share, now: float) -> None:
+        self.spenders = 0
+        self._share = share.share
+        self._bucket = TokenBucket(share.share, share.burst_seconds, now)
+
+    def spend(self, seconds: float, now: float) -> float:
+        """How long who has used so much should rest: while there is not enough, each may use an equal part."""
+        return 0.0 if self._bucket.spend(seconds, now) else seconds * max(self.spenders, 1) / self._share
+
+
+@dataclass(slots=True)
+class _Account:
+    pots: tuple[_Pot, ...]
+    counted_bytes: int = 0
+    """Of its connection: up to here they are paid."""
+    counted_frames: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What a connection has carried on a peer's account since it was made: its frames, and our answers."""
+
+    frames: int
+    bytes: int
+
+
+class Costs:
+    """The accounts of all connected peers. Times are in seconds, of any clock that does not go back."""
+
+    def __init__(self, limits: CostLimits, is_open: bool, now: float) -> None:
+        """`is_open`: there are no members, the network is open to all."""
+        self._limits = limits
+        self._strangers = _Pot(limits.strangers_of_open if is_open else limits.strangers, now)
+        self._groups: OrderedDict[str, _Pot] = OrderedDict()
+        """Kept when all of a subnet have left: who comes again finds what it has overdrawn."""
+        self._accounts: dict[PeerId, _Account] = {}
+
+    def joined(self, peer: PeerId, standing: Standing, group: str | None, now: float) -> None:
+        """A peer is connected. `group`: its subnet; None on this machine, where only keys tell peers apart."""
+        assert peer not in self._accounts, "a peer joins once"
+        limits = self._limits
+        match standing:
+            case Standing.MEMBER:
+                account = _Account((_Pot(limits.member, now),))
+            case Standing.CHOSEN:
+                account = _Account((_Pot(limits.chosen, now),))
+            case Standing.STRANGER:
+                shared = (self._strangers,) if group is None else (self._strangers, self._group(group, now))
+                account = _Account((_Pot(limits.stranger, now), *shared))
+        for pot in account.pots:
+            pot.spenders += 1
+        self._accounts[peer] = account
+
+    def left(self, peer: PeerId) -> None:
+        """It is gone."""
+        for pot in self._accounts.pop(peer).pots:
+            pot.spenders -= 1
+
+    def charge(self, peer: PeerId, processor_seconds: float, moved: Moved, now: float) -> float:
+        """Put on its account what a frame of this peer has cost; how many seconds it should rest before the next."""
+        account = self._accounts.get(peer)
+        if account is None:  # it was disconnected by what it said
+            return 0.0
+        frames, bytes_moved = moved.frames - account.counted_frames, moved.bytes - account.counted_bytes
+        account.counted_frames, account.counted_bytes = moved.frames, moved.bytes
+        seconds = processor_seconds + frames * FRAME_SECONDS + bytes_moved * BYTE_SECONDS
+        return min(REST_SECONDS_MAX, max(pot.spend(seconds, now) for pot in account.pots))
+
+    def _group(self, group: str, now: float) -> _Pot:
+        pot = self._groups.pop(group, None) or _Pot(self._limits.group, now)
+        self._groups[group] = pot
+        if len(self._groups) > GROUPS_KEPT_MAX:
+            idle = next((name for name, other in self._groups.items() if other is not pot and not other.spenders), None)
+            if idle is not None:
+                del self._groups[idle]
+        return pot

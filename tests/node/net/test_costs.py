@@ -1,0 +1,163 @@
+"""What strangers cost has a bound, however many they are; who asks for little is not kept waiting, nor is a member."""
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from consensus.types import PeerId
+from node.net.channel import ChannelClosedError
+from node.net.costs import CostLimits, Costs, Moved, Standing
+from node.net.wire import OrderingFrame
+from tests.node.net.example_peers import QUICK, Stranger, identity_of, node_of, play, running, stranger_at, until
+
+LIMITS = CostLimits()
+NOTHING = Moved(0, 0)
+
+
+def peer_of(number: int) -> PeerId:
+    return PeerId(number.to_bytes(32, "big"))
+
+
+@dataclass
+class Asker:
+    """Asks again as soon as it may."""
+
+    peer: PeerId
+    cost: float
+    pause: float = 0.0
+    next_at: float = 0.0
+    used: float = 0.0
+    waited: float = 0.0
+
+
+def used_in(seconds: float, costs: Costs, askers: Iterable[Asker]) -> float:
+    """Seconds of our loop that all of them together use in so much time."""
+    present, now = list(askers), 0.0
+    while True:
+        asker = min(present, key=lambda asker: asker.next_at)
+        now = asker.next_at
+        if now > seconds:
+            return sum(asker.used for asker in present)
+        rest = costs.charge(asker.peer, asker.cost, NOTHING, now)
+        asker.used += asker.cost
+        asker.waited += rest
+        asker.next_at = now + max(asker.pause, rest, 0.001)
+
+
+def strangers(costs: Costs, count: int, cost: float, group: str | None = None) -> list[Asker]:
+    askers = [Asker(peer_of(number), cost) for number in range(1, count + 1)]
+    for asker in askers:
+        costs.joined(asker.peer, Standing.STRANGER, group or f"10.0.0.{asker.peer[-1]}", 0.0)
+    return askers
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 64), st.floats(0.000_5, 0.1))
+def test_strangers_never_use_more_than_their_share_and_what_was_saved(count: int, cost: float) -> None:
+    costs = Costs(LIMITS, is_open=False, now=0.0)
+    used = used_in(20.0, costs, strangers(costs, count, cost))
+    share = LIMITS.strangers
+    assert used <= 20.0 * share.share * 1.05 + share.burst_seconds + 3 * count * cost
+
+
+def test_one_stranger_and_one_subnet_have_bounds_of_their_own() -> None:
+    costs = Costs(LIMITS, is_open=True, now=0.0)
+    used = used_in(20.0, costs, strangers(costs, 1, 0.005))
+    assert used <= 20.0 * LIMITS.stranger.share + LIMITS.stranger.burst_seconds + 0.1
+    costs = Costs(LIMITS, is_open=True, now=0.0)
+    used = used_in(20.0, costs, strangers(costs, 8, 0.005, "203.0.114.0/24"))
+    assert used <= 20.0 * LIMITS.group.share + LIMITS.group.burst_seconds + 0.1
+
+
+def test_who_asks_for_little_waits_little_while_others_ask_for_all_they_can_get() -> None:
+    costs = Costs(LIMITS, is_open=False, now=0.0)
+    greedy = strangers(costs, 8, 0.005)
+    modest = Asker(peer_of(99), cost=0.001, pause=0.5)
+    costs.joined(modest.peer, Standing.STRANGER, "10.0.9.9", 0.0)
+    used_in(60.0, costs, [*greedy, modest])
+    assert modest.waited / (modest.used / modest.cost) <= 0.07
+    assert modest.used == pytest.approx(0.12, rel=0.05)
+
+
+def test_members_and_those_whom_we_chose_are_not_slowed_by_strangers() -> None:
+    for is_open, standing in ((False, Standing.MEMBER), (True, Standing.CHOSEN)):
+        costs = Costs(LIMITS, is_open, 0.0)
+        ours = Asker(peer_of(99), cost=0.002, pause=0.01)
+        costs.joined(ours.peer, standing, "10.0.9.9", 0.0)
+        used_in(20.0, costs, [*strangers(costs, 64, 0.005), ours])
+        assert ours.waited == 0.0
+
+
+def test_a_member_that_lies_leaves_half_of_the_loop() -> None:
+    costs = Costs(LIMITS, is_open=False, now=0.0)
+    liar = Asker(peer_of(1), cost=0.005)
+    costs.joined(liar.peer, Standing.MEMBER, None, 0.0)
+    assert used_in(60.0, costs, [liar]) <= 60.0 * 0.5 + 5.0 + 0.1
+
+
+def test_who_leaves_and_comes_again_finds_the_debts_of_its_subnet() -> None:
+    costs = Costs(LIMITS, is_open=True, now=0.0)
+    for number in range(1, 200):
+        costs.joined(peer_of(number), Standing.STRANGER, "203.0.114.0/24", 0.0)
+        rest = costs.charge(peer_of(number), 0.05, NOTHING, 0.0)
+        costs.left(peer_of(number))
+    assert rest >= 0.05 / LIMITS.group.share
+
+
+def test_bytes_and_frames_count_once() -> None:
+    costs = Costs(LIMITS, is_open=True, now=0.0)
+    costs.joined(peer_of(1), Standing.STRANGER, None, 0.0)
+    assert costs.charge(peer_of(1), 0.0, Moved(1, 100_000_000), 0.0) == 0.0
+    assert costs.charge(peer_of(1), 0.0, Moved(1, 100_000_000), 0.0) == 0.0
+    assert costs.charge(peer_of(1), 0.0, Moved(2, 200_000_000), 0.0) > 0.0
+
+
+class Processor:
+    """Each thing that is done takes so many seconds, whatever it is."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._reading = 0.0
+
+    def __call__(self) -> float:
+        self._reading += self._seconds
+        return self._reading
+
+
+def test_strangers_are_slowed_down_and_a_member_is_not_and_nobody_is_refused() -> None:
+    async def scenario() -> None:
+        of_two = replace(QUICK, members=frozenset({identity_of(1).peer, identity_of(2).peer}))
+        ann = node_of(1, settings=of_two, processor=Processor(0.01))
+        async with running(ann), stranger_at(ann) as one, stranger_at(ann) as two:
+            for number, stranger in ((10, one), (11, two)):
+                await stranger.shake(identity_of(number))
+            ben = node_of(2, (ann.address,), settings=of_two)
+            async with running(ben):
+                await until(lambda: len(ann.connected) == 3)
+                tasks = [asyncio.create_task(speak_without_end(stranger)) for stranger in (one, two)]
+                await until(lambda: sum(message == b"stranger" for message in ann.inbox) > 50)
+                await asyncio.sleep(0.2)
+                heard = sum(message == b"stranger" for message in ann.inbox)
+                for number in range(100):
+                    ben.network.send(identity_of(1).peer, b"member %d" % number)
+                await until(lambda: b"member 99" in ann.inbox, 1.0)
+                assert sum(message == b"stranger" for message in ann.inbox) - heard <= 30, "15 a second together"
+                assert {identity_of(10).peer, identity_of(11).peer} <= ann.connected
+                for task in tasks:
+                    task.cancel()
+                await asyncio.wait(tasks)
+
+    play(scenario)
+
+
+async def speak_without_end(stranger: Stranger) -> None:
+    try:
+        while True:
+            await stranger.say(OrderingFrame(b"stranger"))
+            await asyncio.sleep(0.002)
+    except ChannelClosedError:
+        return
