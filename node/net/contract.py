@@ -58,6 +58,13 @@ class NetSettings:
     unauthenticated_per_group_max: int = 8
     """As many as may stay: one subnet cannot keep the door shut for all others. Not held against this machine itself."""
 
+    arrivals_per_second: float = 8.0
+    """Connections from one subnet; a handshake costs about 2 ms, so that is a fiftieth of our time. Not held against this
+    machine itself."""
+
+    arrivals_burst: float = 64.0
+    """A whole subnet of peers that come back at once."""
+
     handshake_seconds_max: float = 5.0
     """Connection, upgrade and three frames: ten slow round trips."""
 

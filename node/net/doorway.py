@@ -12,6 +12,7 @@ from node.net.address_group import group_of
 from node.net.channel import CLOSE_SECONDS_MAX, MESSAGE_SIZE_SETTING, Channel, Clock, WebSocket
 from node.net.contract import ListenError, NetSettings, PortInUseError
 from node.net.http_notes import logger_of_requests
+from node.net.rates import TokenBuckets
 from node.net.threshold import Threshold
 
 PEER_PATH = "/peer"
@@ -19,6 +20,10 @@ PEER_PATH = "/peer"
 
 BACKLOG = 64
 """Connections that the system may queue for us: as many as we hold at most."""
+
+
+GROUPS_MAX = 1_024
+"""Subnets whose arrivals are counted, 0.3 kB each."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -40,6 +45,8 @@ class Doorway:
         self._settings = settings
         self._channel_of = channel_of
         self._server = web.Server(self._handle, access_log=None, logger=logger_of_requests(note, clock))
+        self._clock = clock
+        self._arrivals = TokenBuckets(settings.arrivals_per_second, settings.arrivals_burst, GROUPS_MAX)
         self._listener: asyncio.Server | None = None
         self._admitted: set[web.RequestHandler] = set()
         self._first_seen: dict[web.RequestHandler, float] = {}
@@ -96,13 +103,15 @@ class Doorway:
                 protocol.transport.abort()
 
     def _accept(self, host: str) -> asyncio.Protocol | None:
-        """None when too many from that subnet are in their handshake. Where too many are in all, one of them has to go.
+        """None when too many come from that subnet, or are in their handshake. Where too many are in all, one has to go.
 
         Were the newcomer turned away instead, whoever keeps the room full would keep everybody out.
         """
         strangers = self._strangers()
         group = group_of(host)
         in_group = Counter(strangers.values())
+        if group is not None and not self._arrivals.take(group, self._clock()):
+            return None
         if group is not None and in_group[group] >= self._settings.unauthenticated_per_group_max:
             return None
         if len(strangers) >= self._settings.unauthenticated_max:

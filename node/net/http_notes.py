@@ -6,11 +6,7 @@ from collections.abc import Callable
 
 from aiohttp.http_exceptions import HttpProcessingError
 
-from node.net.rates import TokenBucket
-
-NOTES_PER_SECOND = 0.2
-NOTES_BURST = 10
-"""A mistake of ours shows at once and does not fill the disk, however often a stranger makes us repeat it."""
+from node.net.notes import SeldomNotes
 
 
 class _Notes(logging.Handler):
@@ -18,16 +14,13 @@ class _Notes(logging.Handler):
 
     def __init__(self, note: Callable[[str], None], clock: Callable[[], float]) -> None:
         super().__init__(logging.ERROR)
-        self._note = note
-        self._clock = clock
-        self._bucket = TokenBucket(NOTES_PER_SECOND, NOTES_BURST, clock())
+        self._notes = SeldomNotes(note, clock)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Leave out message and arguments: they hold what the client sent."""
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError) or not self._bucket.take(1, self._clock()):
-            return
-        self._note(f"a request over HTTP failed: {_place_of(error)}")
+        if not isinstance(error, HttpProcessingError):
+            self._notes.say(f"a request over HTTP failed: {_place_of(error)}")
 
 
 def _place_of(error: BaseException | None) -> str:

@@ -14,14 +14,11 @@ from node.net.dialling import UnreachableError, open_web_socket
 from node.net.doorway import Arrival, Doorway
 from node.net.handshake import Established, Failed, Failure, Handshake, Introduction, Role
 from node.net.link import Link
+from node.net.notes import SeldomNotes
 from node.net.peers import Address, AddressBook
-from node.net.rates import Meter, TokenBucket
+from node.net.rates import Meter
 from node.net.roster import Roster
 from node.net.wire import FrameError, Hello, encode_frame
-
-STRANGER_NOTES_PER_SECOND = 0.2
-STRANGER_NOTES_BURST = 10
-"""Strangers must not fill the log: what they do in the handshake is told this often."""
 
 SECRET_BYTES = 32
 """An X25519 secret, fresh for each handshake."""
@@ -65,7 +62,7 @@ class Meeting:
         self._clock = clock
         self._traffic = traffic
         self._dialling = 0
-        self._stranger_notes = TokenBucket(STRANGER_NOTES_PER_SECOND, STRANGER_NOTES_BURST, clock())
+        self._stranger_notes = SeldomNotes(host.note, clock)
 
     def channel(self, web_socket: WebSocket, role: Role) -> Channel:
         """A WebSocket as a channel that is counted and held to its rate."""
@@ -116,9 +113,9 @@ class Meeting:
         channel.say(failed.failure.value)
         if failed.is_offence:
             self._roster.blame_host(channel.remote.host, now)
-        if failed.failure is not Failure.OWN_KEY and self._stranger_notes.take(1, now):
+        if failed.failure is not Failure.OWN_KEY:
             where = (hello and _listening_address(channel, hello)) or channel.remote
-            self._host.note(f"{where} {failed.detail}")
+            self._stranger_notes.say(f"{where} {failed.detail}")
 
     # --- those whom we dial ---------------------------------------------------------------------------------------
 

@@ -1,5 +1,6 @@
 """How much one peer may send: token buckets."""
 
+from collections import OrderedDict
 from dataclasses import dataclass
 
 from node.net.wire import FloodError
@@ -29,6 +30,24 @@ class TokenBucket:
         if not is_covered:
             self._tokens = max(self._tokens - tokens, -self._burst)
         return is_covered
+
+
+class TokenBuckets:
+    """A bucket for each name, of the last so many names."""
+
+    def __init__(self, per_second: float, burst: float, count_max: int) -> None:
+        self._per_second = per_second
+        self._burst = burst
+        self._count_max = count_max
+        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+
+    def take(self, name: str, now: float) -> bool:
+        """Take a token of this name if it is there."""
+        bucket = self._buckets.pop(name, None) or TokenBucket(self._per_second, self._burst, now)
+        self._buckets[name] = bucket
+        if len(self._buckets) > self._count_max:
+            self._buckets.popitem(last=False)
+        return bucket.take(1, now)
 
 
 @dataclass(frozen=True, slots=True)

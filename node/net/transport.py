@@ -19,9 +19,9 @@ from node.net.doorway import Doorway
 from node.net.gossip import Deliver, Gossip, GossipEffect, Tell
 from node.net.handshake import Established, Introduction, Role
 from node.net.link import SHORT_KEY_BYTES, Departure, Link, OutboxLimits
-from node.net.meeting import STRANGER_NOTES_BURST, STRANGER_NOTES_PER_SECOND, Meeting
+from node.net.meeting import Meeting
+from node.net.notes import SeldomNotes
 from node.net.peers import Address, AddressBook, canonical_host, is_dialable, is_loopback
-from node.net.rates import TokenBucket
 from node.net.roster import KEPT_APART, Roster
 from node.net.wire import (
     ADDRESSES_MAX,
@@ -49,6 +49,9 @@ TICK_SECONDS = 0.1
 
 
 EVICTION_SECRET_BYTES = 16
+
+REFUSALS_TOLD_BURST = 64
+"""As many as there are places: keys are free, and each fresh one that is refused would leave a line in the log."""
 
 REST_SECONDS_TOLD = 1.0
 """Who is made to wait so long is named to people."""
@@ -105,7 +108,8 @@ class PeerNetwork:
         self._meeting = Meeting(
             self._introduce, settings, self, roster=self._roster, book=self._book, clock=clock, traffic=self._traffic
         )
-        self._slowness_notes = TokenBucket(STRANGER_NOTES_PER_SECOND, STRANGER_NOTES_BURST, clock())
+        self._slowness_notes = SeldomNotes(self.note, clock)
+        self._refusal_notes = SeldomNotes(self.note, clock, REFUSALS_TOLD_BURST)
         self._next_exchange = clock() + settings.address_exchange_seconds
 
     # --- what the node does with it -------------------------------------------------------------------------------
@@ -175,7 +179,8 @@ class PeerNetwork:
         self._roster.refused_peers.add(peer, self._clock())
         link = self._roster.get(peer)
         name = link or f"peer {peer[:SHORT_KEY_BYTES].hex()}"
-        self._events.note(f"refused {name} for {self._settings.refusal_seconds:g} s: {offence}: {detail}")
+        say = self.note if self._roster.is_member(peer) else self._refusal_notes.say
+        say(f"refused {name} for {self._settings.refusal_seconds:g} s: {offence}: {detail}")
         if link is not None:
             link.stop(Departure(f"{offence}: {detail}", is_ours=True))
 
@@ -275,10 +280,9 @@ class PeerNetwork:
         """Take it in; how long to wait before the next one of this peer."""
         started = self._processor()
         self._take(link, frame)
-        now = self._clock()
-        rest_seconds = self._costs.charge(link.peer, self._processor() - started, link.moved, now)
-        if rest_seconds >= REST_SECONDS_TOLD and self._slowness_notes.take(1, now):
-            self._events.note(f"slowing down {link}: it asks for more than its share of our time")
+        rest_seconds = self._costs.charge(link.peer, self._processor() - started, link.moved, self._clock())
+        if rest_seconds >= REST_SECONDS_TOLD:
+            self._slowness_notes.say(f"slowing down {link}: it asks for more than its share of our time")
         return rest_seconds
 
     def _take(self, link: Link, frame: Frame) -> None:

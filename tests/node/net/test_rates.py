@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.net.rates import Meter, RateLimits, TokenBucket
+from node.net.rates import Meter, RateLimits, TokenBucket, TokenBuckets
 from node.net.wire import FloodError
 
 
@@ -17,6 +17,19 @@ def test_a_bucket_never_gives_more_than_its_burst_and_its_rate(requests: list[tu
         if bucket.take(tokens, now):
             taken += tokens
         assert taken <= 10.0 + 2.0 * now + 1e-6
+
+
+def test_each_name_has_a_bucket_and_the_oldest_is_forgotten() -> None:
+    buckets = TokenBuckets(per_second=1.0, burst=1.0, count_max=2)
+    assert [buckets.take(name, 0.0) for name in ("a", "a", "b", "a", "c", "a", "b")] == [
+        True,
+        False,
+        True,
+        False,
+        True,
+        False,
+        True,
+    ]
 
 
 def test_a_meter_names_the_rate_that_was_exceeded() -> None:
