@@ -66,9 +66,10 @@ class Exchange:
 
     def leave(self, peer: PeerId) -> None:
         """A peer has left or was refused."""
+        record = self.state.peers.get(peer)
         self.state.peers.leave(peer)
         self.state.peer_clocks.left(peer)
-        self.synchroniser.left(peer)
+        self.synchroniser.left(peer, () if record is None else record.block_requests.digests())
         self.catch_up.left(peer)
         self.snapshot.left(peer)
         if self.recovery is not None:

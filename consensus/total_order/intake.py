@@ -81,6 +81,7 @@ class Intake:
     def keep(self, digest: Digest, block: Block, source: PeerId | None, now: Instant) -> None:
         """Put a valid block into the graph. `source`: None for our own."""
         lacking: set[bytes] = {item.digest for item in block.content.attachments if item.digest not in self._held}
+        self._synchroniser.came(digest)
         self._take_in(self._state.dag.add(digest, block, lacking))
         if source is not None and digest in self._state.dag.suspended:
             self._synchroniser.note_missing(block, source, now)

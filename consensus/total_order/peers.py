@@ -1,5 +1,7 @@
 """What is remembered of each connected peer: what it wants, what it owes us, and how much of our time it has used."""
 
+import itertools
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from consensus.budget import Budget
@@ -69,6 +71,10 @@ class Requests:
     def was_sent(self, number: int) -> bool:
         """Whether the number was ever used."""
         return 1 <= number <= self.numbers.last
+
+    def digests(self) -> Iterator[bytes]:
+        """All that is still owed."""
+        return itertools.chain.from_iterable(self.asked.values())
 
     def open(self, now: Instant) -> int:
         """Requests whose answers can be expected."""

@@ -1,8 +1,10 @@
 """Getting the blocks and payloads that are missing: from who sent us their children, from their authors, then from anybody.
 
 Never given up while something needs them. Every request is bounded and has a deadline, every answer holds only what was asked.
+Each missing block has a time at which it is looked at next, and the queue is ordered by it: no tick looks at all of them.
 """
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -11,6 +13,7 @@ from consensus.faults import Offence
 from consensus.protocol import FetchPayload, Refuse, Send, SetTimer
 from consensus.total_order.block import Block, Reference, block_digest
 from consensus.total_order.dice import Dice
+from consensus.total_order.due_queue import DueQueue
 from consensus.total_order.messages import BLOCKS_ASKED_MAX, Blocks, GetBlocks
 from consensus.total_order.peers import REQUESTS_OPEN_MAX, PeerRecord
 from consensus.total_order.state import State
@@ -22,7 +25,13 @@ PAUSE_MS = 10
 """Between two looks at all that is missing."""
 
 ROUND_TRIP_MS = 500
-"""When nobody was left to ask: so long before the first is asked again."""
+"""When nobody was left to ask: so long before the first is asked again, and twice as long each time."""
+
+PAUSE_MS_MAX = 4_000
+"""At most so long: what was invented costs ever less, and what a cut link hides is asked for soon after it heals."""
+
+LOOKED_AT_MAX = 128
+"""Missing blocks looked at in one tick, up to 0.1 ms each. What is over has its turn in the next."""
 
 GRACE_MS = 30
 """A block may come over two links sooner than over one: so long a parent's author has to deliver it unasked."""
@@ -56,6 +65,10 @@ class Pursuit:
     tried: dict[PeerId, None] = field(default_factory=dict)
     in_flight: dict[PeerId, Instant] = field(default_factory=dict)
     """When each was asked."""
+    pause_ms: int = ROUND_TRIP_MS
+    """When everybody has been asked in vain."""
+    waits_for: PeerId | None = None
+    """Whoever will be asked once it has answered other requests."""
 
 
 class Synchroniser:
@@ -65,9 +78,12 @@ class Synchroniser:
         self._state = state
         self._dice = dice
         self._pursuits: dict[bytes, tuple[Reference, Pursuit]] = {}
+        self._due = DueQueue()
+        self._roomless: dict[PeerId, dict[bytes, None]] = {}
+        """By peer: blocks that it will be asked for once it has answered others."""
         self._payloads: dict[bytes, Pursuit] = {}
         self._of_range: dict[bytes, Reference] = {}
-        self._first_due: Instant | None = None
+        self._payloads_due: Instant | None = None
         self._timer_at: Instant | None = None
         self._ticked_at = Instant(0)
 
@@ -76,16 +92,22 @@ class Synchroniser:
         """Blocks that are asked for."""
         return len(self._pursuits)
 
+    @property
+    def missing_of_range(self) -> int:
+        """Blocks of a range of commits that are asked for."""
+        return len(self._of_range)
+
     def is_wanted(self, digest: bytes) -> bool:
         """Whether we need this block for another one, or for a range of commits."""
         return digest in self._of_range or self._state.dag.is_wanted(digest)
 
     def want_range(self, references: Iterable[Reference], source: PeerId, now: Instant) -> None:
-        """Fetch the blocks of a commit that we catch up with."""
+        """Fetch the blocks of a commit that we catch up with. It is certain: so are the names that it gives them."""
         for reference in references:
             if reference.digest not in self._state.dag and reference.round > self._state.dag.horizon:
                 self._of_range[reference.digest] = reference
                 self._pursue(reference, source, now)
+                self._pursuits[reference.digest] = (reference, self._pursuits[reference.digest][1])
 
     def drop_range(self) -> None:
         """The range was no good: only what the graph misses is wanted."""
@@ -100,29 +122,39 @@ class Synchroniser:
                 self._pursue(parent, source, Instant(now + GRACE_MS) if is_author_here else now)
         for payload in dag.wanted_payloads() if child.content.attachments else ():
             self._payloads.setdefault(payload.digest, Pursuit(now)).hints[source] = None
-            self._due_at(now)
+            self._payloads_due_at(now)
+
+    def came(self, digest: bytes) -> None:
+        """The block is in the graph: nobody is asked for it any more."""
+        _, pursuit = self._pursuits.pop(digest, (None, None))
+        self._of_range.pop(digest, None)
+        self._due.drop(digest)
+        if pursuit is not None:
+            self._wait_no_more(digest, pursuit)
 
     def settle(self, now: Instant) -> None:
         """Ask for what is due by now; have the timer fire for what is due a little later."""
-        if self._first_due is None:
+        due_at = self._next_due()
+        if due_at is None:
             return
-        if self._first_due <= now:
+        if due_at <= now:
             self.tick(now)
-        elif self._timer_at != self._first_due:
-            self._timer_at = self._first_due
-            self._state.outbox.add(SetTimer(FETCH_TIMER, self._first_due))
+        elif self._timer_at != due_at:
+            self._timer_at = due_at
+            self._state.outbox.add(SetTimer(FETCH_TIMER, due_at))
 
     def tick(self, now: Instant) -> None:
-        """Ask for everything that is due, and forget what nobody needs any more."""
-        self._first_due, self._ticked_at = None, now
-        self._forget()
+        """Ask for what is due, as far as one tick reaches, and forget what nobody needs any more."""
+        self._payloads_due, self._ticked_at = None, now
         wishes: dict[PeerId, list[Reference]] = {}
-        for reference, pursuit in self._pursuits.values():
-            peer = self._whom(pursuit, reference.author, now)
-            if peer is not None and self._has_room(peer, wishes, now):
-                wishes.setdefault(peer, []).append(reference)
-                pursuit.tried[peer] = None
-                pursuit.in_flight[peer] = now
+        for digest in self._due.take(now, LOOKED_AT_MAX):
+            reference, pursuit = self._pursuits[digest]
+            if not self._is_needed(reference):
+                self.came(digest)
+                continue
+            self._wait_no_more(digest, pursuit)
+            self._look_at(reference, pursuit, wishes, now)
+            self._due.put(digest, self._look_again_at(pursuit, now))
         for peer, references in wishes.items():
             self._ask(peer, references, now)
         self._ask_payloads(now)
@@ -137,21 +169,19 @@ class Synchroniser:
         asked = record.block_requests.answered(answer.number)
         if asked is None:
             return ()
+        self._asked_no_more(peer, asked)
+        self._room_at(peer, BLOCKS_ASKED_MAX)
         named = tuple((block_digest(self._state.network_id, block.content), block) for block in answer.blocks)
         for digest, _ in named:
             if digest not in asked:
                 self._refuse(peer, f"block {digest.hex()[:8]} in answer {answer.number}")
                 return ()
-        for wanted in asked:
-            if wanted in self._pursuits:
-                self._pursuits[wanted][1].in_flight.pop(peer, None)
         return named
 
-    def left(self, peer: PeerId) -> None:
+    def left(self, peer: PeerId, asked: Iterable[bytes]) -> None:
         """The peer is gone: what it was asked for, others may be asked for."""
-        for _, pursuit in self._pursuits.values():
-            pursuit.in_flight.pop(peer, None)
-            pursuit.hints.pop(peer, None)
+        self._asked_no_more(peer, asked)
+        self._room_at(peer, len(self._pursuits))
         for pursuit in self._payloads.values():
             pursuit.in_flight.pop(peer, None)
             pursuit.hints.pop(peer, None)
@@ -162,33 +192,74 @@ class Synchroniser:
         entry = self._pursuits.get(reference.digest)
         if entry is None:
             entry = self._pursuits[reference.digest] = (reference, Pursuit(first_at))
-            self._due_at(first_at)
+            self._due.put(reference.digest, first_at)
         hints = entry[1].hints
         if len(hints) < HINTS_MAX:
             hints[source] = None
 
-    def _due_at(self, at: Instant) -> None:
-        at = Instant(max(at, self._ticked_at + PAUSE_MS))
-        if self._first_due is None or at < self._first_due:
-            self._first_due = at
+    def _asked_no_more(self, peer: PeerId, asked: Iterable[bytes]) -> None:
+        """What comes does so at once; what does not, another peer may be asked for."""
+        for digest in asked:
+            if digest in self._pursuits:
+                self._pursuits[digest][1].in_flight.pop(peer, None)
+                self._due.put(digest, self._ticked_at)
 
-    def _forget(self) -> None:
+    def _next_due(self) -> Instant | None:
+        """When to look again, not sooner than PAUSE_MS after the last look."""
+        due = [at for at in (self._due.first, self._payloads_due) if at is not None]
+        return Instant(max(min(due), self._ticked_at + PAUSE_MS)) if due else None
+
+    def _payloads_due_at(self, at: Instant) -> None:
+        if self._payloads_due is None or at < self._payloads_due:
+            self._payloads_due = at
+
+    def _is_needed(self, reference: Reference) -> bool:
         dag = self._state.dag
-        for digest in [digest for digest in self._of_range if digest in dag or self._of_range[digest].round <= dag.horizon]:
-            del self._of_range[digest]
-        for digest in [digest for digest in self._pursuits if not self.is_wanted(digest)]:
-            del self._pursuits[digest]
-        for reference in dag.wanted():  # everything, even if the block that needs it came by another way
-            if reference.digest not in self._pursuits:
-                self._pursuits[reference.digest] = (reference, Pursuit(self._ticked_at))
-        needed = {payload.digest for payload in dag.wanted_payloads()}
-        for digest in [digest for digest in self._payloads if digest not in needed]:
-            del self._payloads[digest]
+        if dag.is_wanted(reference.digest):
+            return True
+        ranged = self._of_range.get(reference.digest)
+        return ranged is not None and reference.digest not in dag and ranged.round > dag.horizon
+
+    def _look_at(self, reference: Reference, pursuit: Pursuit, wishes: dict[PeerId, list[Reference]], now: Instant) -> None:
+        peer = self._whom(pursuit, reference.author, now)
+        if peer is None:
+            return
+        if not self._has_room(peer, wishes, now):
+            self._roomless.setdefault(peer, {})[reference.digest] = None
+            pursuit.waits_for = peer
+            return
+        wishes.setdefault(peer, []).append(reference)
+        pursuit.tried[peer] = None
+        pursuit.in_flight[peer] = now
+
+    def _look_again_at(self, pursuit: Pursuit, now: Instant) -> Instant:
+        """When the next may be asked: the pause is over, a second peer may be asked, or an answer is overdue."""
+        if now < pursuit.first_at:
+            return pursuit.first_at
+        if pursuit.waits_for is not None:  # until that peer answers, or all that it was asked for is overdue
+            return Instant(now + ANSWER_MS)
+        asked_at = pursuit.in_flight.values()
+        if 0 < len(asked_at) < IN_FLIGHT_MAX:
+            return Instant(max(max(asked_at) + HEDGE_MS, now + PAUSE_MS))
+        return Instant(max(min(asked_at, default=now) + ANSWER_MS, now + PAUSE_MS))
+
+    def _wait_no_more(self, digest: bytes, pursuit: Pursuit) -> None:
+        waiting = None if pursuit.waits_for is None else self._roomless.get(pursuit.waits_for)
+        if waiting is not None and pursuit.waits_for is not None:
+            waiting.pop(digest, None)
+            if not waiting:
+                del self._roomless[pursuit.waits_for]
+        pursuit.waits_for = None
+
+    def _room_at(self, peer: PeerId, count_max: int) -> None:
+        """So many blocks that waited for this peer have their turn."""
+        for digest in list(itertools.islice(self._roomless.get(peer, ()), count_max)):
+            self._wait_no_more(digest, self._pursuits[digest][1])
+            self._due.put(digest, self._ticked_at)
 
     def _whom(self, pursuit: Pursuit, author: int, now: Instant) -> PeerId | None:
         """Whom to ask now, if anybody."""
         if now < pursuit.first_at:
-            self._due_at(pursuit.first_at)
             return None
         for peer in [peer for peer, at in pursuit.in_flight.items() if now >= at + ANSWER_MS]:
             del pursuit.in_flight[peer]
@@ -203,8 +274,10 @@ class Synchroniser:
         others = [peer for peer in peers.connected_members() if peer not in pursuit.tried]
         if others:
             return self._dice.pick(others)
-        pursuit.tried.clear()
-        pursuit.first_at = Instant(now + ROUND_TRIP_MS)
+        if pursuit.tried:
+            pursuit.tried.clear()
+            pursuit.pause_ms = min(2 * pursuit.pause_ms, PAUSE_MS_MAX)
+        pursuit.first_at = Instant(now + pursuit.pause_ms)
         return None
 
     def _has_room(self, peer: PeerId, wishes: dict[PeerId, list[Reference]], now: Instant) -> bool:
@@ -226,13 +299,18 @@ class Synchroniser:
 
     def _ask_payloads(self, now: Instant) -> None:
         dag = self._state.dag
+        needed = {payload.digest for payload in dag.wanted_payloads()}
+        for digest in [digest for digest in self._payloads if digest not in needed]:
+            del self._payloads[digest]
         for payload in dag.wanted_payloads():
             pursuit = self._payloads.setdefault(payload.digest, Pursuit(now))
             if any(now < at + PAYLOAD_MS for at in pursuit.in_flight.values()):
                 continue
             authors = dag.payload_authors(payload.digest)
             peer = self._whom(pursuit, authors[0], now) if authors else None
-            if peer is not None:
+            if peer is None and now < pursuit.first_at:
+                self._payloads_due_at(pursuit.first_at)
+            elif peer is not None:
                 pursuit.tried[peer] = None
                 pursuit.in_flight = {peer: now}
                 self._state.outbox.add(FetchPayload(Digest(payload.digest), payload.length, peer))
