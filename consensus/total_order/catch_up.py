@@ -1,16 +1,17 @@
-"""Far behind: fetch ranges of commits, check that they chain, and that a quorum vouches for what is taken over.
+"""Far behind: walk down the chain of commits from one that f + 1 members name, then replay it from our end on.
 
-The blocks that a range names are fetched and judged like all others, and the same ordering runs over them; what comes out must
-be the very commit that was vouched for.
+Nothing is fetched for a commit that is not certain: what the walk proves is remembered as rungs, and the commits between two
+rungs are asked for when their turn comes. The blocks that they name are fetched and judged like all others, and the same
+ordering runs over them; a quorum must vouch for what comes out, which must be the very commit.
 """
 
-from consensus.encoding import encode
-from consensus.faults import Offence
-from consensus.protocol import Halt, Refuse, Send
+from consensus.protocol import Halt
+from consensus.total_order.block import CommitMark
+from consensus.total_order.commit_fetch import CommitFetch, Link
 from consensus.total_order.committing import Committing
 from consensus.total_order.dice import Dice
-from consensus.total_order.messages import Commits, GetCommits
-from consensus.total_order.order import CommitRecord, chain_digests, commit_digest
+from consensus.total_order.messages import Commits
+from consensus.total_order.order import CommitRecord, commit_digest
 from consensus.total_order.peers import PeerRecord
 from consensus.total_order.state import State
 from consensus.total_order.synchroniser import Synchroniser
@@ -18,34 +19,45 @@ from consensus.total_order.vouching import MARKS_AHEAD_MAX, Vouching
 from consensus.types import Instant, PeerId, StepId
 
 BUFFER_MAX = MARKS_AHEAD_MAX
-"""Commits fetched and not yet taken over. Members name a commit some four commits later, so a buffer never waits for long."""
+"""While so many commits are fetched and not taken over, no more are asked for. Members name a commit some four commits later,
+so a buffer never waits for long."""
 
-ANSWER_MS = 3_000
-"""After so long another peer is asked."""
+RANGE_ROUNDS_MAX = 32
+"""Blocks of commits in the buffer that are fetched at once, in rounds of all members: 6,400 for 200, some 6 MB of notes. One
+commit more may be on its way, which an honest member has made."""
+
+RUNGS_MAX = 4_096
+"""Certain commits remembered on the way down, 0.6 MB; some 64 commits apart, or fewer where a source gives little at a time. Of
+more the highest are forgotten: the next attempt proves them again."""
 
 STALLED_MS = 15_000
-"""After so long without a commit taken over, the range is dropped and another peer asked: the first may have made it up."""
+"""After so long without anything proven or taken over, the attempt is over: what was certain then may be had by nobody now."""
+
+PAUSE_MS = 3_000
+"""Between an attempt in which everybody has failed and the next."""
 
 
 class CatchUp:
-    """At most one range at a time, from one source."""
+    """At most one attempt at a time."""
 
     def __init__(
         self, state: State, dice: Dice, synchroniser: Synchroniser, vouching: Vouching, committing: Committing
     ) -> None:
         self._state = state
-        self._dice = dice
         self._synchroniser = synchroniser
         self._vouching = vouching
         self._committing = committing
+        self._fetch = CommitFetch(state, dice)
         self._behind_min = max(2, state.rules.gc_depth // 2)
-        self._source: PeerId | None = None
-        self._tried: dict[PeerId, None] = {}
-        self._buffer: list[tuple[CommitRecord, StepId]] = []
-        self._asked_at: Instant | None = None
-        self._asked_first = 0
-        self._asked_number = 0
+        self._rungs: list[CommitMark] = []
+        """Certain commits above the buffer, the lowest last."""
+        self._buffer: list[Link] = []
+        self._pursued = 0
+        """Commits of the buffer whose blocks are asked for."""
+        self._giver: PeerId | None = None
+        """Who gave the newest part of the buffer."""
         self._progress_at = Instant(0)
+        self._begin_at = Instant(0)
 
     @property
     def behind_by(self) -> int:
@@ -53,79 +65,91 @@ class CatchUp:
         return max(0, self._vouching.certain_index() - self._state.order.index)
 
     def tick(self, now: Instant) -> None:
-        """Begin, go on, or try another source."""
-        if self._source is None:
-            if self.behind_by >= self._behind_min:
+        """Begin, go on, or give up."""
+        if not self._rungs and not self._buffer:
+            if self.behind_by >= self._behind_min and now >= self._begin_at:
                 self._begin(now)
-            return
-        is_silent = self._asked_at is not None and now >= self._asked_at + ANSWER_MS
-        if is_silent or now >= self._progress_at + STALLED_MS:
+        elif now >= self._progress_at + STALLED_MS:
             self.drop()
-            self.tick(now)
-        elif self._asked_at is None:
-            self._ask(now)
+        else:
+            self._fetch.tick(now)
+            self._pursue(now)
+            self._go_on(now)
 
     def left(self, peer: PeerId) -> None:
         """The peer is gone."""
-        self._tried.pop(peer, None)
-        if peer == self._source:
-            self.drop()
+        self._fetch.left(peer)
 
     def take(self, peer: PeerId, record: PeerRecord, answer: Commits, now: Instant) -> None:
-        """An answer to GetCommits. Who sends what does not chain is refused."""
-        record.commit_requests.answered(answer.number)
-        if peer != self._source or answer.number != self._asked_number:
-            return
-        self._asked_at = None
-        if not answer.records:
-            self._source_has_no_more()
-            return
-        digests = chain_digests(self._state.network_id, answer.records[0].previous, answer.records)
-        if answer.records[0].index != self._asked_first or digests is None:
-            self._refuse_source(peer, f"commits that are no chain from commit {self._asked_first} on")
-            return
-        self._take_chain(peer, list(zip(answer.records, digests, strict=True)), now)
+        """An answer to GetCommits."""
+        links = self._fetch.take(peer, record, answer, now)
+        if links and self._rungs:
+            self._giver, self._progress_at = peer, now
+            self._climb(links)
+            self._pursue(now)
+        self._go_on(now)
 
     def advance(self, now: Instant) -> bool:
         """Take over what has arrived and is vouched for; whether there was anything."""
         has_advanced = False
         while self._buffer and self._is_next_ready():
+            self._pursued = max(0, self._pursued - 1)
             self._take_over(*self._buffer.pop(0))
             self._progress_at = now
             has_advanced = True
         return has_advanced
 
     def drop(self) -> None:
-        """Forget the range and its source."""
-        self._source, self._asked_at = None, None
+        """The attempt is over."""
+        self._rungs.clear()
         self._buffer.clear()
+        self._pursued = 0
+        self._fetch.begin()
         self._synchroniser.drop_range()
 
     # --- inside ---
 
-    def _take_chain(self, peer: PeerId, chain: list[tuple[CommitRecord, StepId]], now: Instant) -> None:
-        """Our own commit rule may have gone on since we asked: only what follows our end is new."""
-        index, digest = self._end()
-        fresh = [(record, own) for record, own in chain if record.index > index]
-        if fresh and (fresh[0][0].index != index + 1 or fresh[0][0].previous != digest):
-            self._refuse_source(peer, f"commits that do not follow commit {index}")
-            return
-        fresh = fresh[: BUFFER_MAX - len(self._buffer)]
-        self._buffer += fresh
-        for record, _ in fresh:
-            self._synchroniser.want_range(record.references, peer, now)
-        self._ask(now)
-
     def _begin(self, now: Instant) -> None:
-        candidates = [peer for peer in self._state.peers.connected_members() if peer not in self._tried]
-        if not candidates:
-            self._tried.clear()
-            candidates = self._state.peers.connected_members()
-        if candidates:
-            self._source = self._dice.pick(candidates)
-            self._tried[self._source] = None
+        certain = self._vouching.certain_commit()
+        if certain is not None:
+            self._rungs = [certain]
             self._progress_at = now
-            self._ask(now)
+            self._fetch.begin()
+            self._go_on(now)
+
+    def _go_on(self, now: Instant) -> None:
+        """Ask for what lies between our end and the lowest rung. Our own commit rule may have gone on meanwhile."""
+        end, _ = self._end()
+        while self._rungs and self._rungs[-1].index <= end:
+            self._rungs.pop()
+        if not self._rungs or self._fetch.is_waiting or len(self._buffer) >= BUFFER_MAX:
+            return
+        if not self._fetch.ask(end + 1, self._rungs[-1], now):
+            self._begin_at = Instant(now + PAUSE_MS)
+            self.drop()
+
+    def _climb(self, links: list[Link]) -> None:
+        """Commits that lead up to the lowest rung: they follow our end, or give a rung below."""
+        index, digest = self._end()
+        first, _ = links[0]
+        if first.index > index + 1:
+            self._rungs.append(CommitMark(first.index - 1, first.previous))
+            del self._rungs[:-RUNGS_MAX]
+            return
+        self._rungs.pop()
+        fresh = [link for link in links if link[0].index > index]
+        if fresh and fresh[0][0].previous != digest:
+            self._contradict(index)
+            return
+        self._buffer += fresh
+
+    def _pursue(self, now: Instant) -> None:
+        """Fetch the blocks of the commits in the buffer, a bounded number of them at a time."""
+        room = RANGE_ROUNDS_MAX * self._state.committee.size
+        while self._giver is not None and self._pursued < len(self._buffer) and self._synchroniser.missing_of_range < room:
+            record, _ = self._buffer[self._pursued]
+            self._synchroniser.want_range(record.references, self._giver, now)
+            self._pursued += 1
 
     def _end(self) -> tuple[int, StepId]:
         """The last commit that we have or hold in the buffer."""
@@ -133,22 +157,6 @@ class CatchUp:
             record, digest = self._buffer[-1]
             return record.index, digest
         return self._state.order.index, self._state.order.digest
-
-    def _ask(self, now: Instant) -> None:
-        record = None if self._source is None else self._state.peers.get(self._source)
-        if self._source is None or record is None or len(self._buffer) >= BUFFER_MAX:
-            return
-        self._asked_at, self._asked_first = now, self._end()[0] + 1
-        self._asked_number = record.commit_requests.send({}, Instant(now + ANSWER_MS))
-        self._state.outbox.add(Send(self._source, encode(GetCommits(self._asked_number, self._asked_first))))
-
-    def _source_has_no_more(self) -> None:
-        if not self._buffer:
-            self.drop()
-
-    def _refuse_source(self, peer: PeerId, detail: str) -> None:
-        self._state.outbox.add(Refuse(peer, Offence.MALFORMED, detail))
-        self.drop()
 
     def _is_next_ready(self) -> bool:
         record, _ = self._buffer[0]
@@ -168,12 +176,15 @@ class CatchUp:
         if record.index <= order.index:  # our own commit rule was quicker
             known = order.digest_at(record.index)
             if known is not None and known != digest:
-                self.drop()
+                self._contradict(record.index)
             return
         leader = self._state.dag.accepted[record.leader.digest]
         self._state.rule.move_to(record.leader.round + 1)
         self._state.counters.synced_commits += 1
         made = self._committing.commit(leader)
         if commit_digest(self._state.network_id, made) != digest:
-            faulty_max = self._state.committee.faulty_max
-            self._state.outbox.add(Halt(f"more than {faulty_max} faulty members: they vouch for another commit {record.index}"))
+            self._contradict(record.index)
+
+    def _contradict(self, index: int) -> None:
+        faulty_max = self._state.committee.faulty_max
+        self._state.outbox.add(Halt(f"more than {faulty_max} faulty members: they vouch for another commit {index}"))

@@ -19,3 +19,8 @@ class Dice:
         self._count += 1
         drawn = hashlib.blake2b(self._count.to_bytes(8, "big"), key=self._seed, digest_size=8).digest()
         return options[int.from_bytes(drawn, "big") % len(options)]
+
+    def shuffled(self, options: Sequence[T]) -> list[T]:
+        """All of them, each order equally likely but for the same bias."""
+        rest = list(options)
+        return [rest.pop(self.pick(range(len(rest)))) for _ in options]

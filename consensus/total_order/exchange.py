@@ -184,7 +184,7 @@ class Exchange:
     def _take_commits(self, peer: PeerId, record: PeerRecord, answer: Commits, now: Instant) -> None:
         if not self._is_useful(peer, record, record.commit_requests, answer.number, now):
             return
-        if not self.snapshot.take(record, answer, now):
+        if not self.snapshot.take(peer, record, answer, now):
             self.catch_up.take(peer, record, answer, now)
 
     def ask_again(self, now: Instant) -> None:

@@ -14,8 +14,8 @@ BLOCKS_ASKED_MAX = 64
 STREAM_BLOCKS_MAX = 32
 """Own blocks in one answer to Subscribe; as far as the window of rounds reaches."""
 
-COMMITS_MAX = 16
-"""Commit records in one answer."""
+COMMITS_MAX = 64
+"""Commit records in one answer: all that a joiner needs by the default rules, as far as they fit."""
 
 ANSWER_BYTES_MAX = 524_288
 """Of the blocks or records in one answer, so that none keeps a link busy for long; one block or record always fits."""

@@ -3,6 +3,7 @@
 The commits form a hash chain: to compare the last digest is to compare the whole order.
 """
 
+import itertools
 from collections.abc import Iterable
 from typing import Annotated
 
@@ -11,6 +12,7 @@ import msgspec
 from consensus.encoding import Codec, DigestBytes, Natural, encode
 from consensus.signing import Domain, digest_of
 from consensus.total_order.block import CommitMark, Reference, genesis_step
+from consensus.total_order.committee import Committee
 from consensus.total_order.dag import Vertex
 from consensus.types import NetworkId, StepId
 
@@ -140,6 +142,19 @@ def median_time_ms(leader: Vertex) -> int:
     before = leader.round - 1
     times = sorted(parent.block.content.time_ms for parent in leader.parents if parent.round == before)
     return times[(len(times) - 1) // 2] if times else 0
+
+
+def record_fault(record: CommitRecord, committee: Committee) -> str | None:
+    """What is wrong with a commit that no member can have made, if anything: it is judged by its bytes alone."""
+    authors = [record.leader.author, *(reference.author for reference in record.references)]
+    if max(authors) >= committee.size:
+        return f"commit {record.index} names member {max(authors)}, allowed: 0 to {committee.size - 1}"
+    if any(reference.round > record.leader.round for reference in record.references):
+        return f"commit {record.index} holds a block of a later round than its leader's, {record.leader.round}"
+    slots = [(reference.round, reference.author) for reference in record.references]
+    if any(before >= after for before, after in itertools.pairwise(slots)):
+        return f"commit {record.index} does not hold its blocks in order, or two of one author and round"
+    return None
 
 
 def chain_digests(network_id: NetworkId, previous: bytes, records: Iterable[CommitRecord]) -> list[StepId] | None:

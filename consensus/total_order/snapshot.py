@@ -1,19 +1,19 @@
 """So far behind that replaying would take too long: take over a state that f + 1 members have signed.
 
 They sign (commit index, commit digest, state digest) in their blocks, so one honest member stands for it. The chain of commits
-above the garbage horizon comes with it, checked against the digest: the next commits depend on what it has ordered.
+above the garbage horizon comes with it, walked down from the digest: the next commits depend on what it has ordered.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from consensus.encoding import encode
-from consensus.protocol import FetchState, Record, Restore, Send
+from consensus.protocol import FetchState, Record, Restore
 from consensus.total_order.archive import BASE_TABLE, index_key, record_of_commit
-from consensus.total_order.block import Checkpoint
+from consensus.total_order.block import Checkpoint, CommitMark
+from consensus.total_order.commit_fetch import CommitFetch
 from consensus.total_order.committing import Committing
 from consensus.total_order.dice import Dice
-from consensus.total_order.messages import Commits, GetCommits
-from consensus.total_order.order import CommitRecord, chain_digests
+from consensus.total_order.messages import Commits
+from consensus.total_order.order import CommitRecord
 from consensus.total_order.peers import PeerRecord
 from consensus.total_order.state import State
 from consensus.total_order.vouching import Vouching
@@ -23,8 +23,11 @@ SNAPSHOT_BEHIND = 2_000
 """Commits behind an agreed checkpoint from which on the state is fetched instead: replaying so many costs minutes of search
 results to apply, and hundreds of megabytes of blocks in a large committee."""
 
-ANSWER_MS = 3_000
-"""After so long another peer is asked."""
+CHAIN_MS = 60_000
+"""After so long without the whole chain the attempt is over: by then there is a newer checkpoint, whose state is still kept."""
+
+PAUSE_MS = 3_000
+"""Between an attempt in which everybody has failed and the next: replaying may go on."""
 
 STATE_MS = 120_000
 """After so long the state is asked for again, of the newest checkpoint: 100 MB at 10 Mbit a second."""
@@ -37,12 +40,12 @@ class Joining:
     checkpoint: Checkpoint
     signers: int
     first: int
-    """Index of the first commit that is needed."""
-    source: PeerId
-    asked_at: Instant
-    records: list[CommitRecord]
-    number: int = 0
-    """Of the request under way; numbers are never used twice."""
+    """Index of the first commit that is needed: gc_depth below the checkpoint's."""
+    wanted: CommitMark
+    """The next commit down the chain: certain, since a commit that is certain names it."""
+    until: Instant
+    records: list[CommitRecord] = field(default_factory=list)
+    """Those above it, in order."""
     state_asked_at: Instant | None = None
 
 
@@ -55,7 +58,9 @@ class Snapshot:
         self._vouching = vouching
         self._committing = committing
         self._behind_min = behind_min
+        self._fetch = CommitFetch(state, dice)
         self._joining: Joining | None = None
+        self._begin_at = Instant(0)
 
     @property
     def is_joining(self) -> bool:
@@ -63,31 +68,28 @@ class Snapshot:
         return self._joining is not None
 
     def tick(self, now: Instant) -> None:
-        """Begin, or try another source."""
+        """Begin, go on, or give up."""
         joining = self._joining
-        if joining is not None:
-            asked_at, patience_ms = joining.asked_at, ANSWER_MS
-            if joining.state_asked_at is not None:
-                asked_at, patience_ms = joining.state_asked_at, STATE_MS
-            if now < asked_at + patience_ms:
-                return
+        if joining is None:
+            self._begin(now)
+        elif now >= (joining.until if joining.state_asked_at is None else joining.state_asked_at + STATE_MS):
             self._joining = None
-        self._begin(now)
+            self._begin(now)
+        else:
+            self._fetch.tick(now)
+            self._go_on(joining, now)
 
-    def take(self, record: PeerRecord, answer: Commits, now: Instant) -> bool:
+    def take(self, peer: PeerId, record: PeerRecord, answer: Commits, now: Instant) -> bool:
         """An answer to GetCommits; False when it is not for us."""
         joining = self._joining
-        if joining is None or answer.number != joining.number or joining.state_asked_at is not None:
+        if joining is None or not self._fetch.is_asked(answer.number):
             return False
-        record.commit_requests.answered(answer.number)
-        joining.records += answer.records
-        last = joining.records[-1].index if joining.records else 0
-        if not answer.records:
-            self._joining = None
-        elif last >= joining.checkpoint.index:
-            self._check(joining, now)
-        else:
-            self._ask(joining, last + 1, now)
+        links = self._fetch.take(peer, record, answer, now)
+        if links:
+            joining.records = [link for link, _ in links] + joining.records
+            lowest = joining.records[0]
+            joining.wanted = CommitMark(lowest.index - 1, lowest.previous)
+        self._go_on(joining, now)
         return True
 
     def state_held(self, step: StepId, content: bytes) -> bool:
@@ -103,40 +105,38 @@ class Snapshot:
 
     def left(self, peer: PeerId) -> None:
         """The peer is gone."""
-        if self._joining is not None and self._joining.source == peer and self._joining.state_asked_at is None:
-            self._joining = None
+        self._fetch.left(peer)
 
     # --- inside ---
 
     def _begin(self, now: Instant) -> None:
         best = self._vouching.best_checkpoint()
-        candidates = self._state.peers.connected_members()
-        if best is None or not candidates or best[0].index < self._state.order.index + self._behind_min:
+        if now < self._begin_at or best is None or best[0].index < self._state.order.index + self._behind_min:
             return
-        first = max(1, best[0].index - self._state.rules.gc_depth)
-        self._joining = Joining(best[0], best[1], first, self._dice.pick(candidates), now, [])
-        self._ask(self._joining, first, now)
+        checkpoint, signers = best
+        first = max(1, checkpoint.index - self._state.rules.gc_depth)
+        wanted = CommitMark(checkpoint.index, checkpoint.digest)
+        self._joining = Joining(checkpoint, signers, first, wanted, Instant(now + CHAIN_MS))
+        self._fetch.begin()
+        self._go_on(self._joining, now)
 
-    def _ask(self, joining: Joining, first: int, now: Instant) -> None:
-        record = self._state.peers.get(joining.source)
-        assert record is not None, "an attempt ends when its source leaves"
-        joining.asked_at = now
-        joining.number = record.commit_requests.send({}, Instant(now + ANSWER_MS))
-        self._state.outbox.add(Send(joining.source, encode(GetCommits(joining.number, first))))
-
-    def _check(self, joining: Joining, now: Instant) -> None:
-        """The chain must begin where it was asked for and end with the digest that f + 1 members have signed."""
-        checkpoint = joining.checkpoint
-        joining.records = [record for record in joining.records if record.index <= checkpoint.index]
-        digests = chain_digests(self._state.network_id, joining.records[0].previous, joining.records)
-        if joining.records[0].index != joining.first or digests is None or digests[-1] != checkpoint.digest:
-            self._joining = None
+    def _go_on(self, joining: Joining, now: Instant) -> None:
+        if joining.state_asked_at is not None or self._fetch.is_waiting:
             return
-        joining.state_asked_at = now
-        members = self._state.committee.members
-        signers = tuple(member for index, member in enumerate(members) if joining.signers >> index & 1)
+        if joining.wanted.index < joining.first:
+            joining.state_asked_at = now
+            self._ask_state(joining)
+        elif not self._fetch.ask(joining.first, joining.wanted, now):
+            self._joining, self._begin_at = None, Instant(now + PAUSE_MS)
+
+    def _ask_state(self, joining: Joining) -> None:
+        """Of those who have signed it, by lot: a slow one may not be the first each time. Who is connected comes first."""
+        checkpoint, state = joining.checkpoint, self._state
+        signers = [index for index in range(state.committee.size) if joining.signers >> index & 1]
+        drawn = sorted(self._dice.shuffled(signers), key=lambda index: not state.peers.is_connected(index))
+        peers = tuple(state.committee.members[index] for index in drawn)
         step, state_digest = StepId(checkpoint.digest), Digest(checkpoint.state_digest)
-        self._state.outbox.add(FetchState(step, Height(checkpoint.index), state_digest, signers))
+        state.outbox.add(FetchState(step, Height(checkpoint.index), state_digest, peers))
 
     def _adopt(self, joining: Joining) -> None:
         state = self._state

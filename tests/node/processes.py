@@ -27,7 +27,7 @@ def run(*arguments: str, cwd: Path = ROOT, timeout: float = 240) -> subprocess.C
 
 @contextlib.contextmanager
 def hearing_interrupts() -> Iterator[None]:
-    """Processes that are started within hear SIGINT, though we be the background job of a script, which has to ignore it (POSIX).
+    """Processes that are started within hear SIGINT, though we be a script's background job, which ignores it (POSIX).
 
     What is ignored stays ignored across `exec`; what is handled starts anew.
     """

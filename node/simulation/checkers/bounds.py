@@ -22,14 +22,16 @@ from consensus.proof_of_work.sync import BODIES_PER_REQUEST, OWED_MAX
 from consensus.proof_of_work.voices import BASES_KEPT
 from consensus.proof_of_work.waiting_room import EARLY_MAX, ORPHANS_MAX
 from consensus.total_order.block import ATTACHMENTS_MAX
-from consensus.total_order.catch_up import BUFFER_MAX
+from consensus.total_order.catch_up import BUFFER_MAX, RANGE_ROUNDS_MAX, RUNGS_MAX
 from consensus.total_order.dag import TWINS_MAX
+from consensus.total_order.due_queue import STALE_MAX
 from consensus.total_order.intake import PAYLOADS_HELD_MAX, ROUNDS_AHEAD_MAX
+from consensus.total_order.messages import BLOCKS_ASKED_MAX, COMMITS_MAX
 from consensus.total_order.order import REFERENCES_MAX
 from consensus.total_order.peers import REQUESTS_KEPT_MAX
 from consensus.total_order.proposer import PENDING_MAX
 from consensus.total_order.synchroniser import HINTS_MAX
-from consensus.total_order.vouching import CHECKPOINTS_KEPT, MARKS_AHEAD_MAX
+from consensus.total_order.vouching import CHECKPOINTS_KEPT, MARKS_AHEAD_MAX, MARKS_KEPT
 from node.replica import CHECKPOINTS_KEPT as CHECKPOINTS_STORED
 from node.replica import PAYLOAD_COMMITS, STATE_TABLE, Replica
 from node.simulation.checkers.sizes import sizes_of
@@ -120,9 +122,10 @@ def _of_the_graph(scale: Scale) -> Groups:
             peers,
             "Committee._indices Dag.kept_rounds Dag.newest Dag._slots[] Proposer._included Pushing._named "
             "Pushing._named[] Pushing._pushed Pushing._pushed[] Recovery._asked_at Round.vertices Slot.votes Slot.certificates "
-            "State.newest_seen Suspended.missing Vouching._newest Vouching._marks[] Vouching._checkpoints",
+            "State.newest_seen Suspended.missing Vouching._newest Vouching._marks[] Vouching._checkpoints "
+            "Vouching._newest_marks CommitFetch._failed",
         ),
-        (peers + scale.strangers_max, "Peers._records PeerClocks._ahead_ms CatchUp._tried"),
+        (peers + scale.strangers_max, "Peers._records PeerClocks._ahead_ms Synchroniser._roomless"),
         (rounds, "CommitRule._slots Dag._rounds Dag._slots Order._ordered Order._recent Proposer._under_way"),
         (rounds, "Dag._missing_rounds"),
         (blocks, "Dag.accepted Dag.suspended Dag._waiting Dag._waiting[] Dag._wanted Dag._missing_rounds[] State.busy"),
@@ -133,18 +136,24 @@ def _of_the_graph(scale: Scale) -> Groups:
 
 
 def _of_the_order(scale: Scale) -> Groups:
-    peers, ranges = scale.peers, BUFFER_MAX * REFERENCES_MAX
+    peers, ranges = scale.peers, RANGE_ROUNDS_MAX * scale.peers + REFERENCES_MAX
+    missing = ranges + scale.blocks
     return (
         (0, "Outbox._records Outbox._others"),
-        (BUFFER_MAX, "CatchUp._buffer"),
+        (BUFFER_MAX + COMMITS_MAX, "CatchUp._buffer"),
+        (RUNGS_MAX, "CatchUp._rungs"),
+        (scale.gc_depth + 1, "Joining.records"),
         (PENDING_MAX, "Proposer._pending"),
         (MARKS_AHEAD_MAX, "Vouching._marks"),
+        (MARKS_KEPT, "Vouching._newest_marks[]"),
         (CHECKPOINTS_KEPT, "Vouching._checkpoints[]"),
         (SNAPSHOTS_MAX, "Restoring._bases"),
         (REQUESTS_KEPT_MAX, "Requests.asked Requests.deadlines"),
         (HINTS_MAX + peers, "Pursuit.hints Pursuit.tried Pursuit.in_flight"),
-        (ranges, "Synchroniser._of_range Requests.asked[] Joining.records"),
-        (ranges + scale.blocks, "Synchroniser._pursuits"),
+        (BLOCKS_ASKED_MAX, "Requests.asked[]"),
+        (ranges, "Synchroniser._of_range"),
+        (missing, "Synchroniser._pursuits Synchroniser._roomless[] DueQueue._turns"),
+        (2 * missing + STALE_MAX, "DueQueue._heap"),
         (scale.blocks * ATTACHMENTS_MAX, "Synchroniser._payloads"),
         # a name that both kinds of order have
         (PAYLOADS_HELD_MAX, "Intake._held"),

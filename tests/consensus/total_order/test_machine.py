@@ -47,6 +47,7 @@ from consensus.total_order.messages import (
 )
 from consensus.total_order.order import CommitRecord
 from consensus.total_order.peers import BLOCKS_BURST
+from consensus.total_order.snapshot import SNAPSHOT_BEHIND
 from consensus.types import Digest, Instant, NetworkId, PeerId, StepId
 from tests.consensus.total_order.forge import NETWORK, START_MS, Forge, Forged, attachment, item, own_first, people, person
 from tests.consensus.total_order.network import RULES, Disk, read
@@ -61,7 +62,16 @@ OBSERVER = person("observer")
 class One:
     """Member 0, with members 1 to 3 and an observer connected, ready to sign."""
 
-    def __init__(self, *, disk: Disk | None = None, guard: int = 0, answers: bool = True, who: PeerId = MEMBERS[0].id) -> None:
+    def __init__(
+        self,
+        *,
+        disk: Disk | None = None,
+        guard: int = 0,
+        answers: bool = True,
+        who: PeerId = MEMBERS[0].id,
+        seed: bytes = b"one",
+        snapshot_behind: int = SNAPSHOT_BEHIND,
+    ) -> None:
         self.disk = disk or Disk()
         self.machine = TotalOrder(
             rules=RULES,
@@ -69,7 +79,8 @@ class One:
             members=tuple(member.id for member in MEMBERS),
             identity=who,
             sign=MEMBERS[0].sign,
-            seed=b"one",
+            seed=seed,
+            snapshot_behind=snapshot_behind,
             records=self.disk.rows(),
             archive=self.disk,
             guard_round=guard,

@@ -145,7 +145,8 @@ def test_a_checkpoint_that_f_plus_1_members_signed_replaces_a_long_replay() -> N
     counters = nodes[3].machine.status.counters
     assert counters.snapshots == 1
     (asked,) = nodes[3].states
-    assert (asked.height, asked.state_digest, asked.peers) == (agreed, b"s" * 32, (nodes[0].id, nodes[1].id))
+    assert (asked.height, asked.state_digest) == (agreed, b"s" * 32)
+    assert sorted(asked.peers) == sorted(node.id for node in nodes[:2])
     later = [step for step in nodes[3].steps if step.height > agreed]
     assert later[0].height == agreed + 1
     assert later[0].parent == asked.step

@@ -1,0 +1,339 @@
+"""Commits for a member that is far behind, from members of whom one lies: what is not proven is neither kept nor pursued."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import msgspec
+import pytest
+
+from consensus.encoding import encode
+from consensus.faults import Offence
+from consensus.protocol import Effect, FetchState, PeerJoined, PeerLeft, Refuse, Send, TimerFired
+from consensus.total_order import commit_fetch
+from consensus.total_order.block import Checkpoint, CommitMark, Reference, genesis_step
+from consensus.total_order.catch_up import PAUSE_MS, RANGE_ROUNDS_MAX
+from consensus.total_order.machine import SYNC_MS
+from consensus.total_order.messages import ANSWER_BYTES_MAX, COMMITS_MAX, BlockMessage, Commits, GetBlocks, GetCommits
+from consensus.total_order.order import REFERENCES_MAX, CommitRecord, commit_digest
+from consensus.total_order.snapshot import CHAIN_MS
+from consensus.types import Instant, PeerId
+from tests.consensus.total_order.forge import NETWORK, own_first, person
+from tests.consensus.total_order.network import RULES, read
+from tests.consensus.total_order.test_machine import FORGE, MEMBERS, NOW, One
+
+STATE = b"s" * 32
+
+
+def invented(index: int, previous: bytes, references: int = 4, salt: int = 0) -> CommitRecord:
+    """A commit of blocks that nobody has."""
+    leader_round = 10_000 + index
+    slots = [(number, author) for number in range(leader_round - references // 4, leader_round) for author in range(4)]
+    blocks = [Reference(*slot, bytes([salt]) + sum(slot).to_bytes(31, "big")) for slot in slots]
+    return CommitRecord(index, previous, Reference(leader_round, 0, bytes([salt]) + bytes(31)), index, tuple(blocks))
+
+
+def chain(length: int, salt: int = 0, references: int = 4) -> list[CommitRecord]:
+    """From commit 1 on."""
+    records: list[CommitRecord] = []
+    previous: bytes = genesis_step(NETWORK)
+    for index in range(1, length + 1):
+        records.append(invented(index, previous, references, salt))
+        previous = commit_digest(NETWORK, records[-1])
+    return records
+
+
+TRUE = chain(400)
+FALSE = chain(400, salt=1)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """A request for commits."""
+
+    peer: PeerId
+    number: int
+    first: int
+
+
+class Joiner(One):
+    """An observer that has nothing; members name commits of a chain to it."""
+
+    def __init__(self, *, seed: bytes = b"one", records: Sequence[CommitRecord] = ()) -> None:
+        super().__init__(who=person("joiner").id, answers=False, seed=seed, snapshot_behind=100)
+        self.now = int(NOW)
+        self.records = records or TRUE
+        self.do(self.machine.handle(PeerJoined(MEMBERS[0].id), NOW))
+
+    def name(self, *members: int, index: int = 400, joins: bool = False, number: int = 1_000) -> list[Effect]:
+        """These members sign that they have the commit, and a checkpoint of it if it is joined."""
+        digest = commit_digest(NETWORK, self.records[index - 1])
+        effects = []
+        for author in members:
+            parents = own_first(author, (Reference(number - 1, other, b"p" * 31 + bytes([other])) for other in range(4)))
+            checkpoint = Checkpoint(index, digest, STATE) if joins else None
+            block = FORGE.block(author, number, parents, commit=CommitMark(index, digest), checkpoint=checkpoint)
+            effects += self.say(MEMBERS[author].id, BlockMessage(block.block), self.now)
+        return effects
+
+    def ticks(self, count: int = 1) -> list[Effect]:
+        effects = []
+        for _ in range(count):
+            self.now += SYNC_MS
+            effects += self.do(self.machine.handle(TimerFired("sync"), Instant(self.now)))
+        return effects
+
+    def answer(self, asked: Asked, records: Sequence[CommitRecord], after_ms: int = 20) -> list[Effect]:
+        self.now += after_ms
+        return self.say(asked.peer, Commits(asked.number, tuple(records)), self.now)
+
+
+def requests(effects: Sequence[Effect]) -> list[Asked]:
+    made = []
+    for effect in effects:
+        if isinstance(effect, Send):
+            message = read(effect.message)
+            if isinstance(message, GetCommits):
+                made.append(Asked(effect.peer, message.number, message.first))
+    return made
+
+
+def refusals(effects: Sequence[Effect]) -> list[Refuse]:
+    return [effect for effect in effects if isinstance(effect, Refuse)]
+
+
+def begun(mode: str, seed: bytes = b"one", index: int = 400) -> tuple[Joiner, Asked]:
+    """A newcomer that has asked its first source."""
+    joiner = Joiner(seed=seed)
+    joiner.name(1, 2, index=index, joins=mode == "joining")
+    (asked,) = requests(joiner.ticks())
+    return joiner, asked
+
+
+def after(records: Sequence[CommitRecord], first: int) -> list[CommitRecord]:
+    """An honest answer."""
+    return list(records[first - 1 : first - 1 + COMMITS_MAX])
+
+
+MODES = ["joining", "catching up"]
+
+OTHER_TIME = msgspec.structs.replace(TRUE[398], time_ms=7)
+
+LIES: dict[str, tuple[Callable[[int], list[CommitRecord]], str]] = {
+    "above what was asked for": (lambda first: TRUE[399:], "commits from 400 on, asked for: {first}"),
+    "below what was asked for": (lambda first: after(TRUE, first - 1), "commits from {before} on, asked for: {first}"),
+    "another chain": (lambda first: after(FALSE, first), "another commit 400 than members have signed"),
+    "a gap": (
+        lambda first: [*TRUE[first - 1 : first + 1], *TRUE[first + 2 : 400]],
+        "commits that are no chain from commit {first} on",
+    ),
+    "a changed commit": (
+        lambda first: [*TRUE[first - 1 : 398], OTHER_TIME, TRUE[399]],
+        "commits that are no chain from commit {first} on",
+    ),
+    "a changed end": (
+        lambda first: [*TRUE[first - 1 : 399], msgspec.structs.replace(TRUE[399], time_ms=7)],
+        "another commit 400 than members have signed",
+    ),
+    "too many bytes": (
+        lambda first: [invented(first, bytes(32), 8_000), invented(first + 1, bytes(32), 8_000)],
+        "2 commits in {size} bytes, allowed: 524288",
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("lie", LIES)
+def test_each_false_answer_refuses_its_sender_and_another_is_asked(mode: str, lie: str) -> None:
+    joiner, asked = begun(mode)
+    make, detail = LIES[lie]
+    records = make(asked.first)
+    size = sum(len(encode(record)) for record in records)
+    expected = detail.format(first=asked.first, before=asked.first - 1, size=size)
+    effects = joiner.answer(asked, records)
+    assert refusals(effects) == [Refuse(asked.peer, Offence.MALFORMED, expected)]
+    (next_asked,) = requests(effects)
+    assert next_asked.peer != asked.peer
+    assert joiner.machine.status.missing == 0
+    assert (next_asked.first, joiner.machine.status.commits) == (asked.first, 0)
+
+
+def walk(joiner: Joiner, asked: Asked, records: Sequence[CommitRecord] = TRUE) -> list[Effect]:
+    """Answer honestly until nothing more is asked."""
+    effects: list[Effect] = []
+    pending = [asked]
+    while pending:
+        effects = joiner.answer(pending[0], after(records, pending[0].first))
+        pending = requests(effects)
+    return effects
+
+
+def test_a_joiner_needs_the_commits_above_the_horizon_and_asks_a_signer_for_the_state() -> None:
+    joiner, asked = begun("joining")
+    assert asked.first == 400 - RULES.gc_depth
+    effects = walk(joiner, asked)
+    (fetch,) = [effect for effect in effects if isinstance(effect, FetchState)]
+    assert (fetch.height, fetch.state_digest, sorted(fetch.peers)) == (
+        400,
+        STATE,
+        sorted(MEMBERS[index].id for index in (1, 2)),
+    )
+
+
+def test_signers_are_asked_for_the_state_by_lot_and_those_that_are_connected_first() -> None:
+    orders = set()
+    for number in range(24):
+        joiner = Joiner(seed=bytes([number]))
+        joiner.name(0, 1, 2, joins=True)
+        joiner.do(joiner.machine.handle(PeerLeft(MEMBERS[0].id), Instant(joiner.now)))
+        (asked,) = requests(joiner.ticks())
+        (fetch,) = [effect for effect in walk(joiner, asked) if isinstance(effect, FetchState)]
+        orders.add(fetch.peers)
+    one, two, gone = (MEMBERS[index].id for index in (1, 2, 0))
+    assert orders == {(one, two, gone), (two, one, gone)}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_silent_source_is_followed_by_another_and_not_asked_again_in_the_attempt(mode: str) -> None:
+    joiner, asked = begun(mode)
+    seen = [asked.peer]
+    for _ in range(3):
+        (asked,) = requests(joiner.ticks(commit_fetch.ANSWER_MS // SYNC_MS))
+        seen.append(asked.peer)
+    assert sorted(seen) == sorted(member.id for member in MEMBERS), "each once"
+
+
+def test_a_walk_in_which_everybody_failed_is_over_and_the_next_begins_after_a_pause() -> None:
+    joiner, asked = begun("catching up")
+    asked_at = []
+    while len(asked_at) < 5:
+        asked_at.append(joiner.now)
+        effects = joiner.answer(asked, [])
+        while not requests(effects):
+            effects = joiner.ticks()
+        (asked,) = requests(effects)
+    pauses = [later - earlier for earlier, later in pairwise(asked_at)]
+    assert [pause >= PAUSE_MS for pause in pauses] == [False, False, False, True]
+
+
+def test_where_nobody_gives_the_chain_to_a_checkpoint_replaying_goes_on() -> None:
+    joiner, asked = begun("joining")
+    firsts = []
+    for _ in range(5):
+        firsts.append(asked.first)
+        effects = joiner.answer(asked, [])
+        (asked,) = requests(effects) or requests(joiner.ticks())
+    assert firsts == [380, 380, 380, 380, 337]
+
+
+def test_commits_that_never_reach_the_checkpoint_keep_no_attempt_alive() -> None:
+    """A liar answers in time, for ever: one commit at a time, each a true one."""
+    joiner, asked = begun("joining")
+    begun_at = joiner.now
+    effects: list[Effect] = []
+    count = 0
+    while not [effect for effect in effects if isinstance(effect, FetchState)]:
+        assert count < 10
+        is_liar = asked.peer == MEMBERS[1].id
+        effects = joiner.answer(asked, after(TRUE, asked.first)[: 1 if is_liar else COMMITS_MAX], 2_900 if is_liar else 20)
+        count += 1
+        (asked,) = requests(effects) or (asked,)
+    assert joiner.now - begun_at <= 2 * 2_900 + 100
+    assert count <= 4
+
+
+def test_whoever_drips_one_true_commit_at_a_time_has_a_turn_now_and_then_alone() -> None:
+    """All sources but one drip: the walk of 400 commits ends all the same, as often as not with the quick one."""
+    joiner, asked = begun("catching up")
+    begun_at = joiner.now
+    while joiner.now < begun_at + 120_000:
+        is_quick = asked.peer == MEMBERS[3].id
+        effects = joiner.answer(asked, after(TRUE, asked.first)[: COMMITS_MAX if is_quick else 1], 20 if is_quick else 2_900)
+        if asked.first == 1 and is_quick:
+            break
+        (asked,) = requests(effects)
+    else:
+        pytest.fail("it goes on for ever")
+
+
+def test_an_attempt_to_join_ends_after_a_while_though_all_drip_and_the_next_is_for_the_newest_checkpoint() -> None:
+    joiner, asked = begun("joining", index=390)
+    joiner.name(1, 2, index=400, joins=True, number=1_001)
+    goals = []
+    for _ in range(CHAIN_MS // 2_900 + 1):
+        effects = joiner.answer(asked, [TRUE[asked.first - 1]], 2_900) + joiner.ticks()
+        assert not [effect for effect in effects if isinstance(effect, FetchState)]
+        *_, asked = requests(effects)
+        joining = joiner.machine._snapshot._joining
+        goals.append(0 if joining is None else joining.checkpoint.index)
+    assert (goals[0], goals[-1]) == (390, 400)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_megabytes_of_made_up_commits_leave_nothing_behind(mode: str) -> None:
+    joiner, asked = begun(mode)
+    attempts = 0
+    for salt in range(24):
+        made_up = [invented(asked.first, bytes(32), REFERENCES_MAX, salt)]
+        assert len(encode(made_up[0])) > 600_000
+        effects = joiner.answer(asked, made_up)
+        attempts += 1
+        joiner.do(joiner.machine.handle(PeerJoined(asked.peer), Instant(joiner.now)))
+        for _ in range(100):
+            if requests(effects):
+                break
+            effects = joiner.ticks()
+        (asked,) = requests(effects)
+        assert joiner.machine.status.missing == 0
+    assert attempts == 24
+    assert not [effect for effect in joiner.effects if isinstance(effect, Send) and isinstance(read(effect.message), GetBlocks)]
+
+
+def test_nothing_is_pursued_for_commits_that_f_plus_1_members_do_not_name() -> None:
+    """One member alone names a chain, and would serve it: it is not even asked for."""
+    joiner = Joiner()
+    joiner.name(1)
+    assert requests(joiner.ticks(40)) == []
+    joiner.name(2)
+    assert len(requests(joiner.ticks())) == 1
+
+
+def test_the_blocks_of_a_long_range_are_pursued_a_bounded_number_at_a_time() -> None:
+    joiner, asked = begun("catching up")
+    walk(joiner, asked)
+    assert 0 < joiner.machine.status.missing <= RANGE_ROUNDS_MAX * 4 + 4
+    joiner.ticks(20)
+    assert joiner.machine.status.missing <= RANGE_ROUNDS_MAX * 4 + 4
+
+
+def test_a_commit_that_no_member_can_have_made_is_refused_even_if_f_plus_1_members_sign_it() -> None:
+    stranger = msgspec.structs.replace(TRUE[0], references=(Reference(1, 150, b"x" * 32),))
+    assert commit_fetch.record_fault(stranger, FORGE.committee) == "commit 1 names member 150, allowed: 0 to 3"
+    late = msgspec.structs.replace(TRUE[0], references=(Reference(20_000, 0, b"x" * 32),))
+    assert (
+        commit_fetch.record_fault(late, FORGE.committee) == "commit 1 holds a block of a later round than its leader's, 10001"
+    )
+    twice = msgspec.structs.replace(TRUE[0], references=(Reference(1, 0, b"x" * 32), Reference(1, 0, b"y" * 32)))
+    assert commit_fetch.record_fault(twice, FORGE.committee) == (
+        "commit 1 does not hold its blocks in order, or two of one author and round"
+    )
+    assert commit_fetch.record_fault(TRUE[3], FORGE.committee) is None
+
+
+def test_a_chain_of_large_commits_is_fetched_a_few_at_a_time() -> None:
+    """As many as fit into one answer: a source that gives fewer than were asked for is no liar."""
+    records = chain(30, references=3_000)
+    assert sum(len(encode(record)) for record in records) > 2 * ANSWER_BYTES_MAX
+    joiner = Joiner(records=records)
+    joiner.name(1, 2, index=30)
+    pending = requests(joiner.ticks())
+    asked = []
+    while pending and len(asked) < 50:
+        fitting = 3
+        asked.append(pending[0].first)
+        effects = joiner.answer(pending[0], records[pending[0].first - 1 :][:fitting])
+        assert refusals(effects) == []
+        pending = requests(effects)
+    assert asked[:6] == [1, 1, 15, 23, 27, 29], "half as many each time, until an answer holds them"
+    assert (min(asked[6:]), asked[-1]) == (1, 29), "down to our end, and up again"
+    assert joiner.machine.status.missing > 0
