@@ -190,6 +190,22 @@ def test_two_certified_blocks_in_one_slot_are_a_contradiction() -> None:
 VOTES = list(itertools.product(("a", "b", None), repeat=3))
 
 
+def test_a_quorum_that_does_not_vote_for_a_certified_block_is_a_contradiction() -> None:
+    """Members 0 and 2 sign two blocks for round 2: with one the leader's block of round 1 is certified, with the other not."""
+    forge = Forge(4)
+    first = [forge.first(author) for author in range(4)]
+    voting = [forge.on(author, first[:3]) for author in (0, 1, 2)]
+    certificate = forge.on(0, voting)
+    blaming = [forge.on(author, [first[0], first[2], first[3]], time_ms=7) for author in (0, 2, 3)]
+    follower = Follower(forge)
+    for block in [*first, *voting, certificate, *blaming]:
+        assert follower.rule.contradiction is None
+        follower.add(block)
+    contradiction = follower.rule.contradiction
+    assert contradiction is not None
+    assert contradiction.detail == "round 1: a quorum did not vote for a block that another quorum certified"
+
+
 @pytest.mark.parametrize("votes", VOTES)
 def test_no_schedule_of_four_members_with_one_equivocator_decides_a_slot_twice(votes: tuple[str | None, ...]) -> None:
     """Exhaustive for one slot: the leader of round 3 shows two blocks, each honest member of round 4 votes for one or for none,

@@ -1,5 +1,6 @@
 """Commits for a member that is far behind, from members of whom one lies: what is not proven is neither kept nor pursued."""
 
+import functools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,18 +10,19 @@ import pytest
 
 from consensus.encoding import encode
 from consensus.faults import Offence
-from consensus.protocol import Effect, FetchState, PeerJoined, PeerLeft, Refuse, Send, TimerFired
+from consensus.protocol import Effect, FetchState, PeerJoined, PeerLeft, Record, Refuse, Send, TimerFired
 from consensus.total_order import commit_fetch
+from consensus.total_order.archive import COMMIT_TABLE
 from consensus.total_order.block import Checkpoint, CommitMark, Reference, genesis_step
 from consensus.total_order.catch_up import PAUSE_MS, RANGE_ROUNDS_MAX
 from consensus.total_order.machine import SYNC_MS
-from consensus.total_order.messages import ANSWER_BYTES_MAX, COMMITS_MAX, BlockMessage, Commits, GetBlocks, GetCommits
-from consensus.total_order.order import REFERENCES_MAX, CommitRecord, commit_digest
+from consensus.total_order.messages import ANSWER_BYTES_MAX, COMMITS_MAX, BlockMessage, Blocks, Commits, GetBlocks, GetCommits
+from consensus.total_order.order import COMMIT_CODEC, REFERENCES_MAX, CommitRecord, commit_digest
 from consensus.total_order.snapshot import CHAIN_MS
 from consensus.types import Instant, PeerId
-from tests.consensus.total_order.forge import NETWORK, own_first, person
+from tests.consensus.total_order.forge import NETWORK, Forged, own_first, person
 from tests.consensus.total_order.network import RULES, read
-from tests.consensus.total_order.test_machine import FORGE, MEMBERS, NOW, One
+from tests.consensus.total_order.test_machine import FIRST, FORGE, MEMBERS, NOW, One
 
 STATE = b"s" * 32
 
@@ -337,3 +339,71 @@ def test_a_chain_of_large_commits_is_fetched_a_few_at_a_time() -> None:
     assert asked[:6] == [1, 1, 15, 23, 27, 29], "half as many each time, until an answer holds them"
     assert (min(asked[6:]), asked[-1]) == (1, 29), "down to our end, and up again"
     assert joiner.machine.status.missing > 0
+
+
+# --- taking over ----------------------------------------------------------------------------------------------------
+
+HEIGHT = 20
+
+
+@functools.cache
+def grown() -> tuple[list[CommitRecord], dict[bytes, Forged]]:
+    """A true order up to one commit, and its blocks, which name no commit themselves."""
+    rounds = [FIRST]
+    donor = One(who=person("donor").id, answers=False)
+    records: list[CommitRecord] = []
+    while len(records) < HEIGHT:
+        for effect in donor.show(*rounds[-1], by=1):
+            if isinstance(effect, Record) and effect.table == COMMIT_TABLE:
+                records.append(COMMIT_CODEC.decode(effect.value))
+        rounds.append([FORGE.on(author, rounds[-1]) for author in range(4)])
+    needed = {reference.digest for record in records for reference in record.references}
+    return records, {block.digest: block for made in rounds for block in made if block.digest in needed}
+
+
+def fed(*members: int) -> Joiner:
+    """A joiner that these members name the last commit to, after it was given all that it asked for."""
+    records, blocks = grown()
+    joiner = Joiner(records=records)
+    pending = joiner.name(*members, index=HEIGHT) + joiner.ticks()
+    while pending:
+        effects: list[Effect] = []
+        for effect in pending:
+            message = read(effect.message) if isinstance(effect, Send) else None
+            if isinstance(effect, Send) and isinstance(message, GetCommits):
+                effects += joiner.answer(Asked(effect.peer, message.number, message.first), after(records, message.first))
+            if isinstance(effect, Send) and isinstance(message, GetBlocks):
+                found = tuple(blocks[name.digest].block for name in message.references if name.digest in blocks)
+                effects += joiner.say(effect.peer, Blocks(message.number, found), joiner.now)
+        pending = effects
+    return joiner
+
+
+def test_what_f_plus_1_members_name_is_fetched_and_only_what_a_quorum_names_is_taken_over() -> None:
+    """What the blocks themselves decide is ordered; the last commits follow from no block yet, and wait for a quorum's word."""
+    of_two = fed(1, 2).machine.status
+    assert (of_two.counters.synced_commits, of_two.commits < HEIGHT, of_two.commits > 0) == (0, True, True)
+    of_three = fed(1, 2, 3).machine.status
+    assert (of_three.counters.synced_commits > 0, of_three.commits) == (True, HEIGHT)
+
+
+def test_the_name_that_a_certain_commit_gives_to_a_block_replaces_a_liars() -> None:
+    """Servers look an old block up by its round: a false name would keep it away for good."""
+    records, blocks = grown()
+    name = records[-1].references[0]
+    false = Reference(name.round - 1, 3, name.digest)
+    newest = [block.reference for block in blocks.values() if block.block.content.round == name.round + 1]
+    joiner = Joiner(records=records)
+    liar = FORGE.block(3, name.round + 2, own_first(3, [*(own for own in newest if own.author != 3), false]))
+    joiner.say(MEMBERS[3].id, BlockMessage(liar.block), joiner.now)
+    pending = joiner.name(1, 2, index=HEIGHT) + joiner.ticks()
+    (asked,) = requests(pending)
+    effects = joiner.answer(asked, after(records, asked.first)) + joiner.ticks(8)
+    named = {
+        reference
+        for effect in effects
+        if isinstance(effect, Send) and isinstance(message := read(effect.message), GetBlocks)
+        for reference in message.references
+        if reference.digest == name.digest
+    }
+    assert named == {name}

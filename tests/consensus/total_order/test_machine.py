@@ -407,6 +407,21 @@ def test_a_false_proof_of_our_own_block_does_not_silence_us() -> None:
     assert one.machine.status.own_round == 1
 
 
+def test_an_unsigned_block_of_ours_does_not_silence_us() -> None:
+    one = One(answers=False)
+    forged = msgspec.structs.replace(FORGE.block(0, 900, invented_parents(899)).block, signature=bytes(64))
+    assert faults(one.say(MEMBERS[1].id, OwnNewest(NOW, forged))) == [
+        Refuse(MEMBERS[1].id, Offence.WRONG_SIGNATURE, "shows a block as ours that is not")
+    ]
+    for member in MEMBERS[2:]:
+        one.say(member.id, OwnNewest(NOW, None))
+    assert one.machine.status.own_round == 1
+
+
+def invented_parents(number: int) -> tuple[Reference, ...]:
+    return tuple(Reference(number, author, bytes([author]) * 32) for author in range(4))
+
+
 def test_the_guard_file_alone_keeps_us_from_signing_again() -> None:
     one = One(guard=2)
     one.show(*FIRST[1:])
