@@ -6,7 +6,6 @@ Inputs go into the replica at once; what it wants done is carried out in order b
 
 import asyncio
 import logging
-import time
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,7 +36,6 @@ from consensus.types import PeerId
 from learning.learner import LearnerAnswer
 from node.clock_watch import ClockWatch
 from node.errors import NodeError
-from node.net.notes import SeldomNotes
 from node.ports import Clock, Guards, LearnerPort, Outbox, PuzzlePort, Records, SideStreams
 from node.replica import AskLearner, Forget, OuterEffect, ReplicaPort
 
@@ -78,7 +76,6 @@ class Driver:
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.accusations: deque[Accusation] = deque(maxlen=ACCUSATIONS_MAX)
         self.messages_dropped = 0
-        self._accusation_notes = SeldomNotes(log.warning, time.monotonic, ACCUSATIONS_MAX)
         self._failure: Exception | None = None
         self.clock_watch = ClockWatch(ports.clock)
 
@@ -213,4 +210,4 @@ class Driver:
 
     def _note_accusation(self, accusation: Accusation) -> None:
         self.accusations.append(accusation)
-        self._accusation_notes.say(f"peer {accusation.accused.hex()[:8]}: {accusation.offence} ({accusation.detail})")
+        log.warning("peer %s: %s (%s)", accusation.accused.hex()[:8], accusation.offence, accusation.detail)

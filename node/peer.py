@@ -272,7 +272,7 @@ class Peer:
             events=self,
             random=random.Random(),
             clock=time.monotonic,
-            processor=time.thread_time,
+            stopwatch=time.perf_counter,
         )
 
     def _attacks(self, network: PeerNetwork) -> tuple[Attack, ...]:

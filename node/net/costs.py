@@ -19,7 +19,7 @@ BYTE_SECONDS = 0.000_000_004
 """To seal or open a byte, and to copy it: measured at 1.5 ns."""
 
 REST_SECONDS_MAX = 60.0
-"""At 64 strangers what costs 140 ms. Who rests for longer than a ping may take, and sends more meanwhile, may be given up."""
+"""At 64 strangers what costs 94 ms. Who rests for longer than a ping may take, and sends more meanwhile, may be given up."""
 
 
 GROUPS_KEPT_MAX = 1_024
@@ -55,11 +55,11 @@ class CostLimits:
     stranger: Share = Share(0.1, 0.5)
     """For one stranger: a hundred costly questions a second."""
 
-    group: Share = Share(0.15, 0.5)
+    group: Share = Share(0.1, 0.5)
     """For all strangers of one subnet."""
 
-    strangers: Share = Share(0.15, 0.5)
-    """For all strangers together, where there are members: they keep five sixths of the loop, whoever comes."""
+    strangers: Share = Share(0.1, 0.5)
+    """For all strangers together, where there are members: they keep nine tenths of the loop, whoever comes."""
 
     strangers_of_open: Share = Share(0.4, 2.0)
     """For all that came by themselves, where the network is open to all: those that we chose keep the rest."""
@@ -126,14 +126,17 @@ class Costs:
         for pot in self._accounts.pop(peer).pots:
             pot.spenders -= 1
 
-    def charge(self, peer: PeerId, processor_seconds: float, moved: Moved, now: float) -> float:
-        """Put on its account what a frame of this peer has cost; how many seconds it should rest before the next."""
+    def charge(self, peer: PeerId, working_seconds: float, moved: Moved, now: float) -> float:
+        """Put on its account what a frame of this peer has cost; how many seconds it should rest before the next.
+
+        `working_seconds` are a clock's, not the processor's: where our thread has to wait for its turn, so does all else.
+        """
         account = self._accounts.get(peer)
         if account is None:  # it was disconnected by what it said
             return 0.0
         frames, bytes_moved = moved.frames - account.counted_frames, moved.bytes - account.counted_bytes
         account.counted_frames, account.counted_bytes = moved.frames, moved.bytes
-        seconds = processor_seconds + frames * FRAME_SECONDS + bytes_moved * BYTE_SECONDS
+        seconds = working_seconds + frames * FRAME_SECONDS + bytes_moved * BYTE_SECONDS
         return min(REST_SECONDS_MAX, max(pot.spend(seconds, now) for pot in account.pots))
 
     def _group(self, group: str, now: float) -> _Pot:

@@ -63,7 +63,7 @@ REMEMBERED = "an earlier life"
 class PeerNetwork:
     """The connections of one peer. `sign` signs with the key of `identity`; `clock` is monotonic, in seconds.
 
-    `processor` says how many seconds of a processor our thread has used.
+    `stopwatch`: seconds, by which the work on each frame is measured.
 
     `rules` are the (field, value) pairs of the network file, for the message when another network is met.
     """
@@ -79,7 +79,7 @@ class PeerNetwork:
         events: NetworkEvents,
         random: Random,
         clock: Callable[[], float],
-        processor: Callable[[], float],
+        stopwatch: Callable[[], float],
     ) -> None:
         self.ready = asyncio.Event()
         self._identity = identity
@@ -90,7 +90,7 @@ class PeerNetwork:
         self._events = events
         self._random = random
         self._clock = clock
-        self._processor = processor
+        self._stopwatch = stopwatch
         self._costs = Costs(settings.costs, not settings.members, clock())
         self._port = settings.listen_port
         self._traffic = Traffic()
@@ -278,9 +278,9 @@ class PeerNetwork:
 
     def _on_frame(self, link: Link, frame: Frame) -> float:
         """Take it in; how long to wait before the next one of this peer."""
-        started = self._processor()
+        started = self._stopwatch()
         self._take(link, frame)
-        rest_seconds = self._costs.charge(link.peer, self._processor() - started, link.moved, self._clock())
+        rest_seconds = self._costs.charge(link.peer, self._stopwatch() - started, link.moved, self._clock())
         if rest_seconds >= REST_SECONDS_TOLD:
             self._slowness_notes.say(f"slowing down {link}: it asks for more than its share of our time")
         return rest_seconds

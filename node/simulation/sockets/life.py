@@ -112,7 +112,7 @@ class Life:
             events=self,
             random=self._random("network"),
             clock=self._around.clock,
-            processor=self._around.clock,
+            stopwatch=self._around.clock,
         )
 
     def _ports(self, clock: PeerClock) -> Ports:

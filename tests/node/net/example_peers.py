@@ -98,7 +98,7 @@ def node_of(
     settings: NetSettings = QUICK,
     network_id: NetworkId = NETWORK,
     rules: tuple[tuple[str, str], ...] = RULES,
-    processor: Callable[[], float] | None = None,
+    stopwatch: Callable[[], float] | None = None,
 ) -> Node:
     node = Node(identity_of(number))
     node.network = PeerNetwork(
@@ -110,7 +110,7 @@ def node_of(
         events=node,
         random=random.Random(number),
         clock=time.monotonic,
-        processor=time.thread_time if processor is None else processor,
+        stopwatch=time.perf_counter if stopwatch is None else stopwatch,
     )
     return node
 

@@ -79,7 +79,7 @@ def test_who_asks_for_little_waits_little_while_others_ask_for_all_they_can_get(
     modest = Asker(peer_of(99), cost=0.001, pause=0.5)
     costs.joined(modest.peer, Standing.STRANGER, "10.0.9.9", 0.0)
     used_in(60.0, costs, [*greedy, modest])
-    assert modest.waited / (modest.used / modest.cost) <= 0.07
+    assert modest.waited / (modest.used / modest.cost) <= 0.1
     assert modest.used == pytest.approx(0.12, rel=0.05)
 
 
@@ -131,7 +131,7 @@ class Processor:
 def test_strangers_are_slowed_down_and_a_member_is_not_and_nobody_is_refused() -> None:
     async def scenario() -> None:
         of_two = replace(QUICK, members=frozenset({identity_of(1).peer, identity_of(2).peer}))
-        ann = node_of(1, settings=of_two, processor=Processor(0.01))
+        ann = node_of(1, settings=of_two, stopwatch=Processor(0.01))
         async with running(ann), stranger_at(ann) as one, stranger_at(ann) as two:
             for number, stranger in ((10, one), (11, two)):
                 await stranger.shake(identity_of(number))
@@ -145,7 +145,7 @@ def test_strangers_are_slowed_down_and_a_member_is_not_and_nobody_is_refused() -
                 for number in range(100):
                     ben.network.send(identity_of(1).peer, b"member %d" % number)
                 await until(lambda: b"member 99" in ann.inbox, 1.0)
-                assert sum(message == b"stranger" for message in ann.inbox) - heard <= 30, "15 a second together"
+                assert sum(message == b"stranger" for message in ann.inbox) - heard <= 30, "10 a second together"
                 assert {identity_of(10).peer, identity_of(11).peer} <= ann.connected
                 for task in tasks:
                     task.cancel()

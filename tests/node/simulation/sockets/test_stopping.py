@@ -23,7 +23,7 @@ def started(loop: VirtualLoop, number: int, *dial: int):
         events=node,
         random=Random(number),
         clock=loop.time,
-        processor=loop.time,
+        stopwatch=loop.time,
     )
     return node, start_on(loop, host, node.network.run())
 
