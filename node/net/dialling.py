@@ -24,12 +24,17 @@ async def _refuse_redirect(
     raise _RedirectedError
 
 
-def client_session() -> aiohttp.ClientSession:
-    """A session for dialling: no cookies, no redirects, no proxy, no limit of its own. Close it after use."""
+def client_session(source: str | None = None) -> aiohttp.ClientSession:
+    """A session for dialling: no cookies, no redirects, no proxy, no limit of its own. Close it after use.
+
+    `source`: the address of ours to dial from; None: the system chooses.
+    """
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(_refuse_redirect)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, force_close=True), cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[trace]
+        connector=aiohttp.TCPConnector(limit=0, force_close=True, local_addr=None if source is None else (source, 0)),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[trace],
     )
 
 

@@ -93,13 +93,13 @@ def _by_namespaces(peers: Sequence[TestnetPeer], stack: contextlib.ExitStack, *,
         if is_required:
             raise
         return Separation(RefusalDivider(peers), (f"partitions are by the peers' own refusal: {error.message}",))
-    _move_in(peers, namespaces)
+    move_in(peers, namespaces)
     pids = ", ".join(map(str, swept))
     told = (f"removed the network namespaces of testnets that were killed (pid {pids})",) if swept else ()
     return Separation(namespaces, (*told, "partitions are by network namespaces: packets vanish"))
 
 
-def _move_in(peers: Sequence[TestnetPeer], namespaces: Namespaces) -> None:
+def move_in(peers: Sequence[TestnetPeer], namespaces: Namespaces) -> None:
     """Each peer listens at an address of its own, and dials the first."""
     for number, peer in enumerate(peers):
         host, port = namespaces.address(number)

@@ -10,6 +10,7 @@ from node.faults.network.visits import (
     MALFORMED,
     OVERSIZED,
     coming_from_elsewhere,
+    crowding,
     flooding,
     misbehaving_in_turn,
     poisoning_addresses,
@@ -27,6 +28,7 @@ VISITS: Mapping[str, Callable[[NetworkSituation], Visit]] = {
     "foreign-network": coming_from_elsewhere,
     "address-poisoning": poisoning_addresses,
     "eclipse": eclipsing,
+    "crowd": crowding,
     "connection-flood": lambda _: knocking,
     "slow-loris": lambda _: dribbling(PAUSE_SECONDS),
 }

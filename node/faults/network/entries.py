@@ -29,6 +29,7 @@ NETWORK_FAULTS: tuple[Fault[MakeAttack], ...] = (
     _entry("foreign-network", "its `strangers` come from another network", _KEYS, _STRANGERS),
     _entry("address-poisoning", "its `strangers` name addresses where nobody is", _KEYS, _STRANGERS),
     _entry("eclipse", "its `strangers` take the places of a peer, listen too, and name none but each other", _KEYS, _CROWD),
+    _entry("crowd", "its `strangers` take the places of a peer, and do nothing", _KEYS, _CROWD),
     _entry("connection-flood", "its `strangers` connect, and are gone", _SOCKETS, _CONNECTIONS),
     _entry("slow-loris", "its `strangers` take for ever to say hello", _SOCKETS, _CONNECTIONS),
 )

@@ -20,6 +20,8 @@ class NetworkSituation:
     """Where other peers listen, as far as is known now."""
     random: Random
     """Where keys and choices come from."""
+    sources: tuple[str, ...] = ()
+    """Addresses of its own that its strangers dial from, by lot; none: the system chooses."""
 
 
 Attack = Callable[[], Coroutine[None, None, None]]

@@ -81,7 +81,8 @@ class Stranger:
 @asynccontextmanager
 async def stranger_at(target: Address, situation: NetworkSituation) -> AsyncIterator[Stranger]:
     """A WebSocket to a peer, before any handshake. Raises UnreachableError, TimeoutError."""
-    async with client_session() as session:
+    source = situation.random.choice(situation.sources) if situation.sources else None
+    async with client_session(source) as session:
         async with asyncio.timeout(HANDSHAKE_SECONDS_MAX):
             web_socket = await open_web_socket(session, target, HEARTBEAT_SECONDS)
         async with stranger_on(web_socket, Role.DIALER, situation) as stranger:

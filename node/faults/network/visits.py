@@ -94,6 +94,17 @@ def flooding(situation: NetworkSituation) -> Visit:
     return visit
 
 
+def crowding(situation: NetworkSituation) -> Visit:
+    """Takes a place, answers pings, and does nothing with it: who would need it is kept out."""
+
+    async def visit(target: Address) -> None:
+        async with stranger_at(target, situation) as stranger:
+            if await stranger.shake_hands():
+                await stranger.wait_for_the_end()
+
+    return visit
+
+
 def replaying_handshakes(situation: NetworkSituation) -> Visit:
     """Shakes hands once, and says the same bytes again over another connection: the nonces have changed, so it proves nothing.
 

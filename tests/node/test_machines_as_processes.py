@@ -1,0 +1,256 @@
+"""Five machines, each with an address of its own: they find each other, part, meet again, and keep places for members.
+
+Each is a network namespace, as root on Linux: a partition makes packets vanish, and no endpoint is told.
+"""
+
+import asyncio
+import json
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from node.api_address import read_api_file
+from node.errors import NodeError
+from node.net.contract import NetSettings
+from node.network_file import NETWORK_FILE_NAME, Consensus, NetworkRules
+from node.settings import TestnetSettings
+from node.simulation.scenario_file import parse_scenario
+from node.strategy import Strategy
+from node.testnet import process
+from node.testnet.namespaces import Namespaces, reason_against
+from node.testnet.peer import LOG_NAME, TestnetPeer
+from node.testnet.play import move_in
+from node.testnet.roster import make_peers
+from node.testnet.stage import scenario_rules
+from tests.node.processes import ROOT
+
+MACHINES = 5
+MEMBERS = 4
+"""The fifth is an observer's, or an attacker's."""
+
+WHY_NOT = reason_against(MACHINES)
+
+pytestmark = [
+    pytest.mark.processes,
+    pytest.mark.timeout(290),
+    pytest.mark.skipif(WHY_NOT is not None, reason=f"no network namespaces here: {WHY_NOT}"),
+]
+
+RECONNECT_SECONDS_MAX = 15.0
+
+STRANGERS = 80
+"""At each member: more than it has inbound places."""
+
+DOWN_SECONDS = 20.0
+"""So long two members are away: the others have dialled them in vain, and wait before they do so again."""
+
+SCRIPT = """
+name = "machines"
+consensus = "total-order"
+learning = "evolution"
+peers = 5
+duration_s = 60
+[total_order]
+round_interval_ms = 100
+"""
+
+ATTACK = """
+import asyncio, random, sys
+from pathlib import Path
+from node.faults.network.attacks import VISITS
+from node.faults.network.raid import raid
+from node.faults.network.situation import NetworkSituation
+from node.net.peers import Address
+from node.network_file import network_id, read_network_file, rule_fields
+
+rules = read_network_file(Path(sys.argv[1]))
+sources = tuple(sys.argv[2].split(","))
+targets = tuple(Address(host, 7600) for host in sys.argv[3].split(","))
+
+async def main():
+    async with asyncio.TaskGroup() as group:
+        for target in targets:
+            there = NetworkSituation(
+                network_id(rules), rule_fields(rules), lambda target=target: (target,), random.Random(target.host), sources
+            )
+            group.create_task(raid(VISITS["crowd"](there), there, strangers=int(sys.argv[4]), pause_seconds=0.5)())
+
+asyncio.run(main())
+"""
+"""One machine's idle strangers, from all of its addresses, at every member's door; who is thrown out comes again."""
+
+
+@dataclass
+class Machines:
+    """Peers in namespaces; the first address alone is given to the others."""
+
+    root: Path
+    peers: list[TestnetPeer]
+    namespaces: Namespaces
+
+    def status(self, number: int) -> dict | None:
+        """What a peer says of itself; None while it does not answer."""
+        try:
+            found = read_api_file(self.peers[number].settings.data_dir)
+            with urllib.request.urlopen(f"http://{found.address}/v1/status", timeout=2) as answer:
+                document = json.load(answer)
+        except (NodeError, OSError):
+            return None
+        return document if document["peer_id"] == self.peers[number].peer_id else None
+
+    def members_of(self, number: int) -> set[int]:
+        """To whom of the members it has a connection."""
+        document = self.status(number)
+        linked = set() if document is None else {link["peer_id"] for link in document["peers"]}
+        return {other for other in range(MEMBERS) if self.peers[other].peer_id in linked}
+
+    def height(self, number: int) -> int:
+        document = self.status(number)
+        return -1 if document is None or document["height"] is None else document["height"]
+
+    async def until(self, holds: Callable[[], object], seconds: float, what: str) -> float:
+        """How long it took."""
+        begun = time.monotonic()
+        while not await asyncio.to_thread(holds):
+            for peer in self.peers:
+                assert peer.process is None or peer.process.is_alive() or peer.was_killed, self.log(peer)
+            assert time.monotonic() - begun < seconds, f"not within {seconds} s: {what}; {self.picture()}"
+            await asyncio.sleep(0.1)
+        return time.monotonic() - begun
+
+    def all_meet(self, numbers: Sequence[int] = range(MEMBERS)) -> bool:
+        """Whether all these members are connected with each other."""
+        return all(self.members_of(number) >= set(numbers) - {number} for number in numbers)
+
+    def picture(self) -> str:
+        return "; ".join(f"{number}: height {self.height(number)}, {self.members_of(number)}" for number in range(MACHINES))
+
+    def log(self, peer: TestnetPeer) -> str:
+        return (peer.settings.data_dir / LOG_NAME).read_text()[-3_000:]
+
+
+def rules_among(members: int, keys: tuple[str, ...]) -> NetworkRules:
+    return scenario_rules(parse_scenario(SCRIPT), None, keys[:members], puzzle_share=0.1)
+
+
+@asynccontextmanager
+async def machines(root: Path) -> AsyncIterator[Machines]:
+    """Four members on as many machines, and a fifth; nobody runs yet."""
+    settings = TestnetSettings(
+        nodes=MACHINES,
+        consensus=Consensus.TOTAL_ORDER,
+        learning="evolution",
+        task="digits",
+        strategy=Strategy.COMMA,
+        gradient=None,
+        faulty=0,
+        fault="",
+        network_file=None,
+        until_accuracy=1.0,
+        until_fitness=None,
+        is_until_interrupted=True,
+        deadline_s=600.0,
+        data_dir=root,
+        is_kept=True,
+        is_json=False,
+        puzzle_share=0.1,
+    )
+    _, peers = make_peers(settings, root, partial(rules_among, MEMBERS))
+    with Namespaces(MACHINES) as namespaces:
+        move_in(peers, namespaces)
+        made = Machines(root, peers, namespaces)
+        await process.warm_up()
+        try:
+            yield made
+        finally:
+            for peer in peers:
+                await process.kill(peer)
+
+
+@contextmanager
+def crowd(made: Machines) -> Iterator[None]:
+    """The fifth machine, with eight addresses, takes all the places that it can get."""
+    path = made.namespaces.path(MACHINES - 1)
+    own = made.namespaces.address(MACHINES - 1).host
+    subnet = own.rpartition(".")[0]
+    sources = [own, *(f"{subnet}.{number}" for number in range(101, 108))]
+    for source in sources[1:]:
+        subprocess.run(["ip", "-n", path.name, "addr", "add", f"{source}/24", "dev", "peer"], check=True)
+    targets = [made.namespaces.address(number).host for number in range(MEMBERS)]
+    command = ["ip", "netns", "exec", path.name, sys.executable, "-c", ATTACK, str(made.root / NETWORK_FILE_NAME)]
+    with (made.root / "attack.log").open("w") as log:
+        attack = subprocess.Popen(
+            [*command, ",".join(sources), ",".join(targets), str(STRANGERS)], cwd=ROOT, stdout=log, stderr=log
+        )
+    try:
+        yield
+        assert attack.poll() is None, (made.root / "attack.log").read_text()
+    finally:
+        attack.kill()
+        attack.wait()
+
+
+def is_full(made: Machines, number: int) -> bool:
+    """Whether every inbound place there is taken."""
+    document = made.status(number)
+    inbound = [] if document is None else [link for link in document["peers"] if not link["is_outgoing"]]
+    return len(inbound) >= NetSettings().inbound_max
+
+
+def test_machines_find_each_other_by_one_address_part_and_meet_again(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with machines(tmp_path / "net") as made:
+            for peer in made.peers:
+                process.start(peer)
+            await made.until(made.all_meet, 100.0, "all members find each other")
+            await made.until(lambda: made.members_of(4) and made.height(4) >= 1, 60.0, "the observer follows")
+            await made.namespaces.divide(((0, 1), (2, 3, 4)))
+            await made.until(
+                lambda: not made.members_of(0) & {2, 3} and not made.members_of(3) & {0, 1}, 60.0, "each side notices"
+            )
+            stuck = made.height(0)
+            await asyncio.sleep(2.0)
+            assert made.height(0) == stuck, "neither side has a quorum"
+            assert {1} <= made.members_of(0)
+            assert {2} <= made.members_of(3)
+            await made.namespaces.divide((tuple(range(MACHINES)),))
+            took = await made.until(made.all_meet, 2 * RECONNECT_SECONDS_MAX, "all members meet again")
+            await made.until(lambda: min(map(made.height, range(MACHINES))) > stuck, 60.0, "all go on")
+            print(f"met again after {took:.1f} s")  # noqa: T201
+
+    asyncio.run(scenario())
+
+
+def test_members_reconnect_though_idle_strangers_of_one_machine_take_every_place(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with machines(tmp_path / "net") as made:
+            for peer in made.peers[:MEMBERS]:
+                process.start(peer)
+            await made.until(made.all_meet, 100.0, "all members find each other")
+            with crowd(made):
+                await made.until(lambda: all(is_full(made, number) for number in range(MEMBERS)), 100.0, "every place is taken")
+                for number in (2, 3):
+                    made.peers[number].was_killed = True
+                    await process.kill(made.peers[number])
+                await asyncio.sleep(DOWN_SECONDS)
+                await made.until(lambda: is_full(made, 0) and is_full(made, 1), 60.0, "their places too")
+                stuck = made.height(0)
+                for number in (2, 3):
+                    process.start(made.peers[number])
+                await made.until(lambda: all(made.status(number) for number in (2, 3)), 60.0, "both run again")
+                took = await made.until(made.all_meet, RECONNECT_SECONDS_MAX, "members reconnect")
+                await made.until(lambda: made.height(0) > stuck and made.height(3) > stuck, 60.0, "they go on")
+                await made.until(
+                    lambda: all(is_full(made, number) for number in range(MEMBERS)), 60.0, "strangers take what is left"
+                )
+            print(f"reconnected after {took:.1f} s")  # noqa: T201
+
+    asyncio.run(scenario())
