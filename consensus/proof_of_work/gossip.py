@@ -76,13 +76,13 @@ class Gossip:
 
     def take(self, peer: PeerId, record: PeerRecord, contribution: Contribution, now: Instant) -> Effects:
         """What a peer has sent."""
+        spending = record.contributions.spend(now)  # known ones too: what stands in place of a signature may vary
+        if spending is Spending.FLOODING:
+            return Refuse(peer, Offence.FLOODING, "contributions"), PassOver()
         digest = contribution_digest(self._network_id, contribution)
         if digest in self.pool:
             self._payloads.also_has(digest, peer)
             return ()
-        spending = record.contributions.spend(now)
-        if spending is Spending.FLOODING:
-            return Refuse(peer, Offence.FLOODING, "contributions"), PassOver()
         if spending is Spending.OVERDRAWN:
             return (PassOver(),)
         if len(contribution.attachments) > self._rules.attachments_max:

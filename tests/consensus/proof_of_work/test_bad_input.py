@@ -454,6 +454,17 @@ def test_a_flood_of_contributions_is_first_ignored_then_refused() -> None:
     assert passed_over == 500 - peers.CONTRIBUTIONS_BURST
 
 
+def test_one_contribution_under_ever_new_signatures_is_a_flood_too() -> None:
+    """What is signed names it, so it is known; but to gossip each of them is another message."""
+    made = bench()
+    effects = made.receive(ContributionMessage(contribution_of()))
+    for index in range(500):
+        resigned_again = msgspec.structs.replace(contribution_of(), signature=index.to_bytes(64, "big"))
+        effects += made.receive(ContributionMessage(resigned_again))
+    assert len(of_type(effects, Assess)) == 1
+    assert refusals(effects) == [(PEER.id, Offence.FLOODING)]
+
+
 @pytest.mark.parametrize("verdict", [Verdict.CONTESTED, Verdict.INVALID])
 def test_a_verdict_outlives_a_restart(verdict: Verdict) -> None:
     made = bench()
