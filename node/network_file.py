@@ -17,6 +17,7 @@ from msgspec import Meta
 from consensus.total_order.committee import MEMBERS_MAX
 from consensus.types import DIGEST_BYTES, NetworkId
 from learning.rules.catalogue import RuleError, needs_scores, rule_named, rule_text
+from learning.tasks.shards import parse_shards
 from node.errors import NodeError, disk_error
 from node.files import write_new_file
 from node.strategy import Strategy
@@ -313,10 +314,13 @@ def _with_canonical_decimals(rules: NetworkRules) -> NetworkRules:
 
 
 def _with_canonical_rule(rules: NetworkRules) -> NetworkRules:
-    """All options of the rule are in the id, so that no default can change what a network means."""
+    """All options of the rule are in the id, so that no default can change what a network means; one way to share samples
+    has one text.
+    """
     if rules.learning is not Learning.GRADIENT:
         return rules
-    gradient = msgspec.structs.replace(rules.gradient, rule=rule_text(rule_named(rules.gradient.rule)))
+    rule, shards = rule_text(rule_named(rules.gradient.rule)), str(parse_shards(rules.gradient.shards))
+    gradient = msgspec.structs.replace(rules.gradient, rule=rule, shards=shards)
     return msgspec.structs.replace(rules, gradient=gradient)
 
 

@@ -216,6 +216,15 @@ def test_a_rule_that_is_spelled_otherwise_is_the_same_network() -> None:
     assert network_id(parse_network_text(respelled)) == network_id(rules)
 
 
+def test_shares_of_samples_that_are_spelled_otherwise_are_the_same_network() -> None:
+    ids = set()
+    for shards in ("dirichlet:0.5", "dirichlet:0.50", "dirichlet:000.5"):
+        section = GradientSection(shards=shards, shard_count=4)
+        rules = msgspec.structs.replace(example_rules(), learning=Learning.GRADIENT, gradient=section)
+        ids.add(network_id(parse_network_text(network_text(rules))))
+    assert len(ids) == 1
+
+
 @pytest.mark.parametrize("mistake", MISTAKES, ids=lambda mistake: mistake.told[:50])
 def test_a_mistake_in_the_file_is_told_with_file_field_value_and_range(tmp_path: Path, mistake: Mistake) -> None:
     path = tmp_path / "network.toml"
