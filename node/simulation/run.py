@@ -129,6 +129,7 @@ class Simulation:
             self._attempt(partial(self._befall, event))
         self._pass_until(calm_at, tell)
         self.court.progress.calm(Instant(calm_at))
+        self.court.parts.calm(Instant(calm_at))
         self._pass_until(end, tell)
 
     def _befall(self, event: Event) -> None:

@@ -36,6 +36,7 @@ from node.simulation.checkers.one_chain import OneChain
 from node.simulation.checkers.one_order import OneOrder
 from node.simulation.checkers.one_signature import OneBlockAParent, OneBlockARound
 from node.simulation.checkers.one_state import OneState
+from node.simulation.checkers.parts import Parts
 from node.simulation.checkers.progress import Pace, Progress
 from node.simulation.checkers.rare_paths import RarePaths
 from node.simulation.checkers.signatures import IsSolved, ProvenBlocks, SignedByMembers
@@ -103,6 +104,7 @@ class Court:
         self._remembered: deque[Seen] = deque(maxlen=REMEMBERED_MAX)
         self.progress = Progress(is_one_history=facts.work_rules is None)
         self.rare_paths = RarePaths(facts.members)
+        self.parts = Parts(facts.members)
         self.finding: Finding | None = None
 
     def turns(self, peer: PeerId) -> None:
@@ -153,11 +155,18 @@ class Court:
         counts = {path.value: count for path, count in self.rare_paths.counts.items()}
         if self.finding is not None:
             return Diverged(self.finding, self._excerpt(self.finding), counts)
-        standstill = self.progress.standstill(expected, pace, now)
-        if standstill is None:
-            return Pass(counts)
-        last = [seen for seen in self._remembered if seen.peer == standstill.peer][-LINES_MAX:]
-        return NoProgress(standstill.detail, excerpt_of(last, (), start=self._facts.start), counts)
+        peers = tuple(expected)
+        standstill = self.progress.standstill(peers, pace, now)
+        kept_out = self.parts.kept_out(peers, now) if standstill is None and pace.heights_min else None
+        if standstill is not None:
+            return self._no_progress(standstill.peer, standstill.detail, counts)
+        if kept_out is not None:
+            return self._no_progress(kept_out[0], f"{kept_out[0].hex()[:8]} {kept_out[1]}", counts)
+        return Pass(counts)
+
+    def _no_progress(self, peer: PeerId | None, detail: str, counts: dict[str, int]) -> NoProgress:
+        last = [seen for seen in self._remembered if seen.peer == peer][-LINES_MAX:]
+        return NoProgress(detail, excerpt_of(last, (), start=self._facts.start), counts)
 
     def _see(self, seen: Seen) -> None:
         kind = seen.kind
@@ -165,6 +174,7 @@ class Court:
         if readers:
             self._remembered.append(seen)
         self.progress.see(seen)
+        self.parts.see(seen)
         self.rare_paths.see(seen)
         for checker in readers:
             self.finding = self.finding or checker.see(seen)
