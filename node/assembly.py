@@ -43,6 +43,7 @@ from node.peer import Peer, PeerParts
 from node.replica import PAYLOAD_TABLE, SNAPSHOT_COMMITS, STATE_KEY, STATE_TABLE, Replica, ReplicaPort
 from node.settings import PeerSettings
 from node.store import Store
+from node.task_trust import check_trust
 from node.workers.learner import LearnerSpec
 from node.workers.puzzle import PuzzleSpec
 
@@ -65,6 +66,7 @@ def run_peer(settings: PeerSettings, lifeline: Connection | None = None, api_lis
     """
     configure_logging(settings.log_level)
     with NodeFolder.open(settings.data_dir, settings.network_file) as folder, _first_reason(folder.store):
+        check_trust(folder, settings.trusted_task)
         uvloop.run(_serve(settings, folder, lifeline, api_listener))
     return 0
 

@@ -62,6 +62,8 @@ class PeerSettings:
     """How this peer misbehaves, for trying attacks: NAME[:option=value,...] of node/faults; nothing: it is honest."""
     colluders: tuple[str, ...] = ()
     """Ids of other peers that misbehave with it."""
+    trusted_task: str = ""
+    """A task that is not built in, named by whoever starts this peer: its code may run. Else what the folder remembers."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import difflib
 import importlib
+import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -52,7 +53,7 @@ def _own_task(name: str, folder: Path) -> Task:
     found = getattr(module, attribute, None)
     if found is None:
         raise TaskError(f"task {name!r}: module {module_name!r} ({module.__file__}) has no attribute {attribute!r}")
-    return _as_task(name, found)
+    return _as_task(name, found, module)
 
 
 def _imported(name: str, module_name: str, folder: Path) -> ModuleType:
@@ -69,16 +70,29 @@ def _imported(name: str, module_name: str, folder: Path) -> ModuleType:
         raise TaskError(f"task {name!r}: importing {module_name!r} raised {type(error).__name__}: {error}") from error
 
 
-def _as_task(name: str, found: object) -> Task:
+def _as_task(name: str, found: object, module: ModuleType) -> Task:
     """The attribute itself where it is a task, else what it returns when called without arguments."""
     missing = _missing_members(found)
     if missing and callable(found):
+        _check_maker(name, found, module)
         found = _called(name, found)
         missing = _missing_members(found)
     if missing:
         raise TaskError(f"task {name!r} is a {type(found).__name__}, not a task: it has no {', '.join(missing)}")
     task: Task = found  # type: ignore[assignment]  # its members are there; what they answer is checked by task_check
     return task
+
+
+def _check_maker(name: str, found: object, module: ModuleType) -> None:
+    """Only what was written to make a task is called: what a module merely imports (`abort` of os) does who knows what."""
+    if not inspect.isfunction(found) and not inspect.isclass(found):
+        kind = type(found).__name__
+        raise TaskError(
+            f"task {name!r} is a {kind}, which is not called; expected a task, or a function or a class that makes one"
+        )
+    if found.__module__ != module.__name__:
+        where = f"{found.__module__}:{found.__qualname__}"
+        raise TaskError(f"task {name!r} comes from another module; if it makes a task, name it where it is defined: {where!r}")
 
 
 def _called(name: str, found: object) -> object:

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from consensus.total_order.committee import MEMBERS_MAX
+from learning.tasks.catalogue import built_in_task
 from node.cli.arguments import FILE, FOLDER, TASK_DEFAULT
 from node.cli.learning_options import gradient_section, learning_options
 from node.errors import NodeError
@@ -22,6 +23,7 @@ from node.network_file import (
 from node.settings import DEFAULT_PORT
 from node.strategy import Strategy
 from node.task_facts import task_section
+from node.task_trust import trust
 
 OPEN_SHARD_COUNT = 16
 """Parts of the training samples where anybody may join; a peer's key selects its part."""
@@ -96,6 +98,7 @@ def command(
     rules = make(block_interval_ms=block_interval_ms, members=members)  # its mistakes are told before anything is made
     if members_count is None:
         identity = NodeFolder.create(folder, rules)
+        _trust_own_task(folder, rules)
         click.echo(_what_next(folder, rules, identity.peer_id.hex()))
         return
     folders = [folder / f"member-{number}" for number in range(members_count)]
@@ -104,6 +107,13 @@ def command(
     for path in folders:
         NodeFolder.create(path, rules)
     click.echo(_what_next_for_members(folders, rules))
+
+
+def _trust_own_task(folder: Path, rules: NetworkRules) -> None:
+    """Whoever makes a network has named its task, and has run its code. Folders of other members ask their owners."""
+    if built_in_task(rules.task.name) is None:
+        with NodeFolder.open(folder) as opened:
+            trust(opened)
 
 
 def _check_members(
@@ -130,7 +140,7 @@ network  {network_id(rules).hex()}  ({rules.name}, task {rules.task.name}, {rule
          of whom {(count - 1) // 3} may be faulty)
 
 Bring each folder to its member's machine, and to nobody else's. Start each with the addresses of some others:
-  python run_node.py start --data-dir {folders[0].name} --peer HOST:{DEFAULT_PORT}"""
+  python run_node.py start --data-dir {folders[0].name} --peer HOST:{DEFAULT_PORT}{_trusting(rules)}"""
 
 
 def _what_next(folder: Path, rules: NetworkRules, peer_id: str) -> str:
@@ -143,4 +153,9 @@ Start this peer:
   python run_node.py start --data-dir {folder}
 
 On the next machine, with a copy of {folder / NETWORK_FILE_NAME} and this machine's address in place of HOST:
-  python run_node.py start --network {NETWORK_FILE_NAME} --data-dir my-peer --peer HOST:{DEFAULT_PORT}"""
+  python run_node.py start --network {NETWORK_FILE_NAME} --data-dir my-peer --peer HOST:{DEFAULT_PORT}{_trusting(rules)}"""
+
+
+def _trusting(rules: NetworkRules) -> str:
+    """What a machine that has not heard of the task yet wants to be told besides."""
+    return "" if built_in_task(rules.task.name) is not None else f" --trust-task {rules.task.name}"

@@ -17,6 +17,7 @@ from node.cli.learning_options import canonical_fault, check_fault
 from node.folder import NodeFolder
 from node.network_file import read_network_file
 from node.settings import DEFAULT_PORT, Address, PeerSettings
+from node.task_trust import check_named, check_trust
 
 
 @click.command("start")
@@ -46,6 +47,13 @@ from node.settings import DEFAULT_PORT, Address, PeerSettings
     help="Misbehave, for trying attacks; a wrong name lists those known.",
 )
 @click.option(
+    "--trust-task",
+    "trusted_task",
+    default="",
+    metavar="MODULE:ATTRIBUTE",
+    help="Run the code of the network's task, which is not built in; asked for once.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
@@ -62,6 +70,7 @@ def command(
     puzzle_share: float,
     is_searching: bool,
     fault: str,
+    trusted_task: str,
     log_level: str,
 ) -> int:
     """Run one peer of a network until Ctrl-C. It goes on where it stopped."""
@@ -76,6 +85,7 @@ def command(
         puzzle_share=puzzle_share,
         log_level=log_level,
         fault=canonical_fault(fault) if fault else "",
+        trusted_task=trusted_task,
     )
     _check_folder(settings)
     exit_code: int = importlib.import_module("node.assembly").run_peer(settings)  # imports torch: only once all is well
@@ -85,6 +95,9 @@ def command(
 def _check_folder(settings: PeerSettings) -> None:
     """A wrong folder is told at once, before torch is imported."""
     if settings.network_file is not None and not NodeFolder.is_node_folder(settings.data_dir):
-        NodeFolder.create(settings.data_dir, read_network_file(settings.network_file))
+        rules = read_network_file(settings.network_file)
+        check_named(rules, settings.trusted_task, "--trust-task")
+        NodeFolder.create(settings.data_dir, rules)
     with NodeFolder.open(settings.data_dir, settings.network_file) as folder:
+        check_trust(folder, settings.trusted_task)
         check_fault(settings.fault, folder.rules.consensus, folder.rules.learning, "choose another --fault")

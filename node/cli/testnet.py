@@ -19,6 +19,7 @@ from node.errors import NodeError
 from node.network_file import Consensus, Learning, read_network_file
 from node.settings import TestnetSettings
 from node.strategy import Strategy
+from node.task_trust import check_named
 
 NODES_MAX = 64
 """Each peer has three processes and 50 to 100 MB of its own."""
@@ -118,6 +119,7 @@ def command(
                 f"{network_file} names its members, whose keys a testnet does not have",
                 "use --consensus total-order, which makes its own",
             )
+        check_named(rules, task, "--task")
         consensus, learning = rules.consensus, rules.learning
     settings = TestnetSettings(
         nodes=nodes,

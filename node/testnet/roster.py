@@ -51,6 +51,7 @@ def make_peers(
             log_level="info",
             fault=settings.fault if key in faulty else "",
             colluders=faulty if key in faulty else (),
+            trusted_task=settings.task if settings.network_file is not None else rules.task.name,
         )
         peers.append(TestnetPeer(name, peer_settings, key))
     return rules, peers

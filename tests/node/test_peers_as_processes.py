@@ -204,6 +204,36 @@ def test_a_broken_task_of_the_users_is_told_without_a_traceback(tmp_path: Path, 
     assert "Traceback" not in ended.stderr
 
 
+OWN_TASK = """
+from learning.task import ParameterBlock
+from learning.tasks.black_box import BlackBoxTask
+
+def valley():
+    return BlackBoxTask("valley", 4, lambda points: -(points * points).sum(axis=1))
+"""
+
+
+def test_a_task_from_elsewhere_runs_once_it_is_named_and_a_restart_does_not_ask_again(tmp_path: Path) -> None:
+    (tmp_path / "valley_for_test.py").write_text(OWN_TASK)
+    made = run("init", str(tmp_path / "one"), "--task", "valley_for_test:valley", cwd=tmp_path)
+    assert made.returncode == 0, made.stderr
+    assert "--peer HOST:7600 --trust-task valley_for_test:valley" in made.stdout
+    joining = ("--network", str(tmp_path / "one" / "network.toml"))
+    here = {"PYTHONPATH": str(tmp_path)}
+    refused = RunningPeer.start(tmp_path / "two", *joining, environment=here)
+    assert refused.process.wait(timeout=60) == 2
+    assert "fix: if you know this code and want to run it, add --trust-task valley_for_test:valley" in refused.log
+    for folder, arguments in (
+        ("one", ()),  # whoever makes a network has named its task
+        ("two", (*joining, "--trust-task", "valley_for_test:valley")),
+        ("two", ()),
+    ):
+        peer = RunningPeer.start(tmp_path / folder, *arguments, environment=here)
+        with stopped_in_the_end(peer):
+            assert peer.wait_until(lambda status: status["height"] >= 1)["task"] == "valley_for_test:valley"
+            assert peer.stop() == 0
+
+
 def test_four_peers_learn_to_read_digits_and_agree() -> None:
     ended = run("testnet", "--nodes", "4", "--until-accuracy", "0.8", "--deadline", "150", "--json")
     assert ended.returncode == 0, ended.stderr

@@ -17,7 +17,9 @@ from node.network_file import NETWORK_FILE_NAME, read_network_file
 from node.simulation.checkers.finding import Verdict
 from node.simulation.checkers.progress import Pace
 from node.simulation.report import excerpt_lines, exit_code, reason
+from node.task_trust import check_named
 from node.testnet.autopsy.autopsy import Autopsy
+from node.testnet.stage import TOY_TASKS
 
 NOTHING_EXPECTED = Pace(0, sys.maxsize)
 """The dead make no progress."""
@@ -28,21 +30,26 @@ NOTHING_EXPECTED = Pace(0, sys.maxsize)
 @click.option(
     "--faulty", default="", metavar="K,...", help="Peers that were told to misbehave, by number: nobody answers for them."
 )
-def command(folder: Path, faulty: str) -> None:
+@click.option("--trust-task", "trusted_task", default="", metavar="MODULE:ATTRIBUTE", help="Run the code of its task.")
+def command(folder: Path, faulty: str, trusted_task: str) -> None:
     """Read the stores of all peers of the testnet in FOLDER."""
     try:
-        sys.exit(_examine(folder, faulty))
+        sys.exit(_examine(folder, faulty, trusted_task))
     except NodeError as error:
         click.echo(f"error: {error.message}", err=True)
+        if error.fix is not None:
+            click.echo(f"fix: {error.fix}", err=True)
         sys.exit(error.exit_code)
 
 
-def _examine(folder: Path, faulty: str) -> int:
+def _examine(folder: Path, faulty: str, trusted_task: str) -> int:
     paths = sorted((path.parent for path in folder.glob(f"*/{KEY_FILE_NAME}")), key=_number)
     if not paths:
         raise NodeError(f"{folder} holds no folder of a peer: name the folder of a testnet that was run with --keep")
     peers = [PeerId(load_identity(path / KEY_FILE_NAME).peer_id) for path in paths]
     rules = read_network_file(folder / NETWORK_FILE_NAME)
+    if rules.task.name not in TOY_TASKS.values():
+        check_named(rules, trusted_task, "--trust-task")
     guilty = frozenset(peers[number] for number in _numbers(faulty, len(peers)))
     autopsy = Autopsy(rules, zip(peers, paths, strict=True), guilty, Instant(0), is_followed=False)
     autopsy.read_to_the_end(Instant(0))

@@ -46,6 +46,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     (tmp_path / "own_tasks_for_test.py").write_text(OWN_TASKS)
+    (tmp_path / "borrows_for_test.py").write_text("from os import abort, getcwd\nfrom shutil import disk_usage\nhome = str()")
     (tmp_path / "needs_more_for_test.py").write_text("import a_library_nobody_has")
     (tmp_path / "fails_for_test.py").write_text("1 / 0")
     monkeypatch.delitem(sys.modules, "own_tasks_for_test", raising=False)
@@ -144,6 +145,26 @@ def test_without_a_folder_the_current_one_is_searched(folder: Path, monkeypatch:
         (
             "own_tasks_for_test:Half",
             "task 'own_tasks_for_test:Half' is a Half, not a task: it has no scores, fitness, metrics",
+        ),
+        (
+            "os:abort",
+            "task 'os:abort' is a builtin_function_or_method, which is not called; "
+            "expected a task, or a function or a class that makes one",
+        ),
+        (
+            "borrows_for_test:abort",
+            "task 'borrows_for_test:abort' is a builtin_function_or_method, which is not called; "
+            "expected a task, or a function or a class that makes one",
+        ),
+        (
+            "borrows_for_test:disk_usage",
+            "task 'borrows_for_test:disk_usage' comes from another module; "
+            "if it makes a task, name it where it is defined: 'shutil:disk_usage'",
+        ),
+        (
+            "os:PathLike",
+            "task 'os:PathLike': making it raised TypeError: Can't instantiate abstract class PathLike "
+            "with abstract method __fspath__",
         ),
         ("own_tasks_for_test:broken", "task 'own_tasks_for_test:broken': making it raised ValueError: no data here"),
         ("..:task", "task '..:task': expected \"module:attribute\""),
