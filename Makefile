@@ -2,10 +2,14 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
 BIN := .venv/bin
 ARGS ?=
+WORKERS ?= auto
+# One thread each: as many workers as cores take them all. Tests of one group run in one worker, one after another (tests/conftest.py).
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SEEDS ?= 100
 FIRST ?= 0
 
-.PHONY: setup testnet test check lint types walls format bench swarm clean
+.PHONY: setup testnet test quick portability check lint types walls format bench swarm clean
 
 setup: .venv/.runtime
 testnet: .venv/.runtime
@@ -14,7 +18,13 @@ testnet: .venv/.runtime
 test: check
 
 check: lint types walls
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+quick: lint types walls
+	$(PYTEST) -m "not slow" $(ARGS)
+
+portability: .venv/.develop
+	$(BIN)/python -m tests.portability $(ARGS)
 
 lint: .venv/.develop
 	$(BIN)/ruff check .
@@ -44,10 +54,13 @@ clean:
 	@echo "setting up .venv (once, about a minute and a half; torch is large)"
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "python's venv module is needed: apt-get install python3-venv" >&2; exit 2; }
 
-.venv/.runtime: .venv/bin/python constraints.txt pyproject.toml
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+# By hashes: all but torch, then torch, in its build for processors alone where pip knows a place that has it; see requirements/.
+.venv/.runtime: .venv/bin/python constraints.txt pyproject.toml $(wildcard requirements/*.txt)
+	@$(PIP) --require-hashes --no-deps -r requirements/base.txt
+	@$(PIP) -qq --require-hashes --no-deps -r requirements/torch-cpu.txt || $(PIP) --require-hashes --no-deps -r requirements/torch.txt
+	@$(PIP) --no-build-isolation -c constraints.txt -e .
 	@touch $@
 
 .venv/.develop: .venv/.runtime
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@$(PIP) --no-build-isolation -c constraints.txt -e ".[dev]"
 	@touch $@

@@ -21,6 +21,8 @@ from node.testnet.autopsy.__main__ import command
 from node.testnet.namespaces import reason_against
 from tests.node.processes import run
 
+pytestmark = pytest.mark.processes
+
 SCRIPT = """
 name = "chaos"
 consensus = "total-order"

@@ -1,6 +1,7 @@
 import hashlib
 from dataclasses import dataclass, field
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -78,6 +79,7 @@ class Twin:
         return {link.id for link in self.links.values() if self.final in self.ancestry(link)}
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_the_head_is_the_one_that_is_found_from_scratch(data: st.DataObject) -> None:

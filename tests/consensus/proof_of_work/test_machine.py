@@ -59,6 +59,7 @@ def test_blocks_reach_peers_that_are_not_connected_to_their_leader() -> None:
     assert min(alice.machine.status.blocks_led, bob.machine.status.blocks_led) > 0
 
 
+@pytest.mark.slow
 def test_a_late_joiner_syncs_headers_first_and_then_leads() -> None:
     network = Network(QUICK)
     alice, bob = network.add("alice"), network.add("bob")
@@ -328,6 +329,7 @@ def trace_of_a_split() -> str:
     return network.trace.hexdigest()
 
 
+@pytest.mark.slow
 def test_equal_inputs_give_equal_effects_in_two_processes_with_two_hash_seeds() -> None:
     code = "from tests.consensus.proof_of_work.test_machine import trace_of_a_split; print(trace_of_a_split())"
     runs = [

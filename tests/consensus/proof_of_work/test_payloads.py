@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -201,6 +202,7 @@ actions = st.one_of(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(st.lists(actions, max_size=60))
 def test_who_waits_is_told_exactly_when_all_its_payloads_are_here_and_all_that_is_wanted_is_asked_for(steps: list) -> None:

@@ -31,6 +31,7 @@ def goes_on(network: Network, nodes: list[Node], commits: int = 20, limit_ms: in
     assert_honest(network, nodes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [1, 2, 3, 4, 5, 6, 7, 8])
 def test_every_payload_is_delivered_once_and_in_the_same_order_to_all(size: int) -> None:
     network = Network(size, seed=size)
@@ -274,6 +275,7 @@ def test_blocks_that_their_author_withholds_come_from_the_others(size: int) -> N
     assert nodes[0].machine.status.members[size - 1].last_round > 20
 
 
+@pytest.mark.slow
 def test_a_block_that_two_faulty_members_keep_to_themselves_blocks_nobody_for_longer_than_the_horizon() -> None:
     network = Network(7, rules=SHALLOW)
     nodes = [network.add_member(index) for index in range(6)]
@@ -348,6 +350,7 @@ def test_clocks_minutes_apart_change_nothing() -> None:
 # --- chaos ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(11))
 def test_whatever_happens_members_agree_and_go_on_once_it_is_over(seed: int) -> None:
     size, depth = (4, 5, 6, 7, 3, 2, 8)[seed % 7], (3, 20, 5)[seed % 3]

@@ -76,6 +76,7 @@ def test_a_quorum_is_always_reached_and_mostly_honest(members: int) -> None:
     assert 2 * quorum(members) - members > faulty
 
 
+@pytest.mark.slow
 @given(honest=st.lists(fitnesses, min_size=1, max_size=9), data=st.data())
 def test_the_lower_median_with_a_minority_of_lies_is_within_the_honest_range(honest: list[int], data: st.DataObject) -> None:
     lies = data.draw(st.lists(fitnesses, max_size=len(honest) - 1))

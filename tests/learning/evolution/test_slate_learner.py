@@ -381,6 +381,7 @@ def test_a_kept_state_names_the_commit_that_decided_it() -> None:
     ]
 
 
+@pytest.mark.slow
 def test_states_are_kept_at_the_same_heights_by_all() -> None:
     members = [Member(author, FOUR, task=SphereTask(33_000)) for author in FOUR]
     run(members, generations=9)

@@ -79,6 +79,7 @@ def mined(peers: list[Peer], blocks: int, seed: int = 1) -> list[ProposedStep]:
 # --- agreement ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32), rule=st.sampled_from(RULES))
 def test_peers_agree_on_every_block_that_any_of_them_leads(seed: int, rule: str) -> None:
@@ -126,6 +127,7 @@ class Branching:
         del waiting[:count]
 
 
+@pytest.mark.slow
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32), rule=st.sampled_from(RULES))
 def test_peers_on_many_branches_come_to_agree(seed: int, rule: str) -> None:

@@ -66,6 +66,7 @@ LEDGERS = st.booleans().flatmap(
 )
 
 
+@pytest.mark.slow
 @given(LEDGERS, st.lists(AUTHORS, max_size=4).map(tuple))
 def test_a_decoded_ledger_is_the_one_that_was_encoded(known: tuple[Ledger, bool], leaders: tuple[bytes, ...]) -> None:
     ledger, needs_models = known

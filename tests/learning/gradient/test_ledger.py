@@ -175,6 +175,7 @@ def weight_of(ledger: Ledger) -> int:
     return sum(array.nbytes for array in arrays) + sum(sys.getsizeof(held) for held in tuples)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rule", [Mean(), Kardam(), Buffered(momentum="0.9")], ids=lambda rule: rule.name)
 def test_ten_thousand_deliveries_hold_no_more_than_a_few_hundred(rule: Mean | Kardam | Buffered) -> None:
     net = Network(rule, group_of(4), staleness_max=5, learning_rate=2.0**-10)

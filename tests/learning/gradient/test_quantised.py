@@ -78,6 +78,7 @@ def slow_quantised(values: list[float], bits: int) -> tuple[list[int], int] | No
     return None
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(values=st.lists(finite, min_size=1, max_size=6), bits=widths)
 @example(values=[0.0, -0.0], bits=16)
@@ -207,6 +208,7 @@ def test_an_int8_and_an_int16_gradient_multiply_exactly() -> None:
     assert inner(coarse, fine) == coarse.squared_norm == fine.squared_norm == Fraction(0.75**2 + 1 + 0.25 + 0.0625 + 9 + 4 + 1)
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(gradient=gradients(), changes=st.lists(st.tuples(st.integers(0, 40), st.integers(0, 255)), max_size=4), cut=st.data())
 def test_any_bytes_are_refused_or_are_a_canonical_gradient(

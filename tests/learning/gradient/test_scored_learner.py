@@ -366,6 +366,7 @@ def test_states_are_kept_after_the_same_commits_by_all() -> None:
     assert [member.kept for member in members[1:]] == [members[0].kept] * 3
 
 
+@pytest.mark.slow
 def test_a_restart_in_any_phase_of_a_generation_comes_to_the_same_state_and_goes_on() -> None:
     phases = set()
     for seed in range(12):

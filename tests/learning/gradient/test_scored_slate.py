@@ -95,6 +95,7 @@ def parameters_of(booth: Booth, slate: Slate[StepEntry]) -> list[Float32Array]:
     return [booth.candidacy.state(entry).parameters for entry in slate.entries]
 
 
+@pytest.mark.slow
 @given(values=st.lists(vectors, min_size=1, max_size=9))
 def test_the_slate_holds_what_the_twin_computes_one_number_at_a_time(values: list[list[float]]) -> None:
     booth, slate = slate_of(values)

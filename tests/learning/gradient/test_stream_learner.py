@@ -105,6 +105,7 @@ def test_the_model_nears_the_best_point() -> None:
     assert last.fitness > first.fitness
 
 
+@pytest.mark.slow
 def test_four_members_read_nine_digits_of_ten() -> None:
     torch.set_num_threads(1)
     settled = GradientRules("mean", "0.2", "0.9", 32, 16, 200, 8, "whole", 0)

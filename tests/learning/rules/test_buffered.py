@@ -2,6 +2,7 @@
 
 import struct
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -68,6 +69,7 @@ class SlowBuffered:
         return float32(total / len(middle))
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(
     size=st.sampled_from([1, 4, 5, 7]),

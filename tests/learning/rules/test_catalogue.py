@@ -97,6 +97,7 @@ def test_a_mistyped_rule_is_told_what_is_allowed(text: str, message: str) -> Non
     assert str(caught.value) == message
 
 
+@pytest.mark.slow
 @given(text=st.one_of(st.text(), st.sampled_from([*RULES]).flatmap(lambda name: st.text().map(lambda tail: f"{name}:{tail}"))))
 def test_any_text_is_a_rule_or_an_error_for_people(text: str) -> None:
     try:

@@ -34,6 +34,7 @@ def bits(vector: Float32Array) -> bytes:
     return vector.tobytes()
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(data=st.data(), count=st.integers(1, 13), size=st.integers(1, 4))
 def test_a_trimmed_mean_is_the_mean_of_the_middle_of_each_coordinate(data: st.DataObject, count: int, size: int) -> None:

@@ -125,6 +125,7 @@ class SlowKardam:
         return len(self.models) - 1
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None)
 @given(rule=rules, size=st.sampled_from([1, 4, 5, 7]), data=st.data())
 def test_it_does_what_a_twin_without_any_economy_does(rule: Kardam, size: int, data: st.DataObject) -> None:
@@ -138,6 +139,7 @@ def test_it_does_what_a_twin_without_any_economy_does(rule: Kardam, size: int, d
         assert net.ledger.version == len(twin.models) - 1
 
 
+@pytest.mark.slow
 @settings(max_examples=50, deadline=None)
 @given(size=st.sampled_from([4, 7, 10]), lipschitz=st.booleans(), data=st.data())
 def test_any_2f_plus_1_consecutive_accepted_gradients_hold_f_plus_1_honest_ones(
@@ -227,6 +229,7 @@ def test_a_worker_that_leaves_the_group_leaves_no_trace_in_the_table() -> None:
     assert [slot.author for slot in net.ledger.memory.slots] == [worker(place) for place in (1, 2, 3, 4)]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(stream=deliveries(4), strangers=st.lists(st.tuples(st.integers(0, 50), vectors), max_size=20))
 def test_what_strangers_send_matters_to_no_part_of_the_ledger(

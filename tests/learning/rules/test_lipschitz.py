@@ -71,6 +71,7 @@ def test_the_same_vector_on_another_model_has_the_coefficient_0() -> None:
     assert coefficient((1, OLD), (2, OLD), OLD, NEW) == 0
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(pairs=st.lists(st.tuples(values, values), min_size=1, max_size=9))
 def test_a_distance_of_models_is_the_exact_one_but_for_rounding_and_0_only_for_equal_ones(

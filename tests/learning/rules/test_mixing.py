@@ -99,6 +99,7 @@ def test_each_coordinate_is_computed_alone_whatever_chunk_it_lies_in() -> None:
     np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.slow
 @given(crowds, st.data())
 def test_voices_count_like_so_many_equal_vectors(gradients: list[QuantisedGradient], data: st.DataObject) -> None:
     voices = data.draw(st.lists(st.integers(1, 5), min_size=len(gradients), max_size=len(gradients)))

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -39,6 +40,7 @@ for name, group in (*((name, GROUP) for name in (*RULES, *WITH_OPTIONS)), ("robu
 """
 
 
+@pytest.mark.slow
 def test_narrow_instructions_and_another_blas_kernel_change_no_bit() -> None:
     found = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
     plain = {**os.environ, "PYTHONHASHSEED": "1", "OMP_NUM_THREADS": "1"}

@@ -54,6 +54,7 @@ class SlowRobust:
         return np.sort(mixed, axis=0)[self.faulty_max : len(mixed) - self.faulty_max].mean(axis=0)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     size=st.sampled_from([1, 4, 7]),

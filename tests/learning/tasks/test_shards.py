@@ -25,6 +25,7 @@ def class_shares(labels: Int64Array, parts: list[Int64Array]) -> np.ndarray:
     return np.array([np.bincount(labels[part]).max() / len(part) for part in parts])
 
 
+@pytest.mark.slow
 @given(
     count=st.integers(1, 20),
     more=st.integers(0, 300),

@@ -33,6 +33,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     assert modules & heavy == set()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*COMMANDS])
 def test_every_command_s_help_imports_no_torch(name: str) -> None:
     command = [sys.executable, "-c", LIST_MODULES, name, "--help"]

@@ -64,6 +64,7 @@ def stormy(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_storm_passes_and_another_process_with_other_sets_repeats_it(stormy: str) -> None:
     result = simulate(stormy, "--seed", "3", "--json", "--repeat")
     told = json.loads(result.stdout)
@@ -80,6 +81,7 @@ def test_a_trace_has_a_line_for_each_event(stormy: str, tmp_path: Path) -> None:
     assert lines[0].startswith("1800000000000 ")
 
 
+@pytest.mark.slow
 def test_no_progress_is_exit_code_1_and_tells_how_to_see_it_again(stormy: str) -> None:
     path = Path(stormy)
     path.write_text(STORMY.replace("calm_s = 10", "calm_s = 10\nheights_min = 1000"))
@@ -98,6 +100,7 @@ def test_where_everybody_is_down_at_the_end_there_is_no_progress(stormy: str) ->
     assert (result.exit_code, result.stdout.splitlines()[1]) == (1, "  no honest peer is up at the end")
 
 
+@pytest.mark.slow
 def test_the_replay_command_runs_from_any_folder(stormy: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     brief = STORMY.partition("[[event]]")[0].replace("duration_s = 18", "duration_s = 1")
     Path(stormy).write_text(brief + "[expect]\ncalm_s = 1\nheights_min = 9\n")
@@ -150,6 +153,7 @@ def test_a_trace_that_the_disk_has_no_room_for_is_told_and_no_peer_is_to_blame(s
     assert result.stderr.startswith("error: cannot write the trace /dev/full: the disk is full\nfix: free some space")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("is_repeating", [False, True])
 def test_an_interrupt_is_told_by_the_exit_code_alone(tmp_path: Path, is_repeating: bool) -> None:
     """The scenario comes through a pipe, so that a run waits for it: the first one, or the repeated one."""

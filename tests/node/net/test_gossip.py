@@ -255,6 +255,7 @@ def test_a_flood_of_bogus_announcements_is_bounded_for_each_neighbour() -> None:
     assert gossip.received(ANN, Have(bogus[7:]), 1.0) == (Tell((ANN,), Want(bogus[7:])),)
 
 
+@pytest.mark.slow
 @given(st.data())
 def test_the_allowance_of_each_neighbour_is_given_back_whatever_happens(data: st.DataObject) -> None:
     """However neighbours announce, answer, leave and return: in the end each may again have its full share of wants."""

@@ -180,6 +180,7 @@ def test_our_own_address_is_dialled_seldom_where_the_user_gave_it_and_keeps_no_p
     assert book.is_configured(GIVEN)
 
 
+@pytest.mark.slow
 def test_one_source_cannot_fill_the_book_and_all_together_cannot_exceed_it() -> None:
     book = book_of(GIVEN)
     proven = Address("10.0.0.1", 1)

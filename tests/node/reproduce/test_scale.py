@@ -21,6 +21,8 @@ from node.reproduce.scale import (
 from node.reproduce.scale_runs import ScaleResult, ScaleRun, measure_all, scenario_of
 from node.simulation.contradictions import check
 
+pytestmark = pytest.mark.xdist_group("scale")  # they share what one of them has run
+
 CROWD = ScaleRun(12, 20, 1_000)
 COMMITTEE = ScaleRun(5, 8, crashed=1)
 WHOLE = ScaleRun(4, 6)

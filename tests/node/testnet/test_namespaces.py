@@ -18,7 +18,10 @@ from tests.node.processes import ROOT
 
 WHY_NOT = reason_against(1)
 
-pytestmark = pytest.mark.skipif(WHY_NOT is not None, reason=f"no network namespaces here: {WHY_NOT}")
+pytestmark = [
+    pytest.mark.processes,  # namespaces are the machine's: those of a testnet that runs beside would be seen
+    pytest.mark.skipif(WHY_NOT is not None, reason=f"no network namespaces here: {WHY_NOT}"),
+]
 
 SECONDS_MAX = 20.0
 """A packet takes microseconds, and a retransmission a second or two."""

@@ -19,6 +19,8 @@ from node.simulation.population import START
 from node.store import Row
 from tests.node.testnet.autopsy.folders import WORK, Folders, filled
 
+pytestmark = pytest.mark.xdist_group("autopsy of leaders")  # they share what one of them has run
+
 CRASHED = (2, 3, 4, 5)
 """At the very start: they have recorded nothing, and nobody asks for them."""
 

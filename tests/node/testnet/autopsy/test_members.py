@@ -19,6 +19,8 @@ from node.replica import STATE_KEY, STATE_TABLE, checkpoint_key
 from node.simulation.population import START
 from tests.node.testnet.autopsy.folders import ORDER, Folders, filled, folders_of, simulation_of
 
+pytestmark = pytest.mark.xdist_group("autopsy of members")  # they share what one of them has run
+
 LONG = ORDER.replace("duration_s = 8", "duration_s = 26")
 """Long enough for checkpoints."""
 

@@ -14,6 +14,8 @@ from node.simulation.toy_tasks import ToyTask, toy_task
 from node.testnet.autopsy.reopening import Reopening
 from tests.node.testnet.autopsy.folders import ORDER, Folders, filled
 
+pytestmark = pytest.mark.xdist_group("reopening")  # they share what one of them has run
+
 LONG = ORDER.replace("duration_s = 8", "duration_s = 20").replace('"evolution"', '"gradient"\ntask = "quadratic"')
 
 
