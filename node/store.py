@@ -27,8 +27,12 @@ Statement = tuple[str, tuple[tuple[str | bytes | int, ...], ...]]
 
 Statements = tuple[Statement, ...]
 
-SCHEMA_VERSION = 1
-"""Kept in SQLite's user_version; raised when the tables change."""
+STORE_VERSION = 2
+"""Kept in SQLite's user_version. Raised when the tables change, when what lies in a row is encoded otherwise (blocks, commits,
+kept states), or when peers agree on something else: what was agreed on before would then be replayed by other rules.
+
+1: gradients of leaders had one voice each, whatever they had led.
+"""
 
 GROUP_BATCHES_MAX = 1_024
 """Batches in one commit: a commit costs one sync of 5-7 ms, so more would only delay the first of them."""
@@ -46,6 +50,10 @@ _INSERT_RECORD = "INSERT OR REPLACE INTO records (kind, key, value, checksum) VA
 _DELETE_RECORD = "DELETE FROM records WHERE kind = ? AND key = ?"
 _INSERT_META = "INSERT OR REPLACE INTO meta (name, value) VALUES (?, ?)"
 
+_RESYNC = (
+    "move {name}, {name}-wal and {name}-shm away and start again: "
+    "the peer re-syncs from the others (your key is in identity.pem, keep it)"
+)
 _CORRUPT_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 
 
@@ -80,7 +88,7 @@ class Store:
     def open(cls, path: Path) -> "Store":
         """Open or make the database, and check it from end to end.
 
-        Raises CorruptStoreError, StoreFailedError (disk full, read-only), or NodeError (made by a newer version).
+        Raises CorruptStoreError, StoreFailedError (disk full, read-only), or NodeError (made by another version).
         """
         with _explained(path):
             writer = _connection(path, only_reads=False)
@@ -229,18 +237,25 @@ def _connection(path: Path, only_reads: bool) -> sqlite3.Connection:
     return connection
 
 
-def _prepare(path: Path, connection: sqlite3.Connection) -> None:
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version > SCHEMA_VERSION:
+def version_of(path: Path, connection: sqlite3.Connection) -> int:
+    """STORE_VERSION, or 0 where no table was made yet. Raises NodeError for every other version."""
+    version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    if version not in {0, STORE_VERSION}:
+        age = "a newer" if version > STORE_VERSION else "an older"
         raise NodeError(
-            f"database {path} was made by a newer version (schema {version}, this version knows {SCHEMA_VERSION})",
-            "install the newer version, or move the file away and start again: the peer re-syncs from the others",
+            f"database {path} was made by {age} version of kubrat (store version {version}, this one has {STORE_VERSION})",
+            f"go on with that version, or {_RESYNC.format(name=path.name)}",
         )
+    return version
+
+
+def _prepare(path: Path, connection: sqlite3.Connection) -> None:
+    version = version_of(path, connection)
     findings = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
     if findings != ["ok"]:
         raise _corrupt(path, "; ".join(finding.replace("\n", " ") for finding in findings))
-    if version < SCHEMA_VERSION:
-        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;")
+    if version == 0:
+        connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {STORE_VERSION}; COMMIT;")
 
 
 # --- what went wrong ------------------------------------------------------------------------------------------------
@@ -284,6 +299,5 @@ def _name_of(error: sqlite3.Error) -> str:
 def _corrupt(path: Path, detail: str) -> CorruptStoreError:
     return CorruptStoreError(
         f"database {path} is corrupt: {detail}",
-        f"stop the node, move {path.name}, {path.name}-wal and {path.name}-shm away and start again: "
-        "the peer re-syncs from the others (your key is in identity.pem, keep it)",
+        f"stop the node, {_RESYNC.format(name=path.name)}",
     )

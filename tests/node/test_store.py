@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 import os
 import signal
 import sqlite3
@@ -12,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.errors import NodeError
-from node.store import CorruptStoreError, Row, Store, StoreFailedError
+from node.store import STORE_VERSION, CorruptStoreError, Row, Store, StoreFailedError
 from tests.node.small_disk import fill, make_read_only, small_disk
 
 ROOT = Path(__file__).parents[2]
@@ -278,14 +279,26 @@ def _read_all(path: Path) -> None:
         store.close()
 
 
-def test_a_database_of_a_newer_version_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("version", "age"), [(STORE_VERSION - 1, "an older"), (STORE_VERSION + 1, "a newer"), (-1, "an older")]
+)
+def test_a_database_of_another_version_is_refused_and_left_as_it_is(tmp_path: Path, version: int, age: str) -> None:
     path = tmp_path / "kubrat.db"
     fill_table(path, 1)
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 99")
-    connection.close()
-    with pytest.raises(NodeError, match=r"was made by a newer version \(schema 99, this version knows 1\)"):
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        connection.execute(f"PRAGMA user_version = {version}")
+    with pytest.raises(NodeError) as caught:
         Store.open(path)
+    assert caught.value.message == (
+        f"database {path} was made by {age} version of kubrat (store version {version}, this one has {STORE_VERSION})"
+    )
+    assert caught.value.fix == (
+        "go on with that version, or move kubrat.db, kubrat.db-wal and kubrat.db-shm away and start again: "
+        "the peer re-syncs from the others (your key is in identity.pem, keep it)"
+    )
+    with contextlib.closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA user_version").fetchone() == (version,)
+        assert connection.execute("SELECT count(*) FROM records").fetchone() == (1,)
 
 
 def test_a_database_in_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:

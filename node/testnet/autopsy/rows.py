@@ -10,7 +10,7 @@ from urllib.parse import quote
 from consensus.proof_of_work.verdicts import BLOCK_TABLE
 from node.errors import NodeError
 from node.replica import PAYLOAD_TABLE
-from node.store import BUSY_SECONDS_MAX, SCHEMA_VERSION, checksum
+from node.store import BUSY_SECONDS_MAX, checksum, version_of
 
 Place = tuple[str, bytes]
 """Table and key of a row."""
@@ -124,8 +124,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection | None]:
         return
     with _explained(path), closing(_connection(path)) as connection:
         connection.execute("BEGIN")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        yield connection if version == SCHEMA_VERSION else None
+        yield connection if version_of(path, connection) else None
 
 
 def _connection(path: Path) -> sqlite3.Connection:

@@ -128,3 +128,11 @@ def test_text_that_could_forge_a_line_of_a_log_is_malformed(text: str) -> None:
 def test_our_own_text_is_always_fit_to_be_sent(text: str) -> None:
     hello = Hello(PROTOCOL_VERSION, b"k" * 32, b"k" * 32, b"k" * 32, 1, printable(text, 64))
     assert decode_frame(encode_frame(hello)) == hello
+
+
+def test_a_hello_has_the_same_bytes_in_every_version_so_that_another_one_can_be_told() -> None:
+    hello = Hello(7, b"n" * 32, b"k" * 32, b"x" * 32, 7600, "kubrat")
+    of_32_bytes = b"\xc4\x20"
+    assert encode_frame(hello) == b"".join(
+        (b"\x97\x01\x07", of_32_bytes, b"n" * 32, of_32_bytes, b"k" * 32, of_32_bytes, b"x" * 32, b"\xcd\x1d\xb0\xa6kubrat")
+    )

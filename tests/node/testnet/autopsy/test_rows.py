@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from node.store import Store
+from node.errors import NodeError
+from node.store import STORE_VERSION, Store
 from node.testnet.autopsy.rows import DamagedStoreError, News, Row, StoreReader
 
 
@@ -46,6 +47,17 @@ def test_an_open_store_is_read_as_of_its_last_commit_and_not_written_to(tmp_path
         return found
 
     assert [len(news.rows) for news in asyncio.run(write_and_read())] == [1, 1, 1]
+
+
+def test_a_store_of_another_version_is_named_and_not_taken_for_an_empty_one(tmp_path: Path) -> None:
+    path = tmp_path / "kubrat.db"
+    written(path, ("t", b"1", b"one"))
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA user_version = 1")
+    with pytest.raises(
+        NodeError, match=f"was made by an older version of kubrat .store version 1, this one has {STORE_VERSION}"
+    ):
+        StoreReader(path).news()
 
 
 def test_what_is_no_database_any_more_is_damaged(tmp_path: Path) -> None:
