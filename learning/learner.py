@@ -95,7 +95,9 @@ class FinaliseRequest:
 
 @dataclass(frozen=True, slots=True)
 class ExportRequest:
-    """The model at the adopted step."""
+    """The model at the adopted step, or at the newest final one. In a total order they are the same."""
+
+    is_final: bool = False
 
 
 @dataclass(frozen=True, slots=True)

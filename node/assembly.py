@@ -65,7 +65,7 @@ def run_peer(settings: PeerSettings, lifeline: Connection | None = None, api_lis
     Raises NodeError with what a user can do.
     """
     configure_logging(settings.log_level)
-    with NodeFolder.open(settings.data_dir, settings.network_file) as folder, _first_reason(folder.store):
+    with NodeFolder.open(settings.data_dir, settings.network_file) as folder, first_reason(folder.store):
         check_trust(folder, settings.trusted_task)
         uvloop.run(_serve(settings, folder, lifeline, api_listener))
     return 0
@@ -91,7 +91,7 @@ def _obey(lifeline: Connection, peer: Peer) -> None:
 
 
 @contextlib.contextmanager
-def _first_reason(store: Store) -> Iterator[None]:
+def first_reason(store: Store) -> Iterator[None]:
     """A part that fails ends the node: the first failure is the reason to tell."""
     try:
         yield
@@ -193,7 +193,7 @@ def _proof_of_work(settings: PeerSettings, folder: NodeFolder, kept: StateKept |
         rank=contribution_rank(rules),
     )
     puzzle = PuzzleSpec(rules.proof_of_work.puzzle_memory_kib, settings.puzzle_share)
-    return _Ordering(machine, ProofOfWorkChain(machine, settings.puzzle_share), puzzle)
+    return _Ordering(machine, ProofOfWorkChain(machine, settings.puzzle_share, rules.proof_of_work.finality_depth), puzzle)
 
 
 def _total_order(settings: PeerSettings, folder: NodeFolder, kept: StateKept | None) -> _Ordering:

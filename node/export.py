@@ -1,7 +1,5 @@
 """The agreed model as a safetensors file, with what it takes to check where it comes from."""
 
-from pathlib import Path
-
 import msgspec
 import numpy as np
 from safetensors.numpy import save
@@ -10,17 +8,16 @@ from learning.checkpoint import decode_kept_state
 from learning.learner import ModelExported
 from learning.task import Layout
 from node.errors import NodeError
-from node.files import replace_file
 from node.folder import NodeFolder
-from node.network_file import NetworkRules, network_id
+from node.network_file import NetworkRules, finality_depth, network_id
 from node.replica import STATE_KEY, STATE_TABLE
 from node.store import Store
 
 _META_LAYOUT = "layout"
 
 
-def model_bytes(rules: NetworkRules, layout: Layout, model: ModelExported) -> bytes:
-    """A safetensors file with the layout's tensors and network id, step id, state digest, height and task as metadata."""
+def model_bytes(rules: NetworkRules, layout: Layout, model: ModelExported, final_height: int) -> bytes:
+    """A safetensors file with the layout's tensors, and where the model comes from and what was final then as metadata."""
     flat = np.frombuffer(model.parameters, dtype="<f4").astype(np.float32)
     assert sum(block.size for block in layout) == flat.size, f"{flat.size} parameters do not fit the layout"
     tensors, start = {}, 0
@@ -32,6 +29,8 @@ def model_bytes(rules: NetworkRules, layout: Layout, model: ModelExported) -> by
         "step_id": model.step.hex(),
         "state_digest": model.state_digest.hex(),
         "height": str(model.height),
+        "final_height": str(final_height),
+        "finality_depth": str(finality_depth(rules)),
         "task": rules.task.name,
     }
     return save(tensors, metadata=metadata)
@@ -43,27 +42,22 @@ def store_layout(store: Store, layout: Layout) -> None:
 
 
 def stored_layout(store: Store) -> Layout:
-    """What `store_layout` left: there before any state is."""
+    """What `store_layout` left, there before any state is. Raises NodeError where its peer has never run."""
     text = store.meta(_META_LAYOUT)
-    assert text is not None, "a state was stored without its layout"
+    if text is None:
+        raise NodeError(f"{store.path} holds no model yet: its peer has never run", "start the peer first")
     return msgspec.json.decode(text, type=Layout)
 
 
-def write_model(path: Path, content: bytes) -> None:
-    """Write a file that `model_bytes` made, whole or not at all. Raises NodeError."""
-    replace_file(path, content, "write the model")
+def final_model(folder: NodeFolder) -> bytes:
+    """The newest final model that a stopped peer's folder holds: of its task and of torch nothing is needed.
 
-
-def export_from_folder(folder_path: Path, path: Path) -> None:
-    """Write the newest final model that a stopped peer's folder holds.
-
-    Raises NodeError: not a node's folder, locked by a running peer, no final model yet.
+    Raises NodeError when there is none yet.
     """
-    with NodeFolder.open(folder_path) as folder:
-        data = folder.store.get(STATE_TABLE, STATE_KEY)
-        if data is None:
-            fix = f"start the peer, and export while it runs: run_node.py start --data-dir {folder_path}"
-            raise NodeError(f"{folder_path} holds no final model yet", fix)
-        kept, rules, layout = decode_kept_state(data), folder.rules, stored_layout(folder.store)
+    data = folder.store.get(STATE_TABLE, STATE_KEY)
+    if data is None:
+        fix = f"export the one at the head, without --final; or start the peer: run_node.py start --data-dir {folder.path}"
+        raise NodeError(f"{folder.path} holds no final model yet", fix)
+    kept = decode_kept_state(data)
     model = ModelExported(kept.step, kept.height, kept.state_digest, kept.parameters)
-    write_model(path, model_bytes(rules, layout, model))
+    return model_bytes(folder.rules, stored_layout(folder.store), model, kept.height)

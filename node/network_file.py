@@ -236,6 +236,11 @@ def network_id(rules: NetworkRules) -> NetworkId:
     return network_id_of_fields(rule_fields(rules))
 
 
+def finality_depth(rules: NetworkRules) -> int:
+    """Blocks on top after which a block is never undone; 0 in a total order, where every step is final at once."""
+    return rules.proof_of_work.finality_depth if rules.consensus is Consensus.PROOF_OF_WORK else 0
+
+
 def network_id_of_fields(fields: RuleFields) -> NetworkId:
     """The id that these fields hash to: a peer that shows its fields cannot misstate them."""
     hasher = hashlib.blake2b(digest_size=DIGEST_BYTES)
@@ -405,6 +410,7 @@ def new_rules(
     strategy: Strategy,
     *,
     block_interval_ms: int = BLOCK_INTERVAL_MS_DEFAULT,
+    finality_depth: int = FINALITY_DEPTH_DEFAULT,
     members: tuple[str, ...] = (),
     gradient: GradientSection | None = None,
 ) -> NetworkRules:
@@ -422,7 +428,7 @@ def new_rules(
         task=task,
         evolution=evolution_for(strategy),
         gradient=gradient or GradientSection(),
-        proof_of_work=ProofOfWorkSection(block_interval_ms=block_interval_ms),
+        proof_of_work=ProofOfWorkSection(block_interval_ms=block_interval_ms, finality_depth=finality_depth),
         total_order=TotalOrderSection(members=members),
     )
     try:

@@ -6,9 +6,11 @@ import os
 import random
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 from consensus.protocol import (
     PeerJoined,
@@ -117,7 +119,7 @@ class Peer:
         self._api_listener = api_listener
         self._stopping = asyncio.Event()
         self._learner_ready: asyncio.Future[LearnerReady] = asyncio.get_running_loop().create_future()
-        self._exports: list[asyncio.Future[ModelExported]] = []
+        self._exports: deque[asyncio.Future[ModelExported]] = deque()
         self._driver: Driver | None = None
         self._streams: SideStreams | None = None
         self._network: PeerNetwork | None = None
@@ -226,7 +228,7 @@ class Peer:
             parts.settings, parts.rules, parts.identity.peer_id, parts.chain, self._vitals, network, driver, lag, memory
         )
         peer_id = parts.identity.peer_id.hex()
-        api = ApiServer(peer_id, sources.document, lambda: self._model_file(learner), self._api_listener)
+        api = ApiServer(peer_id, sources.document, partial(self._model_file, learner, parts.chain), self._api_listener)
         for request in parts.first_requests:
             asking.ask(request)
         driver.start()
@@ -322,10 +324,9 @@ class Peer:
             case SearchRate(rate):
                 self._vitals.candidates_per_second = rate
             case ModelExported():
-                for waiting in self._exports:
-                    if not waiting.done():
-                        waiting.set_result(message)
-                self._exports.clear()
+                waiting = self._exports.popleft()  # the learner answers in the order in which it was asked
+                if not waiting.done():
+                    waiting.set_result(message)
             case _:
                 assert self._driver is not None, "the learner says nothing before it is asked"
                 self._vitals.remember(message)
@@ -337,13 +338,14 @@ class Peer:
         if not self._learner_ready.done():
             self._learner_ready.set_exception(NodeError(reason))
 
-    async def _model_file(self, learner: LearnerWorker) -> bytes:
-        """The adopted model as a safetensors file."""
+    async def _model_file(self, learner: LearnerWorker, chain: ChainSource, is_final: bool) -> bytes:
+        """The adopted model, or the newest final one, as a safetensors file."""
         waiting: asyncio.Future[ModelExported] = asyncio.get_running_loop().create_future()
         self._exports.append(waiting)
-        learner.ask(ExportRequest())
+        learner.ask(ExportRequest(is_final))
         exported = await waiting
-        return await asyncio.to_thread(model_bytes, self._parts.rules, self._layout, exported)
+        final_height = exported.height if is_final else chain.facts(self._vitals).final_height
+        return await asyncio.to_thread(model_bytes, self._parts.rules, self._layout, exported, final_height)
 
     # --- what the network says (NetworkEvents) ---
 

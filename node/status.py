@@ -138,13 +138,17 @@ class NodeStatus(msgspec.Struct, frozen=True):
     height: int | None = None
     head: str | None = None
     final_height: int | None = None
+    finality_depth: int = 0
+    """Blocks on top after which a block is final; 0: every step is final at once."""
     state_digest: str | None = None
     """Of the model at the head."""
     fitness: float | None = None
     metrics: dict[str, float] = {}
     """The task's figures for people, like test_accuracy (0 to 1)."""
     steps: tuple[StepStatus, ...] = ()
-    """The newest steps of the chain, highest first."""
+    """The newest steps of the chain."""
+    final_steps: tuple[StepStatus, ...] = ()
+    """The newest final steps, where they lie deeper than `steps` reaches; some may be among both."""
     peers: tuple[PeerLink, ...] = ()
     blocks_led: int = 0
     """Blocks of ours in the chain that ends at the head."""

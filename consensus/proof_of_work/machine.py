@@ -166,6 +166,7 @@ class ProofOfWork:
             sync_target=self._sync.target_height(),
             peers_ahead_ms=self._peer_clocks.median_ms,
             steps=(*self._final_steps, *path)[-STEPS_TOLD_MAX:],
+            final_steps=tuple(self._final_steps)[-STEPS_TOLD_MAX:],
         )
 
     def start(self, now: Instant) -> Effects:

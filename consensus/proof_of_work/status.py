@@ -35,3 +35,5 @@ class PowStatus:
     """By how much the newest blocks of most connected peers are ahead of our wall clock; None while none was pushed."""
     steps: tuple[ChainStep, ...]
     """The newest steps of the main chain, oldest first, at most STEPS_TOLD_MAX; genesis is not among them."""
+    final_steps: tuple[ChainStep, ...]
+    """The newest of them that are final, which lie deeper than `steps` may reach: oldest first, as many."""

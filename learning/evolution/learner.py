@@ -99,8 +99,8 @@ class EvolutionLearner:
                 return self._adopt(self._known(step))
             case FinaliseRequest(step):
                 return self._finalise(step)
-            case ExportRequest():
-                return (self._export(),)
+            case ExportRequest(is_final):
+                return (self._export(self._lineage.root if is_final else self._adopted),)
             case DeliverRequest() | RestoreRequest():
                 raise AssertionError("a total order delivers to a SlateLearner")
             case _:
@@ -210,8 +210,7 @@ class EvolutionLearner:
         parameters = parameter_bytes(self._lineage.model(known))
         return (StateKept(known.id, known.height, parameters, state_digest=known.state_digest),)
 
-    def _export(self) -> ModelExported:
-        step = self._adopted
+    def _export(self, step: KnownStep) -> ModelExported:
         return ModelExported(step.id, step.height, step.state_digest, parameter_bytes(self._lineage.model(step)))
 
     def _known(self, step: bytes) -> KnownStep:

@@ -124,8 +124,8 @@ class BlockLearner:
                 return self._adopt(self._known(step))
             case FinaliseRequest(step):
                 return self._finalise(step)
-            case ExportRequest():
-                return (self._export(),)
+            case ExportRequest(is_final):
+                return (self._export(self._branches.root if is_final else self._head),)
             case DeliverRequest() | RestoreRequest():
                 raise AssertionError("a total order delivers to a StreamLearner")
             case _:
@@ -262,9 +262,8 @@ class BlockLearner:
         parameters, memory = kept_parameters(state.ledger), encode_memory(state.ledger, state.leaders)
         return (StateKept(block.id, block.height, parameters, state_digest=state.digest, memory=memory),)
 
-    def _export(self) -> ModelExported:
-        block = self._head
-        return ModelExported(block.id, block.height, block.state_digest, kept_parameters(self._state.ledger))
+    def _export(self, block: KnownBlock) -> ModelExported:
+        return ModelExported(block.id, block.height, block.state_digest, kept_parameters(self._branches.state(block).ledger))
 
     def _known(self, step: bytes) -> KnownBlock:
         known = self._branches.find(step)

@@ -4,6 +4,7 @@ from dataclasses import asdict, dataclass
 from typing import Protocol
 
 from consensus.proof_of_work.machine import ProofOfWork
+from consensus.proof_of_work.verdicts import ChainStep
 from consensus.total_order.machine import TotalOrder, TotalOrderStatus
 from learning.exact import MICRO
 from learning.learner import GenerationDecided, GenerationWaits, SlateEntry
@@ -33,6 +34,10 @@ class ChainFacts:
     puzzle: PuzzleStatus | None = None
     order: OrderStatus | None = None
     generation: GenerationStatus | None = None
+    final_steps: tuple[StepStatus, ...] = ()
+    """The newest final ones, oldest first, where `steps` may not reach as deep."""
+    finality_depth: int = 0
+    """0: every step is final at once."""
 
 
 STALLED_SECONDS = 1.5
@@ -54,9 +59,10 @@ class ChainSource(Protocol):
 class ProofOfWorkChain:
     """Steps are blocks; the newest may still be undone."""
 
-    def __init__(self, machine: ProofOfWork, puzzle_share: float) -> None:
+    def __init__(self, machine: ProofOfWork, puzzle_share: float, finality_depth: int) -> None:
         self._machine = machine
         self._puzzle_share = puzzle_share
+        self._finality_depth = finality_depth
 
     def watch(self, now_s: float) -> None:
         """Blocks come by chance: nothing to tell."""
@@ -64,19 +70,16 @@ class ProofOfWorkChain:
     def facts(self, vitals: Vitals) -> ChainFacts:
         """The facts of now."""
         status = self._machine.status
-        steps = tuple(
-            StepStatus(
-                height=step.height,
-                id=step.id.hex(),
-                state_digest=step.state_digest.hex(),
-                leader=step.leader.hex(),
-                fitness=vitals.adopted[step.id].fitness if step.id in vitals.adopted else None,
-                metrics=dict(vitals.adopted[step.id].metrics) if step.id in vitals.adopted else {},
-            )
-            for step in status.steps
+        return ChainFacts(
+            status.final_height,
+            status.blocks_led,
+            status.blocks_contested,
+            tuple(_block_status(step, vitals) for step in status.steps),
+            peers_ahead_ms=status.peers_ahead_ms,
+            puzzle=PuzzleStatus(status.attempts_expected, self._puzzle_share),
+            final_steps=tuple(_block_status(step, vitals) for step in status.final_steps),
+            finality_depth=self._finality_depth,
         )
-        puzzle = PuzzleStatus(status.attempts_expected, self._puzzle_share)
-        return ChainFacts(status.final_height, status.blocks_led, status.blocks_contested, steps, status.peers_ahead_ms, puzzle)
 
 
 class TotalOrderChain:
@@ -115,6 +118,18 @@ class TotalOrderChain:
             order=_order_status(self._machine.status, is_stalled),
             generation=_generation_status(vitals.waits, vitals.decided),
         )
+
+
+def _block_status(step: ChainStep, vitals: Vitals) -> StepStatus:
+    adopted = vitals.adopted.get(step.id)
+    return StepStatus(
+        height=step.height,
+        id=step.id.hex(),
+        state_digest=step.state_digest.hex(),
+        leader=step.leader.hex(),
+        fitness=None if adopted is None else adopted.fitness,
+        metrics={} if adopted is None else dict(adopted.metrics),
+    )
 
 
 def _order_status(status: TotalOrderStatus, is_stalled: bool) -> OrderStatus:

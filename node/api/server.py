@@ -30,10 +30,13 @@ class ApiServer:
         self,
         peer_id: str,
         status: Callable[[], NodeStatus],
-        model_file: Callable[[], Awaitable[bytes]],
+        model_file: Callable[[bool], Awaitable[bytes]],
         listener: socket.socket | None = None,
     ) -> None:
-        """`listener`: a bound socket to serve on, instead of a free port of this machine's loopback."""
+        """`model_file`: the model at the head, or the newest final one.
+
+        `listener`: a bound socket to serve on, instead of a free port of this machine's loopback.
+        """
         self._peer_id = peer_id
         self._listener = listener
         self._status = status
@@ -64,9 +67,9 @@ class ApiServer:
     async def _get_status(self, _: web.Request) -> web.Response:
         return web.Response(body=msgspec.json.encode(self._status()), content_type="application/json")
 
-    async def _get_model(self, _: web.Request) -> web.Response:
+    async def _get_model(self, request: web.Request) -> web.Response:
         try:
-            data = await asyncio.wait_for(self._model_file(), MODEL_SECONDS_MAX)
+            data = await asyncio.wait_for(self._model_file("final" in request.query), MODEL_SECONDS_MAX)
         except TimeoutError:
             return web.Response(status=503, text="the learner did not answer in time\n")
         return web.Response(body=data, content_type="application/octet-stream")

@@ -1,27 +1,72 @@
 """`export`: the agreed model, from a running peer or from a stopped one's folder."""
 
 import importlib
+import json
 from pathlib import Path
 
 import click
 
 from node.cli.api_client import fetch_from_folder
 from node.cli.arguments import FILE, FOLDER
-from node.errors import NodeError, NotRunningError
+from node.cli.figures import finality
+from node.errors import EXIT_GOAL_NOT_MET, NodeError, NotRunningError
 from node.files import replace_file
+from node.folder import NodeFolder
+
+LENGTH_BYTES = 8
+"""A safetensors file begins with the length of its JSON header, little-endian."""
+
+MODEL_PATH = "/v1/model/file"
 
 
 @click.command("export")
 @click.argument("path", type=FILE)
 @click.option("--data-dir", type=FOLDER, required=True, help="The peer's folder.")
-def command(path: Path, data_dir: Path) -> None:
-    """Save the agreed model to PATH (safetensors), with network id, step id, state digest, height and task as metadata."""
+@click.option("--final", "is_final", is_flag=True, help="The newest final model, which nothing undoes, instead of the newest.")
+@click.option("--json", "is_json", is_flag=True, help="Print as one JSON object what was written, and what of it is final.")
+def command(path: Path, data_dir: Path, is_final: bool, is_json: bool) -> None:
+    """Save the agreed model to PATH (safetensors): the one at the peer's head, or with --final the newest final one.
+
+    Metadata: network id, step id, state digest, height, task, and up to which height the chain was final.
+    """
     if path.suffix != ".safetensors":
         raise NodeError(f"{path} does not end in .safetensors", f"write {path.with_suffix('.safetensors')}")
     try:
-        content = fetch_from_folder(data_dir, "/v1/model/file")
+        content = fetch_from_folder(data_dir, f"{MODEL_PATH}?final" if is_final else MODEL_PATH)
     except NotRunningError:  # then what its folder holds is ours to read
-        importlib.import_module("node.export").export_from_folder(data_dir, path)  # imports numpy
-    else:
-        replace_file(path, content, "write the model")
-    click.echo(f"wrote {path}")
+        content = _from_folder(data_dir, is_final=is_final)
+    document = _document(path, content)
+    replace_file(path, content, "write the model")
+    click.echo(json.dumps(document) if is_json else f"wrote {path}: {_told(document)}")
+
+
+def _from_folder(data_dir: Path, *, is_final: bool) -> bytes:
+    """Raises NodeError."""
+    with NodeFolder.open(data_dir) as folder:
+        if is_final:
+            content: bytes = importlib.import_module("node.export").final_model(folder)  # imports numpy
+        else:
+            content = importlib.import_module("node.stopped_model").head_model(folder)  # imports the task, and torch
+        return content
+
+
+def _document(path: Path, content: bytes) -> dict[str, object]:
+    """Read off the file itself. Raises NodeError where it is no model."""
+    length = int.from_bytes(content[:LENGTH_BYTES], "little")
+    try:
+        facts: dict[str, str] = json.loads(content[LENGTH_BYTES : LENGTH_BYTES + length])["__metadata__"]
+        height, final_height, depth = (int(facts[name]) for name in ("height", "final_height", "finality_depth"))
+    except (ValueError, KeyError, TypeError) as error:
+        raise NodeError("what came is no model with its origin", "use the peer's own version", EXIT_GOAL_NOT_MET) from error
+    numbers = {"height": height, "final_height": final_height, "finality_depth": depth, "is_final": height <= final_height}
+    return {"path": str(path), **facts, **numbers}
+
+
+def _told(document: dict[str, object]) -> str:
+    height, final_height, depth = (document[name] for name in ("height", "final_height", "finality_depth"))
+    assert isinstance(height, int)
+    assert isinstance(final_height, int)
+    assert isinstance(depth, int)
+    if height <= final_height:
+        return f"the model at height {height:,}, which is final"
+    return f"the model at height {height:,}, which is not final yet; final: {finality(height, final_height, depth)}"

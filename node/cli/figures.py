@@ -21,6 +21,17 @@ def percent(share: float | None) -> str:
     return UNKNOWN if share is None else f"{100 * share:.1f} %"
 
 
+def finality(height: int | None, final_height: int | None, depth: int) -> str:
+    """What is final of a chain, and what is not. `depth`: blocks on top after which a block is final; 0: every step is."""
+    if depth == 0 or height is None or final_height is None:
+        return f"height {count(final_height)}"
+    undecided = height - final_height
+    above = f"the {undecided:,} blocks above may still be undone" if undecided != 1 else "the block above may still be undone"
+    if final_height == 0:
+        return f"nothing yet but the first model: a block is final once {depth:,} lie on top of it"
+    return f"height {final_height:,}; {above}"
+
+
 def metric(name: str, value: float) -> str:
     """One of a task's figures for people, with its name."""
     return f"{name.replace('_', ' ')} {percent(value) if name.endswith('accuracy') else format(value, 'g')}"

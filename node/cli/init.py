@@ -14,6 +14,7 @@ from node.errors import NodeError
 from node.folder import KEY_FILE_NAME, NodeFolder
 from node.network_file import (
     BLOCK_INTERVAL_MS_DEFAULT,
+    FINALITY_DEPTH_DEFAULT,
     NETWORK_FILE_NAME,
     NetworkRules,
     network_id,
@@ -50,6 +51,13 @@ OPEN_SHARD_COUNT = 16
     help="Mean time between blocks (proof of work).",
 )
 @click.option(
+    "--finality-depth",
+    type=click.IntRange(2, 512),
+    default=FINALITY_DEPTH_DEFAULT,
+    show_default=True,
+    help="Blocks on top after which a block is never undone (proof of work).",
+)
+@click.option(
     "--members",
     "members_count",
     type=click.IntRange(1, MEMBERS_MAX),
@@ -74,6 +82,7 @@ def command(
     shards: str | None,
     strategy: str,
     block_interval_ms: int,
+    finality_depth: int,
     members_count: int | None,
     member_keys: tuple[str, ...],
     tolerate: int | None,
@@ -92,7 +101,9 @@ def command(
     gradient = gradient_section(learning, rule, shards, shard_count=0 if is_order else OPEN_SHARD_COUNT)
     section = task_section(task, needs_gradient=gradient is not None)
     title = name or task.rpartition(":")[2]
-    make = partial(new_rules, title, secrets.token_bytes(32), section, Strategy(strategy), gradient=gradient)
+    make = partial(
+        new_rules, title, secrets.token_bytes(32), section, Strategy(strategy), gradient=gradient, finality_depth=finality_depth
+    )
     placeholders = tuple(f"{number:064x}" for number in range(members_count or 0))
     members = member_keys or placeholders
     rules = make(block_interval_ms=block_interval_ms, members=members)  # its mistakes are told before anything is made

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from node.cli.figures import UNKNOWN, count, percent, short
+from node.cli.figures import UNKNOWN, count, finality, percent, short
 from node.status import ClockStatus, GradientStatus, NodeStatus, OrderStatus
 
 STALENESS_BAR = 40
@@ -35,7 +35,8 @@ def _figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
     yield "network", f"{status.network_id}  ({status.network_name})" if status.network_name else status.network_id
     yield "task", status.task or UNKNOWN
     yield "listens", status.listen or UNKNOWN
-    yield "height", f"{count(status.height)}  (final: {count(status.final_height)})"
+    yield "height", count(status.height)
+    yield "final", finality(status.height, status.final_height, status.finality_depth)
     yield "head", status.head or UNKNOWN
     yield "model", status.state_digest or UNKNOWN
     yield "fitness", UNKNOWN if status.fitness is None else f"{status.fitness:.6f}"

@@ -121,7 +121,8 @@ def _weights(horizon: int, half_life_blocks: int | None) -> Floats:
         return np.ones(horizon + 2)
     growth = 2.0 ** (1 / half_life_blocks)
     count = math.ceil(math.log(1 + (horizon + 1) * (growth - 1)) / math.log(growth))
-    return growth ** np.arange(count + 1, dtype=np.float64)
+    weights: Floats = np.power(growth, np.arange(count + 1, dtype=np.float64))
+    return weights
 
 
 def _reached(weights: Floats) -> Floats:

@@ -208,6 +208,7 @@ class Supervisor:
             figures = ", ".join(metric(name, value) for name, value in sorted(outcome.agreed.metrics.items()))
             who = who_agrees(heard, len(self._peers))
             self._screen.say(f"{who} hold {outcome.agreed.state_digest[:16]} at height {outcome.agreed.height}: {figures}")
+            self._screen.say(f"final: {document['finality']}")
         for line in self._pursuit.remarks():
             self._screen.say(line)
         if self._settings.is_kept:

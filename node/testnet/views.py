@@ -4,10 +4,11 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from node.cli.figures import finality
 from node.cli.live_view import PeerView, TestnetView
 from node.cli.status_view import waiting_text
 from node.errors import EXIT_DISAGREEMENT
-from node.network_file import Learning, NetworkRules, network_id
+from node.network_file import Learning, NetworkRules, finality_depth, network_id
 from node.settings import TestnetSettings
 from node.status import NodeStatus, StepStatus
 from node.testnet.control import DeedReport, PeerReport
@@ -96,7 +97,9 @@ def outcome_document(
         "reason": outcome.reason,
         "network_id": network_id(rules).hex(),
         "height": None if agreed is None else agreed.height,
-        "final_height": min((status.final_height or 0 for status in statuses), default=0),
+        "final_height": lowest_final(statuses),
+        "finality_depth": finality_depth(rules),
+        "finality": None if agreed is None else finality(agreed.height, lowest_final(statuses), finality_depth(rules)),
         "state_digest": None if agreed is None else agreed.state_digest,
         "test_accuracy": None if agreed is None else agreed.metrics.get(ACCURACY),
         "fitness": None if agreed is None else agreed.fitness,
@@ -105,6 +108,11 @@ def outcome_document(
         "deeds": [msgspec.structs.asdict(deed) for deed in deeds],
         "peers": [peer_document(peer, agreed) for peer in peers],
     }
+
+
+def lowest_final(statuses: Sequence[NodeStatus]) -> int:
+    """What is final to all of them."""
+    return min((status.final_height or 0 for status in statuses), default=0)
 
 
 def peer_document(peer: TestnetPeer, agreed: StepStatus | None) -> dict[str, object]:

@@ -7,4 +7,6 @@ from node.strategy import Strategy
 def example_rules(seed: int = 7, block_interval_ms: int = 500) -> NetworkRules:
     """Valid rules of a network that nobody runs."""
     task = TaskSection("digits", "ab" * 32, 4810)
-    return new_rules("example", bytes([seed]) * 32, task, Strategy.COMMA, block_interval_ms=block_interval_ms)
+    return new_rules(
+        "example", bytes([seed]) * 32, task, Strategy.COMMA, block_interval_ms=block_interval_ms, finality_depth=16
+    )

@@ -1,5 +1,7 @@
 """Agreement is read off the peers' own statuses."""
 
+import msgspec
+
 from node.agreement import Disagreement, agreed_step, final_disagreement
 from node.status import NodeStatus, StepStatus
 
@@ -44,3 +46,21 @@ def test_two_final_steps_at_one_height_are_a_disagreement() -> None:
 
 def test_a_step_that_only_one_calls_final_is_no_disagreement() -> None:
     assert final_disagreement([status("a", "abc", final_height=2), status("b", "axy", final_height=0)]) is None
+
+
+def deep(peer: str, head: str, final: str, final_from: int) -> NodeStatus:
+    """Its newest steps start at height 300; its newest final ones, at `final_from`, lie far below."""
+    near, far = status(peer, head, first_height=300), status(peer, final, first_height=final_from)
+    return msgspec.structs.replace(near, final_steps=far.steps, final_height=final_from + len(final) - 1)
+
+
+def test_final_steps_far_below_the_heads_are_compared() -> None:
+    one, other, third = deep("a", "pq", "abcd", 40), deep("b", "pr", "cxe", 42), deep("c", "pr", "cde", 42)
+    assert final_disagreement([one, third]) is None
+    assert final_disagreement([one, other, third]) == Disagreement(43, "a", "b")
+
+
+def test_a_head_far_behind_agrees_on_what_is_final_to_the_others() -> None:
+    step = agreed_step([deep("a", "pq", "abcd", 40), status("b", "zabc", first_height=39)])
+    assert step is not None
+    assert (step.height, step.id) == (42, "c")

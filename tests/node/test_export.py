@@ -11,7 +11,7 @@ from learning.state import ModelState, genesis_state, parameter_bytes, state_dig
 from learning.task import Layout
 from learning.tasks.loading import load_task
 from node.errors import NodeError
-from node.export import export_from_folder, model_bytes, store_layout
+from node.export import final_model, model_bytes, store_layout
 from node.folder import NodeFolder
 from node.network_file import NetworkRules, TaskSection, network_id, new_rules
 from node.replica import STATE_KEY, STATE_TABLE
@@ -33,13 +33,15 @@ def tensors_of(layout: Layout, parameters: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def assert_file_holds(path: Path, rules: NetworkRules, state: ModelState) -> None:
+def assert_file_holds(path: Path, rules: NetworkRules, state: ModelState, final_height: int) -> None:
     with safe_open(path, framework="numpy") as file:
         assert file.metadata() == {
             "network_id": network_id(rules).hex(),
             "step_id": STEP.hex(),
             "state_digest": state_digest(state).hex(),
             "height": str(state.height),
+            "final_height": str(final_height),
+            "finality_depth": "256",
             "task": "digits",
         }
         expected = tensors_of(DIGITS.layout, state.parameters)
@@ -51,9 +53,9 @@ def assert_file_holds(path: Path, rules: NetworkRules, state: ModelState) -> Non
 def test_a_model_s_bytes_hold_its_tensors_and_where_it_comes_from(tmp_path: Path) -> None:
     rules = digits_rules()
     state = ModelState(genesis_state(network_id(rules), DIGITS.layout).parameters, 40)
-    content = model_bytes(rules, DIGITS.layout, ModelExported(STEP, 40, state_digest(state), parameter_bytes(state)))
+    content = model_bytes(rules, DIGITS.layout, ModelExported(STEP, 40, state_digest(state), parameter_bytes(state)), 7)
     (tmp_path / "model.safetensors").write_bytes(content)
-    assert_file_holds(tmp_path / "model.safetensors", rules, state)
+    assert_file_holds(tmp_path / "model.safetensors", rules, state, 7)
 
 
 @pytest.mark.parametrize("height", [0, 123])
@@ -65,12 +67,11 @@ def test_a_stopped_peer_s_newest_final_model_is_exported(tmp_path: Path, height:
     with NodeFolder.open(tmp_path / "peer") as folder:
         store_layout(folder.store, DIGITS.layout)
         asyncio.run(folder.store.write([(STATE_TABLE, STATE_KEY, kept)]))
-    export_from_folder(tmp_path / "peer", tmp_path / "model.safetensors")
-    assert_file_holds(tmp_path / "model.safetensors", rules, state)
+        (tmp_path / "model.safetensors").write_bytes(final_model(folder))
+    assert_file_holds(tmp_path / "model.safetensors", rules, state, height)
 
 
 def test_a_peer_without_a_final_model_is_told(tmp_path: Path) -> None:
     NodeFolder.create(tmp_path / "peer", digits_rules())
-    with pytest.raises(NodeError, match="holds no final model yet"):
-        export_from_folder(tmp_path / "peer", tmp_path / "model.safetensors")
-    assert not (tmp_path / "model.safetensors").exists()
+    with NodeFolder.open(tmp_path / "peer") as folder, pytest.raises(NodeError, match="holds no final model yet"):
+        final_model(folder)

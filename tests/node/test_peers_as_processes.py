@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.processes, pytest.mark.timeout(280)]
 @pytest.fixture
 def network_folder(tmp_path: Path) -> Path:
     """The first peer's folder, with the rules of a new digits network whose puzzles take little memory and time."""
-    made = run("init", str(tmp_path / "one"), "--block-interval-ms", "250")
+    made = run("init", str(tmp_path / "one"), "--block-interval-ms", "250", "--finality-depth", "16")
     assert made.returncode == 0, made.stderr
     path = tmp_path / "one" / "network.toml"
     rules = re.sub(r"puzzle_memory_kib = \d+", "puzzle_memory_kib = 1024", path.read_text())
@@ -51,7 +51,8 @@ def join(tmp_path: Path, name: str, network: Path, *others: RunningPeer) -> Runn
 
 
 def digest_at(status: dict, height: int) -> str | None:
-    return next((step["state_digest"] for step in status["steps"] if step["height"] == height), None)
+    steps = (*status["steps"], *status["final_steps"])
+    return next((step["state_digest"] for step in steps if step["height"] == height), None)
 
 
 def assert_agree(*peers: Watched) -> None:
@@ -121,10 +122,20 @@ def test_the_model_is_exported_with_its_origin_while_running_and_after(tmp_path:
         one.wait_until(lambda status: status["height"] >= 40)
         live = run("export", str(tmp_path / "live.safetensors"), "--data-dir", str(network_folder))
         assert live.returncode == 0, live.stderr
+        final = run("export", str(tmp_path / "final.safetensors"), "--data-dir", str(network_folder), "--final", "--json")
+        assert final.returncode == 0, final.stderr
+        assert json.loads(final.stdout)["is_final"]
+        head = one.status()
         assert one.stop() == 0
-    stopped = run("export", str(tmp_path / "stopped.safetensors"), "--data-dir", str(network_folder))
+    stopped = run("export", str(tmp_path / "stopped.safetensors"), "--data-dir", str(network_folder), "--json")
     assert stopped.returncode == 0, stopped.stderr
-    for name in ("live", "stopped"):
+    document = json.loads(stopped.stdout)
+    assert document["height"] >= head["height"]
+    assert document["final_height"] == document["height"] - 16
+    assert not document["is_final"]
+    kept = run("export", str(tmp_path / "kept.safetensors"), "--data-dir", str(network_folder), "--final")
+    assert kept.returncode == 0, kept.stderr
+    for name in ("live", "final", "stopped", "kept"):
         with safe_open(tmp_path / f"{name}.safetensors", framework="np") as model:
             assert model.metadata()["network_id"] == network_id(read_network_file(network_folder / "network.toml")).hex()
             assert model.metadata()["task"] == "digits"

@@ -456,6 +456,16 @@ def test_the_exported_model_is_the_adopted_one() -> None:
     assert (answer.step, answer.height, state_digest(exported(alice))) == (path[-1].id, 2, path[-1].state_digest)
 
 
+def test_the_newest_final_model_is_exported_where_it_is_asked_for() -> None:
+    alice = Peer(ALICE)
+    path = grown(alice, 3)
+    alice.ask(FinaliseRequest(path[0].id))
+    (answer,) = alice.ask(ExportRequest(is_final=True))
+    assert isinstance(answer, ModelExported)
+    model = ModelState(np.frombuffer(answer.parameters, "<f4").astype(np.float32), answer.height)
+    assert (answer.step, answer.height, state_digest(model)) == (path[0].id, 1, path[0].state_digest)
+
+
 def test_a_task_that_fails_is_named() -> None:
     class NotANumber(SphereTask):
         def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:

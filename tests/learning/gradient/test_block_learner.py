@@ -565,6 +565,16 @@ def test_what_became_of_gradients_is_told_once() -> None:
     assert carol.judged[-1].judged[0].staleness == 0
 
 
+def test_the_newest_final_model_is_exported_where_it_is_asked_for() -> None:
+    _, carol, path = standing_on_two(world_of())
+    before = carol.learner.handle(ExportRequest())
+    carol.finalise(path[0].id)
+    (exported,) = carol.learner.handle(ExportRequest(is_final=True))
+    assert isinstance(exported, ModelExported)
+    assert (exported.step, exported.height, exported.state_digest) == (path[0].id, 1, path[0].state_digest)
+    assert carol.learner.handle(ExportRequest()) == before
+
+
 def test_the_head_is_told_and_exported_under_the_digest_of_its_block() -> None:
     _, carol, path = standing_on_two(world_of())
     adopted, (exported,) = carol.adopt(path[-1].id), carol.learner.handle(ExportRequest())

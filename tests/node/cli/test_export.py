@@ -1,7 +1,10 @@
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from safetensors.numpy import save
 
 from node.api_address import write_api_file
 from node.cli import main
@@ -9,11 +12,17 @@ from node.folder import NodeFolder
 from tests.node.cli.local_api import EXAMPLE_PEER, local_api
 from tests.node.example_network import example_rules
 
-MODEL = bytes(range(256)) * 50
+
+def model_of(height: int, final_height: int, depth: int) -> bytes:
+    facts = {"height": str(height), "final_height": str(final_height), "finality_depth": str(depth), "task": "digits"}
+    return save({"weight": np.arange(1_000, dtype=np.float32)}, facts)
 
 
-def run(path: Path, data_dir: Path) -> Result:
-    return CliRunner().invoke(main, ["export", str(path), "--data-dir", str(data_dir)])
+MODEL = model_of(300, 44, 256)
+
+
+def run(path: Path, data_dir: Path, *options: str) -> Result:
+    return CliRunner().invoke(main, ["export", str(path), "--data-dir", str(data_dir), *options])
 
 
 def test_a_running_peer_s_model_is_saved_as_it_comes(tmp_path: Path) -> None:
@@ -21,8 +30,45 @@ def test_a_running_peer_s_model_is_saved_as_it_comes(tmp_path: Path) -> None:
     with local_api({"/v1/model/file": (200, MODEL, len(MODEL))}) as api:
         write_api_file(tmp_path, api, EXAMPLE_PEER)
         result = run(path, tmp_path)
-    assert (result.exit_code, result.stdout) == (0, f"wrote {path}\n")
+    told = "the model at height 300, which is not final yet; final: height 44; the 256 blocks above may still be undone"
+    assert (result.exit_code, result.stdout) == (0, f"wrote {path}: {told}\n")
     assert path.read_bytes() == MODEL
+
+
+@pytest.mark.parametrize(
+    ("facts", "told"),
+    [
+        ((44, 44, 256), "the model at height 44, which is final"),
+        ((9, 9, 0), "the model at height 9, which is final"),
+        (
+            (12, 0, 256),
+            "the model at height 12, which is not final yet; final: nothing yet but the first model: a block is final once 256 "
+            "lie on top of it",
+        ),
+    ],
+)
+def test_what_is_final_is_told_in_words(tmp_path: Path, facts: tuple[int, int, int], told: str) -> None:
+    path, model = tmp_path / "model.safetensors", model_of(*facts)
+    with local_api({"/v1/model/file": (200, model, len(model))}) as api:
+        write_api_file(tmp_path, api, EXAMPLE_PEER)
+        assert run(path, tmp_path).stdout == f"wrote {path}: {told}\n"
+
+
+def test_the_newest_final_model_is_asked_for_and_told_as_json(tmp_path: Path) -> None:
+    path, model = tmp_path / "model.safetensors", model_of(44, 44, 256)
+    with local_api({"/v1/model/file?final": (200, model, len(model))}) as api:
+        write_api_file(tmp_path, api, EXAMPLE_PEER)
+        result = run(path, tmp_path, "--final", "--json")
+    facts = {"height": 44, "final_height": 44, "finality_depth": 256, "task": "digits", "is_final": True}
+    assert json.loads(result.stdout) == {"path": str(path), **facts}
+
+
+def test_what_is_no_model_is_not_saved(tmp_path: Path) -> None:
+    with local_api({"/v1/model/file": (200, b"\x02" + bytes(7) + b"{}", 10)}) as api:
+        write_api_file(tmp_path, api, EXAMPLE_PEER)
+        result = run(tmp_path / "model.safetensors", tmp_path)
+    assert result.stderr.startswith("error: what came is no model with its origin")
+    assert not (tmp_path / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize("answer", [(503, b"the learner did not answer in time\n", 35), (200, MODEL, len(MODEL) + 1)])
@@ -43,9 +89,11 @@ def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
 
 def test_a_stopped_peer_without_a_model_is_told(tmp_path: Path) -> None:
     NodeFolder.create(tmp_path / "peer", example_rules())
-    result = run(tmp_path / "model.safetensors", tmp_path / "peer")
+    result = run(tmp_path / "model.safetensors", tmp_path / "peer", "--final")
     assert result.exit_code == 2
-    assert result.stderr.startswith(f"error: {tmp_path / 'peer'} holds no final model yet\nfix: start the peer")
+    assert result.stderr.startswith(f"error: {tmp_path / 'peer'} holds no final model yet\nfix: export the one at the head")
+    result = run(tmp_path / "model.safetensors", tmp_path / "peer")
+    assert result.stderr.startswith(f"error: {tmp_path / 'peer' / 'kubrat.db'} holds no model yet: its peer has never run\n")
 
 
 def test_a_folder_that_is_no_peer_s_is_told(tmp_path: Path) -> None:
@@ -60,5 +108,5 @@ def test_the_model_of_whoever_has_a_killed_peer_s_port_is_not_taken(tmp_path: Pa
     with local_api({"/v1/model/file": (200, MODEL, len(MODEL))}) as api:
         write_api_file(peer, api, "cd" * 32)
         result = run(tmp_path / "model.safetensors", peer)
-    assert result.stderr.startswith(f"error: {peer} holds no final model yet\n")
+    assert result.stderr.startswith(f"error: {peer / 'kubrat.db'} holds no model yet")
     assert not (tmp_path / "model.safetensors").exists()

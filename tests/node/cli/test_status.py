@@ -22,6 +22,7 @@ STATUS = NodeStatus(
     height=1423,
     head="cd" * 32,
     final_height=1407,
+    finality_depth=16,
     fitness=-0.4321,
     metrics={"test_accuracy": 0.912},
     peers=(PeerLink("12" * 32, "10.0.0.5:7600", True), PeerLink("34" * 32, "10.0.0.6:7600", False)),
@@ -45,7 +46,8 @@ def test_a_person_sees_height_model_peers_and_notes(tmp_path: Path) -> None:
     assert result.exit_code == 0
     lines = [line.rstrip() for line in result.stdout.splitlines()]
     for expected in (
-        "height         1,423  (final: 1,407)",
+        "height         1,423",
+        "final          height 1,407; the 16 blocks above may still be undone",
         "fitness        -0.432100",
         "test accuracy  91.2 %",
         "blocks led     400  (contested: 0)",

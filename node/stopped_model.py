@@ -1,0 +1,52 @@
+"""The model at the head of a stopped peer: its own machine and learner go on from the folder, as at a restart, and then end."""
+
+from consensus.types import Instant
+from learning.learner import CheckRequest, ExportRequest, LearnerRequest, ModelExported
+from learning.task import TaskError
+from learning.tasks.loading import load_task
+from node.assembly import first_reason, parts_of
+from node.errors import NodeError
+from node.export import model_bytes, stored_layout
+from node.folder import NodeFolder
+from node.network_file import finality_depth
+from node.payloads import StoredPayloads
+from node.replica import AskLearner
+from node.settings import PeerSettings
+from node.telemetry import Vitals
+from node.workers.learner import make_learner
+
+
+def head_model(folder: NodeFolder) -> bytes:
+    """A safetensors file. Raises NodeError: never run, records that contradict themselves, a task that does not load."""
+    layout = stored_layout(folder.store)
+    with first_reason(folder.store):
+        parts = parts_of(_observer(folder), folder)
+        requests: list[LearnerRequest] = [*parts.first_requests]
+        requests += [effect.request for effect in parts.replica.start(Instant(0)) if isinstance(effect, AskLearner)]
+    try:
+        learner = make_learner(load_task(folder.rules.task.name), parts.learner, StoredPayloads(folder.store.path))
+        for request in requests:
+            if not isinstance(request, CheckRequest):  # what was not checked is above the head
+                learner.handle(request)
+        (model,) = learner.handle(ExportRequest())
+    except TaskError as error:
+        raise NodeError(str(error)) from error
+    assert isinstance(model, ModelExported), "what was asked for"
+    is_undoable = finality_depth(folder.rules) > 0
+    final_height = parts.chain.facts(Vitals(folder.identity.peer_id)).final_height if is_undoable else model.height
+    return model_bytes(folder.rules, layout, model, final_height)
+
+
+def _observer(folder: NodeFolder) -> PeerSettings:
+    """Signs nothing, searches nothing, listens nowhere."""
+    return PeerSettings(
+        data_dir=folder.path,
+        network_file=None,
+        listen_host="",
+        listen_port=0,
+        peers=(),
+        is_observer=True,
+        is_searching=False,
+        puzzle_share=0.05,
+        log_level="warning",
+    )
