@@ -88,7 +88,7 @@ def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
         expect=_expected(consensus, learning, peers, calm_s),
         evolution=evolution_of(random),
         gradient=gradient_of(random, consensus),
-        proof_of_work=proof_of_work_of(random),
+        proof_of_work=proof_of_work_of(random, seed),
         total_order=total_order_of(random, is_near, is_large=peers > max(SIZES)),
         events=Story(random, ground).told(kinds),
         faulty=faulty,

@@ -6,7 +6,8 @@ from node.network_file import Consensus, EvolutionSection, GradientSection, Proo
 from node.simulation.scenario import Delays, LinksSection, ProcessorSection
 
 BLOCK_INTERVAL_MS = 1_000
-FINALITY_DEPTH = 12
+FINALITY_DEPTHS = (12, 12, 12, 12, 40)
+"""A branch of the longest split stays above the shallow one; under the deep one hardly anything becomes final in a run."""
 
 LARGE_SLOWER = 4
 """Rounds of a large committee take so many times as long."""
@@ -65,14 +66,14 @@ def gradient_of(random: Random, consensus: Consensus) -> GradientSection:
     )
 
 
-def proof_of_work_of(random: Random) -> ProofOfWorkSection:
-    """A block a second; the depths differ."""
+def proof_of_work_of(random: Random, seed: int) -> ProofOfWorkSection:
+    """A block a second; the depths differ: by the seed alone, so that all else of a run is what it was at one depth."""
     return ProofOfWorkSection(
         block_interval_ms=BLOCK_INTERVAL_MS,
         start_attempts=100,
         puzzle_memory_kib=8,
         half_life_blocks=random.choice((10, 30)),
-        finality_depth=FINALITY_DEPTH,
+        finality_depth=Random(f"swarm depth/{seed}").choice(FINALITY_DEPTHS),
         contest_depth=random.choice((2, 4)),
         future_limit_ms=5_000,
     )
