@@ -95,10 +95,14 @@ def flooding(situation: NetworkSituation) -> Visit:
 
 
 def crowding(situation: NetworkSituation) -> Visit:
-    """Takes a place, answers pings, and does nothing with it: who would need it is kept out."""
+    """Takes a place, answers pings, and does nothing with it: who would need it is kept out.
+
+    Whoever stays would stand at the first door with all others: so the lot says at which.
+    """
 
     async def visit(target: Address) -> None:
-        async with stranger_at(target, situation) as stranger:
+        door = situation.random.choice(tuple(situation.targets()) or (target,))
+        async with stranger_at(door, situation) as stranger:
             if await stranger.shake_hands():
                 await stranger.wait_for_the_end()
 

@@ -129,7 +129,7 @@ SEEN: dict[str, Callable[[Raid], bool]] = {
     "foreign-network": lambda raid: raid.noted("runs another network") >= 6,
     "address-poisoning": lambda raid: raid.dials_to_nowhere >= 5,
     "eclipse:strangers=12": lambda raid: raid.proven >= MESH + 12,
-    "crowd:strangers=12": lambda raid: raid.proven >= MESH + 12,
+    "crowd:strangers=12": lambda raid: raid.proven >= MESH + 8,
     "connection-flood": lambda raid: raid.came >= 100,
     "slow-loris": lambda raid: raid.came >= 50,
 }
