@@ -35,8 +35,9 @@ from node.simulation.scenario import Event, EventKind, ExpectSection, Faulty, Li
 from node.simulation.swarm.run import run_scenario
 from node.simulation.toy_tasks import ToyTask
 
-SEED, SPLITTING_SEED = 0, 2
-"""With the other one, measurements of one block differ so that a minority contests what the majority builds on."""
+SEED, SPLITTING_SEED, REORGANISING_SEED = 0, 2, 6
+"""With the second, measurements of one block differ so that a minority contests what the majority builds on; with the third,
+both sides of a cut have led so many blocks that one of them takes its own back."""
 
 Mutate = Callable[[pytest.MonkeyPatch], None]
 
@@ -193,7 +194,13 @@ def names_mixed_up(patch: pytest.MonkeyPatch) -> None:
 
 # --- a leader that competes with itself -------------------------------------------------------------------------------
 
-SLOW_JUDGES = variant(MINERS, name="learners take half a second to answer", links=LinksSection(answer_ms=500), duration_s=24)
+SLOW_JUDGES = variant(
+    MINERS,
+    name="learners take half a second to answer",
+    links=LinksSection(answer_ms=500),
+    duration_s=24,
+    expect=ExpectSection(calm_s=8, heights_min=1),
+)
 
 
 def leads_twice(patch: pytest.MonkeyPatch) -> None:
@@ -314,6 +321,8 @@ MUTATIONS: tuple[tuple[Mutate, Scenario, type, str], ...] = (
 
 
 def seed_of(scenario: Scenario) -> int:
+    if scenario is CUT_MINERS:
+        return REORGANISING_SEED
     return SPLITTING_SEED if scenario is AT_THE_TOLERANCE else SEED
 
 

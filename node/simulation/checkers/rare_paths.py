@@ -124,7 +124,7 @@ class RarePaths:
                     yield RarePath.PAYLOAD_CAME_FROM_ANOTHER
             case StepChecked(judgement=Judgement.CONTESTED):
                 yield RarePath.BLOCK_CONTESTED
-            case ContributionAssessed(judgement=Judgement.CONTESTED | Judgement.INVALID):
+            case ContributionAssessed(judgement=Judgement.CONTESTED | Judgement.INVALID, detail=detail) if detail:
                 yield RarePath.CONTRIBUTION_REFUSED
             case GradientsJudged(judged=judged):
                 yield from (OUTCOMES[one.outcome] for one in judged if one.outcome in OUTCOMES)
