@@ -7,7 +7,7 @@ import msgspec
 from consensus.encoding import Codec, DigestBytes, KeyBytes, MalformedBytesError, SignatureBytes, encode
 from consensus.faults import Offence
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 """Raised when a frame changes; `Hello` keeps its shape in every version, so that a mismatch can be told in words."""
 
 WEBSOCKET_MESSAGE_BYTES_MAX = 1_048_576
