@@ -68,7 +68,16 @@ def _x25519_pem() -> bytes:
     return X25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
-@pytest.mark.parametrize("content", [b"", b"hello", b"-" * 100_000, _x25519_pem(), _x25519_pem()[:60]])
+NO_KEYS = {
+    "nothing": b"",
+    "text": b"hello",
+    "much": b"-" * 100_000,
+    "x25519": _x25519_pem(),
+    "half a key": _x25519_pem()[:60],
+}
+
+
+@pytest.mark.parametrize("content", NO_KEYS.values(), ids=NO_KEYS)
 def test_what_is_no_ed25519_key_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "key.pem"
     path.write_bytes(content)
