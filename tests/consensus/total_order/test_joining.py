@@ -31,7 +31,7 @@ def invented(index: int, previous: bytes, references: int = 4, salt: int = 0) ->
     """A commit of blocks that nobody has."""
     leader_round = 10_000 + index
     slots = [(number, author) for number in range(leader_round - references // 4, leader_round) for author in range(4)]
-    blocks = [Reference(*slot, bytes([salt]) + sum(slot).to_bytes(31, "big")) for slot in slots]
+    blocks = [Reference(*slot, bytes([salt]) + (4 * slot[0] + slot[1]).to_bytes(31, "big")) for slot in slots]
     return CommitRecord(index, previous, Reference(leader_round, 0, bytes([salt]) + bytes(31)), index, tuple(blocks))
 
 
@@ -258,6 +258,14 @@ def test_whoever_drips_one_true_commit_at_a_time_has_a_turn_now_and_then_alone()
         pytest.fail("it goes on for ever")
 
 
+@pytest.mark.parametrize(("after_ms", "is_followed"), [(commit_fetch.SLOW_MS - 1, False), (commit_fetch.SLOW_MS, True)])
+def test_who_is_slow_is_followed_by_another_however_much_it_gives(after_ms: int, is_followed: bool) -> None:
+    joiner, asked = begun("catching up")
+    (following,) = requests(joiner.answer(asked, after(TRUE, asked.first), after_ms))
+    assert (following.peer != asked.peer) == is_followed
+    assert following.first == asked.first - COMMITS_MAX
+
+
 def test_an_attempt_to_join_ends_after_a_while_though_all_drip_and_the_next_is_for_the_newest_checkpoint() -> None:
     joiner, asked = begun("joining", index=390)
     joiner.name(1, 2, index=400, joins=True, number=1_001)
@@ -320,6 +328,16 @@ def test_a_commit_that_no_member_can_have_made_is_refused_even_if_f_plus_1_membe
         "commit 1 does not hold its blocks in order, or two of one author and round"
     )
     assert commit_fetch.record_fault(TRUE[3], FORGE.committee) is None
+
+
+def test_whoever_serves_such_a_commit_is_refused() -> None:
+    stranger = msgspec.structs.replace(TRUE[9], references=(Reference(1, 150, b"x" * 32),))
+    joiner = Joiner(records=[*TRUE[:9], stranger])
+    joiner.name(1, 2, index=10)
+    (asked,) = requests(joiner.ticks())
+    effects = joiner.answer(asked, joiner.records)
+    detail = "commit 10 names member 150, allowed: 0 to 3"
+    assert refusals(effects) == [Refuse(asked.peer, Offence.MALFORMED, detail)]
 
 
 def test_a_chain_of_large_commits_is_fetched_a_few_at_a_time() -> None:
@@ -390,12 +408,13 @@ def test_what_f_plus_1_members_name_is_fetched_and_only_what_a_quorum_names_is_t
 def test_the_name_that_a_certain_commit_gives_to_a_block_replaces_a_liars() -> None:
     """Servers look an old block up by its round: a false name would keep it away for good."""
     records, blocks = grown()
-    name = records[-1].references[0]
+    name = records[10].references[0]
     false = Reference(name.round - 1, 3, name.digest)
     newest = [block.reference for block in blocks.values() if block.block.content.round == name.round + 1]
     joiner = Joiner(records=records)
     liar = FORGE.block(3, name.round + 2, own_first(3, [*(own for own in newest if own.author != 3), false]))
     joiner.say(MEMBERS[3].id, BlockMessage(liar.block), joiner.now)
+    assert joiner.machine.status.suspended == 1
     pending = joiner.name(1, 2, index=HEIGHT) + joiner.ticks()
     (asked,) = requests(pending)
     effects = joiner.answer(asked, after(records, asked.first)) + joiner.ticks(8)
