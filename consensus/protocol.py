@@ -190,6 +190,24 @@ class PayloadHeld:
 
 
 @dataclass(frozen=True, slots=True)
+class FetchFailed:
+    """The answer to `FetchPayload` where this peer does not give the payload, or not fast enough."""
+
+    digest: Digest
+    peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class PayloadsNeeded:
+    """What our learner is to be told next names these large payloads, and they are not held: get them before all else.
+
+    None: it needs none of those any more that were said to be needed before.
+    """
+
+    attachments: tuple[Attachment, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class StateReached:
     """Our learner's state after the commit of this height has this digest: worth a checkpoint for others (total order only)."""
 
@@ -218,6 +236,8 @@ Input = (
     | TimerFired
     | ClockRead
     | PayloadHeld
+    | FetchFailed
+    | PayloadsNeeded
     | StateReached
     | StateHeld
 )
@@ -338,14 +358,34 @@ class Guard:
 
 @dataclass(frozen=True, slots=True)
 class FetchPayload:
-    """Get a large payload of `length` bytes from this peer, check its digest, and answer with `PayloadHeld`.
+    """Get a large payload of `length` bytes from this peer, check its digest, and answer with `PayloadHeld` or `FetchFailed`.
 
-    Answered at once where it is held already. Without an answer another peer is asked: ignore that while bytes come.
+    Answered at once where it is held already, and kept until it is released. One peer at a time is asked for one payload; who
+    has left needs no answer.
     """
 
     digest: Digest
     length: int
     peer: PeerId
+
+
+@dataclass(frozen=True, slots=True)
+class KeepPayloads:
+    """What is recorded names these large payloads, and may still be ordered: keep them until they are released."""
+
+    digests: tuple[Digest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasePayloads:
+    """Nothing that may still be ordered names these large payloads any more.
+
+    Each was fetched, submitted, or kept by `KeepPayloads` before. Who forgets one need not tell: a machine believes nothing
+    held that it has not asked for since. `were_accepted`: others may have built on what named them, and still ask for them.
+    """
+
+    digests: tuple[Digest, ...]
+    were_accepted: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -413,6 +453,8 @@ Effect = (
     | Deliver
     | Guard
     | FetchPayload
+    | KeepPayloads
+    | ReleasePayloads
     | FetchState
     | Restore
     | Accuse

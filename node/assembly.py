@@ -22,7 +22,6 @@ from consensus.protocol import OrderingProtocol
 from consensus.total_order.archive import BASE_TABLE, COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE
 from consensus.total_order.archive import CorruptRecordsError as CorruptOrderError
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
-from consensus.total_order.snapshot import SNAPSHOT_BEHIND
 from consensus.types import KEY_BYTES, Digest, PeerId, StepId
 from learning.checkpoint import decode_kept_state
 from learning.evolution.learner import SearchSettings
@@ -36,11 +35,12 @@ from node.errors import NodeError
 from node.faults.catalogue import Family, ReplicaSituation, bent_replica, fault_named, parse_faults
 from node.folder import NodeFolder
 from node.guard_file import GuardFile
+from node.large_sizes import retention_of
 from node.lifeline import obey
 from node.logs import configure_logging
 from node.network_file import Consensus, Learning, NetworkRules, network_id
 from node.peer import Peer, PeerParts
-from node.replica import PAYLOAD_TABLE, SNAPSHOT_COMMITS, STATE_KEY, STATE_TABLE, Replica, ReplicaPort
+from node.replica import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, Replica, ReplicaPort
 from node.settings import PeerSettings
 from node.store import Store
 from node.task_trust import check_trust
@@ -117,8 +117,8 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
             ordering = _total_order(settings, folder, kept)
         case _:
             assert_never(rules.consensus)
-    held = tuple(Digest(key) for key in store.keys(PAYLOAD_TABLE)) if ordering.members else None
-    replica: ReplicaPort = Replica(ordering.machine, this_network, held)
+    held = (Digest(key) for key in store.keys(PAYLOAD_TABLE))
+    replica: ReplicaPort = Replica(ordering.machine, this_network, held, retention_of(rules).payload_commits)
     learner = LearnerSpec(
         task=rules.task.name,
         folder=str(Path.cwd()),
@@ -223,7 +223,7 @@ def _member(
         archive=StoredRows(store),
         guard_round=guard_round,
         replay_from=None if kept is None else StepId(kept.commit_step),
-        snapshot_behind=SNAPSHOT_COMMITS if rules.learning is Learning.GRADIENT else SNAPSHOT_BEHIND,
+        snapshot_behind=retention_of(rules).snapshot_behind,
     )
 
 

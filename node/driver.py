@@ -36,6 +36,7 @@ from consensus.types import PeerId
 from learning.learner import LearnerAnswer
 from node.clock_watch import ClockWatch
 from node.errors import NodeError
+from node.learner_line import Awaited
 from node.ports import Clock, Guards, LearnerPort, Outbox, PuzzlePort, Records, SideStreams
 from node.replica import AskLearner, Forget, OuterEffect, ReplicaPort
 
@@ -109,6 +110,11 @@ class Driver:
     def record(self, record: Record) -> None:
         """Make a row durable in its turn: together with what the next input records, when that is fed at once."""
         self._push((record,))
+
+    @property
+    def awaited(self) -> Awaited | None:
+        """The payloads that the learner waits for, if it does."""
+        return self._replica.awaited
 
     async def run(self) -> None:
         """Carry out effects until cancelled. Raises HaltedError when the machine halts, and what it raised when it was fed."""

@@ -35,10 +35,11 @@ from node.net.contract import ListenError, NetSettings
 from node.net.transport import PeerNetwork
 from node.net.wire import Part
 from node.network_file import NetworkRules, network_id, rule_fields
+from node.part_server import PartServer
 from node.remembered_addresses import remember_addresses, remembered_addresses
 from node.replica import ReplicaPort
 from node.settings import PeerSettings
-from node.side_streams import SideStreams
+from node.side_streams import SideStreams, in_a_thread
 from node.status import NodeStatus
 from node.store import Store
 from node.telemetry import LagProbe, MemoryProbe, Vitals
@@ -122,6 +123,8 @@ class Peer:
         self._exports: deque[asyncio.Future[ModelExported]] = deque()
         self._driver: Driver | None = None
         self._streams: SideStreams | None = None
+        members = frozenset(PeerId(member) for member in parts.learner.members)
+        self._server = PartServer(parts.store, members, time.monotonic)
         self._network: PeerNetwork | None = None
         self._apart: frozenset[PeerId] = frozenset()
         self._vitals = Vitals(parts.identity.peer_id)
@@ -210,6 +213,8 @@ class Peer:
             state_bytes_max=state_bytes,
             payload_bytes_max=payload_bytes_max(parts.rules, self._layout),
             clock=time.monotonic,
+            lot=random.Random(),
+            off_loop=in_a_thread,
         )
         ports = Ports(
             clock=SystemClock(),
@@ -364,12 +369,11 @@ class Peer:
         assert self._driver is not None
         return self._driver.received(peer, message)
 
-    def large_bytes(self, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
+    def large_bytes(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
         """A part of something large that we hold."""
-        assert self._streams is not None
         if not self._parts.replica.serves_large_bytes:
             return 0, b""
-        return self._streams.large_bytes(digest, offset, length_max)
+        return self._server.part(peer, digest, offset, length_max)
 
     def part_received(self, peer: PeerId, part: Part) -> None:
         """A part of something large that we may have asked for."""

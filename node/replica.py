@@ -3,7 +3,7 @@
 No clock, no IO: the shell (driver.py), the simulator and the tests run this very class.
 """
 
-from collections import OrderedDict
+from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol, assert_never
@@ -28,12 +28,15 @@ from consensus.protocol import (
     Guard,
     Halt,
     Input,
+    KeepPayloads,
     Offered,
     OrderingProtocol,
     PassOver,
     PayloadHeld,
+    PayloadsNeeded,
     Record,
     Refuse,
+    ReleasePayloads,
     Replay,
     Restore,
     Send,
@@ -46,7 +49,7 @@ from consensus.protocol import (
     Verdict,
     VerifyPuzzle,
 )
-from consensus.types import Digest, Height, Instant, NetworkId, StepId
+from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
 from learning.checkpoint import checkpoint_digest, decode_kept_state, encode_kept_state
 from learning.gradient.quantised import payload_digest
 from learning.learner import (
@@ -75,24 +78,20 @@ from learning.learner import (
     StepChecked,
     StepOffered,
 )
+from node.learner_line import Awaited, LearnerLine
+from node.retention import CHECKPOINTS_KEPT, PAYLOAD_COMMITS
+from node.shelf import Shelf
 
 PAYLOAD_TABLE = "payload"
 """Where large payloads lie, by their digest."""
 
-PAYLOAD_COMMITS = 2_048
-"""Total order: how long a delivered payload is kept for members that lag. Those behind by SNAPSHOT_COMMITS start from a
-checkpoint; the oldest that a member may still name lies four intervals back, a thousand commits."""
-
-SNAPSHOT_COMMITS = 256
-"""Behind an agreed checkpoint by so many commits, its state is cheaper than the payloads of all these."""
-
 STATE_TABLE = "state"
 """Where the newest kept final state lies, under one key: a restart replays from there."""
 
-STATE_KEY = b"kept"
+CHECKPOINT_DIGEST_TABLE = "checkpoint_digest"
+"""The digest of each checkpoint, under the same key: nobody has to hash them to find one."""
 
-CHECKPOINTS_KEPT = 4
-"""A peer that starts from one has three intervals' time to fetch it."""
+STATE_KEY = b"kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +149,11 @@ class ReplicaPort(Protocol):
         """Whether the shell hands its payloads and states to who asks for them."""
         ...
 
+    @property
+    def awaited(self) -> Awaited | None:
+        """The payloads that the learner waits for, if it does."""
+        ...
+
     def start(self, now: Instant) -> tuple[OuterEffect, ...]:
         """What is to be done first."""
         ...
@@ -168,37 +172,56 @@ class Replica:
 
     serves_large_bytes = True
 
-    def __init__(self, ordering: OrderingProtocol, network_id: NetworkId, held: Iterable[Digest] | None = None) -> None:
-        """`held`: large payloads in the store at the start; None under proof of work, where none is ever forgotten."""
+    def __init__(
+        self,
+        ordering: OrderingProtocol,
+        network_id: NetworkId,
+        held: Iterable[Digest] = (),
+        payload_commits: int = PAYLOAD_COMMITS,
+    ) -> None:
+        """`held`: large payloads in the store at the start."""
         self.ordering = ordering
         self._network_id = network_id
-        self._forgets_payloads = held is not None
-        self._undated_payloads: list[Digest] = list(held or ())
-        """Held before this life's first delivery; they count as delivered with it."""
-        self._delivered_payloads: OrderedDict[Digest, Height] = OrderedDict()
-        """By their last delivery; those that have come and were not delivered, by the delivery before they came."""
+        self._shelf = Shelf(held, payload_commits)
+        self._line = LearnerLine(self._shelf.__contains__)
+        self._asked: dict[PeerId, None] = {}
+        """Who was asked for what the learner waits for."""
+        self._wanted: dict[Digest, None] = {}
+        """What the machine was told that the learner waits for."""
+        self._inputs: deque[Input] = deque()
+        """What follows from the present input, and the machine is still to hear."""
+        self._adopts_asked = self._adopts_answered = 0
+        self._leaving: deque[tuple[int, tuple[Digest, ...]]] = deque()
+        """Payloads that go once the learner has adopted so many heads: what it was asked before may still read them."""
         self._height = Height(0)
         """Of the last delivery in this life."""
-        self._kept_commit = 0
+        self._kept_commit = Height(0)
+
+    @property
+    def awaited(self) -> Awaited | None:
+        """The payloads that our learner waits for, if it does."""
+        missing = len(tuple(self._line.missing))
+        return Awaited(missing, self._line.first_height, len(self._asked)) if missing else None
 
     def start(self, now: Instant) -> tuple[OuterEffect, ...]:
         """What is to be done first."""
-        return self._outer(self.ordering.start(now))
+        effects = self._outer(self.ordering.start(now))
+        self._tell_missing()
+        return (*effects, *self._follow_up(now))
 
     def handle(self, event: Input, now: Instant) -> tuple[OuterEffect, ...]:
         """What is to be done about an input from the network, a timer or the puzzle process."""
-        if isinstance(event, PayloadHeld) and self._forgets_payloads:
-            self._note_payload(event.digest)
-        return self._outer(self.ordering.handle(event, now))
+        self._inputs.append(event)
+        return self._follow_up(now)
 
     def answered(self, answer: LearnerAnswer, now: Instant) -> tuple[OuterEffect, ...]:
         """What is to be done about an answer of the learner; answers meant for people alone give nothing."""
         match answer:
             case StateKept():
                 return self._kept(answer, now)
-            case (
-                StepAdopted() | SearchProgress() | ModelExported() | GenerationDecided() | GenerationWaits() | GradientsJudged()
-            ):
+            case StepAdopted():
+                return self._adopted()
+            case SearchProgress() | ModelExported() | GenerationDecided() | GenerationWaits() | GradientsJudged():
                 return ()
             case ContributionFound():
                 return self._found(answer, now)
@@ -207,25 +230,67 @@ class Replica:
             case _:
                 assert_never(answer)
 
+    # --- what the machine hears ---
+
+    def _follow_up(self, now: Instant) -> tuple[OuterEffect, ...]:
+        """Hand on the inputs that wait, and those that follow from them."""
+        outer: list[OuterEffect] = []
+        while self._inputs:
+            event = self._inputs.popleft()
+            if isinstance(event, PayloadHeld):
+                if not self._shelf.put(event.digest):
+                    outer.append(Forget(PAYLOAD_TABLE, event.digest))
+                    continue
+                outer += self._came(event.digest)
+            outer += self._outer(self.ordering.handle(event, now))
+            self._tell_missing()
+        return tuple(outer)
+
+    def _came(self, digest: Digest) -> Iterable[OuterEffect]:
+        """What the learner waited for, and nothing else may name any more, is kept as what was delivered."""
+        if digest in self._wanted:
+            del self._wanted[digest]
+            self._shelf.release((digest,), self._height)
+        if not self._wanted:
+            self._asked.clear()
+        return tuple(AskLearner(request) for request in self._line.came(digest))
+
+    def _tell_missing(self) -> None:
+        """Have the machine get what the learner lacks."""
+        missing = {large.digest: large for large in self._line.missing}
+        if new := tuple(large for digest, large in missing.items() if digest not in self._wanted):
+            self._wanted.update((large.digest, None) for large in new)
+            self._shelf.keep(large.digest for large in new)
+            self._inputs.append(PayloadsNeeded(new))
+        elif self._wanted and not missing:
+            self._shelf.release(self._wanted, self._height)
+            self._wanted.clear()
+            self._asked.clear()
+            self._inputs.append(PayloadsNeeded(()))
+
     def _found(self, found: ContributionFound, now: Instant) -> tuple[OuterEffect, ...]:
         """Its large payloads are recorded before anybody hears of them."""
         held = tuple((Digest(payload_digest(content)), content) for content in found.large)
+        self._shelf.keep(digest for digest, _ in held)
         for digest, _ in held:
-            self._delivered_payloads.pop(digest, None)
+            self._shelf.put(digest)
         records = tuple(Record(PAYLOAD_TABLE, digest, content) for digest, content in held)
         attachments = tuple(Attachment(digest, len(content)) for digest, content in held)
         return (*records, *self.handle(Submitted(StepId(found.base), found.payload, attachments), now))
 
     def _kept(self, state: StateKept, now: Instant) -> tuple[OuterEffect, ...]:
         """Record it; under a total order, some are checkpoints that others may start from."""
-        self._kept_commit = max(self._kept_commit, state.commit)
+        self._kept_commit = Height(max(self._kept_commit, state.commit))
         encoded = encode_kept_state(state)
         newest = Record(STATE_TABLE, STATE_KEY, encoded)
         if state.commit == 0 or state.checkpoint == 0:
             return (newest,)
+        digest = Digest(checkpoint_digest(encoded))
         checkpoint = Record(STATE_TABLE, checkpoint_key(state.checkpoint), encoded)
-        reached = StateReached(Height(state.commit), Digest(checkpoint_digest(encoded)))
-        return (newest, checkpoint, *self.handle(reached, now))
+        named = Record(CHECKPOINT_DIGEST_TABLE, checkpoint_key(state.checkpoint), digest)
+        return (newest, checkpoint, named, *self.handle(StateReached(Height(state.commit), digest), now))
+
+    # --- what the machine wants done ---
 
     def _outer(self, effects: tuple[Effect, ...]) -> tuple[OuterEffect, ...]:
         if not effects:
@@ -234,57 +299,86 @@ class Replica:
             Record(STATE_TABLE, STATE_KEY, effect.state) for effect in effects if isinstance(effect, Restore)
         ]  # first, so that it is durable in one commit with the records that follow: neither is of use without the other
         for effect in effects:
-            outer.append(self._routed(effect))
-            if isinstance(effect, Deliver):
-                outer += self._forgotten(effect.step)
+            outer += self._routed(effect)
         return tuple(outer)
 
-    def _note_payload(self, digest: Digest) -> None:
-        """It is here. Should its block never be ordered, nobody asks for it after as many commits as for a delivered one."""
-        if self._height:
-            self._delivered_payloads[digest] = self._height
-            self._delivered_payloads.move_to_end(digest)
-        else:
-            self._undated_payloads.append(digest)
-
-    def _forgotten(self, step: protocol.DeliveredStep) -> list[Forget]:
-        """Payloads that were delivered so long ago that whoever lacks them starts from a checkpoint instead.
-
-        Our own learner may be behind its deliveries, and replays those after the newest kept state: they stay.
-        """
-        self._height = step.height
-        delivered = [attachment.digest for item in step.items for attachment in item.attachments]
-        for digest in (*self._undated_payloads, *delivered):
-            self._note_payload(digest)
-        self._undated_payloads.clear()
-        gone: list[Forget] = []
-        newest_gone = min(step.height - PAYLOAD_COMMITS, self._kept_commit)
-        while self._delivered_payloads and next(iter(self._delivered_payloads.values())) <= newest_gone:
-            digest, _ = self._delivered_payloads.popitem(last=False)
-            gone.append(Forget(PAYLOAD_TABLE, digest))
-        return gone
-
-    def _routed(self, effect: Effect) -> OuterEffect:
+    def _routed(self, effect: Effect) -> Iterable[OuterEffect]:
+        """To the learner in its words, to the shelf, or to the shell."""
         match effect:
+            case FetchPayload():
+                return self._fetched(effect)
+            case KeepPayloads(digests):
+                self._shelf.keep(digests)
+                return ()
+            case ReleasePayloads(digests, were_accepted):
+                return self._released(digests, were_accepted)
             case Assess(digest, contribution):
-                return AskLearner(AssessRequest(_payload(digest, contribution)))
+                named = (Attachment(Digest(large.digest), large.length) for large in contribution.attachments)
+                return self._ask(AssessRequest(_payload(digest, contribution)), Height(0), named)
             case Check(step):
-                return AskLearner(CheckRequest(step_for_learner(self._network_id, step)))
+                return self._ask(CheckRequest(step_for_learner(self._network_id, step)), step.height, _named(step))
             case Replay(step):
-                return AskLearner(ReplayRequest(step_for_learner(self._network_id, step)))
-            case Adopt(step, _):
-                return AskLearner(AdoptRequest(step))
-            case Finalise(step, _):
-                return AskLearner(FinaliseRequest(step))
-            case FetchPayload(digest):  # named again, and perhaps still here: then it must stay
-                self._delivered_payloads.pop(digest, None)
-                return effect
+                return self._ask(ReplayRequest(step_for_learner(self._network_id, step)), step.height, _named(step))
+            case Adopt(step, height):
+                self._adopts_asked += 1
+                return self._ask(AdoptRequest(step), height)
+            case Finalise(step, height):
+                self._line.forget_below(height)
+                return self._ask(FinaliseRequest(step), height)
             case Restore(_, state):
-                return AskLearner(RestoreRequest(decode_kept_state(state)))
+                self._line.clear()
+                return self._ask(RestoreRequest(decode_kept_state(state)), Height(0))
             case Deliver(step):
-                return AskLearner(DeliverRequest(delivery_for_learner(step)))
+                return self._delivered(step)
             case _:
-                return effect
+                return (effect,)
+
+    def _ask(self, request: LearnerRequest, height: Height, named: Iterable[Attachment] = ()) -> Iterable[OuterEffect]:
+        return tuple(AskLearner(ready) for ready in self._line.put(request, height, named))
+
+    def _delivered(self, step: protocol.DeliveredStep) -> Iterable[OuterEffect]:
+        self._height = step.height
+        named = dict.fromkeys(large for item in step.items for large in item.attachments)
+        asked = self._ask(DeliverRequest(delivery_for_learner(step)), step.height, named)
+        return (*asked, *_forgotten(self._shelf.delivered(step.height, self._kept_commit)))
+
+    def _fetched(self, wanted: FetchPayload) -> Iterable[OuterEffect]:
+        """What is here is kept from now on, and needs no fetching."""
+        self._shelf.keep((wanted.digest,))
+        if wanted.digest in self._shelf:
+            self._inputs.append(PayloadHeld(wanted.digest))
+            return ()
+        if wanted.digest in self._wanted:
+            self._asked[wanted.peer] = None
+        return (wanted,)
+
+    def _released(self, digests: tuple[Digest, ...], were_accepted: bool) -> Iterable[OuterEffect]:
+        """What our learner may still read goes later: it has at most what it was asked before the next head."""
+        if were_accepted:
+            self._shelf.release(digests, self._height)
+            return ()
+        loose = self._shelf.drop(digests)
+        if self._adopts_asked == 0:  # a total order: the learner has never heard of what was not accepted
+            return _forgotten(self._shelf.forget(loose))
+        if loose:
+            self._leaving.append((self._adopts_asked + 1, loose))
+        return ()
+
+    def _adopted(self) -> tuple[OuterEffect, ...]:
+        self._adopts_answered += 1
+        gone: list[Digest] = []
+        while self._leaving and self._leaving[0][0] <= self._adopts_answered:
+            gone += self._shelf.forget(self._leaving.popleft()[1])
+        return _forgotten(gone)
+
+
+def _named(step: Step) -> Iterable[Attachment]:
+    """The large payloads of all that a block lists."""
+    return (Attachment(Digest(large.digest), large.length) for item in step.contributions for large in item.attachments)
+
+
+def _forgotten(digests: Iterable[Digest]) -> tuple[Forget, ...]:
+    return tuple(Forget(PAYLOAD_TABLE, digest) for digest in digests)
 
 
 def step_for_learner(network_id: NetworkId, step: Step) -> ProposedStep:

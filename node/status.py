@@ -145,6 +145,8 @@ class NodeStatus(msgspec.Struct, frozen=True):
     fitness: float | None = None
     metrics: dict[str, float] = {}
     """The task's figures for people, like test_accuracy (0 to 1)."""
+    waiting_for_payloads: str = ""
+    """What the learner waits for before it can go on: "2 payloads of commit 118, asked 3 peers"."""
     steps: tuple[StepStatus, ...] = ()
     """The newest steps of the chain."""
     final_steps: tuple[StepStatus, ...] = ()

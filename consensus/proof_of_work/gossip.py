@@ -10,18 +10,22 @@ from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.header import attachments_told
 from consensus.proof_of_work.messages import ContributionMessage
-from consensus.proof_of_work.payloads import Payloads
+from consensus.proof_of_work.naming import Naming
 from consensus.proof_of_work.peers import PeerRecord, Peers
-from consensus.proof_of_work.pool import Held, Pool, Pooled
+from consensus.proof_of_work.pool import Assessment, Held, Pool, Pooled
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.staging import Staging
 from consensus.proof_of_work.voices import Voices
 from consensus.protocol import Accuse, Assessed, Broadcast, Effect, PassOver, Refuse, Submitted, Verdict
 from consensus.signing import Signer
 from consensus.types import Digest, Instant, NetworkId, PeerId, StepId
+from consensus.wanted import Need, Wanted
 
 BASES_BACK = 2
 """Contributions for blocks this far below the head are kept: reorganisations are seldom deeper."""
+
+OWN = b"found by ourselves"
+"""Names the payloads of what comes from our own learner until it is signed."""
 
 _UNDECIDED = (Standing.BODILESS, Standing.UNCHECKED)
 
@@ -43,7 +47,8 @@ class Gossip:
         staging: Staging,
         *,
         peers: Peers,
-        payloads: Payloads,
+        wanted: Wanted,
+        naming: Naming,
         voices: Voices,
         rules: ProofOfWorkRules,
         rank: Rank,
@@ -54,7 +59,8 @@ class Gossip:
         self._chain = chain
         self._staging = staging
         self._peers = peers
-        self._payloads = payloads
+        self._wanted = wanted
+        self._naming = naming
         self._voices = voices
         self._rules = rules
         self._bases_back = BASES_BACK + rules.base_age_max
@@ -63,15 +69,17 @@ class Gossip:
 
     def submit(self, submitted: Submitted) -> Effects:
         """What our own learner has found; we hold its attachments."""
-        if not self._is_base(submitted.base):
-            return ()
         attachments = tuple(LargePayload(attachment.digest, attachment.length) for attachment in submitted.attachments)
+        if not self._is_base(submitted.base):
+            return self._useless(attachments)
         contribution = sign_contribution(
             self._network_id, self._identity, submitted.base, submitted.payload, self._sign, attachments=attachments
         )
         digest = contribution_digest(self._network_id, contribution)
-        if self.pool.add(digest, contribution, None):
-            self._queue(digest, contribution, None)
+        if not self.pool.add(digest, contribution, None):
+            return self._useless(attachments)
+        self._naming.name(digest, attachments)
+        self._queue(digest, contribution, None)
         return ()
 
     def take(self, peer: PeerId, record: PeerRecord, contribution: Contribution, now: Instant) -> Effects:
@@ -81,7 +89,7 @@ class Gossip:
             return Refuse(peer, Offence.FLOODING, "contributions"), PassOver()
         digest = contribution_digest(self._network_id, contribution)
         if digest in self.pool:
-            self._payloads.also_has(digest, peer)
+            self._wanted.also_has(digest, peer)
             return ()
         if spending is Spending.OVERDRAWN:
             return (PassOver(),)
@@ -112,6 +120,8 @@ class Gossip:
         pooled = self.pool.settle(answer.contribution, is_good=answer.verdict is Verdict.GOOD and answer.is_useful)
         if pooled is None:
             return ()
+        if pooled.assessment is Assessment.REFUSED:
+            self._naming.forget(answer.contribution)
         if answer.verdict is not Verdict.GOOD:
             return self._blame(answer, pooled, now)
         contribution = pooled.contribution
@@ -135,7 +145,8 @@ class Gossip:
         bases = tuple(link.id for link in tree.links() if self._is_base(link.id))
         held = tuple(link.id for link in tree.links() if tree.standing(link.id) in _UNDECIDED)
         for digest in self.pool.keep_bases(bases, held + self._staging.ids()):
-            self._payloads.drop(digest)
+            self._wanted.drop(digest)
+            self._naming.forget(digest)
         self._assessing.keep(lambda digest: self.pool.waiting(digest) is not None)
 
     def _is_base(self, base: StepId) -> bool:
@@ -156,17 +167,29 @@ class Gossip:
         if not is_authentic(self._network_id, contribution):
             detail = f"contribution {digest.hex()[:8]} is not signed by its author"
             return (Refuse(source, Offence.WRONG_SIGNATURE, detail),)
-        if self._payloads.are_held(contribution.attachments):
+        if not contribution.attachments:
             if self.pool.add(digest, contribution, source):
                 self._queue(digest, contribution, source)
         elif self.pool.add_lacking(digest, contribution, source):
-            self._payloads.wait(digest, contribution.attachments, source, is_block=False)
+            self._naming.name(digest, contribution.attachments)
+            self._wanted.wait(digest, contribution.attachments, source, Need.FREE)
+        return ()
+
+    def _useless(self, attachments: tuple[LargePayload, ...]) -> Effects:
+        """What our learner has found came too late: nobody will ever hear of its payloads."""
+        self._naming.name(OWN, attachments)
+        self._naming.forget(OWN)
         return ()
 
     def _queue(self, digest: Digest, contribution: Contribution, source: PeerId | None) -> None:
         gone = self._assessing.add(digest, contribution, source)
         if gone is not None:
-            self.pool.drop(gone)
+            self._drop(gone)
+
+    def _drop(self, digest: Digest) -> None:
+        self.pool.drop(digest)
+        if digest not in self.pool:
+            self._naming.forget(digest)
 
     def _is_still_wanted(self, digest: Digest) -> bool:
         """Not once its base is forgotten, nor once its author has lied: then it may come again, when it is heard again."""
@@ -176,7 +199,7 @@ class Gossip:
         contribution = pooled.contribution
         if pooled.source is None or self._is_heard(contribution, StepId(contribution.base)):
             return True
-        self.pool.drop(digest)
+        self._drop(digest)
         return False
 
     def _blame(self, answer: Assessed, pooled: Pooled, now: Instant) -> Effects:

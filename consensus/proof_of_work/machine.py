@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import assert_never
 
+from consensus.attachment import LargePayload
 from consensus.budget import Spending
 from consensus.encoding import MalformedBytesError, encode
 from consensus.faults import Offence
@@ -31,7 +32,7 @@ from consensus.proof_of_work.messages import (
     Tip,
 )
 from consensus.proof_of_work.mining import REFRESH_TIMER, Mining
-from consensus.proof_of_work.payloads import Payloads
+from consensus.proof_of_work.naming import Naming
 from consensus.proof_of_work.peers import PeerRecord, Peers
 from consensus.proof_of_work.restore import read_records, rebuild_chain, record_of_final, recorded, replay_height, replays
 from consensus.proof_of_work.rules import ProofOfWorkRules
@@ -43,16 +44,20 @@ from consensus.proof_of_work.voices import Voices
 from consensus.protocol import (
     Adopt,
     Assessed,
+    Attachment,
     Broadcast,
     Checked,
     ClockRead,
     Effect,
+    FetchFailed,
     Finalise,
     Halt,
     Input,
+    KeepPayloads,
     Offered,
     PassOver,
     PayloadHeld,
+    PayloadsNeeded,
     PeerJoined,
     PeerLeft,
     PuzzleSolved,
@@ -69,6 +74,7 @@ from consensus.protocol import (
 from consensus.signing import Signer
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
 from consensus.wall_clock import PeerClocks, WallClock
+from consensus.wanted import FREE_FETCHES_MAX, LEARNER, Need, Wanted
 
 __all__ = ["BlockArchive", "CorruptRecordsError", "PowStatus", "ProofOfWork", "ProofOfWorkRules"]
 
@@ -119,10 +125,11 @@ class ProofOfWork:
         self._peers = Peers()
         self._wall = WallClock()
         self._peer_clocks = PeerClocks()
-        self._payloads = Payloads(self._peers)
-        self._verdicts = Verdicts(self._chain, identity, self._payloads)
+        self._wanted = Wanted(self._peers, FREE_FETCHES_MAX)
+        self._naming = Naming()
+        self._verdicts = Verdicts(self._chain, identity, self._wanted, self._naming)
         self._intake = Intake(network_id, rules, self._chain, self._verdicts.body_arrived, self._wall)
-        self._sync = Synchroniser(self._chain, self._intake, self._peers, self._payloads)
+        self._sync = Synchroniser(self._chain, self._intake, self._peers, self._wanted)
         self._serving = Serving(self._chain, archive)
         self._voices = Voices(rules.author_window, self._chain, lambda step: self._verdicts.told(step).leader)
         self._gossip = Gossip(
@@ -132,7 +139,8 @@ class ProofOfWork:
             self._chain,
             self._intake.staging,
             peers=self._peers,
-            payloads=self._payloads,
+            wanted=self._wanted,
+            naming=self._naming,
             voices=self._voices,
             rules=rules,
             rank=rank,
@@ -162,7 +170,7 @@ class ProofOfWork:
             blocks_contested=self._verdicts.contested,
             orphans=self._intake.waiting.orphans,
             pool_size=len(self._gossip.pool),
-            payloads_wanted=len(self._payloads),
+            payloads_wanted=len(self._wanted),
             sync_target=self._sync.target_height(),
             peers_ahead_ms=self._peer_clocks.median_ms,
             steps=(*self._final_steps, *path)[-STEPS_TOLD_MAX:],
@@ -179,7 +187,9 @@ class ProofOfWork:
         known_final = (Finalise(final.id_at(final.height), final.height),) if final.height > 0 else ()
         unchecked = self._check_restored()
         timer = SetTimer(SYNC_TIMER, Instant(now + SYNC_MS))
-        return (*replayed, Adopt(head.id, head.height), *known_final, *self._finalise(), *unchecked, timer)
+        named = self._naming.named()
+        kept = (KeepPayloads(named),) if named else ()
+        return (*kept, *replayed, Adopt(head.id, head.height), *known_final, *self._finalise(), *unchecked, timer)
 
     def handle(self, event: Input, now: Instant) -> Effects:
         """What should be done about `event`. Nothing after a Halt."""
@@ -235,6 +245,12 @@ class ProofOfWork:
                 return self._tick(name, now)
             case PayloadHeld(digest):
                 return self._payload_came(digest)
+            case FetchFailed(digest, peer):
+                self._wanted.failed(digest, peer, now)
+                return ()
+            case PayloadsNeeded(attachments):
+                self._note_needed(attachments)
+                return ()
             case StateReached() | StateHeld():  # of total order; here the blocks lead to every state
                 return ()
             case ClockRead():
@@ -329,10 +345,17 @@ class ProofOfWork:
 
     def _payload_came(self, digest: Digest) -> Effects:
         effects: Effects = ()
-        for waiter in self._payloads.note_held(digest):
+        for waiter in self._wanted.note_held(digest):
             self._gossip.payloads_came(Digest(waiter))
             effects += self._verdicts.payloads_came(StepId(waiter))
         return effects
+
+    def _note_needed(self, attachments: tuple[Attachment, ...]) -> None:
+        if attachments:
+            needed = tuple(LargePayload(attachment.digest, attachment.length) for attachment in attachments)
+            self._wanted.wait(LEARNER, needed, None, Need.LEARNER)
+        else:
+            self._wanted.drop(LEARNER)
 
     def _tick(self, name: str, now: Instant) -> Effects:
         if name == REFRESH_TIMER:
@@ -358,8 +381,8 @@ class ProofOfWork:
             self._gossip.head_moved()
             self._mining.head_moved(head.id)
         may_lead = self._is_leading and not self._sync.is_catching_up(now)
-        asked = self._intake.verify_more() + self._gossip.assess_more(now) + self._payloads.fetch_more(now)
-        return effects + asked + self._mining.work(head, may_lead, now)
+        asked = self._intake.verify_more() + self._gossip.assess_more(now) + self._wanted.fetch_more(now)
+        return effects + asked + self._naming.take_released() + self._mining.work(head, may_lead, now)
 
     def _finalise(self) -> Effects:
         tree = self._chain.tree
@@ -371,6 +394,7 @@ class ProofOfWork:
             self._final_steps.append(told)
             self._voices.final(told.leader, link.height)
             self._final_led += told.leader == self._identity
+            self._naming.forget(link.id, is_final=True)
         self._verdicts.forget_dead()
         self._sync.forget_dead()
         return record_of_final(tree.root), Finalise(tree.root.id, tree.root.height)

@@ -109,6 +109,10 @@ class Peers:
         """The record of a connected peer."""
         return self._records.get(peer)
 
+    def sources(self) -> list[PeerId]:
+        """Whom to ask for payloads (`consensus.wanted.Sources`), in the order in which they joined."""
+        return list(self._records)
+
     @property
     def heaviest_tip(self) -> int:
         """The most work that a connected peer claims, or has shown, to have."""

@@ -10,11 +10,11 @@ from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.intake import Fate, Intake
 from consensus.proof_of_work.link import Link
 from consensus.proof_of_work.messages import HEADERS_MAX, Blocks, GetBlocks, GetHeaders, Headers, Place, Tip
-from consensus.proof_of_work.payloads import Payloads
 from consensus.proof_of_work.peers import LONG_AGO, PeerRecord, Peers
 from consensus.proof_of_work.staging import STAGED_MAX, STAGED_PER_PEER_MAX
 from consensus.protocol import Effect, Refuse, Send
 from consensus.types import Instant, PeerId, StepId
+from consensus.wanted import Wanted
 
 HEADERS_AHEAD_MAX = 1_024
 """Headers above the final block that are fetched before bodies must follow: half of what the tree holds."""
@@ -48,11 +48,11 @@ Effects = tuple[Effect, ...]
 class Synchroniser:
     """Knows what to ask of whom."""
 
-    def __init__(self, chain: Chain, intake: Intake, peers: Peers, payloads: Payloads) -> None:
+    def __init__(self, chain: Chain, intake: Intake, peers: Peers, wanted: Wanted) -> None:
         self._chain = chain
         self._intake = intake
         self._peers = peers
-        self._payloads = payloads
+        self._wanted = wanted
         self._in_flight: dict[StepId, Instant] = {}
         """Bodies that are asked for, and until when."""
         self._attempts: dict[StepId, int] = {}
@@ -214,7 +214,7 @@ class Synchroniser:
         for link in tree.undecided():  # parents before children
             standing = tree.standing(link.id)
             assert standing is not None, "what is undecided is in the tree"
-            if link.parent in stalled or self._payloads.is_stalled(link.id):
+            if link.parent in stalled or self._wanted.is_stalled(link.id):
                 stalled.add(link.id)
             else:
                 coming.append((link, standing))

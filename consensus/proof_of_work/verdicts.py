@@ -9,9 +9,10 @@ from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.header import Block, attachments_of, step_of
 from consensus.proof_of_work.messages import BlockMessage
-from consensus.proof_of_work.payloads import Payloads
+from consensus.proof_of_work.naming import Naming
 from consensus.protocol import Accuse, Broadcast, Check, Checked, Effect, Record, Refuse, Verdict
 from consensus.types import Digest, Height, PeerId, StepId
+from consensus.wanted import Need, Wanted
 
 BLOCK_TABLE = "block"
 """Key: block_key. Value: the canonical block. Written before the block is checked, and once its large payloads are held: so
@@ -42,10 +43,11 @@ class _Unchecked:
 class Verdicts:
     """The bodies that wait, and what is told of the checked blocks above the final one."""
 
-    def __init__(self, chain: Chain, identity: PeerId, payloads: Payloads) -> None:
+    def __init__(self, chain: Chain, identity: PeerId, wanted: Wanted, naming: Naming) -> None:
         self._chain = chain
         self._identity = identity
-        self._payloads = payloads
+        self._wanted = wanted
+        self._naming = naming
         self._unchecked: dict[StepId, _Unchecked] = {}
         self._told: dict[StepId, ChainStep] = {}
         self.contested = 0
@@ -54,6 +56,7 @@ class Verdicts:
     def body_led(self, step: StepId, block: Block) -> tuple[Effect, ...]:
         """A block of our own, on top of the head; made of contributions whose payloads we hold."""
         self._unchecked[step] = _Unchecked(block, self._identity, is_news=False)
+        self._naming.name(step, attachments_of(block.body))
         return self.check(self._chain.tree.give_body(step))
 
     def body_arrived(self, step: StepId, block: Block, source: PeerId, is_news: bool) -> tuple[Effect, ...]:
@@ -62,9 +65,10 @@ class Verdicts:
         What is new is passed on once its payloads are held: so who brings a block can be asked for them.
         """
         self._unchecked[step] = _Unchecked(block, source, is_news)
-        self._payloads.wait(step, attachments_of(block.body), source, is_block=True)
+        self._naming.name(step, attachments_of(block.body))
+        self._wanted.wait(step, attachments_of(block.body), source, Need.BLOCK)
         ready = self._chain.tree.give_body(step)
-        return () if self._payloads.is_lacking(step) else (*self._pass_on(step), *self.check(ready))
+        return () if self._wanted.is_lacking(step) else (*self._pass_on(step), *self.check(ready))
 
     def payloads_came(self, step: StepId) -> tuple[Effect, ...]:
         """All large payloads of a block are here: it can be checked once its parent is."""
@@ -83,7 +87,7 @@ class Verdicts:
         """Ask the learner about blocks whose parent is checked; not yet about those that lack a payload."""
         effects: list[Effect] = []
         for step in steps:
-            if self._payloads.is_lacking(step):
+            if self._wanted.is_lacking(step):
                 continue
             block = self._unchecked[step].block
             effects.append(Record(BLOCK_TABLE, block_key(Height(block.header.height), step), encode(block)))
@@ -100,13 +104,16 @@ class Verdicts:
             self.tell(answer.step, unchecked.block)
         ready = self._chain.tree.judge(answer.step, answer.verdict)
         if answer.verdict is Verdict.INVALID:
+            self._naming.forget(answer.step)
             self._forget_decided()
         record = Record(VERDICT_TABLE, answer.step, answer.verdict.value.encode())
         return (record, *self._blame(answer, unchecked), *self.check(ready))
 
     def tell(self, step: StepId, block: Block) -> None:
-        """Remember a checked block for people."""
+        """Remember a checked block for people, and the payloads that it names."""
         header = block.header
+        if step in self._chain.tree and step != self._chain.tree.root.id:
+            self._naming.name(step, attachments_of(block.body))
         self._told[step] = ChainStep(Height(header.height), step, Digest(block.body.state_digest), PeerId(header.leader))
 
     def told(self, step: StepId) -> ChainStep:
@@ -116,14 +123,17 @@ class Verdicts:
     def forget_dead(self) -> None:
         """Drop what belongs to no living block of the tree."""
         self._forget_decided()
-        self._told = {step: told for step, told in self._told.items() if step in self._chain.tree}
+        for step in [step for step in self._told if step not in self._chain.tree]:
+            del self._told[step]
+            self._naming.forget(step)
 
     def _forget_decided(self) -> None:
         """Nothing waits any more below an invalid block, or on a dead branch."""
         tree = self._chain.tree
         for step in [step for step in self._unchecked if tree.standing(step) is not Standing.UNCHECKED]:
             del self._unchecked[step]
-            self._payloads.drop(step)
+            self._wanted.drop(step)
+            self._naming.forget(step)
 
     def _pass_on(self, step: StepId) -> tuple[Effect, ...]:
         unchecked = self._unchecked[step]

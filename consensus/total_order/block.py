@@ -15,8 +15,9 @@ from consensus.types import Digest, NetworkId, StepId, WallTime
 ITEMS_MAX = 8
 """Payloads in one block: 33 kB at most, so that a round of 64 full blocks is 2 MB. What is left over goes into the next."""
 
-ATTACHMENTS_MAX = 8
-"""Large payloads that one block may name: one for each item."""
+ATTACHMENTS_MAX = 1
+"""Large payloads that one block may name. A worker's gradients count once for each version of the model, and a round moves it
+once or not at all: so who names junk makes the others fetch and keep no more than an honest worker does."""
 
 ROUND_MAX = 2**40
 """A thousand rounds a second for 35 years; larger numbers are nonsense."""

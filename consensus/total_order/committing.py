@@ -50,7 +50,6 @@ class Committing:
         state.outbox.add(Deliver(delivered_step(state.network_id, state.committee, record, blocks)))
         for vertex in added:
             state.busy.pop(vertex.digest, None)
-            self._intake.payloads_ordered(vertex)
             self.ordered(vertex)
         self.committed()
         self.move_horizon()

@@ -8,7 +8,6 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from consensus.attachment import LargePayload
 from consensus.total_order.block import Block, Reference
 from consensus.total_order.committee import Committee
 from consensus.types import Digest
@@ -70,6 +69,16 @@ class Suspended:
     is_twin: bool
 
 
+@dataclass(slots=True)
+class Naming:
+    """A large payload that blocks above the horizon name."""
+
+    round: int
+    """Of the last of them."""
+    was_accepted: bool = False
+    """Whether one of them was accepted: its payload is then held, and others may ask for it."""
+
+
 class Dag:
     """All blocks above the horizon that we keep. Blocks at or below it count as present; round 0 always does."""
 
@@ -96,7 +105,9 @@ class Dag:
         self._missing_rounds: dict[int, dict[bytes, None]] = {}
         self._wanted: dict[bytes, Reference] = {}
         self._payload_waiting: dict[bytes, dict[bytes, None]] = {}
-        self._payloads: dict[bytes, LargePayload] = {}
+        self._named: dict[bytes, Naming] = {}
+        self._named_in: dict[int, dict[bytes, None]] = {}
+        """By round: the payloads whose last naming block is of it."""
         self._false_parents: list[tuple[Block, Block]] = []
         self._twins = 0
 
@@ -153,14 +164,13 @@ class Dag:
         """Whether a suspended block needs it and it is not here."""
         return digest in self._wanted
 
-    def wanted_payloads(self) -> Iterable[LargePayload]:
-        """Large payloads that a suspended block needs."""
-        return self._payloads.values()
+    def named_payloads(self) -> tuple[Digest, ...]:
+        """Large payloads that a block above the horizon names."""
+        return tuple(Digest(digest) for digest in self._named)
 
-    def payload_authors(self, digest: bytes) -> tuple[int, ...]:
-        """The authors of the suspended blocks that need this payload."""
-        children = (self.suspended.get(child) for child in self._payload_waiting.get(digest, ()))
-        return tuple(child.block.content.author for child in children if child is not None)
+    def is_named(self, digest: bytes) -> bool:
+        """Whether a block above the horizon names this payload."""
+        return digest in self._named
 
     def has_room_for_twin(self, digest: bytes) -> bool:
         """Whether one more twin may be kept: within the total, or needed by a block that is no twin."""
@@ -183,6 +193,8 @@ class Dag:
         self._twins += bool(known)
         self.kept_rounds[content.author] = max(self.kept_rounds[content.author], content.round)
         self._wanted.pop(digest, None)
+        for payload in content.attachments:
+            self._note_named(payload.digest, content.round)
         missing = self._missing_of(block)
         if missing or lacking:
             self._suspend(Suspended(digest, block, missing, lacking, bool(known)))
@@ -191,7 +203,6 @@ class Dag:
 
     def payload_held(self, digest: bytes) -> list[Vertex]:
         """A large payload has come; the blocks that are accepted now."""
-        self._payloads.pop(digest, None)
         accepted: list[Vertex] = []
         for child in self._payload_waiting.pop(digest, ()):
             suspended = self.suspended.get(child)
@@ -212,6 +223,15 @@ class Dag:
         for number in [number for number in self._slots if number <= horizon]:
             self._forget_slots(self._slots.pop(number))
         return forgotten, self._cross_horizon()
+
+    def take_unnamed(self) -> list[tuple[Digest, bool]]:
+        """Payloads that no block above the horizon names any more, and whether one that did was accepted; told once."""
+        unnamed: list[tuple[Digest, bool]] = []
+        for number in [number for number in self._named_in if number <= self.horizon]:
+            for digest in self._named_in.pop(number):
+                self._payload_waiting.pop(digest, None)
+                unnamed.append((Digest(digest), self._named.pop(digest).was_accepted))
+        return unnamed
 
     def take_false_parents(self) -> list[tuple[Block, Block]]:
         """Blocks that name a parent by a wrong round or author, each with that parent; they are told once."""
@@ -242,6 +262,15 @@ class Dag:
         names = (name for name in block.content.parents if name.digest == digest and name.round > self.horizon)
         return next((name for name in names if name != true), None)
 
+    def _note_named(self, payload: bytes, number: int) -> None:
+        naming = self._named.get(payload)
+        if naming is None:
+            naming = self._named[payload] = Naming(number)
+        elif naming.round < number:
+            del self._named_in[naming.round][payload]
+            naming.round = number
+        self._named_in.setdefault(naming.round, {})[payload] = None
+
     def _suspend(self, suspended: Suspended) -> None:
         self.suspended[suspended.digest] = suspended
         for parent in suspended.block.content.parents:
@@ -253,7 +282,6 @@ class Dag:
         for payload in suspended.block.content.attachments:
             if payload.digest in suspended.payloads:
                 self._payload_waiting.setdefault(payload.digest, {})[suspended.digest] = None
-                self._payloads[payload.digest] = payload
 
     def _release(self, suspended: Suspended) -> list[Vertex]:
         if suspended.missing or suspended.payloads:
@@ -310,6 +338,8 @@ class Dag:
         if newest is None or newest.round < number:
             self.newest[vertex.author] = vertex
         self.highest_round = max(self.highest_round, number)
+        for payload in vertex.block.content.attachments:
+            self._named[payload.digest].was_accepted = True
         if number > self.quorum_round and self._committee.is_quorum(of_round.authors):
             self.quorum_round = number
 
@@ -326,7 +356,6 @@ class Dag:
             for digest in self._missing_rounds.pop(number):
                 for child in self._no_more_waiting(digest):
                     accepted += self._missed_no_more(child, digest)
-        self._forget_payloads()
         return accepted
 
     def _no_more_waiting(self, digest: bytes) -> list[bytes]:
@@ -354,10 +383,3 @@ class Dag:
         released = self._release(suspended)
         self.crossed += bool(released)
         return released
-
-    def _forget_payloads(self) -> None:
-        """Drop what only forgotten blocks needed."""
-        for digest, children in list(self._payload_waiting.items()):
-            if not any(child in self.suspended for child in children):
-                del self._payload_waiting[digest]
-                self._payloads.pop(digest, None)

@@ -15,13 +15,11 @@ from consensus.total_order.messages import BlockMessage
 from consensus.total_order.state import State
 from consensus.total_order.synchroniser import Synchroniser
 from consensus.types import Digest, Instant, PeerId
+from consensus.wanted import Need
 
 ROUNDS_AHEAD_MAX = 32
 """Unasked blocks of later rounds than this, above the newest round that a quorum has blocks of, are not kept: of each author so
 many at most are suspended, 1.4 MB of full blocks. They can be fetched again once we are nearer."""
-
-PAYLOADS_HELD_MAX = 4_096
-"""Digests of large payloads remembered as held; for an older one the shell is asked once more."""
 
 
 class Fate(Enum):
@@ -43,7 +41,6 @@ class Intake:
         self._state = state
         self._synchroniser = synchroniser
         self._noted = noted
-        self._held: dict[bytes, None] = {}
         self.accepted: Callable[[Vertex], None] = lambda _: None
 
     def take(self, source: PeerId, block: Block, now: Instant) -> Fate:
@@ -79,31 +76,23 @@ class Intake:
         return state.verify(author, block_digest(state.network_id, block.content), block.signature)
 
     def keep(self, digest: Digest, block: Block, source: PeerId | None, now: Instant) -> None:
-        """Put a valid block into the graph. `source`: None for our own."""
-        lacking: set[bytes] = {item.digest for item in block.content.attachments if item.digest not in self._held}
+        """Put a valid block into the graph. `source`: None for our own, whose large payloads are held.
+
+        Nothing is remembered as held: what a block names is asked for, and the shell answers at once where it has it, and keeps
+        it for this block.
+        """
+        lacking: set[bytes] = set() if source is None else {large.digest for large in block.content.attachments}
         self._synchroniser.came(digest)
         self._take_in(self._state.dag.add(digest, block, lacking))
         if source is not None and digest in self._state.dag.suspended:
             self._synchroniser.note_missing(block, source, now)
+            self._want_payloads(block, source)
         self._accuse_false_parents()
 
-    def payload_arrived(self, digest: bytes) -> None:
-        """The bytes of a large payload are here. One that no block waits for any more counts as held no longer: it may go."""
-        if digest in {wanted.digest for wanted in self._state.dag.wanted_payloads()}:
-            self.payload_held(digest)
-
     def payload_held(self, digest: bytes) -> None:
-        """The bytes of a large payload are here, and a block names it, or is about to."""
-        self._held.pop(digest, None)
-        self._held[digest] = None
-        if len(self._held) > PAYLOADS_HELD_MAX:
-            del self._held[next(iter(self._held))]
+        """The bytes of a large payload are here."""
+        self._state.wanted.note_held(digest)
         self._take_in(self._state.dag.payload_held(digest))
-
-    def payloads_ordered(self, vertex: Vertex) -> None:
-        """They are delivered, and may be forgotten one day: who names one again must show that it can still be had."""
-        for attachment in vertex.block.content.attachments:
-            self._held.pop(attachment.digest, None)
 
     def horizon_moved(self) -> list[Vertex]:
         """Forget what lies below the horizon of the order; the blocks that were forgotten."""
@@ -190,6 +179,14 @@ class Intake:
         return block.content.round > max(dag.quorum_round, dag.horizon) + ROUNDS_AHEAD_MAX
 
     # --- accepting ---
+
+    def _want_payloads(self, block: Block, source: PeerId) -> None:
+        """Its author holds what it names, and who has sent it should: it has accepted it."""
+        wanted = self._state.wanted
+        author = self._state.committee.members[block.content.author]
+        for large in block.content.attachments:
+            wanted.wait(large.digest, (large,), author, Need.FREE)
+            wanted.also_has(large.digest, source)
 
     def _take_in(self, accepted: list[Vertex]) -> None:
         for vertex in accepted:

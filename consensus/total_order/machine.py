@@ -6,21 +6,27 @@ What follows is the same after every input: slots are decided, our own blocks cr
 from collections.abc import Iterable
 from typing import assert_never
 
+from consensus.attachment import LargePayload
 from consensus.protocol import (
     Assessed,
+    Attachment,
     Checked,
     ClockRead,
     Effect,
+    FetchFailed,
     Halt,
     Input,
+    KeepPayloads,
     Offered,
     PayloadHeld,
+    PayloadsNeeded,
     PeerJoined,
     PeerLeft,
     PuzzleSolved,
     PuzzleVerified,
     Received,
     Refuse,
+    ReleasePayloads,
     SetTimer,
     StateHeld,
     StateReached,
@@ -54,6 +60,7 @@ from consensus.total_order.synchroniser import FETCH_TIMER, Synchroniser
 from consensus.total_order.telling import status_of
 from consensus.total_order.vouching import Vouching
 from consensus.types import Instant, NetworkId, PeerId, StepId
+from consensus.wanted import LEARNER, Need, Wanted
 
 __all__ = [
     "CommitteeError",
@@ -105,6 +112,7 @@ class TotalOrder:
         snapshot_behind: int = SNAPSHOT_BEHIND,
     ) -> None:
         committee = Committee(members)
+        peers = Peers(committee)
         dag, dice = Dag(committee), Dice(seed)
         self._state = State(
             network_id=network_id,
@@ -116,7 +124,8 @@ class TotalOrder:
             rule=CommitRule(committee, dag),
             order=Order(network_id, rules.gc_depth),
             equivocators=Equivocators(),
-            peers=Peers(committee),
+            peers=peers,
+            wanted=Wanted(peers),
             archive=archive,
             verify=verify,
         )
@@ -163,6 +172,8 @@ class TotalOrder:
     def start(self, now: Instant) -> Effects:
         """Deliver again what the learner has lost, and begin. Raises CorruptRecordsError."""
         outbox = self._state.outbox
+        if named := self._state.dag.named_payloads():
+            outbox.add(KeepPayloads(named))
         for delivery in self._restoring.replays():
             outbox.add(delivery)
         if self._recovery is not None:
@@ -200,7 +211,11 @@ class TotalOrder:
                 if self._proposer is not None:
                     self._proposer.submit(event)
             case PayloadHeld(digest):
-                self._intake.payload_arrived(digest)
+                self._intake.payload_held(digest)
+            case FetchFailed(digest, peer):
+                self._state.wanted.failed(digest, peer, now)
+            case PayloadsNeeded(attachments):
+                self._note_needed(attachments)
             case StateReached(height, state_digest):
                 self._note_state(height, state_digest)
             case StateHeld(step, content):
@@ -211,6 +226,13 @@ class TotalOrder:
                 raise AssertionError(f"total order never asks for {type(event).__name__}")
             case _:
                 assert_never(event)
+
+    def _note_needed(self, attachments: tuple[Attachment, ...]) -> None:
+        if attachments:
+            needed = tuple(LargePayload(attachment.digest, attachment.length) for attachment in attachments)
+            self._state.wanted.wait(LEARNER, needed, None, Need.LEARNER)
+        else:
+            self._state.wanted.drop(LEARNER)
 
     def _note_state(self, height: int, state_digest: bytes) -> None:
         digest = self._state.order.digest_at(height)
@@ -251,7 +273,26 @@ class TotalOrder:
             if not has_moved:
                 break
         self._synchroniser.settle(now)
+        self._release_payloads()
+        for fetch in self._state.wanted.fetch_more(now):
+            self._state.outbox.add(fetch)
         self._set_pace()
+
+    def _release_payloads(self) -> None:
+        """Tell which large payloads nothing needs any more that may still be ordered."""
+        unnamed = self._state.dag.take_unnamed()
+        dropped = [] if self._proposer is None else self._proposer.take_dropped()
+        for digest, _ in unnamed:
+            self._state.wanted.drop(digest)
+        if not (unnamed or dropped):
+            return
+        carried = set() if self._proposer is None else self._proposer.carried_payloads()
+        for were_accepted in (True, False):
+            digests = [digest for digest, was_accepted in unnamed if was_accepted is were_accepted]
+            digests += [] if were_accepted else [digest for digest in dropped if not self._state.dag.is_named(digest)]
+            digests = [digest for digest in digests if digest not in carried]
+            if digests:
+                self._state.outbox.add(ReleasePayloads(tuple(digests), were_accepted))
 
     def _create(self, now: Instant) -> bool:
         if self._proposer is None or self._recovery is None or not self._recovery.is_done:

@@ -141,6 +141,10 @@ class Peers:
         """In the order in which they joined."""
         return tuple(self._records.items())
 
+    def sources(self) -> list[PeerId]:
+        """Whom to ask for payloads (`consensus.wanted.Sources`): members alone."""
+        return self.connected_members()
+
     def connected_members(self) -> list[PeerId]:
         """In the order in which they joined."""
         return [peer for peer, record in self._records.items() if record.member is not None]

@@ -23,7 +23,7 @@ from consensus.total_order.intake import Intake
 from consensus.total_order.messages import BlockMessage
 from consensus.total_order.pacemaker import SILENT_ROUNDS, Pacemaker, Readiness
 from consensus.total_order.state import State
-from consensus.types import Instant, WallTime
+from consensus.types import Digest, Instant, WallTime
 
 CHECKPOINT_ROUNDS = 8
 """A checkpoint is named in one block of so many: it takes a fifth of a small block, and joiners can wait for a second."""
@@ -62,6 +62,8 @@ class Proposer:
         self._included = [0] * state.committee.size
         self._pending: deque[Pending] = deque()
         self._under_way: dict[int, tuple[Pending, ...]] = {}
+        self._dropped: list[Digest] = []
+        """Large payloads of what was dropped since it was last asked for."""
 
     def submit(self, event: Submitted) -> None:
         """A payload of our own learner, for the next block with room."""
@@ -106,6 +108,16 @@ class Proposer:
         first, *others = (Pending(item, ()) for item in content.items) if content.items else (None,)
         if first is not None:
             self._under_way[content.round] = (Pending(first.item, content.attachments), *others)
+
+    def take_dropped(self) -> list[Digest]:
+        """Large payloads of what we have given up; told once."""
+        dropped, self._dropped = self._dropped, []
+        return dropped
+
+    def carried_payloads(self) -> set[bytes]:
+        """Large payloads that our next blocks may name."""
+        under_way = (pending for chosen in self._under_way.values() for pending in chosen)
+        return {large.digest for pending in (*self._pending, *under_way) for large in pending.attachments}
 
     def resend(self) -> None:
         """Send our newest block once more."""
@@ -177,8 +189,6 @@ class Proposer:
         )
         assert number > self.signed_round, f"round {number} may have been signed before"
         digest, block = sign_block(state.network_id, content, self._sign)
-        for attachment in attachments:
-            self._intake.payload_held(attachment.digest)
         self.signed_round = number
         if chosen:
             self._under_way[number] = chosen
@@ -217,5 +227,6 @@ class Proposer:
 
     def _bound_pending(self) -> None:
         while len(self._pending) > PENDING_MAX:
-            self._pending.popleft()
+            dropped = self._pending.popleft()
+            self._dropped += (Digest(large.digest) for large in dropped.attachments)
             self._state.counters.payloads_dropped += 1

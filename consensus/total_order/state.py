@@ -15,6 +15,7 @@ from consensus.total_order.peers import Peers
 from consensus.total_order.rules import TotalOrderRules
 from consensus.types import Digest, NetworkId, PeerId
 from consensus.wall_clock import PeerClocks, WallClock
+from consensus.wanted import Wanted
 
 Verifier = Callable[[PeerId, Digest, bytes], bool]
 """Whether the bytes are this peer's signature over the digest."""
@@ -63,6 +64,7 @@ class State:
     order: Order
     equivocators: Equivocators
     peers: Peers
+    wanted: Wanted
     archive: TotalOrderArchive
     verify: Verifier
     wall: WallClock = field(default_factory=WallClock)

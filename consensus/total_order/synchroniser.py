@@ -1,4 +1,4 @@
-"""Getting the blocks and payloads that are missing: from who sent us their children, from their authors, then from anybody.
+"""Getting the blocks that are missing: from who sent us their children, from their authors, then from anybody.
 
 Never given up while something needs them. Every request is bounded and has a deadline, every answer holds only what was asked.
 Each missing block has a time at which it is looked at next, and the queue is ordered by it: no tick looks at all of them.
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from consensus.encoding import encode
 from consensus.faults import Offence
-from consensus.protocol import FetchPayload, Refuse, Send, SetTimer
+from consensus.protocol import Refuse, Send, SetTimer
 from consensus.total_order.block import Block, Reference, block_digest
 from consensus.total_order.dice import Dice
 from consensus.total_order.due_queue import DueQueue
@@ -48,16 +48,12 @@ IN_FLIGHT_MAX = 2
 HINTS_MAX = 4
 """Peers remembered that have sent us a child of the block, and so have it."""
 
-PAYLOAD_MS = 1_000
-"""After so long another peer is named for a large payload. A shell to which bytes still come ignores that; one that was told
-that there are none has given up long before, and a quorum may wait for it."""
-
 Answer = tuple[tuple[Digest, Block], ...]
 
 
 @dataclass(slots=True)
 class Pursuit:
-    """One missing block or payload."""
+    """One missing block."""
 
     first_at: Instant
     """When to ask first."""
@@ -81,9 +77,7 @@ class Synchroniser:
         self._due = DueQueue()
         self._roomless: dict[PeerId, dict[bytes, None]] = {}
         """By peer: blocks that it will be asked for once it has answered others."""
-        self._payloads: dict[bytes, Pursuit] = {}
         self._of_range: dict[bytes, Reference] = {}
-        self._payloads_due: Instant | None = None
         self._timer_at: Instant | None = None
         self._ticked_at = Instant(0)
 
@@ -120,9 +114,6 @@ class Synchroniser:
             if dag.is_wanted(parent.digest):
                 is_author_here = self._state.peers.is_connected(parent.author) and parent.round + 1 == child.content.round
                 self._pursue(parent, source, Instant(now + GRACE_MS) if is_author_here else now)
-        for payload in dag.wanted_payloads() if child.content.attachments else ():
-            self._payloads.setdefault(payload.digest, Pursuit(now)).hints[source] = None
-            self._payloads_due_at(now)
 
     def came(self, digest: bytes) -> None:
         """The block is in the graph: nobody is asked for it any more."""
@@ -145,7 +136,7 @@ class Synchroniser:
 
     def tick(self, now: Instant) -> None:
         """Ask for what is due, as far as one tick reaches, and forget what nobody needs any more."""
-        self._payloads_due, self._ticked_at = None, now
+        self._ticked_at = now
         wishes: dict[PeerId, list[Reference]] = {}
         for digest in self._due.take(now, LOOKED_AT_MAX):
             reference, pursuit = self._pursuits[digest]
@@ -157,7 +148,6 @@ class Synchroniser:
             self._due.put(digest, self._look_again_at(pursuit, now))
         for peer, references in wishes.items():
             self._ask(peer, references, now)
-        self._ask_payloads(now)
 
     def fire(self, now: Instant) -> None:
         """The fetch timer has run out."""
@@ -182,9 +172,6 @@ class Synchroniser:
         """The peer is gone: what it was asked for, others may be asked for."""
         self._asked_no_more(peer, asked)
         self._room_at(peer, len(self._pursuits))
-        for pursuit in self._payloads.values():
-            pursuit.in_flight.pop(peer, None)
-            pursuit.hints.pop(peer, None)
 
     # --- inside ---
 
@@ -206,12 +193,8 @@ class Synchroniser:
 
     def _next_due(self) -> Instant | None:
         """When to look again, not sooner than PAUSE_MS after the last look."""
-        due = [at for at in (self._due.first, self._payloads_due) if at is not None]
-        return Instant(max(min(due), self._ticked_at + PAUSE_MS)) if due else None
-
-    def _payloads_due_at(self, at: Instant) -> None:
-        if self._payloads_due is None or at < self._payloads_due:
-            self._payloads_due = at
+        first = self._due.first
+        return None if first is None else Instant(max(first, self._ticked_at + PAUSE_MS))
 
     def _is_needed(self, reference: Reference) -> bool:
         dag = self._state.dag
@@ -296,24 +279,6 @@ class Synchroniser:
             digests: dict[bytes, None] = {reference.digest: None for reference in batch}
             number = record.block_requests.send(digests, Instant(now + ANSWER_MS))
             self._state.outbox.add(Send(peer, encode(GetBlocks(number, batch))))
-
-    def _ask_payloads(self, now: Instant) -> None:
-        dag = self._state.dag
-        needed = {payload.digest for payload in dag.wanted_payloads()}
-        for digest in [digest for digest in self._payloads if digest not in needed]:
-            del self._payloads[digest]
-        for payload in dag.wanted_payloads():
-            pursuit = self._payloads.setdefault(payload.digest, Pursuit(now))
-            if any(now < at + PAYLOAD_MS for at in pursuit.in_flight.values()):
-                continue
-            authors = dag.payload_authors(payload.digest)
-            peer = self._whom(pursuit, authors[0], now) if authors else None
-            if peer is None and now < pursuit.first_at:
-                self._payloads_due_at(pursuit.first_at)
-            elif peer is not None:
-                pursuit.tried[peer] = None
-                pursuit.in_flight = {peer: now}
-                self._state.outbox.add(FetchPayload(Digest(payload.digest), payload.length, peer))
 
     def _refuse(self, peer: PeerId, detail: str) -> None:
         self._state.outbox.add(Refuse(peer, Offence.UNSOLICITED, detail))

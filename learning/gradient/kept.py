@@ -159,7 +159,19 @@ def state_bytes_max(layout: Layout, workers: int, staleness_max: int, *, needs_m
     return parameters + past + workers * payload_bytes(layout, 16)
 
 
-def kept_interval(size: int, bounds: tuple[int, int]) -> int:
-    """Commits or blocks from one kept state of `size` bytes to the next: a power of two within `bounds`."""
+def kept_interval(size: int, bounds: tuple[int, int], bytes_per_step: int = KEPT_BYTES_PER_STEP) -> int:
+    """Commits or blocks from one kept state of `size` bytes to the next: a power of two within `bounds`.
+
+    `bytes_per_step`: about what may be written for it each step.
+    """
     fewest, most = bounds
-    return min(max(fewest, 1 << (size // KEPT_BYTES_PER_STEP).bit_length()), most)
+    return min(max(fewest, 1 << (size // bytes_per_step).bit_length()), most)
+
+
+def commit_interval(layout: Layout, members: int, staleness_max: int, *, needs_models: bool) -> int:
+    """The same over a total order: as rarely as writing them costs about as much as the gradients that a commit brings.
+
+    Payloads are kept for some intervals, so that those of large models take the less room.
+    """
+    size = state_bytes_max(layout, members, staleness_max, needs_models=needs_models)
+    return kept_interval(size, KEPT_COMMITS, max(KEPT_BYTES_PER_STEP, members * payload_bytes(layout, 16)))

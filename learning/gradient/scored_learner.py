@@ -19,7 +19,7 @@ from typing import assert_never
 from learning.evolution.rules import SearchSettings
 from learning.evolution.slate import Decision, ModelConsensus, Slate, next_generation
 from learning.gradient.conduct import Conduct
-from learning.gradient.kept import KEPT_COMMITS, kept_interval, state_bytes_max
+from learning.gradient.kept import commit_interval
 from learning.gradient.ledger import Gradients
 from learning.gradient.rules import GradientRules
 from learning.gradient.scored_desk import ScoredDesk
@@ -103,8 +103,7 @@ class ScoredLearner:
         worker = Worker(task, rows, rules.worker_settings(), conduct)
         self._desk = ScoredDesk(worker, OwnMeasurement(checked, rows, network_id, author), author)
         self._gauge = Gauge(checked, network_id)
-        size = state_bytes_max(checked.layout, len(members), rules.staleness_max, needs_models=False)
-        self._kept_interval = kept_interval(size, KEPT_COMMITS)
+        self._kept_interval = commit_interval(checked.layout, len(members), rules.staleness_max, needs_models=False)
         self._start_from(restored)
 
     def _start_from(self, restored: StateKept | None) -> None:

@@ -10,7 +10,7 @@ from typing import assert_never
 from learning.evolution.rules import SearchSettings
 from learning.gradient.conduct import Conduct
 from learning.gradient.desk import Desk
-from learning.gradient.kept import KEPT_COMMITS, decode_ledger, encode_memory, kept_interval, kept_parameters, state_bytes_max
+from learning.gradient.kept import commit_interval, decode_ledger, encode_memory, kept_parameters
 from learning.gradient.ledger import Clerk, Delivered, Gradients, Judged, Ledger, first_ledger
 from learning.gradient.rules import GradientRules
 from learning.gradient.telling import Gauge, told
@@ -82,8 +82,8 @@ class StreamLearner:
         self._clerk = Clerk(checked.layout, rules.ledger_rules(), rules.named_rule())
         self._gauge = Gauge(checked, network_id)
         self._desk = Desk(Worker(task, rows, rules.worker_settings(), conduct), author, rules.staleness_max)
-        size = state_bytes_max(checked.layout, len(members), rules.staleness_max, needs_models=self._clerk.rule.needs_models)
-        self._kept_interval = kept_interval(size, KEPT_COMMITS)
+        needs_models = self._clerk.rule.needs_models
+        self._kept_interval = commit_interval(checked.layout, len(members), rules.staleness_max, needs_models=needs_models)
         self._start_from(restored)
 
     def _start_from(self, restored: StateKept | None) -> None:

@@ -33,6 +33,7 @@ class StatusSources:
         """What the peer knows of itself now."""
         vitals, memory = self.vitals, self.memory.latest
         chain = self.chain.facts(vitals)
+        awaited = self.driver.awaited
         head, now_s, peers = vitals.head, time.monotonic(), self.network.peers()
         return NodeStatus(
             version=version("kubrat"),
@@ -63,6 +64,7 @@ class StatusSources:
             uptime_s=round(now_s - self.started_s, 1),
             last_error=vitals.last_error(now_s, [info.address for info in peers]),
             notes=tuple(vitals.notes),
+            waiting_for_payloads="" if awaited is None else awaited.told("block" if chain.order is None else "commit"),
             steps=chain.steps,
             final_steps=chain.final_steps,
             puzzle=chain.puzzle,

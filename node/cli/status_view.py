@@ -39,6 +39,8 @@ def _figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
     yield "final", finality(status.height, status.final_height, status.finality_depth)
     yield "head", status.head or UNKNOWN
     yield "model", status.state_digest or UNKNOWN
+    if status.waiting_for_payloads:
+        yield "learner waits for", status.waiting_for_payloads
     yield "fitness", UNKNOWN if status.fitness is None else f"{status.fitness:.6f}"
     for name, value in sorted(status.metrics.items()):
         is_share = name.endswith("accuracy")

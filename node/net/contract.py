@@ -112,8 +112,8 @@ class NetworkEvents(Protocol):
         """
         ...
 
-    def large_bytes(self, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
-        """What we serve of the thing that `digest` names: its whole length (0: we do not hold it), and a part of it."""
+    def large_bytes(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
+        """What we serve this peer of what `digest` names: its whole length (0: nothing for it), and a part of it."""
         ...
 
     def part_received(self, peer: PeerId, part: Part) -> None:

@@ -296,7 +296,7 @@ class PeerNetwork:
             case Addresses(addresses):
                 self._on_addresses(link, addresses)
             case GetPart(digest, offset):
-                total, content = self._events.large_bytes(digest, offset, PART_BYTES_MAX)
+                total, content = self._events.large_bytes(link.peer, digest, offset, PART_BYTES_MAX)
                 link.answer(encode_frame(Part(digest, offset, total, content)))
             case Part():
                 self._events.part_received(link.peer, frame)

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from functools import partial
+from random import Random
 
 from consensus.protocol import FetchPayload, FetchState
 from consensus.types import PeerId
 from node.net.wire import PART_BYTES_MAX, GetPart, Part
+from node.part_server import PartServer
 from node.side_streams import TICK_SECONDS, Shell, SideStreams
 from node.simulation.disk import Disk
 from node.simulation.flooding import FRAME_BYTES
@@ -19,7 +21,7 @@ REQUEST_BYTES = FRAME_BYTES + 40
 
 
 class LargeBytes:
-    """Fetches and serves. Without an answer in time another source is asked."""
+    """Fetches and serves."""
 
     def __init__(self, way: Way, at: "Callable[[PeerId], LargeBytes]", shell: Shell) -> None:
         """`at`: this part of another peer."""
@@ -27,11 +29,13 @@ class LargeBytes:
         self._at = at
         self._shell = shell
         self._streams = self._new_streams()
+        self._server = self._new_server()
         self._has_tick_planned = False
 
     def start(self) -> None:
         """A new life: nothing is under way."""
         self._streams = self._new_streams()
+        self._server = self._new_server()
         self._has_tick_planned = False
 
     def fetch(self, effect: FetchPayload | FetchState) -> None:
@@ -52,7 +56,7 @@ class LargeBytes:
         """Answer with what we hold, unless this peer serves nobody."""
         if not self._way.peer.replica.serves_large_bytes:
             return
-        total, content = self._streams.large_bytes(question.digest, question.offset, PART_BYTES_MAX)
+        total, content = self._server.part(asker, question.digest, question.offset, PART_BYTES_MAX)
         part = Part(question.digest, question.offset, total, content)
         self._way.send(asker, REQUEST_BYTES + len(content), partial(self._at(asker).part_received, self._way.peer.id, part))
 
@@ -67,9 +71,13 @@ class LargeBytes:
             state_bytes_max=LARGE_BYTES_MAX,
             payload_bytes_max=LARGE_BYTES_MAX,
             clock=lambda: self._way.seconds,
+            lot=Random(f"sources/{self._way.peer.number}/{self._way.peer.life}"),
         )
         streams.driver = self._shell
         return streams
+
+    def _new_server(self) -> PartServer:
+        return PartServer(_Rows(self._way.peer.disk), frozenset(), lambda: self._way.seconds)
 
     def _plan_tick(self) -> None:
         if self._streams.under_way and not self._has_tick_planned:

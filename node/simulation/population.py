@@ -12,7 +12,6 @@ from consensus.proof_of_work.machine import ProofOfWork
 from consensus.protocol import OrderingProtocol
 from consensus.signing import Signer
 from consensus.total_order.machine import TotalOrder
-from consensus.total_order.snapshot import SNAPSHOT_BEHIND
 from consensus.types import Digest, Instant, PeerId, StepId
 from learning.evolution.rules import SearchSettings
 from learning.learner import AdoptRequest, Learner, LearnerRequest
@@ -25,16 +24,16 @@ from node.assembly import (
     total_order_rules,
 )
 from node.faults.catalogue import ReplicaSituation, bent_replica, parse_faults
+from node.large_sizes import retention_of
 from node.network_file import (
     Consensus,
-    Learning,
     NetworkRules,
     TaskSection,
     network_id,
     network_text,
     parse_network_text,
 )
-from node.replica import PAYLOAD_TABLE, SNAPSHOT_COMMITS, Replica, ReplicaPort
+from node.replica import PAYLOAD_TABLE, Replica, ReplicaPort
 from node.simulation.disk import Records
 from node.simulation.disk_rows import DiskRows, kept_state, stored_rows
 from node.simulation.links import Links
@@ -66,6 +65,7 @@ class Population:
         self.rules = self._network_rules()
         self.network_id = network_id(self.rules)
         self.genesis = genesis_id(self.network_id)
+        self._payload_commits = retention_of(self.rules).payload_commits
         self._colluders = tuple(sorted(self.ids[number] for number in scenario.ever_faulty))
 
     @property
@@ -125,8 +125,10 @@ class Population:
     def _built(
         self, key: Ed25519PrivateKey, peer: PeerId, fault: str, records: Records, guard_round: int
     ) -> tuple[ReplicaPort, Learner]:
-        held = tuple(Digest(row) for table, row in records if table == PAYLOAD_TABLE) if self.is_ordered else None
-        replica: ReplicaPort = Replica(self._machine(key, peer, records, guard_round), self.network_id, held)
+        held = tuple(Digest(row) for table, row in records if table == PAYLOAD_TABLE)
+        replica: ReplicaPort = Replica(
+            self._machine(key, peer, records, guard_round), self.network_id, held, self._payload_commits
+        )
         if fault:
             replica = bent_replica(parse_faults(fault), replica, self._situation(key, peer))
         return replica, self._learner(peer, fault, records)
@@ -146,7 +148,6 @@ class Population:
         kept = kept_state(records)
         seed = hashlib.blake2b(peer, digest_size=32).digest()
         if self.is_ordered:
-            usual = SNAPSHOT_COMMITS if self.scenario.learning is Learning.GRADIENT else SNAPSHOT_BEHIND
             return TotalOrder(
                 rules=total_order_rules(self.rules),
                 network_id=self.network_id,
@@ -158,7 +159,7 @@ class Population:
                 archive=DiskRows(records),
                 guard_round=guard_round,
                 replay_from=None if kept is None else StepId(kept.commit_step),
-                snapshot_behind=self.scenario.snapshot_behind or usual,
+                snapshot_behind=self.scenario.snapshot_behind or retention_of(self.rules).snapshot_behind,
             )
         return ProofOfWork(
             rules=proof_of_work_rules(self.rules),

@@ -1,10 +1,50 @@
-"""How the replica's limits fit those of others."""
+"""How the limits of what is kept fit each other, whatever the model's size."""
 
-from learning.gradient.kept import KEPT_COMMITS
-from node.replica import CHECKPOINTS_KEPT, PAYLOAD_COMMITS, SNAPSHOT_COMMITS
+import pytest
+from msgspec.structs import replace
+
+from learning.gradient.kept import commit_interval
+from learning.task import ParameterBlock
+from node.large_sizes import GRADIENT_BYTES_PER_PARAMETER, retention_of
+from node.network_file import Learning, NetworkRules
+from node.retention import CHECKPOINTS_KEPT, PAYLOADS_BYTES
+from tests.node.example_network import example_rules
 
 
-def test_payloads_outlive_the_oldest_checkpoint_that_anybody_may_start_from() -> None:
+def gradients_of(parameters: int, members: int, gc_depth: int = 60) -> NetworkRules:
+    rules = example_rules()
+    keys = tuple(bytes([number]).hex() * 32 for number in range(members))
+    return replace(
+        rules,
+        learning=Learning.GRADIENT,
+        task=replace(rules.task, parameters=parameters),
+        total_order=replace(rules.total_order, members=keys, gc_depth=gc_depth),
+    )
+
+
+SIZES = (15, 4_810, 85_002, 325_000, 1_000_000, 20_000_000)
+
+
+@pytest.mark.parametrize("gc_depth", [3, 60, 1_000])
+@pytest.mark.parametrize("members", [4, 64, 200])
+@pytest.mark.parametrize("parameters", SIZES)
+def test_payloads_outlive_the_oldest_checkpoint_that_anybody_may_start_from(
+    parameters: int, members: int, gc_depth: int
+) -> None:
     """Below that, members that lag wait for payloads that all others have forgotten, and the network stops for ever."""
-    _, interval_max = KEPT_COMMITS
-    assert CHECKPOINTS_KEPT * interval_max + SNAPSHOT_COMMITS < PAYLOAD_COMMITS
+    rules = gradients_of(parameters, members, gc_depth)
+    kept = retention_of(rules)
+    layout = (ParameterBlock("w", (parameters,), 1),)
+    interval = commit_interval(layout, members, rules.gradient.staleness_max, needs_models=True)
+    assert interval <= kept.interval
+    assert CHECKPOINTS_KEPT * interval + kept.snapshot_behind + gc_depth < kept.payload_commits
+    assert kept.snapshot_behind > gc_depth
+
+
+@pytest.mark.parametrize("members", [4, 64])
+@pytest.mark.parametrize("parameters", SIZES)
+def test_payloads_take_no_more_room_than_allowed_or_needed(parameters: int, members: int) -> None:
+    kept = retention_of(gradients_of(parameters, members))
+    fewest = CHECKPOINTS_KEPT * kept.interval + 64 + 60 + 1
+    commit_bytes = members * parameters * GRADIENT_BYTES_PER_PARAMETER
+    assert kept.payload_commits * commit_bytes <= max(PAYLOADS_BYTES, fewest * commit_bytes)

@@ -5,6 +5,7 @@ from typing import Protocol
 from consensus.protocol import Input, OrderingProtocol
 from consensus.types import Instant
 from learning.learner import LearnerAnswer
+from node.learner_line import Awaited
 from node.replica import OuterEffect, ReplicaPort
 
 Effects = tuple[OuterEffect, ...]
@@ -33,6 +34,11 @@ class BentReplica:
     def ordering(self) -> OrderingProtocol:
         """The honest machine."""
         return self._honest.ordering
+
+    @property
+    def awaited(self) -> Awaited | None:
+        """As an honest peer."""
+        return self._honest.awaited
 
     @property
     def serves_large_bytes(self) -> bool:

@@ -6,6 +6,7 @@ from consensus.protocol import Input, OrderingProtocol, SetTimer
 from consensus.types import Instant
 from learning.learner import LearnerAnswer
 from node.faults.consensus.bend import Effects
+from node.learner_line import Awaited
 from node.replica import ReplicaPort
 
 
@@ -24,6 +25,11 @@ class TimeWarp:
     def ordering(self) -> OrderingProtocol:
         """The honest machine."""
         return self._honest.ordering
+
+    @property
+    def awaited(self) -> Awaited | None:
+        """As an honest peer."""
+        return self._honest.awaited
 
     @property
     def serves_large_bytes(self) -> bool:

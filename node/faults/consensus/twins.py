@@ -23,6 +23,7 @@ from consensus.types import Instant, PeerId
 from learning.learner import ContributionFound, LearnerAnswer
 from node.faults.consensus.audience import Audience
 from node.faults.consensus.bend import Effects
+from node.learner_line import Awaited
 from node.replica import OuterEffect, ReplicaPort
 
 TWIN_TIMERS = "fault/twin/"
@@ -50,6 +51,11 @@ class Twins:
     def ordering(self) -> OrderingProtocol:
         """The first twin's machine."""
         return self._twins[0].ordering
+
+    @property
+    def awaited(self) -> Awaited | None:
+        """As an honest peer."""
+        return self._twins[0].awaited
 
     @property
     def serves_large_bytes(self) -> bool:

@@ -7,6 +7,7 @@ from node.faults.consensus.audience import Audience
 from node.faults.consensus.bend import Effects
 from node.faults.consensus.own_blocks import OwnBlocks
 from node.faults.consensus.situation import ReplicaSituation
+from node.learner_line import Awaited
 from node.replica import OuterEffect, ReplicaPort
 
 
@@ -80,6 +81,11 @@ class WithholdPayload:
 
     def __init__(self, honest: ReplicaPort) -> None:
         self._honest = honest
+
+    @property
+    def awaited(self) -> Awaited | None:
+        """As an honest peer."""
+        return self._honest.awaited
 
     @property
     def ordering(self) -> OrderingProtocol:

@@ -7,12 +7,12 @@ an entry here is a finding, too.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from consensus.contribution import ATTACHMENTS_MAX as ATTACHMENTS_PER_CONTRIBUTION
 from consensus.proof_of_work.assessing import QUEUED_PER_SOURCE_MAX, UNDER_WAY_MAX
 from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX
+from consensus.proof_of_work.header import CONTRIBUTIONS_MAX
 from consensus.proof_of_work.intake import REJECTED_MAX
 from consensus.proof_of_work.mining import JOBS_MAX
-from consensus.proof_of_work.payloads import FETCHES_MAX, STALLED_ATTEMPTS
-from consensus.proof_of_work.payloads import HELD_MAX as PAYLOADS_HELD_OF_WORK_MAX
 from consensus.proof_of_work.pool import HELD_MAX, LACKING_MAX, PER_AUTHOR_IN_ALL_MAX, POOL_MAX
 from consensus.proof_of_work.rivals import RIVALS_MAX
 from consensus.proof_of_work.rules import AUTHOR_WINDOW_MAX
@@ -25,15 +25,17 @@ from consensus.total_order.block import ATTACHMENTS_MAX
 from consensus.total_order.catch_up import BUFFER_MAX, RANGE_ROUNDS_MAX, RUNGS_MAX
 from consensus.total_order.dag import TWINS_MAX
 from consensus.total_order.due_queue import STALE_MAX
-from consensus.total_order.intake import PAYLOADS_HELD_MAX, ROUNDS_AHEAD_MAX
+from consensus.total_order.intake import ROUNDS_AHEAD_MAX
 from consensus.total_order.messages import BLOCKS_ASKED_MAX, COMMITS_MAX
 from consensus.total_order.order import REFERENCES_MAX
 from consensus.total_order.peers import REQUESTS_KEPT_MAX
 from consensus.total_order.proposer import PENDING_MAX
 from consensus.total_order.synchroniser import HINTS_MAX
 from consensus.total_order.vouching import CHECKPOINTS_KEPT, MARKS_AHEAD_MAX, MARKS_KEPT
-from node.replica import CHECKPOINTS_KEPT as CHECKPOINTS_STORED
-from node.replica import PAYLOAD_COMMITS, STATE_TABLE, Replica
+from consensus.wanted import FETCHES_MAX, STALLED_ATTEMPTS, Need
+from node.replica import CHECKPOINT_DIGEST_TABLE, STATE_TABLE, Replica
+from node.retention import CHECKPOINTS_KEPT as CHECKPOINTS_STORED
+from node.retention import PAYLOAD_COMMITS
 from node.simulation.checkers.sizes import sizes_of
 
 COMMIT_ROUNDS = 3
@@ -45,6 +47,9 @@ has lost its liveness, and that is what this bound shows."""
 
 SNAPSHOTS_MAX = 64
 """Checkpoints that one member joined from, over all its lives: more than any run has restarts."""
+
+LINE_MAX = 8_192
+"""What may wait for our learner: a run of simulation delivers fewer commits than this."""
 
 CHAIN_RECORD_BYTES = 96
 """Of one final block, kept for ever (decision in `consensus/proof_of_work/final_chain.py`)."""
@@ -89,7 +94,13 @@ def stored_excess(rows: Iterable[tuple[str, bytes]], peers: int) -> str | None:
 
     `rows`: the table and the key of each.
     """
-    declared = {STATE_TABLE: 1 + CHECKPOINTS_STORED, "evidence": peers, "final": 1, "base": SNAPSHOTS_MAX}
+    declared = {
+        STATE_TABLE: 1 + CHECKPOINTS_STORED,
+        CHECKPOINT_DIGEST_TABLE: CHECKPOINTS_STORED,
+        "evidence": peers,
+        "final": 1,
+        "base": SNAPSHOTS_MAX,
+    }
     counts = dict.fromkeys(declared, 0)
     for table, _ in rows:
         if table in counts:
@@ -102,7 +113,7 @@ def stored_excess(rows: Iterable[tuple[str, bytes]], peers: int) -> str | None:
 
 def declared_bounds(scale: Scale) -> dict[str, int]:
     """By "Class.attribute"."""
-    of_kinds = (_of_the_replica(scale), _of_the_graph(scale), _of_the_order(scale), _of_the_chain(scale), _of_the_pool(scale))
+    of_kinds = (_of_the_replica(scale), _of_the_graph(scale), _of_the_order(scale), _of_the_chain(scale), _of_the_pool())
     return {name: bound for groups in of_kinds for bound, names in groups for name in names.split()}
 
 
@@ -111,8 +122,26 @@ Groups = tuple[tuple[int, str], ...]
 
 
 def _of_the_replica(scale: Scale) -> Groups:
-    delivered = (PAYLOAD_COMMITS + 1) * scale.peers * ATTACHMENTS_MAX
-    return ((delivered, "Replica._delivered_payloads Replica._undated_payloads"),)
+    of_pool = (POOL_MAX + TREE_BLOCKS_MAX * CONTRIBUTIONS_MAX) * ATTACHMENTS_PER_CONTRIBUTION
+    named = max(scale.blocks * ATTACHMENTS_MAX, of_pool)
+    delivered = (PAYLOAD_COMMITS + 2 * scale.gc_depth + 1) * scale.peers * ATTACHMENTS_MAX
+    final = scale.height * CONTRIBUTIONS_MAX * ATTACHMENTS_PER_CONTRIBUTION
+    kept = max(delivered, final + of_pool)
+    return (
+        (kept, "Shelf._released Shelf._undated"),
+        (named, "Shelf._needed Replica._wanted LearnerLine._lacking LearnerLine._missing _Waiting.lacking"),
+        (named + kept, "Shelf._held"),
+        (scale.peers, "Replica._asked"),
+        (LINE_MAX, "LearnerLine._line LearnerLine._aside LearnerLine._lacking[] Replica._leaving"),
+        (0, "Replica._inputs"),
+        (of_pool, "Naming._named Naming._counts Naming._final Naming._released[]"),
+        (2, "Naming._released"),
+        (FETCHES_MAX, "Wanted._fetches Wanted._cooling"),
+        (named, "Wanted._pursuits Wanted._lacking Wanted._lacking[] Wanted._stalled Wanted._lanes[] Wanted._resting"),
+        (named + scale.peers, "_Pursuit.waiters"),
+        (len(Need) * (1 + STALLED_ATTEMPTS), "Wanted._lanes"),
+        (scale.peers + scale.strangers_max, "Wanted._known_peers"),
+    )
 
 
 def _of_the_graph(scale: Scale) -> Groups:
@@ -130,7 +159,7 @@ def _of_the_graph(scale: Scale) -> Groups:
         (rounds, "Dag._missing_rounds"),
         (blocks, "Dag.accepted Dag.suspended Dag._waiting Dag._waiting[] Dag._wanted Dag._missing_rounds[] State.busy"),
         (blocks, "Round.vertices[] Dag._false_parents Order._ordered[] Dag._payload_waiting[]"),
-        (blocks * ATTACHMENTS_MAX, "Dag._payload_waiting Dag._payloads"),
+        (blocks * ATTACHMENTS_MAX, "Dag._payload_waiting Dag._named Dag._named_in Dag._named_in[]"),
         (ATTACHMENTS_MAX, "Suspended.payloads"),
     )
 
@@ -144,6 +173,7 @@ def _of_the_order(scale: Scale) -> Groups:
         (RUNGS_MAX, "CatchUp._rungs"),
         (scale.gc_depth + 1, "Joining.records"),
         (PENDING_MAX, "Proposer._pending"),
+        (PENDING_MAX * ATTACHMENTS_MAX, "Proposer._dropped"),
         (MARKS_AHEAD_MAX, "Vouching._marks"),
         (MARKS_KEPT, "Vouching._newest_marks[]"),
         (CHECKPOINTS_KEPT, "Vouching._checkpoints[]"),
@@ -154,9 +184,6 @@ def _of_the_order(scale: Scale) -> Groups:
         (ranges, "Synchroniser._of_range"),
         (missing, "Synchroniser._pursuits Synchroniser._roomless[] DueQueue._turns"),
         (2 * missing + STALE_MAX, "DueQueue._heap"),
-        (scale.blocks * ATTACHMENTS_MAX, "Synchroniser._payloads"),
-        # a name that both kinds of order have
-        (PAYLOADS_HELD_MAX, "Intake._held"),
     )
 
 
@@ -178,8 +205,7 @@ def _of_the_chain(scale: Scale) -> Groups:
     )
 
 
-def _of_the_pool(scale: Scale) -> Groups:
-    waiting = (POOL_MAX + TREE_BLOCKS_MAX) * ATTACHMENTS_MAX
+def _of_the_pool() -> Groups:
     return (
         (POOL_MAX + PER_AUTHOR_IN_ALL_MAX, "Pool._pooled Pool._bases Pool._refused"),
         (PER_AUTHOR_IN_ALL_MAX, "Pool._bases[]"),
@@ -192,9 +218,4 @@ def _of_the_pool(scale: Scale) -> Groups:
         (BASES_KEPT, "Voices._branches"),
         (AUTHOR_WINDOW_MAX + TREE_BLOCKS_MAX, "Voices._branches[] Voices._silenced"),
         (JOBS_MAX, "Mining._jobs"),
-        (PAYLOADS_HELD_OF_WORK_MAX, "Payloads._held"),
-        (FETCHES_MAX, "Payloads._fetches"),
-        (waiting, "Payloads._pursuits Payloads._lacking Payloads._lacking[] Payloads._stalled Payloads._lanes[]"),
-        (waiting + scale.peers, "_Pursuit.waiters"),
-        (2 * (1 + STALLED_ATTEMPTS), "Payloads._lanes"),
     )

@@ -19,6 +19,7 @@ class Ground:
     """The same for everybody, honest or not."""
 
     network_id: NetworkId
+    members: tuple[PeerId, ...]
     rules: tuple[tuple[str, str], ...]
     """The (field, value) pairs of the network file."""
     outbound_target: int
@@ -37,6 +38,7 @@ def ground_of(population: Population) -> Ground:
     members, layout = len(population.members), toy_task(population.scenario.task).layout
     return Ground(
         network_id=population.network_id,
+        members=population.members,
         rules=rule_fields(population.rules),
         outbound_target=outbound_target(members),
         state_bytes_max=state_bytes_max(population.rules, members, layout),

@@ -13,6 +13,7 @@ from node.driver import Driver, Ports
 from node.faults.catalogue import NetworkSituation, attacks_of, parse_faults
 from node.net.transport import PeerNetwork
 from node.net.wire import Part
+from node.part_server import PartServer
 from node.side_streams import SideStreams
 from node.simulation.learner_desk import LearnerDesk
 from node.simulation.links import Links
@@ -73,7 +74,9 @@ class Life:
             state_bytes_max=around.ground.state_bytes_max,
             payload_bytes_max=around.ground.payload_bytes_max,
             clock=around.clock,
+            lot=self._random("sources"),
         )
+        self._server = PartServer(self.records, frozenset(around.ground.members), around.clock)
         self._replica = ToldReplica(peer.replica, self._tell)
         self._driver = Driver(self._replica, self._ports(clock))
         self._streams.driver = self._driver
@@ -169,11 +172,11 @@ class Life:
         """A message of the ordering protocol; whether it was looked at."""
         return self._driver.received(peer, message)
 
-    def large_bytes(self, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
+    def large_bytes(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
         """A part of something large that we hold."""
         if not self._replica.serves_large_bytes:
             return 0, b""
-        return self._streams.large_bytes(digest, offset, length_max)
+        return self._server.part(peer, digest, offset, length_max)
 
     def part_received(self, peer: PeerId, part: Part) -> None:
         """A part of something large that we may have asked for."""

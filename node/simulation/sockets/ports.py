@@ -26,6 +26,7 @@ from consensus.protocol import (
 )
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, LearnerRequest
+from node.learner_line import Awaited
 from node.net.transport import PeerNetwork
 from node.replica import AskLearner, Forget, OuterEffect, ReplicaPort
 from node.side_streams import SideStreams
@@ -201,6 +202,11 @@ class ToldReplica:
         self.serves_large_bytes = replica.serves_large_bytes
         self._replica = replica
         self._told = told
+
+    @property
+    def awaited(self) -> Awaited | None:
+        """The payloads that the learner waits for."""
+        return self._replica.awaited
 
     def start(self, now: Instant) -> tuple[OuterEffect, ...]:
         """What is to be done first."""

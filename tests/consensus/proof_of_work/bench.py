@@ -15,18 +15,22 @@ from consensus.protocol import (
     Check,
     Checked,
     Effect,
+    FetchPayload,
     Input,
+    PayloadHeld,
     PeerJoined,
     PuzzleVerified,
     Received,
     Record,
     Refuse,
+    ReleasePayloads,
     Send,
     Step,
+    Submitted,
     Verdict,
     VerifyPuzzle,
 )
-from consensus.types import Instant, PeerId
+from consensus.types import Digest, Instant, PeerId
 from tests.consensus.proof_of_work.forge import NETWORK, RULES, START_MS, Forged, person
 from tests.consensus.proof_of_work.network import Records
 
@@ -72,18 +76,29 @@ class Bench:
             archive=self.records,
             is_leading=is_leading,
         )
+        self.held: dict[Digest, None] = {}
+        self.released: list[tuple[Digest, bool]] = []
+        """Payloads that nothing undecided names any more, and whether a final block did."""
         self.machine.start(self.now)
         for peer in (PEER, OTHER):
             self.feed(PeerJoined(peer.id))
 
     def feed(self, event: Input) -> tuple[Effect, ...]:
-        """All effects, those of the answers included."""
+        """All effects, those of the answers included; what a replica does with the payloads that it holds is done here."""
+        match event:
+            case PayloadHeld(digest):
+                self.held[digest] = None
+            case Submitted(attachments=attachments):
+                self.held.update((attachment.digest, None) for attachment in attachments)
         effects = list(self.machine.handle(event, self.now))
+        shown: list[Effect] = []
         for effect in effects:
             answer = self._answer(effect)
             if answer is not None:
                 effects.extend(self.machine.handle(answer, self.now))
-        return tuple(effects)
+            if not isinstance(answer, PayloadHeld) and not isinstance(effect, ReleasePayloads):
+                shown.append(effect)
+        return tuple(shown)
 
     def receive(self, message: Message, peer: PeerId = PEER.id) -> tuple[Effect, ...]:
         return self.feed(Received(peer, encode(message)))
@@ -99,6 +114,12 @@ class Bench:
         match effect:
             case Record():
                 self.records.write(effect)
+            case FetchPayload(digest) if digest in self.held:
+                return PayloadHeld(digest)
+            case ReleasePayloads(digests, were_accepted):
+                self.released += [(digest, were_accepted) for digest in digests]
+                for digest in digests if not were_accepted else ():
+                    self.held.pop(digest, None)
             case VerifyPuzzle(step, prefix, nonce, target) if self.verifies:
                 return PuzzleVerified(step, is_solved(prefix, nonce, target, self.rules.puzzle_memory_kib))
             case Check(step) if self.judge is not None:

@@ -19,6 +19,7 @@ from consensus.protocol import (
     Check,
     Checked,
     Effect,
+    FetchFailed,
     FetchPayload,
     Finalise,
     Halt,
@@ -284,7 +285,7 @@ class Network:
         return height - (0 if base is None else base.height) or 1
 
     def _fetch(self, node: Node, fetch: FetchPayload) -> None:
-        """Answered where both are honest; given up after five seconds, like the node's shell does."""
+        """Answered where both are honest; told to have failed after five seconds, like the node's shell does."""
         node.fetched.append((self.now, fetch))
         node.fetching[fetch.digest] = None
         node.fetching_max = max(node.fetching_max, len(node.fetching))
@@ -295,7 +296,11 @@ class Network:
         elif is_served:
             self._later(PAYLOAD_MS, node, lambda known: self._held(known, fetch.digest))
         else:
-            self._later(5_000, node, lambda known: known.fetching.pop(fetch.digest, None))
+            self._later(5_000, node, lambda known: self._failed(known, fetch))
+
+    def _failed(self, node: Node, fetch: FetchPayload) -> None:
+        node.fetching.pop(fetch.digest, None)
+        self.feed(node, FetchFailed(fetch.digest, fetch.peer))
 
     def _held(self, node: Node, digest: Digest) -> None:
         node.fetching.pop(digest, None)

@@ -30,7 +30,6 @@ from consensus.proof_of_work.messages import (
     Place,
     Tip,
 )
-from consensus.proof_of_work.payloads import FETCHES_MAX, FETCHES_PER_PEER_MAX, RETRY_MS, STALLED_ATTEMPTS
 from consensus.proof_of_work.pool import LACKING_PER_AUTHOR_MAX, LACKING_PER_SOURCE_MAX
 from consensus.proof_of_work.sync import BODIES_WAITING_MAX
 from consensus.protocol import (
@@ -41,6 +40,7 @@ from consensus.protocol import (
     Check,
     Checked,
     Effect,
+    FetchFailed,
     FetchPayload,
     Offered,
     PayloadHeld,
@@ -52,7 +52,8 @@ from consensus.protocol import (
     TimerFired,
     Verdict,
 )
-from consensus.types import Digest, Instant, StepId
+from consensus.types import Digest, Instant, PeerId, StepId
+from consensus.wanted import COOLING_MS, FETCHES_MAX, FETCHES_PER_PEER_MAX, REST_MS, STALLED_ATTEMPTS
 from tests.consensus.proof_of_work import forge
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, accusations, of_type, refusals, sent
 from tests.consensus.proof_of_work.forge import NETWORK, Forge, Forged, Person, person, state_after
@@ -97,6 +98,14 @@ def heavy_branch(length: int, claim: bytes = b"") -> tuple[Forged, ...]:
 
 def fetches(effects: tuple[Effect, ...]) -> list[tuple[Digest, bytes]]:
     return [(fetch.digest, fetch.peer) for fetch in of_type(effects, FetchPayload)]
+
+
+def failed(bench: Bench, asked: list[tuple[Digest, bytes]]) -> list[tuple[Digest, bytes]]:
+    """None of them gives it; what is asked for then, and once they may be asked again."""
+    effects: tuple[Effect, ...] = ()
+    for digest, peer in asked:
+        effects += bench.feed(FetchFailed(digest, PeerId(peer)))
+    return fetches(effects + later(bench, COOLING_MS))
 
 
 def checked(effects: tuple[Effect, ...]) -> list[StepId]:
@@ -146,9 +155,33 @@ def test_a_contribution_with_two_payloads_waits_for_both() -> None:
 
 def test_a_contribution_whose_payload_is_held_is_assessed_at_once() -> None:
     bench = Bench(RULES)
+    bench.receive(ContributionMessage(gradient("g")))
     bench.feed(PayloadHeld(digest_of("g")))
-    effects = bench.receive(ContributionMessage(gradient("g")))
-    assert [type(effect) for effect in effects] == [Assess]
+    other = gradient("g", who=person("bob"))
+    assert [type(effect) for effect in bench.receive(ContributionMessage(other))] == [Assess]
+
+
+def test_nothing_is_believed_held_that_was_not_asked_for_since() -> None:
+    bench = Bench()
+    bench.receive(ContributionMessage(gradient("g")))
+    bench.feed(PayloadHeld(digest_of("g")))
+    bench.held.clear()
+    other = gradient("g", who=person("bob"))
+    assert fetches(bench.receive(ContributionMessage(other))) == [(digest_of("g"), PEER.id)]
+
+
+def test_payloads_are_released_with_the_last_that_names_them_and_those_of_final_blocks_are_kept() -> None:
+    bench = Bench()
+    listed, dropped = gradient("listed"), gradient("dropped", who=person("bob"))
+    for contribution in (listed, dropped):
+        bench.receive(ContributionMessage(contribution))
+        bench.feed(PayloadHeld(digest_of(contribution.payload.decode())))
+    block = FORGE.child(FORGE.genesis, ALICE, contributions=(listed,))
+    branch = (block, *FORGE.branch(block.link, ALICE, 3))
+    bench.push(*branch)
+    assert bench.released == [(digest_of("dropped"), False)]
+    bench.push(*FORGE.branch(branch[-1].link, ALICE, 20))
+    assert bench.released == [(digest_of("dropped"), False), (digest_of("listed"), True)]
 
 
 def test_our_own_contribution_names_its_payloads_which_are_not_fetched() -> None:
@@ -168,10 +201,11 @@ def test_a_payload_that_does_not_come_is_asked_of_who_else_has_sent_the_contribu
     message = ContributionMessage(gradient("g"))
     assert fetches(bench.receive(message)) == [(digest_of("g"), PEER.id)]
     assert bench.receive(message, third.id) == ()
-    assert fetches(later(bench, RETRY_MS - 1)) == []
-    assert fetches(later(bench, 1)) == [(digest_of("g"), third.id)]
-    assert fetches(later(bench, RETRY_MS)) == [(digest_of("g"), OTHER.id)]
-    assert fetches(later(bench, RETRY_MS)) == [(digest_of("g"), PEER.id)]
+    assert fetches(later(bench, 60_000)) == []
+    assert failed(bench, [(digest_of("g"), PEER.id)]) == [(digest_of("g"), third.id)]
+    assert failed(bench, [(digest_of("g"), third.id)]) == [(digest_of("g"), OTHER.id)]
+    assert failed(bench, [(digest_of("g"), OTHER.id)]) == []
+    assert fetches(later(bench, REST_MS)) == [(digest_of("g"), PEER.id)]
 
 
 def test_a_changed_attachment_is_not_what_the_author_signed() -> None:
@@ -198,7 +232,7 @@ def test_a_contribution_that_still_waits_is_dropped_with_its_base() -> None:
     bench.receive(ContributionMessage(gradient("g")))
     bench.push(*FORGE.branch(FORGE.genesis, ALICE, 3))
     assert (bench.machine.status.pool_size, bench.machine.status.payloads_wanted) == (0, 0)
-    assert fetches(later(bench, RETRY_MS)) == []
+    assert failed(bench, [(digest_of("g"), PEER.id)]) == []
     assert bench.feed(PayloadHeld(digest_of("g"))) == ()
 
 
@@ -269,7 +303,7 @@ def test_a_withheld_payload_is_asked_of_others_and_keeps_no_other_branch_back() 
     for height in range(3):
         bench.feed(PayloadHeld(digest_of(f"{height}/honest")))
     assert bench.machine.status.head == honest[-1].id
-    assert [peer for _, peer in fetches(later(bench, RETRY_MS))] == [OTHER.id] * 4
+    assert [peer for _, peer in failed(bench, asked)] == [OTHER.id] * 4
     bench.push(*FORGE.branch(honest[-1].link, ALICE, 20))
     assert bench.machine.status.payloads_wanted == 0
     assert bench.machine.status.height == 23
@@ -433,13 +467,17 @@ def test_a_branch_of_more_work_without_payloads_keeps_nobody_from_syncing_anothe
     bench = Bench(replace(RULES, finality_depth=512), is_leading=True)
     liar = Server(PEER, branch)
     honest = Server(OTHER, FORGE.branch(FORGE.genesis, person("bob"), 20))
-    liar.tell(bench)
+    under_way = fetches(liar.tell(bench))
     honest.tell(bench)
     assert (bench.machine.status.payloads_wanted, bench.machine.status.height) == (wanted, 0)
     rounds = BODIES_WAITING_MAX * STALLED_ATTEMPTS // (2 * FETCHES_PER_PEER_MAX)
     for _ in range(rounds + 2):
-        effects = later(bench, RETRY_MS)
-        assert len(fetches(effects)) <= 2 * FETCHES_PER_PEER_MAX
+        effects: tuple[Effect, ...] = ()
+        for digest, peer in under_way:
+            effects += bench.feed(FetchFailed(digest, PeerId(peer)))
+        effects += later(bench, REST_MS)
+        under_way = fetches(effects)
+        assert len(under_way) <= 2 * FETCHES_PER_PEER_MAX
         honest.answer(bench, liar.answer(bench, effects))
     assert bench.machine.status.head == honest.branch[-1].id
     offer = Offered(honest.branch[-1].id, (), b"", state_after(honest.branch[-1].id))

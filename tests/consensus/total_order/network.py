@@ -16,11 +16,13 @@ from consensus.protocol import (
     Deliver,
     DeliveredStep,
     Effect,
+    FetchFailed,
     FetchPayload,
     FetchState,
     Guard,
     Halt,
     Input,
+    KeepPayloads,
     PassOver,
     PayloadHeld,
     PeerJoined,
@@ -28,6 +30,7 @@ from consensus.protocol import (
     Received,
     Record,
     Refuse,
+    ReleasePayloads,
     Restore,
     Send,
     SetTimer,
@@ -299,8 +302,16 @@ class Network:
                 node.steps.append(step)
             case FetchPayload(digest, _, peer):
                 node.fetched.append(effect)
-                if peer in self.payloads.get(digest, ()):
+                holders = self.payloads.get(digest, ())
+                if node.id in holders:
+                    self.feed(node, PayloadHeld(digest))
+                elif peer in holders:
                     self.later(PAYLOAD_MS, node, lambda: self._held(node, digest))
+                else:
+                    failed = FetchFailed(digest, peer)
+                    self.later(PAYLOAD_MS, node, lambda: (self.feed(node, failed), None)[1])
+            case KeepPayloads() | ReleasePayloads():
+                pass
             case FetchState(step):
                 node.states.append(effect)
                 self.later(PAYLOAD_MS, node, lambda: (self.feed(node, StateHeld(step, b"")), None)[1])

@@ -14,6 +14,7 @@ from consensus.protocol import (
     Broadcast,
     Deliver,
     Effect,
+    FetchFailed,
     FetchPayload,
     Guard,
     Halt,
@@ -441,7 +442,7 @@ def test_a_block_waits_for_its_large_payload_which_is_fetched_from_who_has_it() 
     effects += one.do(one.machine.handle(TimerFired("sync"), Instant(NOW + 250)))
     assert [effect for effect in effects if isinstance(effect, FetchPayload)] == [fetch]
     assert one.machine.status.suspended == 1
-    effects = one.do(one.machine.handle(TimerFired("sync"), Instant(NOW + 16_000)))
+    effects = one.do(one.machine.handle(FetchFailed(fetch.digest, fetch.peer), Instant(NOW + 16_000)))
     (again,) = [effect for effect in effects if isinstance(effect, FetchPayload)]
     assert again.peer != MEMBERS[1].id
     effects = one.do(one.machine.handle(PayloadHeld(Digest(payload.digest)), Instant(NOW + 16_100)))

@@ -30,6 +30,7 @@ class Puppet:
     """Writes down what it hears, and answers as `react` says."""
 
     serves_large_bytes = True
+    awaited = None
 
     def __init__(self, react: React) -> None:
         self.ordering = NoMachine()

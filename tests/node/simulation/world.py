@@ -23,7 +23,8 @@ from learning.gradient.rules import GradientRules
 from learning.gradient.stream_learner import StreamLearner
 from learning.learner import Learner, StateKept
 from learning.tasks.own_samples import OwnSamples
-from node.replica import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, Replica
+from node.replica import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, Replica
+from node.retention import PAYLOAD_COMMITS
 from node.simulation.network import Build, Links, Records, SimulatedNetwork
 from tests.learning.gradient.quadratic import QuadraticTask
 from tests.learning.sphere import SphereTask
@@ -32,7 +33,7 @@ Liars = Mapping[int, Conduct]
 
 MakeMember = Callable[[tuple[PeerId, ...], PeerId, Records, StateKept | None], Learner]
 
-NOT_OF_THE_ORDER = (STATE_TABLE, PAYLOAD_TABLE)
+NOT_OF_THE_ORDER = (STATE_TABLE, PAYLOAD_TABLE, CHECKPOINT_DIGEST_TABLE)
 """Tables that the ordering machine is not handed."""
 
 NETWORK = NetworkId(hashlib.blake2b(b"simulated network", digest_size=32).digest())
@@ -95,7 +96,13 @@ def simulated_members(members: int, seed: int, links: Links | None = None, snaps
 
 
 def simulated_workers(
-    members: int, seed: int, rules: GradientRules, liars: Liars | None = None, snapshot_behind: int = 2_000
+    members: int,
+    seed: int,
+    rules: GradientRules,
+    liars: Liars | None = None,
+    snapshot_behind: int = 2_000,
+    *,
+    payload_commits: int = PAYLOAD_COMMITS,
 ) -> SimulatedNetwork:
     """Learning by gradients in a total order. `liars`: the conduct of some members, by their number."""
     conducts = _conducts(members, seed, liars)
@@ -117,17 +124,24 @@ def simulated_workers(
             restored,
         )
 
-    return _committee(members, seed, None, snapshot_behind, make)
+    return _committee(members, seed, None, snapshot_behind, make, payload_commits)
 
 
 def _conducts(peers: int, seed: int, liars: Liars | None) -> dict[PeerId, Conduct]:
     return {_peer_id(_key(seed, number)): (liars or {})[number] for number in range(peers) if number in (liars or {})}
 
 
-def _committee(members: int, seed: int, links: Links | None, snapshot_behind: int, make: MakeMember) -> SimulatedNetwork:
+def _committee(  # noqa: PLR0917 - each is another thing
+    members: int,
+    seed: int,
+    links: Links | None,
+    snapshot_behind: int,
+    make: MakeMember,
+    payload_commits: int = PAYLOAD_COMMITS,
+) -> SimulatedNetwork:
     keys = [_key(seed, number) for number in range(members)]
     committee = tuple(_peer_id(key) for key in keys)
-    builds = [(_peer_id(key), partial(_build_member, key, committee, snapshot_behind, make)) for key in keys]
+    builds = [(_peer_id(key), partial(_build_member, key, committee, snapshot_behind, make, payload_commits)) for key in keys]
     return SimulatedNetwork(seed, builds, links or Links(), START)
 
 
@@ -136,6 +150,7 @@ def _build_member(  # noqa: PLR0917 - all but the last two are bound when the ne
     committee: tuple[PeerId, ...],
     snapshot_behind: int,
     make: MakeMember,
+    payload_commits: int,
     records: Records,
     guard_round: int,
 ) -> tuple[Replica, Learner]:
@@ -154,8 +169,7 @@ def _build_member(  # noqa: PLR0917 - all but the last two are bound when the ne
         replay_from=None if restored is None else StepId(restored.commit_step),
         snapshot_behind=snapshot_behind,
     )
-    held = [Digest(row) for table, row in records if table == PAYLOAD_TABLE]
-    return Replica(machine, NETWORK, held), make(committee, _peer_id(key), records, restored)
+    return Replica(machine, NETWORK, held_on(records), payload_commits), make(committee, _peer_id(key), records, restored)
 
 
 def _slate_learner(committee: tuple[PeerId, ...], author: PeerId, _records: Records, restored: StateKept | None) -> Learner:
@@ -229,7 +243,12 @@ def _build(
         archive=MemoryArchive(records),
         replay_from=None if restored is None else StepId(restored.step),
     )
-    return Replica(machine, NETWORK), make(_peer_id(key), records, restored)
+    return Replica(machine, NETWORK, held_on(records)), make(_peer_id(key), records, restored)
+
+
+def held_on(records: Records) -> list[Digest]:
+    """The large payloads on a simulated disk."""
+    return [Digest(row) for table, row in records if table == PAYLOAD_TABLE]
 
 
 __all__ = [

@@ -7,18 +7,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.attachment import LargePayload
-from consensus.proof_of_work.payloads import (
-    CONTRIBUTION_FETCHES_MAX,
-    FETCHES_MAX,
-    FETCHES_PER_PEER_MAX,
-    HELD_MAX,
-    RETRY_MS,
-    STALLED_ATTEMPTS,
-    Payloads,
-)
 from consensus.proof_of_work.peers import Peers
 from consensus.protocol import FetchPayload
 from consensus.types import Digest, Instant, PeerId
+from consensus.wanted import (
+    COOLING_MS,
+    FETCHES_MAX,
+    FETCHES_PER_PEER_MAX,
+    FREE_FETCHES_MAX,
+    REST_MS,
+    STALLED_ATTEMPTS,
+    Need,
+    Wanted,
+)
 
 ALICE, BOB, CAROL = (PeerId(bytes([number]) * 32) for number in (1, 2, 3))
 
@@ -35,11 +36,11 @@ def waiter(number: int) -> bytes:
     return digest(1_000_000 + number)
 
 
-def table(*connected: PeerId) -> tuple[Payloads, Peers]:
+def table(*connected: PeerId) -> tuple[Wanted, Peers]:
     peers = Peers()
     for peer in connected:
         peers.join(peer, Instant(0))
-    return Payloads(peers), peers
+    return Wanted(peers, FREE_FETCHES_MAX), peers
 
 
 def asked(effects: tuple[FetchPayload, ...]) -> list[tuple[int, PeerId]]:
@@ -48,50 +49,71 @@ def asked(effects: tuple[FetchPayload, ...]) -> list[tuple[int, PeerId]]:
 
 def test_a_payload_is_asked_of_who_brought_what_names_it_and_ends_the_wait() -> None:
     payloads, _ = table(ALICE, BOB)
-    payloads.wait(waiter(1), (payload(7, length=55),), BOB, is_block=True)
+    payloads.wait(waiter(1), (payload(7, length=55),), BOB, Need.BLOCK)
     assert payloads.fetch_more(Instant(0)) == (FetchPayload(digest(7), 55, BOB),)
     assert (payloads.is_lacking(waiter(1)), len(payloads)) == (True, 1)
     assert payloads.note_held(digest(7)) == (waiter(1),)
     assert (payloads.is_lacking(waiter(1)), len(payloads)) == (False, 0)
-    assert payloads.fetch_more(Instant(RETRY_MS)) == ()
+    assert payloads.fetch_more(Instant(60_000)) == ()
 
 
 def test_who_lacks_two_payloads_waits_for_both_and_all_who_wait_for_one_are_told() -> None:
     payloads, _ = table(ALICE)
-    payloads.wait(waiter(1), (payload(7), payload(8)), ALICE, is_block=False)
-    payloads.wait(waiter(2), (payload(8), payload(8)), ALICE, is_block=True)
+    payloads.wait(waiter(1), (payload(7), payload(8)), ALICE, Need.FREE)
+    payloads.wait(waiter(2), (payload(8), payload(8)), ALICE, Need.BLOCK)
     assert len(payloads.fetch_more(Instant(0))) == 2
     assert payloads.note_held(digest(8)) == (waiter(2),)
     assert payloads.note_held(digest(7)) == (waiter(1),)
 
 
-def test_what_is_held_is_not_asked_for() -> None:
-    payloads, _ = table(ALICE)
-    payloads.note_held(digest(7))
-    assert (payloads.are_held((payload(7),)), payloads.are_held((payload(7), payload(8)))) == (True, False)
-    payloads.wait(waiter(1), (payload(7),), ALICE, is_block=True)
-    assert (payloads.is_lacking(waiter(1)), payloads.fetch_more(Instant(0))) == (False, ())
+def fail_all(payloads: Wanted, fetches: list[tuple[int, PeerId]], now: int) -> None:
+    for number, peer in fetches:
+        payloads.failed(digest(number), peer, Instant(now))
 
 
-def test_the_memory_of_what_is_held_is_bounded() -> None:
-    payloads, _ = table()
-    for number in range(HELD_MAX + 1):
-        payloads.note_held(digest(number))
-    assert [payloads.are_held((payload(number),)) for number in (0, 1, HELD_MAX)] == [False, True, True]
-
-
-def test_without_an_answer_all_peers_are_asked_in_turn_and_then_all_over_again() -> None:
+def test_where_it_fails_all_peers_are_asked_in_turn_and_after_a_rest_all_over_again() -> None:
     payloads, _ = table(ALICE, BOB, CAROL)
-    payloads.wait(waiter(1), (payload(7),), BOB, is_block=False)
+    payloads.wait(waiter(1), (payload(7),), BOB, Need.FREE)
     payloads.also_has(waiter(1), CAROL)
-    rounds = [asked(payloads.fetch_more(Instant(RETRY_MS * number))) for number in range(4)]
-    assert rounds == [[(7, BOB)], [(7, CAROL)], [(7, ALICE)], [(7, BOB)]]
-    assert payloads.fetch_more(Instant(RETRY_MS * 4 - 1)) == ()
+    for peer in (BOB, CAROL, ALICE):
+        assert asked(payloads.fetch_more(Instant(0))) == [(7, peer)]
+        assert payloads.fetch_more(Instant(0)) == ()
+        payloads.failed(digest(7), peer, Instant(0))
+    assert payloads.fetch_more(Instant(REST_MS - 1)) == ()
+    assert asked(payloads.fetch_more(Instant(REST_MS))) == [(7, BOB)]
+
+
+def test_only_the_failure_of_who_was_asked_last_counts() -> None:
+    payloads, _ = table(ALICE, BOB)
+    payloads.wait(waiter(1), (payload(7),), ALICE, Need.BLOCK)
+    payloads.fetch_more(Instant(0))
+    payloads.failed(digest(7), BOB, Instant(1))
+    payloads.failed(digest(8), ALICE, Instant(1))
+    assert payloads.fetch_more(Instant(1)) == ()
+
+
+def test_a_peer_that_has_nothing_is_not_asked_faster_than_its_places_cool() -> None:
+    payloads, _ = table(ALICE)
+    for number in range(100):
+        payloads.wait(waiter(number), (payload(number),), ALICE, Need.BLOCK)
+    first = asked(payloads.fetch_more(Instant(0)))
+    fail_all(payloads, first, 0)
+    assert (len(first), payloads.fetch_more(Instant(COOLING_MS - 1))) == (FETCHES_PER_PEER_MAX, ())
+    assert len(payloads.fetch_more(Instant(COOLING_MS))) == FETCHES_PER_PEER_MAX
+
+
+def test_what_the_learner_needs_comes_first() -> None:
+    payloads, peers = table()
+    payloads.wait(waiter(1), (payload(1),), ALICE, Need.FREE)
+    payloads.wait(waiter(2), (payload(2),), ALICE, Need.BLOCK)
+    payloads.wait(waiter(3), (payload(1), payload(3)), None, Need.LEARNER)
+    peers.join(ALICE, Instant(0))
+    assert [number for number, _ in asked(payloads.fetch_more(Instant(0)))] == [1, 3, 2]
 
 
 def test_when_the_asked_peer_leaves_another_is_asked_at_once() -> None:
     payloads, peers = table(ALICE, BOB)
-    payloads.wait(waiter(1), (payload(7),), BOB, is_block=False)
+    payloads.wait(waiter(1), (payload(7),), BOB, Need.FREE)
     payloads.fetch_more(Instant(0))
     peers.leave(BOB)
     assert asked(payloads.fetch_more(Instant(1))) == [(7, ALICE)]
@@ -99,7 +121,7 @@ def test_when_the_asked_peer_leaves_another_is_asked_at_once() -> None:
 
 def test_with_nobody_connected_nothing_is_asked_until_somebody_joins() -> None:
     payloads, peers = table()
-    payloads.wait(waiter(1), (payload(7),), BOB, is_block=True)
+    payloads.wait(waiter(1), (payload(7),), BOB, Need.BLOCK)
     assert payloads.fetch_more(Instant(0)) == ()
     peers.join(ALICE, Instant(1))
     assert asked(payloads.fetch_more(Instant(1))) == [(7, ALICE)]
@@ -107,8 +129,8 @@ def test_with_nobody_connected_nothing_is_asked_until_somebody_joins() -> None:
 
 def test_what_nobody_waits_for_any_more_is_not_asked_for() -> None:
     payloads, _ = table(ALICE)
-    payloads.wait(waiter(1), (payload(7), payload(8)), ALICE, is_block=False)
-    payloads.wait(waiter(2), (payload(8),), ALICE, is_block=True)
+    payloads.wait(waiter(1), (payload(7), payload(8)), ALICE, Need.FREE)
+    payloads.wait(waiter(2), (payload(8),), ALICE, Need.BLOCK)
     payloads.drop(waiter(1))
     assert asked(payloads.fetch_more(Instant(0))) == [(8, ALICE)]
     assert payloads.note_held(digest(8)) == (waiter(2),)
@@ -118,7 +140,7 @@ def test_fetches_are_bounded_for_one_peer_and_in_all() -> None:
     peers = [PeerId(bytes([number]) * 32) for number in range(10)]
     payloads, _ = table(*peers)
     for number in range(100):
-        payloads.wait(waiter(number), (payload(number),), peers[0], is_block=True)
+        payloads.wait(waiter(number), (payload(number),), peers[0], Need.BLOCK)
     fetches = payloads.fetch_more(Instant(0))
     counts = Counter(fetch.peer for fetch in fetches)
     assert (len(fetches), counts[peers[0]], max(counts.values())) == (FETCHES_MAX, FETCHES_PER_PEER_MAX, FETCHES_PER_PEER_MAX)
@@ -130,8 +152,8 @@ def test_fetches_are_bounded_for_one_peer_and_in_all() -> None:
 def test_a_flood_of_contributions_keeps_its_source_busy_and_nobody_else() -> None:
     payloads, _ = table(ALICE, BOB)
     for number in range(50):
-        payloads.wait(waiter(number), (payload(number),), ALICE, is_block=False)
-    payloads.wait(waiter(99), (payload(99),), BOB, is_block=False)
+        payloads.wait(waiter(number), (payload(number),), ALICE, Need.FREE)
+    payloads.wait(waiter(99), (payload(99),), BOB, Need.FREE)
     fetches = asked(payloads.fetch_more(Instant(0)))
     assert Counter(peer for _, peer in fetches) == {ALICE: FETCHES_PER_PEER_MAX, BOB: 1}
     assert (99, BOB) in fetches
@@ -141,18 +163,18 @@ def test_half_of_the_fetches_are_left_to_blocks() -> None:
     peers = [PeerId(bytes([number]) * 32) for number in range(10)]
     payloads, _ = table(*peers)
     for number in range(60):
-        payloads.wait(waiter(number), (payload(number),), peers[number % 10], is_block=False)
-    assert len(payloads.fetch_more(Instant(0))) == CONTRIBUTION_FETCHES_MAX
+        payloads.wait(waiter(number), (payload(number),), peers[number % 10], Need.FREE)
+    assert len(payloads.fetch_more(Instant(0))) == FREE_FETCHES_MAX
     for number in range(100, 160):
-        payloads.wait(waiter(number), (payload(number),), peers[number % 10], is_block=True)
-    assert [number >= 100 for number, _ in asked(payloads.fetch_more(Instant(0)))] == [True] * CONTRIBUTION_FETCHES_MAX
+        payloads.wait(waiter(number), (payload(number),), peers[number % 10], Need.BLOCK)
+    assert [number >= 100 for number, _ in asked(payloads.fetch_more(Instant(0)))] == [True] * FREE_FETCHES_MAX
 
 
 def test_what_a_block_waits_for_comes_before_what_a_contribution_alone_waits_for() -> None:
     payloads, peers = table()
-    payloads.wait(waiter(1), (payload(1),), ALICE, is_block=False)
-    payloads.wait(waiter(2), (payload(2),), ALICE, is_block=False)
-    payloads.wait(waiter(3), (payload(3), payload(2)), ALICE, is_block=True)
+    payloads.wait(waiter(1), (payload(1),), ALICE, Need.FREE)
+    payloads.wait(waiter(2), (payload(2),), ALICE, Need.FREE)
+    payloads.wait(waiter(3), (payload(3), payload(2)), ALICE, Need.BLOCK)
     peers.join(ALICE, Instant(0))
     assert [number for number, _ in asked(payloads.fetch_more(Instant(0)))] == [3, 2, 1]
 
@@ -160,22 +182,23 @@ def test_what_a_block_waits_for_comes_before_what_a_contribution_alone_waits_for
 def test_what_was_asked_for_in_vain_lets_the_others_go_first() -> None:
     payloads, _ = table(ALICE)
     for number in range(FETCHES_PER_PEER_MAX):
-        payloads.wait(waiter(number), (payload(number),), ALICE, is_block=True)
-    payloads.fetch_more(Instant(0))
-    payloads.wait(waiter(99), (payload(99),), ALICE, is_block=False)
-    second = asked(payloads.fetch_more(Instant(RETRY_MS)))
+        payloads.wait(waiter(number), (payload(number),), ALICE, Need.BLOCK)
+    fail_all(payloads, asked(payloads.fetch_more(Instant(0))), 0)
+    payloads.wait(waiter(99), (payload(99),), ALICE, Need.FREE)
+    second = asked(payloads.fetch_more(Instant(REST_MS)))
     assert (second[0], len(second)) == ((99, ALICE), FETCHES_PER_PEER_MAX)
 
 
 def test_after_some_attempts_in_vain_what_waits_is_stalled_until_something_comes() -> None:
     payloads, _ = table(ALICE, BOB)
-    payloads.wait(waiter(1), (payload(7), payload(8)), ALICE, is_block=True)
+    payloads.wait(waiter(1), (payload(7), payload(8)), ALICE, Need.BLOCK)
     stalled = []
     for number in range(STALLED_ATTEMPTS + 1):
-        payloads.fetch_more(Instant(RETRY_MS * number))
+        fetches = asked(payloads.fetch_more(Instant(REST_MS * number)))
         stalled.append(payloads.is_stalled(waiter(1)))
+        fail_all(payloads, fetches, REST_MS * number)
     assert stalled == [False] * STALLED_ATTEMPTS + [True]
-    payloads.wait(waiter(2), (payload(7),), BOB, is_block=True)
+    payloads.wait(waiter(2), (payload(7),), BOB, Need.BLOCK)
     assert payloads.is_stalled(waiter(2))
     payloads.note_held(digest(7))
     assert [payloads.is_stalled(waiter(number)) for number in (1, 2)] == [False, False]
@@ -183,8 +206,8 @@ def test_after_some_attempts_in_vain_what_waits_is_stalled_until_something_comes
 
 def test_the_greatest_length_that_is_named_counts() -> None:
     payloads, _ = table(ALICE)
-    payloads.wait(waiter(1), (payload(7, length=1),), ALICE, is_block=False)
-    payloads.wait(waiter(2), (payload(7, length=900),), ALICE, is_block=True)
+    payloads.wait(waiter(1), (payload(7, length=1),), ALICE, Need.FREE)
+    payloads.wait(waiter(2), (payload(7, length=900),), ALICE, Need.BLOCK)
     assert payloads.fetch_more(Instant(0)) == (FetchPayload(digest(7), 900, ALICE),)
 
 
@@ -198,7 +221,8 @@ actions = st.one_of(
     st.tuples(st.just("also"), numbers, st.sampled_from([BOB, CAROL])),
     st.tuples(st.just("join"), st.sampled_from([ALICE, BOB, CAROL])),
     st.tuples(st.just("leave"), st.sampled_from([ALICE, BOB, CAROL])),
-    st.tuples(st.just("time"), st.sampled_from([1, RETRY_MS])),
+    st.tuples(st.just("time"), st.sampled_from([1, COOLING_MS, REST_MS])),
+    st.tuples(st.just("fail"), numbers, st.sampled_from([ALICE, BOB, CAROL])),
 )
 
 
@@ -209,20 +233,18 @@ def test_who_waits_is_told_exactly_when_all_its_payloads_are_here_and_all_that_i
     """Against an obvious twin: sets of what each waiter lacks."""
     payloads, peers = table(ALICE)
     lacking: dict[bytes, set[int]] = {}
-    held: set[int] = set()
     wanted: set[int] = set()
     now = 0
     for step in steps:
         match step:
             case ("wait", number, named, source, is_block) if waiter(number) not in lacking:
-                payloads.wait(waiter(number), tuple(payload(one) for one in named), source, is_block=is_block)
-                if set(named) - held:
-                    lacking[waiter(number)] = set(named) - held
+                need = Need.BLOCK if is_block else Need.FREE
+                payloads.wait(waiter(number), tuple(payload(one) for one in named), source, need)
+                lacking[waiter(number)] = set(named)
             case ("drop", number):
                 payloads.drop(waiter(number))
                 lacking.pop(waiter(number), None)
             case ("held", number):
-                held.add(number)
                 complete = {name for name, missing in lacking.items() if missing == {number}}
                 assert sorted(payloads.note_held(digest(number))) == sorted(complete)
                 lacking = {name: missing - {number} for name, missing in lacking.items() if name not in complete}
@@ -234,6 +256,8 @@ def test_who_waits_is_told_exactly_when_all_its_payloads_are_here_and_all_that_i
                 peers.leave(peer)
             case ("time", passed):
                 now += passed
+            case ("fail", number, peer):
+                payloads.failed(digest(number), peer, Instant(now))
         fetches = payloads.fetch_more(Instant(now))
         wanted = set().union(*lacking.values())
         assert {number for number, _ in asked(fetches)} <= wanted
@@ -241,6 +265,9 @@ def test_who_waits_is_told_exactly_when_all_its_payloads_are_here_and_all_that_i
         assert (len(payloads), all(payloads.is_lacking(name) for name in lacking)) == (len(wanted), True)
     peers.join(CAROL, Instant(now))
     seen: set[int] = set()
-    for number in range(1, 8):
-        seen |= {one for one, _ in asked(payloads.fetch_more(Instant(now + RETRY_MS * number)))}
+    under_way = [(number, peer) for number in range(12) for peer in (ALICE, BOB, CAROL)]
+    for round_number in range(1, 12):
+        fail_all(payloads, under_way, now + REST_MS * round_number)
+        under_way = asked(payloads.fetch_more(Instant(now + REST_MS * round_number)))
+        seen |= {one for one, _ in under_way}
     assert seen == wanted
