@@ -162,7 +162,7 @@ def test_a_contribution_whose_payload_is_held_is_assessed_at_once() -> None:
 
 
 def test_nothing_is_believed_held_that_was_not_asked_for_since() -> None:
-    bench = Bench()
+    bench = Bench(RULES)
     bench.receive(ContributionMessage(gradient("g")))
     bench.feed(PayloadHeld(digest_of("g")))
     bench.held.clear()
@@ -171,7 +171,7 @@ def test_nothing_is_believed_held_that_was_not_asked_for_since() -> None:
 
 
 def test_payloads_are_released_with_the_last_that_names_them_and_those_of_final_blocks_are_kept() -> None:
-    bench = Bench()
+    bench = Bench(RULES)
     listed, dropped = gradient("listed"), gradient("dropped", who=person("bob"))
     for contribution in (listed, dropped):
         bench.receive(ContributionMessage(contribution))
