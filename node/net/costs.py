@@ -49,8 +49,11 @@ class CostLimits:
     member: Share = Share(0.5, 5.0)
     """For one member: one that lies leaves half to the others. What it brings is needed, whatever it costs."""
 
-    chosen: Share = Share(0.25, 5.0)
-    """For one that we dialled: what a chain is fetched from; a block costs about a millisecond."""
+    chosen: Share = Share(0.5, 5.0)
+    """For one that we dialled, in an open network: a chain may be fetched from it alone; a block costs about a millisecond."""
+
+    all_chosen: Share = Share(0.6, 10.0)
+    """For all of them together: with those that came by themselves they leave a tenth to our own work, whoever they are."""
 
     stranger: Share = Share(0.1, 0.5)
     """For one stranger: a hundred costly questions a second."""
@@ -61,7 +64,7 @@ class CostLimits:
     strangers: Share = Share(0.1, 0.5)
     """For all strangers together, where there are members: they keep nine tenths of the loop, whoever comes."""
 
-    strangers_of_open: Share = Share(0.4, 2.0)
+    strangers_of_open: Share = Share(0.3, 2.0)
     """For all that came by themselves, where the network is open to all: those that we chose keep the rest."""
 
 
@@ -101,6 +104,7 @@ class Costs:
         """`is_open`: there are no members, the network is open to all."""
         self._limits = limits
         self._strangers = _Pot(limits.strangers_of_open if is_open else limits.strangers, now)
+        self._chosen = _Pot(limits.all_chosen, now)
         self._groups: OrderedDict[str, _Pot] = OrderedDict()
         """Kept when all of a subnet have left: who comes again finds what it has overdrawn."""
         self._accounts: dict[PeerId, _Account] = {}
@@ -113,7 +117,7 @@ class Costs:
             case Standing.MEMBER:
                 account = _Account((_Pot(limits.member, now),))
             case Standing.CHOSEN:
-                account = _Account((_Pot(limits.chosen, now),))
+                account = _Account((_Pot(limits.chosen, now), self._chosen))
             case Standing.STRANGER:
                 shared = (self._strangers,) if group is None else (self._strangers, self._group(group, now))
                 account = _Account((_Pot(limits.stranger, now), *shared))

@@ -92,6 +92,16 @@ def test_members_and_those_whom_we_chose_are_not_slowed_by_strangers() -> None:
         assert ours.waited == 0.0
 
 
+def test_whoever_comes_or_was_chosen_leaves_some_of_the_loop_to_our_own_work() -> None:
+    costs = Costs(LIMITS, is_open=True, now=0.0)
+    came, chosen = strangers(costs, 64, 0.005), [Asker(peer_of(number), 0.005) for number in range(100, 108)]
+    for asker in chosen:
+        costs.joined(asker.peer, Standing.CHOSEN, "10.0.9.9", 0.0)
+    early = used_in(20.0, costs, [*came, *chosen])
+    late = used_in(60.0, costs, [*came, *chosen]) - early
+    assert late <= 40.0 * 0.92
+
+
 def test_a_member_that_lies_leaves_half_of_the_loop() -> None:
     costs = Costs(LIMITS, is_open=False, now=0.0)
     liar = Asker(peer_of(1), cost=0.005)
