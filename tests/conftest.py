@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("usual", deadline=None)  # how long an example takes says nothing on a machine that is busy
+settings.register_profile("thorough", settings.get_profile("usual"), max_examples=2_000)
+settings.load_profile("usual")  # or: pytest --hypothesis-profile thorough
 
 ROOT = Path(__file__).parent
 

@@ -17,9 +17,15 @@ NUMERIC = ("tests/learning", "tests/node/faults/gradient", "tests/node/reproduce
 """Where numbers are compared, or must be equal bit for bit."""
 
 
+def instructions() -> list[str]:
+    """Instructions beyond its baseline that numpy uses here; none on an old processor, or where all are disabled."""
+    found: list[str] = np.show_config(mode="dicts")["SIMD Extensions"].get("found", [])
+    return found
+
+
 def levels() -> dict[str, dict[str, str]]:
     """By name, narrowest first: the variables that hold OpenBLAS, torch and numpy to it. None is wider than this processor."""
-    found = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
+    found = instructions()
     wide = [name for name in found if name != "X86_V3"]
     every = {
         "sse3": {

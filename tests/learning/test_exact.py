@@ -39,6 +39,7 @@ from learning.exact import (
 )
 from learning.golden import GOLDEN_DIGESTS
 from learning.task import Float32Array, ParameterBlock
+from tests.portability import instructions
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = stream_key(b"test")
@@ -242,8 +243,7 @@ print({name: exact._digest(compute()) for name, compute in exact.GOLDEN_VECTORS.
 
 @pytest.mark.parametrize("hash_seed", ["0", "4242"])
 def test_a_fresh_process_without_wide_instructions_computes_the_same(hash_seed: str) -> None:
-    found = np.show_config(mode="dicts")["SIMD Extensions"]["found"]
-    environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": " ".join(found), "PYTHONHASHSEED": hash_seed}
+    environment = {**os.environ, "NPY_DISABLE_CPU_FEATURES": " ".join(instructions()), "PYTHONHASHSEED": hash_seed}
     answer = subprocess.run(
         [sys.executable, "-c", FRESH], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
     )
