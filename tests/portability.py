@@ -45,15 +45,18 @@ def run(level: str, variables: dict[str, str], arguments: list[str]) -> int:
     """One run of pytest; its exit code."""
     sys.stdout.write(f"{level}: {' '.join(f'{name}={value!r}' for name, value in variables.items())}\n")
     sys.stdout.flush()
-    command = [sys.executable, "-m", "pytest", "-q", *(arguments or NUMERIC)]
+    command = [sys.executable, "-m", "pytest", "-q", "-n", "auto", *(arguments or NUMERIC)]
     return subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, check=False).returncode
 
 
 def main(arguments: list[str]) -> int:
-    """The worst exit code of the levels asked for, else of all."""
-    chosen, _, passed_on = " ".join(arguments).partition("-- ")
-    known = levels()
-    return max([run(level, known[level], passed_on.split()) for level in chosen.split() or known])
+    """The worst exit code of the levels asked for, else of all; 2 where one of them is unknown."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    chosen, passed_on, known = arguments[:end], arguments[end + 1 :], levels()
+    if unknown := sorted(set(chosen) - known.keys()):
+        sys.stderr.write(f"error: no level {', '.join(unknown)} on this processor; there are {', '.join(known)}\n")
+        return 2
+    return max([run(level, known[level], passed_on) for level in chosen or known])
 
 
 if __name__ == "__main__":
