@@ -5,6 +5,8 @@ from random import Random
 import msgspec
 import pytest
 
+from consensus.proof_of_work.machine import ProofOfWork
+from node.network_file import FINALITY_DEPTH_DEFAULT
 from node.replica import Replica
 from node.simulation.checkers.finding import NoProgress, Pass
 from node.simulation.run import Outcome, Simulation
@@ -32,6 +34,19 @@ def test_a_calm_network_passes_in_every_mode(consensus: str, learning: str) -> N
     assert isinstance(outcome.verdict, Pass), outcome.verdict
     assert min(outcome.heights) >= 4
     assert outcome.virtual_ms == 12_000
+
+
+def test_at_the_default_depth_a_split_heals_though_nothing_is_final_yet() -> None:
+    split = Event(at_s=6, kind=EventKind.PARTITION, groups=((0, 1, 2), (3, 4)))
+    plan = scenario("proof-of-work", "evolution", split, Event(at_s=24, kind=EventKind.HEAL), peers=5, duration_s=36)
+    work = msgspec.structs.replace(plan.proof_of_work, finality_depth=FINALITY_DEPTH_DEFAULT)
+    simulation = Simulation(msgspec.structs.replace(plan, proof_of_work=work), 1)
+    outcome = simulation.run()
+    assert isinstance(outcome.verdict, Pass), outcome.verdict
+    assert outcome.verdict.counts["a cut healed, and both sides had blocks of their own"] == 1
+    assert min(outcome.heights) > 12
+    machines = [peer.replica.ordering for peer in simulation.network.peers.values()]
+    assert [machine.status.final_height for machine in machines if isinstance(machine, ProofOfWork)] == [0] * 5
 
 
 def test_without_a_quorum_there_is_no_progress() -> None:
