@@ -12,12 +12,18 @@ from node.network_file import finality_depth
 from node.payloads import StoredPayloads
 from node.replica import AskLearner
 from node.settings import PeerSettings
+from node.task_trust import check_trust
 from node.telemetry import Vitals
 from node.workers.learner import make_learner
 
 
-def head_model(folder: NodeFolder) -> bytes:
-    """A safetensors file. Raises NodeError: never run, records that contradict themselves, a task that does not load."""
+def head_model(folder: NodeFolder, trusted_task: str) -> bytes:
+    """A safetensors file.
+
+    Raises NodeError: a task whose code nobody here has asked for, a peer that has never run, records that contradict
+    themselves, a task that does not load.
+    """
+    check_trust(folder, trusted_task)
     layout = stored_layout(folder.store)
     with first_reason(folder.store):
         parts = parts_of(_observer(folder), folder)

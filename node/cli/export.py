@@ -24,7 +24,10 @@ MODEL_PATH = "/v1/model/file"
 @click.option("--data-dir", type=FOLDER, required=True, help="The peer's folder.")
 @click.option("--final", "is_final", is_flag=True, help="The newest final model, which nothing undoes, instead of the newest.")
 @click.option("--json", "is_json", is_flag=True, help="Print as one JSON object what was written, and what of it is final.")
-def command(path: Path, data_dir: Path, is_final: bool, is_json: bool) -> None:
+@click.option(
+    "--trust-task", "trusted_task", default="", metavar="MODULE:ATTRIBUTE", help="Of a stopped peer: run the code of its task."
+)
+def command(*, path: Path, data_dir: Path, is_final: bool, is_json: bool, trusted_task: str) -> None:
     """Save the agreed model to PATH (safetensors): the one at the peer's head, or with --final the newest final one.
 
     Metadata: network id, step id, state digest, height, task, and up to which height the chain was final.
@@ -34,20 +37,21 @@ def command(path: Path, data_dir: Path, is_final: bool, is_json: bool) -> None:
     try:
         content = fetch_from_folder(data_dir, f"{MODEL_PATH}?final" if is_final else MODEL_PATH)
     except NotRunningError:  # then what its folder holds is ours to read
-        content = _from_folder(data_dir, is_final=is_final)
+        content = _from_folder(data_dir, trusted_task, is_final=is_final)
     document = _document(path, content)
     replace_file(path, content, "write the model")
     click.echo(json.dumps(document) if is_json else f"wrote {path}: {_told(document)}")
 
 
-def _from_folder(data_dir: Path, *, is_final: bool) -> bytes:
+def _from_folder(data_dir: Path, trusted_task: str, *, is_final: bool) -> bytes:
     """Raises NodeError."""
     with NodeFolder.open(data_dir) as folder:
         if is_final:
             content: bytes = importlib.import_module("node.export").final_model(folder)  # imports numpy
-        else:
-            content = importlib.import_module("node.stopped_model").head_model(folder)  # imports the task, and torch
-        return content
+            return content
+        stopped_model = importlib.import_module("node.stopped_model")  # imports torch
+        model: bytes = stopped_model.head_model(folder, trusted_task)
+        return model
 
 
 def _document(path: Path, content: bytes) -> dict[str, object]:

@@ -10,7 +10,7 @@ import math
 import multiprocessing
 import statistics
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -56,7 +56,6 @@ RACES = (
             (0.35, 64),
             (0.35, 100),
             (0.4, 100),
-            (0.4, 256),
             (0.45, 256),
         )
     ),
@@ -107,6 +106,13 @@ def reproduce_finality(out: Path, seeds: int, processes: int, parts: tuple[str, 
         tell(f"wrote {out / part}.md")
 
 
+def _pool(processes: int) -> Executor:
+    """One at a time needs no process of its own."""
+    if processes == 1:
+        return ThreadPoolExecutor(1)
+    return ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn"))
+
+
 # --- the formula ----------------------------------------------------------------------------------------------------
 
 
@@ -142,9 +148,9 @@ def write_formula(out: Path, processes: int) -> None:
     cells = [Cell(share, depth, stale, half_life) for stale in STALE_SHARES for share in SHARES for depth in DEPTHS]
     yearly = [Cell(share, 0, stale, life) for life in HALF_LIVES for stale in STALE_SHARES for share in YEARLY_SHARES]
     year = YEAR_S * 1000 / BLOCK_INTERVAL_MS_DEFAULT
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with _pool(processes) as pool:
         needed = pool.map(partial(depth_for, blocks=year, depth_max=FINALITY_DEPTH_MAX), yearly)
-        means = dict(zip(cells, pool.map(mean_blocks, cells, chunksize=4), strict=True))
+        means = dict(zip(cells, pool.map(mean_blocks, cells), strict=True))
         depths = dict(zip(yearly, needed, strict=True))
     text = [_times(means, stale) for stale in STALE_SHARES]
     text += [_blocks(means), _yearly(depths), _attempts()]
@@ -261,7 +267,7 @@ def measure_all(seeds: int, processes: int, remembered: Path, tell: Tell) -> dic
     files = {race: remembered / f"{_key(race, races)}.json" for race, races in wanted.items()}
     results = {race: Measured(**json.loads(file.read_text())) for race, file in files.items() if file.exists()}
     tell(f"{len(RACES)} kinds of races, {len(results)} of them remembered")
-    with ProcessPoolExecutor(processes, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with _pool(processes) as pool:
         futures = {pool.submit(measure, race, wanted[race]): race for race in RACES if race not in results}
         for future in as_completed(futures):
             race = futures[future]

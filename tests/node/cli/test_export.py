@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
@@ -110,3 +111,14 @@ def test_the_model_of_whoever_has_a_killed_peer_s_port_is_not_taken(tmp_path: Pa
         result = run(tmp_path / "model.safetensors", peer)
     assert result.stderr.startswith(f"error: {peer / 'kubrat.db'} holds no model yet")
     assert not (tmp_path / "model.safetensors").exists()
+
+
+def test_the_code_of_a_stopped_peer_s_task_does_not_run_before_somebody_here_has_named_it(tmp_path: Path) -> None:
+    rules = example_rules()
+    foreign = msgspec.structs.replace(rules, task=msgspec.structs.replace(rules.task, name="os:abort"))
+    NodeFolder.create(tmp_path / "peer", foreign)
+    path = tmp_path / "model.safetensors"
+    refused, named = run(path, tmp_path / "peer"), run(path, tmp_path / "peer", "--trust-task", "os:abort")
+    assert refused.stderr.startswith("error: the network's task is 'os:abort', which is not built in")
+    assert "add --trust-task os:abort" in refused.stderr
+    assert "holds no model yet: its peer has never run" in named.stderr
