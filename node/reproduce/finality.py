@@ -59,7 +59,7 @@ RACES = (
             (0.45, 256),
         )
     ),
-    *(Race(share, depth, Strategy.EARLY, stale_share=0.1) for share, depth in ((0.3, 16), (0.3, 32), (0.35, 64), (0.4, 100))),
+    *(Race(share, depth, Strategy.EARLY, stale_share=0.1) for share, depth in ((0.3, 16), (0.3, 32), (0.35, 64))),
 )
 """The first attacker for its formula's sake, the second because it is the strongest."""
 
