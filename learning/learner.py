@@ -164,6 +164,8 @@ class ContributionFound:
     payload: bytes
     large: tuple[bytes, ...] = ()
     """Large payloads that go with it beside the order; `payload` names them by their BLAKE2b-256 digest."""
+    digests: tuple[bytes, ...] = ()
+    """Theirs, in the same order, where they are known: the event loop need not compute them again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +207,8 @@ class StateKept:
     """What the learner needs besides the parameters."""
     checkpoint: int = 0
     """Total order only: the number of this state among those that all members keep and vouch for; 0: only for ourselves."""
+    digest: bytes = b""
+    """Of the encoded state (`learning.checkpoint.checkpoint_digest`), where the learner's process has computed it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -270,7 +270,8 @@ class Replica:
 
     def _found(self, found: ContributionFound, now: Instant) -> tuple[OuterEffect, ...]:
         """Its large payloads are recorded before anybody hears of them."""
-        held = tuple((Digest(payload_digest(content)), content) for content in found.large)
+        digests = found.digests or tuple(payload_digest(content) for content in found.large)
+        held = tuple((Digest(digest), content) for digest, content in zip(digests, found.large, strict=True))
         self._shelf.keep(digest for digest, _ in held)
         for digest, _ in held:
             self._shelf.put(digest)
@@ -285,7 +286,7 @@ class Replica:
         newest = Record(STATE_TABLE, STATE_KEY, encoded)
         if state.commit == 0 or state.checkpoint == 0:
             return (newest,)
-        digest = Digest(checkpoint_digest(encoded))
+        digest = Digest(state.digest or checkpoint_digest(encoded))
         checkpoint = Record(STATE_TABLE, checkpoint_key(state.checkpoint), encoded)
         named = Record(CHECKPOINT_DIGEST_TABLE, checkpoint_key(state.checkpoint), digest)
         return (newest, checkpoint, named, *self.handle(StateReached(Height(state.commit), digest), now))

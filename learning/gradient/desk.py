@@ -53,4 +53,4 @@ class Desk:
     @staticmethod
     def _found(ledger: Ledger, base: bytes, encoded: bytes) -> ContributionFound:
         submission = Submission(ledger.version, ledger.digest, payload_digest(encoded), len(encoded))
-        return ContributionFound(base, encode_submission(submission), (encoded,))
+        return ContributionFound(base, encode_submission(submission), (encoded,), (submission.payload,))

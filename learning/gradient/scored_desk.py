@@ -76,7 +76,7 @@ class ScoredDesk:
 
     def _named(self, encoded: bytes) -> ContributionFound:
         submission = Submission(self._model.height, self._digest, payload_digest(encoded), len(encoded))
-        return ContributionFound(self._consensus.generation, encode_scored(submission), (encoded,))
+        return ContributionFound(self._consensus.generation, encode_scored(submission), (encoded,), (submission.payload,))
 
     def _score(self) -> tuple[ContributionFound, ...]:
         slate = self._consensus.slate

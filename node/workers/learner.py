@@ -3,12 +3,13 @@
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import threadpoolctl
 
+from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.evolution.learner import EvolutionLearner, EvolutionRules, SearchSettings
 from learning.evolution.slate_learner import SlateLearner
 from learning.exact import ExactArithmeticError, self_test
@@ -226,6 +227,8 @@ class _LearnerLoop:
         for answer in answers:
             if isinstance(answer, SearchProgress):
                 self._tell_rate(answer.candidates)
+            elif isinstance(answer, StateKept) and answer.checkpoint:  # here, since the event loop must not hash it
+                self._pipe.send(replace(answer, digest=checkpoint_digest(encode_kept_state(answer))))
             else:
                 self._pipe.send(answer)
 

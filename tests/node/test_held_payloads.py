@@ -18,11 +18,19 @@ from learning.gradient.conduct import HonestConduct
 from learning.gradient.quantised import payload_digest, quantise
 from learning.gradient.stream_learner import StreamLearner
 from learning.gradient.submission import Submission, encode_submission
-from learning.learner import GradientsJudged, LearnerAnswer
+from learning.learner import ContributionFound, GradientsJudged, LearnerAnswer, StateKept
 from learning.rules.rule import Outcome
 from learning.tasks.own_samples import OwnSamples
 from node.assembly import TOTAL_ORDER_TABLES
-from node.replica import PAYLOAD_TABLE, AskLearner, Forget, OuterEffect, Replica
+from node.replica import (
+    CHECKPOINT_DIGEST_TABLE,
+    PAYLOAD_TABLE,
+    AskLearner,
+    Forget,
+    OuterEffect,
+    Replica,
+    checkpoint_key,
+)
 from tests.consensus.total_order.forge import NETWORK, START_MS, Forge, Forged, people
 from tests.learning.gradient.quadratic import LAYOUT, QuadraticTask, rules
 
@@ -206,3 +214,14 @@ def test_a_payload_that_nothing_names_any_more_is_forgotten_as_soon_as_it_comes(
         watcher.show(story.next_round(range(3)))
     watcher.arrive(large.digest, encoded)
     assert watcher.payload(large.digest) is None
+
+
+def test_what_the_learner_s_process_has_hashed_is_not_hashed_again() -> None:
+    """The digests are taken as they come: from our own process, which is no peer."""
+    watcher = Watcher()
+    content, digest = b"a gradient", Digest(b"d" * 32)
+    found = watcher.replica.answered(ContributionFound(bytes(32), b"names it", (content,), (digest,)), Instant(START_MS))
+    assert found[0] == Record(PAYLOAD_TABLE, digest, content)
+    state = StateKept(b"s" * 32, 1, b"parameters", commit=64, commit_step=b"c" * 32, checkpoint=1, digest=bytes(digest))
+    kept = watcher.replica.answered(state, Instant(START_MS))
+    assert Record(CHECKPOINT_DIGEST_TABLE, checkpoint_key(1), digest) in kept
