@@ -205,6 +205,8 @@ class PayloadsNeeded:
     """
 
     attachments: tuple[Attachment, ...]
+    height: Height
+    """Of the first step that waits for any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -403,7 +405,10 @@ class FetchState:
 
 @dataclass(frozen=True, slots=True)
 class Restore:
-    """Go on from this state instead of our own; durable together with the records of the same answer."""
+    """Go on from this state instead of our own; durable together with the records of the same answer.
+
+    What was delivered after this step, and waits for payloads, is still to be delivered.
+    """
 
     step: StepId
     state: bytes

@@ -75,22 +75,21 @@ class LearnerLine:
         complete = tuple(place for place, one in self._aside.items() if not one.lacking)
         return (*(self._aside.pop(place).request for place in complete), *self._ready())
 
-    def clear(self) -> None:
-        """What waits is of no use any more: the learner goes on from another state."""
-        self._line.clear()
-        self._aside.clear()
-        self._lacking.clear()
-        self._missing.clear()
+    def restore(self, request: LearnerRequest, height: Height) -> tuple[LearnerRequest, ...]:
+        """The learner goes on from a state at this height, and from what follows it; what can be asked now."""
+        for waiting in self._line:
+            if waiting.height <= height:
+                self._forget(waiting)
+        self._line = deque(waiting for waiting in self._line if waiting.height > height)
+        self._line.appendleft(_Waiting(request, height, {}))
+        return self._ready()
 
     def forget_below(self, height: Height) -> None:
         """A block of this height is final: what asks about another that is no higher is of no use."""
         for place, waiting in list(self._aside.items()):
             if isinstance(waiting.request, CheckRequest) and waiting.height <= height:
                 del self._aside[place]
-                for digest in waiting.lacking:
-                    self._lacking[digest].remove(waiting)
-                    if not self._lacking[digest]:
-                        del self._lacking[digest], self._missing[digest]
+                self._forget(waiting)
 
     @property
     def missing(self) -> Iterable[Attachment]:
@@ -101,6 +100,12 @@ class LearnerLine:
     def first_height(self) -> Height:
         """Of what waits first."""
         return next((waiting.height for waiting in (*self._line, *self._aside.values())), Height(0))
+
+    def _forget(self, waiting: _Waiting) -> None:
+        for digest in waiting.lacking:
+            self._lacking[digest] = [other for other in self._lacking[digest] if other is not waiting]
+            if not self._lacking[digest]:
+                del self._lacking[digest], self._missing[digest]
 
     def _ready(self) -> tuple[LearnerRequest, ...]:
         ready: list[LearnerRequest] = []

@@ -213,7 +213,6 @@ class Peer:
             state_bytes_max=state_bytes,
             payload_bytes_max=payload_bytes_max(parts.rules, self._layout),
             clock=time.monotonic,
-            lot=random.Random(),
             off_loop=in_a_thread,
         )
         ports = Ports(

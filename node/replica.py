@@ -188,6 +188,8 @@ class Replica:
         """Who was asked for what the learner waits for."""
         self._wanted: dict[Digest, None] = {}
         """What the machine was told that the learner waits for."""
+        self._waits_at = Height(0)
+        """And at which step."""
         self._inputs: deque[Input] = deque()
         """What follows from the present input, and the machine is still to hear."""
         self._adopts_asked = self._adopts_answered = 0
@@ -257,16 +259,18 @@ class Replica:
 
     def _tell_missing(self) -> None:
         """Have the machine get what the learner lacks."""
-        missing = {large.digest: large for large in self._line.missing}
-        if new := tuple(large for digest, large in missing.items() if digest not in self._wanted):
+        missing, first = {large.digest: large for large in self._line.missing}, self._line.first_height
+        new = tuple(large for digest, large in missing.items() if digest not in self._wanted)
+        if new or (missing and first != self._waits_at):
             self._wanted.update((large.digest, None) for large in new)
             self._shelf.keep(large.digest for large in new)
-            self._inputs.append(PayloadsNeeded(new))
+            self._waits_at = first
+            self._inputs.append(PayloadsNeeded(tuple(missing.values()), first))
         elif self._wanted and not missing:
             self._shelf.release(self._wanted, self._height)
             self._wanted.clear()
             self._asked.clear()
-            self._inputs.append(PayloadsNeeded(()))
+            self._inputs.append(PayloadsNeeded((), first))
 
     def _found(self, found: ContributionFound, now: Instant) -> tuple[OuterEffect, ...]:
         """Its large payloads are recorded before anybody hears of them."""
@@ -327,8 +331,8 @@ class Replica:
                 self._line.forget_below(height)
                 return self._ask(FinaliseRequest(step), height)
             case Restore(_, state):
-                self._line.clear()
-                return self._ask(RestoreRequest(decode_kept_state(state)), Height(0))
+                kept = decode_kept_state(state)
+                return tuple(AskLearner(ready) for ready in self._line.restore(RestoreRequest(kept), Height(kept.commit)))
             case Deliver(step):
                 return self._delivered(step)
             case _:

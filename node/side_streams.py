@@ -11,7 +11,6 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from random import Random
 from typing import Protocol
 
 from consensus.protocol import FetchFailed, FetchPayload, FetchState, Input, PayloadHeld, Record, StateHeld
@@ -142,7 +141,7 @@ class _Fetch:
 
 
 class SideStreams:
-    """Fetches what it is told to. `clock`: monotonic, in seconds; `lot`: draws the order of a state's sources."""
+    """Fetches what it is told to. `clock`: monotonic, in seconds."""
 
     def __init__(
         self,
@@ -152,7 +151,6 @@ class SideStreams:
         state_bytes_max: int,
         payload_bytes_max: int,
         clock: Callable[[], float],
-        lot: Random,
         off_loop: OffLoop = at_once,
     ) -> None:
         """Longer states and payloads than the task can need are never fetched."""
@@ -161,7 +159,6 @@ class SideStreams:
         self._state_bytes_max = state_bytes_max
         self._payload_bytes_max = payload_bytes_max
         self._clock = clock
-        self._lot = lot
         self._off_loop = off_loop
         self._fetches: dict[Digest, _Fetch] = {}
         self._waiting: dict[Digest, _Fetch] = {}
@@ -212,7 +209,6 @@ class SideStreams:
             del self._fetches[other.digest]
         liars = self._history(digest).liars
         sources = [peer for peer in dict.fromkeys(effect.peers) if peer not in liars]
-        self._lot.shuffle(sources)
         if sources and digest not in self._fetches:
             self._start(_Fetch(effect, digest, self._state_bytes_max, sources, turns_left=len(sources) * STATE_ROUNDS_MAX))
 

@@ -214,8 +214,9 @@ class TotalOrder:
                 self._intake.payload_held(digest)
             case FetchFailed(digest, peer):
                 self._state.wanted.failed(digest, peer, now)
-            case PayloadsNeeded(attachments):
+            case PayloadsNeeded(attachments, height):
                 self._note_needed(attachments)
+                self._snapshot.learner_waits_at = height if attachments else None
             case StateReached(height, state_digest):
                 self._note_state(height, state_digest)
             case StateHeld(step, content):

@@ -61,6 +61,8 @@ class Snapshot:
         self._fetch = CommitFetch(state, dice)
         self._joining: Joining | None = None
         self._begin_at = Instant(0)
+        self.learner_waits_at: int | None = None
+        """The commit whose payloads our learner lacks: nobody may have them any more, while our order goes on."""
 
     @property
     def is_joining(self) -> bool:
@@ -101,6 +103,8 @@ class Snapshot:
         if joining.checkpoint.index > self._state.order.index:
             self._state.outbox.add(Restore(step, content))
             self._adopt(joining)
+        elif self._reached < joining.checkpoint.index:
+            self._state.outbox.add(Restore(step, content))
         return True
 
     def left(self, peer: PeerId) -> None:
@@ -109,12 +113,19 @@ class Snapshot:
 
     # --- inside ---
 
+    @property
+    def _reached(self) -> int:
+        """The last commit that our learner can be told of."""
+        index = self._state.order.index
+        return index if self.learner_waits_at is None else min(index, self.learner_waits_at - 1)
+
     def _begin(self, now: Instant) -> None:
         best = self._vouching.best_checkpoint()
-        if now < self._begin_at or best is None or best[0].index < self._state.order.index + self._behind_min:
+        if now < self._begin_at or best is None or best[0].index < self._reached + self._behind_min:
             return
         checkpoint, signers = best
-        first = max(1, checkpoint.index - self._state.rules.gc_depth)
+        has_chain = checkpoint.index <= self._state.order.index  # and the learner alone is behind
+        first = checkpoint.index + 1 if has_chain else max(1, checkpoint.index - self._state.rules.gc_depth)
         wanted = CommitMark(checkpoint.index, checkpoint.digest)
         self._joining = Joining(checkpoint, signers, first, wanted, Instant(now + CHAIN_MS))
         self._fetch.begin()

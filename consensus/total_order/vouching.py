@@ -33,7 +33,7 @@ class Vouching:
         self._note_mark(content.author, mark)
         self._note_newest(self._newest_marks[content.author], mark)
         checkpoint = content.checkpoint
-        if checkpoint is not None and checkpoint.index > self._index:
+        if checkpoint is not None:  # below our last commit, too: our learner may be behind it
             kept = self._checkpoints[content.author]
             kept[checkpoint.index] = checkpoint
             while len(kept) > CHECKPOINTS_KEPT:

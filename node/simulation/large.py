@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from functools import partial
-from random import Random
 
 from consensus.protocol import FetchPayload, FetchState
 from consensus.types import PeerId
@@ -71,7 +70,6 @@ class LargeBytes:
             state_bytes_max=LARGE_BYTES_MAX,
             payload_bytes_max=LARGE_BYTES_MAX,
             clock=lambda: self._way.seconds,
-            lot=Random(f"sources/{self._way.peer.number}/{self._way.peer.life}"),
         )
         streams.driver = self._shell
         return streams

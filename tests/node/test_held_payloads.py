@@ -8,11 +8,23 @@ import numpy as np
 
 from consensus.attachment import LargePayload
 from consensus.encoding import encode
-from consensus.protocol import FetchFailed, FetchPayload, Input, PayloadHeld, PeerJoined, Received, Record
-from consensus.total_order.block import Item
+from consensus.protocol import (
+    FetchFailed,
+    FetchPayload,
+    FetchState,
+    Input,
+    PayloadHeld,
+    PeerJoined,
+    Received,
+    Record,
+    StateHeld,
+    TimerFired,
+)
+from consensus.total_order.block import Checkpoint, Item
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.total_order.messages import BlockMessage
 from consensus.types import Digest, Instant, PeerId
+from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.evolution.rules import SearchSettings
 from learning.gradient.conduct import HonestConduct
 from learning.gradient.quantised import payload_digest, quantise
@@ -37,6 +49,8 @@ from tests.learning.gradient.quadratic import LAYOUT, QuadraticTask, rules
 MEMBERS = people(4)
 LIAR = 3
 OBSERVER = PeerId(hashlib.blake2b(b"observer", digest_size=32).digest())
+BEHIND = 16
+"""Commits after which a member starts anew."""
 SHORT = 6
 """Commits for which a delivered payload is kept: enough for the kept states of these tests."""
 
@@ -49,6 +63,7 @@ class Watcher:
         self.rows: dict[tuple[str, bytes], bytes] = rows or {}
         self.network: dict[bytes, bytes] = {}
         self.fetched: list[bytes] = []
+        self.states: list[FetchState] = []
         self.answers: list[LearnerAnswer] = []
         task = QuadraticTask()
         machine = TotalOrder(
@@ -59,6 +74,7 @@ class Watcher:
             sign=MEMBERS[0].sign,
             seed=bytes(32),
             archive=self,
+            snapshot_behind=BEHIND,
             records=[(table, key, value) for (table, key), value in sorted(self.rows.items()) if table in TOTAL_ORDER_TABLES],
         )
         held = [Digest(key) for table, key in self.rows if table == PAYLOAD_TABLE]
@@ -109,7 +125,8 @@ class Watcher:
     def _carry_out(self, effects: tuple[OuterEffect, ...]) -> None:
         queue = deque(effects)
         while queue:
-            match queue.popleft():
+            queued = queue.popleft()
+            match queued:
                 case Record(table, key, value):
                     self.rows[table, key] = value
                 case Forget(table, key):
@@ -118,6 +135,8 @@ class Watcher:
                     for answer in self.learner.handle(request):
                         self.answers.append(answer)
                         queue.extend(self.replica.answered(answer, Instant(self._now)))
+                case FetchState():
+                    self.states.append(queued)
                 case FetchPayload(digest):
                     self.fetched.append(digest)
                     if digest in self.network:
@@ -134,9 +153,14 @@ class Story:
         self.forge = Forge(4)
         self.newest = [self.forge.first(member) for member in range(4)]
 
-    def next_round(self, authors: Iterable[int] = range(4), **of_the_liar: object) -> list[Forged]:
+    def next_round(
+        self, authors: Iterable[int] = range(4), checkpoint: Checkpoint | None = None, **of_the_liar: object
+    ) -> list[Forged]:
         before = list(self.newest)
-        created = [self.forge.on(member, before, **(of_the_liar if member == LIAR else {})) for member in authors]
+        created = [
+            self.forge.on(member, before, checkpoint=checkpoint, **(of_the_liar if member == LIAR else {}))
+            for member in authors
+        ]
         for block in created:
             self.newest[block.block.content.author] = block
         return created
@@ -198,6 +222,44 @@ def test_a_payload_that_the_disk_has_lost_is_fetched_before_its_commit_is_replay
     assert (again.judged, again.replica.awaited) == (watcher.judged, None)
     watcher.show([story.newest[0]])
     assert again.learner.ledger.digest == watcher.learner.ledger.digest
+
+
+def test_a_learner_whose_payload_nobody_has_any_more_starts_from_a_checkpoint_and_what_follows_it() -> None:
+    watcher, story = Watcher(), Story()
+    watcher.show(story.newest)
+    encoded, named = gradient_on(watcher.learner, seed=1)
+    large = LargePayload(payload_digest(encoded), len(encoded))
+    watcher.network[large.digest] = encoded
+    watcher.show(story.next_round(items=(named,), attachments=(large,)))
+    kept = None
+    while kept is None:
+        watcher.show(story.next_round())
+        kept = next((answer for answer in watcher.answers if isinstance(answer, StateKept)), None)
+    state = encode_kept_state(kept)
+    again = Watcher({row: value for row, value in watcher.rows.items() if row != (PAYLOAD_TABLE, large.digest)})
+    assert (again.judged, again.states) == ([], [])
+    checkpoint = Checkpoint(kept.commit, kept.commit_step, checkpoint_digest(state))
+    for _ in range(3):
+        created = story.next_round(checkpoint=checkpoint)
+        watcher.show(created)
+        again.show(created)
+    again.feed(TimerFired("sync"))
+    (asked,) = again.states
+    assert (asked.step, asked.state_digest) == (kept.commit_step, checkpoint_digest(state))
+    again.feed(StateHeld(asked.step, state))
+    assert again.replica.awaited is None
+    assert again.learner.ledger.digest == watcher.learner.ledger.digest
+    again.feed(TimerFired("sync"))
+    encoded, named = gradient_on(watcher.learner, seed=2)
+    later = LargePayload(payload_digest(encoded), len(encoded))
+    for each in (watcher, again):
+        each.network[later.digest] = encoded
+    rounds = [story.next_round(items=(named,), attachments=(later,)), *(story.next_round() for _ in range(6))]
+    for each in (watcher, again):
+        for created in rounds:
+            each.show(created)
+    assert again.learner.ledger.digest == watcher.learner.ledger.digest
+    assert (again.judged[-1], len(again.states)) == (Outcome.APPLIED, 1)
 
 
 def test_a_payload_that_nothing_names_any_more_is_forgotten_as_soon_as_it_comes() -> None:

@@ -74,7 +74,6 @@ class Life:
             state_bytes_max=around.ground.state_bytes_max,
             payload_bytes_max=around.ground.payload_bytes_max,
             clock=around.clock,
-            lot=self._random("sources"),
         )
         self._server = PartServer(self.records, frozenset(around.ground.members), around.clock)
         self._replica = ToldReplica(peer.replica, self._tell)
