@@ -21,7 +21,7 @@ check: lint types walls
 	$(PYTEST) $(ARGS)
 
 quick: lint types walls
-	$(PYTEST) -m "not slow" $(ARGS)
+	$(PYTEST) -m "not slow" --durations=5 --durations-min=1 $(ARGS)
 
 portability: .venv/.develop
 	$(BIN)/python -m tests.portability $(ARGS)

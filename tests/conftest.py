@@ -3,9 +3,10 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-settings.register_profile("usual", deadline=None)  # how long an example takes says nothing on a machine that is busy
+# How long an example takes, or its drawing, says nothing on a machine that is busy.
+settings.register_profile("usual", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("thorough", settings.get_profile("usual"), max_examples=2_000)
 settings.load_profile("usual")  # or: pytest --hypothesis-profile thorough
 

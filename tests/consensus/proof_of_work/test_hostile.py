@@ -289,6 +289,7 @@ def test_whatever_liars_send_nothing_raises_and_nothing_grows_without_bound(seed
     assert_bounded(trial.machine)
 
 
+@pytest.mark.slow
 def test_the_histories_reach_final_blocks_and_refusals() -> None:
     """Else they would show nothing."""
     trials = [Ordeal(seed) for seed in range(100, 106)]

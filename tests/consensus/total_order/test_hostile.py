@@ -60,6 +60,7 @@ def test_whatever_liars_send_nothing_raises_and_the_order_is_reached(seed: int) 
     assert delivered.items() <= true.items()
 
 
+@pytest.mark.slow
 def test_the_histories_reach_each_state_of_a_machine() -> None:
     """Else they would show nothing."""
     counts = {"a state was restored": 0, "commits were synced": 0, "a liar was accused": 0, "blocks waited": 0}
