@@ -38,6 +38,17 @@ class Budget:
         self._refill(now)
         return self._tokens >= 1000 * count
 
+    def take(self, count: int, now: Instant) -> bool:
+        """Spend so many tokens where all of them are there; nothing is overdrawn."""
+        is_covered = self.has_tokens(count, now)
+        if is_covered:
+            self._tokens -= 1000 * count
+        return is_covered
+
+    def give_back(self, count: int) -> None:
+        """What was taken has turned out to cost nothing."""
+        self._tokens = min(self._burst, self._tokens + 1000 * count)
+
     def _refill(self, now: Instant) -> None:
         elapsed_ms = max(0, now - self._filled_at)
         self._tokens = min(self._burst, self._tokens + elapsed_ms * self._per_second)

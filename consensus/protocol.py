@@ -80,9 +80,13 @@ class DeliveredStep:
 
 @dataclass(frozen=True, slots=True)
 class PeerJoined:
-    """An authenticated connection to `peer` now exists."""
+    """An authenticated connection to `peer` now exists.
+
+    `group`: what peers close to each other share, such as a subnet; budgets for strangers are kept by it. Empty: unknown.
+    """
 
     peer: PeerId
+    group: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

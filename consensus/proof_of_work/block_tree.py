@@ -6,6 +6,7 @@ smallest keyed hash, so that each peer draws its own lot.
 """
 
 import hashlib
+from collections.abc import Container
 from enum import StrEnum
 
 from consensus.proof_of_work.link import Link
@@ -13,7 +14,7 @@ from consensus.protocol import Verdict
 from consensus.types import Height, StepId
 
 TREE_BLOCKS_MAX = 2_048
-"""Twice what sync fetches ahead (sync.HEADERS_AHEAD_MAX); each block costs its sender a puzzle. About 1 MB of links."""
+"""Four times the greatest finality depth; each block costs its sender a puzzle. About 1 MB of links."""
 
 Rank = tuple[int, bool, int]
 """Work, whether no ancestor was ever contested, and the lot; the highest wins."""
@@ -52,6 +53,8 @@ class BlockTree:
         self._contested_at: dict[StepId, int | None] = {root.id: contested_at}
         self.root = root
         self.head = root
+        self.version = 0
+        """Another one after every change."""
 
     def __len__(self) -> int:
         return len(self._links)
@@ -84,13 +87,15 @@ class BlockTree:
         """Whether the block was found good or contested, so that its children can be checked."""
         return self._standing.get(step) in _CHECKED
 
-    def insert(self, link: Link) -> bool:
+    def insert(self, link: Link, lost: Container[StepId] = ()) -> bool:
         """Add a block with solved puzzle above a block of the tree; False when it is dropped.
 
-        It is dropped on top of an invalid block, or when the tree is full and no other leaf has less work.
+        It is dropped on top of an invalid block, or when the tree is full and no other leaf has less work. `lost`: blocks
+        that are no longer expected to be checked; they make room first, whatever their work.
         """
-        if self._standing[link.parent] is Standing.INVALID or not self._has_room(link):
+        if self._standing[link.parent] is Standing.INVALID or not self._has_room(link, lost):
             return False
+        self.version += 1
         self._links[link.id] = link
         self._standing[link.id] = Standing.BODILESS
         self._undecided[link.id] = link
@@ -101,6 +106,7 @@ class BlockTree:
     def give_body(self, step: StepId) -> tuple[StepId, ...]:
         """The block's body has come; the blocks that can now be checked."""
         assert self._standing[step] is Standing.BODILESS, f"block {step.hex()} has a body"
+        self.version += 1
         self._standing[step] = Standing.UNCHECKED
         return (step,) if self.is_checked(self._links[step].parent) else ()
 
@@ -112,6 +118,7 @@ class BlockTree:
         link = self._links[step]
         assert self._standing[step] is Standing.UNCHECKED, f"block {step.hex()} is {self._standing[step]}"
         assert self.is_checked(link.parent), f"the parent of {step.hex()} is not checked"
+        self.version += 1
         self._standing[step] = _STANDINGS[verdict]
         del self._undecided[step]
         is_contested = verdict is Verdict.CONTESTED
@@ -123,14 +130,10 @@ class BlockTree:
     def condemn(self, step: StepId) -> None:
         """The block can never be applied, and so none on top of it."""
         assert not self.is_checked(step), f"block {step.hex()} was checked before"
+        self.version += 1
         for doomed in self._descendants(step):
             self._standing[doomed] = Standing.INVALID
             self._undecided.pop(doomed, None)
-
-    def heaviest(self) -> Link:
-        """The block with most work that is not known to be invalid; the head wins ties."""
-        candidates = (link for link in self._links.values() if self._standing[link.id] is not Standing.INVALID)
-        return max(candidates, key=lambda link: (link.work, link.id == self.head.id, link.id))
 
     def path(self, tip: Link) -> tuple[Link, ...]:
         """The links above the root down to `tip`, lowest first."""
@@ -144,6 +147,7 @@ class BlockTree:
         """Make the head's ancestor at `height` the root, and drop all that does not follow from it; the newly final links."""
         newly_final = tuple(link for link in self.path(self.head) if link.height <= height)
         if newly_final:
+            self.version += 1
             self.root = newly_final[-1]
             kept = dict.fromkeys(self._descendants(self.root.id))
             for step in [step for step in self._links if step not in kept]:
@@ -165,16 +169,16 @@ class BlockTree:
             found.extend(self._children[known])
         return found
 
-    def _has_room(self, link: Link) -> bool:
+    def _has_room(self, link: Link, lost: Container[StepId]) -> bool:
         if len(self._links) < TREE_BLOCKS_MAX:
             return True
-        precious = {self.root.id, self.head.id, self.heaviest().id, link.parent}
+        precious = {self.root.id, self.head.id, link.parent}
         leaves = [leaf for leaf in self._links.values() if not self._children[leaf.id] and leaf.id not in precious]
-        lightest = min(leaves, key=lambda leaf: (leaf.work, leaf.id), default=link)
-        if lightest.work >= link.work:
+        least = min(leaves, key=lambda leaf: (leaf.id not in lost, leaf.work, leaf.id), default=link)
+        if least.id not in lost and least.work >= link.work:
             return False
-        self._children[lightest.parent].remove(lightest.id)
-        self._forget(lightest.id)
+        self._children[least.parent].remove(least.id)
+        self._forget(least.id)
         return True
 
     def _forget(self, step: StepId) -> None:

@@ -1,17 +1,27 @@
-"""All blocks whose work is proven: the final chain, the tree above it, and the rivals of both."""
+"""All blocks whose work is proven: the final chain, the tree above it, and the branches of headers beyond both."""
 
+from collections.abc import Container
 from dataclasses import dataclass
 
+from consensus.proof_of_work.ahead import Ahead, Branch
 from consensus.proof_of_work.block_tree import BlockTree, Standing
 from consensus.proof_of_work.final_chain import FinalChain
 from consensus.proof_of_work.header import Header
 from consensus.proof_of_work.link import Link
 from consensus.proof_of_work.messages import LOCATOR_MAX, Place
-from consensus.proof_of_work.rivals import Rival, Rivals
 from consensus.types import Height, StepId
 
 LOCATOR_DENSE = 10
 """So many newest blocks are all named; from there on the steps double."""
+
+WINDOW_BLOCKS = 256
+"""Blocks of one branch that are in the tree before they are checked: twice the bodies that wait (bodies.BODIES_WAITING_MAX)."""
+
+ABOVE_FINAL_MAX = 1_024
+"""Blocks of one branch in the tree above the final one: twice the greatest finality depth."""
+
+BRANCHES_PLACED_MAX = 3
+"""Branches that the tree is filled from at the same time, the heaviest first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +41,13 @@ class Chain:
     def __init__(self, final: FinalChain, tree: BlockTree) -> None:
         self.final = final
         self.tree = tree
-        self.rivals = Rivals()
+        self.ahead = Ahead()
         self._path = tree.path(tree.head)
         self._path_tip = tree.head.id
 
     def __contains__(self, place: Place) -> bool:
         step = StepId(place.id)
-        return step in self.tree or self.final.has_at(place.height, step) or self.rivals.get(step) is not None
+        return step in self.tree or self.final.has_at(place.height, step) or self.ahead.find(place.height, step) is not None
 
     def parent_of(self, header: Header) -> Parent | None:
         """The proven parent of a header, or None when it is unknown (or only staged)."""
@@ -47,21 +57,45 @@ class Chain:
             return Parent(link, None, self.tree.standing(step) is Standing.INVALID)
         if self.final.has_at(header.height - 1, step):
             return Parent(self.final.link_at(header.height - 1), Height(header.height - 1), False)
-        rival = self.rivals.get(step)
-        return None if rival is None else Parent(rival.link, rival.fork_height, False)
+        branch = self.ahead.find(header.height - 1, step)
+        return None if branch is None else Parent(branch.link_at(header.height - 1), branch.fork_height, False)
 
-    def add_rival(self, rival: Rival) -> str | None:
-        """Follow a rival branch; the reason to stop when it has more work than the head."""
-        self.rivals.add(rival)
-        head = self.tree.head
-        if rival.link.work <= head.work:
-            return None
-        return (
-            f"the branch that ends in block {rival.link.id.hex()} (height {rival.link.height}) has more work than our head "
-            f"{head.id.hex()} (height {head.height}), but leaves our chain after height {rival.fork_height}, below our final "
-            f"block {self.final.id_at(self.final.height).hex()} (height {self.final.height}): following it would undo what "
-            "was final"
-        )
+    def extend(self, parent: Parent, link: Link, lost: Container[StepId]) -> bool:
+        """Add a proven header; whether it may ever count. `lost`: what makes room first."""
+        if parent.fork_height is not None:
+            self.ahead.extend(parent.link, parent.fork_height, link)
+            return False
+        if parent.link.id in self.tree and self._fits(link, self.tree.head.height):
+            return self.tree.insert(link, lost)
+        return self.ahead.extend(parent.link, None, link)
+
+    def place(self, lost: Container[StepId]) -> None:
+        """Fill the tree from the heaviest branches ahead, as far as its window goes."""
+        for branch in self.ahead.branches[:BRANCHES_PLACED_MAX]:
+            if branch.base.id in lost or (branch.placed > branch.base.height and branch.id_at(branch.placed) in lost):
+                continue
+            if not self._place(branch, lost) or branch.placed == branch.tip.height:
+                self.ahead.remove(branch)
+
+    def _place(self, branch: Branch, lost: Container[StepId]) -> bool:
+        """False when nothing of the branch can follow any more."""
+        while branch.checked < branch.placed and self._is_decided(branch.checked + 1, branch.id_at(branch.checked + 1)):
+            branch.checked = Height(branch.checked + 1)
+        while branch.placed < branch.tip.height:
+            link = branch.link_at(branch.placed + 1)
+            if link.id not in self.tree:
+                if self.tree.standing(link.parent) in (None, Standing.INVALID):
+                    return False
+                if not self._fits(link, branch.checked) or not self.tree.insert(link, lost):
+                    return True
+            branch.placed = link.height
+        return True
+
+    def _fits(self, link: Link, checked: Height) -> bool:
+        return link.height <= min(checked + WINDOW_BLOCKS, self.tree.root.height + ABOVE_FINAL_MAX)
+
+    def _is_decided(self, height: int, step: StepId) -> bool:
+        return self.tree.is_checked(step) or self.final.has_at(height, step)
 
     def is_main(self, place: Place) -> bool:
         """Whether the block lies on the main chain."""
@@ -78,18 +112,33 @@ class Chain:
             return self.final.id_at(height)
         return self._main_path()[height - self.final.height - 1].id
 
-    def locator(self) -> tuple[Place, ...]:
-        """Places on the heaviest branch: the newest ten, then in doubling steps down to genesis."""
-        path = self.tree.path(self.tree.heaviest())
-        height = self.final.height + len(path)
+    def locator(self, tip: Link) -> tuple[Place, ...]:
+        """Places on the branch up to `tip`: the newest ten, then in doubling steps down to genesis."""
+        ahead = self.ahead.find(tip.height, tip.id)
+        base = tip if ahead is None else ahead.base
+        path = self.tree.path(base) if base.id in self.tree else ()
+        height, stride = int(tip.height), 1
         places: list[Place] = []
-        stride = 1
         while height > 0 and len(places) < LOCATOR_MAX - 2:
-            above_final = height - self.final.height
-            places.append(Place(height, path[above_final - 1].id if above_final > 0 else self.final.id_at(height)))
+            if ahead is not None and height > base.height:
+                step = ahead.id_at(height)
+            else:
+                above_final = height - self.final.height
+                step = path[above_final - 1].id if above_final > 0 else self.final.id_at(height)
+            places.append(Place(height, step))
             stride = stride if len(places) < LOCATOR_DENSE else stride * 2
             height -= stride
         return (*places, Place(0, self.final.id_at(0)))
+
+    def is_on_branch(self, place: Place, tip: Link) -> bool:
+        """Whether a block of the head's branch is an ancestor of `tip`, or `tip` itself."""
+        ahead = self.ahead.find(tip.height, tip.id)
+        if ahead is not None and place.height > ahead.base.height:
+            return ahead.id_at(place.height) == place.id
+        base = tip if ahead is None else ahead.base
+        if base.id not in self.tree:
+            return self.final.has_at(place.height, StepId(place.id))
+        return any(link.id == place.id for link in self.tree.path(base))
 
     def finalise(self, height: Height) -> tuple[Link, ...]:
         """The head's ancestors up to this height will never be undone; those newly so."""

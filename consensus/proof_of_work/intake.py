@@ -21,11 +21,12 @@ from consensus.proof_of_work.header import (
 )
 from consensus.proof_of_work.link import header_fault, next_link
 from consensus.proof_of_work.messages import Place
-from consensus.proof_of_work.rivals import Rival
+from consensus.proof_of_work.outlook import Outlook
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.staging import Staged, Staging
+from consensus.proof_of_work.verifying import Verifying
 from consensus.proof_of_work.waiting_room import Waiting, WaitingRoom
-from consensus.protocol import Accuse, Effect, Halt, PuzzleVerified, Refuse, VerifyPuzzle
+from consensus.protocol import Accuse, Effect, PuzzleVerified, Refuse, VerifyPuzzle
 from consensus.types import Instant, NetworkId, PeerId, StepId, WallTime
 from consensus.wall_clock import WallClock
 
@@ -63,15 +64,24 @@ class Intake:
     """Judges headers and bodies by the rules of the network; what passes goes into the chain, and to `body_arrived`."""
 
     def __init__(
-        self, network_id: NetworkId, rules: ProofOfWorkRules, chain: Chain, body_arrived: BodyArrived, wall: WallClock
+        self,
+        network_id: NetworkId,
+        rules: ProofOfWorkRules,
+        chain: Chain,
+        outlook: Outlook,
+        body_arrived: BodyArrived,
+        *,
+        wall: WallClock,
     ) -> None:
         self._network_id = network_id
         self._rules = rules
         self._chain = chain
+        self._outlook = outlook
         self._body_arrived = body_arrived
         self._wall = wall
         self._rejected: dict[StepId, _Rejection] = {}
-        self.staging = Staging()
+        self.verifying = Verifying(rules.puzzle_memory_kib)
+        self.staging = Staging(self.verifying)
         self.waiting = WaitingRoom()
 
     def id_of(self, header: Header) -> StepId:
@@ -89,7 +99,7 @@ class Intake:
         fault = self._foreign_body(source, block)
         if fault:
             return Fate.REFUSED, fault
-        fate, effects = self.take_header(source, block.header, block.body, now)
+        fate, effects = self.take_header(source, block.header, block.body, now, is_asked=False)
         if fate is Fate.ORPHAN:
             self.waiting.add_orphan(Waiting(step, block, source))
         elif fate is Fate.EARLY:
@@ -98,13 +108,16 @@ class Intake:
             effects += self.take_body(source, block)
         return fate, effects
 
-    def take_header(self, source: PeerId, header: Header, body: Body | None, now: Instant) -> tuple[Fate, Effects]:
-        """A header that a peer has sent; `body` matches it, if there is one."""
+    def take_header(
+        self, source: PeerId, header: Header, body: Body | None, now: Instant, *, is_asked: bool
+    ) -> tuple[Fate, Effects]:
+        """A header that a peer has sent; `body` matches it, if there is one. `is_asked`: we have asked the peer for headers."""
         step = self.id_of(header)
         if step in self._rejected:
             rejection = self._rejected[step]
             return Fate.REFUSED, (Refuse(source, rejection.offence, rejection.detail),)
         if not self.is_new(header):
+            self.staging.also_from(step, source)
             return Fate.KNOWN, ()
         if not is_signed_by_leader(step, header):
             return Fate.REFUSED, (self._unsigned(source, step),)
@@ -119,7 +132,7 @@ class Intake:
         if parent.is_dead:
             return Fate.DROPPED, ()
         link = next_link(parent.link, step, header, self._rules)
-        return self._stage(Staged(link, header, body, source, source, parent.fork_height), now)
+        return self._stage(Staged(link, header, body, source, source, parent.fork_height, is_asked), now)
 
     def take_body(self, source: PeerId, block: Block) -> Effects:
         """The body of a block whose header is known; pushed, or asked for."""
@@ -136,20 +149,47 @@ class Intake:
             return (self._unsigned(source, step),)
         return self._judge_body(source, step, block, is_news=False)
 
-    def puzzle_verified(self, answer: PuzzleVerified) -> Effects:
-        """A puzzle was computed: the block is proven with all its ancestors, or waits for them, or was a lie."""
-        staged = self.staging.answered(answer.step)
-        effects: Effects = ()
-        if staged is not None and not answer.is_solved:
+    def puzzle_verified(self, answer: PuzzleVerified) -> tuple[bool, Effects]:
+        """A puzzle was computed: the block is proven with all its ancestors, or waits for them, or was a lie.
+
+        Also whether anything was added to what may count.
+        """
+        staged, ticket = self.staging.answered(answer.step)
+        if staged is None or ticket is None:
+            return False, ()
+        if not answer.is_solved:
+            self.verifying.settle(staged.source, ticket, is_useful=False)
             detail = f"block {answer.step.hex()[:8]} does not solve its puzzle"
             self.staging.discard(answer.step)
-            effects = self._reject(staged.source, answer.step, staged.header, Offence.WRONG_PUZZLE, detail)
-        elif staged is not None:
-            staged.is_verified = True
-            effects = self._promote(staged)
-        return effects
+            return False, self._reject(staged.source, answer.step, staged.header, Offence.WRONG_PUZZLE, detail)
+        staged.is_verified = True
+        if self.staging.get(staged.link.parent) is not None:  # it costs its source nothing until that is known
+            ticket.give_back()
+            return False, ()
+        is_useful, effects = self._promote(staged)
+        self.verifying.settle(staged.source, ticket, is_useful=is_useful)
+        return is_useful, effects
 
-    def verify_more(self) -> Effects:
+    def inspect(self, source: PeerId, step: StepId, block: Block) -> Effects:
+        """What is wrong with a block that is only looked at, if anything."""
+        fault = self._foreign_body(source, block)
+        if fault:
+            return fault
+        if not is_signed_by_leader(step, block.header):
+            return (self._unsigned(source, step),)
+        wrong = body_fault(self._network_id, block, self._rules.base_age_max)
+        return () if wrong is None else self._reject(source, step, block, *wrong)
+
+    def is_rejected(self, step: StepId) -> bool:
+        """Whether the block was found broken."""
+        return step in self._rejected
+
+    def leave(self, peer: PeerId) -> None:
+        """The peer is gone: what it alone has brought is not verified any more."""
+        self.staging.leave(peer)
+        self.verifying.leave(peer)
+
+    def verify_more(self, now: Instant) -> Effects:
         """Start on the puzzles that the bounds allow; called once after every input."""
         return tuple(
             VerifyPuzzle(
@@ -158,7 +198,7 @@ class Intake:
                 int.from_bytes(staged.header.nonce, "big"),
                 int.from_bytes(staged.header.target, "big"),
             )
-            for staged in self.staging.start_verifying()
+            for staged in self.staging.start_verifying(now)
         )
 
     def retry_early(self, now: Instant) -> Effects:
@@ -182,28 +222,30 @@ class Intake:
             effects += self.take_block(orphan.source, orphan.block, now)[1]
         return Fate.STAGED, effects
 
-    def _promote(self, staged: Staged) -> Effects:
-        """Move it into the chain, and the verified ones on top of it, as soon as their parent is there."""
+    def _promote(self, staged: Staged) -> tuple[bool, Effects]:
+        """Move it into the chain, and the verified ones on top of it; whether it may ever count there."""
         effects: Effects = ()
+        useful: dict[StepId, None] = {}
         ready = [staged]
         for next_one in ready:
-            if self.staging.get(next_one.link.parent) is not None:
-                continue
-            effects += self._prove(next_one)
+            is_useful, more = self._prove(next_one)
+            effects += more
+            if is_useful:
+                useful[next_one.link.id] = None
             self.staging.remove(next_one.link.id)
             ready.extend(child for child in self.staging.children(next_one.link.id) if child.is_verified)
-        return effects
+        return staged.link.id in useful, effects
 
-    def _prove(self, staged: Staged) -> Effects:
+    def _prove(self, staged: Staged) -> tuple[bool, Effects]:
         parent = self._chain.parent_of(staged.header)
         if parent is None:  # forgotten while the puzzle was computed: a dead branch
-            return ()
-        if parent.fork_height is not None:
-            reason = self._chain.add_rival(Rival(staged.link, parent.fork_height))
-            return () if reason is None else (Halt(reason),)
-        if not self._chain.tree.insert(staged.link) or staged.body is None:
-            return ()
-        return self._judge_body(staged.body_source, staged.link.id, Block(staged.header, staged.body), is_news=True)
+            return False, ()
+        if not self._chain.extend(parent, staged.link, self._outlook.lost):
+            return False, ()
+        if staged.body is None or self._chain.tree.standing(staged.link.id) is not Standing.BODILESS:
+            return True, ()
+        block = Block(staged.header, staged.body)
+        return True, self._judge_body(staged.body_source, staged.link.id, block, is_news=True)
 
     def _judge_body(self, source: PeerId, step: StepId, block: Block, *, is_news: bool) -> Effects:
         fault = body_fault(self._network_id, block, self._rules)

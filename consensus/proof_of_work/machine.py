@@ -12,6 +12,7 @@ from consensus.budget import Spending
 from consensus.encoding import MalformedBytesError, encode
 from consensus.faults import Offence
 from consensus.proof_of_work.archive import BlockArchive, CorruptRecordsError
+from consensus.proof_of_work.arrival import Arrival
 from consensus.proof_of_work.assessing import Rank, equal_claims
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.difficulty import work_of
@@ -24,6 +25,7 @@ from consensus.proof_of_work.messages import (
     MESSAGE_CODEC,
     BlockMessage,
     Blocks,
+    Busy,
     ContributionMessage,
     GetBlocks,
     GetHeaders,
@@ -33,6 +35,7 @@ from consensus.proof_of_work.messages import (
 )
 from consensus.proof_of_work.mining import REFRESH_TIMER, Mining
 from consensus.proof_of_work.naming import Naming
+from consensus.proof_of_work.outlook import Outlook
 from consensus.proof_of_work.peers import PeerRecord, Peers
 from consensus.proof_of_work.restore import read_records, rebuild_chain, record_of_final, recorded, replay_height, replays
 from consensus.proof_of_work.rules import ProofOfWorkRules
@@ -51,7 +54,6 @@ from consensus.protocol import (
     Effect,
     FetchFailed,
     Finalise,
-    Halt,
     Input,
     KeepPayloads,
     Offered,
@@ -128,8 +130,10 @@ class ProofOfWork:
         self._wanted = Wanted(self._peers, FREE_FETCHES_MAX)
         self._naming = Naming()
         self._verdicts = Verdicts(self._chain, identity, self._wanted, self._naming)
-        self._intake = Intake(network_id, rules, self._chain, self._verdicts.body_arrived, self._wall)
-        self._sync = Synchroniser(self._chain, self._intake, self._peers, self._wanted)
+        self._outlook = Outlook(self._chain, self._wanted, rules)
+        self._intake = Intake(network_id, rules, self._chain, self._outlook, self._verdicts.body_arrived, wall=self._wall)
+        self._sync = Synchroniser(self._chain, self._intake, self._outlook, self._peers)
+        self._arrival = Arrival(self._chain, self._outlook, self._sync)
         self._serving = Serving(self._chain, archive)
         self._voices = Voices(rules.author_window, self._chain, lambda step: self._verdicts.told(step).leader)
         self._gossip = Gossip(
@@ -182,14 +186,14 @@ class ProofOfWork:
         replayed = tuple(replays(self._chain, self._archive, self._replay_above))
         self._tell_restored()
         self._mining.head_moved(self._adopted)
-        self._sync.start(now)
+        self._arrival.start(now)
         head, final = self._chain.tree.head, self._chain.final
         known_final = (Finalise(final.id_at(final.height), final.height),) if final.height > 0 else ()
         unchecked = self._check_restored()
         timer = SetTimer(SYNC_TIMER, Instant(now + SYNC_MS))
         named = self._naming.named()
         kept = (KeepPayloads(named),) if named else ()
-        return (*kept, *replayed, Adopt(head.id, head.height), *known_final, *self._finalise(), *unchecked, timer)
+        return (*kept, *replayed, Adopt(head.id, head.height), *known_final, *unchecked, timer)
 
     def handle(self, event: Input, now: Instant) -> Effects:
         """What should be done about `event`. Nothing after a Halt."""
@@ -198,15 +202,17 @@ class ProofOfWork:
         if isinstance(event, ClockRead):  # before the start, too: nothing follows until something else happens
             self._read_clock(event)
             return ()
+        self._outlook.renew()
         effects = self._respond(event, now)
-        effects += self._settle(now)
-        for index, effect in enumerate(effects):
+        for effect in effects:
             if isinstance(effect, Refuse):
                 self._leave(effect.peer)
-            if isinstance(effect, Halt):
-                self._is_halted = True
-                return effects[: index + 1]
-        return effects
+        effects += self._settle(now)
+        halt = self._arrival.reason_to_halt()
+        if halt is None:
+            return effects
+        self._is_halted = True
+        return (*effects, halt)
 
     def _read_clock(self, event: ClockRead) -> None:
         self._wall.told(event.offset_ms)
@@ -214,12 +220,16 @@ class ProofOfWork:
         self._mining.refresh()
 
     def _leave(self, peer: PeerId) -> None:
+        """The peer has left or was refused."""
         self._peers.leave(peer)
+        self._intake.leave(peer)
         self._peer_clocks.left(peer)
 
     def _respond(self, event: Input, now: Instant) -> Effects:
         match event:
-            case PeerJoined(peer):
+            case PeerJoined(peer, group):
+                self._intake.leave(peer)  # what an earlier connection has left
+                self._intake.verifying.join(peer, group, now)
                 self._peers.join(peer, now)
                 return (Send(peer, encode(self._serving.tip())),)
             case PeerLeft(peer):
@@ -236,11 +246,12 @@ class ProofOfWork:
                 return self._gossip.assessed(event, now)
             case Checked(step):
                 self._mining.judged(step)
+                self._arrival.block_checked()
                 return self._verdicts.judged(event) + self._gossip.base_checked(step) + self._sync.seek(now)
             case PuzzleSolved():
                 return self._lead(event)
             case PuzzleVerified():
-                return self._intake.puzzle_verified(event) + self._sync.seek(now)
+                return self._verified(event, now)
             case TimerFired(name):
                 return self._tick(name, now)
             case PayloadHeld(digest):
@@ -286,6 +297,8 @@ class ProofOfWork:
                 return self._serve(peer, record, message, now)
             case Blocks():
                 return self._sync.take_blocks(peer, record, message, now)
+            case Busy():
+                return self._sync.take_busy(peer, record, message, now)
             case _:
                 assert_never(message)
 
@@ -294,7 +307,7 @@ class ProofOfWork:
         if spending is Spending.FLOODING:
             return (Refuse(peer, Offence.FLOODING, "requests for headers and blocks"),)
         if spending is Spending.OVERDRAWN:
-            return ()
+            return (Send(peer, encode(Busy(isinstance(request, GetBlocks)))),)
         answer = self._serving.headers(request) if isinstance(request, GetHeaders) else self._serving.blocks(request)
         return (Send(peer, encode(answer)),)
 
@@ -316,6 +329,12 @@ class ProofOfWork:
             return effects + self._sync.ask_about_orphan(peer, record, now)
         self._note_work(record, block)
         return effects
+
+    def _verified(self, answer: PuzzleVerified, now: Instant) -> Effects:
+        is_useful, effects = self._intake.puzzle_verified(answer)
+        if is_useful:
+            self._sync.proven(now)
+        return effects + self._sync.seek(now)
 
     def _note_work(self, record: PeerRecord, block: Block) -> None:
         step = self._intake.id_of(block.header)
@@ -377,17 +396,19 @@ class ProofOfWork:
         effects: Effects = ()
         if head.id != self._adopted:
             self._adopted = head.id
-            effects = (Adopt(head.id, head.height), *self._finalise())
+            effects = (Adopt(head.id, head.height),)
             self._gossip.head_moved()
             self._mining.head_moved(head.id)
-        may_lead = self._is_leading and not self._sync.is_catching_up(now)
-        asked = self._intake.verify_more() + self._gossip.assess_more(now) + self._wanted.fetch_more(now)
+        self._arrival.look(now)
+        effects += self._finalise(now)
+        may_lead = self._is_leading and not self._arrival.is_catching_up(now)
+        asked = self._intake.verify_more(now) + self._gossip.assess_more(now) + self._wanted.fetch_more(now)
         return effects + asked + self._naming.take_released() + self._mining.work(head, may_lead, now)
 
-    def _finalise(self) -> Effects:
+    def _finalise(self, now: Instant) -> Effects:
         tree = self._chain.tree
         height = Height(tree.head.height - self._rules.finality_depth)
-        if height <= tree.root.height:
+        if height <= tree.root.height or not self._arrival.may_finalise(height, now):
             return ()
         for link in self._chain.finalise(height):
             told = self._verdicts.told(link.id)

@@ -78,6 +78,12 @@ class Blocks(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     blocks: Annotated[tuple[Block, ...], msgspec.Meta(max_length=BLOCKS_ASKED_MAX)]
 
 
-Message = BlockMessage | ContributionMessage | Tip | GetHeaders | Headers | GetBlocks | Blocks
+class Busy(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=7):
+    """The answer to GetHeaders or GetBlocks of who has asked too much: not now."""
+
+    is_about_blocks: bool
+
+
+Message = BlockMessage | ContributionMessage | Tip | GetHeaders | Headers | GetBlocks | Blocks | Busy
 
 MESSAGE_CODEC: Codec[Message] = Codec(Message)

@@ -1,5 +1,6 @@
 """What is remembered of each connected peer: what it claims, what it owes us, and how much of our time it has used."""
 
+from collections import deque
 from dataclasses import dataclass, field
 
 from consensus.budget import Budget
@@ -34,26 +35,80 @@ REQUESTS_BURST = 64
 REQUESTS_PER_SECOND = 16
 """Each costs up to 128 reads of our own records: about 2 ms."""
 
+REQUESTS_ASKED_BURST = 48
+"""What we ask of a peer stays below what it grants, so that none of our requests is refused."""
+
+REQUESTS_ASKED_PER_SECOND = 12
+
+ANSWER_TIMEOUT_MS = 5_000
+"""A full answer of 256 kB over a slow home link, and a busy peer."""
+
+OWED_MAX = 3
+"""A peer that has left so many requests of one kind unanswered is not asked again for a while."""
+
+FORGIVEN_AFTER_MS = 30_000
+"""Then it is asked once more: it may have been stopped, or cut off, and come back."""
+
+ANSWERS_LATE_MAX = 16
+"""Unanswered requests of one kind that are remembered: eight minutes of silence, asked once in FORGIVEN_AFTER_MS."""
+
+PATIENCE_MS = 60_000
+"""A newcomer waits for one peer's headers for so long in all before it makes anything final without them."""
+
+PATIENCE_EARNED_MS = 1_000
+"""A whole answer of new headers earns so much again: an honest peer sends 30 kB in a second."""
+
 DEBT_MAX = 256
 """What is over budget is ignored; a peer that goes on for so long is refused."""
 
 
+def _unanswered() -> deque[tuple[StepId, ...]]:
+    return deque(maxlen=ANSWERS_LATE_MAX)
+
+
 @dataclass(slots=True)
 class Requests:
-    """Requests of one kind that a peer has not answered; answers come in order."""
+    """Requests of one kind that a peer has not answered, each with what it asks for; answers come in order."""
 
-    owed: int = 0
+    unanswered: deque[tuple[StepId, ...]] = field(default_factory=_unanswered)
+    asked_at: Instant = LONG_AGO
+    """The newest one."""
     deadline: Instant = LONG_AGO
     """Of the newest one; after it others are asked, but a late answer is still taken."""
+    not_before: Instant = LONG_AGO
+    """The peer was busy: nothing is asked before."""
 
-    def sent(self, deadline: Instant) -> None:
+    @property
+    def owed(self) -> int:
+        """How many have not been answered."""
+        return len(self.unanswered)
+
+    def sent(self, steps: tuple[StepId, ...], now: Instant) -> None:
         """One more is on its way."""
-        self.owed += 1
-        self.deadline = deadline
+        self.unanswered.append(steps)
+        self.asked_at, self.deadline = now, Instant(now + ANSWER_TIMEOUT_MS)
+
+    def answered(self, steps: tuple[StepId, ...] = ()) -> tuple[StepId, ...] | None:
+        """What was asked for by the oldest request that this answers; None: nobody asked for these.
+
+        Requests before it are taken for lost.
+        """
+        for index, asked in enumerate(self.unanswered):
+            if all(step in asked for step in steps):
+                for _ in range(index + 1):
+                    self.unanswered.popleft()
+                return asked
+        return None
 
     def is_pending(self, now: Instant) -> bool:
         """Whether an answer can be expected."""
         return self.owed > 0 and now < self.deadline
+
+    def may_ask(self, now: Instant) -> bool:
+        """Whether another request may be sent now. What was owed for long is forgiven."""
+        if self.is_pending(now) or now < self.not_before:
+            return False
+        return self.owed < OWED_MAX or now >= self.deadline + FORGIVEN_AFTER_MS
 
 
 @dataclass(slots=True)
@@ -64,6 +119,8 @@ class PeerRecord:
     contributions: Budget
     false_contributions: Budget
     requests: Budget
+    asking: Budget
+    """What we may ask of it."""
     tip_work: int = 0
     """Of the heaviest branch that it claims, or has shown, to have."""
     tip_height: int = 0
@@ -71,14 +128,18 @@ class PeerRecord:
     """The last header of its last full answer: there it goes on."""
     header_requests: Requests = field(default_factory=Requests)
     block_requests: Requests = field(default_factory=Requests)
-    blocks_asked: dict[StepId, None] = field(default_factory=dict)
-    """All that it may still answer with, late answers included."""
     empty_answers: int = 0
     """To requests for blocks."""
     fruitless: int = 0
     """Requests for headers in a row that have brought nothing new so far."""
     ask_again_at: Instant = LONG_AGO
     """For headers."""
+    turns: int = 0
+    """Its answers with headers, and the seconds that they took: who has used least is asked first."""
+    shown: StepId | None = None
+    """The last header that it has sent when asked."""
+    patience_ms: int = PATIENCE_MS
+    """How much longer its headers may keep a newcomer from making anything final."""
 
     def has_shown(self, work: int, height: int) -> None:
         """It has sent or claimed a branch of this much work."""
@@ -99,6 +160,7 @@ class Peers:
             contributions=Budget(CONTRIBUTIONS_BURST, CONTRIBUTIONS_PER_SECOND, DEBT_MAX, now),
             false_contributions=Budget(FALSE_CONTRIBUTIONS_BURST, FALSE_CONTRIBUTIONS_PER_SECOND, DEBT_MAX, now),
             requests=Budget(REQUESTS_BURST, REQUESTS_PER_SECOND, DEBT_MAX, now),
+            asking=Budget(REQUESTS_ASKED_BURST, REQUESTS_ASKED_PER_SECOND, 0, now),
         )
 
     def leave(self, peer: PeerId) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields
 from consensus.contribution import ATTACHMENTS_MAX
 
 FINALITY_DEPTH_MAX = 512
-"""Half of the headers that are fetched ahead (sync.HEADERS_AHEAD_MAX): all branches above the final block are in memory."""
+"""Half of what the tree holds of one branch (chain.ABOVE_FINAL_MAX): all branches above the final block are in memory."""
 
 AUTHOR_WINDOW_MAX = 4_096
 """Leaders remembered, under 1 MB. A thousand peers of equal work: one in fifty has led none of so many blocks."""
@@ -21,6 +21,7 @@ _RANGES = {
     "base_age_max": (0, FINALITY_DEPTH_MAX),
     "author_window": (0, AUTHOR_WINDOW_MAX),
     "attachments_max": (0, ATTACHMENTS_MAX),
+    "minimum_work": (0, 2**64 - 1),
 }
 
 
@@ -59,6 +60,11 @@ class ProofOfWorkRules:
     """
     attachments_max: int = ATTACHMENTS_MAX
     """Large payloads that a contribution may name: what names more is refused before anything is fetched."""
+    minimum_work: int = 0
+    """A chain with less work is not the network's: nothing of it becomes final, and nobody leads on top of it.
+
+    As Bitcoin Core's nMinimumChainWork: it keeps a newcomer from taking a cheap chain for the real one.
+    """
 
     def __post_init__(self) -> None:
         for field in fields(self):

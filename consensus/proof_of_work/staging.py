@@ -1,11 +1,16 @@
-"""Headers that look right and wait for their puzzle to be verified: a cheap check has passed, the costly one has not."""
+"""Headers that look right and wait for their puzzle to be verified: a cheap check has passed, the costly one has not.
+
+Nobody acts on them. What a peer alone has brought leaves with it.
+"""
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from consensus.proof_of_work.header import Body, Header
 from consensus.proof_of_work.link import Link
-from consensus.types import Height, PeerId, StepId
+from consensus.proof_of_work.verifying import Ticket, Verifying
+from consensus.types import Height, Instant, PeerId, StepId
 
 STAGED_MAX = 1_024
 """Ten seconds of one core's verifying; 32 MB in the worst case, when all come with the largest body."""
@@ -13,11 +18,17 @@ STAGED_MAX = 1_024
 STAGED_PER_PEER_MAX = 384
 """Three answers of 128 headers."""
 
+PUSHED_PER_STRANGER_MAX = 16
+"""What a peer that has shown nothing yet may push: a few blocks of a live network. What it was asked for is not counted."""
+
+PUSHED_BY_STRANGERS_MAX = 256
+"""Of all such peers together, so that there is room for what was asked for."""
+
 VERIFY_IN_FLIGHT_MAX = 32
 """A third of a second of one core; more would delay the check of a live block."""
 
-VERIFY_IN_FLIGHT_PER_PEER_MAX = 8
-"""So that a peer that sends many headers does not keep the others waiting."""
+SOURCES_MAX = 4
+"""Further peers remembered as having sent the same header: it stays while one of them does."""
 
 
 @dataclass(slots=True)
@@ -32,29 +43,35 @@ class Staged:
     """Who has sent the body: not always who has sent the header."""
     fork_height: Height | None
     """For a branch that leaves the main chain below the final block: where it does."""
+    is_asked: bool
+    """Whether it belongs to an answer to a request of ours."""
     is_verified: bool = False
+    other_sources: tuple[PeerId, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Flight:
+    peer: PeerId
+    ticket: Ticket
 
 
 class Staging:
     """Staged headers in order of arrival, parents before children."""
 
-    def __init__(self) -> None:
+    def __init__(self, verifying: Verifying) -> None:
+        self._verifying = verifying
         self._staged: dict[StepId, Staged] = {}
-        self._in_flight: dict[StepId, PeerId] = {}
+        self._children: dict[StepId, dict[StepId, None]] = {}
+        """By parent, which need not be staged itself."""
+        self._waiting: dict[PeerId, dict[StepId, None]] = {}
+        """Those not yet verified nor being so, by source; the peer that was served last comes last."""
+        self._in_flight: dict[StepId, _Flight] = {}
+        self._flights: Counter[PeerId] = Counter()
         self._counts: Counter[PeerId] = Counter()
+        self._pushed: Counter[PeerId] = Counter()
 
     def __len__(self) -> int:
         return len(self._staged)
-
-    @property
-    def height_max(self) -> int:
-        """Of the highest staged header, or 0."""
-        return max((staged.link.height for staged in self._staged.values()), default=0)
-
-    @property
-    def work_max(self) -> int:
-        """Of the heaviest staged header, or 0."""
-        return max((staged.link.work for staged in self._staged.values()), default=0)
 
     def get(self, step: StepId) -> Staged | None:
         """The staged header of this id."""
@@ -68,44 +85,64 @@ class Staging:
         """How many the peer has sent."""
         return self._counts[peer]
 
+    def has_asked_of_others(self, peer: PeerId) -> bool:
+        """Whether headers wait that belong to answers of other peers than this one."""
+        asked_of_peer = self._counts[peer] - self._pushed[peer]
+        return len(self._staged) - self._pushed.total() > asked_of_peer
+
     def add(self, staged: Staged) -> bool:
         """Let it wait; False when there is no room, for all or for its source."""
         if len(self._staged) >= STAGED_MAX or self.count_from(staged.source) >= STAGED_PER_PEER_MAX:
             return False
-        self._staged[staged.link.id] = staged
-        self._counts[staged.source] += 1
+        if not staged.is_asked and not self._has_room_for_push(staged.source):
+            return False
+        step = staged.link.id
+        self._staged[step] = staged
+        self._children.setdefault(staged.link.parent, {})[step] = None
+        self._waiting.setdefault(staged.source, {})[step] = None
+        self._count(staged, 1)
         return True
 
-    def start_verifying(self) -> tuple[Staged, ...]:
+    def also_from(self, step: StepId, peer: PeerId) -> None:
+        """Another peer has sent the header, too."""
+        staged = self._staged.get(step)
+        if staged is None or peer == staged.source or peer in staged.other_sources:
+            return
+        if len(staged.other_sources) < SOURCES_MAX:
+            staged.other_sources += (peer,)
+
+    def start_verifying(self, now: Instant) -> tuple[Staged, ...]:
         """Those to verify now, within the bounds; they count as in flight until `answered`."""
-        if not self._staged:
-            return ()
-        started = []
-        flying = list(self._in_flight.values())
-        for step, staged in self._staged.items():
-            if len(flying) >= VERIFY_IN_FLIGHT_MAX:
-                break
-            if self._waits_for_a_turn(step, staged) and flying.count(staged.source) < VERIFY_IN_FLIGHT_PER_PEER_MAX:
-                self._in_flight[step] = staged.source
-                flying.append(staged.source)
-                started.append(staged)
+        started: list[Staged] = []
+        for peer in self._by_rank():
+            while len(self._in_flight) < VERIFY_IN_FLIGHT_MAX and peer in self._waiting:
+                ticket = self._verifying.start(peer, self._flights[peer], now)
+                if ticket is None:
+                    break
+                started.append(self._start(peer, ticket))
         return tuple(started)
 
-    def answered(self, step: StepId) -> Staged | None:
-        """Its puzzle was computed; None when it is no longer wanted."""
-        self._in_flight.pop(step, None)
-        return self._staged.get(step)
+    def answered(self, step: StepId) -> tuple[Staged | None, Ticket | None]:
+        """Its puzzle was computed: the header, or None when it is no longer wanted; and what it has taken from budgets."""
+        flight = self._in_flight.pop(step, None)
+        if flight is None:
+            return None, None
+        _decrease(self._flights, flight.peer)
+        return self._staged.get(step), flight.ticket
 
     def remove(self, step: StepId) -> None:
         """It has moved on."""
-        source = self._staged.pop(step).source
-        self._counts[source] -= 1
-        if self._counts[source] == 0:
-            del self._counts[source]
+        staged = self._staged.pop(step)
+        siblings = self._children[staged.link.parent]
+        del siblings[step]
+        if not siblings:
+            del self._children[staged.link.parent]
+        self._wait_no_more(step, staged.source)
+        self._count(staged, -1)
 
     def children(self, step: StepId) -> tuple[Staged, ...]:
         """The staged headers that name it as parent."""
-        return tuple(staged for staged in self._staged.values() if staged.link.parent == step)
+        return tuple(self._staged[child] for child in self._children.get(step, ()))
 
     def discard(self, step: StepId) -> None:
         """Forget it, and all on top of it."""
@@ -114,5 +151,72 @@ class Staging:
             doomed.extend(child.link.id for child in self.children(known))
             self.remove(known)
 
-    def _waits_for_a_turn(self, step: StepId, staged: Staged) -> bool:
-        return not staged.is_verified and step not in self._in_flight
+    def leave(self, peer: PeerId) -> None:
+        """The peer is gone, and with it what it alone has brought: nobody else has sent it, nor anything on top of it."""
+        heirs: dict[StepId, PeerId] = {}
+        for staged in reversed(list(self._staged.values())):  # children before parents
+            staged.other_sources = tuple(other for other in staged.other_sources if other != peer)
+            if staged.source == peer:
+                heir = next(iter(staged.other_sources), heirs.get(staged.link.id))
+                if heir is None:
+                    self.remove(staged.link.id)
+                    continue
+                self._hand_over(staged, heir)
+            heirs[staged.link.parent] = staged.source
+
+    def _has_room_for_push(self, peer: PeerId) -> bool:
+        if not self._verifying.is_stranger(peer):
+            return True
+        by_strangers = sum(count for other, count in self._pushed.items() if self._verifying.is_stranger(other))
+        return self._pushed[peer] < PUSHED_PER_STRANGER_MAX and by_strangers < PUSHED_BY_STRANGERS_MAX
+
+    def _by_rank(self) -> Iterator[PeerId]:
+        """Peers with something to verify: those that have proven something first, then those that were asked."""
+        ranks: tuple[list[PeerId], ...] = ([], [], [])
+        for peer, steps in self._waiting.items():
+            is_stranger = self._verifying.is_stranger(peer)
+            ranks[0 if not is_stranger else 1 if self._staged[next(iter(steps))].is_asked else 2].append(peer)
+        for peers in ranks:
+            yield from peers
+
+    def _start(self, peer: PeerId, ticket: Ticket) -> Staged:
+        steps = self._waiting.pop(peer)
+        step = next(iter(steps))
+        del steps[step]
+        if steps:
+            self._waiting[peer] = steps  # now the last one
+        self._in_flight[step] = _Flight(peer, ticket)
+        self._flights[peer] += 1
+        return self._staged[step]
+
+    def _wait_no_more(self, step: StepId, peer: PeerId) -> bool:
+        """Whether it was waiting."""
+        steps = self._waiting.get(peer)
+        if steps is None or step not in steps:
+            return False
+        del steps[step]
+        if not steps:
+            del self._waiting[peer]
+        return True
+
+    def _hand_over(self, staged: Staged, heir: PeerId) -> None:
+        is_waiting = self._wait_no_more(staged.link.id, staged.source)
+        self._count(staged, -1)
+        staged.source = heir
+        staged.other_sources = tuple(other for other in staged.other_sources if other != heir)
+        self._count(staged, 1)
+        if is_waiting:
+            self._waiting.setdefault(heir, {})[staged.link.id] = None
+
+    def _count(self, staged: Staged, change: int) -> None:
+        for counter in (self._counts,) if staged.is_asked else (self._counts, self._pushed):
+            if change > 0:
+                counter[staged.source] += 1
+            else:
+                _decrease(counter, staged.source)
+
+
+def _decrease(counter: Counter[PeerId], peer: PeerId) -> None:
+    counter[peer] -= 1
+    if counter[peer] == 0:
+        del counter[peer]

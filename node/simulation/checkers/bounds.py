@@ -8,17 +8,19 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from consensus.contribution import ATTACHMENTS_MAX as ATTACHMENTS_PER_CONTRIBUTION
+from consensus.proof_of_work.ahead import BRANCHES_MAX, LINKS_MAX, RIVALS_MAX
 from consensus.proof_of_work.assessing import QUEUED_PER_SOURCE_MAX, UNDER_WAY_MAX
 from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX
+from consensus.proof_of_work.bodies import BODIES_PER_REQUEST
 from consensus.proof_of_work.header import CONTRIBUTIONS_MAX
 from consensus.proof_of_work.intake import REJECTED_MAX
 from consensus.proof_of_work.mining import JOBS_MAX
+from consensus.proof_of_work.peers import ANSWERS_LATE_MAX
 from consensus.proof_of_work.pool import HELD_MAX, LACKING_MAX, PER_AUTHOR_IN_ALL_MAX, POOL_MAX
-from consensus.proof_of_work.rivals import RIVALS_MAX
 from consensus.proof_of_work.rules import AUTHOR_WINDOW_MAX
-from consensus.proof_of_work.staging import STAGED_MAX, VERIFY_IN_FLIGHT_MAX
+from consensus.proof_of_work.staging import SOURCES_MAX, STAGED_MAX, VERIFY_IN_FLIGHT_MAX
 from consensus.proof_of_work.status import STEPS_TOLD_MAX
-from consensus.proof_of_work.sync import BODIES_PER_REQUEST, OWED_MAX
+from consensus.proof_of_work.verifying import GROUPS_MAX
 from consensus.proof_of_work.voices import BASES_KEPT
 from consensus.proof_of_work.waiting_room import EARLY_MAX, ORPHANS_MAX
 from consensus.total_order.block import ATTACHMENTS_MAX
@@ -192,16 +194,24 @@ def _of_the_chain(scale: Scale) -> Groups:
     return (
         (tree, "BlockTree._links BlockTree._standing BlockTree._children BlockTree._children[] BlockTree._contested_at"),
         (tree, "BlockTree._undecided"),
-        (tree, "Verdicts._told Verdicts._unchecked Synchroniser._attempts Synchroniser._in_flight"),
+        (tree, "Verdicts._told Verdicts._unchecked Bodies._searches Bodies._gaps"),
+        (tree, "Outlook._living Outlook._gaps Outlook._lost Outlook._depths Outlook._stalled"),
         ((scale.height + 1) * CHAIN_RECORD_BYTES, "FinalChain._packed"),
-        (RIVALS_MAX, "Rivals._rivals"),
-        (STAGED_MAX, "Staging._staged Staging._counts"),
-        (VERIFY_IN_FLIGHT_MAX, "Staging._in_flight"),
+        (BRANCHES_MAX, "Ahead._branches"),
+        (RIVALS_MAX, "Ahead._rivals"),
+        (LINKS_MAX * CHAIN_RECORD_BYTES, "Branch._packed"),
+        (STAGED_MAX, "Staging._staged Staging._counts Staging._pushed Staging._waiting Staging._waiting[]"),
+        (STAGED_MAX, "Staging._children Staging._children[]"),
+        (VERIFY_IN_FLIGHT_MAX, "Staging._in_flight Staging._flights"),
+        (SOURCES_MAX, "Staged.other_sources"),
+        (scale.peers + scale.strangers_max, "Verifying._standings _Search.tried"),
+        (GROUPS_MAX, "Verifying._groups"),
         (ORPHANS_MAX, "WaitingRoom._orphans"),
         (EARLY_MAX, "WaitingRoom._early"),
         (REJECTED_MAX, "Intake._rejected"),
         (STEPS_TOLD_MAX, "ProofOfWork._final_steps"),
-        (OWED_MAX * BODIES_PER_REQUEST, "PeerRecord.blocks_asked"),
+        (ANSWERS_LATE_MAX, "Requests.unanswered"),
+        (BODIES_PER_REQUEST, "Requests.unanswered[]"),
     )
 
 

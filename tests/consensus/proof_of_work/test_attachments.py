@@ -9,6 +9,8 @@ from consensus.attachment import LargePayload
 from consensus.contribution import Contribution, contribution_digest, sign_contribution
 from consensus.encoding import encode
 from consensus.faults import Offence
+from consensus.proof_of_work.arrival import ARRIVAL_MS_MIN
+from consensus.proof_of_work.bodies import BODIES_WAITING_MAX
 from consensus.proof_of_work.header import (
     BLOCK_BYTES_MAX,
     CONTRIBUTIONS_MAX,
@@ -31,7 +33,6 @@ from consensus.proof_of_work.messages import (
     Tip,
 )
 from consensus.proof_of_work.pool import LACKING_PER_AUTHOR_MAX, LACKING_PER_SOURCE_MAX
-from consensus.proof_of_work.sync import BODIES_WAITING_MAX
 from consensus.protocol import (
     Adopt,
     Assess,
@@ -304,6 +305,7 @@ def test_a_withheld_payload_is_asked_of_others_and_keeps_no_other_branch_back() 
         bench.feed(PayloadHeld(digest_of(f"{height}/honest")))
     assert bench.machine.status.head == honest[-1].id
     assert [peer for _, peer in failed(bench, asked)] == [OTHER.id] * 4
+    later(bench, ARRIVAL_MS_MIN)
     bench.push(*FORGE.branch(honest[-1].link, ALICE, 20))
     assert bench.machine.status.payloads_wanted == 0
     assert bench.machine.status.height == 23

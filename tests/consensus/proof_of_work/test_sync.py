@@ -4,6 +4,7 @@ from itertools import pairwise
 
 from consensus.encoding import encode
 from consensus.proof_of_work import serving
+from consensus.proof_of_work.bodies import BODIES_PER_REQUEST
 from consensus.proof_of_work.machine import SYNC_TIMER, TIP_MS
 from consensus.proof_of_work.messages import (
     HEADERS_MAX,
@@ -15,7 +16,7 @@ from consensus.proof_of_work.messages import (
     Place,
     Tip,
 )
-from consensus.proof_of_work.sync import ANSWER_TIMEOUT_MS, BODIES_PER_REQUEST
+from consensus.proof_of_work.peers import ANSWER_TIMEOUT_MS
 from consensus.protocol import Effect, Offered, PeerJoined, Send, SolvePuzzle, StopPuzzle, TimerFired
 from consensus.types import Instant
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, refusals, sent

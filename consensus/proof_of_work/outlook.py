@@ -1,0 +1,120 @@
+"""What may still become the head: proven blocks whose bodies and payloads are held, or are really arriving.
+
+A block whose body nobody gives in time is stalled, and so is all that follows it: none of it counts until the body comes.
+"""
+
+from consensus.proof_of_work.block_tree import Standing
+from consensus.proof_of_work.chain import Chain
+from consensus.proof_of_work.link import Link
+from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.types import StepId
+from consensus.wanted import Wanted
+
+
+class Outlook:
+    """Looks at the tree once after each change of it: a few hundred blocks at most, and most of the time none."""
+
+    def __init__(self, chain: Chain, wanted: Wanted, rules: ProofOfWorkRules) -> None:
+        self._chain = chain
+        self._wanted = wanted
+        self._minimum_work = rules.minimum_work
+        self._stalled: dict[StepId, None] = {}
+        """Blocks whose body nobody has given in time."""
+        self._seen: tuple[int, int] | None = None
+        self._living: tuple[Link, ...] = ()
+        self._gaps: tuple[Link, ...] = ()
+        self._lost: dict[StepId, None] = {}
+        self._depths: dict[StepId, int] = {}
+        self._heaviest = chain.tree.head
+
+    def renew(self) -> None:
+        """Called once at every input: payloads may have come, or have been given up."""
+        self._seen = None
+
+    @property
+    def has_minimum_work(self) -> bool:
+        """Whether the head has as much work as the network file wants to see."""
+        return self._chain.tree.head.work >= self._minimum_work
+
+    @property
+    def living(self) -> tuple[Link, ...]:
+        """The undecided blocks of the tree that count, parents before children."""
+        self._look()
+        return self._living
+
+    @property
+    def gaps(self) -> tuple[Link, ...]:
+        """The lowest blocks of each branch that lack their body, stalled ones among them."""
+        self._look()
+        return self._gaps
+
+    @property
+    def lost(self) -> dict[StepId, None]:
+        """The undecided blocks of the tree that do not count now."""
+        self._look()
+        return self._lost
+
+    @property
+    def heaviest(self) -> Link:
+        """The tip of the heaviest proven branch that counts; the head wins ties."""
+        self._look()
+        return self._heaviest
+
+    @property
+    def work_known(self) -> int:
+        """Of the heaviest proven branch, one that leaves our chain below the final block among them."""
+        rival = self._chain.ahead.heaviest_rival
+        return self.heaviest.work if rival is None else max(self.heaviest.work, rival.tip.work)
+
+    def depth(self, step: StepId) -> int:
+        """How many undecided blocks there are from the lowest one below a living block up to it, itself included."""
+        self._look()
+        return self._depths[step]
+
+    def is_stalled(self, step: StepId) -> bool:
+        """Whether nobody has given the body of this block in time."""
+        return step in self._stalled
+
+    def stall(self, step: StepId) -> None:
+        """Nobody gives the body of this block."""
+        self._stalled[step] = None
+        self._seen = None
+
+    def _look(self) -> None:
+        seen = (self._chain.tree.version, self._chain.ahead.version)
+        if seen == self._seen:
+            return
+        self._seen = seen
+        self._sort()
+        ahead = self._chain.ahead.branches
+        tips = tuple(branch.tip for branch in ahead if self._counts(branch.base, branch.id_at(branch.placed)))
+        head = self._chain.tree.head
+        self._heaviest = max((*self._living, *tips), key=lambda link: (link.work, link.id), default=head)
+        if self._heaviest.work <= head.work:
+            self._heaviest = head
+
+    def _counts(self, base: Link, placed: StepId) -> bool:
+        """Of a branch ahead, by its base and by the last of its blocks that is in the tree."""
+        tree = self._chain.tree
+        newest = placed if placed in tree else base.id
+        return newest not in self._lost and tree.standing(newest) not in (None, Standing.INVALID)
+
+    def _sort(self) -> None:
+        tree = self._chain.tree
+        living: list[Link] = []
+        gaps: list[Link] = []
+        stalled: dict[StepId, None] = {}
+        self._lost, self._depths = {}, {}
+        for link in tree.undecided():  # parents before children
+            is_bodiless = tree.standing(link.id) is Standing.BODILESS
+            if is_bodiless and tree.standing(link.parent) is not Standing.BODILESS:
+                gaps.append(link)
+                if link.id in self._stalled:
+                    stalled[link.id] = None
+            if link.parent in self._lost or link.id in stalled or self._wanted.is_stalled(link.id):
+                self._lost[link.id] = None
+            else:
+                living.append(link)
+                self._depths[link.id] = self._depths.get(link.parent, 0) + 1
+        self._stalled = stalled
+        self._living, self._gaps = tuple(living), tuple(gaps)
