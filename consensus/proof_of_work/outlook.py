@@ -20,7 +20,10 @@ class Outlook:
         self._minimum_work = rules.minimum_work
         self._stalled: dict[StepId, None] = {}
         """Blocks whose body nobody has given in time."""
-        self._seen: tuple[int, int] | None = None
+        self._sorted_at: int | None = None
+        """The version of the tree that was looked at."""
+        self._weighed_at: int | None = None
+        """The same of what is ahead of it."""
         self._living: tuple[Link, ...] = ()
         self._gaps: tuple[Link, ...] = ()
         self._lost: dict[StepId, None] = {}
@@ -28,8 +31,9 @@ class Outlook:
         self._heaviest = chain.tree.head
 
     def renew(self) -> None:
-        """Called once at every input: payloads may have come, or have been given up."""
-        self._seen = None
+        """Called once at every input: payloads that blocks wait for may have come, or have been given up."""
+        if len(self._payloads) > 0 or self._lost:
+            self._sorted_at = None
 
     @property
     def has_minimum_work(self) -> bool:
@@ -39,25 +43,26 @@ class Outlook:
     @property
     def living(self) -> tuple[Link, ...]:
         """The undecided blocks of the tree that count, parents before children."""
-        self._look()
+        self._sort()
         return self._living
 
     @property
     def gaps(self) -> tuple[Link, ...]:
         """The lowest blocks of each branch that lack their body, stalled ones among them."""
-        self._look()
+        self._sort()
         return self._gaps
 
     @property
     def lost(self) -> dict[StepId, None]:
         """The undecided blocks of the tree that do not count now."""
-        self._look()
+        self._sort()
         return self._lost
 
     @property
     def heaviest(self) -> Link:
         """The tip of the heaviest proven branch that counts; the head wins ties."""
-        self._look()
+        self._sort()
+        self._weigh()
         return self._heaviest
 
     @property
@@ -68,7 +73,7 @@ class Outlook:
 
     def depth(self, step: StepId) -> int:
         """How many undecided blocks there are from the lowest one below a living block up to it, itself included."""
-        self._look()
+        self._sort()
         return self._depths[step]
 
     def is_stalled(self, step: StepId) -> bool:
@@ -78,20 +83,16 @@ class Outlook:
     def stall(self, step: StepId) -> None:
         """Nobody gives the body of this block."""
         self._stalled[step] = None
-        self._seen = None
+        self._sorted_at = None
 
-    def _look(self) -> None:
-        seen = (self._chain.tree.version, self._chain.ahead.version)
-        if seen == self._seen:
+    def _weigh(self) -> None:
+        ahead, head = self._chain.ahead, self._chain.tree.head
+        if ahead.version == self._weighed_at:
             return
-        self._seen = seen
-        self._sort()
-        ahead = self._chain.ahead.branches
-        tips = tuple(branch.tip for branch in ahead if self._counts(branch.base, branch.id_at(branch.placed)))
-        head = self._chain.tree.head
-        self._heaviest = max((*self._living, *tips), key=lambda link: (link.work, link.id), default=head)
-        if self._heaviest.work <= head.work:
-            self._heaviest = head
+        self._weighed_at = ahead.version
+        tips = tuple(branch.tip for branch in ahead.branches if self._counts(branch.base, branch.id_at(branch.placed)))
+        heaviest = max((*self._living, *tips), key=lambda link: (link.work, link.id), default=head)
+        self._heaviest = heaviest if heaviest.work > head.work else head
 
     def _counts(self, base: Link, placed: StepId) -> bool:
         """Of a branch ahead, by its base and by the last of its blocks that is in the tree."""
@@ -101,6 +102,9 @@ class Outlook:
 
     def _sort(self) -> None:
         tree = self._chain.tree
+        if tree.version == self._sorted_at:
+            return
+        self._sorted_at, self._weighed_at = tree.version, None
         living: list[Link] = []
         gaps: list[Link] = []
         stalled: dict[StepId, None] = {}
