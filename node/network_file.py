@@ -159,6 +159,14 @@ class ProofOfWorkSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True
     future_limit_ms: Annotated[
         int, Meta(ge=100, le=3_600_000, description="How far ahead of our clock a block's time may be, in ms.")
     ] = 5000
+    minimum_work: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=2**63 - 1,
+            description="A chain with less work is not followed to the end; not part of the id, so that it can be raised later.",
+        ),
+    ] = 0
 
 
 class TotalOrderSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -216,10 +224,13 @@ class NetworkRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 # --- the id ---------------------------------------------------------------------------------------------------------
 
+OF_EACH_PEER = ("proof_of_work.minimum_work",)
+"""Fields that only say what a peer itself believes: how much work the network has is known once it has done it."""
+
 
 def rule_fields(rules: NetworkRules) -> RuleFields:
     """The rules as (path, text) pairs, in the order of the file; what the network id is the hash of."""
-    return tuple(_fields_of(rules, ""))
+    return tuple(field for field in _fields_of(rules, "") if field[0] not in OF_EACH_PEER)
 
 
 def _fields_of(value: msgspec.Struct, prefix: str) -> Iterator[tuple[str, str]]:

@@ -21,7 +21,7 @@ _RANGES = {
     "base_age_max": (0, FINALITY_DEPTH_MAX),
     "author_window": (0, AUTHOR_WINDOW_MAX),
     "attachments_max": (0, ATTACHMENTS_MAX),
-    "minimum_work": (0, 2**64 - 1),
+    "minimum_work": (0, 2**63 - 1),
 }
 
 
