@@ -353,10 +353,10 @@ class Peer:
 
     # --- what the network says (NetworkEvents) ---
 
-    def peer_joined(self, peer: PeerId) -> None:
+    def peer_joined(self, peer: PeerId, group: bytes) -> None:
         """A connection to `peer` exists."""
         assert self._driver is not None
-        self._driver.feed(PeerJoined(peer))
+        self._driver.feed(PeerJoined(peer, group))
 
     def peer_left(self, peer: PeerId) -> None:
         """It is gone."""

@@ -65,11 +65,12 @@ class Bodies:
     def seek(self, now: Instant) -> tuple[Effect, ...]:
         """Ask for what is missing, as far as the bounds allow."""
         again = self._watch_gaps(now)
-        wanted = self._wanted(now) + again
+        sources = self._sources(now)
+        wanted = self._wanted(now) + again if sources else []
         if not wanted:
             return ()
         effects: list[Effect] = []
-        for peer, record in self._sources(now):
+        for peer, record in sources:
             chosen = [link for link in wanted if self._may_ask(peer, record, link)][:BODIES_PER_REQUEST]
             if chosen:
                 effects.append(self._ask(peer, record, chosen, now))
@@ -105,7 +106,7 @@ class Bodies:
                     self._searches.pop(link.id, None)
                     again.append(link)
                     due = Instant(now + STALLED_AGAIN_MS)
-            elif is_lost or self._outlook.depth(link.id) > BODIES_WAITING_MAX:
+            elif is_lost or self._outlook.depths[link.id] > BODIES_WAITING_MAX:
                 continue  # its turn has not come
             elif due <= now:
                 self._outlook.stall(link.id)
@@ -116,29 +117,27 @@ class Bodies:
 
     def _wanted(self, now: Instant) -> list[Link]:
         """What may be asked for, that of the heaviest branch first, the lowest first."""
-        tree, outlook = self._chain.tree, self._outlook
-        bodiless = [link for link in outlook.living if tree.standing(link.id) is Standing.BODILESS]
-        if not bodiless:
+        if not self._outlook.gaps:
             return []
-        near = [link for link in bodiless if outlook.depth(link.id) <= BODIES_WAITING_MAX]
+        tree, depths = self._chain.tree, self._outlook.depths
+        bodiless = [link for link in self._outlook.living if tree.standing(link.id) is Standing.BODILESS]
+        near = [link for link in bodiless if depths[link.id] <= BODIES_WAITING_MAX]
         wanted = [link for link in near if self._is_due(link, now)]
         has_more = len(near) < len(bodiless)
-        if has_more and len(wanted) < BODIES_PER_REQUEST and all(outlook.depth(link.id) > URGENT_DEPTH for link in wanted):
+        if has_more and len(wanted) < BODIES_PER_REQUEST and all(depths[link.id] > URGENT_DEPTH for link in wanted):
             return []
-        heaviest = self._heaviest_path()
+        heaviest = self._heaviest_path() if wanted else {}
         wanted.sort(key=lambda link: (link.id not in heaviest, link.height, link.id))
         return wanted
 
     def _heaviest_path(self) -> dict[StepId, None]:
         """The undecided blocks below the tip of the heaviest branch in the tree."""
         tree = self._chain.tree
-        link = max(self._outlook.living, key=lambda known: (known.work, known.id))
+        link = self._outlook.heaviest_in_tree
         path: dict[StepId, None] = {}
-        while not tree.is_checked(link.id):
+        while link is not None and not tree.is_checked(link.id):
             path[link.id] = None
-            parent = tree.link(link.parent)
-            assert parent is not None, "what is undecided has a parent in the tree"
-            link = parent
+            link = tree.link(link.parent)
         return path
 
     def _is_due(self, link: Link, now: Instant) -> bool:

@@ -14,8 +14,8 @@ from consensus.types import Height, StepId
 LOCATOR_DENSE = 10
 """So many newest blocks are all named; from there on the steps double."""
 
-WINDOW_BLOCKS = 256
-"""Blocks of one branch that are in the tree before they are checked: twice the bodies that wait (bodies.BODIES_WAITING_MAX)."""
+WINDOW_BLOCKS = 192
+"""Blocks of one branch in the tree before they are checked: the bodies that wait (bodies.BODIES_WAITING_MAX), and half more."""
 
 ABOVE_FINAL_MAX = 1_024
 """Blocks of one branch in the tree above the final one: twice the greatest finality depth."""

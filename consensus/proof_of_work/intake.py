@@ -177,7 +177,7 @@ class Intake:
             return fault
         if not is_signed_by_leader(step, block.header):
             return (self._unsigned(source, step),)
-        wrong = body_fault(self._network_id, block, self._rules.base_age_max)
+        wrong = body_fault(self._network_id, block, self._rules)
         return () if wrong is None else self._reject(source, step, block, *wrong)
 
     def is_rejected(self, step: StepId) -> bool:

@@ -29,6 +29,7 @@ class Outlook:
         self._lost: dict[StepId, None] = {}
         self._depths: dict[StepId, int] = {}
         self._heaviest = chain.tree.head
+        self._heaviest_in_tree: Link | None = None
 
     def renew(self) -> None:
         """Called once at every input: payloads that blocks wait for may have come, or have been given up."""
@@ -71,10 +72,18 @@ class Outlook:
         rival = self._chain.ahead.heaviest_rival
         return self.heaviest.work if rival is None else max(self.heaviest.work, rival.tip.work)
 
-    def depth(self, step: StepId) -> int:
-        """How many undecided blocks there are from the lowest one below a living block up to it, itself included."""
+    @property
+    def depths(self) -> dict[StepId, int]:
+        """Of each living block: how many undecided ones there are from the lowest one below it up to it, itself included."""
         self._sort()
-        return self._depths[step]
+        return self._depths
+
+    @property
+    def heaviest_in_tree(self) -> Link | None:
+        """The heaviest of the living blocks."""
+        self._sort()
+        self._weigh()
+        return self._heaviest_in_tree
 
     def is_stalled(self, step: StepId) -> bool:
         """Whether nobody has given the body of this block in time."""
@@ -91,7 +100,9 @@ class Outlook:
             return
         self._weighed_at = ahead.version
         tips = tuple(branch.tip for branch in ahead.branches if self._counts(branch.base, branch.id_at(branch.placed)))
-        heaviest = max((*self._living, *tips), key=lambda link: (link.work, link.id), default=head)
+        self._heaviest_in_tree = max(self._living, key=_weight, default=None)
+        in_tree = () if self._heaviest_in_tree is None else (self._heaviest_in_tree,)
+        heaviest = max((*in_tree, *tips), key=_weight, default=head)
         self._heaviest = heaviest if heaviest.work > head.work else head
 
     def _counts(self, base: Link, placed: StepId) -> bool:
@@ -122,3 +133,7 @@ class Outlook:
                 self._depths[link.id] = self._depths.get(link.parent, 0) + 1
         self._stalled = stalled
         self._living, self._gaps = tuple(living), tuple(gaps)
+
+
+def _weight(link: Link) -> tuple[int, StepId]:
+    return link.work, link.id

@@ -97,8 +97,8 @@ class NetSettings:
 class NetworkEvents(Protocol):
     """What the network tells the node, from within the event loop; each returns at once."""
 
-    def peer_joined(self, peer: PeerId) -> None:
-        """An authenticated connection to `peer` now exists."""
+    def peer_joined(self, peer: PeerId, group: bytes) -> None:
+        """An authenticated connection to `peer` now exists. `group`: the subnet that it counts with; empty on this machine."""
         ...
 
     def peer_left(self, peer: PeerId) -> None:

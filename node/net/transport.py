@@ -239,7 +239,7 @@ class PeerNetwork:
         if listening_address is not None:
             self._learn(listening_address, link)
         self._carry_out(self._gossip.joined(link.peer, now))
-        self._events.peer_joined(link.peer)
+        self._events.peer_joined(link.peer, (group_of(link.channel.remote.host) or "").encode())
         if channel.role is Role.DIALER:
             self._ask_addresses(link)
         return link

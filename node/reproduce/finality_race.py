@@ -16,7 +16,6 @@ from consensus.proof_of_work.final_chain import FinalChain
 from consensus.proof_of_work.header import Header, genesis_id, header_id
 from consensus.proof_of_work.link import Link, genesis_link, header_fault, next_link, next_target
 from consensus.proof_of_work.puzzle import NONCE_BYTES
-from consensus.proof_of_work.rivals import Rival
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.protocol import Verdict
 from consensus.types import DIGEST_BYTES, KEY_BYTES, SIGNATURE_BYTES, Height, NetworkId
@@ -216,9 +215,9 @@ class _Run:
             parent = self._chain.parent_of(header)
             assert parent is not None, "each header follows one that is known"
             assert parent.fork_height == self._fork.height, "the branch leaves the main chain where it began"
-            self._chain.rivals.add(Rival(self._followed(parent.link, header), parent.fork_height))
-        rival = self._chain.rivals.get(self._tip.id)
-        return rival is not None and rival.link.work > self._head.work
+            self._chain.extend(parent, self._followed(parent.link, header), ())
+        rival = self._chain.ahead.heaviest_rival
+        return rival is not None and rival.tip.id == self._tip.id and rival.tip.work > self._head.work
 
 
 def races_of(race: Race, seeds: Iterator[int]) -> Iterator[Reversal]:

@@ -1,6 +1,7 @@
 """The miner: works on one puzzle at a time, in a process of its own, since the hash function holds the interpreter lock.
 
-Verifying comes before mining; mining takes a set share of one core and rests in between.
+Mining takes a set share of one core and rests in between. Others' puzzles are verified first, but while there is something to
+mine one nonce is tried after each of them: however many come, mining keeps half of the work.
 """
 
 import os
@@ -79,10 +80,13 @@ class _Miner:
         self._job: SolvePuzzle | None = None
         self._nonce = 0
         self._pace = Pace(spec.share, time.monotonic, time.process_time)
+        self._has_verified = False
+        """Since the last nonce was tried."""
 
     def work_once(self) -> None:
-        """Take one request if there is one, else try one nonce, else wait."""
-        if self._pipe.poll(self._seconds_to_wait()):
+        """Take one request if there is one, else try one nonce, else wait. After a verification a due nonce comes first."""
+        is_nonce_first = self._has_verified and self._job is not None and self._pace.seconds_to_rest() == 0.0
+        if not is_nonce_first and self._pipe.poll(self._seconds_to_wait()):
             self._take(self._pipe.recv())
         elif self._job is not None and self._pace.seconds_to_rest() == 0.0:
             self._try_nonce(self._job)
@@ -99,8 +103,10 @@ class _Miner:
                 self._job = None
             case VerifyPuzzle(step, prefix, nonce, target):
                 self._pipe.send(PuzzleVerified(step, is_solved(prefix, nonce, target, self._spec.memory_kib)))
+                self._has_verified = True
 
     def _try_nonce(self, job: SolvePuzzle) -> None:
+        self._has_verified = False
         self._pace.begin()
         if is_solved(job.prefix, self._nonce, job.target, self._spec.memory_kib):
             self._job = None

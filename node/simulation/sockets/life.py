@@ -158,10 +158,10 @@ class Life:
 
     # --- what the network says ---
 
-    def peer_joined(self, peer: PeerId) -> None:
+    def peer_joined(self, peer: PeerId, group: bytes) -> None:
         """A connection to `peer` exists."""
         self._doors.proven += 1
-        self._driver.feed(PeerJoined(peer))
+        self._driver.feed(PeerJoined(peer, group))
 
     def peer_left(self, peer: PeerId) -> None:
         """It is gone."""
