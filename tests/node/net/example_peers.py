@@ -58,7 +58,7 @@ class Node:
     left: list[PeerId] = field(default_factory=list)
     network: PeerNetwork = field(init=False)
 
-    def peer_joined(self, peer: PeerId) -> None:
+    def peer_joined(self, peer: PeerId, group: bytes) -> None:
         self.joined.append(peer)
 
     def peer_left(self, peer: PeerId) -> None:
