@@ -28,7 +28,8 @@ STRANGERS_BURST = 16
 """Puzzles that all strangers may have computed at once, as after a start when all peers are strangers."""
 
 GROUP_BURST = 8
-STRANGER_BURST = 4
+STRANGER_BURST = 8
+"""One whose puzzle is not solved is refused at the first. More only come from a branch that leaves the chain far below."""
 
 GROUPS_MAX = 1_024
 """Subnets remembered, so that to leave and to come back gives no new budget; 200 kB."""
