@@ -164,7 +164,7 @@ class ProofOfWorkSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True
         Meta(
             ge=0,
             le=2**63 - 1,
-            description="A chain with less work is not followed to the end; not part of the id, so that it can be raised later.",
+            description="Work that a chain must have to be the network's; no part of the id, so it can be raised later.",
         ),
     ] = 0
 

@@ -33,6 +33,10 @@ class Puzzles:
             del self._solutions[next(iter(self._solutions))]
         return nonce
 
+    def adopt(self, earlier: "Puzzles") -> None:
+        """What was solved in an earlier simulation is solved in this one, too: a chain can be carried over."""
+        self._solutions.update(earlier._solutions)
+
     def is_solved(self, prefix: bytes, nonce: int, target: int) -> bool:
         """Whether the work was done for a target no easier than this one."""
         solved = self._solutions.get((prefix, nonce))

@@ -78,6 +78,14 @@ def simulated_network(peers: int, seed: int, links: Links | None = None) -> Simu
     return _mesh(peers, seed, links, _searcher, WORK)
 
 
+def simulated_late(peers: int, seed: int, rules: ProofOfWorkRules, first: int) -> tuple[SimulatedNetwork, tuple[PeerId, ...]]:
+    """A full mesh in which only the `first` peers are there from the start; their ids, in order."""
+    keys = [_key(seed, number) for number in range(peers)]
+    ids = tuple(_peer_id(key) for key in keys)
+    builds = [(peer, partial(_build, key, _searcher, rules)) for peer, key in zip(ids, keys, strict=True)]
+    return SimulatedNetwork(seed, builds, Links(attempts_per_second=200), START, late=ids[first:]), ids
+
+
 def simulated_leaders(peers: int, seed: int, rules: GradientRules, liars: Liars | None = None) -> SimulatedNetwork:
     """Learning by gradients, ordered by the leaders' blocks. `liars`: the conduct of some peers, by their number."""
     make = partial(_block_learner, rules, _conducts(peers, seed, liars))
@@ -256,6 +264,7 @@ __all__ = [
     "START",
     "WORK",
     "Build",
+    "simulated_late",
     "simulated_leaders",
     "simulated_members",
     "simulated_network",

@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import TypeVar
@@ -27,7 +28,7 @@ from node.workers.learner import (
     run_learner_process,
 )
 from node.workers.process import WorkerProcess, forkserver
-from node.workers.puzzle import MINER_NICENESS, Pace, PuzzleAnswer, PuzzleSpec, run_puzzle_process
+from node.workers.puzzle import MINER_NICENESS, NONCES, Pace, PuzzleAnswer, PuzzleSpec, _Miner, run_puzzle_process
 
 pytestmark = pytest.mark.processes
 
@@ -220,3 +221,18 @@ def test_a_forked_peers_workers_come_from_the_server_that_forked_it(tmp_path: Pa
     peer.join(10)
     assert parent_of_worker == parent_of_peer
     assert (tmp_path / "log").read_text() == "printed by the worker\n"
+
+
+def test_mining_keeps_half_of_the_work_however_many_puzzles_are_to_be_verified() -> None:
+    ours, theirs = Pipe()
+    miner = _Miner(theirs, PuzzleSpec(MEMORY_KIB, 1.0))
+    ours.send(SolvePuzzle(b"hopeless", NEVER))
+    for _ in range(50):
+        ours.send(VerifyPuzzle(STEP, b"any", 1, NEVER))
+    miner.work_once()
+    first_nonce = miner._nonce
+    for _ in range(60):
+        miner.work_once()
+    assert (miner._nonce - first_nonce) % NONCES == 30
+    ours.close()
+    theirs.close()
