@@ -33,7 +33,7 @@ class Outlook:
 
     def renew(self) -> None:
         """Called once at every input: payloads that blocks wait for may have come, or have been given up."""
-        if len(self._payloads) > 0 or self._lost:
+        if len(self._wanted) > 0 or self._lost:
             self._sorted_at = None
 
     @property
