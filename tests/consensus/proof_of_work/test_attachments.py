@@ -181,6 +181,7 @@ def test_payloads_are_released_with_the_last_that_names_them_and_those_of_final_
     branch = (block, *FORGE.branch(block.link, ALICE, 3))
     bench.push(*branch)
     assert bench.released == [(digest_of("dropped"), False)]
+    later(bench, ARRIVAL_MS_MIN)
     bench.push(*FORGE.branch(branch[-1].link, ALICE, 20))
     assert bench.released == [(digest_of("dropped"), False), (digest_of("listed"), True)]
 
