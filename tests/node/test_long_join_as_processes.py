@@ -17,7 +17,7 @@ from learning.learner import AdoptRequest, FinaliseRequest, ProposedStep, Replay
 from learning.tasks.loading import load_task
 from node.assembly import learning_rules, proof_of_work_rules
 from node.folder import NodeFolder
-from node.network_file import network_id, read_network_file
+from node.network_file import network_id, parse_network_text
 from node.store import Row
 from tests.consensus.proof_of_work.forge import Forge, Forged, Person
 from tests.node.processes import RunningPeer, run
@@ -25,18 +25,21 @@ from tests.node.processes import RunningPeer, run
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(280)]
 
 LENGTH = 2_000
+TASK = "tests.learning.sphere:SphereTask"
+"""Two thousand models are checked in a moment."""
+
 FINAL_EVERY = 64
 """What the learner that makes the chain keeps."""
 
 
 def made_folders(tmp_path: Path) -> tuple[Path, Path]:
     """Two folders of one network whose puzzles cost next to nothing."""
-    made = run("init", str(tmp_path / "one"))
+    made = run("init", str(tmp_path / "made"), "--task", TASK, "--finality-depth", "32")
     assert made.returncode == 0, made.stderr
-    network = tmp_path / "one" / "network.toml"
-    text = re.sub(r"puzzle_memory_kib = \d+", "puzzle_memory_kib = 8", network.read_text())
-    network.write_text(text)
-    NodeFolder.create(tmp_path / "two", read_network_file(network))
+    text = (tmp_path / "made" / "network.toml").read_text()
+    rules = parse_network_text(re.sub(r"puzzle_memory_kib = \d+", "puzzle_memory_kib = 8", text))
+    for name in ("one", "two"):
+        NodeFolder.create(tmp_path / name, rules)
     return tmp_path / "one", tmp_path / "two"
 
 
@@ -80,14 +83,15 @@ def test_a_newcomer_joins_a_chain_of_two_thousand_blocks(tmp_path: Path) -> None
         asyncio.run(folder.store.write(rows))
     with NodeFolder.open(two) as folder:
         asyncio.run(folder.store.write(rows))
-    first = RunningPeer.start(one)
-    second = RunningPeer.start(two, "--peer", f"127.0.0.1:{first.port}")
+    first = RunningPeer.start(one, "--trust-task", TASK)
+    second = RunningPeer.start(two, "--trust-task", TASK, "--peer", f"127.0.0.1:{first.port}")
     peers = [first, second]
     try:
         for peer in peers:
             peer.wait_until(lambda status: status["height"] >= LENGTH and len(status["peers"]) == 1)
         dial = [argument for peer in peers for argument in ("--peer", f"127.0.0.1:{peer.port}")]
-        third = RunningPeer.start(tmp_path / "three", "--network", str(one / "network.toml"), *dial)
+        rules = ("--network", str(one / "network.toml"), "--trust-task", TASK)
+        third = RunningPeer.start(tmp_path / "three", *rules, *dial)
         peers.append(third)
         third.wait_until(lambda status: status["height"] >= LENGTH, seconds=150)
         newest = first.status()
