@@ -81,18 +81,31 @@ class Bodies:
         self._try_all_again(wanted, now)
         return tuple(effects)
 
-    def not_given(self, peer: PeerId, steps: tuple[StepId, ...], now: Instant) -> None:
-        """The peer has answered without these, or not in time: others are asked at once."""
-        for step in steps:
-            search = self._searches.get(step)
-            if search is not None and search.peer == peer:
-                search.until = now
+    def answered(self, peer: PeerId, asked: tuple[StepId, ...], given: tuple[StepId, ...], now: Instant) -> None:
+        """What the peer has not given is asked of others at once; of itself, too, where there was no room for more."""
+        last = max((asked.index(step) for step in given), default=len(asked))
+        for index, step in enumerate(asked):
+            if step not in given:
+                self._not_given(peer, step, now, may_have_it=index > last)
+
+    def busy(self, peer: PeerId, asked: tuple[StepId, ...], now: Instant) -> None:
+        """The peer gives none of these now."""
+        for step in asked:
+            self._not_given(peer, step, now, may_have_it=True)
 
     def forget_dead(self) -> None:
         """Drop what is noted of blocks that are no longer in the tree, or have their body."""
         tree = self._chain.tree
         self._searches = {step: kept for step, kept in self._searches.items() if tree.standing(step) is Standing.BODILESS}
         self._gaps = {step: at for step, at in self._gaps.items() if tree.standing(step) is Standing.BODILESS}
+
+    def _not_given(self, peer: PeerId, step: StepId, now: Instant, *, may_have_it: bool) -> None:
+        search = self._searches.get(step)
+        if search is None or search.peer != peer:
+            return
+        search.until = now
+        if may_have_it:
+            search.tried = tuple(other for other in search.tried if other != peer)
 
     def _watch_gaps(self, now: Instant) -> list[Link]:
         """Give up what nobody has given; the stalled ones that are to be asked for again now."""

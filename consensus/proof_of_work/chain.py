@@ -71,9 +71,8 @@ class Chain:
 
     def place(self, lost: Container[StepId]) -> None:
         """Fill the tree from the heaviest branches ahead, as far as its window goes."""
-        for branch in self.ahead.branches[:BRANCHES_PLACED_MAX]:
-            if branch.base.id in lost or (branch.placed > branch.base.height and branch.id_at(branch.placed) in lost):
-                continue
+        living = [branch for branch in self.ahead.branches if branch.id_at(branch.placed) not in lost]
+        for branch in living[:BRANCHES_PLACED_MAX]:
             if not self._place(branch, lost) or branch.placed == branch.tip.height:
                 self.ahead.remove(branch)
 

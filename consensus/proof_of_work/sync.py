@@ -99,7 +99,7 @@ class Synchroniser:
                 effects += self.audit.take(peer, step, block, now)
             else:
                 effects += self._intake.take_body(peer, block)
-        self._bodies.not_given(peer, tuple(step for step in asked if step not in steps), now)
+        self._bodies.answered(peer, asked, steps, now)
         return effects + self.seek(now)
 
     def take_busy(self, peer: PeerId, record: PeerRecord, answer: Busy, now: Instant) -> Effects:
@@ -110,7 +110,7 @@ class Synchroniser:
             return (Refuse(peer, Offence.UNSOLICITED, "is busy, though nothing was asked of it"),)
         requests.not_before = Instant(now + BUSY_MS)
         if answer.is_about_blocks:
-            self._bodies.not_given(peer, asked, now)
+            self._bodies.busy(peer, asked, now)
         return self.seek(now)
 
     def ask_about_orphan(self, peer: PeerId, record: PeerRecord, now: Instant) -> Effects:

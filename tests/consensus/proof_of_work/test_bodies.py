@@ -2,7 +2,7 @@
 
 from consensus.proof_of_work import peers
 from consensus.proof_of_work.bodies import BODIES_PER_REQUEST, BODIES_WAITING_MAX, HEDGE_MS
-from consensus.proof_of_work.messages import Busy, GetBlocks, GetHeaders, Headers, Place
+from consensus.proof_of_work.messages import Blocks, Busy, GetBlocks, GetHeaders, Headers, Place
 from consensus.proof_of_work.peers import (
     ANSWER_TIMEOUT_MS,
     OWED_MAX,
@@ -57,6 +57,16 @@ def test_the_body_that_the_learner_waits_for_is_asked_of_a_second_peer_soon() ->
     bench.receive(tip_at(1), OTHER.id)
     hedged = sent(later(bench, HEDGE_MS), GetBlocks)
     assert [(peer, request.places[0].height) for peer, request in hedged] == [(OTHER.id, 1)]
+
+
+def test_what_found_no_room_in_an_answer_is_asked_of_the_same_peer_at_once() -> None:
+    bench = Bench()
+    bench.receive(tip_at(40))
+    first = sent(bench.receive(headers(1, 40)), GetBlocks)[0][1]
+    ((_, second),) = sent(bench.receive(blocks_for(first)), GetBlocks)
+    assert len(second.places) == BODIES_PER_REQUEST
+    effects = bench.receive(Blocks(blocks_for(second).blocks[:3]))
+    assert heights(effects) == list(range(5, 5 + BODIES_PER_REQUEST))
 
 
 def test_a_peer_is_asked_for_less_than_it_grants() -> None:
