@@ -82,7 +82,7 @@ TROUBLES = {
         lambda play, _: all(peer.life == 1 for peer in play.honest),
     ),
     "kill at an effect": Trouble((at(0, EventKind.KILL_AT, 1, effect=40), at(4, EventKind.RESTART, 1)), lives(1)),
-    "pause": Trouble((at(1, EventKind.PAUSE, 1), at(6, EventKind.RESUME, 1)), was_down(1, 6)),
+    "pause": Trouble((at(2, EventKind.PAUSE, 1), at(6, EventKind.RESUME, 1)), was_down(2, 6)),
     "slow processor": Trouble(
         (at(1, EventKind.SLOW, 1, factor=20),), lambda _, peer: peer.core.free_at_us > 1_000 * (START + 1_000)
     ),
