@@ -12,7 +12,7 @@ from node.faults.consensus.silence import Crash, Mute, Slow, Unanswering
 from node.faults.consensus.situation import MakeReplica, ReplicaSituation
 from node.faults.consensus.time_warp import TimeWarp
 from node.faults.consensus.twins import Twins
-from node.faults.consensus.withholding import SilentLeader, WithholdBlock, WithholdPayload
+from node.faults.consensus.withholding import SilentLeader, WithholdBlock, WithholdBody, WithholdPayload
 from node.faults.fault import Family, Fault, FaultParameter, Values
 from node.network_file import Consensus, Learning
 from node.replica import ReplicaPort
@@ -100,6 +100,13 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         "the choice of its victims",
         lambda values, replica, situation: BentReplica(replica, WithholdBlock(values["share"], situation.own_blocks)),
         _SHARE,
+    ),
+    _entry(
+        "withhold-body",
+        "shows the headers of its blocks, and gives their bodies to nobody",
+        _OWN_WORK,
+        lambda _, replica, situation: BentReplica(replica, WithholdBody(situation.identity)),
+        consensus=Consensus.PROOF_OF_WORK,
     ),
     _entry(
         "withhold-payload",

@@ -1,7 +1,9 @@
 """Blocks and payloads that some, or all, do not get."""
 
+from consensus.encoding import encode
+from consensus.proof_of_work import messages as work
 from consensus.protocol import Broadcast, Input, OrderingProtocol, Send
-from consensus.types import Instant
+from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer
 from node.faults.consensus.audience import Audience
 from node.faults.consensus.bend import Effects
@@ -39,6 +41,43 @@ class WithholdBlock:
                 case _:
                     said.append(effect)
         return tuple(said)
+
+
+class WithholdBody:
+    """Shows the headers of the blocks that it has led, and gives their bodies to nobody. For proof of work only.
+
+    Data withholding (Al-Bassam, Sonnino, Buterin, "Fraud and Data Availability Proofs", arXiv 1809.09044). Powers: own work.
+    """
+
+    def __init__(self, identity: PeerId) -> None:
+        self._identity = identity
+
+    def hear(self, event: Input, now: Instant) -> tuple[Input, ...]:  # noqa: ARG002
+        """Everything."""
+        return (event,)
+
+    def say(self, effects: Effects, now: Instant) -> Effects:  # noqa: ARG002
+        """No block of ours; answers without them. Tips and headers tell of them all the same."""
+        said: list[OuterEffect] = []
+        for effect in effects:
+            match effect:
+                case Broadcast(message) if self._without_own(message) != message:
+                    pass
+                case Send(peer, message):
+                    left = self._without_own(message)
+                    said += [Send(peer, left)] if left is not None else []
+                case _:
+                    said.append(effect)
+        return tuple(said)
+
+    def _without_own(self, message: bytes) -> bytes | None:
+        match work.MESSAGE_CODEC.decode(message):
+            case work.BlockMessage(block) if block.header.leader == self._identity:
+                return None
+            case work.Blocks(blocks):
+                return encode(work.Blocks(tuple(block for block in blocks if block.header.leader != self._identity)))
+            case _:
+                return message
 
 
 class SilentLeader:

@@ -71,6 +71,15 @@ def test_a_block_that_is_kept_from_all_does_not_count() -> None:
     assert led == {peer.id for peer in played.honest}
 
 
+def test_headers_whose_bodies_nobody_gets_keep_nobody_from_leading() -> None:
+    played = withstood("withhold-body", WORK)
+    shown = [work_of(effect.message) for _, effect in played.by(played.liar, Send)]
+    own = [one.leader == played.liar.id for told in shown if isinstance(told, work.Headers) for one in told.headers]
+    assert any(own)
+    led = {step.leader for peer in played.honest for step in peer.replica.ordering.status.steps}
+    assert led == {peer.id for peer in played.honest}
+
+
 @pytest.mark.parametrize("consensus", [WORK, ORDER])
 def test_a_gradient_whose_payload_nobody_gets_has_no_part_in_the_model(consensus) -> None:
     played = withstood("withhold-payload", consensus, GRADIENT)
