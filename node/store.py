@@ -40,10 +40,12 @@ GROUP_BATCHES_MAX = 1_024
 BUSY_SECONDS_MAX = 10.0
 """How long to wait for another process that reads our database, like `export`; readers do not block writers in WAL mode."""
 
+# The rows have numbers, and the keys an index of their own. Without, a look-up compares whole rows on its way down, and reads
+# each that is longer than a page to its end: 55 ms for a digest that is not there, beside four states of 12 MB.
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS records (
     kind TEXT NOT NULL, key BLOB NOT NULL, value BLOB NOT NULL, checksum INTEGER NOT NULL, PRIMARY KEY (kind, key)
-) WITHOUT ROWID;
+);
 CREATE TABLE IF NOT EXISTS meta (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 """
 _INSERT_RECORD = "INSERT OR REPLACE INTO records (kind, key, value, checksum) VALUES (?, ?, ?, ?)"

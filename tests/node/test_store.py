@@ -304,3 +304,17 @@ def test_a_database_of_another_version_is_refused_and_left_as_it_is(tmp_path: Pa
 def test_a_database_in_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreFailedError, match=r"kubrat.db cannot be opened"):
         Store.open(tmp_path / "nowhere" / "kubrat.db")
+
+
+def test_a_look_up_does_not_read_the_long_rows_beside_it(tmp_path: Path) -> None:
+    """Keys lie in an index of their own: what a stranger may ask for costs the same whatever else is stored."""
+    store = Store.open(tmp_path / "kubrat.db")
+    try:
+        asyncio.run(store.write([("state", bytes([number]), bytes(4_000_000)) for number in range(0, 200, 20)]))
+        plan = store._reader.execute(
+            "EXPLAIN QUERY PLAN SELECT 1 FROM records WHERE kind = ? AND key = ?", ("state", b"")
+        ).fetchall()
+        assert "COVERING INDEX" in plan[0][3]
+        assert not store.has("state", b"\x0b")
+    finally:
+        store.close()
