@@ -23,7 +23,7 @@ ROUND_MAX = 2**40
 """A thousand rounds a second for 35 years; larger numbers are nonsense."""
 
 BLOCK_BYTES_MAX = 64_000
-"""200 parents of 46 bytes, eight full items, eight attachments, and what is around them: 43 kB."""
+"""200 parents of 46 bytes, eight full items, an attachment, and what is around them: 43 kB."""
 
 AuthorIndex = Annotated[int, msgspec.Meta(ge=0, lt=MEMBERS_MAX)]
 RoundNumber = Annotated[int, msgspec.Meta(ge=0, le=ROUND_MAX)]

@@ -8,6 +8,7 @@ from consensus.encoding import MalformedBytesError, encode
 from consensus.faults import Offence
 from consensus.signing import is_signed_by
 from consensus.total_order.block import (
+    ATTACHMENTS_MAX,
     BLOCK_BYTES_MAX,
     BLOCK_CODEC,
     ITEMS_MAX,
@@ -94,7 +95,7 @@ def test_each_broken_rule_has_its_own_offence(
         ({"items": (item(),) * (ITEMS_MAX + 1)}, "items"),
         ({"items": (Item(bytes(32), bytes(4_097)),)}, "items"),
         ({"items": (Item(bytes(31), b""),)}, "items"),
-        ({"attachments": (attachment("a"),) * 9}, "attachments"),
+        ({"items": (item(),) * 2, "attachments": (attachment("a"), attachment("b"))}, "attachments"),
         ({"attachments": (LargePayload(bytes(32), 0),)}, "attachments"),
         ({"time_ms": -1}, "time_ms"),
     ],
@@ -124,7 +125,7 @@ def test_the_largest_sound_block_fits_its_limit() -> None:
     forge = Forge(200, is_real=False)
     references = tuple(Reference(2**40 - 1, author, bytes(32)) for author in range(200))
     items = (Item(bytes(32), bytes(4_096)),) * ITEMS_MAX
-    attachments = tuple(attachment(str(index), 1 << 30) for index in range(8))
+    attachments = tuple(attachment(str(index), 1 << 30) for index in range(ATTACHMENTS_MAX))
     block = forge.block(0, 2**40, references, items=items, attachments=attachments, time_ms=2**62)
     assert content_fault(block.block.content, forge.committee, forge.genesis) is None
     assert len(encode(block.block)) <= BLOCK_BYTES_MAX
