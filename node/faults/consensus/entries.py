@@ -1,6 +1,8 @@
 """The faults of a replica by name."""
 
 from node.faults.consensus.bend import BentReplica
+from node.faults.consensus.false_commits import FalseCommits
+from node.faults.consensus.false_parents import FalseParents
 from node.faults.consensus.far_future import FarFuture
 from node.faults.consensus.floods import BlockFlood, ContributionFlood, Forger
 from node.faults.consensus.foreign_replay import ForeignReplay
@@ -135,6 +137,20 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         _OWN_KEY,
         lambda values, replica, situation: BentReplica(replica, FarFuture(int(values["ahead"]), situation)),
         FaultParameter("ahead", 1_000, 1, 1e9, is_whole=True),
+        consensus=Consensus.TOTAL_ORDER,
+    ),
+    _entry(
+        "false-parents",
+        "sends before each block of its own one that names a parent wrongly, twice",
+        _OWN_KEY,
+        lambda values, replica, situation: BentReplica(replica, FalseParents(situation)),  # noqa: ARG005
+        consensus=Consensus.TOTAL_ORDER,
+    ),
+    _entry(
+        "false-commits",
+        "answers who is behind with commits that are false, in turns in every way",
+        _NONE,
+        lambda values, replica, situation: BentReplica(replica, FalseCommits()),  # noqa: ARG005
         consensus=Consensus.TOTAL_ORDER,
     ),
     _entry(

@@ -10,10 +10,25 @@ from consensus.total_order import messages as order
 from consensus.total_order.committee import Committee
 from consensus.total_order.equivocation import proves_equivocation
 from learning.learner import AssessRequest, GradientsJudged, StepAdopted
-from node.network_file import Consensus
+from node.network_file import Consensus, TotalOrderSection
 from node.replica import AskLearner
 from node.simulation.population import START
-from tests.node.faults.stage import EVOLUTION, GRADIENT, ORDER, WORK, Play, play, withstood
+from node.simulation.scenario import Event, EventKind, ExpectSection, Faulty, Scenario
+from node.simulation.toy_tasks import ToyTask
+from tests.node.faults.stage import (
+    EVOLUTION,
+    GRADIENT,
+    ORDER,
+    WORK,
+    Play,
+    assert_passed,
+    play,
+    play_scenario,
+    withstood,
+)
+
+LIED_TO = (3, 6)
+"""Seeds by which the joiner asks the liar."""
 
 
 def order_status(play: Play, number: int = 0):
@@ -267,3 +282,36 @@ def test_who_answers_nothing_is_asked_in_vain_and_keeps_nobody_from_following(co
     sent = {type(codec.decode(effect.message)) for _, effect in played.by(played.liar, Broadcast | Send)}
     assert sent
     assert sent.isdisjoint(answers)
+
+
+@pytest.mark.parametrize(("peers", "faulty"), [(4, 1), (7, 2)])
+def test_blocks_that_name_parents_wrongly_are_told_and_end_nobody(peers: int, faulty: int) -> None:
+    played = withstood("false-parents", ORDER, peers=peers, faulty=faulty)
+    assert played.offences == {"EQUIVOCATION", "WRONG_PARENTS"}
+    liars = {liar.id for liar in played.liars}
+    assert [{accusation.accused for accusation in peer.accusations} for peer in played.honest] == [liars] * (peers - faulty)
+
+
+@pytest.mark.parametrize("seed", LIED_TO)
+def test_who_joins_late_refuses_whoever_answers_with_false_commits_and_arrives(seed: int) -> None:
+    scenario = Scenario(
+        name="late among liars",
+        consensus=ORDER,
+        learning=EVOLUTION,
+        peers=4,
+        duration_s=14,
+        task=ToyTask.SPHERE,
+        total_order=TotalOrderSection(round_interval_ms=60),
+        expect=ExpectSection(calm_s=5, heights_min=2, behind_max=4),
+        faulty=(Faulty("false-commits", (3,)),),
+        events=(Event("7.0", EventKind.JOIN, peers=(1,)),),
+    )
+    played = play_scenario(scenario, seed)
+    assert_passed(played)
+    lies = [
+        effect.peer
+        for _, effect in played.by(played.liar, Send)
+        if isinstance(order.MESSAGE_CODEC.decode(effect.message), order.Commits)
+    ]
+    assert lies == [played.honest[1].id]
+    assert played.refusals == [set(), {played.liar.id}, set()]
