@@ -5,17 +5,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.encoding import encode
-from consensus.protocol import PeerJoined, Received, Send, TimerFired
+from consensus.protocol import PeerJoined, Received, Send, SetTimer, TimerFired
 from consensus.total_order.block import Reference
 from consensus.total_order.due_queue import STALE_MAX, DueQueue
 from consensus.total_order.machine import SYNC_MS, TotalOrder
 from consensus.total_order.messages import BlockMessage, Blocks, GetBlocks
-from consensus.total_order.synchroniser import FETCH_TIMER, LOOKED_AT_MAX, PAUSE_MS_MAX, Synchroniser
+from consensus.total_order.synchroniser import FETCH_TIMER, GRACE_MS, LOOKED_AT_MAX, PAUSE_MS_MAX, Synchroniser
 from consensus.types import Instant
 from tests.consensus.total_order.forge import NETWORK, START_MS, Forge, own_first, people, person, stub_sign, stub_verify
 from tests.consensus.total_order.network import RULES, Disk, read
 from tests.consensus.total_order.test_false_parents import ROUNDS, UNKNOWN, naming, watcher_of
-from tests.consensus.total_order.test_machine import NOW
+from tests.consensus.total_order.test_machine import FIRST, FORGE, NOW, One
 
 NAMES = st.sampled_from([bytes([number]) for number in range(6)])
 ACTIONS = st.one_of(
@@ -117,3 +117,16 @@ def test_what_nobody_has_is_asked_for_ever_less_often() -> None:
     asked_in_a_third_max = 20_000 // PAUSE_MS_MAX * 3
     assert in_thirds[0] > max(in_thirds[1:])
     assert 0 < in_thirds[2] <= asked_in_a_third_max
+
+
+def test_a_timer_is_set_for_what_is_due_a_little_later() -> None:
+    """A parent's author is connected: it has a moment to deliver it unasked."""
+    one = One()
+    effects = one.show(FORGE.on(1, FIRST[1:]))
+    assert [effect.at for effect in effects if isinstance(effect, SetTimer) and effect.name == FETCH_TIMER] == [NOW + GRACE_MS]
+    assert [effect for effect in effects if isinstance(effect, Send) and isinstance(read(effect.message), GetBlocks)] == []
+    effects = one.do(one.machine.handle(TimerFired(FETCH_TIMER), Instant(NOW + GRACE_MS)))
+    asked = [read(effect.message) for effect in effects if isinstance(effect, Send)]
+    assert {name for request in asked if isinstance(request, GetBlocks) for name in request.references} == {
+        block.reference for block in FIRST[1:]
+    }

@@ -12,7 +12,7 @@ from consensus.encoding import encode
 from consensus.faults import Offence
 from consensus.protocol import Effect, FetchState, PeerJoined, PeerLeft, Record, Refuse, Send, TimerFired
 from consensus.total_order import commit_fetch
-from consensus.total_order.archive import COMMIT_TABLE
+from consensus.total_order.archive import BASE_TABLE, COMMIT_TABLE, CorruptRecordsError, index_key
 from consensus.total_order.block import Checkpoint, CommitMark, Reference, genesis_step
 from consensus.total_order.catch_up import PAUSE_MS, RANGE_ROUNDS_MAX
 from consensus.total_order.machine import SYNC_MS
@@ -21,7 +21,7 @@ from consensus.total_order.order import COMMIT_CODEC, REFERENCES_MAX, CommitReco
 from consensus.total_order.snapshot import CHAIN_MS
 from consensus.types import Instant, PeerId
 from tests.consensus.total_order.forge import NETWORK, Forged, own_first, person
-from tests.consensus.total_order.network import RULES, read
+from tests.consensus.total_order.network import RULES, Disk, read
 from tests.consensus.total_order.test_machine import FIRST, FORGE, MEMBERS, NOW, One
 
 STATE = b"s" * 32
@@ -426,3 +426,13 @@ def test_the_name_that_a_certain_commit_gives_to_a_block_replaces_a_liars() -> N
         if reference.digest == name.digest
     }
     assert named == {name}
+
+
+def test_a_machine_that_joined_by_a_checkpoint_says_what_it_cannot_deliver_again() -> None:
+    """Its records begin there: a learner that has lost its state, too, must be told so, and not be given half of the order."""
+    disk = Disk()
+    disk.write(BASE_TABLE, index_key(5), TRUE[4].previous)
+    for record in TRUE[4:8]:
+        disk.write(COMMIT_TABLE, index_key(record.index), encode(record))
+    with pytest.raises(CorruptRecordsError, match="commits before 5 are not recorded, and no state after them is kept"):
+        One(disk=disk)

@@ -476,6 +476,15 @@ def test_only_members_are_asked_for_their_blocks_and_observers_get_all() -> None
     assert [effect.peer for effect in effects if isinstance(effect, Send)] == [OBSERVER.id]
 
 
+@pytest.mark.parametrize(("from_round", "rounds"), [(1, [1]), (2, [])])
+def test_whoever_subscribes_is_answered_with_our_own_blocks_from_that_round_on(from_round: int, rounds: list[int]) -> None:
+    (effect,) = One().say(MEMBERS[1].id, Subscribe(from_round, False))
+    assert isinstance(effect, Send)
+    answer = read(effect.message)
+    assert isinstance(answer, OwnBlocks)
+    assert [block.content.round for block in answer.blocks] == rounds
+
+
 def test_a_commit_that_is_not_known_has_an_empty_answer() -> None:
     assert One().say(OBSERVER.id, GetCommits(7, 1)) == [Send(OBSERVER.id, encode(Commits(7, ())))]
 
