@@ -43,6 +43,7 @@ class Mutant:
     line: int
     start: int
     end: int
+    before: str
     text: str
 
     def applied(self, source: str) -> str:
@@ -101,7 +102,8 @@ class Places:
         assert node.end_lineno is not None
         assert node.end_col_offset is not None
         start = self._starts[node.lineno - 1] + node.col_offset
-        return Mutant(self._path, node.lineno, start, self._starts[node.end_lineno - 1] + node.end_col_offset, text)
+        end = self._starts[node.end_lineno - 1] + node.end_col_offset
+        return Mutant(self._path, node.lineno, start, end, self._source[start:end], text)
 
     def _text(self, node: ast.expr) -> str:
         text = ast.get_source_segment(self._source, node)
@@ -142,8 +144,7 @@ def main() -> None:
             begun = time.monotonic()
             is_noticed = is_caught(tree, mutant, chosen.tests)
             caught += is_noticed
-            before = mutant.path.read_text()[mutant.start : mutant.end].splitlines()[0]
-            told = f"{mutant.path}:{mutant.line}: {before} -> {mutant.text}"
+            told = f"{mutant.path}:{mutant.line}: {mutant.before.splitlines()[0]} -> {mutant.text}"
             seconds = time.monotonic() - begun
             print(f"{number:3} {'caught  ' if is_noticed else 'SURVIVES'} {seconds:5.0f} s  {told}", flush=True)
     print(f"caught: {caught} of {len(sample)}")

@@ -104,3 +104,12 @@ def test_a_clock_that_jumps_never_makes_us_wait_longer_than_the_timeout(jump_ms:
 def test_a_rule_out_of_range_names_itself(changes: dict[str, int], message: str) -> None:
     with pytest.raises(RulesError, match=message):
         replace(RULES, **changes)
+
+
+def test_the_wait_begins_when_a_round_is_entered_however_often_it_is_looked_at() -> None:
+    pacemaker = entered(number=3)
+    assert pacemaker.round == 3
+    pacemaker.enter(3, Instant(START + 150))
+    assert due(pacemaker, replace(READY, has_leader=False)) == 200
+    pacemaker.enter(4, Instant(START + 150))
+    assert (pacemaker.round, due(pacemaker, replace(READY, has_leader=False))) == (4, 350)
