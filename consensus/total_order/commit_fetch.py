@@ -140,8 +140,8 @@ def chain_of(
     """The commits up to the one asked for, with their digests; none when they do not reach it. A text: what is wrong."""
     if records[0].index != request.first:
         return f"commits from {records[0].index} on, asked for: {request.first}"
-    size = sum(len(encode(record)) for record in records)
-    if len(records) > 1 and size > ANSWER_BYTES_MAX:
+    size = sum(len(encode(record)) for record in records) if len(records) > 1 else 0
+    if size > ANSWER_BYTES_MAX:
         return f"{len(records)} commits in {size} bytes, allowed: {ANSWER_BYTES_MAX}"
     digests = chain_digests(network_id, records[0].previous, records)
     if digests is None:

@@ -316,6 +316,17 @@ def test_the_blocks_of_a_long_range_are_pursued_a_bounded_number_at_a_time() -> 
     assert joiner.machine.status.missing <= RANGE_ROUNDS_MAX * 4 + 4
 
 
+def test_of_many_rungs_on_the_way_down_the_lowest_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("consensus.total_order.catch_up.RUNGS_MAX", 2)
+    joiner, asked = begun("catching up")
+    held, pending = [], [asked]
+    while pending:
+        pending = requests(joiner.answer(pending[0], after(TRUE, pending[0].first)))
+        held.append(len(joiner.machine._catch_up._rungs))
+    assert max(held) == 2
+    assert joiner.machine.status.missing > 0, "our end was reached all the same"
+
+
 def test_a_commit_that_no_member_can_have_made_is_refused_even_if_f_plus_1_members_sign_it() -> None:
     stranger = msgspec.structs.replace(TRUE[0], references=(Reference(1, 150, b"x" * 32),))
     assert commit_fetch.record_fault(stranger, FORGE.committee) == "commit 1 names member 150, allowed: 0 to 3"
