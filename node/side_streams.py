@@ -36,6 +36,10 @@ SOURCE_SHARE = 4
 PART_SECONDS_MAX = 5.0
 """A part is half a megabyte: slower than 1 Mbit/s, and another peer is asked."""
 
+PART_SECONDS_MIN = 1.0
+"""For what is hardly a part: who says nothing for so long keeps something back, or is far away. Each silence doubles it for the
+next source, so that the far ones have their turn, too."""
+
 RATE_SECONDS = 10.0
 """After so long the rate of a source is looked at."""
 
@@ -47,7 +51,7 @@ STATE_ROUNDS_MAX = 2
 """Every source of a state is asked so often before the machine hears of new ones."""
 
 HISTORIES_MAX = 256
-"""Things whose sources are remembered: wrong wholes are rare, and cost their giver a whole transfer each."""
+"""Things whose sources are remembered, the newest ones: wrong wholes are rare, and what is silent is asked for again soon."""
 
 HASHED_AT_ONCE_BYTES_MAX = 2**16
 """What takes under 0.1 ms to hash is not worth a thread."""
@@ -111,6 +115,8 @@ class _History:
     """Each gave all of a wrong whole."""
     is_alone: bool = False
     """Several gave a wrong whole together: from now on all of it comes from one, so that it is known who lies."""
+    silences: int = 0
+    """Sources that were left because they said nothing."""
 
 
 @dataclass(slots=True)
@@ -133,6 +139,14 @@ class _Fetch:
     @property
     def is_state(self) -> bool:
         return isinstance(self.effect, FetchState)
+
+    @property
+    def part_seconds(self) -> float:
+        """How long the next part may take; a state's length is not known before its first one."""
+        if isinstance(self.effect, FetchState):
+            return PART_SECONDS_MAX
+        rest = max(0, self.effect.length - len(self.parts.content))
+        return PART_SECONDS_MIN + (PART_SECONDS_MAX - PART_SECONDS_MIN) * min(1.0, rest / PART_BYTES_MAX)
 
     def is_next(self, part: Part) -> bool:
         """Whether it is a whole part: who could drip a byte at a time would hold a place for ever."""
@@ -226,7 +240,11 @@ class SideStreams:
                 continue
             took = now - fetch.began_at
             is_slow = took > RATE_SECONDS and fetch.given < took * RATE_BYTES_PER_SECOND_MIN
-            if is_slow or now - fetch.asked_at > PART_SECONDS_MAX:
+            silences = self._history(fetch.digest).silences
+            is_silent = now - fetch.asked_at > min(PART_SECONDS_MAX, fetch.part_seconds * 2**silences)
+            if is_silent:
+                self._remembered(fetch.digest).silences += 1
+            if is_slow or is_silent:
                 self._leave(fetch)
 
     def part_received(self, peer: PeerId, part: Part) -> None:
@@ -319,11 +337,15 @@ class SideStreams:
     def _history(self, digest: Digest) -> _History:
         return self._histories.get(digest) or _History()
 
-    def _note_lie(self, fetch: _Fetch) -> None:
-        """The whole is wrong: by its only giver, or by one of several."""
-        history = self._histories.setdefault(fetch.digest, _History())
+    def _remembered(self, digest: Digest) -> _History:
+        history = self._histories.setdefault(digest, _History())
         if len(self._histories) > HISTORIES_MAX:
             self._histories.popitem(last=False)
+        return history
+
+    def _note_lie(self, fetch: _Fetch) -> None:
+        """The whole is wrong: by its only giver, or by one of several."""
+        history = self._remembered(fetch.digest)
         givers = fetch.parts.givers
         if len(givers) == 1:
             history.liars = tuple(dict.fromkeys((*history.liars, *givers)))

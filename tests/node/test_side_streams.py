@@ -117,6 +117,27 @@ def test_more_than_the_model_can_be_is_not_taken(tmp_path: Path) -> None:
     assert (peers.fed, len(peers.asked)) == ([], STATE_ROUNDS_MAX)
 
 
+def test_who_is_silent_about_a_small_payload_is_left_after_a_second_and_each_next_one_has_twice_as_long(
+    tmp_path: Path,
+) -> None:
+    digest = Digest(blake2b(b"small", digest_size=32).digest())
+    peers = Peers({ALICE: lambda digest, offset: None, BOB: lambda digest, offset: None})
+    left_after: list[float] = []
+
+    def use(store: Store) -> None:
+        streams = fetching(store, peers)
+        for attempt in range(5):
+            begun = peers.now
+            streams.fetch_payload(FetchPayload(digest, 5, (ALICE, BOB)[attempt % 2]))
+            while len(peers.fed) == attempt:
+                peers.now += 0.125
+                streams.tick()
+            left_after.append(peers.now - begun)
+
+    with_store(tmp_path, use)
+    assert left_after == [1.125, 2.125, 4.125, 5.125, 5.125]
+
+
 def test_a_peer_that_is_silent_loses_its_turn(tmp_path: Path) -> None:
     content = b"gradient" * 1_000
     digest = Digest(blake2b(content, digest_size=32).digest())
