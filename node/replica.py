@@ -188,8 +188,8 @@ class Replica:
         """Who was asked for what the learner waits for."""
         self._wanted: dict[Digest, None] = {}
         """What the machine was told that the learner waits for."""
-        self._waits_at = Height(0)
-        """And at which step."""
+        self._waits_at: Height | None = None
+        """And at which step; None: it waits for nothing."""
         self._inputs: deque[Input] = deque()
         """What follows from the present input, and the machine is still to hear."""
         self._adopts_asked = self._adopts_answered = 0
@@ -266,10 +266,11 @@ class Replica:
             self._shelf.keep(large.digest for large in new)
             self._waits_at = first
             self._inputs.append(PayloadsNeeded(tuple(missing.values()), first))
-        elif self._wanted and not missing:
+        elif self._waits_at is not None and not missing:
             self._shelf.release(self._wanted, self._height)
             self._wanted.clear()
             self._asked.clear()
+            self._waits_at = None
             self._inputs.append(PayloadsNeeded((), first))
 
     def _found(self, found: ContributionFound, now: Instant) -> tuple[OuterEffect, ...]:

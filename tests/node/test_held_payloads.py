@@ -30,7 +30,7 @@ from learning.gradient.conduct import HonestConduct
 from learning.gradient.quantised import payload_digest, quantise
 from learning.gradient.stream_learner import StreamLearner
 from learning.gradient.submission import Submission, encode_submission
-from learning.learner import ContributionFound, GradientsJudged, LearnerAnswer, StateKept
+from learning.learner import ContributionFound, GradientsJudged, LearnerAnswer, StateKept, StepAdopted
 from learning.rules.rule import Outcome
 from learning.tasks.own_samples import OwnSamples
 from node.assembly import TOTAL_ORDER_TABLES
@@ -260,6 +260,32 @@ def test_a_learner_whose_payload_nobody_has_any_more_starts_from_a_checkpoint_an
             each.show(created)
     assert again.learner.ledger.digest == watcher.learner.ledger.digest
     assert (again.judged[-1], len(again.states)) == (Outcome.APPLIED, 1)
+
+
+def test_a_learner_that_has_gone_on_meanwhile_is_not_taken_back_to_a_checkpoint() -> None:
+    """Its payload comes while the state is on its way."""
+    watcher, story = Watcher(), Story()
+    watcher.show(story.newest)
+    encoded, named = gradient_on(watcher.learner, seed=1)
+    large = LargePayload(payload_digest(encoded), len(encoded))
+    watcher.network[large.digest] = encoded
+    watcher.show(story.next_round(items=(named,), attachments=(large,)))
+    kept = None
+    while kept is None:
+        watcher.show(story.next_round())
+        kept = next((answer for answer in watcher.answers if isinstance(answer, StateKept)), None)
+    state = encode_kept_state(kept)
+    again = Watcher({row: value for row, value in watcher.rows.items() if row != (PAYLOAD_TABLE, large.digest)})
+    checkpoint = Checkpoint(kept.commit, kept.commit_step, checkpoint_digest(state))
+    for _ in range(6):
+        again.show(story.next_round(checkpoint=checkpoint))
+    again.feed(TimerFired("sync"))
+    (asked,) = again.states
+    again.arrive(large.digest, encoded)
+    assert again.replica.awaited is None
+    again.feed(StateHeld(asked.step, state))
+    again.show(story.next_round())
+    assert [answer for answer in again.answers if isinstance(answer, StepAdopted)] == []
 
 
 def test_a_payload_that_nothing_names_any_more_is_forgotten_as_soon_as_it_comes() -> None:
