@@ -29,7 +29,7 @@ from node.faults.catalogue import LearnerSituation, Situation, bent_learner, con
 from node.payloads import StoredPayloads
 
 LEARNER_NICENESS = 5
-"""Behind the event loop, before the miner: search is what pays."""
+"""Behind the event loop, beside the miner, which is held to its share."""
 
 
 @dataclass(frozen=True, slots=True)
