@@ -38,7 +38,8 @@ def check(scenario: Scenario) -> None:
 
 def warnings(scenario: Scenario) -> tuple[str, ...]:
     """What is allowed, and may surprise."""
-    faulty, peers = len(scenario.ever_faulty), scenario.peers
+    peers = scenario.insiders
+    faulty = sum(number < peers for number in scenario.ever_faulty)
     if scenario.consensus is Consensus.TOTAL_ORDER and faulty > (peers - 1) // 3:
         return (f"{faulty} of {peers} members are faulty, and a total order among {peers} tolerates {(peers - 1) // 3}",)
     if scenario.consensus is Consensus.PROOF_OF_WORK and 2 * faulty >= peers:
@@ -62,6 +63,10 @@ def _setting_problems(scenario: Scenario) -> Iterator[str]:
     if scenario.measured_apart > scenario.evolution.fitness_tolerance:
         allowed = f"0 to evolution.fitness_tolerance ({scenario.evolution.fitness_tolerance})"
         yield f"measured_apart is {scenario.measured_apart}; allowed is {allowed}, or honest peers contest each other"
+    if not set(range(scenario.insiders, scenario.peers)) <= set(scenario.fault_of):
+        yield f"strangers is {scenario.strangers}; allowed is as many of the last peers as are faulty"
+    if scenario.strangers >= scenario.peers:
+        yield f"strangers is {scenario.strangers}; allowed is less than peers ({scenario.peers})"
     if scenario.total_order.members:
         yield "total_order.members is given; allowed is none: the members' keys follow from the seed"
     if links.ms_min > links.ms_max:

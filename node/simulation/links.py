@@ -31,6 +31,10 @@ class Links:
     """How long a peer waits before it dials again, on average."""
     refusal_ms: int = 600_000
     """How long a refused peer stays refused; the real node's default."""
+    strangers_from: int = 10**9
+    """Peers of this number and above are strangers: a refusal of theirs lasts for stranger_refusal_ms."""
+    stranger_refusal_ms: int = 300
+    """A new key costs nothing, so it takes no longer than to connect again and to prove it."""
     disk_ms: int = 2
     """How long a batch takes until it is durable; 0: no time."""
     prices: Prices = NO_PRICES

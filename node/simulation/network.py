@@ -159,7 +159,7 @@ class SimulatedNetwork(Machines):
 
     def joined(self, peer: SimulatedPeer, other: PeerId) -> None:
         """A connection exists."""
-        self._agenda.after(0, peer, partial(self._shells[peer.id].joined, other))
+        self._agenda.after(0, peer, partial(self._shells[peer.id].joined, other, self.wires.number_of(peer.id, other)))
 
     def left(self, peer: SimulatedPeer, other: PeerId) -> None:
         """It is gone."""

@@ -34,6 +34,7 @@ from node.network_file import (
     parse_network_text,
 )
 from node.replica import PAYLOAD_TABLE, Replica, ReplicaPort
+from node.retention import commits_needed
 from node.simulation.disk import Records
 from node.simulation.disk_rows import DiskRows, kept_state, stored_rows
 from node.simulation.links import Links
@@ -61,11 +62,11 @@ class Population:
         self._keys = {PeerId(key.public_key().public_bytes_raw()): key for key in keys}
         self.ids = tuple(self._keys)
         self.is_ordered = scenario.consensus is Consensus.TOTAL_ORDER
-        self.members = self.ids if self.is_ordered else ()
+        self.members = self.ids[: scenario.insiders] if self.is_ordered else ()
         self.rules = self._network_rules()
         self.network_id = network_id(self.rules)
         self.genesis = genesis_id(self.network_id)
-        self._payload_commits = retention_of(self.rules).payload_commits
+        self._payload_commits = self._kept_for()
         self._colluders = tuple(sorted(self.ids[number] for number in scenario.ever_faulty))
 
     @property
@@ -120,6 +121,14 @@ class Population:
         )
         return parse_network_text(network_text(rules))
 
+    def _kept_for(self) -> int:
+        """Commits."""
+        scenario, retention = self.scenario, retention_of(self.rules)
+        if not scenario.is_retention_tight:
+            return retention.payload_commits
+        behind = scenario.snapshot_behind or retention.snapshot_behind
+        return 1 + commits_needed(retention.interval, retention.gc_depth, behind)
+
     # --- one peer ---
 
     def _built(
@@ -141,6 +150,7 @@ class Population:
             members=self.members,
             future_limit_ms=0 if self.is_ordered else self.rules.proof_of_work.future_limit_ms,
             make_twin=lambda: Replica(self._machine(key, peer, {}, 0), self.network_id),
+            work_rules=None if self.is_ordered else proof_of_work_rules(self.rules),
         )
 
     def _machine(self, key: Ed25519PrivateKey, peer: PeerId, records: Records, guard_round: int) -> OrderingProtocol:
@@ -169,6 +179,7 @@ class Population:
             seed=seed,
             records=stored_rows(records, PROOF_OF_WORK_TABLES),
             archive=DiskRows(records),
+            is_leading=self.ids.index(peer) < self.scenario.insiders,
             replay_from=None if kept is None else StepId(kept.step),
             rank=contribution_rank(self.rules),
         )

@@ -160,10 +160,14 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     learning: Annotated[Learning, Meta(description="evolution or gradient")]
     peers: Annotated[int, Meta(ge=1, le=PEERS_MAX)]
     duration_s: Seconds
+    strangers: Annotated[int, Meta(ge=0, le=PEERS_MAX)] = 0
+    """So many of the last peers have no part: no work, no membership. Who is refused comes back under a new key."""
     task: ToyTask = ToyTask.QUADRATIC
     are_checked: Annotated[bool, Meta(title="true or false")] = True
     snapshot_behind: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
     """Total order: who lags by so many commits starts from a checkpoint; 0: as in a real node."""
+    is_retention_tight: Annotated[bool, Meta(title="true or false")] = False
+    """Total order: delivered payloads are forgotten as soon as nobody may ask for them, not some thousand commits later."""
     measured_apart: Annotated[int, Meta(ge=0, le=1_000)] = 0
     """Peers' measurements of fitness differ by up to so many micro-units, as their processors do."""
     links: LinksSection = LinksSection()
@@ -180,6 +184,11 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     total_order: TotalOrderSection = TotalOrderSection(round_interval_ms=50)
     events: tuple[Event, ...] = ()
     faulty: tuple[Faulty, ...] = ()
+
+    @property
+    def insiders(self) -> int:
+        """Who has a part: all but the strangers. They come first."""
+        return self.peers - self.strangers
 
     @property
     def duration_ms(self) -> int:

@@ -113,10 +113,7 @@ class Shell:
 
     def feed(self, event: Input) -> None:
         """Hand an input to the replica, behind what keeps its event loop busy."""
-        if self._is_priced:
-            self._when_free(self._cost_us(event), partial(self._feed, event))
-        else:
-            self._feed(event)
+        self._do(self._cost_us(event) if self._is_priced else 0, partial(self._feed, event))
 
     def _feed(self, event: Input) -> None:
         self._look_at_clock()
@@ -127,10 +124,7 @@ class Shell:
         self._world.happened(self._peer, answer)
         if isinstance(answer, StepAdopted):
             self._peer.head = answer
-        if self._is_priced:
-            self._when_free(self._world.links.prices.message_us, partial(self._answer, answer))
-        else:
-            self._answer(answer)
+        self._do(self._world.links.prices.message_us, partial(self._answer, answer))
 
     def _answer(self, answer: LearnerAnswer) -> None:
         self._look_at_clock()
@@ -140,15 +134,22 @@ class Shell:
         """Make a row durable in its turn."""
         self._push((record,))
 
-    def joined(self, other: PeerId) -> None:
-        """A connection exists."""
-        self.flooding.joined(other)
-        self.feed(PeerJoined(other))
+    def joined(self, other: PeerId, connection: int) -> None:
+        """A connection of this number exists; it is written to once the event loop has come to that."""
+        self._do(self._world.links.prices.message_us, partial(self._join, other, connection))
 
     def left(self, other: PeerId) -> None:
         """It is gone."""
+        self._do(self._world.links.prices.message_us, partial(self._leave, other))
+
+    def _join(self, other: PeerId, connection: int) -> None:
+        self._world.wires.heard(self._peer.id, other, connection)
+        self.flooding.joined(other)
+        self._feed(PeerJoined(other))
+
+    def _leave(self, other: PeerId) -> None:
         self.flooding.left(other)
-        self.feed(PeerLeft(other))
+        self._feed(PeerLeft(other))
 
     def received(self, other: PeerId, message: bytes) -> bool:
         """A message of the ordering protocol; whether it was looked at."""
@@ -165,7 +166,11 @@ class Shell:
             return prices.judging_us(event.message, self._world.links.consensus)
         return prices.message_us
 
-    def _when_free(self, cost_us: int, action: Callable[[], None]) -> None:
+    def _do(self, cost_us: int, action: Callable[[], None]) -> None:
+        """At once where nothing costs time, else when the core is done with it."""
+        if not self._is_priced:
+            action()
+            return
         delay_ms = self._peer.core.take(self._world.timeline.now, cost_us * self._peer.slowness)
         self._world.agenda.after(delay_ms, self._peer, action)
 

@@ -70,10 +70,21 @@ class Wires:
     # --- messages ---
 
     def send(self, sender: SimulatedPeer, receiver: PeerId, size: int, action: Action) -> None:
-        """Let `action` happen at the receiver when a message of `size` bytes arrives; dropped without a connection."""
+        """Let `action` happen at the receiver when a message of `size` bytes arrives.
+
+        Dropped without a connection, and on one that the sender has not been told of.
+        """
         edge = self._edges.get((sender.id, receiver))
-        if edge is not None and edge.is_open:
+        if edge is not None and edge.is_open and edge.heard.get(sender.id) == edge.number:
             self._traffic.send(edge, sender, size, action)
+
+    def number_of(self, peer: PeerId, other: PeerId) -> int:
+        """Of the connection that there is."""
+        return self._edges[peer, other].number
+
+    def heard(self, peer: PeerId, other: PeerId, number: int) -> None:
+        """The peer is about to be told of this connection: from now on it writes to it."""
+        self._edges[peer, other].heard[peer] = number
 
     def are_connected(self, one: PeerId, other: PeerId) -> bool:
         """Whether a connection exists; it may be cut without anybody's knowing."""
@@ -115,10 +126,14 @@ class Wires:
     def refuse(self, peer: PeerId, other: PeerId) -> None:
         """Disconnect, and do not connect again for a time."""
         edge = self._edges.get((peer, other))
-        if edge is not None:
-            edge.refused_until = self._timeline.now + self._links.refusal_ms
-            self._close(edge)
-            self._timeline.after(self._links.refusal_ms, partial(self._open, edge))
+        if edge is None:
+            return
+        links = self._links
+        is_stranger = edge.other(peer).number >= links.strangers_from
+        lasting_ms = links.stranger_refusal_ms if is_stranger else links.refusal_ms
+        edge.refused_until = self._timeline.now + lasting_ms
+        self._close(edge)
+        self._timeline.after(lasting_ms, partial(self._open, edge))
 
     # --- what is done to the network ---
 

@@ -25,7 +25,7 @@ def needs_sockets(scenario: Scenario) -> bool:
 def links_of(scenario: Scenario, rules: NetworkRules, seed: int) -> Links:
     """What the scenario says of links, and puzzles that take a block interval for all peers together."""
     section, work, prices = scenario.links, rules.proof_of_work, scenario.processor
-    attempts_per_second = 1000 * work.start_attempts / work.block_interval_ms / scenario.peers
+    attempts_per_second = 1000 * work.start_attempts / work.block_interval_ms / scenario.insiders
     return Links(
         latency=_latency(scenario, seed),
         attempts_per_second=attempts_per_second,
@@ -38,6 +38,7 @@ def links_of(scenario: Scenario, rules: NetworkRules, seed: int) -> Links:
         disk_ms=section.disk_ms,
         prices=Prices(prices.message_us, prices.byte_ns, prices.signature_us, prices.puzzle_us),
         consensus=scenario.consensus,
+        strangers_from=scenario.insiders,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.signing import Signer
 from consensus.total_order.committee import Committee
 from consensus.types import NetworkId, PeerId
@@ -24,6 +25,8 @@ class ReplicaSituation:
     """How far ahead of the clock a block may be dated; 0 under total order, where no limit is needed."""
     make_twin: Callable[[], ReplicaPort]
     """A second replica of this key, that knows of no record and no guard."""
+    work_rules: ProofOfWorkRules | None = None
+    """Of proof of work."""
 
     @property
     def committee(self) -> Committee:

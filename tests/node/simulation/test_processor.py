@@ -31,12 +31,13 @@ def test_only_what_carries_signatures_costs_their_verification() -> None:
 
 def test_messages_wait_while_the_event_loop_is_busy_and_keep_their_order() -> None:
     stage = Stage(2, Links(latency=Constant(10), disk_ms=0, prices=DEAR))
+    stage.network.run_for(100)
     stage.tell(1, *(Send(stage.ids[0], b"message %d" % number) for number in range(3)))
     stage.network.run_for(100)
     times = [at for at, _ in stage.puppet(0).messages]
     texts = [message for _, message in stage.puppet(0).messages]
     assert texts == [b"message 0", b"message 1", b"message 2"]
-    assert times[0] >= 10 + 2
+    assert times[0] >= 100 + 10 + 2
     assert times[2] - times[0] >= 2 * 2
 
 
@@ -49,3 +50,18 @@ def test_puzzles_are_verified_one_by_one_and_mining_has_what_is_left() -> None:
     assert [at for at, event in heard if isinstance(event, PuzzleVerified)] == [50, 100, 150, 200]
     (solved_at,) = [at for at, event in heard if isinstance(event, PuzzleSolved)]
     assert solved_at > 200
+
+
+def test_who_is_busy_writes_to_the_connection_that_it_knows_and_not_to_the_one_that_replaced_it() -> None:
+    stage = Stage(2, Links(latency=Constant(10), disk_ms=0, reconnect_ms=100, prices=Prices(message_us=500_000)))
+    stage.network.run_for(2_000)
+    stage.tell(1, *(Send(stage.ids[0], b"much to do") for _ in range(3)))
+    stage.network.run_for(100)
+    stage.network.reset(*stage.ids)
+    stage.network.run_for(300)
+    assert stage.network.wires.are_connected(*stage.ids)
+    stage.tell(0, Send(stage.ids[1], b"on the old one"))
+    stage.network.run_for(20_000)
+    stage.tell(0, Send(stage.ids[1], b"on the new one"))
+    stage.network.run_for(5_000)
+    assert [message for _, message in stage.puppet(1).messages] == [b"on the new one"]
