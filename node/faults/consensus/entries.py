@@ -1,13 +1,17 @@
 """The faults of a replica by name."""
 
+from node.faults.consensus.asking import Asking
 from node.faults.consensus.bend import BentReplica
+from node.faults.consensus.endless_join import EndlessJoin
 from node.faults.consensus.false_commits import FalseCommits
 from node.faults.consensus.false_parents import FalseParents
 from node.faults.consensus.far_future import FarFuture
 from node.faults.consensus.floods import BlockFlood, ContributionFlood, Forger
 from node.faults.consensus.foreign_replay import ForeignReplay
+from node.faults.consensus.junk_payloads import JunkPayloads
 from node.faults.consensus.old_parents import OldParents
 from node.faults.consensus.own_blocks import OwnWorkBlocks
+from node.faults.consensus.own_chain import CheapRivals
 from node.faults.consensus.private_chain import Policy, PrivateChain
 from node.faults.consensus.seed_grinder import SeedGrinder
 from node.faults.consensus.silence import Crash, Mute, Slow, Unanswering
@@ -15,6 +19,7 @@ from node.faults.consensus.situation import MakeReplica, ReplicaSituation
 from node.faults.consensus.time_warp import TimeWarp
 from node.faults.consensus.twins import Twins
 from node.faults.consensus.withholding import SilentLeader, WithholdBlock, WithholdBody, WithholdPayload
+from node.faults.consensus.workless_headers import WorklessHeaders
 from node.faults.fault import Family, Fault, FaultParameter, Values
 from node.network_file import Consensus, Learning
 from node.replica import ReplicaPort
@@ -206,6 +211,49 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         _PER_SECOND,
         consensus=Consensus.PROOF_OF_WORK,
         learning=Learning.EVOLUTION,
+    ),
+    _entry(
+        "workless-headers",
+        "sends chains of `length` signed blocks without work on top of the head",
+        _OWN_KEY,
+        lambda values, replica, situation: BentReplica(replica, WorklessHeaders(int(values["length"]), situation)),
+        FaultParameter("length", 10, 1, 100, is_whole=True),
+        consensus=Consensus.PROOF_OF_WORK,
+    ),
+    _entry(
+        "cheap-rivals",
+        "works alone on a chain of its own, and shows newcomers its headers; its `bodies` too, where that is 1",
+        _OWN_WORK,
+        lambda values, replica, situation: BentReplica(replica, CheapRivals(gives_bodies=bool(values["bodies"]))),  # noqa: ARG005
+        FaultParameter("bodies", 0, 0, 1, is_whole=True),
+        consensus=Consensus.PROOF_OF_WORK,
+    ),
+    _entry(
+        "endless-join",
+        "answers who is behind with `records` commits of `references` blocks that never were, one after the other",
+        _NONE,
+        lambda values, replica, situation: BentReplica(
+            replica, EndlessJoin(int(values["records"]), int(values["references"]), situation)
+        ),
+        FaultParameter("records", 1, 1, 64, is_whole=True),
+        FaultParameter("references", 16, 0, 1_024, is_whole=True),
+        consensus=Consensus.TOTAL_ORDER,
+    ),
+    _entry(
+        "junk-payloads",
+        "names eight payloads of `length` bytes of junk in its blocks, and hands them over",
+        _NONE,
+        lambda values, replica, situation: BentReplica(replica, JunkPayloads(int(values["length"]), situation)),
+        FaultParameter("length", 1_000, 1, 1_000_000, is_whole=True),
+        consensus=Consensus.TOTAL_ORDER,
+        learning=Learning.GRADIENT,
+    ),
+    _entry(
+        "asking",
+        "asks each peer `per_second` times a second for all that there is, and says nothing else",
+        _NONE,
+        lambda values, replica, situation: BentReplica(replica, Asking(int(values["per_second"]), situation)),
+        FaultParameter("per_second", 16, 1, 1_000, is_whole=True),
     ),
     _entry(
         "seed-grinder",

@@ -10,10 +10,11 @@ from consensus.total_order import messages as order
 from consensus.total_order.committee import Committee
 from consensus.total_order.equivocation import proves_equivocation
 from learning.learner import AssessRequest, GradientsJudged, StepAdopted
+from learning.rules.rule import Outcome
 from node.network_file import Consensus, TotalOrderSection
 from node.replica import AskLearner
 from node.simulation.population import START
-from node.simulation.scenario import Event, EventKind, ExpectSection, Faulty, Scenario
+from node.simulation.scenario import Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario
 from node.simulation.toy_tasks import ToyTask
 from tests.node.faults.stage import (
     EVOLUTION,
@@ -29,6 +30,9 @@ from tests.node.faults.stage import (
 
 LIED_TO = (3, 6)
 """Seeds by which the joiner asks the liar."""
+
+FALSELY_ANSWERED = 1
+"""With this seed the liar is asked."""
 
 
 def order_status(play: Play, number: int = 0):
@@ -315,3 +319,61 @@ def test_who_joins_late_refuses_whoever_answers_with_false_commits_and_arrives(s
     ]
     assert lies == [played.honest[1].id]
     assert played.refusals == [set(), {played.liar.id}, set()]
+
+
+def test_chains_without_work_end_their_sender() -> None:
+    played = withstood("workless-headers", WORK)
+    assert all(played.liar.id in refused for refused in played.refusals)
+    assert played.offences == {Offence.WRONG_PUZZLE.name}
+
+
+def test_who_works_on_a_chain_of_its_own_shows_headers_and_no_body_and_nobody_follows_it() -> None:
+    played = withstood("cheap-rivals", WORK)
+    sent = {type(work_of(effect.message)) for _, effect in played.by(played.liar, Broadcast | Send)}
+    assert sent.isdisjoint({work.BlockMessage, work.Blocks})
+    own = {head.step for _, head in played.by(played.liar, StepAdopted)}
+    assert len(own) > 3
+    assert all(own.isdisjoint(head.step for _, head in played.by(peer, StepAdopted) if head.height) for peer in played.honest)
+
+
+def test_a_member_that_joins_late_arrives_though_some_answer_with_commits_without_end() -> None:
+    scenario = Scenario(
+        name="endless join",
+        consensus=ORDER,
+        learning=GRADIENT,
+        peers=7,
+        duration_s=14,
+        snapshot_behind=10,
+        total_order=TotalOrderSection(round_interval_ms=50, gc_depth=5),
+        links=LinksSection(ms_min=1, ms_max=10),
+        expect=ExpectSection(calm_s=5, heights_min=1, behind_max=28),
+        faulty=(Faulty("endless-join", (5, 6)),),
+        events=(Event("8", EventKind.JOIN, peers=(1,)),),
+    )
+    played = play_scenario(scenario, seed=FALSELY_ANSWERED)
+    assert_passed(played)
+    late = played.honest[1]
+    asked = [(effect.peer, order.MESSAGE_CODEC.decode(effect.message)) for _, effect in played.by(late, Send)]
+    liars = {liar.id for liar in played.liars}
+    assert liars & {peer for peer, question in asked if isinstance(question, order.GetCommits)}
+    told = [order.MESSAGE_CODEC.decode(effect.message) for liar in played.liars for _, effect in played.by(liar, Send)]
+    assert {len(answer.records) for answer in told if isinstance(answer, order.Commits)} == {1}
+
+
+def test_junk_is_fetched_by_everybody_and_moves_nothing() -> None:
+    played = withstood("junk-payloads", ORDER, GRADIENT)
+    for peer in played.honest:
+        junk = [one for _, told in played.by(peer, GradientsJudged) for one in told.judged if one.outcome == Outcome.MALFORMED]
+        assert junk
+        assert {one.author for one in junk} == {played.liar.id}
+
+
+@pytest.mark.parametrize("consensus", [WORK, ORDER])
+def test_who_asks_as_often_as_it_may_is_answered_and_keeps_nobody_from_working(consensus: Consensus) -> None:
+    played = withstood("asking", consensus, seconds=20)
+    codec, question = (work.MESSAGE_CODEC, work.GetHeaders) if consensus is WORK else (order.MESSAGE_CODEC, order.GetCommits)
+    sent = [type(codec.decode(effect.message)) for _, effect in played.by(played.liar, Send | Broadcast)]
+    assert set(sent) == {question}
+    answers = [effect for peer in played.honest for _, effect in played.by(peer, Send) if effect.peer == played.liar.id]
+    assert len(answers) > len(sent) / 2
+    assert played.refusals == [set()] * 3
