@@ -34,6 +34,35 @@ SIZES = (4, 4, 4, 5, 6, 7, 7, 7, 8, 10, 13)
 
 LARGE_SIZES = (16, 25, 40)
 
+LONG_CHANCE = 0.03
+"""Of a run in which somebody joins a chain that is long: some hundred blocks, or a thousand commits."""
+
+LONG_STORM_S, LONG_INTERVAL_MS, LONG_PEERS_MAX = 40, 150, 4
+"""Cheap ones: few peers, quick blocks."""
+
+LONG_KINDS = (Kind.PAUSE, Kind.RESET)
+"""What may befall them besides; the chain is the trouble."""
+
+LIARS_TO_NEWCOMERS = (
+    "cheap-rivals",
+    "cheap-rivals:bodies=1",
+    "false-commits",
+    "endless-join",
+    "withhold-body",
+    "unanswering",
+    "mute",
+)
+"""Who lies to somebody who joins late."""
+
+LIED_TO_CHANCE = 0.5
+"""Of the liars, where somebody joins late, to be such."""
+
+STRANGERS = (0, 0, 0, 1, 3)
+"""How many there are besides those who have a part."""
+
+FAULTS_OF_STRANGERS = ("workless-headers", "header-flood", "orphan-flood", "contribution-flood", "asking")
+"""What somebody without work and membership can do."""
+
 LARGE_CHANCE = 0.02
 
 NEAR_PEERS_MAX, NEAR_CHANCE = 5, 0.6
@@ -58,41 +87,59 @@ def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
     storm_s, calm_s = (BRIEF_STORM_S, BRIEF_CALM_S) if is_brief else (STORM_S, CALM_S)
     random = Random(f"swarm/{seed}")
     consensus, learning = random.choice(tuple(Consensus)), random.choice(tuple(Learning))
+    is_long = random.random() < LONG_CHANCE
+    if is_long:
+        storm_s = LONG_STORM_S
+    interval_ms = LONG_INTERVAL_MS if is_long else BLOCK_INTERVAL_MS
     peers = random.choice(LARGE_SIZES if random.random() < LARGE_CHANCE else SIZES)
-    is_near = peers <= NEAR_PEERS_MAX and random.random() < NEAR_CHANCE
+    peers = min(peers, LONG_PEERS_MAX) if is_long else peers
+    is_near = is_long or (peers <= NEAR_PEERS_MAX and random.random() < NEAR_CHANCE)
     tolerated = (peers - 1) // 3  # under proof of work: of the work, as all peers have as much
     favoured = (times * (fault,) for fault, times in FAVOURED.items() if _fits(fault, consensus, learning))
     faults = (*fitting_faults(consensus, learning), *chain.from_iterable(favoured))
-    faulty = _faulty(random, peers, tolerated, faults)
+    kinds = tuple(kind for kind in Kind if random.random() < KIND_CHANCE)
+    if consensus is Consensus.PROOF_OF_WORK and Kind.LATE in kinds:
+        kinds = tuple(kind for kind in kinds if kind is not Kind.CLOCK_JUMP)  # one of two that are there is half of the work
+    if is_long:
+        kinds = (Kind.LATE, *(kind for kind in kinds if kind in LONG_KINDS))
+    is_newcomer_lied_to = is_long or (Kind.LATE in kinds and random.random() < LIED_TO_CHANCE)
+    faulty = _faulty(random, peers, tolerated, of_newcomers(consensus, learning) if is_newcomer_lied_to else faults)
+    strangers = _strangers(random, peers, consensus, learning)
     ground = Ground(
         peers=peers,
         faulty=tuple(number for entry in faulty for number in entry.peers),
         tolerated=tolerated,
         faults=faults,
-        cut_ms_max=CUT_INTERVALS_MAX * BLOCK_INTERVAL_MS if consensus is Consensus.PROOF_OF_WORK else 10_000,
+        cut_ms_max=CUT_INTERVALS_MAX * interval_ms if consensus is Consensus.PROOF_OF_WORK else 10_000,
         clock_ms_max=2_000,
         storm_ms=storm_s * 1000,
     )
-    kinds = tuple(kind for kind in Kind if random.random() < KIND_CHANCE)
     return Scenario(
         name=f"swarm seed {seed}",
         consensus=consensus,
         learning=learning,
-        peers=peers,
+        peers=peers + sum(len(entry.peers) for entry in strangers),
+        strangers=sum(len(entry.peers) for entry in strangers),
         duration_s=storm_s + calm_s,
         task=ToyTask.SPHERE if learning is Learning.EVOLUTION else ToyTask.QUADRATIC,
         snapshot_behind=random.choice((0, 10, 40)),
+        is_retention_tight=seed % 2 == 0,
         measured_apart=random.choice((0, 1, 2)),
         links=links_of(random, is_near),
         processor=processor_of(random),
-        expect=_expected(consensus, learning, peers, calm_s),
+        expect=_expected(consensus, learning, peers, calm_s, behind_max=12 if is_long else 4),
         evolution=evolution_of(random),
         gradient=gradient_of(random, consensus),
-        proof_of_work=proof_of_work_of(random, seed),
+        proof_of_work=proof_of_work_of(random, seed, interval_ms),
         total_order=total_order_of(random, is_near, is_large=peers > max(SIZES)),
         events=Story(random, ground).told(kinds),
-        faulty=faulty,
+        faulty=(*faulty, *strangers),
     )
+
+
+def of_newcomers(consensus: Consensus, learning: Learning) -> tuple[str, ...]:
+    """The faults that lie to newcomers, of those that fit."""
+    return tuple(fault for fault in LIARS_TO_NEWCOMERS if _fits(fault, consensus, learning))
 
 
 def title_of(scenario: Scenario) -> str:
@@ -131,7 +178,14 @@ def _faulty(random: Random, peers: int, tolerated: int, faults: tuple[str, ...])
     return tuple(Faulty(fault, (number,)) for fault, number in zip(drawn, numbers, strict=True))
 
 
-def _expected(consensus: Consensus, learning: Learning, peers: int, calm_s: int) -> ExpectSection:
+def _strangers(random: Random, peers: int, consensus: Consensus, learning: Learning) -> tuple[Faulty, ...]:
+    """Besides those who have a part: all of one kind."""
+    numbers = tuple(range(peers, peers + random.choice(STRANGERS)))
+    fault = random.choice([fault for fault in FAULTS_OF_STRANGERS if _fits(fault, consensus, learning)])
+    return (Faulty(fault, numbers),) if numbers else ()
+
+
+def _expected(consensus: Consensus, learning: Learning, peers: int, calm_s: int, behind_max: int) -> ExpectSection:
     """Far below what a calm network makes, far above nothing.
 
     In a brief calm there may be little: a peer that has contested a block waits for four more, and where messages cross the
@@ -139,5 +193,5 @@ def _expected(consensus: Consensus, learning: Learning, peers: int, calm_s: int)
     times a second.
     """
     if consensus is Consensus.TOTAL_ORDER and learning is Learning.GRADIENT:
-        return ExpectSection(calm_s=calm_s, heights_min=1, behind_max=4 * peers)
-    return ExpectSection(calm_s=calm_s, heights_min=1 if calm_s < CALM_S else 3, behind_max=4)
+        return ExpectSection(calm_s=calm_s, heights_min=1, behind_max=behind_max * peers)
+    return ExpectSection(calm_s=calm_s, heights_min=1 if calm_s < CALM_S else 3, behind_max=behind_max)

@@ -66,10 +66,10 @@ def gradient_of(random: Random, consensus: Consensus) -> GradientSection:
     )
 
 
-def proof_of_work_of(random: Random, seed: int) -> ProofOfWorkSection:
-    """A block a second; the depths differ: by the seed alone, so that all else of a run is what it was at one depth."""
+def proof_of_work_of(random: Random, seed: int, interval_ms: int) -> ProofOfWorkSection:
+    """A block a second, or quicker ones; the depths differ: by the seed alone, so that all else is what it was at one depth."""
     return ProofOfWorkSection(
-        block_interval_ms=BLOCK_INTERVAL_MS,
+        block_interval_ms=interval_ms,
         start_attempts=100,
         puzzle_memory_kib=8,
         half_life_blocks=random.choice((10, 30)),

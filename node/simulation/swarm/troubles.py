@@ -22,8 +22,8 @@ OF_FAULTY_PEERS = (Kind.WIPED, Kind.OLD_DISK, Kind.LYING_DISK, Kind.TURN)
 
 CUTS = (Kind.SPLIT, Kind.ONE_WAY)
 
-AS_SHORT_AS_CUTS = (*CUTS, Kind.CLOCK_JUMP)
-"""Whose wall clock is far off hears others' blocks too early, or is heard so itself: proof of work goes on without it."""
+LIKE_CUTS = (*CUTS, Kind.CLOCK_JUMP)
+"""Under proof of work, whose wall clock is far off hears others' blocks too early, or is heard so: it is cut off."""
 
 
 class Story:
@@ -58,17 +58,18 @@ class Story:
 
     def _one_more(self, kind: Kind, at_ms: int) -> Iterator[Event]:
         """Nothing, where nobody is free for it."""
-        random, is_cut = self._random, kind in CUTS
+        random, is_cut = self._random, kind in LIKE_CUTS
         candidates = self._unreliable if kind in OF_FAULTY_PEERS else range(self._ground.peers)
         free = [number for number in candidates if self._free_at[number] <= at_ms]
         lasting_ms = random.randint(*random.choice(LASTING_MS))
-        if kind in AS_SHORT_AS_CUTS:
+        if is_cut:
             lasting_ms = min(lasting_ms, self._ground.cut_ms_max)
         until_ms = min(at_ms + lasting_ms, self._ground.storm_ms)
         if not free or (is_cut and at_ms < self._may_cut_at):
             return
         if is_cut:
             self._may_cut_at = until_ms + HEALED_MS_MIN
+        if kind in CUTS:
             peers = tuple(sorted(random.sample(range(self._ground.peers), random.randint(1, max(1, self._ground.peers // 2)))))
         else:
             peers = tuple(free) if kind is Kind.MASS_CRASH else (random.choice(free),)
