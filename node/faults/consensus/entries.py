@@ -253,7 +253,7 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         "asks each peer `per_second` times a second for all that there is, and says nothing else",
         _NONE,
         lambda values, replica, situation: BentReplica(replica, Asking(int(values["per_second"]), situation)),
-        FaultParameter("per_second", 16, 1, 1_000, is_whole=True),
+        FaultParameter("per_second", 8, 1, 1_000, is_whole=True),
     ),
     _entry(
         "seed-grinder",

@@ -57,7 +57,7 @@ LIARS_TO_NEWCOMERS = (
 LIED_TO_CHANCE = 0.5
 """Of the liars, where somebody joins late, to be such."""
 
-STRANGERS = (0, 0, 0, 1, 3)
+STRANGERS = (0, 0, 0, 0, 0, 0, 1, 2)
 """How many there are besides those who have a part."""
 
 FAULTS_OF_STRANGERS = ("workless-headers", "header-flood", "orphan-flood", "contribution-flood", "asking")
