@@ -16,8 +16,8 @@ from consensus.protocol import PuzzleSolved, PuzzleVerified, SolvePuzzle, StopPu
 
 MINER_NICENESS = 5
 """As the search of the same peer (`LEARNER_NICENESS`), and behind the event loop. Behind the search, at 10, a miner on a busy
-machine comes to a fiftieth of its share, and its peer leads no blocks; before it, at 0, blocks come while hardly anybody has searched:
-four peers on two busy cores then searched a third as much. Checks of others' blocks are made in this process, too."""
+machine comes to a fiftieth of its share, and its peer leads no blocks. Before it, at 0, blocks come while hardly anybody has
+searched: four peers on two busy cores then searched a third as much. Checks of others' blocks are made in this process, too."""
 
 NONCES = 2**64
 

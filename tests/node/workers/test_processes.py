@@ -128,8 +128,8 @@ def niceness(pid: int) -> int:
     return os.getpriority(os.PRIO_PROCESS, pid)
 
 
-def test_the_miner_goes_before_the_search_which_takes_whatever_is_left(tmp_path: Path) -> None:
-    """So that a machine that is busy, be it with our own search, leaves the miner its share."""
+def test_the_miner_stands_beside_the_search_which_takes_whatever_is_left(tmp_path: Path) -> None:
+    """So that a machine that is busy, be it with our own search, leaves the miner something, and the search, too."""
     found = {}
 
     async def talk_to_miner(worker: WorkerProcess, answers: asyncio.Queue) -> None:
@@ -144,7 +144,7 @@ def test_the_miner_goes_before_the_search_which_takes_whatever_is_left(tmp_path:
     with_puzzle_process(talk_to_miner)
     with_learner(learner_spec("rosenbrock", tmp_path), talk_to_learner)
     assert found == {"miner": MINER_NICENESS, "learner": LEARNER_NICENESS}
-    assert found["miner"] < found["learner"]
+    assert found["miner"] == found["learner"] > 0
 
 
 def test_the_learner_searches_between_requests(tmp_path: Path) -> None:
