@@ -54,6 +54,9 @@ LIARS_TO_NEWCOMERS = (
 )
 """Who lies to somebody who joins late."""
 
+BEHIND_MAX = 6
+"""Heights at the end of the calm: who is about to change to a longer branch is behind by those that it has yet to check."""
+
 LIED_TO_CHANCE = 0.5
 """Of the liars, where somebody joins late, to be such."""
 
@@ -127,7 +130,7 @@ def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
         measured_apart=random.choice((0, 1, 2)),
         links=links_of(random, is_near),
         processor=processor_of(random),
-        expect=_expected(consensus, learning, peers, calm_s, behind_max=12 if is_long else 4),
+        expect=_expected(consensus, learning, peers, calm_s, behind_max=12 if is_long else BEHIND_MAX),
         evolution=evolution_of(random),
         gradient=gradient_of(random, consensus),
         proof_of_work=proof_of_work_of(random, seed, interval_ms),
