@@ -35,9 +35,8 @@ from node.simulation.scenario import Event, EventKind, ExpectSection, Faulty, Li
 from node.simulation.swarm.run import run_scenario
 from node.simulation.toy_tasks import ToyTask
 
-SEED, SPLITTING_SEED, REORGANISING_SEED = 0, 2, 6
-"""With the second, measurements of one block differ so that a minority contests what the majority builds on; with the third,
-both sides of a cut have led so many blocks that one of them takes its own back."""
+SEED, SPLITTING_SEED = 0, 2
+"""With the second, measurements of one block differ so that a minority contests what the majority builds on."""
 
 Mutate = Callable[[pytest.MonkeyPatch], None]
 
@@ -198,7 +197,7 @@ SLOW_JUDGES = variant(
     MINERS,
     name="learners take half a second to answer",
     links=LinksSection(answer_ms=500),
-    duration_s=24,
+    duration_s=30,
     expect=ExpectSection(calm_s=8, heights_min=1),
 )
 
@@ -240,8 +239,9 @@ def records_not_read(patch: pytest.MonkeyPatch) -> None:
 
 CUT_MINERS = variant(
     MINERS,
-    name="miners are cut in two for a while",
-    events=(Event(1, EventKind.PARTITION, groups=((0, 1), (2, 3))), Event(4, EventKind.HEAL)),
+    name="miners are cut in two for a while, once something is final",
+    duration_s=30,
+    events=(Event(12, EventKind.PARTITION, groups=((0, 1), (2, 3))), Event(20, EventKind.HEAL)),
 )
 
 
@@ -321,8 +321,6 @@ MUTATIONS: tuple[tuple[Mutate, Scenario, type, str], ...] = (
 
 
 def seed_of(scenario: Scenario) -> int:
-    if scenario is CUT_MINERS:
-        return REORGANISING_SEED
     return SPLITTING_SEED if scenario is AT_THE_TOLERANCE else SEED
 
 
