@@ -145,7 +145,7 @@ def late_blocks_win(patch: pytest.MonkeyPatch) -> None:
 
 def never_final(patch: pytest.MonkeyPatch) -> None:
     """However deep a block lies, it may still change."""
-    patch.setattr(ProofOfWork, "_finalise", lambda _: ())
+    patch.setattr(ProofOfWork, "_finalise", lambda _, now: ())
 
 
 # --- total order ------------------------------------------------------------------------------------------------------
