@@ -17,8 +17,7 @@ from node.net.session import SEAL_BYTES, Seal, SessionKeys
 from node.net.wire import (
     WEBSOCKET_MESSAGE_BYTES_MAX,
     Frame,
-    MalformedFrameError,
-    OversizedFrameError,
+    UnsealedError,
     decode_frame,
     printable,
 )
@@ -110,12 +109,12 @@ class Channel:
                     self._count(len(message.data))
                     return decode_frame(self._receiving.open(message.data) if self._receiving is not None else message.data)
                 case WSMsgType.PING:
-                    self._count(len(message.data))
+                    self._count_control(len(message.data))
                     await self._pong(message.data)
                 case WSMsgType.PONG:
-                    self._count(len(message.data))
+                    self._count_control(len(message.data))
                 case WSMsgType.TEXT:
-                    raise MalformedFrameError("text message, where only binary ones are allowed")
+                    raise UnsealedError("text message, where only binary ones are allowed")
                 case WSMsgType.ERROR:
                     raise _error_of(message.data)
                 case _:
@@ -158,10 +157,17 @@ class Channel:
             raise ChannelClosedError(str(error)) from error
 
     def _count(self, size: int) -> None:
+        self._meter.charge(self._note_received(size), self._clock())
+
+    def _count_control(self, size: int) -> None:
+        self._note_received(size)
+        self._meter.charge_control(self._clock())
+
+    def _note_received(self, size: int) -> int:
         on_wire = _size_on_wire(size, is_masked=self.role is Role.LISTENER)
         self.traffic.received += on_wire
         self._total.received += on_wire
-        self._meter.charge(on_wire, self._clock())
+        return on_wire
 
 
 def _handle_of(web_socket: WebSocket) -> Handle | None:
@@ -186,8 +192,7 @@ def _size_on_wire(size: int, *, is_masked: bool) -> int:
 
 def _error_of(error: object) -> Exception:
     if isinstance(error, aiohttp.WebSocketError):
-        kind = OversizedFrameError if error.code == WSCloseCode.MESSAGE_TOO_BIG else MalformedFrameError
-        return kind(str(error))
+        return UnsealedError(str(error))
     if isinstance(error, TimeoutError):
         return ChannelClosedError("it does not answer pings")
     return ChannelClosedError(str(error))

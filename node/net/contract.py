@@ -71,6 +71,10 @@ class NetSettings:
     heartbeat_seconds: float = 15.0
     """An idle connection is pinged this often, and given half of it to answer."""
 
+    silence_seconds: float = 60.0
+    """A peer of which nothing was heard for half of it is asked for addresses, and given the other half to answer. Pings tell
+    less: whoever relays a connection can answer them, and would keep two peers apart that take each other for connected."""
+
     outbox_frames_max: int = 2_048
     """A slow peer may lag by this much before it is dropped: several seconds of a busy network."""
 

@@ -20,13 +20,14 @@ SHORT_KEY_BYTES = 4
 class Departure:
     """Why a connection is over. `is_ours`: we closed it; `offence`: what the peer did wrong, None when nothing.
 
-    `is_slow`: it did not take what we sent.
+    `is_slow`: it did not take what we sent. `is_meddled_with`: somebody between us and the peer may have done it.
     """
 
     detail: str
     is_ours: bool
     offence: Offence | None = None
     is_slow: bool = False
+    is_meddled_with: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,8 @@ class Link:
         self.listening_address = listening_address
         self.user_agent = established.hello.user_agent
         self.connected_at = now
+        self.heard_at = now
+        """When a frame last came that the peer itself has sealed, or will be read if it is here already."""
         self.is_awaiting_addresses = False
         self._established = established
         self._limits = limits
@@ -127,7 +130,8 @@ class Link:
             try:
                 frame = await self.channel.receive()
             except FrameError as error:
-                self.stop(Departure(str(error), is_ours=True, offence=error.offence))
+                is_meddled_with = error.offence is None
+                self.stop(Departure(str(error), is_ours=True, offence=error.offence, is_meddled_with=is_meddled_with))
             except ChannelClosedError as error:
                 self.stop(Departure(str(error), is_ours=False))
             else:

@@ -13,7 +13,7 @@ from node.net.contract import NetSettings
 from node.net.dialling import UnreachableError, open_web_socket
 from node.net.doorway import Arrival, Doorway
 from node.net.handshake import Established, Failed, Failure, Handshake, Introduction, Role
-from node.net.link import Link
+from node.net.link import Departure, Link
 from node.net.notes import SeldomNotes
 from node.net.peers import Address, AddressBook
 from node.net.rates import Meter
@@ -31,8 +31,8 @@ class Host(Protocol):
         """Enter a new connection; it is kept right after."""
         ...
 
-    async def keep(self, link: Link) -> None:
-        """Live with it until it is over."""
+    async def keep(self, link: Link) -> Departure:
+        """Live with it until it is over, and say why it is."""
         ...
 
     def note(self, text: str) -> None:
@@ -134,9 +134,9 @@ class Meeting:
             finally:
                 self._dialling -= 1
             if link is not None:
-                await self._host.keep(link)
+                departure = await self._host.keep(link)
                 now = self._clock()
-                self._book.ended(address, now, now - link.connected_at)
+                self._book.ended(address, now, 0.0 if departure.is_meddled_with else now - link.connected_at)
 
     async def _knock(self, session: aiohttp.ClientSession, address: Address, stack: AsyncExitStack) -> Link | None:
         """The dialer's side of the handshake; None when there is no connection, and the address book knows."""

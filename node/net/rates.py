@@ -3,7 +3,7 @@
 from collections import OrderedDict
 from dataclasses import dataclass
 
-from node.net.wire import FloodError
+from node.net.wire import FloodError, UnsealedError
 
 
 class TokenBucket:
@@ -66,6 +66,12 @@ class RateLimits:
     bytes_burst: float = 33_554_432
     """32 of the largest messages at once."""
 
+    controls_per_second: float = 4.0
+    """Pings and pongs: an honest peer sends eight a minute. No account is charged for them."""
+
+    controls_burst: float = 64.0
+    """Many minutes' worth that come at once; 1 ms of our time."""
+
 
 class Meter:
     """Holds one connection to its rate."""
@@ -74,6 +80,7 @@ class Meter:
         self._limits = limits
         self._frames = TokenBucket(limits.frames_per_second, limits.frames_burst, now)
         self._bytes = TokenBucket(limits.bytes_per_second, limits.bytes_burst, now)
+        self._controls = TokenBucket(limits.controls_per_second, limits.controls_burst, now)
 
     def charge(self, size: int, now: float) -> None:
         """Count one frame of `size` bytes; raises FloodError above the rate."""
@@ -81,3 +88,8 @@ class Meter:
             raise FloodError(f"more than {self._limits.frames_per_second:g} frames a second")
         if not self._bytes.take(size, now):
             raise FloodError(f"more than {self._limits.bytes_per_second:g} bytes a second")
+
+    def charge_control(self, now: float) -> None:
+        """Count one ping or pong; raises UnsealedError above the rate."""
+        if not self._controls.take(1, now):
+            raise UnsealedError(f"more than {self._limits.controls_per_second:g} pings or pongs a second")

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from consensus.types import Digest
-from node.net.wire import MalformedFrameError
+from node.net.wire import UnsealedError
 
 SEAL_BYTES = 16
 """The Poly1305 tag (RFC 8439) that each sealed frame carries."""
@@ -56,11 +56,11 @@ class Seal:
         return self._cipher.encrypt(self._next_nonce(), frame, None)
 
     def open(self, sealed: bytes) -> bytes:
-        """The frame; raises MalformedFrameError when it was changed, repeated, reordered or not sealed at all."""
+        """The frame; raises UnsealedError when it was changed, repeated, reordered or not sealed at all."""
         try:
             return self._cipher.decrypt(self._next_nonce(), sealed, None)
         except InvalidTag as error:
-            raise MalformedFrameError(f"frame of {len(sealed)} bytes: its seal is broken") from error
+            raise UnsealedError(f"frame of {len(sealed)} bytes: its seal is broken") from error
 
     def _next_nonce(self) -> bytes:
         nonce = self._count.to_bytes(_COUNTER_BYTES, "big")

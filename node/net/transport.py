@@ -220,6 +220,7 @@ class PeerNetwork:
             doorway.drop_strangers(now)
             self._carry_out(self._gossip.tick(now))
             self._exchange_addresses(now)
+            self._give_up_silent(now)
             self._meeting.dial_due(session, group)
             await asyncio.sleep(TICK_SECONDS)
 
@@ -244,7 +245,7 @@ class PeerNetwork:
             self._ask_addresses(link)
         return link
 
-    async def keep(self, link: Link) -> None:
+    async def keep(self, link: Link) -> Departure:
         """Let an entered connection live, and judge how it ended."""
         try:
             departure = await link.run(self._on_frame)
@@ -252,8 +253,11 @@ class PeerNetwork:
                 self.refuse(link.peer, departure.offence, departure.detail)
             elif departure.is_slow:
                 self._events.note(f"dropped {link}: {departure.detail}")
+            elif departure.is_meddled_with:
+                self._refusal_notes.say(f"dropped {link}: {departure.detail}; it need not be its own doing")
         finally:
             self._forget(link)
+        return departure
 
     def note(self, text: str) -> None:
         """What a person should know."""
@@ -280,7 +284,9 @@ class PeerNetwork:
         """Take it in; how long to wait before the next one of this peer."""
         started = self._stopwatch()
         self._take(link, frame)
-        rest_seconds = self._costs.charge(link.peer, self._stopwatch() - started, link.moved, self._clock())
+        now = self._clock()
+        rest_seconds = self._costs.charge(link.peer, self._stopwatch() - started, link.moved, now)
+        link.heard_at = now + rest_seconds
         if rest_seconds >= REST_SECONDS_TOLD:
             self._slowness_notes.say(f"slowing down {link}: it asks for more than its share of our time")
         return rest_seconds
@@ -328,6 +334,14 @@ class PeerNetwork:
             self._next_exchange = now + self._settings.address_exchange_seconds
             if links:
                 self._ask_addresses(self._random.choice(links))
+
+    def _give_up_silent(self, now: float) -> None:
+        limit = self._settings.silence_seconds
+        for link in self._roster:
+            if now - link.heard_at > limit:
+                link.stop(Departure(f"nothing was heard of it for {limit:g} s", is_ours=True, is_meddled_with=True))
+            elif now - link.heard_at > limit / 2:
+                self._ask_addresses(link)
 
     def _ask_addresses(self, link: Link) -> None:
         if not link.is_awaiting_addresses:

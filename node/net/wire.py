@@ -158,9 +158,9 @@ FRAME_BYTES_MAX: dict[int, int] = {
 
 
 class FrameError(ValueError):
-    """A peer sent what is not allowed on the wire; `offence` says which kind of wrong it is."""
+    """What is not allowed on the wire; `offence` says which kind of wrong it is, None where it need not be the peer's."""
 
-    offence = Offence.MALFORMED
+    offence: Offence | None = Offence.MALFORMED
 
 
 class MalformedFrameError(FrameError):
@@ -171,6 +171,12 @@ class OversizedFrameError(FrameError):
     """More bytes than the frame's type allows."""
 
     offence = Offence.OVERSIZED
+
+
+class UnsealedError(FrameError):
+    """What is not sealed by the peer: whoever relays the connection can have said it, or changed it."""
+
+    offence = None
 
 
 class FloodError(FrameError):

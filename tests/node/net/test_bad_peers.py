@@ -82,9 +82,6 @@ def text(stranger: Stranger) -> Awaitable[None]:
         (sealed(b"\x92\x05\xc5\x00\x01m"), "malformed message: frame of 6 bytes: the encoding is not canonical"),
         (sealed(b"\x00garbage"), "malformed message: frame of 8 bytes: Expected `array`, got `int`"),
         (sealed(b""), "malformed message: frame of 0 bytes: Input data was truncated"),
-        (raw(b"unsealed garbage of some length"), "malformed message: frame of 31 bytes: its seal is broken"),
-        (raw(HAVE), "malformed message: frame of 21 bytes: its seal is broken"),
-        (text, "malformed message: text message, where only binary ones are allowed"),
         (sealed(encode_frame(Proof(b"s" * 64))), "malformed message: Proof after the handshake"),
         (sealed(encode_frame(Rules(()))), "malformed message: Rules after the handshake"),
         (sealed(encode_frame(Addresses(()))), "answer that nobody asked for: addresses that were not asked for"),
@@ -106,15 +103,33 @@ def test_a_bad_frame_disconnects_and_refuses_its_sender(misbehave: Callable[[Str
     play(scenario)
 
 
-def test_a_message_above_the_limit_of_the_socket_is_refused_before_it_is_read() -> None:
+async def too_many_pings(stranger: Stranger) -> None:
+    for _ in range(70):
+        await stranger.web_socket.ping(b"x" * 100)
+
+
+@pytest.mark.parametrize(
+    ("misbehave", "fault"),
+    [
+        (raw(b"unsealed garbage of some length"), "frame of 31 bytes: its seal is broken"),
+        (raw(HAVE), "frame of 21 bytes: its seal is broken"),
+        (text, "text message, where only binary ones are allowed"),
+        (raw(bytes(1_048_600)), "Message size 1048600 exceeds limit 1048593"),
+        (too_many_pings, "more than 4 pings or pongs a second"),
+    ],
+)
+def test_what_its_sender_has_not_sealed_disconnects_and_refuses_nobody(
+    misbehave: Callable[[Stranger], Awaitable[None]], fault: str
+) -> None:
     async def scenario() -> None:
         async with honest_pair() as (ann, _), stranger_at(ann) as mallory:
             await mallory.shake(MALLORY)
             await until(lambda: MALLORY.peer in ann.connected)
-            await mallory.web_socket.send_bytes(bytes(1_048_600))
+            await misbehave(mallory)
             await until(lambda: MALLORY.peer not in ann.connected)
             name = f"peer {MALLORY.peer[:4].hex()} at 127.0.0.1:{mallory.port}"
-            assert ann.notes == [f"refused {name} for 600 s: oversized message: Message size 1048600 exceeds limit 1048593"]
+            assert ann.notes == [f"dropped {name}: {fault}; it need not be its own doing"]
+            assert ann.network.refused_peers() == frozenset()
 
     play(scenario)
 
@@ -142,20 +157,6 @@ async def ask_without_end(stranger: Stranger) -> None:
     while True:
         await stranger.say(GetAddresses())
         await asyncio.sleep(0)
-
-
-def test_a_flood_of_pings_disconnects_its_sender() -> None:
-    async def scenario() -> None:
-        rates = RateLimits(frames_per_second=50, frames_burst=100)
-        async with honest_pair(replace(QUICK, rates=rates)) as (ann, _), stranger_at(ann) as mallory:
-            await mallory.shake(MALLORY)
-            await until(lambda: MALLORY.peer in ann.connected)
-            for _ in range(200):
-                await mallory.web_socket.ping(b"x" * 100)
-            await until(lambda: ann.notes)
-            assert ann.notes[0].endswith("for 600 s: more messages than allowed: more than 50 frames a second")
-
-    play(scenario)
 
 
 def test_a_flood_of_bytes_disconnects_its_sender() -> None:

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from consensus.types import Digest
 from node.net.session import SEAL_BYTES, Seal, agree_on_keys, public_nonce
-from node.net.wire import MalformedFrameError
+from node.net.wire import UnsealedError
 
 KEY = b"k" * 32
 SECRETS = st.binary(min_size=32, max_size=32)
@@ -43,9 +43,9 @@ def test_a_frame_repeated_reordered_or_changed_does_not_open() -> None:
     first, second = sender.close(b"first"), sender.close(b"second")
     receiver = Seal(KEY)
     assert receiver.open(first) == b"first"
-    with pytest.raises(MalformedFrameError, match=r"^frame of 21 bytes: its seal is broken$"):
+    with pytest.raises(UnsealedError, match=r"^frame of 21 bytes: its seal is broken$"):
         receiver.open(first)
-    with pytest.raises(MalformedFrameError):
+    with pytest.raises(UnsealedError):
         Seal(KEY).open(second)
-    with pytest.raises(MalformedFrameError):
+    with pytest.raises(UnsealedError):
         Seal(KEY).open(bytes([first[0] ^ 1]) + first[1:])
