@@ -11,6 +11,7 @@ from aiohttp import web
 from node.net.address_group import group_of
 from node.net.channel import CLOSE_SECONDS_MAX, MESSAGE_SIZE_SETTING, Channel, Clock, WebSocket
 from node.net.contract import ListenError, NetSettings, PortInUseError
+from node.net.gate import Gate
 from node.net.http_notes import logger_of_requests
 from node.net.rates import TokenBuckets
 from node.net.threshold import Threshold
@@ -119,7 +120,7 @@ class Doorway:
             oldest = next(protocol for protocol, its_group in strangers.items() if in_group[its_group] == largest)
             if oldest.transport is not None:
                 oldest.transport.abort()
-        return self._server()
+        return Gate(self._server())
 
     def _strangers(self) -> dict[web.RequestHandler, str | None]:
         """The connections that have not proven who they are, oldest first, and the subnet of each."""
@@ -131,7 +132,9 @@ class Doorway:
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         if request.path != PEER_PATH:
-            return web.Response(status=404, text=f"peers meet at {PEER_PATH}\n")
+            answer = web.Response(status=404, text=f"peers meet at {PEER_PATH}\n")
+            answer.force_close()
+            return answer
         web_socket = web.WebSocketResponse(
             heartbeat=self._settings.heartbeat_seconds,
             max_msg_size=MESSAGE_SIZE_SETTING,
