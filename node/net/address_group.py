@@ -5,12 +5,15 @@ from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 GROUP_BITS_IPV4 = 24
 """What is rented or routed as one: an attacker has one such net more often than addresses spread over many."""
 
+GROUP_BITS_IPV6 = 48
+"""What a customer gets who asks for it, at no cost (RFC 6177; tunnel brokers too): 65,536 of the nets below."""
+
 SITE_BITS_IPV6 = 64
 """The least that one customer is given: within it every machine has as many addresses as it likes."""
 
 
 def group_of(host: str) -> str | None:
-    """The subnet that an address counts with: its IPv4 /24 or its IPv6 /64, as text; None on this machine, and for a name.
+    """The subnet that an address counts with: its IPv4 /24 or its IPv6 /48, as text; None on this machine, and for a name.
 
     A private IPv4 address is a group of its own: a local network is one subnet, and its machines have no other. Peers on one
     machine share its loopback address: whoever counts them has to tell them apart by their keys.
@@ -20,7 +23,7 @@ def group_of(host: str) -> str | None:
         return None
     if isinstance(address, IPv4Address):
         return str(address) if address.is_private else _network(address, GROUP_BITS_IPV4)
-    return _network(address, SITE_BITS_IPV6)
+    return _network(address, GROUP_BITS_IPV6)
 
 
 def site_of(host: str) -> str | None:
