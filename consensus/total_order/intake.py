@@ -6,12 +6,12 @@ from enum import Enum
 from consensus.budget import Spending
 from consensus.encoding import encode
 from consensus.faults import Accusation, Offence
-from consensus.protocol import Accuse, Halt, Record, Refuse, Send
+from consensus.protocol import Accuse, Halt, Record, Refuse
 from consensus.total_order.archive import EVIDENCE_TABLE, record_of_block
 from consensus.total_order.block import Block, block_digest, content_fault
 from consensus.total_order.dag import Vertex
 from consensus.total_order.equivocation import accuse
-from consensus.total_order.messages import BlockMessage
+from consensus.total_order.forwarding import Forwarding
 from consensus.total_order.state import State
 from consensus.total_order.synchroniser import Synchroniser
 from consensus.types import Digest, Instant, PeerId
@@ -41,6 +41,7 @@ class Intake:
         self._state = state
         self._synchroniser = synchroniser
         self._noted = noted
+        self.forwarding = Forwarding(state)
         self.accepted: Callable[[Vertex], None] = lambda _: None
 
     def take(self, source: PeerId, block: Block, now: Instant) -> Fate:
@@ -195,16 +196,8 @@ class Intake:
             if (vertex.block.content.items or vertex.block.content.attachments) and not state.order.is_ordered(vertex):
                 state.busy[vertex.digest] = None
             state.rule.accepted(vertex)
-            self._forward(vertex)
+            self.forwarding.forward(vertex)
             self.accepted(vertex)
-
-    def _forward(self, vertex: Vertex) -> None:
-        """To those who asked for everything."""
-        message: bytes | None = None
-        for peer, record in self._state.peers.all():
-            if record.wants_all and record.member != vertex.author:
-                message = message or encode(BlockMessage(vertex.block))
-                self._state.outbox.add(Send(peer, message))
 
     def _accuse_false_parents(self) -> None:
         for child, parent in self._state.dag.take_false_parents():

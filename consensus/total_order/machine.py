@@ -250,6 +250,7 @@ class TotalOrder:
         else:
             assert name == SYNC_TIMER, f"no timer is called {name}"
             self._state.outbox.add(SetTimer(SYNC_TIMER, Instant(now + SYNC_MS)))
+            self._intake.forwarding.tick()
             self._synchroniser.tick(now)
             self._snapshot.tick(now)
             if not self._snapshot.is_joining:

@@ -1,6 +1,7 @@
 """One machine and what strangers send it: every bad input has one exact outcome."""
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable
 
 import msgspec
@@ -32,6 +33,7 @@ from consensus.protocol import (
 from consensus.total_order.archive import VERTEX_TABLE, CorruptRecordsError
 from consensus.total_order.block import BLOCK_BYTES_MAX, Item, Reference, block_digest, genesis_step
 from consensus.total_order.equivocation import accuse, proves_equivocation
+from consensus.total_order.forwarding import UNITS_PER_TICK
 from consensus.total_order.machine import PACE_TIMER, TotalOrder
 from consensus.total_order.messages import (
     MESSAGE_BYTES_MAX,
@@ -474,6 +476,27 @@ def test_only_members_are_asked_for_their_blocks_and_observers_get_all() -> None
     one.say(OBSERVER.id, Subscribe(1, True))
     effects = one.show(FIRST[1])
     assert [effect.peer for effect in effects if isinstance(effect, Send)] == [OBSERVER.id]
+
+
+def test_a_crowd_of_observers_gets_its_share_of_blocks_in_turn_and_no_more() -> None:
+    one = One()
+    crowd = [person(f"observer {number}").id for number in range(60)]
+    for peer in crowd:
+        one.do(one.machine.handle(PeerJoined(peer), NOW))
+        one.say(peer, Subscribe(1, True))
+    rounds = [FIRST[1:]]
+    for _ in range(8):
+        rounds.append([FORGE.on(author, rounds[-1]) for author in range(1, 4)])
+    effects = [effect for blocks in rounds[:4] for effect in one.show(*blocks, by=1)]
+    served = Counter(effect.peer for effect in effects if isinstance(effect, Send) and effect.peer in crowd)
+    assert served.total() <= UNITS_PER_TICK
+    assert served.total() > UNITS_PER_TICK // 2
+    one.do(one.machine.handle(TimerFired("sync"), Instant(NOW + 250)))
+    effects = [effect for blocks in rounds[4:] for effect in one.show(*blocks, by=1)]
+    served += Counter(effect.peer for effect in effects if isinstance(effect, Send) and effect.peer in crowd)
+    assert UNITS_PER_TICK < served.total() <= 2 * UNITS_PER_TICK
+    assert len(served) == len(crowd)
+    assert max(served.values()) <= 2 * min(served.values())
 
 
 @pytest.mark.parametrize(("from_round", "rounds"), [(1, [1]), (2, [])])
