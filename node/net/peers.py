@@ -118,6 +118,8 @@ class AddressBook:
         `groups`: how many of our outbound connections each subnet has; others' hints lead to no more than a few there.
         While one of the user's is away, the last place is kept free for it: or strangers would take it, and never leave.
         """
+        if wanted <= 0:
+            return ()
         away = [
             (address, entry)
             for address, entry in self._entries.items()
@@ -128,18 +130,22 @@ class AddressBook:
         learned = [pair for pair in ready if pair[1].source is not None]
         self._random.shuffle(learned)
         learned.sort(key=lambda pair: pair[1].peer not in self._members)
-        learned = self._spread(learned, groups)
+        learned = self._spread(learned, groups, wanted)
         is_place_kept = any(entry.source is None and entry.next_attempt > now and not entry.is_own for _, entry in away)
-        chosen = given[: max(wanted, 0)] + learned[: max(wanted - len(given) - is_place_kept, 0)]
+        chosen = given[:wanted] + learned[: max(wanted - len(given) - is_place_kept, 0)]
         for _, entry in chosen:
             entry.is_busy = True
         return tuple(address for address, _ in chosen)
 
-    def _spread(self, learned: list[tuple[Address, _Entry]], groups: Mapping[str, int]) -> list[tuple[Address, _Entry]]:
-        """Without those whose subnet has its share; members are who they are, wherever they live."""
+    def _spread(
+        self, learned: list[tuple[Address, _Entry]], groups: Mapping[str, int], count_max: int
+    ) -> list[tuple[Address, _Entry]]:
+        """The first so many whose subnet has not had its share; members are who they are, wherever they live."""
         counts = Counter(groups)
-        chosen = []
+        chosen: list[tuple[Address, _Entry]] = []
         for address, entry in learned:
+            if len(chosen) == count_max:
+                break
             group = group_of(address.host)
             if group is not None and entry.peer not in self._members:
                 counts[group] += 1

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.types import PeerId
+from node.net.address_group import group_of
 from node.net.peers import (
     ADDRESSES_KNOWN_MAX,
     ADDRESSES_PER_SOURCE_MAX,
@@ -275,3 +276,21 @@ def test_peers_that_are_welcome_again_are_dialled_at_once_and_others_when_their_
     wait = book.failed(GIVEN, 1.0)
     assert wait is not None
     assert wait <= 1.0
+
+
+def test_a_full_book_costs_nothing_while_nobody_is_wanted_and_little_while_one_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    book = AddressBook([], Random(1), Backoff())
+    for source in range(16):
+        for number in range(64):
+            assert book.learn(Address(f"93.{source}.{number}.7", 7_600), f"source {source}", is_local_source=False)
+    looked_at: list[str] = []
+
+    def counted(host: str) -> str | None:
+        looked_at.append(host)
+        return group_of(host)
+
+    monkeypatch.setattr("node.net.peers.group_of", counted)
+    assert book.due(0.0, frozenset(), 0) == ()
+    assert looked_at == []
+    assert len(book.due(0.0, frozenset(), 3)) == 3
+    assert len(looked_at) == 3
