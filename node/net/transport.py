@@ -252,7 +252,8 @@ class PeerNetwork:
             if departure.offence is not None:
                 self.refuse(link.peer, departure.offence, departure.detail)
             elif departure.is_slow:
-                self._events.note(f"dropped {link}: {departure.detail}")
+                say = self.note if self._roster.is_member(link.peer) else self._slowness_notes.say
+                say(f"dropped {link}: {departure.detail}")
             elif departure.is_meddled_with:
                 self._refusal_notes.say(f"dropped {link}: {departure.detail}; it need not be its own doing")
         finally:
