@@ -11,6 +11,12 @@ META_ADDRESSES = "addresses"
 REMEMBER_SECONDS = 0.25
 """A peer that is killed so soon after its first connection needs to be told again; only changes are written."""
 
+SELDOM_SECONDS = 30.0
+"""Once enough are stored: strangers who come and go are news each time, and each write waits for the disk."""
+
+ENOUGH = 8
+"""As many as a peer dials."""
+
 REMEMBERED_MAX = 64
 """More than a peer dials at once; among so many some still live."""
 
@@ -27,7 +33,7 @@ async def remember_addresses(store: Store, known: Callable[[], Addresses]) -> No
     """Store what is known, whenever it changes, until cancelled. Nobody known is no reason to forget."""
     stored: Addresses = remembered_addresses(store)
     while True:
-        await asyncio.sleep(REMEMBER_SECONDS)
+        await asyncio.sleep(REMEMBER_SECONDS if len(stored) < ENOUGH else SELDOM_SECONDS)
         addresses = tuple(known())[:REMEMBERED_MAX]
         if addresses and set(addresses) != set(stored):
             await asyncio.to_thread(store.set_meta, META_ADDRESSES, json.dumps(addresses))
