@@ -1,6 +1,6 @@
 """What is remembered of each connected peer: what it claims, what it owes us, and how much of our time it has used."""
 
-from collections import deque
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 from consensus.budget import Budget
@@ -62,6 +62,10 @@ DEBT_MAX = 256
 """What is over budget is ignored; a peer that goes on for so long is refused."""
 
 
+LEFT_OWING_MAX = 256
+"""Peers that left while they owed an answer; one that comes back does so within seconds."""
+
+
 def _unanswered() -> deque[tuple[StepId, ...]]:
     return deque(maxlen=ANSWERS_LATE_MAX)
 
@@ -77,6 +81,8 @@ class Requests:
     """Of the newest one; after it others are asked, but a late answer is still taken."""
     not_before: Instant = LONG_AGO
     """The peer was busy: nothing is asked before."""
+    owed_before: int = 0
+    """Over earlier connections: such an answer may have been on its way to the disk, and comes over this one."""
 
     @property
     def owed(self) -> int:
@@ -99,6 +105,11 @@ class Requests:
                     self.unanswered.popleft()
                 return asked
         return None
+
+    def forgive(self) -> bool:
+        """Whether an answer that nobody here has asked for may belong to an earlier connection."""
+        self.owed_before -= 1
+        return self.owed_before >= 0
 
     def is_pending(self, now: Instant) -> bool:
         """Whether an answer can be expected."""
@@ -152,20 +163,31 @@ class Peers:
 
     def __init__(self) -> None:
         self._records: dict[PeerId, PeerRecord] = {}
+        self._owed: OrderedDict[PeerId, tuple[int, int]] = OrderedDict()
+        """Answers with headers and with blocks that peers owed when they left."""
 
     def join(self, peer: PeerId, now: Instant) -> None:
         """A peer has connected, or connected anew."""
+        self.leave(peer)
+        headers_owed, blocks_owed = self._owed.pop(peer, (0, 0))
         self._records[peer] = PeerRecord(
             headers=Budget(HEADERS_BURST, HEADERS_PER_SECOND, DEBT_MAX, now),
             contributions=Budget(CONTRIBUTIONS_BURST, CONTRIBUTIONS_PER_SECOND, DEBT_MAX, now),
             false_contributions=Budget(FALSE_CONTRIBUTIONS_BURST, FALSE_CONTRIBUTIONS_PER_SECOND, DEBT_MAX, now),
             requests=Budget(REQUESTS_BURST, REQUESTS_PER_SECOND, DEBT_MAX, now),
             asking=Budget(REQUESTS_ASKED_BURST, REQUESTS_ASKED_PER_SECOND, 0, now),
+            header_requests=Requests(owed_before=headers_owed),
+            block_requests=Requests(owed_before=blocks_owed),
         )
 
     def leave(self, peer: PeerId) -> None:
         """The peer has left or was refused."""
-        self._records.pop(peer, None)
+        record = self._records.pop(peer, None)
+        if record is None or record.header_requests.owed + record.block_requests.owed == 0:
+            return
+        self._owed[peer] = record.header_requests.owed, record.block_requests.owed
+        if len(self._owed) > LEFT_OWING_MAX:
+            self._owed.popitem(last=False)
 
     def get(self, peer: PeerId) -> PeerRecord | None:
         """The record of a connected peer."""

@@ -12,7 +12,15 @@ from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.intake import Fate, Intake
 from consensus.proof_of_work.messages import HEADERS_MAX, Blocks, Busy, GetHeaders, Headers, Place, Tip
 from consensus.proof_of_work.outlook import Outlook
-from consensus.proof_of_work.peers import ANSWER_TIMEOUT_MS, LONG_AGO, PATIENCE_EARNED_MS, PATIENCE_MS, PeerRecord, Peers
+from consensus.proof_of_work.peers import (
+    ANSWER_TIMEOUT_MS,
+    LONG_AGO,
+    PATIENCE_EARNED_MS,
+    PATIENCE_MS,
+    PeerRecord,
+    Peers,
+    Requests,
+)
 from consensus.proof_of_work.staging import STAGED_MAX, STAGED_PER_PEER_MAX
 from consensus.protocol import Effect, Refuse, Send
 from consensus.types import Instant, PeerId
@@ -74,7 +82,7 @@ class Synchroniser:
     def take_headers(self, peer: PeerId, record: PeerRecord, answer: Headers, now: Instant) -> Effects:
         """The answer to a request for headers."""
         if record.header_requests.answered() is None:
-            return (Refuse(peer, Offence.UNSOLICITED, f"{len(answer.headers)} headers"),)
+            return _unasked(peer, record.header_requests, f"{len(answer.headers)} headers")
         waited_ms = max(0, now - record.header_requests.asked_at)
         record.turns += 1 + waited_ms // 1000
         record.patience_ms -= waited_ms
@@ -91,7 +99,7 @@ class Synchroniser:
         steps = tuple(self._intake.id_of(block.header) for block in answer.blocks)
         asked = record.block_requests.answered(steps)
         if asked is None:
-            return (Refuse(peer, Offence.UNSOLICITED, f"{len(answer.blocks)} blocks that were never asked for together"),)
+            return _unasked(peer, record.block_requests, f"{len(answer.blocks)} blocks that were never asked for together")
         record.empty_answers = 0 if steps else record.empty_answers + 1
         effects: Effects = ()
         for step, block in zip(steps, answer.blocks, strict=True):
@@ -107,7 +115,7 @@ class Synchroniser:
         requests = record.block_requests if answer.is_about_blocks else record.header_requests
         asked = requests.answered()
         if asked is None:
-            return (Refuse(peer, Offence.UNSOLICITED, "is busy, though nothing was asked of it"),)
+            return _unasked(peer, requests, "is busy, though nothing was asked of it")
         requests.not_before = Instant(now + BUSY_MS)
         if answer.is_about_blocks:
             self._bodies.busy(peer, asked, now)
@@ -210,3 +218,8 @@ class Synchroniser:
         record.fruitless += 1
         after = () if record.headers_asked_after is None else (record.headers_asked_after,)
         return Send(peer, encode(GetHeaders(after + self._chain.locator(self._outlook.heaviest))))
+
+
+def _unasked(peer: PeerId, requests: Requests, what: str) -> Effects:
+    """Nobody is refused for an answer that was asked for over an earlier connection."""
+    return () if requests.forgive() else (Refuse(peer, Offence.UNSOLICITED, what),)

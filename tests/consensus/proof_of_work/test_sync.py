@@ -3,6 +3,7 @@
 from itertools import pairwise
 
 from consensus.encoding import encode
+from consensus.faults import Offence
 from consensus.proof_of_work import serving
 from consensus.proof_of_work.bodies import BODIES_PER_REQUEST
 from consensus.proof_of_work.machine import SYNC_TIMER, TIP_MS
@@ -17,7 +18,7 @@ from consensus.proof_of_work.messages import (
     Tip,
 )
 from consensus.proof_of_work.peers import ANSWER_TIMEOUT_MS
-from consensus.protocol import Effect, Offered, PeerJoined, Send, SolvePuzzle, StopPuzzle, TimerFired
+from consensus.protocol import Effect, Offered, PeerJoined, PeerLeft, Send, SolvePuzzle, StopPuzzle, TimerFired
 from consensus.types import Instant
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, refusals, sent
 from tests.consensus.proof_of_work.forge import Forge, person, state_after
@@ -219,3 +220,12 @@ def test_a_peer_that_keeps_its_promise_is_asked_again_at_once() -> None:
     bench.receive(Headers(()), OTHER.id)
     bench.receive(tip_at(40), OTHER.id)
     assert [peer for peer, _ in sent(bench.receive(tip_at(40)), GetHeaders)] == [PEER.id]
+
+
+def test_an_answer_to_a_question_of_an_earlier_connection_is_no_lie_and_a_second_one_is() -> None:
+    bench = Bench()
+    assert sent(bench.receive(tip_at(20)), GetHeaders)
+    bench.feed(PeerLeft(PEER.id))
+    bench.feed(PeerJoined(PEER.id))
+    assert refusals(bench.receive(headers(1, 20))) == []
+    assert refusals(bench.receive(headers(1, 20))) == [(PEER.id, Offence.UNSOLICITED)]
