@@ -164,6 +164,11 @@ class Dag:
         """Whether a suspended block needs it and it is not here."""
         return digest in self._wanted
 
+    def is_missed_as(self, block: Reference) -> bool:
+        """Whether a suspended block misses it, and names it by this very round and author."""
+        children = (self.suspended.get(child) for child in self._waiting.get(block.digest, ()))
+        return any(child is not None and block in child.block.content.parents for child in children)
+
     def named_payloads(self) -> tuple[Digest, ...]:
         """Large payloads that a block above the horizon names."""
         return tuple(Digest(digest) for digest in self._named)
@@ -223,6 +228,13 @@ class Dag:
         for number in [number for number in self._slots if number <= horizon]:
             self._forget_slots(self._slots.pop(number))
         return forgotten, self._cross_horizon()
+
+    def forsake(self, digest: Digest, block: Block) -> None:
+        """The block has come, and is not kept: it is wanted no more, and those who miss it have named it wrongly."""
+        if self._wanted.pop(digest, None) is None:
+            return
+        children = (self.suspended.get(child) for child in self._waiting.get(digest, ()))
+        self._false_parents += ((child.block, block) for child in children if child is not None)
 
     def take_unnamed(self) -> list[tuple[Digest, bool]]:
         """Payloads that no block above the horizon names any more, and whether one that did was accepted; told once."""

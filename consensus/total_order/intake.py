@@ -8,7 +8,7 @@ from consensus.encoding import encode
 from consensus.faults import Accusation, Offence
 from consensus.protocol import Accuse, Halt, Record, Refuse
 from consensus.total_order.archive import EVIDENCE_TABLE, record_of_block
-from consensus.total_order.block import Block, block_digest, content_fault
+from consensus.total_order.block import Block, Reference, block_digest, content_fault
 from consensus.total_order.dag import Vertex
 from consensus.total_order.equivocation import accuse
 from consensus.total_order.forwarding import Forwarding
@@ -18,8 +18,9 @@ from consensus.types import Digest, Instant, PeerId
 from consensus.wanted import Need
 
 ROUNDS_AHEAD_MAX = 32
-"""Unasked blocks of later rounds than this, above the newest round that a quorum has blocks of, are not kept: of each author so
-many at most are suspended, 1.4 MB of full blocks. They can be fetched again once we are nearer."""
+"""Blocks of later rounds than this, above the newest round that a quorum has blocks of, are not kept, unless a kept block or a
+certain commit names them by their own round: of each author so many at most are suspended, 1.4 MB of full blocks. They can be
+fetched again once we are nearer."""
 
 
 class Fate(Enum):
@@ -47,10 +48,11 @@ class Intake:
     def take(self, source: PeerId, block: Block, now: Instant) -> Fate:
         """A block that a peer has sent."""
         state = self._state
-        digest = block_digest(state.network_id, block.content)
+        content = block.content
+        digest = block_digest(state.network_id, content)
         if digest in state.dag:
             return Fate.KNOWN
-        if block.content.round <= state.dag.horizon:
+        if content.round <= state.dag.horizon:
             return Fate.OLD
         is_wanted = self._synchroniser.is_wanted(digest)
         if not is_wanted:
@@ -62,8 +64,11 @@ class Intake:
         self._note(block)
         if not self._has_place(digest, block, is_wanted):
             return Fate.TWIN
-        if not is_wanted and self._is_too_far(block):
+        if self._is_too_far(block) and not self._synchroniser.is_named_so(Reference(content.round, content.author, digest)):
             state.counters.blocks_too_far += 1
+            state.dag.forsake(digest, block)
+            self._synchroniser.came(digest)
+            self._accuse_false_parents()
             return Fate.TOO_FAR
         self.keep(digest, block, source, now)
         return Fate.KEPT

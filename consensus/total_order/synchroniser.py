@@ -95,6 +95,10 @@ class Synchroniser:
         """Whether we need this block for another one, or for a range of commits."""
         return digest in self._of_range or self._state.dag.is_wanted(digest)
 
+    def is_named_so(self, block: Reference) -> bool:
+        """Whether a kept block, or a range of commits, names the block by its own round and author."""
+        return self._of_range.get(block.digest) == block or self._state.dag.is_missed_as(block)
+
     def want_range(self, references: Iterable[Reference], source: PeerId, now: Instant) -> None:
         """Fetch the blocks of a commit that we catch up with. It is certain: so are the names that it gives them."""
         for reference in references:

@@ -6,9 +6,10 @@ from consensus.faults import Offence
 from consensus.protocol import Accuse, Effect
 from consensus.total_order.block import Reference
 from consensus.total_order.dag import Dag
+from consensus.total_order.messages import BlockMessage
 from tests.consensus.total_order.forge import Forge, Forged, own_first, person
 from tests.consensus.total_order.network import RULES
-from tests.consensus.total_order.test_machine import FIRST, FORGE, One, faults
+from tests.consensus.total_order.test_machine import FIRST, FORGE, MEMBERS, One, faults
 
 UNKNOWN = b"u" * 32
 
@@ -120,3 +121,28 @@ def test_a_block_that_names_an_unknown_parent_by_two_rounds_waits_for_the_higher
     assert UNKNOWN in {reference.digest for reference in dag.wanted()}
     assert [vertex.digest for vertex in dag.prune(8)[1]] == [block.digest]
     assert list(dag.wanted()) == []
+
+
+def test_a_block_of_the_far_future_is_not_kept_because_a_false_name_wants_it() -> None:
+    """Each such block would name the next, and none of them would ever fall below the horizon."""
+    one = watcher_of(ROUNDS)
+    own = Reference(2**39, 3, UNKNOWN)
+    others = [Reference(2**39, author, bytes([author]) * 32) for author in (0, 1)]
+    far = FORGE.block(3, 2**39 + 1, (own, *others))
+    one.show(naming(ROUNDS, Reference(4, 3, far.digest), author=3))
+    assert one.machine.status.missing == 1
+    assert offences(one.say(MEMBERS[3].id, BlockMessage(far.block))) == [Offence.WRONG_PARENTS]
+    status = one.machine.status
+    assert (status.suspended, status.missing) == (1, 0)
+
+
+def test_a_missing_block_is_named_rightly_by_its_own_round_and_author_alone() -> None:
+    """What a kept block names so is kept however far ahead it lies: blocks of a range of commits do."""
+    forge = Forge(4)
+    dag = Dag(forge.committee)
+    parents = [Reference(2**39, author, bytes([author]) * 32) for author in (0, 1, 2)]
+    block = forge.block(0, 2**39 + 1, parents)
+    dag.add(block.digest, block.block, set())
+    assert dag.is_missed_as(parents[1])
+    assert not dag.is_missed_as(Reference(2**39 - 1, 1, parents[1].digest))
+    assert not dag.is_missed_as(Reference(2**39, 2, parents[1].digest))
