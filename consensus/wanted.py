@@ -38,6 +38,13 @@ STALLED_ATTEMPTS = 4
 SOURCES_MAX = 8
 """Peers remembered as having brought what waits: more are not needed, any connected peer may be asked."""
 
+SUSPECT_MS = 600_000
+"""Who did not give what it must hold is for so long asked only where no other holder is known: to withhold costs those who wait
+five seconds in ten minutes for each liar."""
+
+FETCHES_PER_SUSPECT_MAX = 1
+"""Asked of one such peer at once: many of them together do not fill the room."""
+
 LEARNER = b"the learner"
 """The waiter that stands for what is final, or recorded, and whose payloads are missing."""
 
@@ -63,12 +70,13 @@ class Sources(Protocol):
 
 @dataclass(slots=True)
 class _Pursuit:
-    """A payload that is wanted. `sources`: peers that brought what waits for it, so they should hold it."""
+    """A payload that is wanted. `sources`: peers that brought what waits for it; `holders`: those that have accepted it."""
 
     payload: LargePayload
     need: Need
     waiters: dict[bytes, None] = field(default_factory=dict)
     sources: tuple[PeerId, ...] = ()
+    holders: tuple[PeerId, ...] = ()
     tried: tuple[PeerId, ...] = ()
     attempts: int = 0
 
@@ -102,6 +110,8 @@ class Wanted:
         self._fetches: dict[bytes, PeerId] = {}
         self._cooling: deque[tuple[Instant, PeerId]] = deque()
         self._known_peers: tuple[PeerId, ...] = ()
+        self._suspects: dict[PeerId, Instant] = {}
+        """Holders that did not give what they hold, until when."""
         self._has_changed = False
         """Since it was last looked for somebody to ask."""
 
@@ -136,6 +146,18 @@ class Wanted:
                 pursuit.sources += (peer,)
                 self._has_changed = True
 
+    def accepted_by(self, digest: bytes, peers: Iterable[PeerId]) -> None:
+        """They have signed what follows from holding it. They are asked at once where now a suspect is."""
+        pursuit = self._pursuits.get(digest)
+        if pursuit is None:
+            return
+        new = tuple(peer for peer in peers if peer not in pursuit.holders)
+        pursuit.holders += new
+        self._has_changed |= bool(new)
+        if self._fetches.get(digest) in self._suspects and any(self._is_good(peer, pursuit) for peer in new):
+            del self._fetches[digest]
+            self._enqueue(digest)
+
     def is_lacking(self, waiter: bytes) -> bool:
         """Whether it waits for a payload."""
         return waiter in self._lacking
@@ -156,6 +178,8 @@ class Wanted:
     def failed(self, digest: bytes, peer: PeerId, now: Instant) -> None:
         """The peer has not given the payload, or not fast enough. What is not under way with this peer changes nothing."""
         if self._fetches.get(digest) == peer:
+            if peer in self._pursuits[digest].holders:
+                self._suspects[peer] = Instant(now + SUSPECT_MS)
             self._cooling.append((Instant(now + COOLING_MS), peer))
             self._end(digest, now)
 
@@ -189,6 +213,8 @@ class Wanted:
         while self._cooling and self._cooling[0][0] <= now:
             self._cooling.popleft()
             self._has_changed = True
+        for peer in [peer for peer, until in self._suspects.items() if until <= now]:
+            del self._suspects[peer]
         rested: list[bytes] = []
         for digest, until in self._resting.items():
             if until > now:
@@ -253,7 +279,7 @@ class Wanted:
         """The next pursuit whose turn it is, and whom to ask."""
         peers = self._known_peers
         load = Counter((*self._fetches.values(), *(peer for _, peer in self._cooling)))
-        free = [peer for peer in peers if load[peer] < FETCHES_PER_PEER_MAX]
+        free = [peer for peer in peers if load[peer] < self._places(peer)]
         if not free:
             return None
         free.sort(key=lambda peer: load[peer])  # stable: who joined first comes first
@@ -267,12 +293,19 @@ class Wanted:
                     return digest, peer
         return None
 
-    @staticmethod
-    def _whom(pursuit: _Pursuit, peers: Sequence[PeerId], free: list[PeerId]) -> PeerId | None:
-        """A source if there is one left to ask, else who is least busy."""
+    def _places(self, peer: PeerId) -> int:
+        return FETCHES_PER_SUSPECT_MAX if peer in self._suspects else FETCHES_PER_PEER_MAX
+
+    def _is_good(self, peer: PeerId, pursuit: _Pursuit) -> bool:
+        return peer in self._known_peers and peer not in self._suspects and peer not in pursuit.tried
+
+    def _whom(self, pursuit: _Pursuit, peers: Sequence[PeerId], free: list[PeerId]) -> PeerId | None:
+        """A holder or source if there is one left to ask, else who is least busy."""
         if all(peer in pursuit.tried for peer in peers):  # who had still to be asked has left
             pursuit.tried = ()
-        sources = [peer for peer in pursuit.sources if peer in peers and peer not in pursuit.tried]
+        named = dict.fromkeys((*pursuit.holders, *pursuit.sources))
+        known = [peer for peer in named if peer in peers and peer not in pursuit.tried]
+        sources = [peer for peer in known if peer not in self._suspects] or known
         if sources and (pursuit.need is Need.FREE or sources[0] in free):
             return next((peer for peer in sources if peer in free), None)
         return next((peer for peer in free if peer not in pursuit.tried), None)

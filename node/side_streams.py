@@ -128,6 +128,8 @@ class _Fetch:
     bytes_max: int
     sources: list[PeerId]
     parts: _Parts = field(default_factory=_Parts)
+    aside: _Parts = field(default_factory=_Parts)
+    """What came before, while the present source gives all of it once more."""
     asked_at: float = 0.0
     began_at: float = 0.0
     """With the present source."""
@@ -254,7 +256,10 @@ class SideStreams:
             return
         parts = fetch.parts
         if not fetch.is_next(part) or not self._agrees(parts, peer, part.total):
-            self._leave(fetch)
+            if fetch.is_state or parts.givers in {(), (peer,)}:
+                self._leave(fetch)
+            else:
+                self._begin_alone(fetch)
             return
         parts.total = part.total
         parts.content += part.content
@@ -289,6 +294,12 @@ class SideStreams:
             fetch.parts = _Parts()
         fetch.began_at, fetch.given = self._clock(), 0
         self._ask(fetch)
+
+    def _begin_alone(self, fetch: _Fetch) -> None:
+        """Of several givers one lies: whoever is asked now gives all of it, and is not taken for the liar."""
+        fetch.aside = fetch.parts
+        fetch.parts = _Parts()
+        self._begin_with_source(fetch)
 
     def _ask(self, fetch: _Fetch) -> None:
         fetch.asked_at = self._clock()
@@ -329,8 +340,9 @@ class SideStreams:
         return False
 
     def _keep_parts(self, fetch: _Fetch) -> None:
-        if fetch.parts.content:
-            self._kept_parts[fetch.digest] = fetch.parts
+        parts = max(fetch.parts, fetch.aside, key=lambda known: len(known.content))
+        if parts.content:
+            self._kept_parts[fetch.digest] = parts
         while len(self._kept_parts) > 1 and sum(len(kept.content) for kept in self._kept_parts.values()) > CONTENT_BYTES_MAX:
             self._kept_parts.popitem(last=False)
 
@@ -379,11 +391,11 @@ class SideStreams:
         self._note_lie(fetch)
         fetch.parts = _Parts()
         liars = self._history(fetch.digest).liars
-        if fetch.is_state and any(source not in liars for source in fetch.sources):
-            fetch.sources = [source for source in fetch.sources if source not in liars]
-            self._begin_with_source(fetch)
-        else:
+        fetch.sources = [source for source in fetch.sources if source not in liars] or fetch.sources
+        if fetch.sources[0] in liars:
             self._fail(fetch)
+        else:
+            self._begin_alone(fetch)
 
     def _hand_over(self, effect: FetchPayload | FetchState, content: bytes) -> None:
         """The row and what the machine records next become durable in one commit: neither is of use without the other."""

@@ -67,6 +67,8 @@ class Suspended:
     payloads: set[bytes]
     """Large payloads that are not held."""
     is_twin: bool
+    holders: int = 0
+    """The authors of it and of what builds on it, as a set of members: the honest among them have accepted it."""
 
 
 @dataclass(slots=True)
@@ -109,6 +111,7 @@ class Dag:
         self._named_in: dict[int, dict[bytes, None]] = {}
         """By round: the payloads whose last naming block is of it."""
         self._false_parents: list[tuple[Block, Block]] = []
+        self._holders: list[tuple[Block, int]] = []
         self._twins = 0
 
     # --- reading ---
@@ -250,6 +253,11 @@ class Dag:
         false, self._false_parents = self._false_parents, []
         return false
 
+    def take_holders(self) -> list[tuple[Block, int]]:
+        """Blocks that lack payloads, each with members that have built on it, as a set; each member is told once."""
+        holders, self._holders = self._holders, []
+        return holders
+
     # --- inside ---
 
     def _missing_of(self, block: Block) -> set[bytes]:
@@ -294,6 +302,24 @@ class Dag:
         for payload in suspended.block.content.attachments:
             if payload.digest in suspended.payloads:
                 self._payload_waiting.setdefault(payload.digest, {})[suspended.digest] = None
+        self._note_holders(suspended)
+
+    def _note_holders(self, suspended: Suspended) -> None:
+        """Its author has accepted all that it builds on, and so have the authors of what builds on it and came before."""
+        members = 1 << suspended.block.content.author
+        for child in self._waiting.get(suspended.digest, ()):
+            members |= self.suspended[child].holders if child in self.suspended else 0
+        spreading = [(suspended, members)]
+        while spreading:
+            one, members = spreading.pop()
+            new = members & ~one.holders
+            if not new:
+                continue
+            one.holders |= new
+            if one.payloads:
+                self._holders.append((one.block, new))
+            parents = (self.suspended.get(parent.digest) for parent in one.block.content.parents)
+            spreading += ((parent, new) for parent in parents if parent is not None)
 
     def _release(self, suspended: Suspended) -> list[Vertex]:
         if suspended.missing or suspended.payloads:

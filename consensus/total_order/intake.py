@@ -93,6 +93,7 @@ class Intake:
         if source is not None and digest in self._state.dag.suspended:
             self._synchroniser.note_missing(block, source, now)
             self._want_payloads(block, source)
+        self._note_holders()
         self._accuse_false_parents()
 
     def payload_held(self, digest: bytes) -> None:
@@ -187,12 +188,21 @@ class Intake:
     # --- accepting ---
 
     def _want_payloads(self, block: Block, source: PeerId) -> None:
-        """Its author holds what it names, and who has sent it should: it has accepted it."""
+        """Its author holds what it names, and who has sent it may: it has accepted it, or waits like us."""
         wanted = self._state.wanted
         author = self._state.committee.members[block.content.author]
         for large in block.content.attachments:
-            wanted.wait(large.digest, (large,), author, Need.FREE)
+            wanted.wait(large.digest, (large,), None, Need.FREE)
+            wanted.accepted_by(large.digest, (author,))
             wanted.also_has(large.digest, source)
+
+    def _note_holders(self) -> None:
+        """Whoever builds on a block has accepted it: where its author withholds what it names, they can give it."""
+        state = self._state
+        for block, members in state.dag.take_holders():
+            peers = tuple(peer for index, peer in enumerate(state.committee.members) if members >> index & 1)
+            for large in block.content.attachments:
+                state.wanted.accepted_by(large.digest, peers)
 
     def _take_in(self, accepted: list[Vertex]) -> None:
         for vertex in accepted:

@@ -17,6 +17,7 @@ from consensus.wanted import (
     FREE_FETCHES_MAX,
     REST_MS,
     STALLED_ATTEMPTS,
+    SUSPECT_MS,
     Need,
     Wanted,
 )
@@ -100,6 +101,64 @@ def test_a_peer_that_has_nothing_is_not_asked_faster_than_its_places_cool() -> N
     fail_all(payloads, first, 0)
     assert (len(first), payloads.fetch_more(Instant(COOLING_MS - 1))) == (FETCHES_PER_PEER_MAX, ())
     assert len(payloads.fetch_more(Instant(COOLING_MS))) == FETCHES_PER_PEER_MAX
+
+
+def lied_to() -> Wanted:
+    """By ALICE, who names payloads and does not give them."""
+    payloads, _ = table(ALICE, BOB, CAROL)
+    payloads.wait(digest(7), (payload(7),), None, Need.FREE)
+    payloads.accepted_by(digest(7), (ALICE,))
+    assert asked(payloads.fetch_more(Instant(0))) == [(7, ALICE)]
+    payloads.failed(digest(7), ALICE, Instant(0))
+    payloads.drop(digest(7))
+    payloads.fetch_more(Instant(COOLING_MS))
+    return payloads
+
+
+def named_by_alice(payloads: Wanted, *numbers: int) -> None:
+    for number in numbers:
+        payloads.wait(digest(number), (payload(number),), None, Need.FREE)
+        payloads.accepted_by(digest(number), (ALICE,))
+
+
+def test_whoever_has_accepted_it_is_asked_in_place_of_one_that_has_failed_as_a_holder_before() -> None:
+    payloads = lied_to()
+    named_by_alice(payloads, 8)
+    assert asked(payloads.fetch_more(Instant(1_000))) == [(8, ALICE)], "nobody else is known to have it"
+    payloads.accepted_by(digest(8), (ALICE,))
+    assert payloads.fetch_more(Instant(1_000)) == ()
+    payloads.accepted_by(digest(8), (CAROL,))
+    assert asked(payloads.fetch_more(Instant(1_000))) == [(8, CAROL)]
+    payloads.failed(digest(8), ALICE, Instant(1_001))
+    assert payloads.fetch_more(Instant(1_001)) == (), "only the failure of who was asked last counts"
+
+
+def test_a_holder_that_has_not_failed_is_not_replaced() -> None:
+    payloads, _ = table(ALICE, BOB)
+    named_by_alice(payloads, 7)
+    payloads.fetch_more(Instant(0))
+    payloads.accepted_by(digest(7), (BOB,))
+    assert payloads.fetch_more(Instant(0)) == ()
+    payloads.failed(digest(7), ALICE, Instant(0))
+    assert asked(payloads.fetch_more(Instant(0))) == [(7, BOB)]
+
+
+def test_a_suspect_is_asked_for_one_at_a_time_until_it_is_forgiven() -> None:
+    payloads = lied_to()
+    named_by_alice(payloads, *range(10, 30))
+    assert asked(payloads.fetch_more(Instant(1_000))) == [(10, ALICE)]
+    assert payloads.fetch_more(Instant(SUSPECT_MS - 1)) == ()
+    payloads.wait(digest(99), (payload(99),), BOB, Need.FREE)
+    assert len(payloads.fetch_more(Instant(SUSPECT_MS))) == FETCHES_PER_PEER_MAX
+
+
+def test_who_only_brought_what_names_it_is_no_suspect_for_not_having_it() -> None:
+    payloads, _ = table(ALICE)
+    named_by_alice(payloads, 7)
+    payloads.wait(waiter(1), (payload(8),), ALICE, Need.FREE)
+    fail_all(payloads, [fetch for fetch in asked(payloads.fetch_more(Instant(0))) if fetch[0] == 8], 0)
+    named_by_alice(payloads, *range(10, 30))
+    assert len(payloads.fetch_more(Instant(COOLING_MS))) == FETCHES_PER_PEER_MAX - 1
 
 
 def test_what_the_learner_needs_comes_first() -> None:

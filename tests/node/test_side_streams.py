@@ -264,6 +264,16 @@ def test_when_several_gave_a_wrong_whole_all_of_it_comes_from_one_until_the_liar
     assert [peer for peer, offset in peers.asked if offset == 0] == [liar, BOB], "a known liar is not asked again"
 
 
+@pytest.mark.parametrize("lie", [b"?" * 2**20, b"?" * (2**20 + 1)], ids=["the same length", "another length"])
+def test_whoever_goes_on_with_the_parts_of_a_liar_does_not_fail_for_it(tmp_path: Path, lie: bytes) -> None:
+    """Who fails is believed less; so a liar could have honest peers asked last by beginning what it never ends."""
+    content = bytes(range(256)) * 4_096
+    liar = PeerId(b"l" * 32)
+    peers = Peers({liar: first_part_only(lie), BOB: holder(content)})
+    digest = payload_from(tmp_path, peers, content, (liar, BOB))
+    assert peers.fed == [FetchFailed(digest, liar), Record("payload", digest, content), PayloadHeld(digest)]
+
+
 def test_a_source_that_names_another_length_is_left_and_two_of_them_are_believed(tmp_path: Path) -> None:
     content = bytes(range(256)) * 4_096
     liar, third = PeerId(b"l" * 32), PeerId(b"t" * 32)

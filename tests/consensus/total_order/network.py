@@ -51,6 +51,9 @@ RULES = TotalOrderRules(gc_depth=20, round_interval_ms=1, idle_interval_ms=50, d
 PAYLOAD_MS = 40
 """How long a large payload is under way."""
 
+WITHHELD_MS = 5_000
+"""How long who waits for a part that does not come."""
+
 
 class Disk:
     """A dictionary in the part of the store."""
@@ -120,6 +123,8 @@ class Network:
         """By member and round: the digests that it has ever sent out."""
         self.payloads: dict[bytes, set[PeerId]] = {}
         """Who holds a large payload."""
+        self.favoured: dict[PeerId, set[PeerId]] = {}
+        """By liar: the only ones that it gives large payloads to. The others wait for them."""
         self.clock_skew: dict[PeerId, int] = {}
         self.trace = hashlib.blake2b()
         self.puppets: dict[PeerId, Callable[[PeerId, Message], None]] = {}
@@ -305,11 +310,13 @@ class Network:
                 holders = self.payloads.get(digest, ())
                 if node.id in holders:
                     self.feed(node, PayloadHeld(digest))
-                elif peer in holders:
+                elif peer in holders and node.id in self.favoured.get(peer, {node.id}):
                     self.later(PAYLOAD_MS, node, lambda: self._held(node, digest))
                 else:
                     failed = FetchFailed(digest, peer)
-                    self.later(PAYLOAD_MS, node, lambda: (self.feed(node, failed), None)[1])
+                    self.later(
+                        WITHHELD_MS if peer in self.favoured else PAYLOAD_MS, node, lambda: (self.feed(node, failed), None)[1]
+                    )
             case KeepPayloads() | ReleasePayloads():
                 pass
             case FetchState(step):

@@ -8,7 +8,7 @@ import pytest
 from consensus.total_order import dag as dag_module
 from consensus.total_order.block import Reference
 from consensus.total_order.dag import Dag, Vertex
-from tests.consensus.total_order.forge import Forge, Forged, attachment
+from tests.consensus.total_order.forge import Forge, Forged, attachment, item
 from tests.consensus.total_order.test_commit_rule import full_rounds
 
 FORGE = Forge(4)
@@ -136,3 +136,22 @@ def test_the_newest_block_within_a_window_of_rounds() -> None:
     assert newest.reference == ROUNDS[4][1].reference
     assert dag.newest_within(1, 8, 9) is None
     assert dag.newest_within(1, 5, 5) is None
+
+
+@pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
+def test_whoever_builds_on_a_block_that_lacks_its_payload_is_told_as_its_holder_once(order: tuple[int, ...]) -> None:
+    named = FORGE.on(3, ROUNDS[0], attachments=(attachment("g"),), items=(item(),))
+    above = FORGE.on(1, [*ROUNDS[1][:3], named])
+    second = [above, *(FORGE.on(author, [*ROUNDS[1][:3], named]) for author in (0, 2))]
+    top = FORGE.on(2, second)
+    blocks = [named, above, top]
+    dag = filled([*ROUNDS[0], *ROUNDS[1][:3]])
+    told: list[int] = []
+    for place in order:
+        block = blocks[place]
+        add(dag, block, {large.digest for large in block.block.content.attachments})
+        told += [members for of, members in dag.take_holders() if of is named.block]
+    assert (sum(told), dag.take_holders()) == (0b1110, []), "its author, that of its child, and that of the child's child"
+    dag.payload_held(attachment("g").digest)
+    assert add(dag, second[1]) == [second[1].digest]
+    assert dag.take_holders() == []

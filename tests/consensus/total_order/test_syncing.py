@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import msgspec
+import pytest
 
 from consensus.encoding import encode
 from consensus.faults import Offence
@@ -12,7 +13,16 @@ from consensus.total_order.messages import Blocks, Commits
 from consensus.total_order.order import commit_digest
 from consensus.types import Digest, Height
 from tests.consensus.total_order.forge import NETWORK
-from tests.consensus.total_order.network import RULES, Network, Node, assert_agreement, assert_honest, payloads, read
+from tests.consensus.total_order.network import (
+    RULES,
+    WITHHELD_MS,
+    Network,
+    Node,
+    assert_agreement,
+    assert_honest,
+    payloads,
+    read,
+)
 from tests.consensus.total_order.test_faults import goes_on, height
 
 SHALLOW = replace(RULES, gc_depth=3)
@@ -67,6 +77,33 @@ def test_a_payload_that_only_its_author_has_is_ordered_nowhere_and_blocks_nobody
     assert_agreement(nodes)
     assert all(payloads(node) == [] for node in others)
     assert all(node.machine.status.suspended <= 40 for node in others)
+
+
+@pytest.mark.parametrize(("size", "liars", "favoured"), [(4, 1, (0,)), (7, 2, (0,)), (7, 2, (0, 1))])
+def test_payloads_that_liars_give_to_few_members_alone_come_from_those(
+    size: int, liars: int, favoured: tuple[int, ...]
+) -> None:
+    """Those build on what names them, and the others can follow no faster than they get them: two commits in three seconds."""
+    network = Network(size)
+    nodes = network.add_all()
+    goes_on(network, nodes)
+    friends = {nodes[index].id for index in favoured}
+    network.favoured = {node.id: friends | {node.id} for node in nodes[-liars:]}
+
+    def name_payloads(duration_ms: int) -> None:
+        for _ in range(0, duration_ms, 50):
+            for liar in nodes[-liars:]:
+                digest = Digest(network.random.randbytes(32))
+                network.payloads[digest] = {liar.id}
+                network.submit(liar, b"gradient", attachments=(Attachment(digest, 1_000),))
+            network.run(50)
+
+    name_payloads(liars * WITHHELD_MS + 1_000)
+    before = height(nodes[0])
+    name_payloads(10_000)
+    assert height(nodes[0]) - before > 100
+    assert_agreement(nodes)
+    assert_honest(network, nodes)
 
 
 def lagging(rules: TotalOrderRules = SHALLOW, commits: int = 100, **more: object) -> tuple[Network, list[Node]]:
