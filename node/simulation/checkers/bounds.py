@@ -154,12 +154,13 @@ def _of_the_graph(scale: Scale) -> Groups:
             "Committee._indices Dag.kept_rounds Dag.newest Dag._slots[] Proposer._included Pushing._named "
             "Pushing._named[] Pushing._pushed Pushing._pushed[] Recovery._asked_at Round.vertices Slot.votes Slot.certificates "
             "State.newest_seen Suspended.missing Vouching._newest Vouching._marks[] Vouching._checkpoints "
-            "Vouching._newest_marks CommitFetch._failed",
+            "Vouching._newest_marks CommitFetch._failed Wanted._suspects",
         ),
         (peers + scale.strangers_max, "Peers._records PeerClocks._ahead_ms Synchroniser._roomless"),
         (rounds, "CommitRule._slots Dag._rounds Dag._slots Order._ordered Order._recent Proposer._under_way"),
         (rounds, "Dag._missing_rounds"),
         (blocks, "Dag.accepted Dag.suspended Dag._waiting Dag._waiting[] Dag._wanted Dag._missing_rounds[] State.busy"),
+        (0, "Dag._holders"),
         (blocks, "Round.vertices[] Dag._false_parents Order._ordered[] Dag._payload_waiting[]"),
         (blocks * ATTACHMENTS_MAX, "Dag._payload_waiting Dag._named Dag._named_in Dag._named_in[]"),
         (ATTACHMENTS_MAX, "Suspended.payloads"),

@@ -31,7 +31,7 @@ from consensus.protocol import (
     StateHeld,
     TimerFired,
 )
-from consensus.total_order.block import Block, Checkpoint, CommitMark, Reference, genesis_step
+from consensus.total_order.block import Block, Checkpoint, CommitMark, Reference, block_digest, genesis_step
 from consensus.total_order.machine import TotalOrder
 from consensus.total_order.messages import (
     AskOwn,
@@ -348,8 +348,10 @@ class Liar:
         """An answer, if something was asked."""
         match request:
             case GetBlocks(number, references):
-                known = [block.block for block in self.world.blocks() if block.digest in {ref.digest for ref in references}]
-                return Blocks(number, tuple([*known, *self._blocks(1)][: self.chance.randrange(4)]))
+                asked = {reference.digest for reference in references}
+                known = [block.block for block in self.world.blocks() if block.digest in asked]
+                own = [block for block in self.signed.values() if block_digest(NETWORK, block.content) in asked]
+                return Blocks(number, tuple([*own, *known, *self._blocks(1)][: self.chance.randrange(4)]))
             case GetCommits(number, first):
                 return Commits(number, tuple(self._commits(first)))
             case AskOwn(life):
@@ -415,8 +417,7 @@ class Liar:
         if self.chance.random() < 0.3:
             more["checkpoint"] = Checkpoint(*self.chance.choice((self._mark(), self._mark())).__reduce__()[1][:2], STATE)
         if self.chance.random() < 0.3:
-            large = [attachment(name) for name in self.chance.sample(("a", "b", "c", "d"), self.chance.randint(1, 3))]
-            more |= {"items": tuple(item(b"%d" % place) for place in range(len(large))), "attachments": tuple(large)}
+            more |= {"items": (item(),), "attachments": (attachment(self.chance.choice("abcd")),)}
         if author not in parents:
             parents[author] = self._name(number, author)
         return FORGE.block(author, number, own_first(author, parents.values()), **more).block
@@ -431,7 +432,8 @@ class Liar:
         """True, or by another round or author, or of a block that nobody has."""
         lowest = max(0, number - RULES.gc_depth)
         known = self.chance.choice(self.chance.choice(self.world.rounds[max(0, lowest - 1) : number] or self.world.rounds))
-        digest = self.chance.choice((b"u" * 32, b"v" * 32, known.digest, known.digest))
+        own = block_digest(NETWORK, self.chance.choice([*self.signed.values(), known.block]).content)
+        digest = self.chance.choice((b"u" * 32, b"v" * 32, known.digest, known.digest, own))
         return Reference(self.chance.randint(lowest, max(lowest, number - 1)), author, digest)
 
     def _reference(self) -> Reference:
