@@ -39,11 +39,8 @@ SOURCES_MAX = 8
 """Peers remembered as having brought what waits: more are not needed, any connected peer may be asked."""
 
 SUSPECT_MS = 600_000
-"""Who did not give what it must hold is for so long asked only where no other holder is known: to withhold costs those who wait
-five seconds in ten minutes for each liar."""
-
-FETCHES_PER_SUSPECT_MAX = 1
-"""Asked of one such peer at once: many of them together do not fill the room."""
+"""Who did not give what it must hold is for so long asked after the other holders, those that failed least often first: to
+withhold costs those who wait a few seconds in ten minutes for each liar. An honest peer may fail, too, when it is busy."""
 
 LEARNER = b"the learner"
 """The waiter that stands for what is final, or recorded, and whose payloads are missing."""
@@ -110,8 +107,10 @@ class Wanted:
         self._fetches: dict[bytes, PeerId] = {}
         self._cooling: deque[tuple[Instant, PeerId]] = deque()
         self._known_peers: tuple[PeerId, ...] = ()
-        self._suspects: dict[PeerId, Instant] = {}
-        """Holders that did not give what they hold, until when."""
+        self._failures: dict[PeerId, int] = {}
+        """How often holders did not give what they hold."""
+        self._suspected: dict[PeerId, Instant] = {}
+        """Until when that is remembered."""
         self._has_changed = False
         """Since it was last looked for somebody to ask."""
 
@@ -147,14 +146,16 @@ class Wanted:
                 self._has_changed = True
 
     def accepted_by(self, digest: bytes, peers: Iterable[PeerId]) -> None:
-        """They have signed what follows from holding it. They are asked at once where now a suspect is."""
+        """They have signed what follows from holding it. They are asked at once where now one is that has failed more often."""
         pursuit = self._pursuits.get(digest)
         if pursuit is None:
             return
         new = tuple(peer for peer in peers if peer not in pursuit.holders)
         pursuit.holders += new
         self._has_changed |= bool(new)
-        if self._fetches.get(digest) in self._suspects and any(self._is_good(peer, pursuit) for peer in new):
+        asked = self._fetches.get(digest)
+        untried = (peer for peer in new if peer in self._known_peers and peer not in pursuit.tried)
+        if asked is not None and min(map(self._failed_by, untried), default=FETCHES_MAX) < self._failed_by(asked):
             del self._fetches[digest]
             self._enqueue(digest)
 
@@ -179,7 +180,8 @@ class Wanted:
         """The peer has not given the payload, or not fast enough. What is not under way with this peer changes nothing."""
         if self._fetches.get(digest) == peer:
             if peer in self._pursuits[digest].holders:
-                self._suspects[peer] = Instant(now + SUSPECT_MS)
+                self._failures[peer] = min(FETCHES_MAX, self._failed_by(peer) + 1)
+                self._suspected[peer] = Instant(now + SUSPECT_MS)
             self._cooling.append((Instant(now + COOLING_MS), peer))
             self._end(digest, now)
 
@@ -213,8 +215,8 @@ class Wanted:
         while self._cooling and self._cooling[0][0] <= now:
             self._cooling.popleft()
             self._has_changed = True
-        for peer in [peer for peer, until in self._suspects.items() if until <= now]:
-            del self._suspects[peer]
+        for peer in [peer for peer, until in self._suspected.items() if until <= now]:
+            del self._suspected[peer], self._failures[peer]
         rested: list[bytes] = []
         for digest, until in self._resting.items():
             if until > now:
@@ -293,11 +295,12 @@ class Wanted:
                     return digest, peer
         return None
 
-    def _places(self, peer: PeerId) -> int:
-        return FETCHES_PER_SUSPECT_MAX if peer in self._suspects else FETCHES_PER_PEER_MAX
+    def _failed_by(self, peer: PeerId) -> int:
+        return self._failures.get(peer, 0)
 
-    def _is_good(self, peer: PeerId, pursuit: _Pursuit) -> bool:
-        return peer in self._known_peers and peer not in self._suspects and peer not in pursuit.tried
+    def _places(self, peer: PeerId) -> int:
+        """Half as many with each failure: those who withhold, however many, do not fill the room."""
+        return max(1, FETCHES_PER_PEER_MAX >> self._failed_by(peer))
 
     def _whom(self, pursuit: _Pursuit, peers: Sequence[PeerId], free: list[PeerId]) -> PeerId | None:
         """A holder or source if there is one left to ask, else who is least busy."""
@@ -305,7 +308,8 @@ class Wanted:
             pursuit.tried = ()
         named = dict.fromkeys((*pursuit.holders, *pursuit.sources))
         known = [peer for peer in named if peer in peers and peer not in pursuit.tried]
-        sources = [peer for peer in known if peer not in self._suspects] or known
+        fewest = min(map(self._failed_by, known), default=0)
+        sources = [peer for peer in known if self._failed_by(peer) == fewest]
         if sources and (pursuit.need is Need.FREE or sources[0] in free):
             return next((peer for peer in sources if peer in free), None)
         return next((peer for peer in free if peer not in pursuit.tried), None)

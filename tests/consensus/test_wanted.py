@@ -143,13 +143,36 @@ def test_a_holder_that_has_not_failed_is_not_replaced() -> None:
     assert asked(payloads.fetch_more(Instant(0))) == [(7, BOB)]
 
 
-def test_a_suspect_is_asked_for_one_at_a_time_until_it_is_forgiven() -> None:
+def test_a_holder_has_half_as_many_places_with_each_failure_until_it_is_forgiven() -> None:
     payloads = lied_to()
+    now = 1_000
+    for places in (4, 2, 1, 1):
+        named_by_alice(payloads, *range(10, 30))
+        asked_now = asked(payloads.fetch_more(Instant(now)))
+        assert asked_now == [(number, ALICE) for number in range(10, 10 + places)]
+        payloads.failed(digest(10), ALICE, Instant(now))
+        for number in range(10, 30):
+            payloads.drop(digest(number))
+        payloads.fetch_more(Instant(now + COOLING_MS))
+        now += 1_000
+    payloads.wait(waiter(1), (payload(99),), BOB, Need.FREE)  # while something is wanted, time is looked at
+    assert asked(payloads.fetch_more(Instant(now))) == [(99, BOB)]
     named_by_alice(payloads, *range(10, 30))
-    assert asked(payloads.fetch_more(Instant(1_000))) == [(10, ALICE)]
-    assert payloads.fetch_more(Instant(SUSPECT_MS - 1)) == ()
-    payloads.wait(digest(99), (payload(99),), BOB, Need.FREE)
-    assert len(payloads.fetch_more(Instant(SUSPECT_MS))) == FETCHES_PER_PEER_MAX
+    assert len(payloads.fetch_more(Instant(now + SUSPECT_MS))) == FETCHES_PER_PEER_MAX
+
+
+def test_of_two_holders_that_have_failed_the_one_that_did_less_often_is_asked() -> None:
+    payloads = lied_to()
+    for number, holder in ((20, ALICE), (21, BOB)):
+        payloads.wait(digest(number), (payload(number),), None, Need.FREE)
+        payloads.accepted_by(digest(number), (holder,))
+        assert asked(payloads.fetch_more(Instant(1_000))) == [(number, holder)]
+        payloads.failed(digest(number), holder, Instant(1_000))
+        payloads.drop(digest(number))
+    named_by_alice(payloads, 30)
+    assert asked(payloads.fetch_more(Instant(2_000))) == [(30, ALICE)]
+    payloads.accepted_by(digest(30), (BOB,))
+    assert asked(payloads.fetch_more(Instant(2_000))) == [(30, BOB)]
 
 
 def test_who_only_brought_what_names_it_is_no_suspect_for_not_having_it() -> None:

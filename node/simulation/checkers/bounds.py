@@ -154,7 +154,7 @@ def _of_the_graph(scale: Scale) -> Groups:
             "Committee._indices Dag.kept_rounds Dag.newest Dag._slots[] Proposer._included Pushing._named "
             "Pushing._named[] Pushing._pushed Pushing._pushed[] Recovery._asked_at Round.vertices Slot.votes Slot.certificates "
             "State.newest_seen Suspended.missing Vouching._newest Vouching._marks[] Vouching._checkpoints "
-            "Vouching._newest_marks CommitFetch._failed Wanted._suspects",
+            "Vouching._newest_marks CommitFetch._failed Wanted._failures Wanted._suspected",
         ),
         (peers + scale.strangers_max, "Peers._records PeerClocks._ahead_ms Synchroniser._roomless"),
         (rounds, "CommitRule._slots Dag._rounds Dag._slots Order._ordered Order._recent Proposer._under_way"),
