@@ -68,7 +68,7 @@ class Suspended:
     """Large payloads that are not held."""
     is_twin: bool
     holders: int = 0
-    """The authors of it and of what builds on it, as a set of members: the honest among them have accepted it."""
+    """Authors of it and of what builds on it, as a set of members: the honest among them have accepted it."""
 
 
 @dataclass(slots=True)
@@ -305,7 +305,10 @@ class Dag:
         self._note_holders(suspended)
 
     def _note_holders(self, suspended: Suspended) -> None:
-        """Its author has accepted all that it builds on, and so have the authors of what builds on it and came before."""
+        """Its author has accepted all that it builds on, and so have the authors of what builds on it and came before.
+
+        Of f + 1 members one is honest: no more are noted of one block.
+        """
         members = 1 << suspended.block.content.author
         for child in self._waiting.get(suspended.digest, ()):
             members |= self.suspended[child].holders if child in self.suspended else 0
@@ -313,7 +316,7 @@ class Dag:
         while spreading:
             one, members = spreading.pop()
             new = members & ~one.holders
-            if not new:
+            if not new or one.holders.bit_count() > self._committee.faulty_max:
                 continue
             one.holders |= new
             if one.payloads:

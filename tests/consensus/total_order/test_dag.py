@@ -1,6 +1,8 @@
 """Acceptance in causal order, the horizon, twins and large payloads."""
 
+import functools
 import itertools
+import operator
 import random
 
 import pytest
@@ -139,7 +141,9 @@ def test_the_newest_block_within_a_window_of_rounds() -> None:
 
 
 @pytest.mark.parametrize("order", list(itertools.permutations(range(3))), ids=str)
-def test_whoever_builds_on_a_block_that_lacks_its_payload_is_told_as_its_holder_once(order: tuple[int, ...]) -> None:
+def test_f_plus_1_members_that_build_on_a_block_without_its_payload_are_told_as_its_holders_once(
+    order: tuple[int, ...],
+) -> None:
     named = FORGE.on(3, ROUNDS[0], attachments=(attachment("g"),), items=(item(),))
     above = FORGE.on(1, [*ROUNDS[1][:3], named])
     second = [above, *(FORGE.on(author, [*ROUNDS[1][:3], named]) for author in (0, 2))]
@@ -151,7 +155,9 @@ def test_whoever_builds_on_a_block_that_lacks_its_payload_is_told_as_its_holder_
         block = blocks[place]
         add(dag, block, {large.digest for large in block.block.content.attachments})
         told += [members for of, members in dag.take_holders() if of is named.block]
-    assert (sum(told), dag.take_holders()) == (0b1110, []), "its author, that of its child, and that of the child's child"
+    holders = functools.reduce(operator.or_, told)
+    assert holders in {0b1010, 0b1110}, "its author, and that of its child; where both come at once that of the next child, too"
+    assert (sum(told), dag.take_holders()) == (holders, [])
     dag.payload_held(attachment("g").digest)
     assert add(dag, second[1]) == [second[1].digest]
     assert dag.take_holders() == []
