@@ -54,9 +54,10 @@ class Pushing:
             if author in (member, self._me) or author in self._state.equivocators:
                 continue
             known = max(self._named[member][author], self._pushed[member][author])
-            if newest_round - self._named[member][author] <= LAG_ROUNDS + 1:
+            newest = dag.newest[author]
+            if newest is None or newest_round - self._named[member][author] <= LAG_ROUNDS + 1:
                 continue
-            for number in range(max(known, dag.horizon, newest_round - PUSHED_MAX) + 1, dag.kept_rounds[author] + 1):
+            for number in range(max(known, dag.horizon, newest_round - PUSHED_MAX) + 1, newest.round + 1):
                 vertex = dag.vertex_of(author, number)
                 if vertex is not None and len(lacking) < PUSHED_MAX:
                     lacking.append(vertex)
