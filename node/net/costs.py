@@ -6,7 +6,7 @@ enough for all, so that who asks for little is not kept waiting by who asks for 
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from consensus.types import PeerId
@@ -46,8 +46,9 @@ class Share:
 class CostLimits:
     """Shares of the event loop."""
 
-    member: Share = Share(0.5, 5.0)
-    """For one member: one that lies leaves half to the others. What it brings is needed, whatever it costs."""
+    liars: Share = Share(0.5, 5.0)
+    """For as many members together as may lie, an equal part each: however they lie, half is left to the others. An honest
+    member needs less: where the loop has no rest, each of n - 1 has its part of all of it, and this is half as much again."""
 
     chosen: Share = Share(0.5, 5.0)
     """For one that we dialled, in an open network: a chain may be fetched from it alone; a block costs about a millisecond."""
@@ -100,10 +101,11 @@ class Moved:
 class Costs:
     """The accounts of all connected peers. Times are in seconds, of any clock that does not go back."""
 
-    def __init__(self, limits: CostLimits, is_open: bool, now: float) -> None:
-        """`is_open`: there are no members, the network is open to all."""
+    def __init__(self, limits: CostLimits, members: int, now: float) -> None:
+        """`members`: how many there are; 0 where the network is open to all."""
         self._limits = limits
-        self._strangers = _Pot(limits.strangers_of_open if is_open else limits.strangers, now)
+        self._member = replace(limits.liars, share=limits.liars.share / max(1, (members - 1) // 3))
+        self._strangers = _Pot(limits.strangers if members else limits.strangers_of_open, now)
         self._chosen = _Pot(limits.all_chosen, now)
         self._groups: OrderedDict[str, _Pot] = OrderedDict()
         """Kept when all of a subnet have left: who comes again finds what it has overdrawn."""
@@ -115,7 +117,7 @@ class Costs:
         limits = self._limits
         match standing:
             case Standing.MEMBER:
-                account = _Account((_Pot(limits.member, now),))
+                account = _Account((_Pot(self._member, now),))
             case Standing.CHOSEN:
                 account = _Account((_Pot(limits.chosen, now), self._chosen))
             case Standing.STRANGER:

@@ -91,7 +91,7 @@ class PeerNetwork:
         self._random = random
         self._clock = clock
         self._stopwatch = stopwatch
-        self._costs = Costs(settings.costs, not settings.members, clock())
+        self._costs = Costs(settings.costs, len(settings.members), clock())
         self._port = settings.listen_port
         self._traffic = Traffic()
         self._gossip = Gossip(settings.gossip)
