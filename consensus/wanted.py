@@ -42,6 +42,13 @@ SUSPECT_MS = 600_000
 """Who did not give what it must hold is for so long asked after the other holders, those that failed least often first: to
 withhold costs those who wait a few seconds in ten minutes for each liar. An honest peer may fail, too, when it is busy."""
 
+LATE_MS = 250
+"""Where another holder is known, who has not given a payload in so long, and a millisecond more for each kilobyte, is late: the
+other is asked instead, and first the next time. Else one that takes its time would set the pace of all."""
+
+LATE_MS_MAX = 1_250
+"""But not later: the length is what somebody says."""
+
 LEARNER = b"the learner"
 """The waiter that stands for what is final, or recorded, and whose payloads are missing."""
 
@@ -76,6 +83,8 @@ class _Pursuit:
     holders: tuple[PeerId, ...] = ()
     tried: tuple[PeerId, ...] = ()
     attempts: int = 0
+    late_at: Instant | None = None
+    """When who is being asked now is late."""
 
     @property
     def lane(self) -> tuple[int, Need]:
@@ -109,6 +118,10 @@ class Wanted:
         self._known_peers: tuple[PeerId, ...] = ()
         self._failures: dict[PeerId, int] = {}
         """How often holders did not give what they hold."""
+        self._late: dict[PeerId, int] = {}
+        """How often holders were late."""
+        self._overtaken: dict[bytes, None] = {}
+        """Fetches of payloads of which another holder is known."""
         self._suspected: dict[PeerId, Instant] = {}
         """Until when that is remembered."""
         self._has_changed = False
@@ -153,11 +166,11 @@ class Wanted:
         new = tuple(peer for peer in peers if peer not in pursuit.holders)
         pursuit.holders += new
         self._has_changed |= bool(new)
-        asked = self._fetches.get(digest)
-        untried = (peer for peer in new if peer in self._known_peers and peer not in pursuit.tried)
-        if asked is not None and min(map(self._failed_by, untried), default=FETCHES_MAX) < self._failed_by(asked):
-            del self._fetches[digest]
-            self._enqueue(digest)
+        if digest in self._fetches and new:
+            self._overtaken[digest] = None
+            if self._is_there_a_better(pursuit, self._fetches[digest]):
+                del self._fetches[digest]
+                self._enqueue(digest)
 
     def is_lacking(self, waiter: bytes) -> bool:
         """Whether it waits for a payload."""
@@ -180,8 +193,7 @@ class Wanted:
         """The peer has not given the payload, or not fast enough. What is not under way with this peer changes nothing."""
         if self._fetches.get(digest) == peer:
             if peer in self._pursuits[digest].holders:
-                self._failures[peer] = min(FETCHES_MAX, self._failed_by(peer) + 1)
-                self._suspected[peer] = Instant(now + SUSPECT_MS)
+                self._blame(self._failures, peer, now)
             self._cooling.append((Instant(now + COOLING_MS), peer))
             self._end(digest, now)
 
@@ -196,7 +208,7 @@ class Wanted:
             if choice is None:
                 self._has_changed = False
             else:
-                effects.append(self._ask(*choice))
+                effects.append(self._ask(*choice, now))
         return tuple(effects)
 
     # --- inside ---
@@ -216,7 +228,11 @@ class Wanted:
             self._cooling.popleft()
             self._has_changed = True
         for peer in [peer for peer, until in self._suspected.items() if until <= now]:
-            del self._suspected[peer], self._failures[peer]
+            del self._suspected[peer]
+            self._failures.pop(peer, None)
+            self._late.pop(peer, None)
+        for digest in list(self._overtaken):
+            self._look_whether_late(digest, now)
         rested: list[bytes] = []
         for digest, until in self._resting.items():
             if until > now:
@@ -262,6 +278,7 @@ class Wanted:
         pursuit = self._pursuits.pop(digest)
         self._lanes[pursuit.lane].pop(digest, None)
         self._resting.pop(digest, None)
+        self._overtaken.pop(digest, None)
         if self._fetches.pop(digest, None) is not None:
             self._has_changed = True
 
@@ -295,12 +312,36 @@ class Wanted:
                     return digest, peer
         return None
 
-    def _failed_by(self, peer: PeerId) -> int:
-        return self._failures.get(peer, 0)
+    def _look_whether_late(self, digest: bytes, now: Instant) -> None:
+        """Once for each fetch; where nobody better is known it goes on."""
+        peer = self._fetches.get(digest)
+        pursuit = self._pursuits.get(digest)
+        if peer is None or pursuit is None or pursuit.late_at is None:
+            del self._overtaken[digest]
+            return
+        if now < pursuit.late_at:
+            return
+        del self._overtaken[digest]
+        self._blame(self._late, peer, now)
+        if self._is_there_a_better(pursuit, peer):
+            del self._fetches[digest]
+            self._enqueue(digest)
+
+    def _blame(self, counts: dict[PeerId, int], peer: PeerId, now: Instant) -> None:
+        counts[peer] = min(FETCHES_MAX, counts.get(peer, 0) + 1)
+        self._suspected[peer] = Instant(now + SUSPECT_MS)
+
+    def _blamed(self, peer: PeerId) -> tuple[int, int]:
+        """Where payloads are large everybody is late now and then, and nobody fails."""
+        return self._failures.get(peer, 0), self._late.get(peer, 0)
+
+    def _is_there_a_better(self, pursuit: _Pursuit, asked: PeerId) -> bool:
+        untried = (peer for peer in pursuit.holders if peer in self._known_peers and peer not in pursuit.tried)
+        return any(self._blamed(peer) < self._blamed(asked) for peer in untried)
 
     def _places(self, peer: PeerId) -> int:
         """Half as many with each failure: those who withhold, however many, do not fill the room."""
-        return max(1, FETCHES_PER_PEER_MAX >> self._failed_by(peer))
+        return max(1, FETCHES_PER_PEER_MAX >> self._failures.get(peer, 0))
 
     def _whom(self, pursuit: _Pursuit, peers: Sequence[PeerId], free: list[PeerId]) -> PeerId | None:
         """A holder or source if there is one left to ask, else who is least busy."""
@@ -308,14 +349,17 @@ class Wanted:
             pursuit.tried = ()
         named = dict.fromkeys((*pursuit.holders, *pursuit.sources))
         known = [peer for peer in named if peer in peers and peer not in pursuit.tried]
-        fewest = min(map(self._failed_by, known), default=0)
-        sources = [peer for peer in known if self._failed_by(peer) == fewest]
+        fewest = min(map(self._blamed, known), default=None)
+        sources = [peer for peer in known if self._blamed(peer) == fewest]
         if sources and (pursuit.need is Need.FREE or sources[0] in free):
             return next((peer for peer in sources if peer in free), None)
         return next((peer for peer in free if peer not in pursuit.tried), None)
 
-    def _ask(self, digest: bytes, peer: PeerId) -> FetchPayload:
+    def _ask(self, digest: bytes, peer: PeerId, now: Instant) -> FetchPayload:
         pursuit = self._pursuits[digest]
+        pursuit.late_at = Instant(now + min(LATE_MS_MAX, LATE_MS + pursuit.payload.length // 1_000))
+        if len(pursuit.holders) > 1:
+            self._overtaken[digest] = None
         del self._lanes[pursuit.lane][digest]
         pursuit.attempts += 1
         pursuit.tried = (*(known for known in pursuit.tried if known in self._known_peers), peer)

@@ -15,6 +15,8 @@ from consensus.wanted import (
     FETCHES_MAX,
     FETCHES_PER_PEER_MAX,
     FREE_FETCHES_MAX,
+    LATE_MS,
+    LATE_MS_MAX,
     REST_MS,
     STALLED_ATTEMPTS,
     SUSPECT_MS,
@@ -173,6 +175,44 @@ def test_of_two_holders_that_have_failed_the_one_that_did_less_often_is_asked() 
     assert asked(payloads.fetch_more(Instant(2_000))) == [(30, ALICE)]
     payloads.accepted_by(digest(30), (BOB,))
     assert asked(payloads.fetch_more(Instant(2_000))) == [(30, BOB)]
+
+
+@pytest.mark.parametrize(("length", "late_ms"), [(1_000, LATE_MS + 1), (2**30, LATE_MS_MAX)])
+def test_who_is_late_while_another_holder_is_known_is_replaced_and_asked_last_from_then_on(length: int, late_ms: int) -> None:
+    payloads, _ = table(ALICE, BOB)
+    payloads.wait(digest(7), (payload(7, length),), None, Need.FREE)
+    payloads.accepted_by(digest(7), (ALICE,))
+    assert asked(payloads.fetch_more(Instant(0))) == [(7, ALICE)]
+    assert payloads.fetch_more(Instant(late_ms - 1)) == ()
+    payloads.accepted_by(digest(7), (BOB,))
+    assert payloads.fetch_more(Instant(late_ms - 1)) == ()
+    assert asked(payloads.fetch_more(Instant(late_ms))) == [(7, BOB)]
+    payloads.note_held(digest(7))
+    named_by_alice(payloads, 8)
+    payloads.accepted_by(digest(8), (BOB,))
+    assert asked(payloads.fetch_more(Instant(late_ms))) == [(8, BOB)]
+
+
+def test_who_is_late_goes_on_where_no_other_holder_is_known() -> None:
+    payloads, _ = table(ALICE, BOB)
+    named_by_alice(payloads, 7)
+    assert asked(payloads.fetch_more(Instant(0))) == [(7, ALICE)]
+    assert payloads.fetch_more(Instant(60_000)) == ()
+    payloads.failed(digest(7), ALICE, Instant(60_000))
+    assert asked(payloads.fetch_more(Instant(60_000))) == [(7, BOB)], "it has had one turn, and nothing was held against it"
+
+
+def test_who_is_late_comes_before_who_has_failed() -> None:
+    payloads = lied_to()
+    for number in range(10, 14):
+        payloads.wait(digest(number), (payload(number),), None, Need.FREE)
+        payloads.accepted_by(digest(number), (BOB, CAROL))
+        payloads.fetch_more(Instant(1_000 * number))
+        payloads.fetch_more(Instant(1_000 * number + LATE_MS + 1))
+        payloads.note_held(digest(number))
+    named_by_alice(payloads, 30)
+    payloads.accepted_by(digest(30), (BOB,))
+    assert asked(payloads.fetch_more(Instant(20_000))) == [(30, BOB)]
 
 
 def test_who_only_brought_what_names_it_is_no_suspect_for_not_having_it() -> None:

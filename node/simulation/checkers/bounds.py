@@ -139,6 +139,7 @@ def _of_the_replica(scale: Scale) -> Groups:
         (of_pool, "Naming._named Naming._counts Naming._final Naming._released[]"),
         (2, "Naming._released"),
         (FETCHES_MAX, "Wanted._fetches Wanted._cooling"),
+        (FETCHES_MAX, "Wanted._overtaken"),
         (named, "Wanted._pursuits Wanted._lacking Wanted._lacking[] Wanted._stalled Wanted._lanes[] Wanted._resting"),
         (named + scale.peers, "_Pursuit.waiters"),
         (len(Need) * (1 + STALLED_ATTEMPTS), "Wanted._lanes"),
@@ -154,7 +155,7 @@ def _of_the_graph(scale: Scale) -> Groups:
             "Committee._indices Dag.kept_rounds Dag.newest Dag._slots[] Proposer._included Pushing._named "
             "Pushing._named[] Pushing._pushed Pushing._pushed[] Recovery._asked_at Round.vertices Slot.votes Slot.certificates "
             "State.newest_seen Suspended.missing Vouching._newest Vouching._marks[] Vouching._checkpoints "
-            "Vouching._newest_marks CommitFetch._failed Wanted._failures Wanted._suspected",
+            "Vouching._newest_marks CommitFetch._failed Wanted._failures Wanted._late Wanted._suspected",
         ),
         (peers + scale.strangers_max, "Peers._records PeerClocks._ahead_ms Synchroniser._roomless"),
         (rounds, "CommitRule._slots Dag._rounds Dag._slots Order._ordered Order._recent Proposer._under_way"),

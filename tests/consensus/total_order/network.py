@@ -124,7 +124,9 @@ class Network:
         self.payloads: dict[bytes, set[PeerId]] = {}
         """Who holds a large payload."""
         self.favoured: dict[PeerId, set[PeerId]] = {}
-        """By liar: the only ones that it gives large payloads to. The others wait for them."""
+        """By liar: the only ones that it gives large payloads to at once. The others wait for them."""
+        self.slow_ms: int | None = None
+        """After so long those get them, too."""
         self.clock_skew: dict[PeerId, int] = {}
         self.trace = hashlib.blake2b()
         self.puppets: dict[PeerId, Callable[[PeerId, Message], None]] = {}

@@ -79,15 +79,17 @@ def test_a_payload_that_only_its_author_has_is_ordered_nowhere_and_blocks_nobody
     assert all(node.machine.status.suspended <= 40 for node in others)
 
 
+@pytest.mark.parametrize("slow_ms", [None, 900])
 @pytest.mark.parametrize(("size", "liars", "favoured"), [(4, 1, (0,)), (7, 2, (0,)), (7, 2, (0, 1))])
 def test_payloads_that_liars_give_to_few_members_alone_come_from_those(
-    size: int, liars: int, favoured: tuple[int, ...]
+    size: int, liars: int, favoured: tuple[int, ...], slow_ms: int | None
 ) -> None:
-    """Those build on what names them, and the others can follow no faster than they get them: two commits in three seconds."""
+    """Those build on what names them, and the others can follow no faster than they get them: a commit a second, or two."""
     network = Network(size)
     nodes = network.add_all()
     goes_on(network, nodes)
     friends = {nodes[index].id for index in favoured}
+    network.slow_ms = slow_ms
     network.favoured = {node.id: friends | {node.id} for node in nodes[-liars:]}
 
     def name_payloads(duration_ms: int) -> None:
