@@ -204,6 +204,7 @@ class SideStreams:
             return
         present = self._fetches.get(digest)
         if present is not None and present.is_hashing:
+            present.sources = [effect.peer]  # if it is wrong, this one's turn comes next
             return
         if self._payload_bytes_max == 0 or effect.peer in self._history(digest).liars:
             self._feed(FetchFailed(digest, effect.peer))

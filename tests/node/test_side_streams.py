@@ -309,6 +309,36 @@ def test_whole_things_are_hashed_where_it_keeps_nobody_waiting(tmp_path: Path) -
     assert peers.fed == [StateHeld(STEP, encoded)]
 
 
+def test_who_is_named_while_a_wrong_whole_is_hashed_is_asked_next(tmp_path: Path) -> None:
+    """The machine waits for an answer about the newest source, and about no other."""
+    content = bytes(range(256)) * 1_024
+    liar = PeerId(b"l" * 32)
+    peers = Peers({liar: holder(b"?" * len(content)), BOB: holder(content)})
+    works: list[tuple[Callable[[], bool], Callable[[bool], None]]] = []
+    digest = Digest(blake2b(content, digest_size=32).digest())
+
+    def use(store: Store) -> None:
+        streams = SideStreams(
+            store,
+            peers,
+            state_bytes_max=4_000_000,
+            payload_bytes_max=len(content),
+            clock=lambda: peers.now,
+            off_loop=lambda work, done: works.append((work, done)),
+        )
+        streams.driver = peers  # type: ignore[assignment]
+        peers.streams = streams
+        for source in (liar, BOB):
+            streams.fetch_payload(FetchPayload(digest, len(content), source))
+        for _ in range(2):
+            work, done = works.pop()
+            done(work())
+
+    with_store(tmp_path, use)
+    assert peers.fed == [Record("payload", digest, content), PayloadHeld(digest)]
+    assert [peer for peer, _ in peers.asked] == [liar, BOB]
+
+
 def test_a_payload_that_is_held_is_not_fetched_again(tmp_path: Path) -> None:
     content = b"gradient" * 1_000
     digest = Digest(blake2b(content, digest_size=32).digest())
