@@ -10,7 +10,7 @@ from consensus.proof_of_work.outlook import Outlook
 from consensus.proof_of_work.peers import LONG_AGO
 from consensus.proof_of_work.sync import Synchroniser
 from consensus.protocol import Halt
-from consensus.types import Height, Instant
+from consensus.types import Height, Instant, StepId
 
 LAG_BLOCKS = 8
 """So far behind, a block of our own would only be a burden to others."""
@@ -23,7 +23,21 @@ LEADING_PATIENCE_MS = 30_000
 """So long may proven blocks far above our head keep us from leading while none of them becomes checked."""
 
 PATIENCE_PER_CHECK_MS = 10_000
-"""Each checked block earns so much again: who gives one body at a time stops nobody for long."""
+"""Before we have arrived each checked block of the branch far ahead earns so much again: learners are slow.
+
+After that only one block interval: a branch that keeps us from leading has to come faster than it can be mined, so that who has
+a lead and gives one body at a time cannot hold it.
+"""
+
+PATIENCE_RETURNS = 20
+"""While we are not behind, a twentieth of the time: so much of our work can leads stop, however often they are shown."""
+
+HEADERS_PATIENCE_MS = 600_000
+"""So long in all may claims of more headers keep a newcomer from arriving: twice as long as 64 silent peers take that are asked
+one after the other. Each peer has a patience, too, but a key that comes anew costs nothing."""
+
+PATIENCE_PER_HEADER_MS = 8
+"""Each proven header above all before earns so much again: one that gets 125 a second waits for the end of any chain."""
 
 STEP_MS_MAX = 1_000
 """Between two inputs at most so much patience is lost: a process that was stopped has not waited."""
@@ -32,13 +46,18 @@ STEP_MS_MAX = 1_000
 class Arrival:
     """Decides from what is proven whether to lead, to finalise, and to halt."""
 
-    def __init__(self, chain: Chain, outlook: Outlook, sync: Synchroniser) -> None:
+    def __init__(self, chain: Chain, outlook: Outlook, sync: Synchroniser, block_interval_ms: int) -> None:
         self._chain = chain
         self._outlook = outlook
         self._sync = sync
         self._has_arrived = False
         self._may_arrive_at = LONG_AGO
-        self._patience_ms = LEADING_PATIENCE_MS
+        self._block_interval_ms = block_interval_ms
+        self._patience = LEADING_PATIENCE_MS * PATIENCE_RETURNS
+        """In parts of a millisecond."""
+        self._headers_patience_ms = HEADERS_PATIENCE_MS
+        self._highest = chain.tree.head.height
+        """Of what was ever proven."""
         self._seen_at = LONG_AGO
 
     def start(self, now: Instant) -> None:
@@ -46,18 +65,23 @@ class Arrival:
         self._may_arrive_at = Instant(now + ARRIVAL_MS_MIN)
         self._seen_at = now
 
-    def block_checked(self) -> None:
-        """What is far ahead is really arriving."""
-        self._patience_ms = min(LEADING_PATIENCE_MS, self._patience_ms + PATIENCE_PER_CHECK_MS)
+    def block_checked(self, step: StepId) -> None:
+        """If it belongs to what is far ahead, that is really arriving."""
+        link = self._chain.tree.link(step)
+        if link is None or not self._is_behind():
+            return
+        if self._chain.is_on_branch(Place(link.height, step), self._outlook.heaviest):
+            self._earn((self._block_interval_ms if self._has_arrived else PATIENCE_PER_CHECK_MS) * PATIENCE_RETURNS)
 
     def look(self, now: Instant) -> None:
         """Called once at every input."""
         elapsed_ms = min(STEP_MS_MAX, max(0, now - self._seen_at))
         self._seen_at = now
         is_behind = self._is_behind()
-        self._patience_ms = max(0, self._patience_ms - elapsed_ms) if is_behind else LEADING_PATIENCE_MS
-        if not self._has_arrived and not is_behind:
-            self._has_arrived = self._outlook.has_minimum_work and self._knows_what_peers_have(now)
+        self._earn(-elapsed_ms * PATIENCE_RETURNS if is_behind else elapsed_ms)
+        if not self._has_arrived:
+            self._wait_for_headers(elapsed_ms, now)
+            self._has_arrived = not is_behind and self._outlook.has_minimum_work and self._knows_what_peers_have(now)
 
     def is_catching_up(self, now: Instant) -> bool:
         """Whether leading would be of no use."""
@@ -65,7 +89,7 @@ class Arrival:
             return True
         if now < self._may_arrive_at and self._sync.is_fetching_headers(now):
             return True
-        return self._patience_ms > 0 and self._is_behind()
+        return self._patience > 0 and self._is_behind()
 
     def may_finalise(self, height: Height, now: Instant) -> bool:
         """Whether the block at this height of the head's branch can be called final, if it is deep enough."""
@@ -86,4 +110,15 @@ class Arrival:
         return self._outlook.heaviest.height > self._chain.tree.head.height + LAG_BLOCKS
 
     def _knows_what_peers_have(self, now: Instant) -> bool:
-        return now >= self._may_arrive_at and not self._sync.is_fetching_headers(now)
+        is_waiting = self._headers_patience_ms > 0 and self._sync.is_fetching_headers(now)
+        return now >= self._may_arrive_at and not is_waiting
+
+    def _wait_for_headers(self, elapsed_ms: int, now: Instant) -> None:
+        height = self._outlook.heaviest.height
+        earned_ms = max(0, height - self._highest) * PATIENCE_PER_HEADER_MS
+        self._highest = max(self._highest, height)
+        spent_ms = elapsed_ms if self._sync.is_fetching_headers(now) else 0
+        self._headers_patience_ms = min(HEADERS_PATIENCE_MS, max(0, self._headers_patience_ms + earned_ms - spent_ms))
+
+    def _earn(self, patience: int) -> None:
+        self._patience = max(0, min(LEADING_PATIENCE_MS * PATIENCE_RETURNS, self._patience + patience))

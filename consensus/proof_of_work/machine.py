@@ -133,7 +133,7 @@ class ProofOfWork:
         self._outlook = Outlook(self._chain, self._wanted, rules)
         self._intake = Intake(network_id, rules, self._chain, self._outlook, self._verdicts.body_arrived, wall=self._wall)
         self._sync = Synchroniser(self._chain, self._intake, self._outlook, self._peers)
-        self._arrival = Arrival(self._chain, self._outlook, self._sync)
+        self._arrival = Arrival(self._chain, self._outlook, self._sync, rules.block_interval_ms)
         self._serving = Serving(self._chain, archive)
         self._voices = Voices(rules.author_window, self._chain, lambda step: self._verdicts.told(step).leader)
         self._gossip = Gossip(
@@ -246,7 +246,7 @@ class ProofOfWork:
                 return self._gossip.assessed(event, now)
             case Checked(step):
                 self._mining.judged(step)
-                self._arrival.block_checked()
+                self._arrival.block_checked(step)
                 return self._verdicts.judged(event) + self._gossip.base_checked(step) + self._sync.seek(now)
             case PuzzleSolved():
                 return self._lead(event)
