@@ -13,17 +13,19 @@ from consensus.proof_of_work.header import Block
 from consensus.proof_of_work.intake import Intake
 from consensus.proof_of_work.link import Link
 from consensus.proof_of_work.messages import GetBlocks, Place
+from consensus.proof_of_work.outlook import Outlook
 from consensus.proof_of_work.peers import ANSWER_TIMEOUT_MS, LONG_AGO, Peers
 from consensus.protocol import Effect, Halt, Send
 from consensus.types import Height, Instant, PeerId, StepId
 
 
 class Audit:
-    """Looks at the heaviest rival, while it has more work than our head."""
+    """Looks at the heaviest rival, while it has more work than our head, and than all that may still become it."""
 
-    def __init__(self, chain: Chain, intake: Intake, peers: Peers) -> None:
+    def __init__(self, chain: Chain, intake: Intake, outlook: Outlook, peers: Peers) -> None:
         self._chain = chain
         self._intake = intake
+        self._outlook = outlook
         self._peers = peers
         self._branch: Branch | None = None
         self._given_up_at = LONG_AGO
@@ -77,9 +79,12 @@ class Audit:
         return Halt(_reason(branch, head, self._chain))
 
     def _choose(self, now: Instant) -> None:
-        """The heaviest rival, as long as it is heavier than our head."""
+        """The heaviest rival, as long as it is heavier than the heaviest proven branch that counts.
+
+        While a peer catches up its head has little work: a rival that is heavier than that alone decides nothing.
+        """
         rival = self._chain.ahead.heaviest_rival
-        if rival is None or rival.tip.work <= self._chain.tree.head.work:
+        if rival is None or rival.tip.work <= self._outlook.heaviest.work:
             self._branch = None
         elif rival is not self._branch:
             self._branch = rival

@@ -54,7 +54,7 @@ class Synchroniser:
         self._outlook = outlook
         self._peers = peers
         self._bodies = Bodies(chain, outlook, peers)
-        self.audit = Audit(chain, intake, peers)
+        self.audit = Audit(chain, intake, outlook, peers)
         self._progress_at = LONG_AGO
         """When headers have last come, or were last proven."""
 

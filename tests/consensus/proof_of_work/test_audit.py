@@ -1,7 +1,8 @@
 """A heavier branch from below the final block: we halt once its bodies have come and are sound, and for nothing less."""
 
 from consensus.proof_of_work.bodies import BODIES_PER_REQUEST, STALLED_MS
-from consensus.proof_of_work.messages import Blocks, Busy, GetBlocks, GetHeaders, Headers
+from consensus.proof_of_work.final_chain import WORK_BYTES
+from consensus.proof_of_work.messages import Blocks, Busy, GetBlocks, GetHeaders, Headers, Tip
 from consensus.protocol import Effect, Finalise, Halt, Refuse
 from consensus.types import Height
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, refusals, sent
@@ -120,3 +121,20 @@ def test_a_busy_peer_is_asked_again_later_and_who_is_busy_unasked_is_refused() -
     again = later(bench, 6_000)
     assert bodies_for(again) == asked
     assert of_type(bench.receive(Busy(False)), Refuse) != []
+
+
+def test_a_rival_that_is_heavier_than_a_low_head_alone_is_not_looked_at_while_the_bodies_of_a_heavier_chain_arrive() -> None:
+    bench = settled()
+    more = FORGE.branch(OURS[-1].link, person("alice"), 100)
+    effects = bench.receive(tip_of(more[-1]), OTHER.id)
+    effects += bench.receive(Headers(tuple(forged.block.header for forged in more)), OTHER.id)
+    assert bench.machine.status.sync_target == 140
+    effects += bench.receive(Tip(THEIRS[-1].id, 1_000, (10**6).to_bytes(WORK_BYTES, "big")))
+    effects += bench.receive(Headers(tuple(forged.block.header for forged in THEIRS)))
+    for _ in range(40):
+        effects += later(bench, 250)
+    rivals = {forged.id for forged in THEIRS}
+    assert not any(place.id in rivals for _, request in sent(effects, GetBlocks) for place in request.places)
+    effects = bench.push(*more[:20], peer=OTHER.id)
+    assert of_type(effects, Finalise)[-1] == Finalise(more[20 - 1 - RULES.finality_depth].id, Height(60 - RULES.finality_depth))
+    assert of_type(effects + later(bench, 15_000), Halt) == []
