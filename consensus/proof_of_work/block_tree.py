@@ -135,6 +135,10 @@ class BlockTree:
             self._standing[doomed] = Standing.INVALID
             self._undecided.pop(doomed, None)
 
+    def above(self, step: StepId) -> tuple[Link, ...]:
+        """The block and all on top of it."""
+        return tuple(self._links[known] for known in self._descendants(step))
+
     def path(self, tip: Link) -> tuple[Link, ...]:
         """The links above the root down to `tip`, lowest first."""
         upwards = []

@@ -69,6 +69,17 @@ class Chain:
             return self.tree.insert(link, lost)
         return self.ahead.extend(parent.link, None, link)
 
+    def work_above(self, step: StepId) -> int:
+        """Of the heaviest proven branch that holds this block of the tree."""
+        above = {link.id: link.work for link in self.tree.above(step)}
+        ahead = [branch.tip.work for branch in self.ahead.branches if self.newest_placed(branch) in above]
+        return max(*above.values(), *ahead, 0)
+
+    def newest_placed(self, branch: Branch) -> StepId:
+        """The last block of a branch ahead that is in the tree, if any still is."""
+        placed = branch.id_at(branch.placed)
+        return placed if placed in self.tree else branch.base.id
+
     def place(self, lost: Container[StepId]) -> None:
         """Fill the tree from the heaviest branches ahead, as far as its window goes."""
         living = [branch for branch in self.ahead.branches if branch.id_at(branch.placed) not in lost]

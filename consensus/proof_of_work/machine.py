@@ -129,7 +129,7 @@ class ProofOfWork:
         self._peer_clocks = PeerClocks()
         self._wanted = Wanted(self._peers, FREE_FETCHES_MAX)
         self._naming = Naming()
-        self._verdicts = Verdicts(self._chain, identity, self._wanted, self._naming)
+        self._verdicts = Verdicts(self._chain, identity, self._wanted, self._naming, rules)
         self._outlook = Outlook(self._chain, self._wanted, rules)
         self._intake = Intake(network_id, rules, self._chain, self._outlook, self._verdicts.body_arrived, wall=self._wall)
         self._sync = Synchroniser(self._chain, self._intake, self._outlook, self._peers)
@@ -402,7 +402,12 @@ class ProofOfWork:
         self._arrival.look(now)
         effects += self._finalise(now)
         may_lead = self._is_leading and not self._arrival.is_catching_up(now)
-        asked = self._intake.verify_more(now) + self._gossip.assess_more(now) + self._wanted.fetch_more(now)
+        asked = (
+            self._verdicts.check_more()
+            + self._intake.verify_more(now)
+            + self._gossip.assess_more(now)
+            + self._wanted.fetch_more(now)
+        )
         return effects + asked + self._naming.take_released() + self._mining.work(head, may_lead, now)
 
     def _finalise(self, now: Instant) -> Effects:

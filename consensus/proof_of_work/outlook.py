@@ -99,17 +99,15 @@ class Outlook:
         if ahead.version == self._weighed_at:
             return
         self._weighed_at = ahead.version
-        tips = tuple(branch.tip for branch in ahead.branches if self._counts(branch.base, branch.id_at(branch.placed)))
+        tips = tuple(branch.tip for branch in ahead.branches if self._counts(self._chain.newest_placed(branch)))
         self._heaviest_in_tree = max(self._living, key=_weight, default=None)
         in_tree = () if self._heaviest_in_tree is None else (self._heaviest_in_tree,)
         heaviest = max((*in_tree, *tips), key=_weight, default=head)
         self._heaviest = heaviest if heaviest.work > head.work else head
 
-    def _counts(self, base: Link, placed: StepId) -> bool:
-        """Of a branch ahead, by its base and by the last of its blocks that is in the tree."""
-        tree = self._chain.tree
-        newest = placed if placed in tree else base.id
-        return newest not in self._lost and tree.standing(newest) not in (None, Standing.INVALID)
+    def _counts(self, newest: StepId) -> bool:
+        """Of a branch ahead, by the last of its blocks that is in the tree."""
+        return newest not in self._lost and self._chain.tree.standing(newest) not in (None, Standing.INVALID)
 
     def _sort(self) -> None:
         tree = self._chain.tree

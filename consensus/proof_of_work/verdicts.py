@@ -7,9 +7,12 @@ from consensus.faults import Accusation, Offence
 from consensus.proof_of_work.archive import block_key
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain
+from consensus.proof_of_work.difficulty import work_of
 from consensus.proof_of_work.header import Block, attachments_of, step_of
+from consensus.proof_of_work.link import next_target
 from consensus.proof_of_work.messages import BlockMessage
 from consensus.proof_of_work.naming import Naming
+from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.protocol import Accuse, Broadcast, Check, Checked, Effect, Record, Refuse, Verdict
 from consensus.types import Digest, Height, PeerId, StepId
 from consensus.wanted import Need, Wanted
@@ -17,6 +20,12 @@ from consensus.wanted import Need, Wanted
 BLOCK_TABLE = "block"
 """Key: block_key. Value: the canonical block. Written before the block is checked, and once its large payloads are held: so
 parents come before children, and payloads before the blocks that name them."""
+
+CONTENDERS_BACK = 2
+"""A block is only checked while the heaviest proven branch that holds it is at most so many blocks' work behind the head.
+
+On an old parent a check costs the learner all states in between, up to a few hundred, and its leader one puzzle.
+"""
 
 VERDICT_TABLE = "verdict"
 """Key: block id. Value: the verdict's word."""
@@ -43,12 +52,17 @@ class _Unchecked:
 class Verdicts:
     """The bodies that wait, and what is told of the checked blocks above the final one."""
 
-    def __init__(self, chain: Chain, identity: PeerId, wanted: Wanted, naming: Naming) -> None:
+    def __init__(self, chain: Chain, identity: PeerId, wanted: Wanted, naming: Naming, rules: ProofOfWorkRules) -> None:
         self._chain = chain
+        self._rules = rules
         self._identity = identity
         self._wanted = wanted
         self._naming = naming
         self._unchecked: dict[StepId, _Unchecked] = {}
+        self._behind: dict[StepId, None] = {}
+        """Those that could be checked, but for their branch, which is too far behind the head."""
+        self._looked_at = (-1, -1)
+        """The versions of the tree and of what is ahead of it when it was last asked whether they still are."""
         self._told: dict[StepId, ChainStep] = {}
         self.contested = 0
         """Blocks that we have contested since the start."""
@@ -84,15 +98,28 @@ class Verdicts:
         return self.check((step,)) if self._chain.tree.is_checked(StepId(block.header.parent)) else ()
 
     def check(self, steps: tuple[StepId, ...]) -> tuple[Effect, ...]:
-        """Ask the learner about blocks whose parent is checked; not yet about those that lack a payload."""
+        """Ask the learner about blocks whose parent is checked; not yet about those that lack a payload, or are far behind."""
         effects: list[Effect] = []
         for step in steps:
             if self._wanted.is_lacking(step):
                 continue
+            if not self._is_contender(step):
+                self._behind[step] = None
+                continue
+            self._behind.pop(step, None)
             block = self._unchecked[step].block
             effects.append(Record(BLOCK_TABLE, block_key(Height(block.header.height), step), encode(block)))
             effects.append(Check(step_of(step, block)))
         return tuple(effects)
+
+    def check_more(self) -> tuple[Effect, ...]:
+        """Ask about what was far behind, and has caught up; called once after every input."""
+        looked_at = (self._chain.tree.version, self._chain.ahead.version)
+        if not self._behind or looked_at == self._looked_at:
+            return ()
+        self._looked_at = looked_at
+        behind, self._behind = self._behind, {}
+        return self.check(tuple(step for step in behind if self._chain.tree.standing(step) is Standing.UNCHECKED))
 
     def judged(self, answer: Checked) -> tuple[Effect, ...]:
         """The learner's verdict; an answer that nobody waits for any more gives nothing."""
@@ -134,6 +161,11 @@ class Verdicts:
             del self._unchecked[step]
             self._wanted.drop(step)
             self._naming.forget(step)
+
+    def _is_contender(self, step: StepId) -> bool:
+        head = self._chain.tree.head
+        allowed = CONTENDERS_BACK * work_of(next_target(head, self._rules))
+        return self._chain.work_above(step) + allowed >= head.work
 
     def _pass_on(self, step: StepId) -> tuple[Effect, ...]:
         unchecked = self._unchecked[step]

@@ -196,7 +196,7 @@ def _of_the_chain(scale: Scale) -> Groups:
     return (
         (tree, "BlockTree._links BlockTree._standing BlockTree._children BlockTree._children[] BlockTree._contested_at"),
         (tree, "BlockTree._undecided"),
-        (tree, "Verdicts._told Verdicts._unchecked Bodies._searches Bodies._gaps"),
+        (tree, "Verdicts._told Verdicts._unchecked Verdicts._behind Bodies._searches Bodies._gaps"),
         (tree, "Outlook._living Outlook._gaps Outlook._lost Outlook._depths Outlook._stalled"),
         ((scale.height + 1) * CHAIN_RECORD_BYTES, "FinalChain._packed"),
         (BRANCHES_MAX, "Ahead._branches"),
