@@ -1,4 +1,4 @@
-"""Only branches that may soon be the head are checked: a block on an old parent costs one puzzle, a check hundreds of states."""
+"""Only branches that may soon be the head are checked: a block on an old parent costs one puzzle, its check many states."""
 
 from consensus.proof_of_work.messages import Headers
 from consensus.proof_of_work.verdicts import CONTENDERS_BACK
