@@ -41,7 +41,7 @@ class Fate(Enum):
     KNOWN = "known before"
     ORPHAN = "its parent is unknown"
     EARLY = "its time is too far ahead of the local clock"
-    DROPPED = "its parent is invalid, or there is no room"
+    DROPPED = "its parent is invalid, there is no room, or it is pushed from a branch that is far behind"
     REFUSED = "its sender broke the protocol"
 
 
@@ -132,6 +132,8 @@ class Intake:
         if parent.is_dead:
             return Fate.DROPPED, ()
         link = next_link(parent.link, step, header, self._rules)
+        if not is_asked and not self._outlook.may_contend(link.work):
+            return Fate.DROPPED, ()
         return self._stage(Staged(link, header, body, source, source, parent.fork_height, is_asked), now)
 
     def take_body(self, source: PeerId, block: Block) -> Effects:

@@ -5,10 +5,18 @@ A block whose body nobody gives in time is stalled, and so is all that follows i
 
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain
-from consensus.proof_of_work.link import Link
+from consensus.proof_of_work.difficulty import work_of
+from consensus.proof_of_work.link import Link, next_target
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.types import StepId
 from consensus.wanted import Wanted
+
+CONTENDERS_BACK = 2
+"""Blocks of work behind the head: what is further behind is neither verified when it is pushed, nor passed on, nor checked.
+
+A branch that forks off far below may date its blocks so that after a few of them a puzzle costs a two-hundredth of one above
+the head; and to check a block on an old parent costs a learner all states in between.
+"""
 
 
 class Outlook:
@@ -17,7 +25,7 @@ class Outlook:
     def __init__(self, chain: Chain, wanted: Wanted, rules: ProofOfWorkRules) -> None:
         self._chain = chain
         self._wanted = wanted
-        self._minimum_work = rules.minimum_work
+        self._rules = rules
         self._stalled: dict[StepId, None] = {}
         """Blocks whose body nobody has given in time."""
         self._sorted_at: int | None = None
@@ -39,7 +47,12 @@ class Outlook:
     @property
     def has_minimum_work(self) -> bool:
         """Whether the head has as much work as the network file wants to see."""
-        return self._chain.tree.head.work >= self._minimum_work
+        return self._chain.tree.head.work >= self._rules.minimum_work
+
+    def may_contend(self, work: int) -> bool:
+        """Whether a branch with so much work may soon be the head."""
+        head = self._chain.tree.head
+        return work >= head.work or work + CONTENDERS_BACK * work_of(next_target(head, self._rules)) >= head.work
 
     @property
     def living(self) -> tuple[Link, ...]:

@@ -23,7 +23,7 @@ from consensus.proof_of_work.peers import (
 )
 from consensus.proof_of_work.staging import STAGED_MAX, STAGED_PER_PEER_MAX
 from consensus.protocol import Effect, Refuse, Send
-from consensus.types import Instant, PeerId
+from consensus.types import Instant, PeerId, StepId
 
 BACK_OFF_DOUBLINGS_MAX = 6
 """A peer that claims more work and never shows it is asked about once a minute."""
@@ -38,6 +38,9 @@ VERIFYING_MS = 30_000
 
 COVERED_MS = 2_000
 """While one peer's headers are being verified nobody else is asked for the same ones, unless none was proven for so long."""
+
+LIGHT_MS = 2_000
+"""Who has shown a branch far behind our head is asked again after so long: it may catch up."""
 
 ANSWERS_A_TURN = 4
 """So many quick answers in a row, and others are asked for a while: who has much to show does not keep the rest waiting."""
@@ -90,7 +93,7 @@ class Synchroniser:
         pairs = zip(answer.headers, answer.headers[1:], strict=False)
         if any(later.parent != self._intake.id_of(earlier) for earlier, later in pairs):
             return (Refuse(peer, Offence.MALFORMED, "headers do not follow one another"),)
-        effects, news = self._stage_all(peer, answer, now)
+        effects, news = self._stage_all(peer, record, answer, now)
         self._note_progress(record, answer, news, now)
         return effects + self.seek(now)
 
@@ -144,16 +147,30 @@ class Synchroniser:
         is_waiting = self._work_staged(record) == 0 or now < record.header_requests.asked_at + VERIFYING_MS
         return record.fruitless == 0 and is_waiting
 
-    def _stage_all(self, peer: PeerId, answer: Headers, now: Instant) -> tuple[Effects, int]:
+    def _stage_all(self, peer: PeerId, record: PeerRecord, answer: Headers, now: Instant) -> tuple[Effects, int]:
         effects: Effects = ()
-        news = 0
+        news: list[StepId] = []
+        is_whole = len(answer.headers) < HEADERS_MAX
         for header in answer.headers:
             fate, more = self._intake.take_header(peer, header, None, now, is_asked=True)
             effects += more
-            news += fate is Fate.STAGED
+            if fate is Fate.STAGED:
+                news.append(self._intake.id_of(header))
             if fate not in (Fate.STAGED, Fate.KNOWN):
+                is_whole = is_whole or fate is Fate.EARLY
                 break
-        return effects, news
+        if is_whole and self._discard_light(news):
+            record.fruitless, record.ask_again_at = 0, Instant(now + LIGHT_MS)
+            return effects, 0
+        return effects, len(news)
+
+    def _discard_light(self, news: list[StepId]) -> bool:
+        """Whether a branch that ends with these is far behind our head: nothing is verified for that."""
+        last = self._intake.staging.get(news[-1]) if news else None
+        if last is None or self._outlook.may_contend(last.link.work):
+            return False
+        self._intake.staging.discard(news[0])
+        return True
 
     def _note_progress(self, record: PeerRecord, answer: Headers, news: int, now: Instant) -> None:
         if news > 0:

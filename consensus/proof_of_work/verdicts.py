@@ -1,18 +1,16 @@
 """From a proven block to a checked one: bodies wait for their large payloads and their parent's verdict, then for their own."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from consensus.encoding import encode
 from consensus.faults import Accusation, Offence
 from consensus.proof_of_work.archive import block_key
-from consensus.proof_of_work.block_tree import Standing
+from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX, Standing
 from consensus.proof_of_work.chain import Chain
-from consensus.proof_of_work.difficulty import work_of
 from consensus.proof_of_work.header import Block, attachments_of, step_of
-from consensus.proof_of_work.link import next_target
 from consensus.proof_of_work.messages import BlockMessage
 from consensus.proof_of_work.naming import Naming
-from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.proof_of_work.outlook import Outlook
 from consensus.protocol import Accuse, Broadcast, Check, Checked, Effect, Record, Refuse, Verdict
 from consensus.types import Digest, Height, PeerId, StepId
 from consensus.wanted import Need, Wanted
@@ -20,12 +18,6 @@ from consensus.wanted import Need, Wanted
 BLOCK_TABLE = "block"
 """Key: block_key. Value: the canonical block. Written before the block is checked, and once its large payloads are held: so
 parents come before children, and payloads before the blocks that name them."""
-
-CONTENDERS_BACK = 2
-"""A block is only checked while the heaviest proven branch that holds it is at most so many blocks' work behind the head.
-
-On an old parent a check costs the learner all states in between, up to a few hundred, and its leader one puzzle.
-"""
 
 VERDICT_TABLE = "verdict"
 """Key: block id. Value: the verdict's word."""
@@ -52,9 +44,9 @@ class _Unchecked:
 class Verdicts:
     """The bodies that wait, and what is told of the checked blocks above the final one."""
 
-    def __init__(self, chain: Chain, identity: PeerId, wanted: Wanted, naming: Naming, rules: ProofOfWorkRules) -> None:
+    def __init__(self, chain: Chain, identity: PeerId, wanted: Wanted, naming: Naming, outlook: Outlook) -> None:
         self._chain = chain
-        self._rules = rules
+        self._outlook = outlook
         self._identity = identity
         self._wanted = wanted
         self._naming = naming
@@ -78,6 +70,8 @@ class Verdicts:
 
         What is new is passed on once its payloads are held: so who brings a block can be asked for them.
         """
+        if len(self._unchecked) >= TREE_BLOCKS_MAX:  # the tree has made room, or is full of them
+            self._forget_decided()
         self._unchecked[step] = _Unchecked(block, source, is_news)
         self._naming.name(step, attachments_of(block.body))
         self._wanted.wait(step, attachments_of(block.body), source, Need.BLOCK)
@@ -107,6 +101,7 @@ class Verdicts:
                 self._behind[step] = None
                 continue
             self._behind.pop(step, None)
+            effects.extend(self._pass_on(step))
             block = self._unchecked[step].block
             effects.append(Record(BLOCK_TABLE, block_key(Height(block.header.height), step), encode(block)))
             effects.append(Check(step_of(step, block)))
@@ -163,13 +158,15 @@ class Verdicts:
             self._naming.forget(step)
 
     def _is_contender(self, step: StepId) -> bool:
-        head = self._chain.tree.head
-        allowed = CONTENDERS_BACK * work_of(next_target(head, self._rules))
-        return self._chain.work_above(step) + allowed >= head.work
+        return self._outlook.may_contend(self._chain.work_above(step))
 
     def _pass_on(self, step: StepId) -> tuple[Effect, ...]:
+        """At most once, and not while its branch is far behind."""
         unchecked = self._unchecked[step]
-        return (Broadcast(encode(BlockMessage(unchecked.block))),) if unchecked.is_news else ()
+        if not unchecked.is_news or not self._is_contender(step):
+            return ()
+        self._unchecked[step] = replace(unchecked, is_news=False)
+        return (Broadcast(encode(BlockMessage(unchecked.block))),)
 
     def _blame(self, answer: Checked, unchecked: _Unchecked) -> tuple[Effect, ...]:
         leader = PeerId(unchecked.block.header.leader)
