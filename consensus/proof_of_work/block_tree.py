@@ -6,8 +6,9 @@ smallest keyed hash, so that each peer draws its own lot.
 """
 
 import hashlib
-from collections.abc import Container
+from collections.abc import Container, Mapping
 from enum import StrEnum
+from types import MappingProxyType
 
 from consensus.proof_of_work.link import Link
 from consensus.protocol import Verdict
@@ -15,6 +16,8 @@ from consensus.types import Height, StepId
 
 TREE_BLOCKS_MAX = 2_048
 """Four times the greatest finality depth; each block costs its sender a puzzle. About 1 MB of links."""
+
+NO_WORTHS: Mapping[StepId, int] = MappingProxyType({})
 
 Rank = tuple[int, bool, int]
 """Work, whether no ancestor was ever contested, and the lot; the highest wins."""
@@ -87,13 +90,19 @@ class BlockTree:
         """Whether the block was found good or contested, so that its children can be checked."""
         return self._standing.get(step) in _CHECKED
 
-    def insert(self, link: Link, lost: Container[StepId] = ()) -> bool:
+    @property
+    def is_full(self) -> bool:
+        """Whether another block has to give way to a new one."""
+        return len(self._links) >= TREE_BLOCKS_MAX
+
+    def insert(self, link: Link, lost: Container[StepId] = (), worths: Mapping[StepId, int] = NO_WORTHS) -> bool:
         """Add a block with solved puzzle above a block of the tree; False when it is dropped.
 
         It is dropped on top of an invalid block, or when the tree is full and no other leaf has less work. `lost`: blocks
-        that are no longer expected to be checked; they make room first, whatever their work.
+        that are no longer expected to be checked; they make room first, whatever their work. `worths`: of leaves that more is
+        known to follow, and of this block.
         """
-        if self._standing[link.parent] is Standing.INVALID or not self._has_room(link, lost):
+        if self._standing[link.parent] is Standing.INVALID or not self._has_room(link, lost, worths):
             return False
         self.version += 1
         self._links[link.id] = link
@@ -173,13 +182,17 @@ class BlockTree:
             found.extend(self._children[known])
         return found
 
-    def _has_room(self, link: Link, lost: Container[StepId]) -> bool:
-        if len(self._links) < TREE_BLOCKS_MAX:
+    def _has_room(self, link: Link, lost: Container[StepId], worths: Mapping[StepId, int]) -> bool:
+        if not self.is_full:
             return True
+
+        def worth(leaf: Link) -> int:
+            return max(leaf.work, worths.get(leaf.id, 0))
+
         precious = {self.root.id, self.head.id, link.parent}
         leaves = [leaf for leaf in self._links.values() if not self._children[leaf.id] and leaf.id not in precious]
-        least = min(leaves, key=lambda leaf: (leaf.id not in lost, leaf.work, leaf.id), default=link)
-        if least.id not in lost and least.work >= link.work:
+        least = min(leaves, key=lambda leaf: (leaf.id not in lost, worth(leaf), leaf.id), default=link)
+        if least.id not in lost and worth(least) >= worth(link):
             return False
         self._children[least.parent].remove(least.id)
         self._forget(least.id)

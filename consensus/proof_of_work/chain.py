@@ -9,7 +9,7 @@ from consensus.proof_of_work.final_chain import FinalChain
 from consensus.proof_of_work.header import Header
 from consensus.proof_of_work.link import Link
 from consensus.proof_of_work.messages import LOCATOR_MAX, Place
-from consensus.types import Height, StepId
+from consensus.types import Height, PeerId, StepId
 
 LOCATOR_DENSE = 10
 """So many newest blocks are all named; from there on the steps double."""
@@ -60,14 +60,17 @@ class Chain:
         branch = self.ahead.find(header.height - 1, step)
         return None if branch is None else Parent(branch.link_at(header.height - 1), branch.fork_height, False)
 
-    def extend(self, parent: Parent, link: Link, lost: Container[StepId]) -> bool:
-        """Add a proven header; whether it may ever count. `lost`: what makes room first."""
+    def extend(self, parent: Parent, link: Link, lost: Container[StepId], source: PeerId | None = None) -> bool:
+        """Add a proven header; whether it may ever count. `lost`: what makes room first. `source`: who has sent it."""
         if parent.fork_height is not None:
-            self.ahead.extend(parent.link, parent.fork_height, link)
+            self.ahead.extend(parent.link, parent.fork_height, link, source)
             return False
-        if parent.link.id in self.tree and self._fits(link, self.tree.head.height):
-            return self.tree.insert(link, lost)
-        return self.ahead.extend(parent.link, None, link)
+        if parent.link.id in self.tree:
+            if self.tree.standing(parent.link.id) is Standing.INVALID:
+                return False
+            if self._fits(link, self.tree.head.height) and self._insert(link, lost, link.work):
+                return True
+        return self.ahead.extend(parent.link, None, link, source)
 
     def work_above(self, step: StepId) -> int:
         """Of the heaviest proven branch that holds this block of the tree."""
@@ -96,10 +99,19 @@ class Chain:
             if link.id not in self.tree:
                 if self.tree.standing(link.parent) in (None, Standing.INVALID):
                     return False
-                if not self._fits(link, branch.checked) or not self.tree.insert(link, lost):
+                if not self._fits(link, branch.checked) or not self._insert(link, lost, branch.tip.work):
                     return True
             branch.placed = link.height
         return True
+
+    def _insert(self, link: Link, lost: Container[StepId], worth: int) -> bool:
+        """Into the tree. Where that is full each block is worth the work of the heaviest branch that holds it."""
+        if not self.tree.is_full:
+            return self.tree.insert(link, lost)
+        worths: dict[StepId, int] = {}
+        for branch in self.ahead.branches:  # the heaviest first
+            worths.setdefault(self.newest_placed(branch), branch.tip.work)
+        return self.tree.insert(link, lost, {**worths, link.id: worth})
 
     def _fits(self, link: Link, checked: Height) -> bool:
         return link.height <= min(checked + WINDOW_BLOCKS, self.tree.root.height + ABOVE_FINAL_MAX)

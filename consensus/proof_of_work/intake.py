@@ -190,6 +190,7 @@ class Intake:
         """The peer is gone: what it alone has brought is not verified any more."""
         self.staging.leave(peer)
         self.verifying.leave(peer)
+        self._chain.ahead.leave(peer)
 
     def verify_more(self, now: Instant) -> Effects:
         """Start on the puzzles that the bounds allow; called once after every input."""
@@ -242,7 +243,7 @@ class Intake:
         parent = self._chain.parent_of(staged.header)
         if parent is None:  # forgotten while the puzzle was computed: a dead branch
             return False, ()
-        if not self._chain.extend(parent, staged.link, self._outlook.lost):
+        if not self._chain.extend(parent, staged.link, self._outlook.lost, staged.source):
             return False, ()
         if staged.body is None or self._chain.tree.standing(staged.link.id) is not Standing.BODILESS:
             return True, ()

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 
 from consensus.proof_of_work import ahead
@@ -73,3 +75,33 @@ def test_there_is_room_for_so_many_links_in_all(monkeypatch: pytest.MonkeyPatch)
     made = grown(CHAIN[:10], FORGE.genesis)
     assert not made.extend(CHAIN[9], None, CHAIN[10])
     assert made.branches[0].tip == CHAIN[9]
+
+
+def test_the_branch_that_a_connected_peer_is_growing_outlives_heavier_ones_until_the_peer_leaves() -> None:
+    liar, honest = person("liar").id, person("honest").id
+    made = Ahead()
+    for number in range(BRANCHES_MAX):
+        made.extend(ROOT, None, link_on(ROOT, number, work=1_000 + number), liar)
+    parent = ROOT
+    for number, link in enumerate(CHAIN):
+        assert made.extend(FORGE.genesis if number == 0 else parent, None, link, honest)
+        parent = link
+        made.extend(ROOT, None, link_on(ROOT, 100 + number, work=2_000 + number), liar)
+    assert made.find(CHAIN[-1].height, CHAIN[-1].id) is not None
+    assert len(made.branches) == BRANCHES_MAX
+    made.leave(honest)
+    made.extend(ROOT, None, link_on(ROOT, 500, work=3_000), liar)
+    assert made.find(CHAIN[-1].height, CHAIN[-1].id) is None
+
+
+def test_copies_and_rivals_give_way_to_new_headers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "LINKS_MAX", 40)
+    made = grown(CHAIN[:15], FORGE.genesis)
+    made.extend(CHAIN[13], None, FORGE.child(CHAIN[13], person("bob")).link)
+    for number in range(6):
+        made.extend(ROOT, Height(0), link_on(ROOT, number, work=number))
+    assert made.has_room
+    for parent, link in pairwise(CHAIN[14:]):
+        assert made.extend(parent, None, link) == (link.height < 40)
+    assert made.heaviest_rival is not None
+    assert len(made.branches) == 1

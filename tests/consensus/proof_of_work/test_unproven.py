@@ -7,6 +7,7 @@ import pytest
 
 from consensus.encoding import encode
 from consensus.faults import Offence
+from consensus.proof_of_work import block_tree
 from consensus.proof_of_work.archive import block_key
 from consensus.proof_of_work.machine import SYNC_TIMER
 from consensus.proof_of_work.messages import MESSAGE_CODEC, BlockMessage, Blocks, GetHeaders, Headers, Tip
@@ -27,7 +28,7 @@ from consensus.protocol import (
 )
 from consensus.types import Height, Instant, PeerId
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, refusals, sent
-from tests.consensus.proof_of_work.forge import RULES, Forge, Forged, person, state_after
+from tests.consensus.proof_of_work.forge import RULES, START_MS, Forge, Forged, person, state_after
 from tests.consensus.proof_of_work.network import Network, Node, Records
 
 FORGE = Forge()
@@ -252,3 +253,29 @@ def test_one_liar_with_cheap_headers_neither_halts_a_newcomer_nor_costs_it_half_
     liar_headers: int, is_first: bool
 ) -> None:
     assert sync_ms(liar_headers, is_first=is_first) <= 1.5 * control_ms()
+
+
+def test_a_tree_full_of_cheap_blocks_keeps_no_newcomer_from_a_chain_that_is_heavier_in_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Blocks dated half-lives apart cost one attempt after a while, and outweigh the first blocks of any honest chain."""
+    monkeypatch.setattr(block_tree, "TREE_BLOCKS_MAX", 64)
+    rules = replace(RULES, start_attempts=16)
+    forge = Forge(rules)
+    honest = forge.branch(forge.genesis, ALICE, 60)
+    cheap: list[Forged] = []
+    for _ in range(8):
+        parent = cheap[-1].link if cheap else forge.genesis
+        cheap.append(forge.child(parent, MALLORY, time_ms=(parent.time_ms or START_MS) + rules.half_life_ms))
+    siblings = [forge.child(cheap[-1].link, MALLORY, claim=bytes([number])) for number in range(60)]
+    bench = Bench(rules)
+    later(bench, 1_000_000)
+    bench.push(*cheap, *siblings)
+    assert bench.machine.status.height == 9
+    effects = bench.receive(tip_of(honest[-1]), OTHER.id)
+    effects += bench.receive(Headers(tuple(forged.block.header for forged in honest)), OTHER.id)
+    for _ in range(10):
+        effects += later(bench, 500)
+    assert bench.machine.status.sync_target == 60
+    bench.push(*honest, peer=OTHER.id)
+    assert bench.machine.status.head == honest[-1].id
