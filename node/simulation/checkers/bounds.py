@@ -71,8 +71,8 @@ class Scale:
 
     @property
     def rounds(self) -> int:
-        """Of the graph that are in memory: above the horizon, and up to those that are kept ahead of time."""
-        return self.gc_depth + UNDECIDED_ROUNDS_MAX + ROUNDS_AHEAD_MAX
+        """Of the graph that are in memory: above the horizon, up to those kept ahead of time, and those of a range of commits."""
+        return self.gc_depth + UNDECIDED_ROUNDS_MAX + ROUNDS_AHEAD_MAX + RANGE_ROUNDS_MAX
 
     @property
     def blocks(self) -> int:
