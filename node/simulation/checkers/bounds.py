@@ -71,7 +71,7 @@ class Scale:
 
     @property
     def rounds(self) -> int:
-        """Of the graph that are in memory: above the horizon, up to those kept ahead of time, and those of a range of commits."""
+        """Of the graph that are in memory: above the horizon, up to those kept ahead of time, and those of commits wanted."""
         return self.gc_depth + UNDECIDED_ROUNDS_MAX + ROUNDS_AHEAD_MAX + RANGE_ROUNDS_MAX
 
     @property
