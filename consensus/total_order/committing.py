@@ -19,13 +19,16 @@ NO_SIGNATURE = bytes(SIGNATURE_BYTES)
 
 
 class Committing:
-    """`ordered` is told of every block that enters the order, `forgotten` of every accepted block below the horizon."""
+    """`ordered` is told of every block that enters the order, `forgotten` of every accepted block below the horizon, and
+    `skipped` that the order has gone on from a checkpoint, past commits whose blocks nobody is told of.
+    """
 
     def __init__(self, state: State, intake: Intake) -> None:
         self._state = state
         self._intake = intake
         self.ordered: Callable[[Vertex], None] = lambda _: None
         self.forgotten: Callable[[list[Vertex]], None] = lambda _: None
+        self.skipped: Callable[[], None] = lambda: None
         self.committed: Callable[[], None] = lambda: None
 
     def settle(self) -> bool:
@@ -54,6 +57,11 @@ class Committing:
         self.committed()
         self.move_horizon()
         return record
+
+    def moved_to_checkpoint(self) -> None:
+        """The order has begun anew above commits that we have not seen."""
+        self.skipped()
+        self.move_horizon()
 
     def move_horizon(self) -> None:
         """Forget what the order leaves behind."""

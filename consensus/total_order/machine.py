@@ -153,6 +153,7 @@ class TotalOrder:
         self._intake.accepted = self._accepted
         self._committing.ordered = self._ordered
         self._committing.forgotten = self._forgotten
+        self._committing.skipped = self._skipped
         self._committing.committed = self._committed
         self._pace_at: Instant | None = None
         self._resent_at = Instant(0)
@@ -334,6 +335,10 @@ class TotalOrder:
     def _forgotten(self, vertices: list[Vertex]) -> None:
         if self._proposer is not None:
             self._proposer.forgotten(vertices)
+
+    def _skipped(self) -> None:
+        if self._proposer is not None:
+            self._proposer.skipped()
 
     def _committed(self) -> None:
         self._vouching.reached(self._state.order.index)

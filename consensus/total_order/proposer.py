@@ -88,6 +88,7 @@ class Proposer:
             self.last, self.last_block = vertex.reference, vertex.block
         for parent in vertex.block.content.parents:
             self._included[parent.author] = max(self._included[parent.author], parent.round)
+        self._carried(vertex)
 
     def ordered(self, vertex: Vertex) -> None:
         """A block is in the order."""
@@ -101,6 +102,12 @@ class Proposer:
             self._pending.extendleft(reversed(lost))
             self._state.counters.payloads_repeated += len(lost)
         self._bound_pending()
+
+    def skipped(self) -> None:
+        """The order goes on from a checkpoint: what our blocks up to it carried may be delivered by commits that we skip."""
+        for number in [number for number in self._under_way if number <= self._state.order.leader_round]:
+            for pending in self._under_way.pop(number):
+                self._dropped += (Digest(large.digest) for large in pending.attachments)
 
     def restored(self, vertex: Vertex) -> None:
         """Our own block from the records that is not ordered yet."""
@@ -142,6 +149,18 @@ class Proposer:
         return None
 
     # --- inside ---
+
+    def _carried(self, vertex: Vertex) -> None:
+        """A block of ours carries these items. An earlier life, lost with a disk, may have put them into it once more: so what
+        waits for our next blocks, or comes back from an older one, is not delivered twice.
+        """
+        items = vertex.block.content.items
+        if not items:
+            return
+        self._pending = deque(pending for pending in self._pending if pending.item not in items)
+        for number, chosen in self._under_way.items():
+            if number != vertex.round:
+                self._under_way[number] = tuple(pending for pending in chosen if pending.item not in items)
 
     def _create_due(self, now: Instant) -> bool:
         number = self.round_to_create()

@@ -160,4 +160,4 @@ class Snapshot:
         self._vouching.reached(state.order.index)
         state.counters.snapshots += 1
         state.counters.synced_commits += 1
-        self._committing.move_horizon()
+        self._committing.moved_to_checkpoint()

@@ -284,7 +284,7 @@ def test_pictures_of_bytes_have_the_gradient_of_their_fitness(tmp_path: Path) ->
         step = np.float32(2.0**-20) * np.sign(gradient)
         before, after = parameters - step, parameters + step
         measured = task.fitness(before, rows) - task.fitness(after, rows)
-        assert measured == pytest.approx((after.astype(np.float64) - before) @ gradient.astype(np.float64), rel=1e-3)
+        assert measured == pytest.approx((after.astype(np.float64) - before) @ gradient.astype(np.float64), rel=4e-3)
 
 
 # --- pictures -----------------------------------------------------------------------------------------------------------
