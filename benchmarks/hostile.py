@@ -31,6 +31,9 @@ RATIO_MIN = 0.8
 
 START_SECONDS_MAX = 180.0
 
+HEIGHT_SETTLED = {"proof-of-work": 120, "total-order": 10}
+"""Before it the puzzles of a new network are too easy for its work: blocks come faster than they will."""
+
 SETTLE_SECONDS = 5.0
 """After attackers come or go, before anything is counted."""
 
@@ -246,7 +249,7 @@ def wait_for_progress(victims: Victims) -> None:
     deadline = time.monotonic() + START_SECONDS_MAX
     while True:
         heights = [status_of_starting(folder) for folder in victims.folders]
-        if all(height is not None and height >= 10 for height in heights):
+        if all(height is not None and height >= HEIGHT_SETTLED[victims.row.consensus] for height in heights):
             return
         assert time.monotonic() < deadline, f"the victims make no progress: {heights}"
         time.sleep(0.5)
