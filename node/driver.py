@@ -97,6 +97,7 @@ class Driver:
             self.messages_dropped += 1
             return False
         with self._fatal():
+            self._look_at_clock()
             effects = self._replica.handle(Received(peer, message), self._ports.clock.now())
             self._push(effects)
         return PassOver() not in effects

@@ -235,6 +235,20 @@ def test_the_machine_hears_of_a_jump_of_the_wall_clock_before_the_next_input_and
     ]
 
 
+def test_a_message_of_a_peer_is_an_input_like_any_other_so_the_clock_is_looked_at_before_it(tmp_path: Path) -> None:
+    script, heard = Script(lambda _: ()), Received(ALICE, b"block")
+    world = SetClock(tmp_path)
+    ports = Ports(
+        clock=world, records=world.store, guards=world.guards, side_streams=world, outbox=world, learner=world, puzzle=world
+    )
+    driver = Driver(Replica(script, NetworkId(bytes(32))), ports)
+    driver.start()
+    for _ in range(4):
+        assert driver.received(ALICE, b"block")
+    world.store.close()
+    assert script.fed == [heard, ClockRead(-3_600_000), heard, heard, ClockRead(2), heard]
+
+
 def test_what_measures_durations_goes_on_evenly_while_the_wall_clock_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
     wall_ns = time.time_ns()
     monkeypatch.setattr(time, "time_ns", lambda: wall_ns)
