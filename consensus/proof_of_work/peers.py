@@ -39,6 +39,7 @@ REQUESTS_ASKED_BURST = 48
 """What we ask of a peer stays below what it grants, so that none of our requests is refused."""
 
 REQUESTS_ASKED_PER_SECOND = 12
+"""The same, in the long run: three quarters of what it grants."""
 
 ANSWER_TIMEOUT_MS = 5_000
 """A full answer of 256 kB over a slow home link, and a busy peer."""

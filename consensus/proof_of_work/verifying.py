@@ -28,6 +28,8 @@ STRANGERS_BURST = 16
 """Puzzles that all strangers may have computed at once, as after a start when all peers are strangers."""
 
 GROUP_BURST = 8
+"""Half of that for those of one subnet."""
+
 STRANGER_BURST = 8
 """One whose puzzle is not solved is refused at the first. More only come from a branch that leaves the chain far below."""
 

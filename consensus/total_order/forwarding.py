@@ -16,6 +16,7 @@ UNITS_PER_TICK = 512
 of larger ones. Seventeen observers of four members that make thirty rounds a second get all."""
 
 UNIT_BYTES = 1_024
+"""A larger block counts as several: bytes cost the link, and each block its own sealing."""
 
 
 class Forwarding:

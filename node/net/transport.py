@@ -49,6 +49,7 @@ TICK_SECONDS = 0.1
 
 
 EVICTION_SECRET_BYTES = 16
+"""2**128 keys: nobody can aim at the subnets that this peer protects."""
 
 REFUSALS_TOLD_BURST = 64
 """As many as there are places: keys are free, and each fresh one that is refused would leave a line in the log."""
