@@ -49,15 +49,14 @@ def stored_layout(store: Store) -> Layout:
     return msgspec.json.decode(text, type=Layout)
 
 
-def final_model(folder: NodeFolder) -> bytes:
-    """The newest final model that a stopped peer's folder holds: of its task and of torch nothing is needed.
+def kept_final_model(folder: NodeFolder) -> bytes | None:
+    """The newest final model that lies in a stopped peer's folder: of its task and of torch nothing is needed.
 
-    Raises NodeError when there is none yet.
+    None where there is none yet: the first model follows from the task.
     """
     data = folder.store.get(STATE_TABLE, STATE_KEY)
     if data is None:
-        fix = f"export the one at the head, without --final; or start the peer: run_node.py start --data-dir {folder.path}"
-        raise NodeError(f"{folder.path} holds no final model yet", fix)
+        return None
     kept = decode_kept_state(data)
     model = ModelExported(kept.step, kept.height, kept.state_digest, kept.parameters)
     return model_bytes(folder.rules, stored_layout(folder.store), model, kept.height)

@@ -1,4 +1,4 @@
-"""The model at the head of a stopped peer: its own machine and learner go on from the folder, as at a restart, and then end."""
+"""A model of a stopped peer that does not lie in its folder: machine and learner go on as at a restart, and then end."""
 
 from consensus.types import Instant
 from learning.learner import CheckRequest, ExportRequest, LearnerRequest, ModelExported
@@ -17,8 +17,8 @@ from node.telemetry import Vitals
 from node.workers.learner import make_learner
 
 
-def head_model(folder: NodeFolder, trusted_task: str) -> bytes:
-    """A safetensors file.
+def recomputed_model(folder: NodeFolder, trusted_task: str, *, is_final: bool) -> bytes:
+    """The one at the head, or the newest final one, as a safetensors file.
 
     Raises NodeError: a task whose code nobody here has asked for, a peer that has never run, records that contradict
     themselves, a task that does not load.
@@ -34,7 +34,7 @@ def head_model(folder: NodeFolder, trusted_task: str) -> bytes:
         for request in requests:
             if not isinstance(request, CheckRequest):  # what was not checked is above the head
                 learner.handle(request)
-        (model,) = learner.handle(ExportRequest())
+        (model,) = learner.handle(ExportRequest(is_final))
     except TaskError as error:
         raise NodeError(str(error)) from error
     assert isinstance(model, ModelExported), "what was asked for"

@@ -21,7 +21,7 @@ def is_trusted(rules: NetworkRules, named: str) -> bool:
 def check_named(rules: NetworkRules, named: str, option: str) -> None:
     """Raises NodeError, which says what to type, where the rules name a task that is not built in and that `option` did not."""
     if not is_trusted(rules, named):
-        raise _untrusted(rules.task.name, option)
+        raise _untrusted(rules.task.name, named, option)
 
 
 def check_trust(folder: NodeFolder, named: str) -> None:
@@ -38,8 +38,10 @@ def trust(folder: NodeFolder) -> None:
         folder.store.set_meta(_META_TRUSTED, network_id(folder.rules).hex())
 
 
-def _untrusted(name: str, option: str) -> NodeError:
+def _untrusted(name: str, named: str, option: str) -> NodeError:
+    """A built-in task that was named is nobody's code, and may be the option's default: it is not spoken of."""
+    otherwise = f", and {option} names {named!r}" if named and built_in_task(named) is None else ""
     return NodeError(
-        f"the network's task is {name!r}, which is not built in: taking part runs the code of that module here",
+        f"the network's task is {name!r}, which is not built in{otherwise}: taking part runs the code of that module here",
         f"if you know this code and want to run it, add {option} {name}",
     )

@@ -46,11 +46,11 @@ def command(*, path: Path, data_dir: Path, is_final: bool, is_json: bool, truste
 def _from_folder(data_dir: Path, trusted_task: str, *, is_final: bool) -> bytes:
     """Raises NodeError."""
     with NodeFolder.open(data_dir) as folder:
-        if is_final:
-            content: bytes = importlib.import_module("node.export").final_model(folder)  # imports numpy
-            return content
-        stopped_model = importlib.import_module("node.stopped_model")  # imports torch
-        model: bytes = stopped_model.head_model(folder, trusted_task)
+        kept: bytes | None = importlib.import_module("node.export").kept_final_model(folder) if is_final else None  # numpy
+        if kept is not None:
+            return kept
+        stopped_model = importlib.import_module("node.stopped_model")  # torch
+        model: bytes = stopped_model.recomputed_model(folder, trusted_task, is_final=is_final)
         return model
 
 

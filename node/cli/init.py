@@ -95,7 +95,7 @@ def command(
     if network_file is not None:
         rules = read_network_file(network_file)
         identity = NodeFolder.create(folder, rules)
-        click.echo(_what_next(folder, rules, identity.peer_id.hex()))
+        click.echo(_what_next(folder, rules, identity.peer_id.hex(), first_start=_trusting(rules)))
         return
     is_order = bool(members_count or member_keys)
     gradient = gradient_section(learning, rule, shards, shard_count=0 if is_order else OPEN_SHARD_COUNT)
@@ -154,14 +154,15 @@ Bring each folder to its member's machine, and to nobody else's. Start each with
   python run_node.py start --data-dir {folders[0].name} --peer HOST:{DEFAULT_PORT}{_trusting(rules)}"""
 
 
-def _what_next(folder: Path, rules: NetworkRules, peer_id: str) -> str:
+def _what_next(folder: Path, rules: NetworkRules, peer_id: str, *, first_start: str = "") -> str:
+    """`first_start`: what this folder's first start wants besides."""
     return f"""\
 made     {folder}
 network  {network_id(rules).hex()}  ({rules.name}, task {rules.task.name})
 peer     {peer_id}  (the key is {folder / KEY_FILE_NAME}: keep a copy, show it to nobody)
 
 Start this peer:
-  python run_node.py start --data-dir {folder}
+  python run_node.py start --data-dir {folder}{first_start}
 
 On the next machine, with a copy of {folder / NETWORK_FILE_NAME} and this machine's address in place of HOST:
   python run_node.py start --network {NETWORK_FILE_NAME} --data-dir my-peer --peer HOST:{DEFAULT_PORT}{_trusting(rules)}"""

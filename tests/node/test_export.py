@@ -5,16 +5,17 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from consensus.proof_of_work.header import genesis_id
 from learning.checkpoint import encode_kept_state
 from learning.learner import ModelExported, StateKept
 from learning.state import ModelState, genesis_state, parameter_bytes, state_digest
 from learning.task import Layout
 from learning.tasks.loading import load_task
-from node.errors import NodeError
-from node.export import final_model, model_bytes, store_layout
+from node.export import kept_final_model, model_bytes, store_layout
 from node.folder import NodeFolder
 from node.network_file import NetworkRules, TaskSection, network_id, new_rules
 from node.replica import STATE_KEY, STATE_TABLE
+from node.stopped_model import recomputed_model
 from node.strategy import Strategy
 
 DIGITS = load_task("digits")
@@ -33,11 +34,11 @@ def tensors_of(layout: Layout, parameters: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def assert_file_holds(path: Path, rules: NetworkRules, state: ModelState, final_height: int) -> None:
+def assert_file_holds(path: Path, rules: NetworkRules, state: ModelState, final_height: int, step: bytes = STEP) -> None:
     with safe_open(path, framework="numpy") as file:
         assert file.metadata() == {
             "network_id": network_id(rules).hex(),
-            "step_id": STEP.hex(),
+            "step_id": step.hex(),
             "state_digest": state_digest(state).hex(),
             "height": str(state.height),
             "final_height": str(final_height),
@@ -67,11 +68,17 @@ def test_a_stopped_peer_s_newest_final_model_is_exported(tmp_path: Path, height:
     with NodeFolder.open(tmp_path / "peer") as folder:
         store_layout(folder.store, DIGITS.layout)
         asyncio.run(folder.store.write([(STATE_TABLE, STATE_KEY, kept)]))
-        (tmp_path / "model.safetensors").write_bytes(final_model(folder))
+        (tmp_path / "model.safetensors").write_bytes(kept_final_model(folder) or b"")
     assert_file_holds(tmp_path / "model.safetensors", rules, state, height)
 
 
-def test_a_peer_without_a_final_model_is_told(tmp_path: Path) -> None:
-    NodeFolder.create(tmp_path / "peer", digits_rules())
-    with NodeFolder.open(tmp_path / "peer") as folder, pytest.raises(NodeError, match="holds no final model yet"):
-        final_model(folder)
+def test_before_anything_is_kept_the_newest_final_model_is_the_first_one_also_of_a_stopped_peer(tmp_path: Path) -> None:
+    rules = digits_rules()
+    NodeFolder.create(tmp_path / "peer", rules)
+    with NodeFolder.open(tmp_path / "peer") as folder:
+        assert kept_final_model(folder) is None
+        store_layout(folder.store, DIGITS.layout)
+        (tmp_path / "model.safetensors").write_bytes(recomputed_model(folder, "", is_final=True))
+    assert_file_holds(
+        tmp_path / "model.safetensors", rules, genesis_state(network_id(rules), DIGITS.layout), 0, genesis_id(network_id(rules))
+    )

@@ -26,8 +26,8 @@ def told(error: pytest.ExceptionInfo[NodeError]) -> tuple[str, str | None]:
     return error.value.message, error.value.fix
 
 
-def refusal(name: str, option: str = "--trust-task") -> tuple[str, str]:
-    message = f"the network's task is {name!r}, which is not built in: taking part runs the code of that module here"
+def refusal(name: str, option: str = "--trust-task", *, otherwise: str = "") -> tuple[str, str]:
+    message = f"the network's task is {name!r}, which is not built in{otherwise}: taking part runs the code of that module here"
     return message, FIX.format(option=option, name=name)
 
 
@@ -51,7 +51,7 @@ def test_start_imports_no_task_of_a_given_file_and_makes_nothing(
 ) -> None:
     write_network_file(tmp_path / "network.toml", rules_of(name))
     result = start("--network", tmp_path / "network.toml", "--data-dir", tmp_path / "peer", "--trust-task", named)
-    message, fix = refusal(name)
+    message, fix = refusal(name, otherwise=f", and --trust-task names {named!r}" if named == "my_task:task" else "")
     assert (result.exit_code, result.stderr) == (2, f"error: {message}\nfix: {fix}\n")
     assert not marked_module.exists()
     assert not (tmp_path / "peer").exists()

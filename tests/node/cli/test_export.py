@@ -92,7 +92,7 @@ def test_a_stopped_peer_without_a_model_is_told(tmp_path: Path) -> None:
     NodeFolder.create(tmp_path / "peer", example_rules())
     result = run(tmp_path / "model.safetensors", tmp_path / "peer", "--final")
     assert result.exit_code == 2
-    assert result.stderr.startswith(f"error: {tmp_path / 'peer'} holds no final model yet\nfix: export the one at the head")
+    assert result.stderr.startswith(f"error: {tmp_path / 'peer' / 'kubrat.db'} holds no model yet: its peer has never run\n")
     result = run(tmp_path / "model.safetensors", tmp_path / "peer")
     assert result.stderr.startswith(f"error: {tmp_path / 'peer' / 'kubrat.db'} holds no model yet: its peer has never run\n")
 
