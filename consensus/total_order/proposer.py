@@ -151,11 +151,11 @@ class Proposer:
     # --- inside ---
 
     def _carried(self, vertex: Vertex) -> None:
-        """A block of ours carries these items. An earlier life, lost with a disk, may have put them into it once more: so what
-        waits for our next blocks, or comes back from an older one, is not delivered twice.
+        """A block of an earlier life, lost with a disk, carries these items, and may do so for the second time: so what waits
+        for our next blocks, or comes back from an older one, is not delivered twice.
         """
         items = vertex.block.content.items
-        if not items:
+        if not items or vertex.round in self._under_way:
             return
         self._pending = deque(pending for pending in self._pending if pending.item not in items)
         for number, chosen in self._under_way.items():
