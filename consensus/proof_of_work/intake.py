@@ -25,6 +25,7 @@ from consensus.proof_of_work.outlook import Outlook
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.staging import Staged, Staging
 from consensus.proof_of_work.verifying import Verifying
+from consensus.proof_of_work.voices import Voices
 from consensus.proof_of_work.waiting_room import Waiting, WaitingRoom
 from consensus.protocol import Accuse, Effect, PuzzleVerified, Refuse, VerifyPuzzle
 from consensus.types import Instant, NetworkId, PeerId, StepId, WallTime
@@ -71,6 +72,7 @@ class Intake:
         outlook: Outlook,
         body_arrived: BodyArrived,
         *,
+        voices: Voices,
         wall: WallClock,
     ) -> None:
         self._network_id = network_id
@@ -78,6 +80,7 @@ class Intake:
         self._chain = chain
         self._outlook = outlook
         self._body_arrived = body_arrived
+        self._voices = voices
         self._wall = wall
         self._rejected: dict[StepId, _Rejection] = {}
         self.verifying = Verifying(rules.puzzle_memory_kib)
@@ -251,11 +254,22 @@ class Intake:
         return True, self._judge_body(staged.body_source, staged.link.id, block, is_news=True)
 
     def _judge_body(self, source: PeerId, step: StepId, block: Block, *, is_news: bool) -> Effects:
-        fault = body_fault(self._network_id, block, self._rules)
+        fault = body_fault(self._network_id, block, self._rules) or self._unpaid(block)
         if fault is None:
             return self._body_arrived(step, block, source, is_news)
         self._chain.tree.condemn(step)
         return self._reject(source, step, block, *fault)
+
+    def _unpaid(self, block: Block) -> tuple[Offence, str] | None:
+        """Large payloads of keys that have paid no block are not even fetched. Above an unchecked block the learner decides."""
+        parent, leader = StepId(block.header.parent), PeerId(block.header.leader)
+        if not self._chain.tree.is_checked(parent):
+            return None
+        for contribution in block.body.contributions:
+            author = PeerId(contribution.author)
+            if contribution.attachments and not self._voices.may_attach(author, leader, parent):
+                return Offence.WRONG_BODY, f"lists a large payload of {author.hex()[:8]}, which has led no block of the window"
+        return None
 
     def _foreign_body(self, source: PeerId, block: Block) -> Effects:
         if body_digest(self._network_id, block.body) == block.header.body:

@@ -131,11 +131,19 @@ class ProofOfWork:
         self._naming = Naming()
         self._outlook = Outlook(self._chain, self._wanted, rules)
         self._verdicts = Verdicts(self._chain, identity, self._wanted, self._naming, self._outlook)
-        self._intake = Intake(network_id, rules, self._chain, self._outlook, self._verdicts.body_arrived, wall=self._wall)
+        self._voices = Voices(rules.author_window, self._chain, lambda step: self._verdicts.told(step).leader)
+        self._intake = Intake(
+            network_id,
+            rules,
+            self._chain,
+            self._outlook,
+            self._verdicts.body_arrived,
+            voices=self._voices,
+            wall=self._wall,
+        )
         self._sync = Synchroniser(self._chain, self._intake, self._outlook, self._peers)
         self._arrival = Arrival(self._chain, self._outlook, self._sync, rules.block_interval_ms)
         self._serving = Serving(self._chain, archive)
-        self._voices = Voices(rules.author_window, self._chain, lambda step: self._verdicts.told(step).leader)
         self._gossip = Gossip(
             network_id,
             identity,

@@ -57,6 +57,20 @@ class Voices:
         led = self._branch(base).get(author, self._final.get(author))
         return led is not None and led > max(link.height - self._window, self._silenced.get(author, -1))
 
+    def may_attach(self, author: PeerId, leader: PeerId, parent: StepId) -> bool:
+        """Whether a block by `leader` on this checked one may list a contribution of the author that names large payloads.
+
+        Its author is to have led one of the newest `window` blocks, this one included. A rule of the network where there are
+        such contributions, as the window is: the learners find no worker in anybody else.
+        """
+        if self._window == 0 or author == leader:
+            return True
+        tree = self._chain.tree
+        link = tree.link(parent)
+        assert link is not None, "a parent is in the tree"
+        led = self._branch(parent).get(author, self._final.get(author))
+        return led is not None and led > link.height + 1 - self._window
+
     def _branch(self, tip: StepId) -> Mapping[PeerId, Height]:
         known = self._branches.get(tip)
         if known is None:

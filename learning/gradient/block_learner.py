@@ -1,7 +1,8 @@
 """The gradient learner over proof of work: a block lists gradients in its leader's order, and every peer judges them alike.
 
-A leader may leave gradients out, or order them as it likes; it cannot alter one, and what it lists in vain changes nothing.
-What it has left out waits for the next leaders.
+A leader may leave gradients out, or order them as it likes; it cannot alter one. What it has left out waits for the next
+leaders. A block that lists what no honest leader would is invalid: else everybody would fetch whatever free keys have signed,
+and keep it as long as the chain lasts.
 """
 
 from typing import assert_never
@@ -48,6 +49,18 @@ from learning.tasks.gradient_check import check_gradient
 
 BASE_AGE_MAX = 16
 """Blocks below the head: a contribution whose base lies deeper has missed as many leaders, and is no longer offered."""
+
+NEVER_LISTED = frozenset(
+    {
+        Outcome.NOT_A_WORKER,
+        Outcome.MALFORMED,
+        Outcome.UNKNOWN_BASE,
+        Outcome.FUTURE_BASE,
+        Outcome.STALE,
+        Outcome.REPEATED,
+    }
+)
+"""What a leader knows of the state and the contribution alone. What a rule refuses an honest leader may list."""
 
 
 class BlockLearner:
@@ -178,7 +191,12 @@ class BlockLearner:
             return _invalid(step, "too many blocks wait for finality")
         if step.claim:
             return _invalid(step, f"a claim of {len(step.claim)} bytes, expected none")
-        state = self._scribe.applied(self._branches.state(parent), step.leader, step.contributions)
+        state = self._scribe.begun(self._branches.state(parent), step.leader)
+        for contribution in step.contributions:
+            state = self._scribe.listed(state, contribution)
+            outcome = state.judged[-1].outcome
+            if outcome in NEVER_LISTED:
+                return _invalid(step, f"contribution {contribution.digest.hex()[:8]} is listed in vain: {outcome}")
         if state.digest != step.state_digest:
             return _invalid(step, f"state digest is {step.state_digest.hex()}, rebuilt {state.digest.hex()}")
         self._branches.add(_block(step), state)

@@ -126,6 +126,14 @@ class Node:
             tip = self.steps[tip].parent
         return found
 
+    def leaders(self, tip: StepId) -> list[PeerId]:
+        """Who led the blocks up to `tip`; as long as none of these networks lives, the window holds them all."""
+        found: list[PeerId] = []
+        while tip in self.steps:
+            found.append(self.steps[tip].leader)
+            tip = self.steps[tip].parent
+        return found
+
 
 class Network:
     """Delivers everything in order of virtual time; equal times in order of sending."""
@@ -266,13 +274,16 @@ class Network:
         self._answer(node, Assessed(asked.digest, Verdict.GOOD, is_useful=True, detail=""))
 
     def _offer(self, node: Node, head: StepId) -> Offered:
-        """All that is good, young enough and not yet listed, oldest first."""
+        """All that is good, young enough, by a worker and not yet listed, oldest first."""
         listed = node.listed(head)
+        workers = {node.who.id, *node.leaders(head)}
         height = node.steps[head].height if head in node.steps else 0
         chosen = {
             digest: one
             for digest, one in node.good.items()
-            if one not in listed and self._age(node, one, head, height) <= self.rules.base_age_max
+            if one not in listed
+            and self._age(node, one, head, height) <= self.rules.base_age_max
+            and (one.author in workers or not one.attachments or not self.rules.author_window)
         }
         return Offered(head, tuple(chosen), b"", state_after(head, tuple(chosen.values())))
 

@@ -132,6 +132,22 @@ def test_a_contribution_is_assessed_only_once_its_payload_is_held() -> None:
     assert bench.machine.status.payloads_wanted == 0
 
 
+def test_a_block_that_names_large_payloads_of_who_has_led_none_is_broken_and_nothing_is_fetched() -> None:
+    """Bob leads the second block. Of a window of two, that is himself and who led the first."""
+    rules = replace(RULES, author_window=2, base_age_max=4)
+    first = FORGE.child(FORGE.genesis, ALICE)
+    of_alice = gradient("a", base=first.link.id)
+    of_carol = gradient("c", base=first.link.id, who=person("carol"))
+    bob = person("bob")
+    bench = Bench(rules)
+    bench.push(first)
+    effects = bench.push(FORGE.child(first.link, bob, contributions=(of_alice, of_carol)))
+    assert fetches(effects) == []
+    assert accusations(effects) == [(bob.id, Offence.WRONG_BODY)]
+    effects = bench.push(FORGE.child(first.link, bob, contributions=(of_alice,)), peer=OTHER.id)
+    assert fetches(effects) == [(digest_of("a"), OTHER.id)]
+
+
 def test_who_has_led_no_block_of_the_window_makes_nobody_fetch_anything() -> None:
     bench = Bench(replace(RULES, author_window=2, base_age_max=4))
     assert bench.receive(ContributionMessage(gradient("g"))) == ()
