@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check install
 SEEDS ?= 100
 FIRST ?= 0
 
-.PHONY: setup testnet test quick portability check lint types walls format bench swarm clean
+.PHONY: setup testnet test quick portability check lint types walls format bench house swarm clean
 
 setup: .venv/.runtime
 testnet: .venv/.runtime
@@ -42,6 +42,9 @@ format: .venv/.develop
 
 bench: .venv/.runtime
 	$(BIN)/python benchmarks/run_all.py $(ARGS)
+
+house: .venv/.runtime
+	$(BIN)/python -m benchmarks.house $(ARGS)
 
 swarm: .venv/.runtime
 	$(BIN)/python -m node.simulation.swarm --seeds $(SEEDS) --first $(FIRST) $(ARGS)
