@@ -1,12 +1,15 @@
 """api.json: where the API of the node that runs in a folder listens, and who it is; gone when it has stopped in good order."""
 
 import os
+import shlex
 from pathlib import Path
 
 import msgspec
 
 from node.errors import NodeError, NotRunningError, disk_error
 from node.files import replace_file
+from node.folder_names import why_no_node_folder
+from node.invocation import command_text
 from node.settings import Address
 
 API_FILE_NAME = "api.json"
@@ -38,15 +41,17 @@ def write_api_file(folder: Path, address: Address, peer_id: str) -> None:
 
 def read_api_file(folder: Path) -> ApiFile:
     """What the node of this folder says of itself. Raises NotRunningError where no process of that id is left, NodeError."""
-    path, fix = folder / API_FILE_NAME, f"run_node.py start --data-dir {folder}"
+    path, fix = folder / API_FILE_NAME, command_text("start", "--data-dir", folder)
     try:
         found = msgspec.json.decode(path.read_bytes(), type=ApiFile)
     except FileNotFoundError as error:
-        raise NotRunningError(f"no peer runs in {folder}", fix) from error
+        raise NotRunningError(*(why_no_node_folder(folder) or (f"no peer runs in {folder}", fix))) from error
     except OSError as error:
         raise disk_error("read", path, error) from error
     except msgspec.DecodeError as error:
-        raise NodeError(f"{path} is damaged: {error}", f"remove it and start the peer again: rm {path}") from error
+        raise NodeError(
+            f"{path} is damaged: {error}", f"remove it and start the peer again: {shlex.join(['rm', str(path)])}"
+        ) from error
     if not is_alive(found.pid):
         raise NotRunningError(f"no peer runs in {folder}: its last one (pid {found.pid}) was killed", fix)
     return found

@@ -10,9 +10,9 @@ from typing import Self
 
 from node.api_address import API_FILE_NAME, write_api_file
 from node.errors import NodeError, disk_error
+from node.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME, why_no_node_folder
 from node.identity import Identity, create_identity, load_identity
 from node.network_file import (
-    NETWORK_FILE_NAME,
     NetworkRules,
     RuleFields,
     differences,
@@ -24,7 +24,6 @@ from node.network_file import (
 from node.settings import Address
 from node.store import Store
 
-KEY_FILE_NAME = "identity.pem"
 STORE_FILE_NAME = "kubrat.db"
 LOCK_FILE_NAME = "lock"
 
@@ -72,8 +71,7 @@ class NodeFolder:
 
         Raises NodeError: no such folder, locked, another network's, another key's, read-only, disk full, corrupt database.
         """
-        if not cls.is_node_folder(path):
-            raise NodeError(f"{path} is not a node's folder: it holds no {NETWORK_FILE_NAME}", f"run_node.py init {path}")
+        _check_node_folder(path)
         lock = _locked(path)
         try:
             (path / API_FILE_NAME).unlink(missing_ok=True)  # of a node that was killed
@@ -106,6 +104,12 @@ class NodeFolder:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
+
+
+def _check_node_folder(path: Path) -> None:
+    wrong = why_no_node_folder(path)
+    if wrong is not None:
+        raise NodeError(*wrong)
 
 
 def _make_folder(path: Path) -> None:

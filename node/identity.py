@@ -1,6 +1,7 @@
 """A peer's key: an Ed25519 private key in a file that only its owner can read."""
 
 import os
+import shlex
 import stat
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from consensus.signing import Signer
 from consensus.types import PeerId
 from node.errors import NodeError, disk_error
 from node.files import write_new_file
+from node.invocation import command_text
 
 KEY_FILE_BYTES_MAX = 4_096
 """A PKCS8 PEM of an Ed25519 key takes 119 bytes; whatever is larger is another file."""
@@ -52,11 +54,15 @@ def _private_bytes(path: Path) -> bytes:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             content = file.read(KEY_FILE_BYTES_MAX + 1)
     except FileNotFoundError as error:
-        raise NodeError(f"there is no key {path}", f"make one with `run_node.py keygen {path}`, or restore yours") from error
+        raise NodeError(
+            f"there is no key {path}", f"restore it from your copy, or make a new one: {command_text('keygen', path)}"
+        ) from error
     except OSError as error:
         raise disk_error("read the key", path, error) from error
     if mode & 0o077:
-        raise NodeError(f"the key {path} can be read by others (mode {mode:04o}, allowed is 0600)", f"chmod 600 {path}")
+        raise NodeError(
+            f"the key {path} can be read by others (mode {mode:04o}, allowed is 0600)", shlex.join(["chmod", "600", str(path)])
+        )
     if len(content) > KEY_FILE_BYTES_MAX:
         raise _not_a_key(path)
     return content

@@ -20,10 +20,9 @@ from learning.rules.catalogue import RuleError, needs_scores, rule_named, rule_t
 from learning.tasks.shards import parse_shards
 from node.errors import NodeError, disk_error
 from node.files import write_new_file
+from node.invocation import command_text
 from node.strategy import Strategy
 from node.typed_toml import TomlProblem, parse, render
-
-NETWORK_FILE_NAME = "network.toml"
 
 NETWORK_FILE_BYTES_MAX = 65_536
 """Ours take 3 kB; whatever is larger is another file."""
@@ -280,7 +279,7 @@ def read_network_file(path: Path) -> NetworkRules:
             raise NodeError(f"{path} has more than {NETWORK_FILE_BYTES_MAX:,} bytes, so it is not a network file")
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
-        fix = "make one with `run_node.py init DIR`, or copy it from another peer of the network"
+        fix = f"copy it from another peer of the network, or make a new network: {command_text('init', 'my-peer')}"
         raise NodeError(f"there is no network file {path}", fix) from error
     except OSError as error:
         raise disk_error("read the network file", path, error) from error

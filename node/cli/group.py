@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import click
 
 from node.errors import EXIT_INTERRUPTED, EXIT_USAGE, NodeError
+from node.invocation import command_text
 
 COMMANDS = {
     "init": "Make a node's folder: a key, and the rules of a network.",
@@ -72,7 +73,7 @@ def _told() -> Iterator[None]:
         raise
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
-        fix = f"see {context.command_path} --help" if context is not None else None
+        fix = f"see {command_text(*context.command_path.split()[1:], '--help')}" if context is not None else None
         raise _told_exit(error.format_message(), fix, error.exit_code) from error
 
 

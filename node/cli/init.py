@@ -11,11 +11,12 @@ from learning.tasks.catalogue import built_in_task
 from node.cli.arguments import FILE, FOLDER, TASK_DEFAULT
 from node.cli.learning_options import gradient_section, learning_options
 from node.errors import NodeError
-from node.folder import KEY_FILE_NAME, NodeFolder
+from node.folder import NodeFolder
+from node.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME
+from node.invocation import command_text
 from node.network_file import (
     BLOCK_INTERVAL_MS_DEFAULT,
     FINALITY_DEPTH_DEFAULT,
-    NETWORK_FILE_NAME,
     NetworkRules,
     network_id,
     new_rules,
@@ -25,6 +26,9 @@ from node.settings import DEFAULT_PORT
 from node.strategy import Strategy
 from node.task_facts import task_section
 from node.task_trust import trust
+
+ELSEWHERE = f"HOST:{DEFAULT_PORT}"
+"""A person puts another machine in."""
 
 OPEN_SHARD_COUNT = 16
 """Parts of the training samples where anybody may join; a peer's key selects its part."""
@@ -151,23 +155,24 @@ network  {network_id(rules).hex()}  ({rules.name}, task {rules.task.name}, {rule
          of whom {(count - 1) // 3} may be faulty)
 
 Bring each folder to its member's machine, and to nobody else's. Start each with the addresses of some others:
-  python run_node.py start --data-dir {folders[0].name} --peer HOST:{DEFAULT_PORT}{_trusting(rules)}"""
+  {command_text("start", "--data-dir", folders[0].name, "--peer", ELSEWHERE, *_trusting(rules))}"""
 
 
-def _what_next(folder: Path, rules: NetworkRules, peer_id: str, *, first_start: str = "") -> str:
+def _what_next(folder: Path, rules: NetworkRules, peer_id: str, *, first_start: tuple[str, ...] = ()) -> str:
     """`first_start`: what this folder's first start wants besides."""
+    joining = ("start", "--network", NETWORK_FILE_NAME, "--data-dir", "my-peer", "--peer", ELSEWHERE, *_trusting(rules))
     return f"""\
 made     {folder}
 network  {network_id(rules).hex()}  ({rules.name}, task {rules.task.name})
 peer     {peer_id}  (the key is {folder / KEY_FILE_NAME}: keep a copy, show it to nobody)
 
 Start this peer:
-  python run_node.py start --data-dir {folder}{first_start}
+  {command_text("start", "--data-dir", folder, *first_start)}
 
 On the next machine, with a copy of {folder / NETWORK_FILE_NAME} and this machine's address in place of HOST:
-  python run_node.py start --network {NETWORK_FILE_NAME} --data-dir my-peer --peer HOST:{DEFAULT_PORT}{_trusting(rules)}"""
+  {command_text(*joining)}"""
 
 
-def _trusting(rules: NetworkRules) -> str:
+def _trusting(rules: NetworkRules) -> tuple[str, ...]:
     """What a machine that has not heard of the task yet wants to be told besides."""
-    return "" if built_in_task(rules.task.name) is not None else f" --trust-task {rules.task.name}"
+    return () if built_in_task(rules.task.name) is not None else ("--trust-task", rules.task.name)

@@ -10,14 +10,12 @@ from typing import assert_never
 
 import node
 from node.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
+from node.invocation import INSTALLED_COMMAND, SCRIPT
 from node.simulation.checkers.finding import Diverged, NoProgress, Pass, Verdict
 from node.simulation.run import Outcome
 from node.simulation.scenario import Scenario
 
 Json = str | int | float | list[str] | list[int] | dict[str, int] | dict[str, float] | None
-
-INSTALLED_COMMAND = "kubrat"
-"""Where the node was installed without the folder that `run_node.py` lies in."""
 
 
 def exit_code(verdict: Verdict) -> int:
@@ -35,7 +33,7 @@ def exit_code(verdict: Verdict) -> int:
 
 def replay_command(path: Path, seed: int) -> str:
     """What shows the same run again, from any folder."""
-    script = Path(node.__file__).parent.parent / "run_node.py"
+    script = Path(node.__file__).parent.parent / SCRIPT
     program = [sys.executable, str(script)] if script.exists() else [INSTALLED_COMMAND]
     return shlex.join([*program, "simulate", str(path.absolute()), "--seed", str(seed)])
 

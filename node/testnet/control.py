@@ -12,6 +12,7 @@ import msgspec
 from node.api_address import is_alive
 from node.errors import EXIT_CANNOT_NOW, NodeError, disk_error
 from node.files import replace_file
+from node.invocation import command_text
 from node.settings import Address
 
 CONTROL_FILE_NAME = "control.json"
@@ -27,7 +28,7 @@ class NoTestnetError(NodeError):
     """No testnet runs where one was expected."""
 
     def __init__(self, message: str) -> None:
-        super().__init__(message, "start one: run_node.py testnet", EXIT_CANNOT_NOW)
+        super().__init__(message, f"start one: {command_text('testnet', '--until-interrupted')}", EXIT_CANNOT_NOW)
 
 
 class ControlFile(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 
 from node.folder import NodeFolder
+from node.folder_names import NETWORK_FILE_NAME
 from node.network_file import (
-    NETWORK_FILE_NAME,
     Consensus,
     NetworkRules,
     new_rules,

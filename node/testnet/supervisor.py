@@ -22,6 +22,7 @@ from node.api_address import read_api_file
 from node.cli.figures import metric
 from node.cli.live_view import TestnetScreen, who_agrees
 from node.errors import NodeError
+from node.invocation import command_text
 from node.network_file import NetworkRules
 from node.settings import TestnetSettings
 from node.status import NodeStatus
@@ -122,7 +123,7 @@ class Supervisor:
         for line in self._pursuit.greeting():
             self._screen.say(line)
         if self._settings.is_until_interrupted:
-            self._screen.say("disturb it from another terminal: run_node.py inject --help")
+            self._screen.say(f"disturb it from another terminal: {command_text('inject', '--help')}")
         self._screen.say("starting (the first process imports torch; the others are forked from it)")
 
     def _interrupt(self) -> None:

@@ -8,9 +8,11 @@ import pytest
 
 from node.api_address import API_FILE_NAME, ApiFile, read_api_file
 from node.errors import NodeError, NotRunningError
-from node.folder import KEY_FILE_NAME, LOCK_FILE_NAME, STORE_FILE_NAME, NodeFolder
+from node.folder import LOCK_FILE_NAME, STORE_FILE_NAME, NodeFolder
+from node.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME
 from node.identity import create_identity, load_identity
-from node.network_file import NETWORK_FILE_NAME, network_id, network_text, write_network_file
+from node.invocation import command_text
+from node.network_file import network_id, network_text, write_network_file
 from node.store import CorruptStoreError
 from tests.node.example_network import example_rules
 from tests.node.small_disk import fill, make_read_only, small_disk
@@ -65,7 +67,32 @@ def test_a_file_where_the_folder_should_be_is_told(tmp_path: Path) -> None:
 def test_any_other_folder_is_refused_with_the_way_to_make_one(tmp_path: Path) -> None:
     with pytest.raises(NodeError, match=f"is not a node's folder: it holds no {NETWORK_FILE_NAME}") as caught:
         NodeFolder.open(tmp_path)
-    assert caught.value.fix == f"run_node.py init {tmp_path}"
+    assert caught.value.fix == f"check the path, or make a new peer there: {command_text('init', tmp_path)}"
+
+
+def test_a_folder_that_is_not_there_is_told_from_one_of_another_kind(tmp_path: Path) -> None:
+    with pytest.raises(NodeError, match=f"there is no folder {tmp_path / 'pear'}") as caught:
+        NodeFolder.open(tmp_path / "pear")
+    assert caught.value.fix == f"check the path, or make a new peer there: {command_text('init', tmp_path / 'pear')}"
+
+
+@pytest.mark.parametrize("has_rules", [False, True])
+def test_of_a_folder_that_holds_peers_folders_one_is_to_be_named(tmp_path: Path, *, has_rules: bool) -> None:
+    for number in (10, 2, 0, 1):
+        NodeFolder.create(tmp_path / f"peer-{number}", example_rules())
+    if has_rules:  # as a testnet's folder has them
+        write_network_file(tmp_path / NETWORK_FILE_NAME, example_rules())
+    with pytest.raises(NodeError, match=r"is not a node's folder, but holds some: peer-0, peer-1, peer-2, \.\.\.") as caught:
+        NodeFolder.open(tmp_path)
+    assert caught.value.fix == f"name one of them: --data-dir {tmp_path / 'peer-0'}"
+
+
+def test_without_its_key_a_folder_s_rules_make_another_peer(made: Path) -> None:
+    (made / KEY_FILE_NAME).unlink()
+    with pytest.raises(NodeError, match=f"there is no key {made / KEY_FILE_NAME}") as caught:
+        NodeFolder.open(made)
+    another = command_text("init", made.with_name("my-peer"), "--network", made / NETWORK_FILE_NAME)
+    assert caught.value.fix == f"restore it from your copy; without it, make another peer: {another}"
 
 
 def test_a_folder_opens_again_after_it_was_closed(made: Path) -> None:

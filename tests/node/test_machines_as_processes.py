@@ -19,8 +19,9 @@ import pytest
 
 from node.api_address import read_api_file
 from node.errors import NodeError
+from node.folder_names import NETWORK_FILE_NAME
 from node.net.contract import NetSettings
-from node.network_file import NETWORK_FILE_NAME, Consensus, NetworkRules
+from node.network_file import Consensus, NetworkRules
 from node.settings import TestnetSettings
 from node.simulation.scenario_file import parse_scenario
 from node.strategy import Strategy

@@ -270,7 +270,9 @@ def _problem_of(text: str) -> str | None:
 def test_a_missing_file_is_told_with_the_way_to_get_one(tmp_path: Path) -> None:
     with pytest.raises(NodeError, match="there is no network file") as caught:
         read_network_file(tmp_path / "network.toml")
-    assert caught.value.fix == "make one with `run_node.py init DIR`, or copy it from another peer of the network"
+    assert caught.value.fix == (
+        "copy it from another peer of the network, or make a new network: .venv/bin/python run_node.py init my-peer"
+    )
 
 
 def test_a_folder_a_binary_and_a_huge_file_are_refused(tmp_path: Path) -> None:

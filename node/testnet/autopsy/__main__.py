@@ -11,9 +11,9 @@ import click
 from consensus.types import Instant, PeerId
 from node.cli.arguments import FOLDER
 from node.errors import NodeError
-from node.folder import KEY_FILE_NAME
+from node.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME
 from node.identity import load_identity
-from node.network_file import NETWORK_FILE_NAME, read_network_file
+from node.network_file import read_network_file
 from node.simulation.checkers.finding import Verdict
 from node.simulation.checkers.progress import Pace
 from node.simulation.report import excerpt_lines, exit_code, reason

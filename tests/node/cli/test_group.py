@@ -64,9 +64,12 @@ def test_each_name_is_a_command_of_that_name() -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["ini"], "error: No such command 'ini'.\nfix: see main --help\n"),
-        (["--verbos"], "error: No such option '--verbos'. Did you mean '--version'?\nfix: see main --help\n"),
-        (["keygen"], "error: Missing argument 'PATH'.\nfix: see main keygen --help\n"),
+        (["ini"], "error: No such command 'ini'.\nfix: see .venv/bin/python run_node.py --help\n"),
+        (
+            ["--verbos"],
+            "error: No such option '--verbos'. Did you mean '--version'?\nfix: see .venv/bin/python run_node.py --help\n",
+        ),
+        (["keygen"], "error: Missing argument 'PATH'.\nfix: see .venv/bin/python run_node.py keygen --help\n"),
     ],
 )
 def test_a_mistake_in_the_arguments_has_the_form_of_all_errors(arguments: list[str], told: str) -> None:

@@ -1,4 +1,6 @@
 import re
+import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +11,8 @@ from node.cli import main
 from node.folder import NodeFolder
 from node.network_file import TaskSection, differences, network_id, read_network_file, rule_fields, write_network_file
 from tests.node.example_network import example_rules
+
+ROOT = Path(__file__).parents[3]
 
 BROKEN_TASKS = 'raise RuntimeError("no data today")'
 
@@ -95,7 +99,7 @@ def test_init_refuses_a_folder_that_is_in_use(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--network", "nowhere.toml"], "error: there is no network file nowhere.toml\nfix: make one with"),
+        (["--network", "nowhere.toml"], "error: there is no network file nowhere.toml\nfix: copy it from"),
         (["--strategy", "coma"], "error: Invalid value for '--strategy': 'coma' is not one of 'comma', 'recombination'."),
         (["--block-interval-ms", "1"], "error: Invalid value for '--block-interval-ms': 1 is not in the range 50<=x<=3600000."),
         (["--name", "a/b"], 'error: name is "a/b"; allowed is 1 to 64 letters, digits'),
@@ -139,3 +143,25 @@ def test_a_user_s_task_that_fails_is_told_in_one_line(
     assert re.fullmatch(rf"error: .*{re.escape(told)}\n", result.stderr)
     assert capfd.readouterr().err == ""
     assert not (tmp_path / "peer").exists()
+
+
+@pytest.mark.slow
+def test_what_init_and_status_print_to_type_is_understood_as_it_stands(tmp_path: Path) -> None:
+    """By a shell, in the same folder, with a name that needs quotes."""
+
+    def typed(words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(["sh", "-c", words], cwd=tmp_path, capture_output=True, text=True, check=False)
+
+    ours = shlex.join([sys.executable, str(ROOT / "run_node.py")])
+    printed = [
+        *typed(f"{ours} init 'my peer'").stdout.splitlines(),
+        *typed(f"{ours} init net --members 4").stdout.splitlines(),
+        *typed(f"{ours} status --data-dir 'my peer'").stderr.splitlines(),
+        *typed(f"{ours} status --data-dir pear").stderr.splitlines(),
+        *typed(f"{ours} strat").stderr.splitlines(),
+    ]
+    commands = [line.partition(ours)[2] for line in printed if ours in line]
+    assert len(commands) == 6
+    for command in commands:
+        done = typed(f"{ours}{command} --help")  # options and arguments are looked at before help is given
+        assert (done.returncode, done.stderr) == (0, ""), command

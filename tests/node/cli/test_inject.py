@@ -160,7 +160,7 @@ def test_a_wrong_argument_is_told_before_any_testnet_is_looked_for(arguments: li
 
 
 def test_no_testnet_a_killed_one_and_several_are_told(temporary: Path) -> None:
-    start = "fix: start one: run_node.py testnet\n"
+    start = "fix: start one: .venv/bin/python run_node.py testnet --until-interrupted\n"
     none = inject("--kill", "1")
     assert (none.exit_code, none.stderr) == (1, f"error: no testnet of yours runs on this machine\n{start}")
     nowhere = inject("--data-dir", temporary / "nowhere")

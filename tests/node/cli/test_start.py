@@ -4,7 +4,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from node.cli import main
-from node.folder import KEY_FILE_NAME, STORE_FILE_NAME, NodeFolder
+from node.folder import STORE_FILE_NAME, NodeFolder
+from node.folder_names import KEY_FILE_NAME
 from node.identity import create_identity
 from node.network_file import network_text, write_network_file
 from tests.node.example_network import example_rules
@@ -23,7 +24,7 @@ def made(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "error: Missing option '--data-dir'.\nfix: see main start --help"),
+        ([], "error: Missing option '--data-dir'.\nfix: see .venv/bin/python run_node.py start --help"),
         (
             ["--data-dir", "x", "--peer", "10.0.0.5"],
             "'--peer': '10.0.0.5' is not an address; write HOST:PORT, like 10.0.0.5:7600",
@@ -39,8 +40,11 @@ def made(tmp_path: Path) -> Path:
         (["--data-dir", "x", "--puzzle-share", "0"], "'--puzzle-share': 0.0 is not in the range 0.05<=x<=1.0."),
         (["--data-dir", "x", "--puzzle-share", "nan"], "'--puzzle-share': 'nan' is not a number."),
         (["--data-dir", "x", "--log-level", "loud"], "'--log-level': 'loud' is not one of"),
-        (["--data-dir", "x"], "error: x is not a node's folder: it holds no network.toml\nfix: run_node.py init x"),
-        (["--data-dir", "x", "--network", "nowhere.toml"], "error: there is no network file nowhere.toml\nfix: make one with"),
+        (
+            ["--data-dir", "x"],
+            "error: there is no folder x\nfix: check the path, or make a new peer there: .venv/bin/python run_node.py init x\n",
+        ),
+        (["--data-dir", "x", "--network", "nowhere.toml"], "error: there is no network file nowhere.toml\nfix: copy it from"),
     ],
 )
 def test_a_wrong_argument_is_told_and_nothing_is_made(

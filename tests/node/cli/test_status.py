@@ -9,9 +9,11 @@ from click.testing import CliRunner, Result
 
 from node.api_address import API_FILE_NAME, ApiFile, write_api_file
 from node.cli import main
+from node.folder import NodeFolder
 from node.settings import Address
 from node.status import NodeStatus, PeerLink
 from tests.node.cli.local_api import EXAMPLE_PEER, local_api
+from tests.node.example_network import example_rules
 
 STATUS = NodeStatus(
     version="0.1.0",
@@ -79,9 +81,24 @@ def test_a_peer_that_has_just_started_is_shown_too() -> None:
 
 
 def test_no_peer_in_the_folder_is_exit_code_3(tmp_path: Path) -> None:
-    result = run("--data-dir", tmp_path)
-    told = f"error: no peer runs in {tmp_path}\nfix: run_node.py start --data-dir {tmp_path}\n"
+    NodeFolder.create(tmp_path / "my peer", example_rules())
+    result = run("--data-dir", tmp_path / "my peer")
+    fix = f".venv/bin/python run_node.py start --data-dir '{tmp_path}/my peer'"
+    told = f"error: no peer runs in {tmp_path / 'my peer'}\nfix: {fix}\n"
     assert (result.exit_code, result.stdout, result.stderr) == (3, "", told)
+
+
+def test_where_no_peer_could_be_started_none_is_said_to_be(tmp_path: Path) -> None:
+    missing = run("--data-dir", tmp_path / "pear")
+    fix = f"check the path, or make a new peer there: .venv/bin/python run_node.py init {tmp_path / 'pear'}"
+    assert (missing.exit_code, missing.stderr) == (3, f"error: there is no folder {tmp_path / 'pear'}\nfix: {fix}\n")
+    NodeFolder.create(tmp_path / "net" / "member-0", example_rules())
+    above = run("--data-dir", tmp_path / "net")
+    assert (above.exit_code, above.stderr) == (
+        3,
+        f"error: {tmp_path / 'net'} is not a node's folder, but holds some: member-0\n"
+        f"fix: name one of them: --data-dir {tmp_path / 'net' / 'member-0'}\n",
+    )
 
 
 def test_a_peer_that_was_killed_is_exit_code_3(tmp_path: Path) -> None:
@@ -116,7 +133,7 @@ def test_a_peer_whose_process_is_gone_is_not_asked_at_all(tmp_path: Path) -> Non
 @pytest.mark.parametrize("arguments", [[], ["--data-dir", "x", "--api", "127.0.0.1:1"]])
 def test_the_peer_is_named_in_one_way(arguments: list[str]) -> None:
     result = run(*arguments)
-    told = "error: give either --data-dir DIR or --api HOST:PORT\nfix: see main status --help\n"
+    told = "error: give either --data-dir DIR or --api HOST:PORT\nfix: see .venv/bin/python run_node.py status --help\n"
     assert (result.exit_code, result.stderr) == (2, told)
 
 
