@@ -26,6 +26,12 @@ def write_new_file(path: Path, content: bytes, doing: str, mode: int) -> None:
         raise disk_error(doing, path, error) from error
 
 
+def check_free(path: Path, *, is_forced: bool) -> None:
+    """Raises NodeError where a file, or a link, lies in the place that a person gave; /dev/null and its like take anything."""
+    if not is_forced and (path.is_file() or path.is_symlink()):
+        raise NodeError(f"{path} is there already", "choose another path, or add --force to overwrite it")
+
+
 def replace_file(path: Path, content: bytes, doing: str, mode: int = 0o644) -> None:
     """Write `path`, with this mode, so that a reader sees the old content or the new, never a part. Raises NodeError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

@@ -47,6 +47,12 @@ class NodeFolder:
         return (path / NETWORK_FILE_NAME).exists()
 
     @staticmethod
+    def check_new(path: Path) -> None:
+        """Raises NodeError where there is a node's folder already: another network's rules may be the only copy."""
+        if NodeFolder.is_node_folder(path):
+            raise NodeError(f"{path} is a node's folder already, and is never overwritten", "choose another folder")
+
+    @staticmethod
     def create(path: Path, rules: NetworkRules) -> Identity:
         """Make the folder, its key (or keep the one that lies there) and its copy of the rules. Never overwrites.
 
@@ -59,9 +65,8 @@ class NodeFolder:
     @staticmethod
     def create_key(path: Path) -> Identity:
         """The first half of `create`: the folder with its key, before the rules are known. Raises NodeError."""
+        NodeFolder.check_new(path)
         _make_folder(path)
-        if NodeFolder.is_node_folder(path):
-            raise NodeError(f"{path} is a node's folder already, and is never overwritten", "choose another folder")
         key = path / KEY_FILE_NAME
         return load_identity(key) if key.exists() else create_identity(key)
 

@@ -1,6 +1,7 @@
 """Arguments that several commands share, parsed once."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -15,6 +16,11 @@ FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)
 PUZZLE_SHARE_DEFAULT = 0.3
 """Search is what pays; the puzzle needs no more than it takes to be elected now and then."""
+
+
+def force_option(command: Callable[..., object]) -> Callable[..., object]:
+    """Adds --force, for a command that writes a file where a person says."""
+    return click.option("--force", "is_forced", is_flag=True, help="Overwrite a file that is there already.")(command)
 
 
 class AddressType(click.ParamType[Address]):

@@ -7,10 +7,10 @@ from pathlib import Path
 import click
 
 from node.cli.api_client import fetch_from_folder
-from node.cli.arguments import FILE, FOLDER
+from node.cli.arguments import FILE, FOLDER, force_option
 from node.cli.figures import finality
 from node.errors import EXIT_GOAL_NOT_MET, NodeError, NotRunningError
-from node.files import replace_file
+from node.files import check_free, replace_file
 from node.folder import NodeFolder
 
 LENGTH_BYTES = 8
@@ -23,17 +23,19 @@ MODEL_PATH = "/v1/model/file"
 @click.argument("path", type=FILE)
 @click.option("--data-dir", type=FOLDER, required=True, help="The peer's folder.")
 @click.option("--final", "is_final", is_flag=True, help="The newest final model, which nothing undoes, instead of the newest.")
+@force_option
 @click.option("--json", "is_json", is_flag=True, help="Print as one JSON object what was written, and what of it is final.")
 @click.option(
     "--trust-task", "trusted_task", default="", metavar="MODULE:ATTRIBUTE", help="Of a stopped peer: run the code of its task."
 )
-def command(*, path: Path, data_dir: Path, is_final: bool, is_json: bool, trusted_task: str) -> None:
+def command(*, path: Path, data_dir: Path, is_final: bool, is_forced: bool, is_json: bool, trusted_task: str) -> None:
     """Save the agreed model to PATH (safetensors): the one at the peer's head, or with --final the newest final one.
 
     Metadata: network id, step id, state digest, height, task, and up to which height the chain was final.
     """
     if path.suffix != ".safetensors":
         raise NodeError(f"{path} does not end in .safetensors", f"write {path.with_suffix('.safetensors')}")
+    check_free(path, is_forced=is_forced)
     try:
         content = fetch_from_folder(data_dir, f"{MODEL_PATH}?final" if is_final else MODEL_PATH)
     except NotRunningError:  # then what its folder holds is ours to read

@@ -117,6 +117,8 @@ def command(
         click.echo(_what_next(folder, rules, identity.peer_id.hex()))
         return
     folders = [folder / f"member-{number}" for number in range(members_count)]
+    for path in folders:
+        NodeFolder.check_new(path)  # all of them before the first is made
     keys = tuple(NodeFolder.create_key(path).peer_id.hex() for path in folders)
     rules = make(block_interval_ms=block_interval_ms, members=keys)
     for path in folders:

@@ -23,7 +23,13 @@ SEEDS_DEFAULT = {"kardam": 5, "scale": 1, "finality": 100}
 
 @click.command("reproduce")
 @click.argument("study", type=click.Choice(list(PARTS)))
-@click.option("--out", type=FOLDER, default="reproduced", show_default=True, help="Where tables and plots are written.")
+@click.option(
+    "--out",
+    type=FOLDER,
+    default="reproduced",
+    show_default=True,
+    help="Where tables and plots are written, in place of those of an earlier run.",
+)
 @click.option(
     "--seeds", type=click.IntRange(1, 1_000), help="Runs of each cell. Default: 5 for kardam, 1 for scale, 100 for finality."
 )

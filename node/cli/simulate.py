@@ -10,8 +10,9 @@ from pathlib import Path
 import click
 
 import node
-from node.cli.arguments import FILE
+from node.cli.arguments import FILE, force_option
 from node.errors import NodeError
+from node.files import check_free
 
 SEED_MAX = 2**63 - 1
 
@@ -26,13 +27,16 @@ OTHER_HASH_SEED = "4711"
 )
 @click.option("--json", "is_json", is_flag=True, help="Print the outcome as one JSON object.")
 @click.option("--trace", "trace_file", type=FILE, help="Write every effect and answer to this file, a line each.")
+@force_option
 @click.option("--repeat", is_flag=True, help="Run again where sets have another order: the traces must be equal.")
-def command(*, scenario: Path, seed: int, is_json: bool, trace_file: Path | None, repeat: bool) -> int:
+def command(*, scenario: Path, seed: int, is_json: bool, trace_file: Path | None, is_forced: bool, repeat: bool) -> int:
     """Run the network that the file SCENARIO describes in this process, over virtual time, and judge it.
 
     Exit code 0: it passed; 1: no progress after the last event; 2: usage; 3: peers diverged, or a repeated run did;
     130: Ctrl-C.
     """
+    if trace_file is not None:
+        check_free(trace_file, is_forced=is_forced)
     simulation = importlib.import_module("node.simulation.session")  # imports numpy
     result = simulation.run_file(scenario, seed, trace_file, _tell_progress)
     if repeat:

@@ -82,6 +82,19 @@ def test_a_model_that_does_not_come_whole_is_not_saved(tmp_path: Path, answer: t
     assert not (tmp_path / "model.safetensors").exists()
 
 
+def test_a_file_that_is_there_is_overwritten_only_where_that_is_asked_for(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    path.write_text("mine")
+    with local_api({"/v1/model/file": (200, MODEL, len(MODEL))}) as api:
+        write_api_file(tmp_path, api, EXAMPLE_PEER)
+        refused = run(path, tmp_path)
+        assert (refused.exit_code, refused.stdout, path.read_text()) == (2, "", "mine")
+        told = f"error: {path} is there already\nfix: choose another path, or add --force to overwrite it\n"
+        assert refused.stderr == told
+        assert run(path, tmp_path, "--force").exit_code == 0
+    assert path.read_bytes() == MODEL
+
+
 def test_another_kind_of_file_is_refused(tmp_path: Path) -> None:
     result = run(tmp_path / "model.pt", tmp_path)
     told = f"error: {tmp_path / 'model.pt'} does not end in .safetensors\nfix: write {tmp_path / 'model.safetensors'}\n"

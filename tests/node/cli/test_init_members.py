@@ -27,6 +27,14 @@ def test_members_get_a_folder_a_key_and_the_same_rules(tmp_path: Path) -> None:
     assert "1 may be faulty" in " ".join(result.stdout.split())
 
 
+def test_where_one_member_s_folder_is_there_already_none_is_made(tmp_path: Path) -> None:
+    assert run(str(tmp_path / "net" / "member-2")).exit_code == 0
+    result = run(str(tmp_path / "net"), "--members", "4")
+    assert result.exit_code == 2
+    assert f"{tmp_path / 'net' / 'member-2'} is a node's folder already" in result.stderr
+    assert [path.name for path in (tmp_path / "net").iterdir()] == ["member-2"]
+
+
 def test_keys_gathered_by_hand_are_the_members(tmp_path: Path) -> None:
     result = run(str(tmp_path / "peer"), "--member", ALICE, "--member", BOB)
     assert result.exit_code == 0, result.stderr

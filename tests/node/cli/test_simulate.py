@@ -81,6 +81,13 @@ def test_a_trace_has_a_line_for_each_event(stormy: str, tmp_path: Path) -> None:
     assert lines[0].startswith("1800000000000 ")
 
 
+def test_a_trace_overwrites_nothing_unless_told_to(stormy: str) -> None:
+    before = Path(stormy).read_text()
+    result = simulate(stormy, "--trace", stormy)
+    told = f"error: {stormy} is there already\nfix: choose another path, or add --force to overwrite it\n"
+    assert (result.exit_code, result.stderr, Path(stormy).read_text()) == (2, told, before)
+
+
 @pytest.mark.slow
 def test_no_progress_is_exit_code_1_and_tells_how_to_see_it_again(stormy: str) -> None:
     path = Path(stormy)
