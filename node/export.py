@@ -9,6 +9,7 @@ from learning.learner import ModelExported
 from learning.task import Layout
 from node.errors import NodeError
 from node.folder import NodeFolder
+from node.invocation import command_text
 from node.network_file import NetworkRules, finality_depth, network_id
 from node.replica import STATE_KEY, STATE_TABLE
 from node.store import Store
@@ -41,11 +42,17 @@ def store_layout(store: Store, layout: Layout) -> None:
     store.set_meta(_META_LAYOUT, msgspec.json.encode(layout).decode())
 
 
+def has_run(store: Store) -> bool:
+    """Whether the peer of this store has ever come as far as to run: its task was the network's then."""
+    return store.meta(_META_LAYOUT) is not None
+
+
 def stored_layout(store: Store) -> Layout:
     """What `store_layout` left, there before any state is. Raises NodeError where its peer has never run."""
     text = store.meta(_META_LAYOUT)
     if text is None:
-        raise NodeError(f"{store.path} holds no model yet: its peer has never run", "start the peer first")
+        fix = f"start the peer first: {command_text('start', '--data-dir', store.path.parent)}"
+        raise NodeError(f"{store.path} holds no model yet: its peer has never run", fix)
     return msgspec.json.decode(text, type=Layout)
 
 

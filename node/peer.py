@@ -31,6 +31,7 @@ from node.folder import NodeFolder
 from node.guard_file import GuardFile
 from node.identity import Identity
 from node.large_sizes import payload_bytes_max, state_bytes_max
+from node.listening import LISTEN_FIX
 from node.net.contract import ListenError, NetSettings
 from node.net.transport import PeerNetwork
 from node.net.wire import Part
@@ -404,7 +405,7 @@ async def _run_network(network: PeerNetwork) -> None:
     try:
         await network.run()
     except ListenError as error:
-        raise NodeError(str(error), fix="choose another --listen HOST:PORT (port 0: any free one)") from error
+        raise NodeError(str(error), LISTEN_FIX) from error
 
 
 class _StopRequested(Exception):  # noqa: N818 - not an error

@@ -1,6 +1,8 @@
 """`start`: one peer, until Ctrl-C."""
 
 import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import click
@@ -15,7 +17,8 @@ from node.cli.arguments import (
 )
 from node.cli.learning_options import canonical_fault, check_fault
 from node.folder import NodeFolder
-from node.network_file import read_network_file
+from node.listening import check_listening
+from node.network_file import NetworkRules, read_network_file
 from node.settings import DEFAULT_PORT, Address, PeerSettings
 from node.task_trust import check_named, check_trust
 
@@ -87,17 +90,31 @@ def command(
         fault=canonical_fault(fault) if fault else "",
         trusted_task=trusted_task,
     )
-    _check_folder(settings)
-    exit_code: int = importlib.import_module("node.assembly").run_peer(settings)  # imports torch: only once all is well
-    return exit_code
+    with _folder(settings):
+        exit_code: int = importlib.import_module("node.assembly").run_peer(settings)  # imports torch: only once all is well
+        return exit_code
 
 
-def _check_folder(settings: PeerSettings) -> None:
-    """A wrong folder is told at once, before torch is imported."""
+@contextmanager
+def _folder(settings: PeerSettings) -> Iterator[None]:
+    """Made where it is new, and looked at: what is wrong is told at once, before torch is imported or anything is made."""
+    address = Address(settings.listen_host, settings.listen_port)
     if settings.network_file is not None and not NodeFolder.is_node_folder(settings.data_dir):
         rules = read_network_file(settings.network_file)
         check_named(rules, settings.trusted_task, "--trust-task")
-        NodeFolder.create(settings.data_dir, rules)
+        _check_fault(settings, rules)
+        check_listening(address)
+        with importlib.import_module("node.first_start").first_folder(settings.data_dir, rules):  # imports safetensors
+            with NodeFolder.open(settings.data_dir) as folder:
+                check_trust(folder, settings.trusted_task)
+            yield
+        return
     with NodeFolder.open(settings.data_dir, settings.network_file) as folder:
         check_trust(folder, settings.trusted_task)
-        check_fault(settings.fault, folder.rules.consensus, folder.rules.learning, "choose another --fault")
+        _check_fault(settings, folder.rules)
+    check_listening(address)
+    yield
+
+
+def _check_fault(settings: PeerSettings, rules: NetworkRules) -> None:
+    check_fault(settings.fault, rules.consensus, rules.learning, "choose another --fault")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from node.listening import why_not_listening
 from node.net.address_group import group_of
 from node.net.channel import CLOSE_SECONDS_MAX, MESSAGE_SIZE_SETTING, Channel, Clock, WebSocket
 from node.net.contract import ListenError, NetSettings, PortInUseError
@@ -62,8 +63,8 @@ class Doorway:
             )
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
-                raise PortInUseError(f"cannot listen on {address}: the port is in use by another program or peer") from error
-            raise ListenError(f"cannot listen on {address}: {error.strerror or error}") from error
+                raise PortInUseError(why_not_listening(address, error)) from error
+            raise ListenError(why_not_listening(address, error)) from error
         port: int = self._listener.sockets[0].getsockname()[1]
         return port
 

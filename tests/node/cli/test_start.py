@@ -1,3 +1,6 @@
+import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,8 @@ from node.folder_names import KEY_FILE_NAME
 from node.identity import create_identity
 from node.network_file import network_text, write_network_file
 from tests.node.example_network import example_rules
+
+ROOT = Path(__file__).parents[3]
 
 
 def run(*arguments: str | Path) -> Result:
@@ -64,6 +69,38 @@ def test_a_mistake_in_the_network_file_is_told_before_a_folder_is_made(tmp_path:
     told = f"error: {path}: evolution.offspring is 1; allowed is a whole number from 2 to 65,536\n"
     assert (result.exit_code, result.stderr) == (2, told)
     assert not (tmp_path / "peer").exists()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "localhost"])
+def test_a_port_in_use_is_told_before_a_folder_is_made(tmp_path: Path, host: str) -> None:
+    write_network_file(tmp_path / "network.toml", example_rules())
+    with socket.create_server(("127.0.0.1", 0)) as held:
+        address = f"{host}:{held.getsockname()[1]}"
+        result = run("--data-dir", tmp_path / "peer", "--network", tmp_path / "network.toml", "--listen", address)
+    told = f"error: cannot listen on {address}: the port is in use by another program or peer\nfix: choose another --listen"
+    assert result.exit_code == 2
+    assert result.stderr.startswith(told)
+    assert not (tmp_path / "peer").exists()
+
+
+def test_a_fault_that_fits_no_such_network_is_told_before_a_folder_is_made(tmp_path: Path) -> None:
+    write_network_file(tmp_path / "network.toml", example_rules())
+    result = run("--data-dir", tmp_path / "peer", "--network", tmp_path / "network.toml", "--fault", "equivocate")
+    assert result.exit_code == 2
+    assert "choose another --fault" in result.stderr
+    assert not (tmp_path / "peer").exists()
+
+
+@pytest.mark.slow
+def test_other_data_than_the_network_s_leave_no_folder_behind(tmp_path: Path) -> None:
+    write_network_file(tmp_path / "network.toml", example_rules())  # its digest is nobody's
+    command = [sys.executable, ROOT / "run_node.py", "start", "--data-dir", "peer", "--network", "network.toml"]
+    done = subprocess.run(
+        [*command, "--listen", "127.0.0.1:0"], cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 2
+    assert "error: task.data_digest is abababab" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["network.toml"]
 
 
 def test_another_network_s_folder_is_told(made: Path, tmp_path: Path) -> None:
