@@ -41,8 +41,27 @@ class AddressType(click.ParamType[Address]):
             self.fail(f"{error.message}; {error.fix}" if error.fix else error.message, param, ctx)
 
 
+class FiniteNumber(click.ParamType[float]):
+    """Any number; click's own lets NaN and infinities pass."""
+
+    name = "NUMBER"
+
+    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Raises click.BadParameter."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
+
+
 class NumberRange(click.FloatRange):
-    """A number within bounds; click's own range lets NaN pass."""
+    """A number within two bounds; click's own range lets NaN pass."""
+
+    def __init__(self, least: float, most: float) -> None:
+        super().__init__(least, most)
 
     def convert(self, value: float, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Raises click.BadParameter."""

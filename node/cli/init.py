@@ -74,7 +74,11 @@ OPEN_SHARD_COUNT = 16
     metavar="KEY",
     help="A total order among members whose public keys were gathered by hand; once for each, ours among them or not.",
 )
-@click.option("--tolerate", type=click.IntRange(0, MEMBERS_MAX), help="Refuse fewer members than so many faulty ones need.")
+@click.option(
+    "--tolerate",
+    type=click.IntRange(0, MEMBERS_MAX),
+    help="Refuse fewer members than so many faulty ones need. Default: any number will do.",
+)
 def command(
     *,
     folder: Path,

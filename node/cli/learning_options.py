@@ -36,7 +36,8 @@ def learning_options(command: Callable[..., object]) -> Callable[..., object]:
         click.option(
             "--shards",
             metavar="SHARDS",
-            help='Samples that a peer computes on: "whole", "iid" (default) or "dirichlet:0.5" (smaller: more unequal).',
+            help='Samples that a peer computes on: "whole", "iid" or "dirichlet:0.5" (smaller: more unequal). '
+            f"Default: {SHARDS_DEFAULT}.",
         ),
     )
     for option in reversed(options):

@@ -39,7 +39,9 @@ SEEDS_DEFAULT = {"kardam": 5, "scale": 1, "finality": 100}
     "parts",
     type=click.Choice([part for parts in PARTS.values() for part in parts]),
     multiple=True,
-    help="Only this part; may be given often.",
+    help="Only this part; may be given often. Default: all, which are "
+    + "; ".join(f"of {study} {', '.join(parts)}" for study, parts in PARTS.items())
+    + ".",
 )
 def command(*, study: str, out: Path, seeds: int | None, processes: int | None, parts: tuple[str, ...]) -> None:
     """Repeat a STUDY: kardam (Damaskinos et al., ICML 2018) and the rules that go beyond it, scale, or finality.

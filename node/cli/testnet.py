@@ -11,6 +11,7 @@ from node.cli.arguments import (
     PUZZLE_SHARE,
     PUZZLE_SHARE_DEFAULT,
     TASK_DEFAULT,
+    FiniteNumber,
     NumberRange,
 )
 from node.cli.learning_options import canonical_fault, check_fault, gradient_section, learning_options
@@ -20,6 +21,8 @@ from node.network_file import Consensus, Learning, read_network_file
 from node.settings import TestnetSettings
 from node.strategy import Strategy
 from node.task_trust import check_named
+
+DEADLINE_S_MIN, DEADLINE_S_DEFAULT, DEADLINE_S_MAX = 1.0, 300.0, 86_400.0
 
 NODES_MAX = 64
 """Each peer has three processes and 50 to 100 MB of its own."""
@@ -43,25 +46,25 @@ NODES_MAX = 64
     show_default=True,
     help="comma: the best mutation alone; recombination: a mean of the 16 best.",
 )
-@click.option("--faulty", type=click.IntRange(0, NODES_MAX), default=0, help="So many peers, the last ones, misbehave.")
+@click.option(
+    "--faulty", type=click.IntRange(0, NODES_MAX), default=0, show_default=True, help="So many peers, the last ones, misbehave."
+)
 @click.option("--fault", metavar="NAME[:option=value,...]", help="How they misbehave; a wrong name lists those known.")
 @click.option("--network", "network_file", type=FILE, help="Rules to use; consensus, learning, task and strategy are in it.")
 @click.option(
     "--until-fitness",
-    type=NumberRange(),
+    type=FiniteNumber(),
     help="The goal for a task without test accuracy: the model's fitness (higher is better). Replaces --until-accuracy.",
 )
 @click.option("--until-accuracy", type=NumberRange(0.0, 1.0), default=0.9, show_default=True, help="The goal: test accuracy.")
 @click.option(
-    "--until-interrupted", "is_until_interrupted", is_flag=True, help="Go on after the goal, to Ctrl-C or --deadline."
+    "--until-interrupted", "is_until_interrupted", is_flag=True, help="Go on after the goal, until Ctrl-C or --deadline."
 )
 @click.option(
     "--deadline",
     "deadline_s",
-    type=NumberRange(1.0, 86_400.0),
-    default=300.0,
-    show_default=True,
-    help="Seconds to reach it.",
+    type=NumberRange(DEADLINE_S_MIN, DEADLINE_S_MAX),
+    help=f"Seconds to reach it. Default: {DEADLINE_S_DEFAULT:.0f}, or with --until-interrupted a day.",
 )
 @click.option("--data-dir", type=FOLDER, help="Where the peers' folders are made. Default: a temporary folder.")
 @click.option("--keep", "is_kept", is_flag=True, help="Keep the folders afterwards.")
@@ -71,7 +74,7 @@ NODES_MAX = 64
     type=PUZZLE_SHARE,
     default=PUZZLE_SHARE_DEFAULT,
     show_default=True,
-    help="The part of one core's time that each peer's puzzle may take.",
+    help="The part of one core's time that each peer's puzzle may take; less by itself where a scenario has many peers.",
 )
 @scenario_options
 @click.pass_context
@@ -91,7 +94,7 @@ def command(
     until_accuracy: float,
     until_fitness: float | None,
     is_until_interrupted: bool,
-    deadline_s: float,
+    deadline_s: float | None,
     data_dir: Path | None,
     is_kept: bool,
     is_json: bool,
@@ -134,7 +137,7 @@ def command(
         until_accuracy=until_accuracy,
         until_fitness=until_fitness,
         is_until_interrupted=is_until_interrupted,
-        deadline_s=deadline_s,
+        deadline_s=deadline_s or (DEADLINE_S_MAX if is_until_interrupted else DEADLINE_S_DEFAULT),
         data_dir=data_dir,
         is_kept=is_kept,
         is_json=is_json,

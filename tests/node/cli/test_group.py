@@ -1,3 +1,4 @@
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -81,3 +82,23 @@ def test_no_arguments_at_all_show_the_help() -> None:
     result = CliRunner().invoke(main, [])
     assert result.exit_code == 2
     assert "Commands:" in result.output
+
+
+@pytest.mark.parametrize("name", [*COMMANDS])
+def test_every_help_names_each_default_and_nothing_that_only_a_program_would_say(name: str) -> None:
+    command = main.get_command(click.Context(main), name)
+    assert command is not None
+    context = click.Context(command, info_name=name, max_content_width=400, terminal_width=400)
+    text = command.get_help(context)
+    assert re.findall(r"\b(?:None|inf|nan|UNSET|Sentinel|True|False)\b|<function", text) == []
+    for option in command.params:
+        default = option.get_default(context)
+        if (
+            isinstance(option, click.Option)
+            and isinstance(default, str | int | float)
+            and default is not False
+            and default != ""
+        ):
+            record = option.get_help_record(context)
+            assert record is not None
+            assert "default: " in record[1].lower(), f"{option.opts} has a default that its help does not tell"

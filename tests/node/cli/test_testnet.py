@@ -2,6 +2,7 @@ import pytest
 from click.testing import CliRunner
 
 from node.cli import main
+from node.settings import TestnetSettings
 
 
 @pytest.mark.parametrize(
@@ -11,6 +12,8 @@ from node.cli import main
         (["--nodes", "65"], "'--nodes': 65 is not in the range 1<=x<=64."),
         (["--until-accuracy", "90"], "'--until-accuracy': 90.0 is not in the range 0.0<=x<=1.0."),
         (["--until-accuracy", "nan"], "'--until-accuracy': 'nan' is not a number."),
+        (["--until-fitness", "inf"], "'--until-fitness': 'inf' is not a finite number."),
+        (["--until-fitness", "high"], "'--until-fitness': 'high' is not a finite number."),
         (["--deadline", "0"], "'--deadline': 0.0 is not in the range"),
         (["--consensus", "raft"], "'--consensus': 'raft' is not one of 'proof-of-work', 'total-order'."),
         (["--learning", "gradient", "--rule", "men"], 'error: --rule: there is no rule "men", allowed '),
@@ -29,3 +32,21 @@ def test_a_wrong_argument_is_told_before_anything_starts(arguments: list[str], t
     result = CliRunner().invoke(main, ["testnet", *arguments])
     assert (result.exit_code, result.stdout) == (2, "")
     assert told in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "deadline_s"),
+    [([], 300.0), (["--until-interrupted"], 86_400.0), (["--until-interrupted", "--deadline", "60"], 60.0)],
+)
+def test_a_testnet_until_interrupted_does_not_end_by_itself_after_minutes(
+    monkeypatch: pytest.MonkeyPatch, arguments: list[str], deadline_s: float
+) -> None:
+    runs: list[TestnetSettings] = []
+
+    def run(settings: TestnetSettings) -> int:
+        runs.append(settings)
+        return 0
+
+    monkeypatch.setattr("node.testnet.supervisor.run_testnet", run)
+    assert CliRunner().invoke(main, ["testnet", *arguments]).exit_code == 0
+    assert [settings.deadline_s for settings in runs] == [deadline_s]
