@@ -37,7 +37,14 @@ Layout = tuple[ParameterBlock, ...]
 
 
 class TaskError(Exception):
-    """The task cannot be used: it raises, or answers with a wrong shape or type. The message names the task and the fault."""
+    """The task cannot be used: it raises, or answers with a wrong shape or type. The message names the task and the fault.
+
+    `fix`: what a person can do, where it is known here.
+    """
+
+    def __init__(self, message: str, fix: str | None = None) -> None:
+        super().__init__(message)
+        self.fix = fix
 
 
 class Task(Protocol):

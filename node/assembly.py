@@ -155,7 +155,9 @@ def _bent(replica: ReplicaPort, settings: PeerSettings, folder: NodeFolder, orde
     specs, rules, this_network = parse_faults(settings.fault), folder.rules, network_id(folder.rules)
     is_stranger = ordering.members and folder.identity.peer_id not in ordering.members
     if is_stranger and any(fault_named(spec.name).family is Family.CONSENSUS for spec in specs):
-        raise NodeError(f"the fault {settings.fault!r} is one of members, and this peer's key is none of them")
+        raise NodeError(
+            f"the fault {settings.fault!r} is one of members, and this peer's key is none of them", "choose another --fault"
+        )
     situation = ReplicaSituation(
         identity=folder.identity.peer_id,
         network_id=this_network,

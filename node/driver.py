@@ -62,6 +62,9 @@ class Ports:
     puzzle: PuzzlePort
 
 
+WHEN_HALTED = "compare with other peers before you start it again: what is final here contradicts what others hold"
+
+
 class HaltedError(NodeError):
     """The ordering machine refuses to go on."""
 
@@ -192,7 +195,7 @@ class Driver:
             case Accuse(accusation):
                 self._note_accusation(accusation)
             case Halt(reason):
-                raise HaltedError(reason)
+                raise HaltedError(reason, WHEN_HALTED)
             case FetchPayload():
                 self._ports.side_streams.fetch_payload(effect)
             case FetchState():

@@ -18,11 +18,18 @@ EXIT_INTERRUPTED = 130
 class NodeError(Exception):
     """A user's mistake or the world's failure. The command line prints it as `error: ...` and `fix: ...`, never a traceback."""
 
-    def __init__(self, message: str, fix: str | None = None, exit_code: int = EXIT_USAGE) -> None:
+    def __init__(self, message: str, fix: str | None, exit_code: int = EXIT_USAGE) -> None:
         super().__init__(message)
         self.message = message
         self.fix = fix
         self.exit_code = exit_code
+
+
+MEND_TASK = "mend the task; README.md has one to begin with"
+"""Where a task of a user's own does not keep to what a task is."""
+
+MEND_FILE = "put that right in the file"
+"""Where the message names the place, what stands there and what may."""
 
 
 class NotRunningError(NodeError):

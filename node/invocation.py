@@ -1,5 +1,6 @@
 """How this program was called: whatever command it prints works as it is, typed again in the same folder."""
 
+import os
 import shlex
 import shutil
 import sys
@@ -17,6 +18,12 @@ OTHERWISE = (".venv/bin/python", SCRIPT)
 def command_text(*arguments: object) -> str:
     """What to type, in a POSIX shell, for `kubrat ARGUMENTS` in the way in which this process was called."""
     return shlex.join([*_program(sys.argv[0], sys.orig_argv), *map(str, arguments)])
+
+
+def with_our_code() -> dict[str, str]:
+    """The environment for a Python of our own (started with -P) that finds this very code, from whatever folder."""
+    root = str(Path(__file__).resolve().parent.parent)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))}
 
 
 def _program(called: str, words: Sequence[str]) -> Sequence[str]:

@@ -18,7 +18,7 @@ from consensus.total_order.committee import MEMBERS_MAX
 from consensus.types import DIGEST_BYTES, NetworkId
 from learning.rules.catalogue import RuleError, needs_scores, rule_named, rule_text
 from learning.tasks.shards import parse_shards
-from node.errors import NodeError, disk_error
+from node.errors import MEND_FILE, NodeError, disk_error
 from node.files import write_new_file
 from node.invocation import command_text
 from node.strategy import Strategy
@@ -276,7 +276,9 @@ def read_network_file(path: Path) -> NetworkRules:
     """The rules in the file. Raises NodeError naming the file, the field, the value found and what is allowed."""
     try:
         if path.stat().st_size > NETWORK_FILE_BYTES_MAX:
-            raise NodeError(f"{path} has more than {NETWORK_FILE_BYTES_MAX:,} bytes, so it is not a network file")
+            raise NodeError(
+                f"{path} has more than {NETWORK_FILE_BYTES_MAX:,} bytes, so it is not a network file", "check the path"
+            )
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as error:
         fix = f"copy it from another peer of the network, or make a new network: {command_text('init', 'my-peer')}"
@@ -284,11 +286,12 @@ def read_network_file(path: Path) -> NetworkRules:
     except OSError as error:
         raise disk_error("read the network file", path, error) from error
     except UnicodeDecodeError as error:
-        raise NodeError(f"{path}: byte {error.start} is not UTF-8 text") from error
+        raise NodeError(f"{path}: byte {error.start} is not UTF-8 text", "copy the file again, as it is") from error
     try:
         return parse_network_text(text)
     except TomlProblem as problem:
-        raise NodeError(f"{path}: {problem}") from problem
+        fix = f"{MEND_FILE}; of a network that runs already, copy it again from another peer"
+        raise NodeError(f"{path}: {problem}", fix) from problem
 
 
 def parse_network_text(text: str) -> NetworkRules:
@@ -444,7 +447,7 @@ def new_rules(
     try:
         return parse_network_text(network_text(rules))
     except TomlProblem as problem:
-        raise NodeError(str(problem)) from problem
+        raise NodeError(str(problem), "choose what is allowed") from problem
 
 
 def evolution_for(strategy: Strategy) -> EvolutionSection:

@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from node.replica import PAYLOAD_TABLE
-from node.store import BUSY_SECONDS_MAX, CorruptStoreError, checksum
+from node.store import BUSY_SECONDS_MAX, checksum, corrupt
 
 
 class StoredPayloads:
@@ -23,7 +23,5 @@ class StoredPayloads:
         if found is None:
             return None
         if found[1] != checksum(PAYLOAD_TABLE, digest, found[0]):
-            raise CorruptStoreError(
-                f"database {self._path} is corrupt: the payload {digest.hex()[:16]} is not what was written"
-            )
+            raise corrupt(self._path, f"the payload {digest.hex()[:16]} is not what was written")
         return found[0]

@@ -23,7 +23,7 @@ from node.api.chains import ChainSource
 from node.api.server import API_HOST, ApiServer
 from node.api.status import StatusSources
 from node.driver import Driver, Ports
-from node.errors import EXIT_GOAL_NOT_MET, NodeError
+from node.errors import EXIT_GOAL_NOT_MET, MEND_TASK, NodeError
 from node.export import model_bytes, store_layout
 from node.faults.catalogue import NetworkSituation, attacks_of, parse_faults
 from node.faults.network.situation import Attack
@@ -60,6 +60,9 @@ log = logging.getLogger(__name__)
 LEARNER_START_SECONDS_MAX = 120.0
 """Importing torch on a loaded machine takes seconds; a task's own data may take more. Longer means that it hangs."""
 
+
+SAME_TASK = "use the same data and the same version of the task as the other peers"
+START_AGAIN = "start again: nothing that was acknowledged is lost"
 
 WATCH_SECONDS = 0.5
 """How often it is looked whether the chain stands still."""
@@ -131,6 +134,7 @@ class Peer:
         self._vitals = Vitals(parts.identity.peer_id)
         self._layout: Layout = ()
         self._failure: str | None = None
+        self._failure_fix: str | None = None
 
     def request_stop(self) -> None:
         """Ask for a clean stop; `run` returns once everything is closed."""
@@ -150,6 +154,7 @@ class Peer:
         log.error("%s", context.get("message"), exc_info=error if isinstance(error, Exception) else None)
         if "handle" in context:
             self._failure = f"an internal error: {error!r}; the log has the details"
+            self._failure_fix = START_AGAIN
             self._stopping.set()
 
     async def run(self) -> None:
@@ -176,10 +181,12 @@ class Peer:
             if ready.done():
                 self._compare_task(ready.result())
             elif ended.done():
-                raise NodeError(f"the learner's process ended with exit code {ended.result()} while it loaded the task")
+                raise NodeError(
+                    f"the learner's process ended with exit code {ended.result()} while it loaded the task", MEND_TASK
+                )
             elif not stopping.done():
                 name = self._parts.rules.task.name
-                raise NodeError(f"the task {name!r} did not load within {LEARNER_START_SECONDS_MAX:.0f} s")
+                raise NodeError(f"the task {name!r} did not load within {LEARNER_START_SECONDS_MAX:.0f} s", MEND_TASK)
             return ready.done()
         finally:
             for task in (ended, stopping, ready):
@@ -193,12 +200,13 @@ class Peer:
         task = self._parts.rules.task
         parameters = sum(block.size for block in ready.layout)
         if parameters != task.parameters:
-            raise NodeError(f"task.parameters is {task.parameters} in the network file, but {task.name!r} has {parameters}")
+            message = f"task.parameters is {task.parameters} in the network file, but {task.name!r} has {parameters}"
+            raise NodeError(message, SAME_TASK)
         if ready.data_digest.hex() != task.data_digest:
             raise NodeError(
                 f"task.data_digest is {task.data_digest} in the network file, but {task.name!r} here has "
                 f"{ready.data_digest.hex()}",
-                fix="use the same data and the same version of the task as the other peers",
+                SAME_TASK,
             )
         self._layout = ready.layout
         store_layout(self._parts.store, ready.layout)
@@ -258,7 +266,7 @@ class Peer:
         except* _StopRequested:
             log.info("stopping")
         if self._failure is not None:
-            raise NodeError(self._failure, exit_code=EXIT_GOAL_NOT_MET)
+            raise NodeError(self._failure, self._failure_fix, EXIT_GOAL_NOT_MET)
 
     def _make_network(self) -> PeerNetwork:
         parts = self._parts
@@ -309,9 +317,8 @@ class Peer:
         code = await worker.ended()
         how = f"was killed by signal {-code} (out of memory?)" if code < 0 else f"ended unexpectedly with exit code {code}"
         if self._failure is not None:
-            raise NodeError(self._failure)
-        fix = "start again: nothing that was acknowledged is lost"
-        raise NodeError(f"the {worker.name} process {how}", fix, exit_code=EXIT_GOAL_NOT_MET)
+            raise NodeError(self._failure, self._failure_fix)
+        raise NodeError(f"the {worker.name} process {how}", START_AGAIN, EXIT_GOAL_NOT_MET)
 
     # --- what the processes say ---
 
@@ -324,8 +331,8 @@ class Peer:
             case LearnerReady():
                 if not self._learner_ready.done():
                     self._learner_ready.set_result(message)
-            case LearnerFailed(reason):
-                self._fail(reason)
+            case LearnerFailed(reason, fix):
+                self._fail(reason, fix)
             case SearchRate(rate):
                 self._vitals.candidates_per_second = rate
             case ModelExported():
@@ -337,11 +344,11 @@ class Peer:
                 self._vitals.remember(message)
                 self._driver.answer(message)
 
-    def _fail(self, reason: str) -> None:
+    def _fail(self, reason: str, fix: str | None) -> None:
         """The learner's last word; its process ends with it."""
-        self._failure = reason
+        self._failure, self._failure_fix = reason, fix
         if not self._learner_ready.done():
-            self._learner_ready.set_exception(NodeError(reason))
+            self._learner_ready.set_exception(NodeError(reason, fix))
 
     async def _model_file(self, learner: LearnerWorker, chain: ChainSource, is_final: bool) -> bytes:
         """The adopted model, or the newest final one, as a safetensors file."""

@@ -34,7 +34,7 @@ def parse_address(text: str, port_min: int = 1) -> Address:
     if not separator or not host or (":" in host and not is_bracketed) or not set(host).isdisjoint(" /@[]"):
         raise NodeError(f"{text!r} is not an address", "write HOST:PORT, like 10.0.0.5:7600 or [fe80::1]:7600")
     if not (port_text.isascii() and port_text.isdigit() and port_min <= int(port_text[:6]) <= PORT_MAX):
-        raise NodeError(f"{text!r}: port {port_text!r} is not a whole number from {port_min} to {PORT_MAX}")
+        raise NodeError(f"{text!r}: port {port_text!r} is not a whole number from {port_min} to {PORT_MAX}", None)
     return Address(host, int(port_text))
 
 

@@ -159,7 +159,7 @@ class Store:
         with _explained(self.path), closing(self._reader.execute(query, parameters)) as cursor:
             for key, value, stored in cursor:
                 if stored != checksum(table, key, value):
-                    raise _corrupt(self.path, f"the checksum of {table} {key.hex()[:16]} is wrong")
+                    raise corrupt(self.path, f"the checksum of {table} {key.hex()[:16]} is wrong")
                 yield key, value
 
     def _submit(self, statements: Statements) -> Future[None]:
@@ -255,7 +255,7 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
     version = version_of(path, connection)
     findings = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
     if findings != ["ok"]:
-        raise _corrupt(path, "; ".join(finding.replace("\n", " ") for finding in findings))
+        raise corrupt(path, "; ".join(finding.replace("\n", " ") for finding in findings))
     if version == 0:
         connection.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {STORE_VERSION}; COMMIT;")
 
@@ -276,7 +276,7 @@ def _explanation(path: Path, error: sqlite3.Error) -> NodeError:
     extended = getattr(error, "sqlite_errorcode", 0)  # absent where the error comes from the Python module itself
     code = extended & 0xFF
     if code in _CORRUPT_CODES:
-        return _corrupt(path, str(error))
+        return corrupt(path, str(error))
     match code:
         case sqlite3.SQLITE_FULL:
             reason, fix = "be written: the disk is full", "free some space and start again: nothing acknowledged is lost"
@@ -298,7 +298,8 @@ def _name_of(error: sqlite3.Error) -> str:
     return getattr(error, "sqlite_errorname", type(error).__name__)
 
 
-def _corrupt(path: Path, detail: str) -> CorruptStoreError:
+def corrupt(path: Path, detail: str) -> CorruptStoreError:
+    """The error that says so, and how the peer gets another database."""
     return CorruptStoreError(
         f"database {path} is corrupt: {detail}",
         f"stop the node, {_RESYNC.format(name=path.name)}",

@@ -6,7 +6,8 @@ import sys
 import msgspec
 
 from learning.tasks.catalogue import built_in_task
-from node.errors import NodeError
+from node.errors import MEND_TASK, NodeError
+from node.invocation import with_our_code
 from node.network_file import TaskSection
 
 PROBE_SECONDS_MAX = 120.0
@@ -20,6 +21,7 @@ class TaskAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     data_digest: str = ""
     has_gradient: bool = False
     error: str | None = None
+    fix: str | None = None
 
 
 def task_section(name: str, *, needs_gradient: bool = False) -> TaskSection:
@@ -33,22 +35,22 @@ def task_section(name: str, *, needs_gradient: bool = False) -> TaskSection:
     else:  # of files that the user has, the digest is known once they are read
         answer = _probed(name)
     if needs_gradient and not answer.has_gradient:
-        raise NodeError(f'task {name!r} has no gradient; use learning = "evolution"')
+        raise NodeError(f"task {name!r} has no gradient", "learn by evolution, or choose another task")
     return TaskSection(name, answer.data_digest, answer.parameters)
 
 
 def _probed(name: str) -> TaskAnswer:
     """Ask node/task_probe.py in a child process; its standard error is shown to the user as it comes."""
-    command = [sys.executable, "-m", "node.task_probe", name]
+    command = [sys.executable, "-P", "-m", "node.task_probe", name]  # -P: a user's own node.py here is not ours
     try:
-        child = subprocess.run(command, stdout=subprocess.PIPE, timeout=PROBE_SECONDS_MAX, check=False)
+        child = subprocess.run(command, stdout=subprocess.PIPE, env=with_our_code(), timeout=PROBE_SECONDS_MAX, check=False)
     except subprocess.TimeoutExpired as error:
-        raise NodeError(f"task {name!r} did not load within {PROBE_SECONDS_MAX:.0f} s") from error
+        raise NodeError(f"task {name!r} did not load within {PROBE_SECONDS_MAX:.0f} s", MEND_TASK) from error
     lines = child.stdout.splitlines()  # the task's own code may print, too; our answer is the last line
     try:
         answer = msgspec.json.decode(lines[-1] if lines else b"", type=TaskAnswer)
     except msgspec.DecodeError as error:
-        raise NodeError(f"task {name!r} ended its process with exit code {child.returncode}") from error
+        raise NodeError(f"task {name!r} ended its process with exit code {child.returncode}", MEND_TASK) from error
     if answer.error is not None:
-        raise NodeError(answer.error)
+        raise NodeError(answer.error, answer.fix)
     return answer

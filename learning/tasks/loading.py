@@ -23,15 +23,16 @@ def load_task(name: str, folder: Path | None = None) -> Task:
         return _own_task(name, Path() if folder is None else folder)
     entry = built_in_task(name)
     if entry is None:
-        raise TaskError(_unknown(name))
+        raise _unknown(name)
     return _built_in(entry)
 
 
-def _unknown(name: str) -> str:
+def _unknown(name: str) -> TaskError:
     names = [task.name for task in BUILT_IN_TASKS]
     close = difflib.get_close_matches(name, names, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
-    return f'task {name!r} is not known{hint}; built in: {", ".join(names)}; your own: "module:attribute"'
+    message = f'task {name!r} is not known{hint}; built in: {", ".join(names)}; your own: "module:attribute"'
+    return TaskError(message, f"name {close[0]!r}, or another of these" if close else "name one of these")
 
 
 def _built_in(entry: BuiltInTask) -> Task:
@@ -40,7 +41,8 @@ def _built_in(entry: BuiltInTask) -> Task:
     if entry.data_digest and task.data_digest.hex() != entry.data_digest:
         raise TaskError(
             f"task {entry.name!r}: data digest is {task.data_digest.hex()}, expected {entry.data_digest}; "
-            "a library ships other data than the network was made with"
+            "a library ships other data than the network was made with",
+            "install the versions of constraints.txt",
         )
     return task
 
@@ -48,11 +50,14 @@ def _built_in(entry: BuiltInTask) -> Task:
 def _own_task(name: str, folder: Path) -> Task:
     module_name, _, attribute = name.partition(":")
     if not attribute or not all(part.isidentifier() for part in module_name.split(".")):
-        raise TaskError(f'task {name!r}: expected "module:attribute"')
+        raise TaskError(f'task {name!r}: expected "module:attribute"', 'write it like "my_task:task", for task in my_task.py')
     module = _imported(name, module_name, folder)
     found = getattr(module, attribute, None)
     if found is None:
-        raise TaskError(f"task {name!r}: module {module_name!r} ({module.__file__}) has no attribute {attribute!r}")
+        raise TaskError(
+            f"task {name!r}: module {module_name!r} ({module.__file__}) has no attribute {attribute!r}",
+            "name a task of that module, or a function of it that makes one",
+        )
     return _as_task(name, found, module)
 
 
@@ -64,8 +69,13 @@ def _imported(name: str, module_name: str, folder: Path) -> ModuleType:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         if error.name is not None and f"{module_name}.".startswith(f"{error.name}."):
-            raise TaskError(f"task {name!r}: no module {module_name!r}, neither installed nor in {place}") from error
-        raise TaskError(f"task {name!r}: {module_name!r} imports {error.name!r}, which is not installed") from error
+            message = f"task {name!r}: no module {module_name!r}, neither installed nor in {place}"
+            file = f"{module_name.replace('.', '/')}.py"
+            raise TaskError(message, f"check the name, and go to the folder that holds {file}") from error
+        raise TaskError(
+            f"task {name!r}: {module_name!r} imports {error.name!r}, which is not installed",
+            f"install what holds it, for this Python: {sys.executable} -m pip install ...",
+        ) from error
     except Exception as error:
         raise TaskError(f"task {name!r}: importing {module_name!r} raised {type(error).__name__}: {error}") from error
 
@@ -88,11 +98,14 @@ def _check_maker(name: str, found: object, module: ModuleType) -> None:
     if not inspect.isfunction(found) and not inspect.isclass(found):
         kind = type(found).__name__
         raise TaskError(
-            f"task {name!r} is a {kind}, which is not called; expected a task, or a function or a class that makes one"
+            f"task {name!r} is a {kind}, which is not called; expected a task, or a function or a class that makes one",
+            "name one of those",
         )
     if found.__module__ != module.__name__:
         where = f"{found.__module__}:{found.__qualname__}"
-        raise TaskError(f"task {name!r} comes from another module; if it makes a task, name it where it is defined: {where!r}")
+        raise TaskError(
+            f"task {name!r} comes from another module", f"if it makes a task, name it where it is defined: {where!r}"
+        )
 
 
 def _called(name: str, found: object) -> object:

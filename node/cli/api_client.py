@@ -35,7 +35,8 @@ def fetch(api: Address, path: str, peer_id: str | None = None) -> bytes:
     except urllib.error.HTTPError as error:
         with error:
             detail = error.read(1_000).decode("utf-8", "replace").strip()
-        raise NodeError(f"the peer at {api} refuses {path}: {error.code} {detail}", exit_code=EXIT_GOAL_NOT_MET) from error
+        message = f"the peer at {api} refuses {path}: {error.code} {detail}"
+        raise NodeError(message, "try again in a moment", EXIT_GOAL_NOT_MET) from error
     except OSError as error:  # URLError is one, too
         raise NotRunningError(f"no peer answers at {api}: {_reason(error)}", "start the peer, or check the address") from error
     except http.client.HTTPException as error:

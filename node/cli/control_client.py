@@ -91,7 +91,8 @@ def _ask(control: ControlFile, path: str, body: bytes | None = None) -> bytes:
         with error:
             raise _refusal(error, control) from error
     except TimeoutError as error:
-        raise NodeError(f"the testnet (pid {control.pid}) did not answer within {ANSWER_SECONDS_MAX:.0f} s") from error
+        message = f"the testnet (pid {control.pid}) did not answer within {ANSWER_SECONDS_MAX:.0f} s"
+        raise NodeError(message, "try again once it has less to do") from error
     except (OSError, http.client.HTTPException) as error:
         raise NoTestnetError(f"no testnet answers at {control.address}, where pid {control.pid} listened") from error
 

@@ -1,5 +1,6 @@
 """`init`: a folder for one peer, and the rules of a network, new or given."""
 
+import re
 import secrets
 from functools import partial
 from pathlib import Path
@@ -30,6 +31,9 @@ from node.task_trust import trust
 ELSEWHERE = f"HOST:{DEFAULT_PORT}"
 """A person puts another machine in."""
 
+NAME_CHARACTERS_MAX = 64
+"""Of a network."""
+
 OPEN_SHARD_COUNT = 16
 """Parts of the training samples where anybody may join; a peer's key selects its part."""
 
@@ -37,7 +41,7 @@ OPEN_SHARD_COUNT = 16
 @click.command("init")
 @click.argument("folder", type=FOLDER)
 @click.option("--network", "network_file", type=FILE, help="Join an existing network by its file, instead of making a new one.")
-@click.option("--name", help="What people call the new network. Default: the task's name.")
+@click.option("--name", help="What people call the new network. Default: the task's name, or its module's.")
 @click.option("--task", default=TASK_DEFAULT, show_default=True, help='A built-in task, or your own as "module:attribute".')
 @learning_options
 @click.option(
@@ -108,7 +112,7 @@ def command(
     is_order = bool(members_count or member_keys)
     gradient = gradient_section(learning, rule, shards, shard_count=0 if is_order else OPEN_SHARD_COUNT)
     section = task_section(task, needs_gradient=gradient is not None)
-    title = name or task.rpartition(":")[2]
+    title = name or _title_of(task)
     make = partial(
         new_rules, title, secrets.token_bytes(32), section, Strategy(strategy), gradient=gradient, finality_depth=finality_depth
     )
@@ -130,6 +134,12 @@ def command(
     click.echo(_what_next_for_members(folders, rules))
 
 
+def _title_of(task: str) -> str:
+    """A built-in task's name; of "module:attribute" the module, since attributes are called `task`."""
+    module = task.partition(":")[0].rpartition(".")[2]
+    return re.sub(r"[^A-Za-z0-9_]", "-", module).lstrip("_-")[:NAME_CHARACTERS_MAX] or "network"
+
+
 def _trust_own_task(folder: Path, rules: NetworkRules) -> None:
     """Whoever makes a network has named its task, and has run its code. Folders of other members ask their owners."""
     if built_in_task(rules.task.name) is None:
@@ -147,7 +157,8 @@ def _check_members(
     count = members_count or len(member_keys)
     if tolerate is not None and count < 3 * tolerate + 1:
         raise NodeError(
-            f"{count} members withstand {max(0, count - 1) // 3} faulty ones, {tolerate} faulty ones need {3 * tolerate + 1}"
+            f"{count} members withstand {max(0, count - 1) // 3} faulty ones, {tolerate} faulty ones need {3 * tolerate + 1}",
+            "name more members, or tolerate fewer",
         )
 
 

@@ -50,7 +50,7 @@ def canonical_fault(text: str) -> str:
     try:
         return "+".join(str(spec) for spec in parse_faults(text))
     except FaultError as error:
-        raise NodeError(f"--fault: {error}") from error
+        raise NodeError(f"--fault: {error}", "choose one that there is") from error
 
 
 def check_fault(text: str, consensus: Consensus, learning: Learning, fix: str) -> None:
@@ -72,11 +72,11 @@ def gradient_section(learning: str, rule: str | None, shards: str | None, *, sha
     try:
         text = rule_text(rule_named(rule or RULE_DEFAULT))
     except RuleError as error:
-        raise NodeError(f"--rule: {error}") from error
+        raise NodeError(f"--rule: {error}", "choose what is allowed") from error
     try:
         parse_shards(shards or SHARDS_DEFAULT)
     except TaskError as error:
-        raise NodeError(f"--shards: {error}") from error
+        raise NodeError(f"--shards: {error}", "choose what is allowed") from error
     name = text.partition(":")[0]
     return GradientSection(
         rule=text, learning_rate=RULES[name].learning_rate, shards=shards or SHARDS_DEFAULT, shard_count=shard_count

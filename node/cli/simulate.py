@@ -2,17 +2,16 @@
 
 import importlib
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import click
 
-import node
 from node.cli.arguments import FILE, force_option
 from node.errors import NodeError
 from node.files import check_free
+from node.invocation import with_our_code
 
 SEED_MAX = 2**63 - 1
 
@@ -56,11 +55,9 @@ def _tell_progress(passed_ms: int, duration_ms: int) -> None:
 def _trace_of_another_run(scenario: Path, seed: int) -> str:
     """The hash of the same run in a process that orders its sets otherwise. Raises NodeError."""
     code = "from node.cli import main; main()"
-    root = str(Path(node.__file__).parent.parent)
-    path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
     done = subprocess.run(
-        [sys.executable, "-c", code, "simulate", str(scenario), "--seed", str(seed), "--json"],
-        env={**os.environ, "PYTHONHASHSEED": OTHER_HASH_SEED, "PYTHONPATH": path},
+        [sys.executable, "-P", "-c", code, "simulate", str(scenario), "--seed", str(seed), "--json"],
+        env={**with_our_code(), "PYTHONHASHSEED": OTHER_HASH_SEED},
         capture_output=True,
         text=True,
         check=False,
@@ -68,5 +65,5 @@ def _trace_of_another_run(scenario: Path, seed: int) -> str:
     try:
         trace: str = json.loads(done.stdout)["trace"]
     except (ValueError, KeyError) as error:
-        raise NodeError(f"the repeated run failed: {done.stderr.strip()[-500:]}") from error
+        raise NodeError(f"the repeated run failed: {done.stderr.strip()[-500:]}", None) from error
     return trace

@@ -154,7 +154,9 @@ def _fault(nodes: int, faulty: int, fault: str | None, consensus: Consensus, lea
     if fault is None or not faulty:
         raise NodeError("--faulty K and --fault NAME belong together", "give both, like --faulty 1 --fault sign-flip")
     if faulty >= nodes:
-        raise NodeError(f"--faulty is {faulty}, allowed: 1 to {nodes - 1}, so that somebody is honest")
+        raise NodeError(
+            f"--faulty is {faulty}, allowed: 1 to {nodes - 1}, so that somebody is honest", "ask for fewer, or for more --nodes"
+        )
     text = canonical_fault(fault)
     check_fault(text, consensus, learning, "choose another fault, --consensus or --learning")
     return text

@@ -5,7 +5,7 @@ from typing import TypeVar
 
 import msgspec
 
-from node.errors import NodeError, disk_error
+from node.errors import MEND_FILE, NodeError, disk_error
 from node.simulation.scenario import EVENTS_MAX, PEERS_MAX, Event, Faulty, Scenario
 from node.typed_toml import TomlProblem, converted, document_of
 
@@ -44,11 +44,11 @@ def read_scenario(path: Path) -> Scenario:
     """The scenario in a file. Raises NodeError."""
     try:
         if path.stat().st_size > SCENARIO_BYTES_MAX:
-            raise NodeError(f"{path} has more than {SCENARIO_BYTES_MAX:,} bytes, so it is not a scenario")
+            raise NodeError(f"{path} has more than {SCENARIO_BYTES_MAX:,} bytes, so it is not a scenario", "check the path")
         return parse_scenario(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
-        raise NodeError(f"{path}: byte {error.start} is not UTF-8 text") from error
+        raise NodeError(f"{path}: byte {error.start} is not UTF-8 text", MEND_FILE) from error
     except OSError as error:
         raise disk_error("read the scenario", path, error) from error
     except TomlProblem as problem:
-        raise NodeError(f"{path}: {problem}") from problem
+        raise NodeError(f"{path}: {problem}", MEND_FILE) from problem

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from node.errors import EXIT_DISAGREEMENT, NodeError
+from node.errors import EXIT_DISAGREEMENT, MEND_FILE, NodeError
 from node.simulation import report
 from node.simulation.contradictions import warnings
 from node.simulation.report import Json
@@ -64,7 +64,7 @@ def _simulation(path: Path, scenario: Scenario, seed: int, sink: Sink | None) ->
     try:
         return Simulation(scenario, seed, sink)
     except TomlProblem as problem:
-        raise NodeError(f"{path}: {problem}") from problem
+        raise NodeError(f"{path}: {problem}", MEND_FILE) from problem
 
 
 @contextmanager

@@ -32,7 +32,7 @@ def back_up(peer: TestnetPeer) -> None:
         with contextlib.closing(sqlite3.connect(store)) as source, contextlib.closing(sqlite3.connect(backup)) as target:
             source.backup(target)
     except sqlite3.Error as error:
-        raise NodeError(f"cannot copy {store}: {error}", exit_code=EXIT_CANNOT_NOW) from error
+        raise NodeError(f"cannot copy {store}: {error}", "try again", EXIT_CANNOT_NOW) from error
 
 
 def check_backup(peer: TestnetPeer) -> None:

@@ -73,7 +73,7 @@ class TestnetHands:
         """Do it when all earlier deeds are done, and say in a line what was done. Raises NodeError."""
         async with self._turn:
             if self._is_closed:
-                raise NodeError("the testnet is stopping", exit_code=EXIT_CANNOT_NOW)
+                raise NodeError("the testnet is stopping", None, exit_code=EXIT_CANNOT_NOW)
             said = await self._do(deed)
         self._tell(said)
         return said
@@ -148,7 +148,7 @@ class TestnetHands:
         check_state(peers, "restart", UP)
         for peer in peers:
             if not fault and not peer.settings.fault:
-                raise NodeError(f"{peer.name} is honest already", exit_code=EXIT_CANNOT_NOW)
+                raise NodeError(f"{peer.name} is honest already", None, exit_code=EXIT_CANNOT_NOW)
         for peer in peers:
             peer.was_faulty = peer.was_faulty or bool(peer.settings.fault)
             peer.settings = replace(peer.settings, fault=fault)

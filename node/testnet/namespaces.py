@@ -39,6 +39,9 @@ _LINK_OF_OURS = re.compile(r"^k[bv](\d+)[gp]\d+$")
 """Names of links have 15 characters at most, which leaves no room for the prefix."""
 
 
+BY_REFUSAL = "run as root, or use --partition-by refusal"
+
+
 class NamespaceError(NodeError):
     """The machine does not let us make namespaces or links; the message holds what `ip` said."""
 
@@ -112,7 +115,9 @@ def enter(namespace: Path) -> None:
     try:
         library = ctypes.CDLL(None, use_errno=True)
         if library.setns(descriptor, CLONE_NEWNET) != 0:
-            raise NamespaceError(f"cannot enter the network namespace {namespace}: {os.strerror(ctypes.get_errno())}")
+            raise NamespaceError(
+                f"cannot enter the network namespace {namespace}: {os.strerror(ctypes.get_errno())}", BY_REFUSAL
+            )
     finally:
         os.close(descriptor)
 
@@ -187,7 +192,7 @@ def _ip(*arguments: str) -> None:
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=COMMAND_SECONDS_MAX, check=False)
     except subprocess.TimeoutExpired as error:
-        raise NamespaceError(f"`{' '.join(command)}` did not end within {COMMAND_SECONDS_MAX:g} s") from error
+        raise NamespaceError(f"`{' '.join(command)}` did not end within {COMMAND_SECONDS_MAX:g} s", BY_REFUSAL) from error
     if done.returncode:
         reason = done.stderr.strip() or f"exit code {done.returncode}"
-        raise NamespaceError(f"`{' '.join(command)}` failed: {reason}", "run as root, or use --partition-by refusal")
+        raise NamespaceError(f"`{' '.join(command)}` failed: {reason}", BY_REFUSAL)

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import assert_never
 
-from node.errors import NodeError
+from node.errors import MEND_FILE, NodeError
 from node.simulation.contradictions import check, warnings
 from node.simulation.scenario import Event, EventKind, LinksSection, Scenario
 from node.simulation.scenario_file import read_scenario
@@ -46,7 +46,7 @@ def read_script(path: Path) -> Scenario:
         for problem in _misfits(scenario):
             raise TomlProblem(problem)
     except TomlProblem as problem:
-        raise NodeError(f"{path}: {problem}") from problem
+        raise NodeError(f"{path}: {problem}", MEND_FILE) from problem
     return scenario
 
 

@@ -59,7 +59,7 @@ def scenario_rules(scenario: Scenario, task: str | None, members: tuple[str, ...
     try:
         return parse_network_text(network_text(rules))
     except TomlProblem as problem:
-        raise NodeError(str(problem)) from problem
+        raise NodeError(str(problem), "choose what is allowed") from problem
 
 
 def _section(task: str, scenario: Scenario) -> TaskSection:

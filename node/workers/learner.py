@@ -25,6 +25,7 @@ from learning.task import DifferentiableTask, Layout, Task, TaskError, different
 from learning.tasks.loading import load_task
 from learning.tasks.own_samples import OwnSamples
 from learning.tasks.shards import parse_shards, rows_for
+from node.errors import MEND_TASK
 from node.faults.catalogue import LearnerSituation, Situation, bent_learner, conduct_of, parse_faults, unashamed
 from node.payloads import StoredPayloads
 
@@ -68,6 +69,7 @@ class LearnerFailed:
     """The process cannot go on; `reason` is for the user."""
 
     reason: str
+    fix: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +94,9 @@ def run_learner_process(pipe: Connection, spec: LearnerSpec) -> None:
         _LearnerLoop(pipe, spec).run()
     except (EOFError, BrokenPipeError, ConnectionResetError):  # the node has ended, and we with it
         return
-    except (TaskError, ExactArithmeticError) as error:
+    except TaskError as error:
+        pipe.send(LearnerFailed(str(error), error.fix or MEND_TASK))
+    except ExactArithmeticError as error:
         pipe.send(LearnerFailed(str(error)))
 
 

@@ -59,7 +59,7 @@ def start_process(process: ForkServerProcess) -> None:
     try:
         process.start()
     except (EOFError, ConnectionError) as error:
-        raise NodeError("the process that all others are forked from has ended; its reason is above") from error
+        raise NodeError("the process that all others are forked from has ended; its reason is above", None) from error
 
 
 def _run_worker(target: Callable[[Connection, S], None], pipe: Connection, spec: S, screen: Connection, group: int) -> None:

@@ -23,7 +23,7 @@ def _failing(path: Path, *, comes_to_run: bool) -> None:
         if comes_to_run:
             with NodeFolder.open(path) as folder:
                 store_layout(folder.store, (ParameterBlock("x", (3,), 1),))
-        raise NodeError("it ends")
+        raise NodeError("it ends", None)
 
 
 def test_a_first_start_that_fails_leaves_no_folder(tmp_path: Path) -> None:

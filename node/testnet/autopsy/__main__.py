@@ -45,7 +45,7 @@ def command(folder: Path, faulty: str, trusted_task: str) -> None:
 def _examine(folder: Path, faulty: str, trusted_task: str) -> int:
     paths = sorted((path.parent for path in folder.glob(f"*/{KEY_FILE_NAME}")), key=_number)
     if not paths:
-        raise NodeError(f"{folder} holds no folder of a peer: name the folder of a testnet that was run with --keep")
+        raise NodeError(f"{folder} holds no folder of a peer", "name the folder of a testnet that was run with --keep")
     peers = [PeerId(load_identity(path / KEY_FILE_NAME).peer_id) for path in paths]
     rules = read_network_file(folder / NETWORK_FILE_NAME)
     if rules.task.name not in TOY_TASKS.values():
@@ -77,7 +77,7 @@ def _numbers(text: str, peers: int) -> tuple[int, ...]:
     numbers = tuple(text.split(",")) if text else ()
     for number in numbers:
         if not number.isdecimal() or int(number) >= peers:
-            raise NodeError(f"--faulty names {number!r}; allowed is 0 to {peers - 1}, like 1,3")
+            raise NodeError(f"--faulty names {number!r}; allowed is 0 to {peers - 1}, like 1,3", None)
     return tuple(int(number) for number in numbers)
 
 

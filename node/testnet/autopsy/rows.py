@@ -140,4 +140,4 @@ def _explained(path: Path) -> Iterator[None]:
         code = getattr(error, "sqlite_errorcode", 0) & 0xFF  # absent where the error comes from the Python module itself
         if code in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}:
             raise DamagedStoreError(str(error)) from error
-        raise NodeError(f"database {path} cannot be read: {error}") from error
+        raise NodeError(f"database {path} cannot be read: {error}", "let no peer run on it meanwhile, and try again") from error

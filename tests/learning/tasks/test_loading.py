@@ -158,8 +158,7 @@ def test_without_a_folder_the_current_one_is_searched(folder: Path, monkeypatch:
         ),
         (
             "borrows_for_test:disk_usage",
-            "task 'borrows_for_test:disk_usage' comes from another module; "
-            "if it makes a task, name it where it is defined: 'shutil:disk_usage'",
+            "task 'borrows_for_test:disk_usage' comes from another module",
         ),
         (
             "os:PathLike",
@@ -174,3 +173,21 @@ def test_a_name_that_leads_nowhere_says_why(folder: Path, name: str, message: st
     with pytest.raises(TaskError) as raised:
         load_task(name, folder)
     assert str(raised.value) == message.format(folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "fix"),
+    [
+        ("digitz", "name 'digits', or another of these"),
+        ("..:task", 'write it like "my_task:task", for task in my_task.py'),
+        ("nowhere.at_all:task", "check the name, and go to the folder that holds nowhere/at_all.py"),
+        ("own_tasks_for_test:missing", "name a task of that module, or a function of it that makes one"),
+        ("os:abort", "name one of those"),
+        ("borrows_for_test:disk_usage", "if it makes a task, name it where it is defined: 'shutil:disk_usage'"),
+        ("own_tasks_for_test:broken", None),
+    ],
+)
+def test_what_can_be_done_about_it_is_said_where_it_is_known(folder: Path, name: str, fix: str | None) -> None:
+    with pytest.raises(TaskError) as raised:
+        load_task(name, folder)
+    assert raised.value.fix == fix

@@ -115,12 +115,36 @@ def test_a_wrong_argument_is_told_and_nothing_is_made(tmp_path: Path, arguments:
     assert not (tmp_path / "peer").exists()
 
 
+@pytest.mark.parametrize(
+    ("task", "name"),
+    [
+        ("digits-cnn", "digits-cnn"),
+        ("my_task:task", "my_task"),
+        ("labs.wine:task", "wine"),
+        ("_private:task", "private"),
+        ("m" * 99 + ":task", "m" * 64),
+        ("_:task", "network"),
+    ],
+)
+def test_a_network_is_called_after_its_task_or_the_module_that_holds_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, task: str, name: str
+) -> None:
+    def section(name: str, *, needs_gradient: bool) -> TaskSection:
+        return TaskSection(name, "00" * 32, 3)
+
+    monkeypatch.setattr("node.cli.init.task_section", section)
+    result = run(tmp_path / "peer", "--task", task)
+    assert result.exit_code == 0, result.stderr
+    assert read_network_file(tmp_path / "peer" / "network.toml").name == name
+
+
 def test_a_user_s_own_task_is_measured_in_a_process_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "own_tasks.py").write_text(OWN_TASKS)
+    (tmp_path / "node.py").write_text("raise RuntimeError('a file of that name is nothing to us')")
     monkeypatch.chdir(tmp_path)
     assert run("peer", "--task", "own_tasks:valley").exit_code == 0
     rules = read_network_file(tmp_path / "peer" / "network.toml")
-    assert (rules.name, rules.task) == ("valley", TaskSection("own_tasks:valley", "00" * 31 + "76", 3))
+    assert (rules.name, rules.task) == ("own_tasks", TaskSection("own_tasks:valley", "00" * 31 + "76", 3))
     assert "own_tasks" not in sys.modules
 
 
@@ -140,7 +164,7 @@ def test_a_user_s_task_that_fails_is_told_in_one_line(
     monkeypatch.chdir(tmp_path)
     result = run("peer", "--task", task)
     assert (result.exit_code, result.stdout) == (2, "")
-    assert re.fullmatch(rf"error: .*{re.escape(told)}\n", result.stderr)
+    assert re.fullmatch(rf"error: .*{re.escape(told)}\nfix: .*\n", result.stderr)
     assert capfd.readouterr().err == ""
     assert not (tmp_path / "peer").exists()
 

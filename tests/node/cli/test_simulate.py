@@ -150,7 +150,7 @@ def test_sections_that_are_no_rules_of_a_network_are_told_with_their_file(stormy
     Path(stormy).write_text(STORMY + "[proof_of_work]\nfinality_depth = 3\n")
     result = simulate(stormy)
     told = f"error: {stormy}: proof_of_work.contest_depth is 6; allowed is 1 to 2, below proof_of_work.finality_depth"
-    assert (result.exit_code, result.stderr.splitlines()) == (2, [told])
+    assert (result.exit_code, result.stderr.splitlines()) == (2, [told, "fix: put that right in the file"])
 
 
 @pytest.mark.skipif(not FULL_DISK.exists(), reason="a device that is always full, as Linux has it")

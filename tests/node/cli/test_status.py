@@ -141,7 +141,8 @@ def test_a_refusal_an_answer_cut_short_and_one_of_another_kind_are_told() -> Non
     answers = {"/v1/status": (503, b"not ready\n", 10)}
     with local_api(answers) as api:
         result = run("--api", api)
-        assert (result.exit_code, result.stderr) == (1, f"error: the peer at {api} refuses /v1/status: 503 not ready\n")
+        told = f"error: the peer at {api} refuses /v1/status: 503 not ready\nfix: try again in a moment\n"
+        assert (result.exit_code, result.stderr) == (1, told)
         answers["/v1/status"] = (200, b"{}", 100)
         result = run("--api", api)
         assert (result.exit_code, result.stderr) == (

@@ -71,7 +71,7 @@ class Diary:
 
     async def do(self, deed: Deed) -> str:
         if self._refused is not None and isinstance(deed, self._refused):
-            raise NodeError("peer-1 is stopped")
+            raise NodeError("peer-1 is stopped", None)
         self.deeds.append(deed)
         for number in deed.peers if isinstance(deed, Kill | Restart | Misbehave) else ():
             self._peers[number].process = None if isinstance(deed, Kill) else AliveProcess()
