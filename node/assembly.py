@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import secrets
 import signal
 import socket
@@ -47,6 +48,8 @@ from node.task_trust import check_trust
 from node.workers.learner import LearnerSpec
 from node.workers.puzzle import PuzzleSpec
 
+log = logging.getLogger(__name__)
+
 PROOF_OF_WORK_TABLES = ("block", "final", "verdict")
 """What the ordering machine records, and is handed again at a restart."""
 
@@ -67,6 +70,8 @@ def run_peer(settings: PeerSettings, lifeline: Connection | None = None, api_lis
     configure_logging(settings.log_level)
     with NodeFolder.open(settings.data_dir, settings.network_file) as folder, first_reason(folder.store):
         check_trust(folder, settings.trusted_task)
+        rules, peer_id = folder.rules, folder.identity.peer_id.hex()
+        log.info('peer %s of network "%s": loads the task %s (some seconds)', peer_id[:8], rules.name, rules.task.name)
         uvloop.run(_serve(settings, folder, lifeline, api_listener))
     return 0
 

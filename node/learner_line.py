@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from consensus.protocol import Attachment
 from consensus.types import Digest, Height
 from learning.learner import AssessRequest, CheckRequest, LearnerRequest
+from node.wording import counted
 
 
 @dataclass(slots=True)
@@ -38,7 +39,7 @@ class Awaited:
 
     def told(self, step: str) -> str:
         """For people; `step`: what the order's steps are called."""
-        return f"{self.payloads} payloads of {step} {self.height}, asked {self.peers_asked} peers"
+        return f"{counted(self.payloads, 'payload')} of {step} {self.height:,}, asked {counted(self.peers_asked, 'peer')}"
 
 
 class LearnerLine:

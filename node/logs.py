@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from node.net.rates import TokenBucket
+from node.wording import agreeing, counted
 
 FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
@@ -50,7 +51,8 @@ class LineBudget(logging.Filter):
         if len(message) > LINE_CHARACTERS_MAX:
             message = f"{message[:LINE_CHARACTERS_MAX]} ... ({len(message)} characters)"
         left_out = self._left_out.pop(place, 0)
-        record.msg = f"{message} ({left_out} lines like this one were left out before it)" if left_out else message
+        told = f"{counted(left_out, 'line')} like this one {agreeing(left_out, 'was')} left out before it"
+        record.msg = f"{message} ({told})" if left_out else message
         record.args = ()
         return True
 

@@ -37,6 +37,7 @@ from node.net.transport import PeerNetwork
 from node.net.wire import Part
 from node.network_file import NetworkRules, network_id, rule_fields
 from node.part_server import PartServer
+from node.progress import ProgressLog
 from node.remembered_addresses import remember_addresses, remembered_addresses
 from node.replica import ReplicaPort
 from node.settings import PeerSettings
@@ -44,6 +45,7 @@ from node.side_streams import SideStreams, in_a_thread
 from node.status import NodeStatus
 from node.store import Store
 from node.telemetry import LagProbe, MemoryProbe, Vitals
+from node.wording import counted
 from node.workers.learner import (
     LearnerFailed,
     LearnerMessage,
@@ -67,7 +69,8 @@ START_AGAIN = "start again: nothing that was acknowledged is lost"
 WATCH_SECONDS = 0.5
 """How often it is looked whether the chain stands still."""
 
-LOG_SECONDS = 60.0
+LOG_SECONDS = 1.0
+"""How often it is looked whether the log has something to say."""
 
 OUTBOUND_MIN = 8
 """Bitcoin's number; members of a total order are each connected to all others instead."""
@@ -143,7 +146,7 @@ class Peer:
     def keep_apart(self, peers: frozenset[PeerId]) -> None:
         """Have no connection to these peers, instead of an earlier such order; nobody: to everybody again."""
         if peers != self._apart:
-            log.info("told to keep apart from %d peers", len(peers))
+            log.info("told to keep apart from %s", counted(len(peers), "peer"))
         self._apart = peers
         if self._network is not None:
             self._network.keep_apart(peers)
@@ -400,12 +403,13 @@ async def _watch(chain: ChainSource) -> None:
 
 
 async def _log_progress(document: Callable[[], NodeStatus]) -> None:
-    """A line a minute, so that a log tells how things went."""
+    """So that whoever looks at a log knows what the peer waits for, and how things went."""
+    progress = ProgressLog(time.monotonic())
     while True:
         await asyncio.sleep(LOG_SECONDS)
-        status = document()
-        figures = ", ".join(f"{name} {value:.4g}" for name, value in sorted(status.metrics.items()))
-        log.info("height %s, final %s, %d peers, %s", status.height, status.final_height, len(status.peers), figures)
+        line = progress.line(document(), time.monotonic())
+        if line is not None:
+            log.info("%s", line)
 
 
 async def _run_network(network: PeerNetwork) -> None:

@@ -20,6 +20,7 @@ from learning.checkpoint import checkpoint_digest
 from node.net.wire import PART_BYTES_MAX, Part
 from node.part_server import LargeRows
 from node.replica import PAYLOAD_TABLE
+from node.wording import counted
 
 log = logging.getLogger(__name__)
 
@@ -365,7 +366,7 @@ class SideStreams:
             log.warning("peer %s sent other bytes than their digest says", givers[0].hex()[:8])
         else:
             history.is_alone = True
-            log.warning("one of %d peers sent other bytes than their digest says", len(givers))
+            log.warning("one of %s sent other bytes than their digest says", counted(len(givers), "peer"))
 
     # --- whole ---
 

@@ -45,6 +45,8 @@ class OrderStatus(msgspec.Struct, frozen=True):
     members: tuple[MemberStatus, ...]
     equivocators: tuple[str, ...] = ()
     counters: dict[str, int] = {}
+    quorum: int = 0
+    """So many members it takes to go on."""
 
 
 class SlateEntryStatus(msgspec.Struct, frozen=True):
@@ -182,5 +184,7 @@ class NodeStatus(msgspec.Struct, frozen=True):
     loop_lag_max_ms: float | None = None
     bytes_received: int = 0
     clock: ClockStatus = ClockStatus()
+    behind_by: int = 0
+    """Blocks, or commits, that others are known to have beyond ours."""
     accusations: tuple[str, ...] = ()
     """Signed evidence against peers, newest last."""

@@ -187,4 +187,4 @@ class CatchUp:
 
     def _contradict(self, index: int) -> None:
         faulty_max = self._state.committee.faulty_max
-        self._state.outbox.add(Halt(f"more than {faulty_max} faulty members: they vouch for another commit {index}"))
+        self._state.outbox.add(Halt(f"more than {faulty_max} of the members are faulty: they vouch for another commit {index}"))

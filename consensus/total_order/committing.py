@@ -36,7 +36,9 @@ class Committing:
         state = self._state
         decisions = state.rule.decide()
         if state.rule.contradiction is not None:
-            state.outbox.add(Halt(f"more than {state.committee.faulty_max} faulty members: {state.rule.contradiction.detail}"))
+            state.outbox.add(
+                Halt(f"more than {state.committee.faulty_max} of the members are faulty: {state.rule.contradiction.detail}")
+            )
             return False
         for decision in decisions:
             self._count(decision)

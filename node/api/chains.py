@@ -38,6 +38,8 @@ class ChainFacts:
     """The newest final ones, oldest first, where `steps` may not reach as deep."""
     finality_depth: int = 0
     """0: every step is final at once."""
+    behind_by: int = 0
+    """Blocks, or commits, that others are known to have beyond ours."""
 
 
 STALLED_SECONDS = 1.5
@@ -79,6 +81,7 @@ class ProofOfWorkChain:
             puzzle=PuzzleStatus(status.attempts_expected, self._puzzle_share),
             final_steps=tuple(_block_status(step, vitals) for step in status.final_steps),
             finality_depth=self._finality_depth,
+            behind_by=max(0, status.sync_target - status.height),
         )
 
 
@@ -117,6 +120,7 @@ class TotalOrderChain:
             peers_ahead_ms=self._machine.status.peers_ahead_ms,
             order=_order_status(self._machine.status, is_stalled),
             generation=_generation_status(vitals.waits, vitals.decided),
+            behind_by=self._machine.status.behind_by,
         )
 
 
@@ -147,6 +151,7 @@ def _order_status(status: TotalOrderStatus, is_stalled: bool) -> OrderStatus:
         ),
         equivocators=tuple(peer.hex() for peer in status.equivocators),
         counters=dict(sorted(asdict(counters).items())),
+        quorum=status.quorum,
     )
 
 

@@ -75,6 +75,7 @@ class StatusSources:
             fault=self.settings.fault,
             gradients=None if vitals.gradients is None else vitals.gradients.status(),
             clock=_clock_status(self.driver, chain.peers_ahead_ms),
+            behind_by=chain.behind_by,
             accusations=tuple(
                 f"{accusation.accused.hex()[:8]}: {accusation.offence} ({accusation.detail})"
                 for accusation in self.driver.accusations

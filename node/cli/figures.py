@@ -1,5 +1,7 @@
 """Figures as a person reads them in a terminal; None is a figure that is not known yet."""
 
+from node.wording import counted
+
 UNKNOWN = "-"
 
 ID_CHARACTERS_SHOWN = 8
@@ -26,10 +28,10 @@ def finality(height: int | None, final_height: int | None, depth: int) -> str:
     if depth == 0 or height is None or final_height is None:
         return f"height {count(final_height)}"
     undecided = height - final_height
-    above = f"the {undecided:,} blocks above may still be undone" if undecided != 1 else "the block above may still be undone"
+    above = "the block above" if undecided == 1 else f"the {counted(undecided, 'block')} above"
     if final_height == 0:
         return f"nothing yet but the first model: a block is final once {depth:,} lie on top of it"
-    return f"height {final_height:,}; {above}"
+    return f"height {final_height:,}; {above} may still be undone"
 
 
 def metric(name: str, value: float) -> str:

@@ -27,6 +27,7 @@ from node.settings import DEFAULT_PORT
 from node.strategy import Strategy
 from node.task_facts import task_section
 from node.task_trust import trust
+from node.wording import counted
 
 ELSEWHERE = f"HOST:{DEFAULT_PORT}"
 """A person puts another machine in."""
@@ -157,7 +158,8 @@ def _check_members(
     count = members_count or len(member_keys)
     if tolerate is not None and count < 3 * tolerate + 1:
         raise NodeError(
-            f"{count} members withstand {max(0, count - 1) // 3} faulty ones, {tolerate} faulty ones need {3 * tolerate + 1}",
+            f"of {counted(count, 'member')} {max(0, count - 1) // 3} may be faulty; "
+            f"for {tolerate} there must be {3 * tolerate + 1}",
             "name more members, or tolerate fewer",
         )
 
@@ -166,12 +168,12 @@ def _what_next_for_members(folders: list[Path], rules: NetworkRules) -> str:
     count = len(folders)
     listed = "\n".join(f"  {path}" for path in folders)
     return f"""\
-made     {count} members' folders, each with a key of its own:
+made     {counted(count, "folder")} for members, each with a key of its own:
 {listed}
-network  {network_id(rules).hex()}  ({rules.name}, task {rules.task.name}, {rules.consensus} among {count} members,
+network  {network_id(rules).hex()}  ({rules.name}, task {rules.task.name}, {rules.consensus} among {counted(count, "member")},
          of whom {(count - 1) // 3} may be faulty)
 
-Bring each folder to its member's machine, and to nobody else's. Start each with the addresses of some others:
+Bring each folder to its member's machine, and to nobody else's. Start each there, with the addresses of some others:
   {command_text("start", "--data-dir", folders[0].name, "--peer", ELSEWHERE, *_trusting(rules))}"""
 
 

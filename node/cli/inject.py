@@ -27,6 +27,7 @@ from node.testnet.deeds import (
     Resume,
     Wipe,
 )
+from node.wording import agreeing, duration
 
 PeersDeed = Kill | Pause | Resume | Restart | Wipe | BackUp | RestoreOldDisk
 
@@ -160,9 +161,9 @@ def _last(peers: tuple[PeerReport, ...], wanted: int, *, is_honest: bool) -> Pee
         if peer.state in UP and (not (peer.fault or peer.was_faulty) if is_honest else bool(peer.fault))
     ]
     if wanted > len(fitting):
-        conduct = "are honest" if is_honest else "misbehave"
+        conduct = f"{agreeing(len(fitting), 'is')} {'honest' if is_honest else 'told to misbehave'}"
         raise NodeError(
-            f"--nodes is {wanted}, but only {len(fitting)} of the peers that run {conduct}",
+            f"--nodes is {wanted}, but of the peers that run only {len(fitting)} {conduct}",
             "ask for fewer, or name them with --peers",
             EXIT_CANNOT_NOW,
         )
@@ -174,7 +175,7 @@ def _show(report: TestnetReport, answer: bytes | None) -> None:
         click.echo(answer.decode())
         return
     console = Console(highlight=False)
-    console.print(f"testnet in {report.folder}, {report.consensus}, {report.learning}, since {report.seconds:.0f} s")
+    console.print(f"testnet in {report.folder}, {report.consensus}, {report.learning}, for {duration(report.seconds)}")
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     for title in ("peer", "height", "test", "links"):
         table.add_column(title, justify="right", no_wrap=True)

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from node.cli.figures import UNKNOWN, count, finality, percent, short
 from node.status import ClockStatus, GradientStatus, NodeStatus, OrderStatus
+from node.wording import counted, duration
 
 STALENESS_BAR = 40
 """Characters of the longest bar of the histogram."""
@@ -39,6 +40,8 @@ def _figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
     yield "final", finality(status.height, status.final_height, status.finality_depth)
     yield "head", status.head or UNKNOWN
     yield "model", status.state_digest or UNKNOWN
+    if status.behind_by:
+        yield "behind by", counted(status.behind_by, "block" if status.order is None else "commit")
     if status.waiting_for_payloads:
         yield "learner waits for", status.waiting_for_payloads
     yield "fitness", UNKNOWN if status.fitness is None else f"{status.fitness:.6f}"
@@ -58,7 +61,7 @@ def _figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
     yield "loop lag", UNKNOWN if status.loop_lag_p99_ms is None else f"{status.loop_lag_p99_ms:.1f} ms (99th percentile)"
     yield "memory", UNKNOWN if status.rss_mb is None else f"{status.rss_mb:.0f} MB"
     yield "sent", f"{status.bytes_sent / 1e6:.1f} MB"
-    yield "runs since", UNKNOWN if status.uptime_s is None else f"{status.uptime_s:,.0f} s"
+    yield "runs for", UNKNOWN if status.uptime_s is None else duration(status.uptime_s)
     yield "version", status.version
 
 
@@ -78,7 +81,7 @@ def _order_figures(status: NodeStatus, order: OrderStatus) -> Iterator[tuple[str
     yield "commits", f"{order.commits:,}  (leader slots skipped: {order.slots_skipped:,})"
     yield "leader timeout", f"{order.timeout_ms:,} ms"
     if not status.rule:
-        yield "won", f"{status.blocks_led:,} generations"
+        yield "won", counted(status.blocks_led, "generation")
     generation = status.generation
     if generation is not None:
         yield "generation", f"{generation.height + 1:,}: {generation.phase} of {len(generation.counted)} of {generation.needed}"
@@ -149,7 +152,7 @@ def _staleness(gradients: GradientStatus) -> Iterator[RenderableType]:
 
 
 def _peers(status: NodeStatus) -> Iterator[RenderableType]:
-    yield Text(f"\n{len(status.peers)} connected {'peer' if len(status.peers) == 1 else 'peers'}", style="bold")
+    yield Text(f"\n{counted(len(status.peers), 'connected peer')}", style="bold")
     for peer in status.peers:
         yield Text(f"  {short(peer.peer_id)}  {peer.address}{_direction(peer.is_outgoing)}")
 

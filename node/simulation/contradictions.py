@@ -10,6 +10,7 @@ from node.simulation.storyline import story_problems
 from node.simulation.toy_tasks import ToyTask
 from node.simulation.wiring import needs_sockets
 from node.typed_toml import TomlProblem
+from node.wording import agreeing, counted
 
 _OWN_FIELDS: dict[EventKind, tuple[str, ...]] = {
     EventKind.PARTITION: ("groups",),
@@ -41,9 +42,11 @@ def warnings(scenario: Scenario) -> tuple[str, ...]:
     peers = scenario.insiders
     faulty = sum(number < peers for number in scenario.ever_faulty)
     if scenario.consensus is Consensus.TOTAL_ORDER and faulty > (peers - 1) // 3:
-        return (f"{faulty} of {peers} members are faulty, and a total order among {peers} tolerates {(peers - 1) // 3}",)
+        who = f"{faulty} of {counted(peers, 'member')} {agreeing(faulty, 'is')} faulty"
+        return (f"{who}, and a total order among {peers} tolerates {(peers - 1) // 3}",)
     if scenario.consensus is Consensus.PROOF_OF_WORK and 2 * faulty >= peers:
-        return (f"{faulty} of {peers} peers are faulty: half the work or more, and proof of work tolerates less than half",)
+        who = f"{faulty} of {counted(peers, 'peer')} {agreeing(faulty, 'is')} faulty"
+        return (f"{who}: half the work or more, and proof of work tolerates less than half",)
     return ()
 
 

@@ -14,6 +14,7 @@ from node.invocation import INSTALLED_COMMAND, SCRIPT
 from node.simulation.checkers.finding import Diverged, NoProgress, Pass, Verdict
 from node.simulation.run import Outcome
 from node.simulation.scenario import Scenario
+from node.wording import counted
 
 Json = str | int | float | list[str] | list[int] | dict[str, int] | dict[str, float] | None
 
@@ -86,18 +87,20 @@ def lines(path: Path, seed: int, outcome: Outcome, wall_s: float) -> Iterator[st
         yield f"  {reason(outcome.verdict)}"
         yield from (f"  | {line}" for line in excerpt_lines(outcome.verdict))
     heights = outcome.heights
-    yield f"heights {min(heights)} to {max(heights)}, fitness {outcome.fitness:g}, {outcome.events:,} events"
-    yield f"{median(outcome.bytes_sent) / 1000:,.0f} kB sent by a peer (median), {outcome.connections_lost} connections lost"
+    yield f"heights {min(heights)} to {max(heights)}, fitness {outcome.fitness:g}, {counted(outcome.events, 'event')}"
+    lost = f"{counted(outcome.connections_lost, 'connection')} lost"
+    yield f"{median(outcome.bytes_sent) / 1000:,.0f} kB sent by a peer (median), {lost}"
     if outcome.doors is not None:
         doors = outcome.doors
         yield (
-            f"{doors.came} connections came to honest peers' doors; {doors.proven} links with a proven key, in and out; "
-            f"{doors.noted} notes for people"
+            f"{counted(doors.came, 'connection')} came to honest peers' doors; "
+            f"{counted(doors.proven, 'link')} with a proven key, in and out; "
+            f"{counted(doors.noted, 'note')} for people"
         )
     if outcome.spread is not None:
         spread = outcome.spread
         yield (
-            f"{spread.blocks} blocks, {100 * spread.stale_share:.1f} % of them stale; one reaches a peer in "
+            f"{counted(spread.blocks, 'block')}, {100 * spread.stale_share:.1f} % of them stale; one reaches a peer in "
             f"{spread.median_ms} ms (median), {spread.slowest_twentieth_ms} ms (95 %)"
         )
     taken = ", ".join(f"{name} {count}" for name, count in outcome.verdict.counts.items() if count)

@@ -25,6 +25,7 @@ from node.testnet.peer import LOG_NAME, PeerState, TestnetPeer, last_error
 from node.testnet.pursuit import Place
 from node.testnet.script import deed_of, remarks
 from node.testnet.witness import Witness, now
+from node.wording import counted
 
 READING_SECONDS = 3.0
 """How often all folders are read: three seconds' rows of ten peers take a tenth of a second."""
@@ -85,7 +86,7 @@ class Chaos:
         scenario = self._scenario
         kind = f"{scenario.consensus}, {scenario.learning}"
         faulty = (f"{self._peers[number].name} misbehaves: {fault}" for number, fault in sorted(scenario.fault_of.items()))
-        first = f'scenario "{scenario.name}" ({kind}): {len(scenario.events)} events in {scenario.duration_s} s'
+        first = f'scenario "{scenario.name}" ({kind}): {counted(len(scenario.events), "event")} in {scenario.duration_s} s'
         return (first, *self._warned, *faulty, *(f"WARNING: {remark}" for remark in remarks(scenario)))
 
     async def advance(self, seconds: float) -> None:

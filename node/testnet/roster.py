@@ -19,6 +19,7 @@ from node.network_file import (
 from node.settings import Address, PeerSettings, TestnetSettings
 from node.task_facts import task_section
 from node.testnet.peer import TestnetPeer
+from node.wording import counted
 
 HOST = "127.0.0.1"
 
@@ -67,7 +68,7 @@ def warning_of(peers: int, faulty: int) -> str | None:
     tolerated = faulty_max(peers)
     if faulty <= tolerated:
         return None
-    return f"WARNING: {peers} peers withstand {tolerated} faulty ones, not {faulty}: anything may happen"
+    return f"WARNING: {counted(peers, 'peer')} can have {tolerated} faulty among them, not {faulty}: anything may happen"
 
 
 def _rules(settings: TestnetSettings, members: tuple[str, ...]) -> NetworkRules:

@@ -38,6 +38,7 @@ from node.testnet.pursuit import Goal, Place, Pursuit
 from node.testnet.roster import make_peers, warning_of
 from node.testnet.separation import RefusalDivider
 from node.testnet.views import outcome_document, peer_report, testnet_view
+from node.wording import counted
 
 POLL_SECONDS = 0.5
 """A status costs a peer about a millisecond."""
@@ -114,9 +115,9 @@ class Supervisor:
 
     def _greet(self) -> None:
         """More faulty peers than the network tolerates are allowed, but said loudly: what happens then proves nothing."""
-        self._screen.say(f"testnet of {len(self._peers)} peers in {self._root}")
+        self._screen.say(f"testnet of {counted(len(self._peers), 'peer')} in {self._root}")
         if self._settings.faulty:
-            self._screen.say(f"{self._settings.faulty} of them misbehave: {self._settings.fault}")
+            self._screen.say(f"{counted(self._settings.faulty, 'peer')} of them told to misbehave: {self._settings.fault}")
         warning = warning_of(len(self._peers), self._settings.faulty)
         if warning is not None:
             self._screen.say(warning)

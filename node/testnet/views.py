@@ -14,6 +14,7 @@ from node.status import NodeStatus, StepStatus
 from node.testnet.control import DeedReport, PeerReport
 from node.testnet.judge import ACCURACY, Judge, Outcome
 from node.testnet.peer import TestnetPeer, last_error
+from node.wording import counted
 
 
 def testnet_view(
@@ -45,7 +46,8 @@ def order_line(peers: Sequence[TestnetPeer]) -> str | None:
     order = max(orders, key=lambda order: order.round)
     names = {peer.peer_id: peer.name for peer in peers}
     waiting = f", waiting for {waiting_text(order, names)}" if order.waiting_for else ""
-    return f"round {order.round:,}, {order.commits:,} commits, {order.slots_skipped:,} slots skipped{waiting}"
+    commits, skipped = counted(order.commits, "commit"), counted(order.slots_skipped, "slot")
+    return f"round {order.round:,}, {commits}, {skipped} skipped{waiting}"
 
 
 def peer_view(peer: TestnetPeer) -> PeerView:

@@ -213,7 +213,7 @@ def test_a_payload_that_the_disk_has_lost_is_fetched_before_its_commit_is_replay
     awaited = again.replica.awaited
     assert awaited is not None
     assert (awaited.payloads, awaited.peers_asked) == (1, 1)
-    assert awaited.told("commit") == f"1 payloads of commit {awaited.height}, asked 1 peers"
+    assert awaited.told("commit") == f"1 payload of commit {awaited.height}, asked 1 peer"
     again.feed(FetchFailed(Digest(lost), MEMBERS[0].id))
     assert again.fetched == [lost, lost]
     assert again.judged == [Outcome.APPLIED], "what comes later waits, too"

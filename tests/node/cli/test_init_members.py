@@ -44,7 +44,7 @@ def test_keys_gathered_by_hand_are_the_members(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["--members", "3", "--tolerate", "1"], "error: 3 members withstand 0 faulty ones, 1 faulty ones need 4\n"),
+        (["--members", "3", "--tolerate", "1"], "error: of 3 members 0 may be faulty; for 1 there must be 4\n"),
         (["--members", "2", "--member", ALICE], "error: --members makes new keys, --member names given ones\n"),
         (["--member", ALICE, "--member", ALICE], "the same key as members[0]; allowed is each key once"),
         (["--member", "xyz"], "error: total_order.members[0] is 'xyz'; allowed is a public key"),

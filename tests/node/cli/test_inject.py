@@ -132,7 +132,7 @@ def test_what_the_testnet_refuses_is_told_as_it_says(temporary: Path) -> None:
         result = inject("--fault", "mute", "--nodes", "4")
         assert (result.exit_code, result.stderr) == (
             1,
-            "error: --nodes is 4, but only 3 of the peers that run are honest\nfix: ask for fewer, or name them with --peers\n",
+            "error: --nodes is 4, but of the peers that run only 3 are honest\nfix: ask for fewer, or name them with --peers\n",
         )
 
 
