@@ -171,6 +171,7 @@ def _bent(replica: ReplicaPort, settings: PeerSettings, folder: NodeFolder, orde
         future_limit_ms=rules.proof_of_work.future_limit_ms,
         make_twin=lambda: Replica(_member(settings, folder, None, (), guard_round=0), this_network),
         work_rules=None if ordering.members else proof_of_work_rules(rules),
+        gc_depth=rules.total_order.gc_depth,
     )
     return bent_replica(specs, replica, situation)
 

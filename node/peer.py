@@ -39,7 +39,7 @@ from node.network_file import NetworkRules, network_id, rule_fields
 from node.part_server import PartServer
 from node.progress import ProgressLog
 from node.remembered_addresses import remember_addresses, remembered_addresses
-from node.replica import ReplicaPort
+from node.replica import ReplicaPort, Serving
 from node.settings import PeerSettings
 from node.side_streams import SideStreams, in_a_thread
 from node.status import NodeStatus
@@ -379,11 +379,15 @@ class Peer:
         assert self._driver is not None
         return self._driver.received(peer, message)
 
-    def large_bytes(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
+    def large_bytes(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes] | None:
         """A part of something large that we hold."""
-        if not self._parts.replica.serves_large_bytes:
-            return 0, b""
-        return self._server.part(peer, digest, offset, length_max)
+        match self._parts.replica.serving(peer):
+            case Serving.GIVES:
+                return self._server.part(peer, digest, offset, length_max)
+            case Serving.DENIES:
+                return 0, b""
+            case Serving.SILENT:
+                return None
 
     def part_received(self, peer: PeerId, part: Part) -> None:
         """A part of something large that we may have asked for."""

@@ -6,6 +6,7 @@ No clock, no IO: the shell (driver.py), the simulator and the tests run this ver
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from enum import Enum
 from typing import Protocol, assert_never
 
 from consensus import protocol
@@ -136,6 +137,17 @@ _VERDICTS = {
 }
 
 
+class Serving(Enum):
+    """What who asks a peer for payloads and states is told."""
+
+    GIVES = "gives"
+    """What is held."""
+    DENIES = "denies"
+    """That there is nothing."""
+    SILENT = "silent"
+    """Nothing at all."""
+
+
 class ReplicaPort(Protocol):
     """What a shell drives: a replica, or what tests and testnets put in its place (`node.faults`)."""
 
@@ -144,9 +156,8 @@ class ReplicaPort(Protocol):
         """The ordering machine."""
         ...
 
-    @property
-    def serves_large_bytes(self) -> bool:
-        """Whether the shell hands its payloads and states to who asks for them."""
+    def serving(self, peer: PeerId) -> Serving:
+        """How the shell answers this peer when it asks for payloads and states."""
         ...
 
     @property
@@ -169,8 +180,6 @@ class ReplicaPort(Protocol):
 
 class Replica:
     """One ordering machine and the way to its learner. Implements `ReplicaPort`."""
-
-    serves_large_bytes = True
 
     def __init__(
         self,
@@ -198,6 +207,10 @@ class Replica:
         self._height = Height(0)
         """Of the last delivery in this life."""
         self._kept_commit = Height(0)
+
+    def serving(self, peer: PeerId) -> Serving:  # noqa: ARG002
+        """Everybody is given what is held."""
+        return Serving.GIVES
 
     @property
     def awaited(self) -> Awaited | None:

@@ -116,8 +116,11 @@ class NetworkEvents(Protocol):
         """
         ...
 
-    def large_bytes(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
-        """What we serve this peer of what `digest` names: its whole length (0: nothing for it), and a part of it."""
+    def large_bytes(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes] | None:
+        """What we serve this peer of what `digest` names: its whole length (0: nothing for it), and a part of it.
+
+        None: it is not answered, which no honest peer does.
+        """
         ...
 
     def part_received(self, peer: PeerId, part: Part) -> None:

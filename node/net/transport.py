@@ -304,8 +304,9 @@ class PeerNetwork:
             case Addresses(addresses):
                 self._on_addresses(link, addresses)
             case GetPart(digest, offset):
-                total, content = self._events.large_bytes(link.peer, digest, offset, PART_BYTES_MAX)
-                link.answer(encode_frame(Part(digest, offset, total, content)))
+                served = self._events.large_bytes(link.peer, digest, offset, PART_BYTES_MAX)
+                if served is not None:
+                    link.answer(encode_frame(Part(digest, offset, *served)))
             case Part():
                 self._events.part_received(link.peer, frame)
             case Hello() | Proof() | Rules():

@@ -7,6 +7,7 @@ from consensus.protocol import FetchPayload, FetchState
 from consensus.types import PeerId
 from node.net.wire import PART_BYTES_MAX, GetPart, Part
 from node.part_server import PartServer
+from node.replica import Serving
 from node.side_streams import TICK_SECONDS, Shell, SideStreams
 from node.simulation.disk import Disk
 from node.simulation.flooding import FRAME_BYTES
@@ -52,10 +53,14 @@ class LargeBytes:
         self._way.send(peer, REQUEST_BYTES, ask)
 
     def asked(self, asker: PeerId, question: GetPart) -> None:
-        """Answer with what we hold, unless this peer serves nobody."""
-        if not self._way.peer.replica.serves_large_bytes:
-            return
-        total, content = self._server.part(asker, question.digest, question.offset, PART_BYTES_MAX)
+        """Answer with what we hold, as the replica says."""
+        match self._way.peer.replica.serving(asker):
+            case Serving.GIVES:
+                total, content = self._server.part(asker, question.digest, question.offset, PART_BYTES_MAX)
+            case Serving.DENIES:
+                total, content = 0, b""
+            case Serving.SILENT:
+                return
         part = Part(question.digest, question.offset, total, content)
         self._way.send(asker, REQUEST_BYTES + len(content), partial(self._at(asker).part_received, self._way.peer.id, part))
 

@@ -151,6 +151,7 @@ class Population:
             future_limit_ms=0 if self.is_ordered else self.rules.proof_of_work.future_limit_ms,
             make_twin=lambda: Replica(self._machine(key, peer, {}, 0), self.network_id),
             work_rules=None if self.is_ordered else proof_of_work_rules(self.rules),
+            gc_depth=self.rules.total_order.gc_depth,
         )
 
     def _machine(self, key: Ed25519PrivateKey, peer: PeerId, records: Records, guard_round: int) -> OrderingProtocol:

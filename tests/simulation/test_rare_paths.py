@@ -18,7 +18,7 @@ from learning.learner import (
     StepChecked,
 )
 from learning.rules.rule import Outcome
-from node.replica import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, AskLearner
+from node.replica import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, AskLearner, Forget
 from node.simulation.checkers.finding import Event, Seen
 from node.simulation.checkers.rare_path import RarePath
 from node.simulation.checkers.rare_paths import RarePaths
@@ -66,6 +66,12 @@ def test_a_payload_that_is_asked_for_twice_counts_when_the_second_is_another_pee
         RarePath.PAYLOAD_FROM_ANOTHER: 1,
         RarePath.PAYLOAD_CAME_FROM_ANOTHER: 1,
     }
+
+
+def test_a_payload_that_comes_once_more_after_it_was_forgotten_counts() -> None:
+    comes, goes = Record(PAYLOAD_TABLE, name_of("payload"), b""), Forget(PAYLOAD_TABLE, name_of("payload"))
+    assert counted(*of_alice(comes, goes), seen(BOB, comes)) == {}
+    assert counted(*of_alice(comes, goes, comes, comes)) == {RarePath.PAYLOAD_FETCHED_AGAIN: 1}
 
 
 def test_what_a_restart_tells_its_learner_again_is_a_replay() -> None:

@@ -1,12 +1,13 @@
 """The shape that most faults of a replica share: an honest replica, and what becomes of all that it hears and says."""
 
+from collections.abc import Callable
 from typing import Protocol
 
 from consensus.protocol import Input, OrderingProtocol
-from consensus.types import Instant
+from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer
 from node.learner_line import Awaited
-from node.replica import OuterEffect, ReplicaPort
+from node.replica import OuterEffect, ReplicaPort, Serving
 
 Effects = tuple[OuterEffect, ...]
 
@@ -26,9 +27,11 @@ class Bend(Protocol):
 class BentReplica:
     """Implements `node.replica.ReplicaPort`."""
 
-    def __init__(self, honest: ReplicaPort, bend: Bend) -> None:
+    def __init__(self, honest: ReplicaPort, bend: Bend, serving: Callable[[PeerId], Serving] | None = None) -> None:
+        """`serving`: how who asks for large bytes is answered, where that is part of the fault."""
         self._honest = honest
         self._bend = bend
+        self._serving = serving
 
     @property
     def ordering(self) -> OrderingProtocol:
@@ -40,10 +43,9 @@ class BentReplica:
         """As an honest peer."""
         return self._honest.awaited
 
-    @property
-    def serves_large_bytes(self) -> bool:
-        """As the honest one."""
-        return self._honest.serves_large_bytes
+    def serving(self, peer: PeerId) -> Serving:
+        """As bent, where the fault has a say in it."""
+        return self._honest.serving(peer) if self._serving is None else self._serving(peer)
 
     def start(self, now: Instant) -> Effects:
         """As bent."""

@@ -8,6 +8,7 @@ from node.faults.consensus.false_parents import FalseParents
 from node.faults.consensus.far_future import FarFuture
 from node.faults.consensus.floods import BlockFlood, ContributionFlood, Forger
 from node.faults.consensus.foreign_replay import ForeignReplay
+from node.faults.consensus.forgotten_payload import ForgottenPayload
 from node.faults.consensus.junk_payloads import JunkPayloads
 from node.faults.consensus.old_parents import OldParents
 from node.faults.consensus.own_blocks import OwnWorkBlocks
@@ -22,7 +23,7 @@ from node.faults.consensus.withholding import SilentLeader, WithholdBlock, Withh
 from node.faults.consensus.workless_headers import WorklessHeaders
 from node.faults.fault import Family, Fault, FaultParameter, Values
 from node.network_file import Consensus, Learning
-from node.replica import ReplicaPort
+from node.replica import ReplicaPort, Serving
 
 _NONE = "none"
 _OWN_KEY = "its own key, with which it signs what an honest peer would not"
@@ -64,6 +65,16 @@ def _flood(values: Values, replica: ReplicaPort, situation: ReplicaSituation, *,
 
 def _contribution_flood(values: Values, replica: ReplicaPort, situation: ReplicaSituation) -> ReplicaPort:
     return BentReplica(replica, ContributionFlood(int(values["per_second"]), situation, replica.ordering))
+
+
+def _withhold_payload(values: Values, replica: ReplicaPort) -> ReplicaPort:
+    bend = WithholdPayload(values["share"], Serving.SILENT if values["silent"] else Serving.DENIES)
+    return BentReplica(replica, bend, bend.serving)
+
+
+def _forgotten_payload(values: Values, replica: ReplicaPort, situation: ReplicaSituation) -> ReplicaPort:
+    bend = ForgottenPayload(round(1_000 * values["after"]), gives_again=bool(values["gives"]), situation=situation)
+    return BentReplica(replica, bend, bend.serving)
 
 
 CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
@@ -117,9 +128,21 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
     ),
     _entry(
         "withhold-payload",
-        "names large payloads and never hands them over",
-        _NONE,
-        lambda values, replica, situation: WithholdPayload(replica),  # noqa: ARG005
+        "names large payloads and keeps them from a `share` of the others, who are told so unless it is `silent`",
+        "the choice of its victims",
+        lambda values, replica, situation: _withhold_payload(values, replica),  # noqa: ARG005
+        FaultParameter("share", 1.0, 0.0, 1.0),
+        FaultParameter("silent", 1, 0, 1, is_whole=True),
+        learning=Learning.GRADIENT,
+    ),
+    _entry(
+        "forgotten-payload",
+        "names a payload in a block that lacks a parent, and `after` seconds later in a sound one; if it `gives` it once more",
+        _OWN_KEY,
+        _forgotten_payload,
+        FaultParameter("after", 10.0, 0.1, 1e6),
+        FaultParameter("gives", 1, 0, 1, is_whole=True),
+        consensus=Consensus.TOTAL_ORDER,
         learning=Learning.GRADIENT,
     ),
     _entry(

@@ -27,6 +27,8 @@ class ReplicaSituation:
     """A second replica of this key, that knows of no record and no guard."""
     work_rules: ProofOfWorkRules | None = None
     """Of proof of work."""
+    gc_depth: int = 0
+    """Of the total order: rounds below the last commit that are still ordered."""
 
     @property
     def committee(self) -> Committee:

@@ -3,11 +3,11 @@
 from dataclasses import replace
 
 from consensus.protocol import Input, OrderingProtocol, SetTimer
-from consensus.types import Instant
+from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer
 from node.faults.consensus.bend import Effects
 from node.learner_line import Awaited
-from node.replica import ReplicaPort
+from node.replica import ReplicaPort, Serving
 
 
 class TimeWarp:
@@ -31,10 +31,9 @@ class TimeWarp:
         """As an honest peer."""
         return self._honest.awaited
 
-    @property
-    def serves_large_bytes(self) -> bool:
+    def serving(self, peer: PeerId) -> Serving:
         """As the honest one."""
-        return self._honest.serves_large_bytes
+        return self._honest.serving(peer)
 
     def start(self, now: Instant) -> Effects:
         """By its own clock."""

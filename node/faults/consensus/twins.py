@@ -24,7 +24,7 @@ from learning.learner import ContributionFound, LearnerAnswer
 from node.faults.consensus.audience import Audience
 from node.faults.consensus.bend import Effects
 from node.learner_line import Awaited
-from node.replica import OuterEffect, ReplicaPort
+from node.replica import OuterEffect, ReplicaPort, Serving
 
 TWIN_TIMERS = "fault/twin/"
 """Before the names of the second twin's timers."""
@@ -57,10 +57,9 @@ class Twins:
         """As an honest peer."""
         return self._twins[0].awaited
 
-    @property
-    def serves_large_bytes(self) -> bool:
+    def serving(self, peer: PeerId) -> Serving:
         """As the first twin."""
-        return self._twins[0].serves_large_bytes
+        return self._twins[0].serving(peer)
 
     def start(self, now: Instant) -> Effects:
         """Both begin."""

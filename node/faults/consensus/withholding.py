@@ -2,15 +2,13 @@
 
 from consensus.encoding import encode
 from consensus.proof_of_work import messages as work
-from consensus.protocol import Broadcast, Input, OrderingProtocol, Send
+from consensus.protocol import Broadcast, Input, Send
 from consensus.types import Instant, PeerId
-from learning.learner import LearnerAnswer
 from node.faults.consensus.audience import Audience
 from node.faults.consensus.bend import Effects
 from node.faults.consensus.own_blocks import OwnBlocks
 from node.faults.consensus.situation import ReplicaSituation
-from node.learner_line import Awaited
-from node.replica import OuterEffect, ReplicaPort
+from node.replica import OuterEffect, Serving
 
 
 class WithholdBlock:
@@ -112,33 +110,27 @@ class SilentLeader:
 
 
 class WithholdPayload:
-    """Names large payloads and never hands them over, nor any state: data withholding (Al-Bassam, Sonnino, Buterin, "Fraud and
-    Data Availability Proofs", arXiv 1809.09044). Implements `ReplicaPort`. Powers: none.
+    """Names large payloads, and keeps them and all states from a share of the others, who must get them from those that have
+    them.
+
+    Data withholding (Al-Bassam, Sonnino, Buterin, "Fraud and Data Availability Proofs", arXiv 1809.09044). Powers: picks its
+    victims.
     """
 
-    serves_large_bytes = False
+    def __init__(self, share: float, answer: Serving) -> None:
+        """`answer`: what the victims are told."""
+        self._victims = Audience(share)
+        self._answer = answer
 
-    def __init__(self, honest: ReplicaPort) -> None:
-        self._honest = honest
+    def hear(self, event: Input, now: Instant) -> tuple[Input, ...]:  # noqa: ARG002
+        """Everything."""
+        self._victims.note(event)
+        return (event,)
 
-    @property
-    def awaited(self) -> Awaited | None:
-        """As an honest peer."""
-        return self._honest.awaited
+    def say(self, effects: Effects, now: Instant) -> Effects:  # noqa: ARG002
+        """Everything."""
+        return effects
 
-    @property
-    def ordering(self) -> OrderingProtocol:
-        """The honest machine."""
-        return self._honest.ordering
-
-    def start(self, now: Instant) -> Effects:
-        """As an honest peer."""
-        return self._honest.start(now)
-
-    def handle(self, event: Input, now: Instant) -> Effects:
-        """As an honest peer."""
-        return self._honest.handle(event, now)
-
-    def answered(self, answer: LearnerAnswer, now: Instant) -> Effects:
-        """As an honest peer."""
-        return self._honest.answered(answer, now)
+    def serving(self, peer: PeerId) -> Serving:
+        """Nothing to a victim."""
+        return self._answer if self._victims.is_chosen(peer) else Serving.GIVES

@@ -32,6 +32,7 @@ class RarePath(StrEnum):
     # large payloads
     PAYLOAD_FROM_ANOTHER = "a payload was asked for from a second peer"
     PAYLOAD_CAME_FROM_ANOTHER = "a payload came after the first peer asked had not sent it"
+    PAYLOAD_FETCHED_AGAIN = "a payload that had been forgotten was fetched once more"
     # lives
     RESTARTED_WITH_REPLAY = "a restart replayed its records"
     KEPT_STATE_RESTORED = "a restart went on from a kept state"

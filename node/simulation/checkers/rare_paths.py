@@ -18,7 +18,7 @@ from learning.learner import (
     StepChecked,
 )
 from learning.rules.rule import Outcome
-from node.replica import PAYLOAD_TABLE, AskLearner
+from node.replica import PAYLOAD_TABLE, AskLearner, Forget
 from node.simulation.checkers.finding import Seen
 from node.simulation.checkers.rare_branches import Branches
 from node.simulation.checkers.rare_lives import Lives
@@ -45,6 +45,7 @@ class RarePaths:
             ContributionAssessed,
             DeliverRequest,
             FetchPayload,
+            Forget,
             GenerationDecided,
             GradientsJudged,
             Record,
@@ -63,6 +64,8 @@ class RarePaths:
         """What the machine of each life has counted itself, as often as it was looked at."""
         self._sources: dict[tuple[PeerId, bytes], dict[PeerId, None]] = {}
         """Whom a peer has asked for a payload."""
+        self._forgotten: dict[tuple[PeerId, bytes], None] = {}
+        """The payloads that a peer has forgotten, and not fetched since."""
         self._delivered: dict[PeerId, tuple[int, int]] = {}
         """The life and height of a member's last delivery."""
 
@@ -119,7 +122,11 @@ class RarePaths:
                 if sources and source not in sources:
                     yield RarePath.PAYLOAD_FROM_ANOTHER
                 sources[source] = None
+            case Forget(table, key) if table == PAYLOAD_TABLE:
+                self._forgotten[seen.peer, key] = None
             case Record(table, key, _) if table == PAYLOAD_TABLE:
+                if self._forgotten.pop((seen.peer, key), self) is None:
+                    yield RarePath.PAYLOAD_FETCHED_AGAIN
                 if len(self._sources.pop((seen.peer, key), ())) > 1:
                     yield RarePath.PAYLOAD_CAME_FROM_ANOTHER
             case StepChecked(judgement=Judgement.CONTESTED):

@@ -14,6 +14,7 @@ from node.faults.catalogue import NetworkSituation, attacks_of, parse_faults
 from node.net.transport import PeerNetwork
 from node.net.wire import Part
 from node.part_server import PartServer
+from node.replica import Serving
 from node.side_streams import SideStreams
 from node.simulation.learner_desk import LearnerDesk
 from node.simulation.links import Links
@@ -171,11 +172,15 @@ class Life:
         """A message of the ordering protocol; whether it was looked at."""
         return self._driver.received(peer, message)
 
-    def large_bytes(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
+    def large_bytes(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes] | None:
         """A part of something large that we hold."""
-        if not self._replica.serves_large_bytes:
-            return 0, b""
-        return self._server.part(peer, digest, offset, length_max)
+        match self._replica.serving(peer):
+            case Serving.GIVES:
+                return self._server.part(peer, digest, offset, length_max)
+            case Serving.DENIES:
+                return 0, b""
+            case Serving.SILENT:
+                return None
 
     def part_received(self, peer: PeerId, part: Part) -> None:
         """A part of something large that we may have asked for."""

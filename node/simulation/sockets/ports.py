@@ -28,7 +28,7 @@ from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, LearnerRequest
 from node.learner_line import Awaited
 from node.net.transport import PeerNetwork
-from node.replica import AskLearner, Forget, OuterEffect, ReplicaPort
+from node.replica import AskLearner, Forget, OuterEffect, ReplicaPort, Serving
 from node.side_streams import SideStreams
 from node.simulation.disk import Disk, Row
 from node.simulation.learner_desk import LearnerDesk
@@ -199,7 +199,6 @@ class ToldReplica:
 
     def __init__(self, replica: ReplicaPort, told: Told) -> None:
         self.ordering = replica.ordering
-        self.serves_large_bytes = replica.serves_large_bytes
         self._replica = replica
         self._told = told
 
@@ -207,6 +206,10 @@ class ToldReplica:
     def awaited(self) -> Awaited | None:
         """The payloads that the learner waits for."""
         return self._replica.awaited
+
+    def serving(self, peer: PeerId) -> Serving:
+        """How who asks for large bytes is answered."""
+        return self._replica.serving(peer)
 
     def start(self, now: Instant) -> tuple[OuterEffect, ...]:
         """What is to be done first."""

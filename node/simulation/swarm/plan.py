@@ -81,6 +81,7 @@ FAVOURED = {
     "equivocate": 3,
     "mimic:noise=0": 3,
     "withhold-payload": 3,
+    "withhold-payload:share=0.6,silent=0": 1,
 }
 """The only ones that lead to some rare paths, and how many times more often each is drawn than any other."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from consensus.protocol import Effect, Input, Received
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, LearnerRequest
-from node.replica import OuterEffect
+from node.replica import OuterEffect, Serving
 from node.simulation.links import Links
 from node.simulation.network import SimulatedNetwork
 from node.simulation.peer import Watch, watch_nothing
@@ -29,13 +29,15 @@ class NoMachine:
 class Puppet:
     """Writes down what it hears, and answers as `react` says."""
 
-    serves_large_bytes = True
     awaited = None
 
     def __init__(self, react: React) -> None:
         self.ordering = NoMachine()
         self.heard: list[tuple[int, Input]] = []
         self._react = react
+
+    def serving(self, peer: PeerId) -> Serving:
+        return Serving.GIVES
 
     def start(self, now: Instant) -> tuple[OuterEffect, ...]:
         return ()

@@ -5,20 +5,24 @@ import pytest
 from consensus.faults import Offence
 from consensus.proof_of_work import messages as work
 from consensus.proof_of_work.waiting_room import ORPHANS_PER_PEER_MAX
-from consensus.protocol import Accuse, Broadcast, Refuse, Send
+from consensus.protocol import Accuse, Broadcast, FetchPayload, Record, Refuse, Send
 from consensus.total_order import messages as order
 from consensus.total_order.committee import Committee
 from consensus.total_order.equivocation import proves_equivocation
+from consensus.types import Digest
 from learning.learner import AssessRequest, GradientsJudged, StepAdopted
 from learning.rules.rule import Outcome
 from node.network_file import Consensus, TotalOrderSection
-from node.replica import AskLearner
+from node.replica import PAYLOAD_TABLE, AskLearner, Forget
+from node.shelf import Shelf
+from node.simulation.checkers.finding import Pass
 from node.simulation.population import START
 from node.simulation.scenario import Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario
 from node.simulation.toy_tasks import ToyTask
 from tests.node.faults.stage import (
     EVOLUTION,
     GRADIENT,
+    GRADIENTS,
     ORDER,
     WORK,
     Play,
@@ -99,11 +103,84 @@ def test_headers_whose_bodies_nobody_gets_keep_nobody_from_leading() -> None:
     assert led == {peer.id for peer in played.honest}
 
 
+@pytest.mark.parametrize("silent", [0, 1])
 @pytest.mark.parametrize("consensus", [WORK, ORDER])
-def test_a_gradient_whose_payload_nobody_gets_has_no_part_in_the_model(consensus) -> None:
-    played = withstood("withhold-payload", consensus, GRADIENT)
+def test_a_gradient_whose_payload_nobody_gets_has_no_part_in_the_model(consensus, silent: int) -> None:
+    played = withstood(f"withhold-payload:silent={silent}", consensus, GRADIENT)
     judged = {one.author for _, told in played.by(played.honest[0], GradientsJudged) for one in told.judged}
     assert judged == {peer.id for peer in played.honest}
+
+
+@pytest.mark.parametrize("silent", [0, 1])
+@pytest.mark.parametrize("consensus", [WORK, ORDER])
+def test_a_payload_that_is_given_to_some_alone_comes_to_the_others_from_them(consensus, silent: int) -> None:
+    played = withstood(f"withhold-payload:share=0.6,silent={silent}", consensus, GRADIENT)
+    judged = [{one.author for _, told in played.by(peer, GradientsJudged) for one in told.judged} for peer in played.honest]
+    assert judged == [{peer.id for peer in played.simulation.network.peers.values()}] * 3
+    assert played.counts["a payload came after the first peer asked had not sent it"] > 0
+
+
+def named_again(gives: int) -> Scenario:
+    """The horizon passes the first block within a second, and delivered payloads are forgotten as soon as they may be."""
+    return Scenario(
+        name="forgotten payload",
+        consensus=ORDER,
+        learning=GRADIENT,
+        peers=4,
+        duration_s=12,
+        snapshot_behind=10,
+        is_retention_tight=True,
+        gradient=GRADIENTS,
+        total_order=TotalOrderSection(round_interval_ms=50, gc_depth=5),
+        links=LinksSection(ms_min=1, ms_max=10),
+        expect=ExpectSection(calm_s=6, heights_min=3, behind_max=20),
+        faulty=(Faulty(f"forgotten-payload:after=4,gives={gives}", (3,)),),
+    )
+
+
+def payload_of(played: Play) -> bytes:
+    """What the two blocks of the liar name; it says no third one."""
+    blocks = [block for _, block in created(played, played.liar)]
+    assert [len(block.attachments) for block in blocks] == [1, 1]
+    assert blocks[0].attachments == blocks[1].attachments
+    return blocks[0].attachments[0].digest
+
+
+def kept(played: Play, peer, digest: bytes) -> list[bool]:
+    """Each time that the payload came to this disk (True), and went."""
+    rows = (effect for _, effect in played.by(peer, Record | Forget))
+    return [isinstance(row, Record) for row in rows if row.table == PAYLOAD_TABLE and row.key == digest]
+
+
+def test_a_payload_that_was_forgotten_is_fetched_again_for_a_block_that_names_it() -> None:
+    played = play_scenario(named_again(gives=1))
+    assert_passed(played)
+    digest = payload_of(played)
+    assert [kept(played, peer, digest) for peer in played.honest] == [[True, False, True]] * 3
+    assert played.counts["a payload that had been forgotten was fetched once more"] == 3
+    judged = [{one.author for _, told in played.by(peer, GradientsJudged) for one in told.judged} for peer in played.honest]
+    assert judged == [{peer.id for peer in played.simulation.network.peers.values()}] * 3
+
+
+def test_who_takes_a_forgotten_payload_for_held_is_found_out_by_it(monkeypatch) -> None:
+    proper = Shelf.forget
+
+    def forget(self: Shelf, digests) -> tuple[Digest, ...]:
+        gone = proper(self, digests)
+        self._held.update(dict.fromkeys(gone))
+        return gone
+
+    monkeypatch.setattr(Shelf, "forget", forget)
+    assert not isinstance(play_scenario(named_again(gives=1)).outcome.verdict, Pass)
+
+
+def test_a_payload_that_all_have_forgotten_and_nobody_gives_keeps_nobody_from_going_on() -> None:
+    played = play_scenario(named_again(gives=0))
+    assert_passed(played)
+    digest = payload_of(played)
+    assert [kept(played, peer, digest) for peer in played.honest] == [[True, False]] * 3
+    asked = [[effect for _, effect in played.by(peer, FetchPayload) if effect.digest == digest] for peer in played.honest]
+    assert all(len(questions) > 1 for questions in asked)
 
 
 def test_a_leader_s_block_is_named_once_it_is_old() -> None:
