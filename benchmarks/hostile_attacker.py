@@ -22,22 +22,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus.contribution import sign_contribution
 from consensus.encoding import encode
-from consensus.proof_of_work.header import Block, Body, Draft, body_digest, genesis_id, header_id, sign_header
-from consensus.proof_of_work.link import Link, genesis_link, next_link, next_target
 from consensus.proof_of_work.messages import (
-    MESSAGE_CODEC,
     BlockMessage,
     ContributionMessage,
-    GetHeaders,
-    Headers,
-    Place,
 )
 from consensus.total_order.block import Reference
 from consensus.total_order.messages import BLOCKS_ASKED_MAX, GetBlocks, GetCommits
-from consensus.types import Digest, NetworkId, PeerId, StepId
+from consensus.types import NetworkId, PeerId
 from learning.evolution.payload import Candidate, encode_candidate
 from learning.evolution.recipe import Recipe
 from node.assembly import proof_of_work_rules
+from node.faults.network.fresh_keys import Scout, look
 from node.faults.network.situation import NetworkSituation
 from node.faults.network.stranger import Stranger, stranger_at
 from node.net.channel import ChannelClosedError
@@ -45,9 +40,6 @@ from node.net.dialling import UnreachableError
 from node.net.peers import Address
 from node.net.wire import Frame, FrameError, GetPart, GossipFrame, OrderingFrame
 from node.network_file import NetworkRules, network_id, read_network_file, rule_fields
-
-WORKLESS_BLOCKS = 9
-"""One more than a peer may lag behind before it stops leading."""
 
 STRANGERS = 8
 """At each door: as many as one address may have."""
@@ -83,8 +75,11 @@ class Attack:
     quota: Quota
     done: int = 0
     thrown_out: int = 0
-    tip: Link | None = None
-    """The newest header of the victims' chain, by a scout; proof of work only."""
+    scout: Scout = field(init=False)
+    """The headers of the victims' chain; for proof of work alone."""
+
+    def __post_init__(self) -> None:
+        self.scout = Scout(self.network_id, proof_of_work_rules(self.rules))
 
     @property
     def situation(self) -> NetworkSituation:
@@ -103,8 +98,8 @@ async def idle(attack: Attack, stranger: Stranger) -> None:
 
 async def workless(attack: Attack, stranger: Stranger) -> None:
     """Nine signed blocks without work on the head: the key is new, so nothing is known against it."""
-    if attack.tip is not None:
-        for block in workless_blocks(attack, attack.tip):
+    if attack.scout.tip.height:
+        for block in attack.scout.workless(secrets.token_bytes(32)):
             await attack.quota.pace()
             await stranger.say(GossipFrame(encode(BlockMessage(block))))
         attack.done += 1
@@ -134,9 +129,8 @@ async def contributions(attack: Attack, stranger: Stranger) -> None:
     def frame(number: int) -> Frame:
         key = Ed25519PrivateKey.generate()
         author = PeerId(key.public_key().public_bytes_raw())
-        base = StepId(attack.tip.id if attack.tip is not None else genesis_id(attack.network_id))
         payload = encode_candidate(Candidate(Recipe((number % 2**31,)), 1_000_000 - number % 1_000))
-        contribution = sign_contribution(attack.network_id, author, base, payload, key.sign)
+        contribution = sign_contribution(attack.network_id, author, attack.scout.tip.id, payload, key.sign)
         return GossipFrame(encode(ContributionMessage(contribution)))
 
     await repeat(attack, stranger, frame)
@@ -183,69 +177,18 @@ def digest_of_number(number: int) -> bytes:
     return blake2b(b"%d" % number, digest_size=32).digest()
 
 
-def workless_blocks(attack: Attack, tip: Link) -> list[Block]:
-    """A chain on the tip that keeps every rule but the puzzle's."""
-    rules = proof_of_work_rules(attack.rules)
-    key = Ed25519PrivateKey.generate()
-    leader = PeerId(key.public_key().public_bytes_raw())
-    body = Body((), b"", secrets.token_bytes(32))
-    blocks = []
-    for _ in range(WORKLESS_BLOCKS):
-        time_ms = max(tip.next_time_min, time.time_ns() // 1_000_000)
-        draft = Draft(tip.id, tip.height + 1, time_ms, leader, next_target(tip, rules), body_digest(attack.network_id, body))
-        header = sign_header(attack.network_id, draft, secrets.randbits(63), lambda digest: key.sign(Digest(digest)))
-        blocks.append(Block(header, body))
-        tip = next_link(tip, header_id(attack.network_id, header), header, rules)
-    return blocks
-
-
-async def scout(attack: Attack) -> None:
+async def follow_chain(attack: Attack) -> None:
     """Follow the victims' headers as any newcomer does."""
-    rules = proof_of_work_rules(attack.rules)
-    path = [genesis_link(genesis_id(attack.network_id))]
     for target in itertools.cycle(attack.targets):
         try:
             async with stranger_at(target, attack.situation) as stranger:
                 if await stranger.shake_hands():
-                    await follow(attack, stranger, path, rules)
+                    while True:
+                        await look(stranger, attack.scout)
+                        await asyncio.sleep(0.5)
         except AWAY:
             attack.thrown_out += 1
         await asyncio.sleep(1)
-
-
-async def follow(attack: Attack, stranger: Stranger, path: list[Link], rules: object) -> None:
-    """Ask for headers after those known, twice a second."""
-
-    async def ask() -> None:
-        while True:
-            known = [path[0], *path[-1::-16]][:32]
-            places = tuple(Place(link.height, link.id) for link in sorted(known, key=lambda link: -link.height))
-            await stranger.say(OrderingFrame(encode(GetHeaders(places))))
-            await asyncio.sleep(0.5)
-
-    asking = asyncio.ensure_future(ask())
-    try:
-        while True:
-            frame = await stranger.channel.receive()
-            if isinstance(frame, OrderingFrame):
-                message = MESSAGE_CODEC.decode(frame.message)
-                if isinstance(message, Headers):
-                    extend(attack, path, message, rules)
-    finally:
-        asking.cancel()
-
-
-def extend(attack: Attack, path: list[Link], answer: Headers, rules: object) -> None:
-    """Take over the branch of the answer."""
-    for header in answer.headers:
-        step = header_id(attack.network_id, header)
-        if header.height < len(path) and path[header.height].id == step:
-            continue
-        if header.height > len(path) or path[header.height - 1].id != header.parent:
-            return
-        del path[header.height :]
-        path.append(next_link(path[-1], step, header, rules))
-    attack.tip = path[-1]
 
 
 async def visitor(attack: Attack, target: Address, visit: Visit) -> None:
@@ -269,7 +212,7 @@ async def run(attack: Attack, kind: str) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
     tasks = [asyncio.ensure_future(visitor(attack, target, visit)) for target in attack.targets for _ in range(STRANGERS)]
     if needs_scout:
-        tasks.append(asyncio.ensure_future(scout(attack)))
+        tasks.append(asyncio.ensure_future(follow_chain(attack)))
     stopped = asyncio.ensure_future(stopping.wait())
     done, _ = await asyncio.wait((stopped, *tasks), return_when=asyncio.FIRST_COMPLETED)
     for task in done - {stopped}:

@@ -149,6 +149,7 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
         learner=learner,
         puzzle=ordering.puzzle,
         first_requests=ordering.first_requests,
+        work_rules=None if ordering.members else proof_of_work_rules(rules),
     )
 
 

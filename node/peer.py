@@ -12,6 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
+from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.protocol import (
     PeerJoined,
     PeerLeft,
@@ -102,6 +103,8 @@ class PeerParts:
     """None where no puzzle is worked on."""
     first_requests: tuple[LearnerRequest, ...]
     """What the learner is asked before all else."""
+    work_rules: ProofOfWorkRules | None
+    """Of a proof of work."""
 
 
 class SystemClock:
@@ -303,6 +306,7 @@ class Peer:
             rules=rule_fields(rules),
             targets=network.known_addresses,
             random=random.Random(),
+            work_rules=self._parts.work_rules,
         )
         return attacks_of(parse_faults(settings.fault), situation)
 

@@ -80,7 +80,11 @@ async def main():
     async with asyncio.TaskGroup() as group:
         for target in targets:
             there = NetworkSituation(
-                network_id(rules), rule_fields(rules), lambda target=target: (target,), random.Random(target.host), sources
+                network_id(rules),
+                rule_fields(rules),
+                lambda target=target: (target,),
+                random.Random(target.host),
+                sources=sources,
             )
             group.create_task(raid(VISITS["crowd"](there), there, strangers=int(sys.argv[4]), pause_seconds=0.5)())
 

@@ -2,9 +2,13 @@
 
 from collections.abc import Callable, Mapping
 
-from node.faults.network.connections import dribbling, knocking
+from node.faults.network.borrowed_names import borrowing_names
+from node.faults.network.connections import dribbling, knocking, misphrasing
 from node.faults.network.eclipse import eclipsing
+from node.faults.network.fresh_keys import coming_under_fresh_keys
+from node.faults.network.questions import asking
 from node.faults.network.raid import Visit, raid
+from node.faults.network.relays import relaying_first
 from node.faults.network.situation import Attack, NetworkSituation
 from node.faults.network.visits import (
     MALFORMED,
@@ -24,12 +28,17 @@ VISITS: Mapping[str, Callable[[NetworkSituation], Visit]] = {
     "malformed-frames": lambda situation: misbehaving_in_turn(MALFORMED, situation),
     "oversized-frames": lambda situation: misbehaving_in_turn(OVERSIZED, situation),
     "message-flood": flooding,
+    "costly-questions": asking,
+    "first-relay": relaying_first,
+    "fresh-keys": coming_under_fresh_keys,
     "handshake-replay": replaying_handshakes,
+    "borrowed-name": borrowing_names,
     "foreign-network": coming_from_elsewhere,
     "address-poisoning": poisoning_addresses,
     "eclipse": eclipsing,
     "crowd": crowding,
     "connection-flood": lambda _: knocking,
+    "malformed-requests": lambda _: misphrasing,
     "slow-loris": lambda _: dribbling(PAUSE_SECONDS),
 }
 

@@ -1,6 +1,7 @@
 """What strangers do who say nothing: they take up connections, slowly or by the dozen."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import chain, cycle
@@ -8,8 +9,22 @@ from itertools import chain, cycle
 from node.faults.network.raid import Visit
 from node.net.peers import Address
 
+log = logging.getLogger(__name__)
+
 REQUEST = b"GET /peer HTTP/1.1\r\nHost: peer\r\n"
 """The beginning of an upgrade; its end never comes."""
+
+LONG = b"Long: %s\r\n\r\n" % (b"\x01y" * 3_500)
+"""A header that nobody should repeat."""
+
+MALFORMED_REQUESTS = (
+    b"GET /peer HTTP/9.z\r\nHost: x\r\n" + LONG,
+    b"G\x00T /peer HTTP/1.1\r\n" + LONG,
+    b"\x16\x03\x01\x02\r\n" + LONG,  # a TLS hello
+    b"GET //[ HTTP/1.1\r\n" + LONG,
+    b"POST /peer HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+)
+"""One of each kind; 8 kB each, but for the last."""
 
 
 async def knocking(target: Address) -> None:
@@ -29,6 +44,18 @@ def dribbling(seconds_per_byte: float) -> Visit:
                     return
 
     return visit
+
+
+async def misphrasing(target: Address) -> None:
+    """Writes requests that are none, one after the other, over a connection each, and waits to be hung up on.
+
+    What a server notes of each fills logs and disks. Source: "Logjamming" by unbounded logs (CWE-779).
+    """
+    for request in MALFORMED_REQUESTS:
+        async with _connection_to(target) as (reader, writer):
+            writer.write(request)
+            answer = await reader.read()
+            log.debug("a stranger was hung up on with %d bytes", len(answer))
 
 
 @asynccontextmanager

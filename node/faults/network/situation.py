@@ -4,6 +4,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.types import NetworkId
 from node.faults.fault import Values
 from node.net.peers import Address
@@ -20,6 +21,8 @@ class NetworkSituation:
     """Where other peers listen, as far as is known now."""
     random: Random
     """Where keys and choices come from."""
+    work_rules: ProofOfWorkRules | None = None
+    """Of a proof of work."""
     sources: tuple[str, ...] = ()
     """Addresses of its own that its strangers dial from, by lot; none: the system chooses."""
 

@@ -3,8 +3,10 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.signing import Signer
 from consensus.types import NetworkId, PeerId
+from node.assembly import proof_of_work_rules
 from node.large_sizes import payload_bytes_max, state_bytes_max
 from node.net.contract import NetSettings
 from node.network_file import rule_fields
@@ -22,6 +24,8 @@ class Ground:
     members: tuple[PeerId, ...]
     rules: tuple[tuple[str, str], ...]
     """The (field, value) pairs of the network file."""
+    work_rules: ProofOfWorkRules | None
+    """Of a proof of work."""
     outbound_target: int
     state_bytes_max: int
     payload_bytes_max: int
@@ -40,6 +44,7 @@ def ground_of(population: Population) -> Ground:
         network_id=population.network_id,
         members=population.members,
         rules=rule_fields(population.rules),
+        work_rules=None if population.is_ordered else proof_of_work_rules(population.rules),
         outbound_target=outbound_target(members),
         state_bytes_max=state_bytes_max(population.rules, members, layout),
         payload_bytes_max=payload_bytes_max(population.rules, layout),

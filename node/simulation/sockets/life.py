@@ -133,7 +133,9 @@ class Life:
 
     def _situation(self) -> NetworkSituation:
         ground = self._around.ground
-        return NetworkSituation(ground.network_id, ground.rules, self.network.known_addresses, self._random("strangers"))
+        return NetworkSituation(
+            ground.network_id, ground.rules, self.network.known_addresses, self._random("strangers"), ground.work_rules
+        )
 
     def _random(self, purpose: str) -> Random:
         return Random(f"{self._around.seed}/{purpose}/{self._peer.number}/{self._number}")

@@ -4,7 +4,7 @@ import asyncio
 import os
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Container
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
@@ -48,10 +48,14 @@ class Node:
 
     identity: Identity
     passes_on: bool = True
-    unheard: set[PeerId] = field(default_factory=set)
+    unheard: Container[PeerId] = field(default_factory=set)
     """Whose messages are not looked at."""
     inbox: list[bytes] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    passed_over: int = 0
+    """Messages that were not."""
+    asked_parts: list[bytes] = field(default_factory=list)
+    """Digests that somebody wanted parts of."""
     held: dict[bytes, bytes] = field(default_factory=dict)
     parts: list[Part] = field(default_factory=list)
     joined: list[PeerId] = field(default_factory=list)
@@ -66,13 +70,15 @@ class Node:
 
     def received(self, peer: PeerId, message: bytes) -> bool:
         if peer in self.unheard:
+            self.passed_over += 1
             return False
         self.inbox.append(message)
         if self.passes_on and message.startswith(b"flood"):
             self.network.broadcast(message)
         return True
 
-    def large_bytes(self, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
+    def large_bytes(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes] | None:
+        self.asked_parts.append(digest)
         content = self.held.get(digest, b"")
         return len(content), content[offset : offset + length_max]
 

@@ -18,10 +18,11 @@ from node.faults.network.stranger import stranger_at
 from node.faults.network.visits import MALFORMED, OVERSIZED, Misbehave, misbehaving_in_turn
 from node.net.channel import ChannelClosedError
 from node.net.dialling import UnreachableError
+from node.net.gossip import Gossip
 from node.net.peers import Address
 from node.net.rates import RateLimits
 from node.net.transport import NetSettings
-from tests.node.net.example_peers import IMPATIENT, NETWORK, QUICK, RULES, Node, node_of, play, running, until
+from tests.node.net.example_peers import IMPATIENT, NETWORK, QUICK, RULES, Node, identity_of, node_of, play, running, until
 
 
 @asynccontextmanager
@@ -42,6 +43,10 @@ async def under_attack(fault: str, settings: NetSettings = QUICK) -> AsyncIterat
 
 def situation_of(target: Node) -> NetworkSituation:
     return NetworkSituation(NETWORK, RULES, lambda: (Address(*target.address),), Random(7))
+
+
+def at_doors_of(*targets: Node) -> NetworkSituation:
+    return NetworkSituation(NETWORK, RULES, lambda: tuple(Address(*target.address) for target in targets), Random(7))
 
 
 def attacked_until(fault: str, is_seen: Callable[[Node], object], settings: NetSettings = QUICK) -> None:
@@ -114,6 +119,112 @@ def test_a_flood_of_questions_is_cut_off() -> None:
 
 def test_a_replayed_handshake_proves_nothing() -> None:
     attacked_until("handshake-replay", lambda ann: any("did not prove that it holds the key" in note for note in ann.notes))
+
+
+def test_requests_that_are_none_are_hung_up_on_and_leave_no_line_in_a_log(caplog) -> None:
+    async def scenario() -> None:
+        async with under_attack("malformed-requests", QUICK) as (ann, _):
+            await until(lambda: sum("was hung up on" in record.message for record in caplog.records) >= 10)
+            assert ann.notes == []
+
+    caplog.set_level(logging.DEBUG)
+    play(scenario)
+    assert [record for record in caplog.records if record.levelno >= logging.INFO] == []
+
+
+def test_who_asks_within_its_budget_is_answered_and_slowed_down_and_not_refused() -> None:
+    async def scenario() -> None:
+        async with under_attack("costly-questions:strangers=4") as (ann, _):
+            await until(lambda: len(ann.asked_parts) >= 8)
+            assert len(ann.connected) == 5
+            assert [note for note in ann.notes if "refused" in note] == []
+            assert not ann.left
+
+    play(scenario)
+
+
+class Crowd:
+    """Whose messages are not looked at: everybody but these."""
+
+    def __init__(self, *heard: PeerId) -> None:
+        self._heard = heard
+
+    def __contains__(self, peer: PeerId) -> bool:
+        return peer not in self._heard
+
+
+MESSAGES = tuple(b"flood %d" % number for number in range(20))
+
+
+async def relayed_past_strangers() -> tuple[list[bytes], int]:
+    """What Carl hears of Ann by way of Ben, while strangers at both their doors are first; and how often they were."""
+    lonely = replace(QUICK, outbound_target=1, address_exchange_seconds=600.0)
+    ann = node_of(1, settings=lonely)
+    async with running(ann):
+        ben = node_of(2, (ann.address,), settings=lonely)
+        async with running(ben):
+            carl = node_of(3, (ben.address,), settings=lonely)
+            carl.unheard = Crowd(ben.identity.peer)
+            async with running(carl):
+                await until(lambda: len(ben.connected) == 2 and ann.connected and carl.connected)
+                (attack,) = attacks_of(parse_faults("first-relay:strangers=8"), at_doors_of(ann, carl))
+                async with going_on(attack):
+                    await until(lambda: len(ann.connected) > 2 and len(carl.connected) > 2)
+                    for message in MESSAGES:
+                        ann.network.broadcast(message)
+                        await asyncio.sleep(0.05)
+                    await asyncio.sleep(1.0)
+                    return carl.inbox, carl.passed_over
+
+
+def test_messages_that_strangers_bring_first_and_nobody_looks_at_come_from_honest_peers_all_the_same() -> None:
+    async def scenario() -> None:
+        heard, passed_over = await relayed_past_strangers()
+        assert sorted(heard) == sorted(MESSAGES)
+        assert passed_over >= len(MESSAGES)
+
+    play(scenario)
+
+
+def test_if_what_was_passed_over_counted_as_seen_first_relays_would_keep_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        heard, _ = await relayed_past_strangers()
+        assert len(heard) < len(MESSAGES) / 2
+
+    proper = Gossip.judged
+    monkeypatch.setattr(Gossip, "judged", lambda gossip, peer, message, _, now: proper(gossip, peer, message, True, now))
+    play(scenario)
+
+
+def test_a_borrowed_name_proves_nothing_and_an_echo_is_not_taken_for_oneself(caplog) -> None:
+    def said(text: str) -> int:
+        return sum(text in record.message for record in caplog.records)
+
+    async def scenario() -> None:
+        settings = replace(QUICK, address_exchange_seconds=0.1)
+        async with under_attack("borrowed-name", settings) as (ann, _):
+            own = ann.identity.peer.hex()[:8]
+            await until(lambda: said(f"said to be {own}") >= 2 and said("answered with the dialler's own hello") >= 4)
+            assert sum("did not prove that it holds the key" in note for note in ann.notes) >= 1
+            assert not any("own key" in note for note in ann.notes)
+
+    caplog.set_level(logging.DEBUG)
+    play(scenario)
+
+
+def test_a_member_s_place_is_nobody_s_who_borrows_its_name(caplog) -> None:
+    async def scenario() -> None:
+        members = frozenset({identity_of(1).peer, identity_of(2).peer})
+        ann, ben = (node_of(number, settings=replace(QUICK, members=members)) for number in (1, 2))
+        (attack,) = attacks_of(parse_faults("borrowed-name:strangers=16"), at_doors_of(ann, ben))
+        async with running(ann, ben), going_on(attack):
+            name = f"said to be {ben.identity.peer.hex()[:8]}"
+            await until(lambda: sum(name in record.message for record in caplog.records) >= 3)
+            await until(lambda: len(ann.joined) >= 4)
+        assert ben.identity.peer not in ann.joined
+
+    caplog.set_level(logging.DEBUG)
+    play(scenario)
 
 
 def test_a_stranger_of_another_network_is_told_so() -> None:
