@@ -2,6 +2,9 @@
 
 The origin pushes the whole message to its neighbours. Whoever passes it on only tells its digest; who lacks it asks one
 announcer, and the next one after a timeout. In a full mesh of four a message so crosses three of six links, once each.
+Whoever has not given what it announced is asked last from then on, and whoever has never brought anything is asked only until
+somebody announces the same who has: else those who announce first and give nothing could delay every message, as long as
+there are enough of them.
 Passing on happens only when `broadcast` is called: the ordering machine judges first. What the machine did not look at, since
 its sender was over its budget or for want of room, counts as never seen: else who relays first could keep it from us.
 """
@@ -38,13 +41,15 @@ class GossipLimits:
     """Digests that one neighbour is known to have; above the cache's count, so that none is announced twice."""
 
     wants_per_peer: int = 512
-    """Unanswered announcements of one neighbour; further ones are ignored, so that bogus digests fill no memory."""
-
-    announcers_per_want: int = 8
-    """Neighbours to ask one after the other; as many as we dial."""
+    """Unanswered announcements of one neighbour; further ones are ignored, so that bogus digests fill no memory. Every
+    announcer of a digest is remembered until it is asked: whoever comes first keeps nobody from being asked in the end."""
 
     want_timeout_seconds: float = 0.5
     """Several round trips round the world; half a block interval."""
+
+    missed_seconds: float = 600.0
+    """So long a neighbour is remembered as not having given what it announced: to delay one message by a timeout costs it the
+    next ten minutes. An honest one that was busy is asked later than others meanwhile, and that is all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +81,27 @@ class _Neighbour:
     served: RecentSet[bytes]
     """Digests whose message we have sent it: never twice, so that a small question cannot draw a large answer again."""
     wants: int = 0
-    """Pending digests that it was the first to announce."""
+    """Pending digests that it has announced, and either is to be asked for or was asked for last."""
     useful_at: float = NEVER
     """When it was the first to bring something that was worth passing on."""
+    missed: int = 0
+    """How often it has not given what it announced."""
+    missed_until: float = NEVER
+    """So long that is remembered."""
+
+    @property
+    def doubt(self) -> tuple[int, bool]:
+        """Whoever has least of it is asked first."""
+        return self.missed, self.useful_at == NEVER
 
 
 @dataclass(slots=True)
 class _PendingWant:
-    first: PeerId | None
-    """Whose allowance it counts against; None once that neighbour has left."""
+    asked: PeerId
+    """Whom it was last asked of; a connected neighbour."""
     deadline: float
-    announcers: list[PeerId] = field(default_factory=list)
-    """Whom to ask next, in the order of their announcements."""
+    announcers: dict[PeerId, None] = field(default_factory=dict)
+    """Whom it can still be asked of, in the order of their announcements; connected neighbours."""
 
 
 def short_digest(message: bytes) -> bytes:
@@ -120,11 +134,11 @@ class Gossip:
 
     def left(self, peer: PeerId, now: float) -> tuple[GossipEffect, ...]:
         """A neighbour is gone: what was asked of it is asked of the next announcer at once."""
-        del self._neighbours[peer]
         for want in self._wants.values():
-            want.first = None if want.first == peer else want.first
-        overdue = [digest for digest, want in self._wants.items() if want.announcers[0] == peer]
-        return self._ask_next(overdue, now)
+            want.announcers.pop(peer, None)
+        effects = self._ask_next([digest for digest, want in self._wants.items() if want.asked == peer], now)
+        del self._neighbours[peer]
+        return effects
 
     def broadcast(self, message: bytes, now: float) -> tuple[GossipEffect, ...]:
         """Push a message of our own, or announce one that came from a neighbour and was judged worth passing on."""
@@ -167,12 +181,19 @@ class Gossip:
         self._seen.discard(digest)
         self._bringers.pop(digest, None)
         want = self._wants.get(digest)
-        return self._ask_next((digest,), now) if want is not None and want.announcers[0] == peer else ()
+        return self._ask_next((digest,), now) if want is not None and want.asked == peer else ()
 
     def tick(self, now: float) -> tuple[GossipEffect, ...]:
         """Forget what is old, and ask the next announcer where one has not answered. Call it every tenth of a second."""
         self._cache.expire(now)
-        return self._ask_next([digest for digest, want in self._wants.items() if want.deadline <= now], now)
+        for neighbour in self._neighbours.values():
+            if neighbour.missed and neighbour.missed_until <= now:
+                neighbour.missed = 0
+        overdue = [digest for digest, want in self._wants.items() if want.deadline <= now]
+        for late in {self._wants[digest].asked: None for digest in overdue}:
+            self._neighbours[late].missed += 1
+            self._neighbours[late].missed_until = now + self._limits.missed_seconds
+        return self._ask_next(overdue, now)
 
     def useful_at(self, peer: PeerId) -> float:
         """When this neighbour was last the first to bring something that was worth passing on; minus infinity: never."""
@@ -200,13 +221,18 @@ class Gossip:
         for digest in digests:
             neighbour.known.add(digest)
             want = self._wants.get(digest)
-            if want is not None:
-                if peer not in want.announcers and len(want.announcers) < self._limits.announcers_per_want:
-                    want.announcers.append(peer)
-            elif digest not in self._seen and neighbour.wants < self._limits.wants_per_peer:
+            if neighbour.wants >= self._limits.wants_per_peer:
+                continue
+            if want is None and digest not in self._seen:
                 neighbour.wants += 1
-                self._wants[digest] = _PendingWant(peer, now + self._limits.want_timeout_seconds, [peer])
+                self._wants[digest] = _PendingWant(peer, now + self._limits.want_timeout_seconds)
                 asked.append(digest)
+            elif want is not None and peer != want.asked and peer not in want.announcers:
+                neighbour.wants += 1
+                want.announcers[peer] = None
+                if neighbour.doubt < self._neighbours[want.asked].doubt:
+                    self._ask(want, peer, now)
+                    asked.append(digest)
         return (Tell((peer,), Want(tuple(asked))),) if asked else ()
 
     def _on_want(self, peer: PeerId, digests: tuple[bytes, ...], now: float) -> tuple[GossipEffect, ...]:
@@ -225,10 +251,10 @@ class Gossip:
         asked: dict[PeerId, list[bytes]] = {}
         for digest in digests:
             want = self._wants[digest]
-            want.announcers = [peer for peer in want.announcers[1:] if peer in self._neighbours]
             if want.announcers:
-                want.deadline = now + self._limits.want_timeout_seconds
-                asked.setdefault(want.announcers[0], []).append(digest)
+                peer = min(want.announcers, key=lambda announcer: self._neighbours[announcer].doubt)
+                self._ask(want, peer, now)
+                asked.setdefault(peer, []).append(digest)
             else:
                 self._settle(digest)
         return tuple(
@@ -237,8 +263,14 @@ class Gossip:
             for start in range(0, len(wanted), DIGESTS_MAX)
         )
 
+    def _ask(self, want: _PendingWant, peer: PeerId, now: float) -> None:
+        """An announcer's turn; of whoever was asked before nothing more is expected."""
+        self._neighbours[want.asked].wants -= 1
+        del want.announcers[peer]
+        want.asked, want.deadline = peer, now + self._limits.want_timeout_seconds
+
     def _settle(self, digest: bytes) -> None:
         """Nothing is pending for this digest any more."""
         want = self._wants.pop(digest, None)
-        if want is not None and want.first is not None:
-            self._neighbours[want.first].wants -= 1
+        for peer in () if want is None else (want.asked, *want.announcers):
+            self._neighbours[peer].wants -= 1

@@ -227,6 +227,44 @@ def test_a_want_goes_to_the_next_announcer_after_its_timeout_and_is_dropped_afte
     assert gossip.received(ANN, Have((digest,)), 2.0) == (Tell((ANN,), Want((digest,))),)
 
 
+LIARS = tuple(PeerId(bytes([number]) * 32) for number in range(200, 216))
+
+
+def seconds_until_delivered(gossip: Gossip, message: bytes, now: float) -> float:
+    """Sixteen liars announce it first and give nothing; ANN and BEN announce it then, and give it to who asks them."""
+    digest = short_digest(message)
+    effects: list[GossipEffect] = []
+    for peer in (*LIARS, ANN, BEN):
+        effects += gossip.received(peer, Have((digest,)), now)
+    for tenths in range(100):
+        asked = [peer for effect in effects if isinstance(effect, Tell) for peer in effect.peers if peer in {ANN, BEN}]
+        if asked:
+            assert gossip.received(asked[0], GossipFrame(message), now) == (Deliver(asked[0], message),)
+            gossip.broadcast(message, now)
+            return tenths / 10
+        now += 0.1
+        effects = list(gossip.tick(now))
+    return float("inf")
+
+
+def test_liars_who_announce_first_and_give_nothing_delay_one_message_and_no_other_for_ten_minutes() -> None:
+    gossip = gossip_with(*LIARS, ANN, BEN)
+    first = seconds_until_delivered(gossip, b"first", 1.0)
+    later = [seconds_until_delivered(gossip, b"later %d" % number, 60.0 * number) for number in range(1, 10)]
+    assert (first <= len(LIARS) * 0.6, later) == (True, [0.0] * 9)
+
+
+def test_a_newcomer_is_asked_only_until_somebody_announces_the_same_who_has_brought_something_before() -> None:
+    gossip = gossip_with(ANN, BEN, CAT)
+    gossip.received(ANN, GossipFrame(b"useful"), 0.0)
+    gossip.broadcast(b"useful", 0.0)
+    digest = short_digest(b"next")
+    assert gossip.received(BEN, Have((digest,)), 1.0) == (Tell((BEN,), Want((digest,))),)
+    assert gossip.received(ANN, Have((digest,)), 1.0) == (Tell((ANN,), Want((digest,))),)
+    assert gossip.received(CAT, Have((digest,)), 1.0) == ()
+    assert gossip.received(BEN, GossipFrame(b"next"), 1.1) == (Deliver(BEN, b"next"),)
+
+
 def test_what_was_asked_of_a_peer_that_leaves_is_asked_of_the_next_at_once() -> None:
     gossip = gossip_with(ANN, BEN)
     digest = short_digest(b"late")
