@@ -4,6 +4,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
 from consensus.budget import Budget
+from consensus.proof_of_work.assessing import ASSESSED_BURST, ASSESSED_PER_SECOND
 from consensus.proof_of_work.messages import Place
 from consensus.types import Instant, PeerId, StepId
 
@@ -16,11 +17,12 @@ HEADERS_BURST = 256
 HEADERS_PER_SECOND = 128
 """About what one core can verify at 8 MiB; a live network sends about one a second."""
 
-CONTRIBUTIONS_BURST = 128
-"""A generation's improvements from a whole network, passed on by one peer."""
+CONTRIBUTIONS_BURST = 4 * ASSESSED_BURST
+"""What an honest peer may send at once: the 256 newest messages to who connects, and what it has assessed in a burst."""
 
-CONTRIBUTIONS_PER_SECOND = 32
-"""Each costs a signature check and one measurement of the learner: a few milliseconds."""
+CONTRIBUTIONS_PER_SECOND = ASSESSED_PER_SECOND + 64
+"""More than an honest peer passes on, whatever others feed it: that is what its learner was asked for, and its own. Else liars
+with a voice could have honest peers refuse each other. A signature or a measurement each costs in its turn (`assessing`)."""
 
 FALSE_CONTRIBUTIONS_BURST = 16
 """Contributions that a peer passed on and that we measured otherwise, within a hundred tolerances: each silences its author

@@ -12,6 +12,7 @@ from consensus.encoding import encode
 from consensus.faults import Offence
 from consensus.proof_of_work import machine, peers
 from consensus.proof_of_work.archive import block_key
+from consensus.proof_of_work.assessing import ASSESSED_BURST, QUEUED_PER_SOURCE_MAX
 from consensus.proof_of_work.header import BLOCK_BYTES_MAX, BLOCK_CODEC, Block, Body
 from consensus.proof_of_work.messages import (
     MESSAGE_BYTES_MAX,
@@ -442,7 +443,7 @@ def test_a_flood_of_contributions_is_first_ignored_then_refused() -> None:
     made.push(*CHAIN[:5])
     assessed, passed_over = 0, 0
     refused: list[tuple] = []
-    for index in range(500):
+    for index in range(1_000):
         message = ContributionMessage(contribution_of(person(str(index)), payload=index.to_bytes(2, "big")))
         effects = made.receive(message)
         refused += refusals(effects)
@@ -450,15 +451,15 @@ def test_a_flood_of_contributions_is_first_ignored_then_refused() -> None:
         for asked in of_type(effects, Assess):
             assessed += 1
             made.feed(Assessed(asked.digest, Verdict.GOOD, is_useful=True, detail=""))
-    assert (assessed, refused) == (peers.CONTRIBUTIONS_BURST, [(PEER.id, Offence.FLOODING)])
-    assert passed_over == 500 - peers.CONTRIBUTIONS_BURST
+    assert (assessed, refused) == (ASSESSED_BURST, [(PEER.id, Offence.FLOODING)])
+    assert passed_over == 1_000 - ASSESSED_BURST - QUEUED_PER_SOURCE_MAX
 
 
 def test_one_contribution_under_ever_new_signatures_is_a_flood_too() -> None:
     """What is signed names it, so it is known; but to gossip each of them is another message."""
     made = bench()
     effects = made.receive(ContributionMessage(contribution_of()))
-    for index in range(500):
+    for index in range(1_000):
         resigned_again = msgspec.structs.replace(contribution_of(), signature=index.to_bytes(64, "big"))
         effects += made.receive(ContributionMessage(resigned_again))
     assert len(of_type(effects, Assess)) == 1

@@ -24,6 +24,7 @@ from consensus.protocol import (
     Effect,
     Offered,
     PeerJoined,
+    Received,
     Refuse,
     SolvePuzzle,
     Submitted,
@@ -168,6 +169,45 @@ def test_a_flood_by_keys_that_have_led_is_paced_and_honest_contributions_have_th
 
 
 MINUTE_BLOCKS = 30
+
+
+def test_no_honest_peer_is_refused_for_what_liars_with_a_voice_feed_it_to_pass_on() -> None:
+    """Each of theirs is a little better than the one before, so all are passed on, as fast as a learner is asked for them."""
+    relay, hearer, forge = Bench(), Bench(), Forge()
+    for stranger in STRANGERS:
+        relay.feed(PeerJoined(stranger.id))
+    hearer.feed(PeerJoined(relay.me.id))
+    blocks = [forge.child(forge.genesis, STRANGERS[0])]
+    for number in range(1, 80):
+        blocks.append(forge.child(blocks[-1].link, STRANGERS[number % len(STRANGERS)]))
+    refused: list[Refuse] = []
+    passed_on = 0
+    for number, block in enumerate(blocks):
+        for bench in (relay, hearer):
+            all_good(bench, bench.push(block))
+        for place in range(100):
+            liar = STRANGERS[place % len(STRANGERS)]
+            better = offer(liar, block.id, (number * 100 + place).to_bytes(4, "big"))
+            for message in all_good(relay, relay.receive(ContributionMessage(better), liar.id)):
+                passed_on += 1
+                effects = hearer.feed(Received(relay.me.id, message))
+                refused += of_type(effects, Refuse)
+                all_good(hearer, effects)
+            for bench in (relay, hearer):
+                bench.now = Instant(bench.now + 5)
+    assert (passed_on > ASSESSED_PER_SECOND * len(blocks) // 3, refused) == (True, [])
+
+
+def all_good(bench: Bench, effects: tuple[Effect, ...]) -> list[bytes]:
+    """What is passed on when the learner finds each of use."""
+    waiting, messages = list(effects), []
+    while waiting:
+        effect = waiting.pop(0)
+        if isinstance(effect, Assess):
+            waiting += bench.feed(good(effect))
+        elif isinstance(effect, Broadcast):
+            messages.append(effect.message)
+    return messages
 
 
 def settled(bench: Bench, effects: tuple[Effect, ...]) -> list[Assess]:
