@@ -33,6 +33,11 @@ class Budget:
             return Spending.COVERED
         return Spending.OVERDRAWN if self._tokens > -1000 * self._debt_max else Spending.FLOODING
 
+    def left(self, now: Instant) -> int:
+        """What could be spent now, in thousandths of a token; below zero: overdrawn."""
+        self._refill(now)
+        return self._tokens
+
     def has_tokens(self, count: int, now: Instant) -> bool:
         """Whether so many could be spent now."""
         self._refill(now)

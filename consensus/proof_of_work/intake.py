@@ -120,7 +120,7 @@ class Intake:
             rejection = self._rejected[step]
             return Fate.REFUSED, (Refuse(source, rejection.offence, rejection.detail),)
         if not self.is_new(header):
-            self.staging.also_from(step, source)
+            self.staging.also_from(step, source, now, is_asked=is_asked)
             return Fate.KNOWN, ()
         if not is_signed_by_leader(step, header):
             return Fate.REFUSED, (self._unsigned(source, step),)
@@ -221,7 +221,7 @@ class Intake:
         return self._chain.parent_of(header)
 
     def _stage(self, staged: Staged, now: Instant) -> tuple[Fate, Effects]:
-        if not self.staging.add(staged):
+        if not self.staging.add(staged, now):
             return Fate.DROPPED, ()
         effects: Effects = ()
         for orphan in self.waiting.take_children(staged.link.id):

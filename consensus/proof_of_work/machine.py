@@ -164,6 +164,8 @@ class ProofOfWork:
         self._tip_told = self._adopted
         self._tip_told_at = Instant(0)
         self._is_halted = False
+        self._pushed: StepId | None = None
+        """The block that the present input has pushed, if that has to be proven first."""
 
     @property
     def status(self) -> PowStatus:
@@ -211,16 +213,23 @@ class ProofOfWork:
             self._read_clock(event)
             return ()
         self._outlook.renew()
+        self._pushed = None
         effects = self._respond(event, now)
         for effect in effects:
             if isinstance(effect, Refuse):
                 self._leave(effect.peer)
         effects += self._settle(now)
+        effects += self._pass_over_what_waits()
         halt = self._arrival.reason_to_halt()
         if halt is None:
             return effects
         self._is_halted = True
         return (*effects, halt)
+
+    def _pass_over_what_waits(self) -> Effects:
+        """Whoever else sends a block that waits for a stranger's turn may have one that comes sooner."""
+        is_left_waiting = self._pushed is not None and self._intake.staging.is_left_waiting(self._pushed)
+        return (PassOver(),) if is_left_waiting else ()
 
     def _read_clock(self, event: ClockRead) -> None:
         self._wall.told(event.offset_ms)
@@ -238,7 +247,7 @@ class ProofOfWork:
             case PeerJoined(peer, group):
                 self._intake.leave(peer)  # what an earlier connection has left
                 self._intake.verifying.join(peer, group, now)
-                self._peers.join(peer, now)
+                self._peers.join(peer, group, now)
                 return (Send(peer, encode(self._serving.tip())),)
             case PeerLeft(peer):
                 self._leave(peer)
@@ -331,6 +340,8 @@ class ProofOfWork:
         fate, effects = self._intake.take_block(peer, block, now)
         if fate in (Fate.STAGED, Fate.EARLY):
             self._peer_clocks.note(peer, block.header.time_ms, self._wall.at(now))
+        if fate in (Fate.STAGED, Fate.KNOWN):
+            self._pushed = self._intake.id_of(block.header)
         if fate is Fate.DROPPED:
             return (*effects, PassOver())
         if fate is Fate.ORPHAN:
@@ -339,9 +350,10 @@ class ProofOfWork:
         return effects
 
     def _verified(self, answer: PuzzleVerified, now: Instant) -> Effects:
+        staged = self._intake.staging.get(answer.step)
         is_useful, effects = self._intake.puzzle_verified(answer)
-        if is_useful:
-            self._sync.proven(now)
+        if staged is not None and is_useful:
+            self._sync.proven(staged.source, now)
         return effects + self._sync.seek(now)
 
     def _note_work(self, record: PeerRecord, block: Block) -> None:

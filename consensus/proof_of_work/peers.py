@@ -65,6 +65,9 @@ DEBT_MAX = 256
 """What is over budget is ignored; a peer that goes on for so long is refused."""
 
 
+GROUPS_MAX = 1_024
+"""Subnets that are remembered as asked in vain: fresh keys of one that was are not asked before everybody else."""
+
 LEFT_OWING_MAX = 256
 """Peers that left while they owed an answer; one that comes back does so within seconds."""
 
@@ -135,6 +138,8 @@ class PeerRecord:
     requests: Budget
     asking: Budget
     """What we may ask of it."""
+    group: bytes = b""
+    """Its subnet; empty where only keys tell peers apart."""
     tip_work: int = 0
     """Of the heaviest branch that it claims, or has shown, to have."""
     tip_height: int = 0
@@ -146,6 +151,8 @@ class PeerRecord:
     """To requests for blocks."""
     fruitless: int = 0
     """Requests for headers in a row that have brought nothing new so far."""
+    asked_in_vain_before: Instant = LONG_AGO
+    """What was remembered of its subnet when it was last asked."""
     ask_again_at: Instant = LONG_AGO
     """For headers."""
     turns: int = 0
@@ -168,8 +175,10 @@ class Peers:
         self._records: dict[PeerId, PeerRecord] = {}
         self._owed: OrderedDict[PeerId, tuple[int, int]] = OrderedDict()
         """Answers with headers and with blocks that peers owed when they left."""
+        self._asked_in_vain: OrderedDict[bytes, Instant] = OrderedDict()
+        """By subnet: the newest request for headers that has brought nothing of use so far."""
 
-    def join(self, peer: PeerId, now: Instant) -> None:
+    def join(self, peer: PeerId, group: bytes, now: Instant) -> None:
         """A peer has connected, or connected anew."""
         self.leave(peer)
         headers_owed, blocks_owed = self._owed.pop(peer, (0, 0))
@@ -179,6 +188,7 @@ class Peers:
             false_contributions=Budget(FALSE_CONTRIBUTIONS_BURST, FALSE_CONTRIBUTIONS_PER_SECOND, DEBT_MAX, now),
             requests=Budget(REQUESTS_BURST, REQUESTS_PER_SECOND, DEBT_MAX, now),
             asking=Budget(REQUESTS_ASKED_BURST, REQUESTS_ASKED_PER_SECOND, 0, now),
+            group=group,
             header_requests=Requests(owed_before=headers_owed),
             block_requests=Requests(owed_before=blocks_owed),
         )
@@ -191,6 +201,25 @@ class Peers:
         self._owed[peer] = record.header_requests.owed, record.block_requests.owed
         if len(self._owed) > LEFT_OWING_MAX:
             self._owed.popitem(last=False)
+
+    def asked_in_vain_at(self, record: PeerRecord) -> Instant:
+        """When a peer of its subnet, whether or not it is still here, was last asked for headers and brought none of use."""
+        return self._asked_in_vain.get(record.group, LONG_AGO)
+
+    def asked_for_headers(self, record: PeerRecord, now: Instant) -> None:
+        """It was asked: in vain, until its answer shows otherwise."""
+        record.fruitless += 1
+        if record.group:
+            record.asked_in_vain_before = self._asked_in_vain.pop(record.group, LONG_AGO)
+            self._asked_in_vain[record.group] = now
+            if len(self._asked_in_vain) > GROUPS_MAX:
+                self._asked_in_vain.popitem(last=False)
+
+    def has_proven(self, peer: PeerId) -> None:
+        """A header of this peer was proven, and is of use."""
+        record = self._records.get(peer)
+        if record is not None and record.group in self._asked_in_vain:
+            self._asked_in_vain[record.group] = record.asked_in_vain_before
 
     def get(self, peer: PeerId) -> PeerRecord | None:
         """The record of a connected peer."""

@@ -4,7 +4,6 @@ Nobody acts on them. What a peer alone has brought leaves with it.
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from consensus.proof_of_work.header import Body, Header
@@ -46,6 +45,8 @@ class Staged:
     is_asked: bool
     """Whether it belongs to an answer to a request of ours."""
     is_verified: bool = False
+    is_vouched_for: bool = False
+    """Whether a peer that has shown something has sent it, or what builds on it."""
     other_sources: tuple[PeerId, ...] = ()
 
 
@@ -90,8 +91,8 @@ class Staging:
         asked_of_peer = self._counts[peer] - self._pushed[peer]
         return len(self._staged) - self._pushed.total() > asked_of_peer
 
-    def add(self, staged: Staged) -> bool:
-        """Let it wait; False when there is no room, for all or for its source."""
+    def add(self, staged: Staged, now: Instant) -> bool:
+        """Let it wait; False when there is no room, for all or for its source. Who sends it has seen all below it proven."""
         if len(self._staged) >= STAGED_MAX or self.count_from(staged.source) >= STAGED_PER_PEER_MAX:
             return False
         if not staged.is_asked and not self._has_room_for_push(staged.source):
@@ -101,20 +102,27 @@ class Staging:
         self._children.setdefault(staged.link.parent, {})[step] = None
         self._waiting.setdefault(staged.source, {})[step] = None
         self._count(staged, 1)
+        self._vouch(step, staged.source, now, is_asked=staged.is_asked)
         return True
 
-    def also_from(self, step: StepId, peer: PeerId) -> None:
-        """Another peer has sent the header, too."""
+    def also_from(self, step: StepId, peer: PeerId, now: Instant, *, is_asked: bool) -> None:
+        """Another peer has sent the header, too. It is verified in the turn of whoever has the better one."""
         staged = self._staged.get(step)
-        if staged is None or peer == staged.source or peer in staged.other_sources:
+        if staged is None:
             return
-        if len(staged.other_sources) < SOURCES_MAX:
+        if peer != staged.source and peer not in staged.other_sources and len(staged.other_sources) < SOURCES_MAX:
             staged.other_sources += (peer,)
+        self._vouch(step, peer, now, is_asked=is_asked)
+
+    def is_left_waiting(self, step: StepId) -> bool:
+        """Whether it waits for a stranger's turn."""
+        staged = self._staged.get(step)
+        return staged is not None and self._verifying.is_stranger(staged.source) and self._is_waiting(staged)
 
     def start_verifying(self, now: Instant) -> tuple[Staged, ...]:
         """Those to verify now, within the bounds; they count as in flight until `answered`."""
         started: list[Staged] = []
-        for peer in self._by_rank():
+        for peer in self._by_rank(now):
             while len(self._in_flight) < VERIFY_IN_FLIGHT_MAX and peer in self._waiting:
                 ticket = self._verifying.start(peer, self._flights[peer], now)
                 if ticket is None:
@@ -161,7 +169,8 @@ class Staging:
                 if heir is None:
                     self.remove(staged.link.id)
                     continue
-                self._hand_over(staged, heir)
+                self._hand_over(staged, heir, is_asked=staged.is_asked)
+                staged.other_sources = tuple(other for other in staged.other_sources if other != peer)
             heirs[staged.link.parent] = staged.source
 
     def _has_room_for_push(self, peer: PeerId) -> bool:
@@ -170,14 +179,33 @@ class Staging:
         by_strangers = sum(count for other, count in self._pushed.items() if self._verifying.is_stranger(other))
         return self._pushed[peer] < PUSHED_PER_STRANGER_MAX and by_strangers < PUSHED_BY_STRANGERS_MAX
 
-    def _by_rank(self) -> Iterator[PeerId]:
+    def _by_rank(self, now: Instant) -> list[PeerId]:
         """Peers with something to verify: those that have proven something first, then those that were asked."""
-        ranks: tuple[list[PeerId], ...] = ([], [], [])
-        for peer, steps in self._waiting.items():
-            is_stranger = self._verifying.is_stranger(peer)
-            ranks[0 if not is_stranger else 1 if self._staged[next(iter(steps))].is_asked else 2].append(peer)
-        for peers in ranks:
-            yield from peers
+        firsts = {peer: self._staged[next(iter(steps))] for peer, steps in self._waiting.items()}
+        return sorted(firsts, key=lambda peer: self._turn(peer, now, is_asked=firsts[peer].is_asked))
+
+    def _turn(self, peer: PeerId, now: Instant, *, is_asked: bool) -> tuple[bool, bool, int]:
+        is_stranger, used = self._verifying.turn(peer, now)
+        return is_stranger, is_stranger and not is_asked, used
+
+    def _is_waiting(self, staged: Staged) -> bool:
+        return staged.link.id in self._waiting.get(staged.source, ())
+
+    def _vouch(self, step: StepId, peer: PeerId, now: Instant, *, is_asked: bool) -> None:
+        """The peer has sent the header, so it has seen it proven, and all below it: they wait for its turn where that is better.
+
+        Else a stranger whose turn never comes could keep a block from us by being the first to send it.
+        """
+        turn = self._turn(peer, now, is_asked=is_asked)
+        is_stranger = self._verifying.is_stranger(peer)
+        staged = self._staged.get(step)
+        while staged is not None and not staged.is_vouched_for:
+            staged.is_vouched_for = not is_stranger
+            if staged.source != peer and self._is_waiting(staged):
+                if self._turn(staged.source, now, is_asked=staged.is_asked) <= turn:
+                    return
+                self._hand_over(staged, peer, is_asked=is_asked)
+            staged = self._staged.get(staged.link.parent)
 
     def _start(self, peer: PeerId, ticket: Ticket) -> Staged:
         steps = self._waiting.pop(peer)
@@ -199,11 +227,11 @@ class Staging:
             del self._waiting[peer]
         return True
 
-    def _hand_over(self, staged: Staged, heir: PeerId) -> None:
+    def _hand_over(self, staged: Staged, heir: PeerId, *, is_asked: bool) -> None:
         is_waiting = self._wait_no_more(staged.link.id, staged.source)
         self._count(staged, -1)
-        staged.source = heir
-        staged.other_sources = tuple(other for other in staged.other_sources if other != heir)
+        staged.other_sources = (staged.source, *(other for other in staged.other_sources if other != heir))[:SOURCES_MAX]
+        staged.source, staged.is_asked = heir, is_asked
         self._count(staged, 1)
         if is_waiting:
             self._waiting.setdefault(heir, {})[staged.link.id] = None

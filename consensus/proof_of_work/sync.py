@@ -69,8 +69,9 @@ class Synchroniser:
             for _, record in self._peers.all()
         )
 
-    def proven(self, now: Instant) -> None:
-        """A header was proven."""
+    def proven(self, source: PeerId, now: Instant) -> None:
+        """A header was proven, and is of use."""
+        self._peers.has_proven(source)
         self._progress_at = now
 
     def target_height(self) -> int:
@@ -203,7 +204,7 @@ class Synchroniser:
             return ()
         known_work = self._outlook.work_known
         candidates = [
-            (record.fruitless, record.turns // ANSWERS_A_TURN, index)
+            (self._peers.asked_in_vain_at(record), record.fruitless, record.turns // ANSWERS_A_TURN, index)
             for index, (peer, record) in enumerate(records)
             if record.tip_work > max(known_work, self._work_staged(record))
             and now >= record.ask_again_at
@@ -214,7 +215,7 @@ class Synchroniser:
         ]
         if not candidates:
             return ()
-        peer, record = records[min(candidates)[2]]
+        peer, record = records[min(candidates)[-1]]
         return (self._ask_headers(peer, record, now),)
 
     def _is_covered(self, peer: PeerId, now: Instant) -> bool:
@@ -232,7 +233,7 @@ class Synchroniser:
         record.header_requests.sent((), now)
         deadline = now + ANSWER_TIMEOUT_MS
         record.ask_again_at = Instant(deadline + (BACK_OFF_MS << min(record.fruitless, BACK_OFF_DOUBLINGS_MAX)))
-        record.fruitless += 1
+        self._peers.asked_for_headers(record, now)
         after = () if record.headers_asked_after is None else (record.headers_asked_after,)
         return Send(peer, encode(GetHeaders(after + self._chain.locator(self._outlook.heaviest))))
 

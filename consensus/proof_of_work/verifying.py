@@ -91,6 +91,15 @@ class Verifying:
         standing = self._standings.get(peer)
         return standing is None or standing.is_stranger
 
+    def turn(self, peer: PeerId, now: Instant) -> tuple[bool, int]:
+        """Lower comes first: who has shown something, then whose subnet has used least. So fresh keys, however many come of one
+        subnet, are not in front of those of another."""
+        if not self.is_stranger(peer):
+            return False, 0
+        standing = self._standings.get(peer)
+        budget = None if standing is None else self._groups.get(standing.group, standing.budget)
+        return True, 0 if budget is None else -budget.left(now)
+
     def start(self, peer: PeerId, in_flight: int, now: Instant) -> Ticket | None:
         """Leave to compute one more puzzle of this peer, which has `in_flight` under way; None: not now."""
         if not self.is_stranger(peer):

@@ -229,3 +229,23 @@ def test_an_answer_to_a_question_of_an_earlier_connection_is_no_lie_and_a_second
     bench.feed(PeerJoined(PEER.id))
     assert refusals(bench.receive(headers(1, 20))) == []
     assert refusals(bench.receive(headers(1, 20))) == [(PEER.id, Offence.UNSOLICITED)]
+
+
+def test_fresh_keys_that_claim_more_work_keep_nobody_from_its_turn_to_be_asked_for_headers() -> None:
+    """Two a second, of two subnets, each silent; the honest peer has once been asked for what had come meanwhile."""
+    bench = Bench()
+    honest = person("of a quiet net")
+    bench.feed(PeerJoined(honest.id, b"quiet net"))
+    bench.receive(tip_at(2), honest.id)
+    bench.push(*CHAIN[:2])
+    bench.receive(headers(1, 2), honest.id)
+    asked: list[int] = []
+    for number in range(120):
+        key = person(f"fresh {number}")
+        bench.feed(PeerJoined(key.id, b"net %d" % (number % 2)))
+        effects = bench.receive(tip_at(200), key.id)
+        effects += bench.receive(tip_at(40), honest.id)
+        effects += later(bench, 500)
+        asked += [number for peer, _ in sent(effects, GetHeaders) if peer == honest.id]
+    assert asked
+    assert asked[0] <= 3 * ANSWER_TIMEOUT_MS // 500
