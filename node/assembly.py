@@ -320,6 +320,7 @@ def learning_rules(rules: NetworkRules) -> EvolutionRules | GradientRules:
         case Learning.EVOLUTION:
             return EvolutionRules(**msgspec.structs.asdict(rules.evolution))
         case Learning.GRADIENT:
-            return GradientRules(**msgspec.structs.asdict(rules.gradient))
+            check_ms_max = max(1, rules.proof_of_work.block_interval_ms // 4)
+            return GradientRules(**msgspec.structs.asdict(rules.gradient), check_ms_max=check_ms_max)
         case _:
             assert_never(rules.learning)

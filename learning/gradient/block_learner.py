@@ -15,7 +15,7 @@ from learning.gradient.desk import Desk
 from learning.gradient.kept import KEPT_BLOCKS, decode_ledger, encode_memory, kept_interval, kept_parameters, state_bytes_max
 from learning.gradient.ledger import Clerk, Gradients, first_ledger
 from learning.gradient.offer import Offer
-from learning.gradient.pending import Pending, Waiting
+from learning.gradient.pending import Pending, Waiting, in_turns
 from learning.gradient.rules import GradientRules
 from learning.gradient.submission import decode_submission
 from learning.gradient.telling import Gauge, told
@@ -87,7 +87,7 @@ class BlockLearner:
         self._conduct = conduct
         self._is_working = settings.is_searching
         self._clerk = Clerk(checked.layout, rules.ledger_rules(), rules.named_rule())
-        self._scribe = Scribe(self._clerk, gradients, rules.workers_window)
+        self._scribe = Scribe(self._clerk, gradients, rules.workers_window, rules.check_ms_max)
         self._gauge = Gauge(checked, network_id)
         self._desk = Desk(Worker(task, rows, rules.worker_settings(), conduct), author, rules.staleness_max)
         needs_models = self._clerk.rule.needs_models
@@ -192,6 +192,9 @@ class BlockLearner:
         if step.claim:
             return _invalid(step, f"a claim of {len(step.claim)} bytes, expected none")
         state = self._scribe.begun(self._branches.state(parent), step.leader)
+        listed_max = self._scribe.listed_max(state)
+        if len(step.contributions) > listed_max:
+            return _invalid(step, f"lists {len(step.contributions)} contributions, allowed: {listed_max}")
         for contribution in step.contributions:
             state = self._scribe.listed(state, contribution)
             outcome = state.judged[-1].outcome
@@ -230,8 +233,13 @@ class BlockLearner:
         own = (known.contribution for known in waiting if known.contribution.author == self._author)
         self._desk.keep(frozenset(contribution.payload for contribution in own))
         self._offer = Offer(block.id, self._scribe.begun(self._state, self._author))
-        for known in waiting:
+        for known in in_turns(waiting, self._last_heard):
             self._offer = self._offer.extended(known, self._scribe) or self._offer
+
+    def _last_heard(self, author: bytes) -> int:
+        """By the number of the gradient that the rule remembers of a worker; -1: of none."""
+        slot = self._state.ledger.memory.slot_of(author)
+        return -1 if slot is None else slot.arrived
 
     def _may_wait(self, waiting: Waiting) -> bool:
         """Whether a contribution may still be listed; one that is listed already may come back by a reorganisation."""

@@ -1,5 +1,6 @@
-"""Contributions that wait to be listed in a block, in the order in which they came."""
+"""Contributions that wait to be listed in a block, in the order in which they came, or in turns of their authors."""
 
+from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -20,6 +21,20 @@ class Waiting:
 
     contribution: SignedPayload
     submission: Submission
+
+
+def in_turns(waiting: Iterable[Waiting], last_heard: Callable[[bytes], int]) -> list[Waiting]:
+    """One of each author before a second of anybody, whoever was heard longest ago first; of an author in their order.
+
+    Where a block has room for few, who sends more than others keeps nobody waiting but itself.
+    """
+    rounds: Counter[bytes] = Counter()
+    turns: list[tuple[int, int, Waiting]] = []
+    for known in waiting:
+        author = known.contribution.author
+        turns.append((rounds[author], last_heard(author), known))
+        rounds[author] += 1
+    return [known for _, _, known in sorted(turns, key=lambda turn: turn[:2])]
 
 
 class Pending:

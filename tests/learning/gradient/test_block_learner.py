@@ -175,6 +175,40 @@ def test_a_block_that_lists_in_vain_is_invalid(listed_by: bytes, twice: bool, ou
     assert outcome in answer.detail
 
 
+def test_a_block_that_would_keep_others_busy_for_longer_than_allowed_is_invalid_and_nobody_offers_one(monkeypatch) -> None:
+    forge = Forge(world_of())
+    path = forge.path(GENESIS, ALICE, BOB, CAROL)
+    base = path[-1].id
+    monkeypatch.setattr("learning.gradient.blocks.LISTED_MAX", 2)
+    contributions = [forge.contribution(author, base, value) for author, value in ((ALICE, 0.1), (BOB, 0.2), (CAROL, 0.3))]
+    bob = Peer(forge.world, BOB).follow(*path)
+    assert [bob.assess(contribution) for contribution in contributions] == [
+        good(contribution) for contribution in contributions
+    ]
+    assert listed(bob, base) == digests(*contributions[:2])
+    judged = [bob.check(forge.block(base, BOB, *contributions[:count])).judgement for count in (2, 3)]
+    assert judged == [Judgement.GOOD, Judgement.INVALID]
+
+
+def test_where_a_block_has_room_for_few_who_was_heard_longest_ago_comes_first_and_nobody_twice(monkeypatch) -> None:
+    """ALICE has several gradients waiting; CAROL's comes last of all."""
+    forge = Forge(world_of("robust", workers_window=64))
+    path = forge.path(GENESIS, *(ALICE, BOB, CAROL, DAVE) * 8)
+    for author, value in ((BOB, 0.1), (ALICE, 0.15)):
+        path.append(forge.block(path[-1].id, DAVE, forge.contribution(author, path[-1].id, value)))
+    early = forge.contribution(ALICE, path[-1].id, 0.2)
+    values = ((ALICE, 0.3), (BOB, 0.4), (CAROL, 0.5))
+    path += forge.path(path[-1].id, DAVE)
+    contributions = (early, *(forge.contribution(author, path[-1].id, value) for author, value in values))
+    monkeypatch.setattr("learning.gradient.blocks.LISTED_MAX", 2)
+    dave = Peer(forge.world, DAVE).follow(*path)
+    for contribution in contributions:
+        dave.assess(contribution)
+    path += forge.path(path[-1].id, DAVE)
+    dave.follow(path[-1])
+    assert listed(dave, path[-1].id) == digests(contributions[3], contributions[2])
+
+
 def test_peers_learn() -> None:
     peers = [Peer(world_of(), ALICE)]
     distance = peers[0].adopt(GENESIS).metrics["distance"]

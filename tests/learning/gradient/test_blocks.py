@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from learning.gradient.blocks import BlockState, Scribe
@@ -31,6 +32,18 @@ def test_a_change_of_voices_reopens_the_present_version_and_no_older_one(version
     assert SCRIBE.begun(BlockState(ledger, (ALICE,)), ALICE).ledger.bases == after
     full = BlockState(ledger, (ALICE,) * WORLD.rules.workers_window)
     assert SCRIBE.begun(full, ALICE).ledger.bases == before
+
+
+@pytest.mark.parametrize(
+    ("parameters", "workers", "listed_max"),
+    [(2_410, 4, 64), (2_410, 25, 51), (16_330, 25, 7), (85_002, 4, 9), (85_002, 64, 1), (10_000_000, 64, 1)],
+)
+def test_a_block_may_list_what_a_quarter_of_a_block_interval_is_enough_to_check(
+    parameters: int, workers: int, listed_max: int
+) -> None:
+    ledger = replace(ledger_at(0), parameters=np.zeros(parameters, dtype=np.float32))
+    leaders = tuple(number.to_bytes(32, "big") for number in range(workers))
+    assert SCRIBE.listed_max(BlockState(ledger, leaders)) == listed_max
 
 
 def test_a_worker_has_a_voice_for_each_block_that_it_led_however_many_keys_others_use() -> None:
