@@ -18,6 +18,8 @@ class Verdict(StrEnum):
     GOOD = "good"
     CONTESTED = "contested"
     """Valid by form and work, but the measured fitness does not bear out its claims: honest peers do not build on it."""
+    REFUTED = "refuted"
+    """As contested, by more than honest measurements can differ: no honest peer has found it good."""
     INVALID = "invalid"
     """Cannot be applied, or leads to another state than it commits to: provably wrong for everybody, for ever."""
 

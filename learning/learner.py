@@ -14,6 +14,7 @@ class Judgement(StrEnum):
 
     GOOD = "good"
     CONTESTED = "contested"
+    REFUTED = "refuted"
     INVALID = "invalid"
 
 

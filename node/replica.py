@@ -133,6 +133,7 @@ OuterEffect = (
 _VERDICTS = {
     Judgement.GOOD: Verdict.GOOD,
     Judgement.CONTESTED: Verdict.CONTESTED,
+    Judgement.REFUTED: Verdict.REFUTED,
     Judgement.INVALID: Verdict.INVALID,
 }
 

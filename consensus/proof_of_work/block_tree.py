@@ -1,8 +1,10 @@
 """The branches above the final block: what is known of each block, and which branch is the head.
 
 The head is a pure function of what is known: the most work among blocks that are checked down to the final one, and whose
-newest contested ancestor (or self) lies `contest_depth` deep. Ties: a branch without contested blocks first, then the
-smallest keyed hash, so that each peer draws its own lot.
+contested ancestors (or self) lie deep enough. How deep: where measurements may differ by rounding `contest_depth`; where no
+rounding explains it, as deep as what is final. Else a third of the work would have a branch of a few false claims accepted
+every minute, and with it the worst model that it finds. Ties: a branch without contested blocks first, then the smallest
+keyed hash, so that each peer draws its own lot.
 """
 
 import hashlib
@@ -11,6 +13,7 @@ from enum import StrEnum
 from types import MappingProxyType
 
 from consensus.proof_of_work.link import Link
+from consensus.proof_of_work.rules import ContestDepths
 from consensus.protocol import Verdict
 from consensus.types import Height, StepId
 
@@ -30,30 +33,36 @@ class Standing(StrEnum):
     UNCHECKED = "waiting for its check"
     GOOD = "good"
     CONTESTED = "contested"
+    REFUTED = "refuted"
     INVALID = "invalid"
 
 
-_CHECKED = (Standing.GOOD, Standing.CONTESTED)
+_CHECKED = (Standing.GOOD, Standing.CONTESTED, Standing.REFUTED)
 _UNDECIDED = (Standing.BODILESS, Standing.UNCHECKED)
 
-_STANDINGS = {Verdict.GOOD: Standing.GOOD, Verdict.CONTESTED: Standing.CONTESTED, Verdict.INVALID: Standing.INVALID}
+_STANDINGS = {
+    Verdict.GOOD: Standing.GOOD,
+    Verdict.CONTESTED: Standing.CONTESTED,
+    Verdict.REFUTED: Standing.REFUTED,
+    Verdict.INVALID: Standing.INVALID,
+}
 
 
 class BlockTree:
     """Grows by links and verdicts; shrinks by finality. The root is the final block, and good.
 
-    `contested_at`: height of the newest contested block up to the root; matters after a restart.
+    `forgiven_at`: the height from which on the contested blocks up to the root are deep enough; matters after a restart.
     """
 
-    def __init__(self, root: Link, contest_depth: int, seed: bytes, contested_at: int | None = None) -> None:
-        self._contest_depth = contest_depth
+    def __init__(self, root: Link, depths: ContestDepths, seed: bytes, forgiven_at: int | None = None) -> None:
+        self._depths = depths
         self._seed = seed
         self._links = {root.id: root}
         self._standing = {root.id: Standing.GOOD}
         self._undecided: dict[StepId, Link] = {}
         """Those that wait for their body or their check: few, and asked for after every input."""
         self._children: dict[StepId, list[StepId]] = {root.id: []}
-        self._contested_at: dict[StepId, int | None] = {root.id: contested_at}
+        self._forgiven_at: dict[StepId, int | None] = {root.id: forgiven_at}
         self.root = root
         self.head = root
         self.version = 0
@@ -87,7 +96,7 @@ class BlockTree:
         return tuple(self._undecided.values())
 
     def is_checked(self, step: StepId) -> bool:
-        """Whether the block was found good or contested, so that its children can be checked."""
+        """Whether the block was found to be one that can be applied, so that its children can be checked."""
         return self._standing.get(step) in _CHECKED
 
     @property
@@ -130,8 +139,8 @@ class BlockTree:
         self.version += 1
         self._standing[step] = _STANDINGS[verdict]
         del self._undecided[step]
-        is_contested = verdict is Verdict.CONTESTED
-        self._contested_at[step] = link.height if is_contested else self._contested_at[link.parent]
+        known = (self._forgiven_at[link.parent], self._depths.forgiven_at(link.height, verdict))
+        self._forgiven_at[step] = max((height for height in known if height is not None), default=None)
         if self._is_eligible(link) and self._rank(link) > self._rank(self.head):
             self.head = link
         return tuple(child for child in self._children[step] if self._standing[child] is Standing.UNCHECKED)
@@ -168,12 +177,12 @@ class BlockTree:
         return newly_final
 
     def _is_eligible(self, link: Link) -> bool:
-        contested_at = self._contested_at[link.id]
-        return contested_at is None or link.height - contested_at >= self._contest_depth
+        forgiven_at = self._forgiven_at[link.id]
+        return forgiven_at is None or link.height >= forgiven_at
 
     def _rank(self, link: Link) -> Rank:
         lot = hashlib.blake2b(link.id, key=self._seed, digest_size=8).digest()
-        return link.work, self._contested_at[link.id] is None, -int.from_bytes(lot, "big")
+        return link.work, self._forgiven_at[link.id] is None, -int.from_bytes(lot, "big")
 
     def _descendants(self, step: StepId) -> list[StepId]:
         """The block and all on top of it."""
@@ -200,5 +209,5 @@ class BlockTree:
 
     def _forget(self, step: StepId) -> None:
         del self._links[step], self._standing[step], self._children[step]
-        self._contested_at.pop(step, None)
+        self._forgiven_at.pop(step, None)
         self._undecided.pop(step, None)

@@ -69,8 +69,10 @@ def rebuild_chain(restored: Restored, seed: bytes) -> Chain:
     final = FinalChain(final_path[0])
     for link in final_path[1:]:
         final.append(link)
-    contested = [link.height for link in final_path if restored.verdicts.get(link.id) is Verdict.CONTESTED]
-    tree = BlockTree(final_path[-1], restored.rules.contest_depth, seed, max(contested, default=None))
+    depths = restored.rules.contest_depths
+    forgiven = (depths.forgiven_at(link.height, restored.verdicts.get(link.id)) for link in final_path)
+    forgiven_at = max((height for height in forgiven if height is not None), default=None)
+    tree = BlockTree(final_path[-1], depths, seed, forgiven_at)
     for link in restored.links.values():
         if link.height > tree.root.height and link.parent in tree and tree.insert(link):
             tree.give_body(link.id)
@@ -130,7 +132,7 @@ def _verdict(restored: Restored, key: bytes, value: bytes) -> Verdict:
     try:
         return Verdict(value.decode())
     except ValueError as error:
-        raise CorruptRecordsError(f"verdict on block {key.hex()} is {value!r}, allowed: good, contested, invalid") from error
+        raise CorruptRecordsError(f"verdict on block {key.hex()} is {value!r}, allowed: {', '.join(Verdict)}") from error
 
 
 def _final(restored: Restored, value: bytes) -> StepId:
@@ -152,7 +154,7 @@ def _final_path(restored: Restored) -> list[Link]:
     link = restored.links[restored.final]
     path = [link]
     while link.height > 0:
-        if restored.verdicts.get(link.id) not in (Verdict.GOOD, Verdict.CONTESTED):
+        if restored.verdicts.get(link.id) not in (Verdict.GOOD, Verdict.CONTESTED, Verdict.REFUTED):
             raise CorruptRecordsError(f"block {link.id.hex()} (height {link.height}) is final, but was not found good")
         link = restored.links[link.parent]
         path.append(link)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass, fields
 
 from consensus.contribution import ATTACHMENTS_MAX
+from consensus.protocol import Verdict
+from consensus.types import Height
 
 FINALITY_DEPTH_MAX = 512
 """Half of what the tree holds of one branch (chain.ABOVE_FINAL_MAX): all branches above the final block are in memory."""
@@ -27,6 +29,24 @@ _RANGES = {
 
 class RulesError(ValueError):
     """A rule is out of its range; the message names it, its value and the range."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContestDepths:
+    """How deep a block must lie under more work than our branch has before we take it for the others' word against ours."""
+
+    contested: int
+    refuted: int
+
+    def forgiven_at(self, height: Height, verdict: Verdict | None) -> int | None:
+        """The height from which on a branch with this block may be the head; None: it always may."""
+        match verdict:
+            case Verdict.CONTESTED:
+                return height + self.contested
+            case Verdict.REFUTED:
+                return height + self.refuted
+            case _:
+                return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +96,11 @@ class ProofOfWorkRules:
             raise RulesError(f"contest_depth is {self.contest_depth}, allowed: 1 to finality_depth ({self.finality_depth})")
         if self.base_age_max > self.finality_depth:
             raise RulesError(f"base_age_max is {self.base_age_max}, allowed: 0 to finality_depth ({self.finality_depth})")
+
+    @property
+    def contest_depths(self) -> ContestDepths:
+        """How deep contested blocks must lie before they are built on."""
+        return ContestDepths(self.contest_depth, self.finality_depth)
 
     @property
     def half_life_ms(self) -> int:

@@ -121,7 +121,7 @@ class Verdicts:
         if self._chain.tree.standing(answer.step) is not Standing.UNCHECKED:
             return ()
         unchecked = self._unchecked.pop(answer.step)
-        self.contested += answer.verdict is Verdict.CONTESTED
+        self.contested += answer.verdict in (Verdict.CONTESTED, Verdict.REFUTED)
         if answer.verdict is not Verdict.INVALID:
             self.tell(answer.step, unchecked.block)
         ready = self._chain.tree.judge(answer.step, answer.verdict)

@@ -9,6 +9,9 @@ from learning.evolution.rules import EvolutionRules
 from learning.learner import Judgement, ProposedStep, SignedPayload
 from learning.state import ModelState, state_digest
 
+REFUTED_FACTOR = 2
+"""Two honest measurements differ by a tolerance at most: who measures twice that is not met by anybody honest who agrees."""
+
 LIE_FACTOR = 100
 """Honest measurements differ by a unit or two, which the tolerance covers several times over: what is off by a hundred
 tolerances is a lie, whatever the machine."""
@@ -68,7 +71,8 @@ class Judge:
 
     def opinion_of_candidate(self, candidate: Candidate, offspring: Offspring) -> Opinion:
         """GOOD, or CONTESTED where the author's claim is beyond the tolerance."""
-        return self._opinion((("claimed_fitness", candidate.claimed_fitness, offspring.fitness),))
+        opinion = self._opinion((("claimed_fitness", candidate.claimed_fitness, offspring.fitness),))
+        return replace(opinion, judgement=Judgement.CONTESTED) if opinion.judgement is Judgement.REFUTED else opinion
 
     def decode_step(self, step: ProposedStep, parent: KnownStep) -> DecodedStep:
         """The step's content. Raises MalformedPayloadError when it can never be applied, whatever is measured."""
@@ -86,8 +90,13 @@ class Judge:
         return DecodedStep(mutation, candidate, claim)
 
     def opinion_of_step(self, decoded: DecodedStep, parent: KnownStep, model: ModelState, digest: bytes) -> Opinion:
-        """GOOD or CONTESTED, for a step whose `model` has been rebuilt and has the digest that it commits to."""
+        """GOOD, CONTESTED or REFUTED, for a step whose `model` has been rebuilt and has the digest that it commits to.
+
+        INVALID where the claims themselves say that the child is worse than allowed: nothing has to be measured for that.
+        """
         claim = decoded.claim
+        if not self._rules.may_follow(claim.child_fitness, claim.parent_fitness):
+            return Opinion(Judgement.INVALID, self._regression(claim))
         parent_fitness = self.parent_fitness(parent)
         fitness = self._measurement.fitness(parent.id, model, digest) if decoded.candidate else parent_fitness
         pairs = (("child_fitness", claim.child_fitness, fitness), ("parent_fitness", claim.parent_fitness, parent_fitness))
@@ -95,8 +104,6 @@ class Judge:
         if opinion.judgement is Judgement.GOOD and decoded.candidate:
             of_author = self.opinion_of_candidate(decoded.candidate, Offspring(model, digest, fitness))
             opinion = replace(of_author, is_proven_lie=False)  # the author's lie, not the leader's
-        if opinion.judgement is Judgement.GOOD and not self._rules.may_follow(claim.child_fitness, claim.parent_fitness):
-            return Opinion(Judgement.CONTESTED, self._regression(claim))
         return opinion
 
     def _opinion(self, claims: tuple[tuple[str, int, int], ...]) -> Opinion:
@@ -105,8 +112,9 @@ class Judge:
         field, claimed, measured = max(claims, key=lambda item: abs(item[1] - item[2]))
         if abs(claimed - measured) <= tolerance:
             return Opinion(Judgement.GOOD)
+        judgement = Judgement.REFUTED if abs(claimed - measured) > REFUTED_FACTOR * max(1, tolerance) else Judgement.CONTESTED
         is_proven_lie = abs(claimed - measured) > LIE_FACTOR * max(1, tolerance)
-        return Opinion(Judgement.CONTESTED, f"{field} is {claimed}, measured {measured}, tolerance {tolerance}", is_proven_lie)
+        return Opinion(judgement, f"{field} is {claimed}, measured {measured}, tolerance {tolerance}", is_proven_lie)
 
     def _regression(self, claim: Claim) -> str:
         allowed = claim.parent_fitness - self._rules.regression_allowed

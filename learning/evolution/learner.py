@@ -165,6 +165,8 @@ class EvolutionLearner:
             detail = f"state digest is {step.state_digest.hex()}, rebuilt {digest.hex()}"
             return StepChecked(step.id, Judgement.INVALID, False, detail)
         opinion = self._judge.opinion_of_step(decoded, parent, model, digest)
+        if opinion.judgement is Judgement.INVALID:
+            return StepChecked(step.id, opinion.judgement, False, opinion.detail)
         self._lineage.add(KnownStep(step.id, parent.id, step.height, decoded.mutation, digest), model)
         return StepChecked(step.id, opinion.judgement, opinion.is_proven_lie, opinion.detail)
 

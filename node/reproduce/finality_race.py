@@ -101,7 +101,7 @@ class _Run:
         self._race, self._rules, self._goes_on, self._random = race, rules, goes_on, random
         self._network_id = NetworkId(random.randbytes(DIGEST_BYTES))
         root = genesis_link(genesis_id(self._network_id))
-        self._chain = Chain(FinalChain(root), BlockTree(root, rules.contest_depth, random.randbytes(DIGEST_BYTES)))
+        self._chain = Chain(FinalChain(root), BlockTree(root, rules.contest_depths, random.randbytes(DIGEST_BYTES)))
         self._now_ms = float(START_MS)
         per_ms = ATTEMPTS_PER_INTERVAL / race.interval_ms
         self._honest_per_ms, self._own_per_ms = per_ms * (1 - race.share), per_ms * race.share

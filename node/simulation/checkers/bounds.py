@@ -194,7 +194,7 @@ def _of_the_order(scale: Scale) -> Groups:
 def _of_the_chain(scale: Scale) -> Groups:
     tree = TREE_BLOCKS_MAX
     return (
-        (tree, "BlockTree._links BlockTree._standing BlockTree._children BlockTree._children[] BlockTree._contested_at"),
+        (tree, "BlockTree._links BlockTree._standing BlockTree._children BlockTree._children[] BlockTree._forgiven_at"),
         (tree, "BlockTree._undecided"),
         (tree, "Verdicts._told Verdicts._unchecked Verdicts._behind Bodies._searches Bodies._gaps"),
         (tree, "Outlook._living Outlook._gaps Outlook._lost Outlook._depths Outlook._stalled"),

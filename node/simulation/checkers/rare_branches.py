@@ -25,7 +25,7 @@ class Branches:
         match seen.event:
             case AskLearner(ReplayRequest(step) | CheckRequest(step)):
                 self._parents[step.id] = step.parent
-            case StepChecked(step_id, judgement=Judgement.CONTESTED):
+            case StepChecked(step_id, judgement=Judgement.CONTESTED | Judgement.REFUTED):
                 self._contested.setdefault(seen.peer, []).append(step_id)
             case AskLearner(AdoptRequest(head)):
                 yield from self._moved(seen.peer, head)

@@ -129,7 +129,7 @@ class RarePaths:
                     yield RarePath.PAYLOAD_FETCHED_AGAIN
                 if len(self._sources.pop((seen.peer, key), ())) > 1:
                     yield RarePath.PAYLOAD_CAME_FROM_ANOTHER
-            case StepChecked(judgement=Judgement.CONTESTED):
+            case StepChecked(judgement=Judgement.CONTESTED | Judgement.REFUTED):
                 yield RarePath.BLOCK_CONTESTED
             case ContributionAssessed(judgement=Judgement.CONTESTED | Judgement.INVALID, detail=detail) if detail:
                 yield RarePath.CONTRIBUTION_REFUSED

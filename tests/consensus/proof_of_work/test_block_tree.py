@@ -8,10 +8,12 @@ from hypothesis import strategies as st
 from consensus.proof_of_work import block_tree
 from consensus.proof_of_work.block_tree import BlockTree, Standing
 from consensus.proof_of_work.link import Link, genesis_link
+from consensus.proof_of_work.rules import ContestDepths
 from consensus.protocol import Verdict
 from consensus.types import Height, StepId
 
-CONTEST_DEPTH = 3
+CONTEST_DEPTH, REFUTED_DEPTH = 3, 5
+DEPTHS = ContestDepths(CONTEST_DEPTH, REFUTED_DEPTH)
 SEED = b"lots"
 ROOT = genesis_link(StepId(b"r" * 32))
 
@@ -22,7 +24,7 @@ def link_on(parent: Link, name: int, work: int = 10) -> Link:
 
 
 def tree_of_good(*branches: tuple[Link, ...]) -> BlockTree:
-    tree = BlockTree(ROOT, CONTEST_DEPTH, SEED)
+    tree = BlockTree(ROOT, DEPTHS, SEED)
     for branch in branches:
         for link in branch:
             add(tree, link, Verdict.GOOD)
@@ -63,8 +65,8 @@ class Twin:
         path = self.ancestry(link)
         if any(self.verdicts.get(other.id) in (None, Verdict.INVALID) for other in path):
             return False
-        contested = [other for other in path if self.verdicts[other.id] is Verdict.CONTESTED]
-        is_deep = all(link.height - other.height >= CONTEST_DEPTH for other in contested)
+        depths = {Verdict.GOOD: 0, Verdict.CONTESTED: CONTEST_DEPTH, Verdict.REFUTED: REFUTED_DEPTH}
+        is_deep = all(link.height - other.height >= depths[self.verdicts[other.id]] for other in path)
         return is_deep and self.final in path
 
     def rank(self, link: Link) -> tuple[int, bool, int]:
@@ -83,7 +85,7 @@ class Twin:
 @settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_the_head_is_the_one_that_is_found_from_scratch(data: st.DataObject) -> None:
-    tree, twin = BlockTree(ROOT, CONTEST_DEPTH, SEED), Twin()
+    tree, twin = BlockTree(ROOT, DEPTHS, SEED), Twin()
     bodiless: list[StepId] = []
     asked: list[StepId] = []
     for name in range(data.draw(st.integers(min_value=1, max_value=60))):
@@ -101,7 +103,9 @@ def test_the_head_is_the_one_that_is_found_from_scratch(data: st.DataObject) -> 
                 asked.extend(tree.give_body(step))
         elif action == "judge" and asked:
             step = asked.pop(data.draw(st.integers(min_value=0, max_value=len(asked) - 1)))
-            verdict = data.draw(st.sampled_from([Verdict.GOOD] * 6 + [Verdict.CONTESTED] * 2 + [Verdict.INVALID]))
+            verdict = data.draw(
+                st.sampled_from([Verdict.GOOD] * 6 + [Verdict.CONTESTED] * 2 + [Verdict.REFUTED, Verdict.INVALID])
+            )
             if tree.standing(step) is Standing.UNCHECKED:
                 asked.extend(tree.judge(step, verdict))
                 twin.verdicts[step] = verdict
@@ -128,7 +132,7 @@ def test_ties_are_drawn_anew_by_every_seed() -> None:
     one, other = link_on(ROOT, 1), link_on(ROOT, 2)
     heads = []
     for seed in range(64):
-        tree = BlockTree(ROOT, CONTEST_DEPTH, seed.to_bytes(1, "big"))
+        tree = BlockTree(ROOT, DEPTHS, seed.to_bytes(1, "big"))
         add(tree, one, Verdict.GOOD)
         add(tree, other, Verdict.GOOD)
         heads.append(tree.head)
@@ -150,6 +154,18 @@ def test_a_contested_block_is_not_built_on_until_it_lies_deep_under_more_work() 
         add(tree, link, Verdict.GOOD)
         heads.append(tree.head)
     assert heads == [ours[-1], ours[-1], theirs[-1]]
+
+
+def test_a_claim_that_no_rounding_explains_has_to_lie_as_deep_as_what_is_final() -> None:
+    """A later one that is merely contested takes nothing away from that."""
+    tree = tree_of_good(branch_of(ROOT, range(1)))
+    theirs = branch_of(ROOT, range(10, 17))
+    verdicts = (Verdict.REFUTED, Verdict.CONTESTED, *[Verdict.GOOD] * 5)
+    heights = []
+    for link, verdict in zip(theirs, verdicts, strict=True):
+        add(tree, link, verdict)
+        heights.append(tree.head.height)
+    assert heights == [1, 1, 1, 1, 1, 1 + REFUTED_DEPTH, 2 + REFUTED_DEPTH]
 
 
 def test_depth_alone_does_not_forgive() -> None:

@@ -221,7 +221,7 @@ def test_a_restart_at_any_moment_loses_nothing_that_was_final() -> None:
     [
         (("block", 3, b"\xff"), "record of block"),
         (("block", 3, None), "holds another block"),
-        (("verdict", 3, b"perhaps"), "allowed: good, contested, invalid"),
+        (("verdict", 3, b"perhaps"), "allowed: good, contested, refuted, invalid"),
         (("final", 0, b"short"), "allowed: 40"),
         (("final", 0, bytes(40)), "is not recorded"),
     ],

@@ -322,9 +322,12 @@ def test_a_step_of_wrong_form_is_invalid() -> None:
         (10, -10, "good", False),
         (11, 0, "contested", False),
         (0, -11, "contested", False),
-        (1_000, 0, "contested", False),
-        (1_001, 0, "contested", True),
-        (0, -1_001, "contested", True),
+        (20, 0, "contested", False),
+        (21, 0, "refuted", False),
+        (0, -21, "refuted", False),
+        (1_000, 0, "refuted", False),
+        (1_001, 0, "refuted", True),
+        (0, -1_001, "refuted", True),
     ],
 )
 def test_a_leaders_claim_is_measured(child_by: int, parent_by: int, judgement: str, is_proven_lie: bool) -> None:
@@ -341,11 +344,11 @@ def test_a_step_with_a_falsely_claimed_candidate_is_contested_but_its_leader_has
     assert answer.detail.startswith("claimed_fitness is")
 
 
-def test_a_step_below_its_parent_is_contested_by_those_who_allow_no_regression() -> None:
+def test_a_step_that_says_itself_that_it_is_below_its_parent_is_invalid_where_no_regression_is_allowed() -> None:
     alice = started(ALICE, UNLIMITED)
     worse = next(step for step in worse_steps(alice) if alice.check(step).judgement is Judgement.GOOD)
     answer = started(BOB).check(worse)
-    assert (answer.judgement, answer.is_proven_lie) == (Judgement.CONTESTED, False)
+    assert (answer.judgement, answer.is_proven_lie) == (Judgement.INVALID, False)
     assert started(BOB, regression_allowed=10**7).check(worse).judgement is Judgement.GOOD
 
 
@@ -369,7 +372,7 @@ def worse_steps(peer: Peer) -> list[ProposedStep]:
 
 def test_a_contested_step_can_be_built_on_when_most_of_the_work_has() -> None:
     alice, bob = started(ALICE), started(BOB)
-    contested = reclaimed(step_by(alice), child_by=500)
+    contested = reclaimed(step_by(alice), child_by=15)
     assert bob.check(contested).judgement is Judgement.CONTESTED
     assert bob.adopt(contested.id).state_digest == contested.state_digest
 
