@@ -48,12 +48,13 @@ class Voices:
             self._silenced[author] = self._chain.tree.head.height
 
     def is_heard(self, author: PeerId, base: StepId) -> bool:
-        """Whether the author has a voice on this checked block."""
-        if self._window == 0:
-            return True
+        """Whether the author has a voice on this checked block; on one that has left the tree nobody has."""
         tree = self._chain.tree
         link = tree.link(base)
-        assert link is not None, "a base is in the tree"
+        if link is None:
+            return False
+        if self._window == 0:
+            return True
         led = self._branch(base).get(author, self._final.get(author))
         return led is not None and led > max(link.height - self._window, self._silenced.get(author, -1))
 

@@ -254,6 +254,23 @@ def test_a_contribution_that_still_waits_is_dropped_with_its_base() -> None:
     assert bench.feed(PayloadHeld(digest_of("g"))) == ()
 
 
+def test_a_payload_that_comes_after_the_base_has_left_the_tree_ends_nobody_and_is_not_assessed() -> None:
+    """With a low finality depth a contribution outlives its base, a rival of what has become final, until the head moves."""
+    rules = replace(AGED, finality_depth=4, author_window=64)
+    bench, made = Bench(rules), Forge(rules)
+    main = made.branch(made.genesis, ALICE, 9)
+    side = made.child(main[2].link, person("bob"))
+    bench.push(*main[:4], side)
+    bench.receive(ContributionMessage(gradient("late", base=side.id)))
+    for forged in main[4:]:
+        bench.push(forged)
+        bench.now = Instant(bench.now + ARRIVAL_MS_MIN)
+        if bench.machine.status.final_height == 4:
+            break
+    assert bench.machine.status.pool_size == 1, "the base has left the tree, and the contribution is still there"
+    assert of_type(bench.feed(PayloadHeld(digest_of("late"))), Assess) == []
+
+
 def test_a_contribution_for_a_block_that_waits_for_its_payload_waits_with_it() -> None:
     bench = Bench(RULES)
     block = heavy(FORGE.genesis, "g")
