@@ -12,7 +12,7 @@ from consensus.total_order.equivocation import proves_equivocation
 from consensus.types import Digest
 from learning.learner import AssessRequest, GradientsJudged, StepAdopted
 from learning.rules.rule import Outcome
-from node.network_file import Consensus, TotalOrderSection
+from node.network_file import Consensus, ProofOfWorkSection, TotalOrderSection
 from node.replica import PAYLOAD_TABLE, AskLearner, Forget
 from node.shelf import Shelf
 from node.simulation.checkers.finding import Pass
@@ -411,6 +411,30 @@ def test_who_works_on_a_chain_of_its_own_shows_headers_and_no_body_and_nobody_fo
     own = {head.step for _, head in played.by(played.liar, StepAdopted)}
     assert len(own) > 3
     assert all(own.isdisjoint(head.step for _, head in played.by(peer, StepAdopted) if head.height) for peer in played.honest)
+
+
+def test_headers_of_a_heavier_branch_from_below_the_final_block_halt_nobody_while_nobody_gives_their_bodies() -> None:
+    """The liar has more of the work than the three others together, who are slow, and its chain leaves theirs at genesis."""
+    scenario = Scenario(
+        name="heavier from below",
+        consensus=WORK,
+        learning=EVOLUTION,
+        peers=4,
+        duration_s=60,
+        proof_of_work=ProofOfWorkSection(
+            block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=4, contest_depth=3
+        ),
+        expect=ExpectSection(calm_s=30, heights_min=1, behind_max=4),
+        faulty=(Faulty("cheap-rivals", (3,)),),
+        events=(Event("0.1", EventKind.SLOW, peers=(0, 1, 2), factor=8),),
+    )
+    played = play_scenario(scenario)
+    assert_passed(played)
+    assert played.liar.head.height > 2 * max(peer.head.height for peer in played.honest)
+    for peer in played.honest:
+        asked = [work_of(effect.message) for _, effect in played.by(peer, Send) if effect.peer == played.liar.id]
+        assert any(isinstance(question, work.GetBlocks) for question in asked), "its bodies are wanted before anything else"
+        assert (peer.halted, order_status(played).final_height > 0) == (None, True)
 
 
 def test_a_member_that_joins_late_arrives_though_some_answer_with_commits_without_end() -> None:
