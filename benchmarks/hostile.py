@@ -1,8 +1,10 @@
-"""What attackers cost honest peers: one table of ratios, each pair measured in turn in one run, on real processes.
+"""What attackers cost honest peers: one table of ratios and of values, each beside its goal.
 
-Each row compares honest progress (blocks or rounds per second, as the victims' own status says) under an attack with
-progress under a control: as many strangers that only shake hands. Attackers run as processes of their own under a processor
-quota, so that what is measured is the victims' work and not the lack of a processor.
+A ratio compares honest progress (blocks or rounds per second, as the victims' own status says) under an attack with
+progress under a control: as many strangers that only shake hands; each pair is measured in turn in one run, on real processes.
+Attackers run as processes of their own under a processor quota, so that what is measured is the victims' work and not the lack
+of a processor. A value is measured by the stage of the test that holds it (hostile_values.py), on real processes too where its
+name does not say otherwise.
 
     python benchmarks/hostile.py [--seconds 30] [--pairs 2] [--only NAME ...] [--json]
 """
@@ -29,6 +31,9 @@ ROOT = Path(__file__).resolve().parents[1]
 RATIO_MIN = 0.8
 """Of the honest progress that must be left under attack."""
 
+LOG_BYTES_MAX = 4_096
+"""So much more than beside idle strangers may be logged where that is the goal: a line now and then, whoever comes."""
+
 START_SECONDS_MAX = 180.0
 
 HEIGHT_SETTLED = {"proof-of-work": 120, "total-order": 10}
@@ -51,7 +56,38 @@ class Row:
     rate: float
     what: str
     targets: int = 0
+    holds_log: bool = False
+    """Whether the goal is a log that does not grow, too."""
 
+    def has_met(self, result: "Result") -> bool:
+        """Whether enough progress is left, and the log as short as it should be."""
+        is_short = not self.holds_log or float(result["log_growth"]) <= LOG_BYTES_MAX
+        return float(result["ratio"]) >= RATIO_MIN and is_short
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One attack whose goal is a value, `most` in its unit."""
+
+    name: str
+    most: float
+    unit: str
+    what: str
+
+    def has_met(self, result: "Result") -> bool:
+        """What this machine cannot measure misses nothing."""
+        return result["value"] is None or float(result["value"]) <= self.most
+
+
+Result = dict[str, float | str | None]
+
+VALUES = (
+    Value("newcomer-in-memory", 1.5, "times", "a sync of 2,500 blocks with one liar among eight peers, to one without"),
+    Value("bodiless-lead-in-memory", 30.0, "s", "without leading, after nine headers whose bodies nobody gives"),
+    Value("crowded-members", 15.0, "s", "until members are connected again while strangers take every place"),
+    Value("commits-memory", 16.0, "MB", "that made-up commits leave behind in one who is behind, in memory"),
+    Value("commits-timers", 50.0, "ms", "of the longest timer meanwhile, in memory"),
+)
 
 ROWS = (
     Row("workless", "workless", "proof-of-work", 3, 1.0, "chains of 9 signed blocks without work, each by a new key"),
@@ -67,6 +103,7 @@ ROWS = (
         "requests for blocks and commits, 320 a second, at one member",
         targets=1,
     ),
+    Row("log", "malformed-requests", "total-order", 4, 20.0, "requests that are none, 640 a second in all", holds_log=True),
 )
 
 
@@ -103,32 +140,46 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=30.0, help="of each stretch")
     parser.add_argument("--pairs", type=int, default=2, help="control and attack, in turn")
-    parser.add_argument("--only", nargs="*", default=[], help="names of rows")
+    names = [row.name for row in (*ROWS, *VALUES)]
+    parser.add_argument("--only", nargs="*", default=names, choices=names, metavar="NAME", help=f"of {', '.join(names)}")
     parser.add_argument("--quota", type=float, default=0.25, help="of one processor, for all attackers of a row")
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
-    results = []
-    for row in ROWS:
-        if not given.only or row.name in given.only:
-            results.append(measure(row, given.seconds, given.pairs, given.quota))
-            print_row(row, results[-1])
+    results: list[tuple[Row | Value, Result]] = []
+    for row in (*ROWS, *VALUES):
+        if row.name in given.only:
+            is_ratio = isinstance(row, Row)
+            result = measure(row, given.seconds, given.pairs, given.quota) if is_ratio else measure_value(row)
+            results.append((row, result))
+            for line in lines_of(row, result):
+                print(line, flush=True)
     if given.json:
-        print(json.dumps(results))
-    return int(any(result["ratio"] < RATIO_MIN for result in results))
+        print(json.dumps([result for _, result in results]))
+    return int(not all(row.has_met(result) for row, result in results))
 
 
-def print_row(row: Row, result: dict[str, float | str]) -> None:
-    """One line of the table, and one of what the attackers did."""
-    mark = "ok " if float(result["ratio"]) >= RATIO_MIN else "LOW"
-    print(
-        f"{mark} {row.name:12} {result['control']:6.2f} -> {result['attacked']:6.2f} a second, ratio {result['ratio']:.2f} "
-        f"(of {RATIO_MIN}); loop lag p99 {result['lag_ms']:.0f} ms; log {result['log_bytes']:+d} bytes; {row.what}",
-        flush=True,
-    )
-    print(f"    attackers: {result['attackers']}", flush=True)
+def lines_of(row: Row | Value, result: Result) -> tuple[str, str]:
+    """One line of the table, and one of what was seen besides."""
+    mark = "ok " if row.has_met(result) else "LOW" if isinstance(row, Row) else "BAD"
+    if isinstance(row, Value):
+        if result["value"] is None:
+            return f"--  {row.name:24} not measured; {row.what}", f"    {result['detail']}"
+        told = f"{result['value']:.2f} {row.unit} (at most {row.most:g})"
+        return f"{mark} {row.name:24} {told}; {row.what}", f"    {result['detail']}"
+    log = f"{result['log_growth']:+d} bytes" + (f" (at most {LOG_BYTES_MAX})" if row.holds_log else "")
+    told = f"{result['control']:.2f} -> {result['attacked']:.2f} a second, ratio {result['ratio']:.2f} (at least {RATIO_MIN})"
+    lag = f"loop lag p99 {result['lag_ms']:.0f} ms"
+    return f"{mark} {row.name:24} {told}; {lag}; log {log}; {row.what}", f"    attackers: {result['attackers']}"
 
 
-def measure(row: Row, seconds: float, pairs: int, quota: float) -> dict[str, float | str]:
+def measure_value(row: Value) -> Result:
+    """In a process of its own."""
+    command = [sys.executable, str(ROOT / "benchmarks" / "hostile_values.py"), row.name]
+    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True, check=True)
+    return {"name": row.name, **json.loads(done.stdout.splitlines()[-1])}
+
+
+def measure(row: Row, seconds: float, pairs: int, quota: float) -> Result:
     """The ratio of the medians, from `pairs` stretches of each kind in turn."""
     with tempfile.TemporaryDirectory() as folder, running(row, Path(folder)) as victims:
         controls, attacks = [], []
@@ -143,7 +194,7 @@ def measure(row: Row, seconds: float, pairs: int, quota: float) -> dict[str, flo
         "attacked": attacked,
         "ratio": attacked / control if control else 0.0,
         "lag_ms": max(span.lag_ms for span in attacks),
-        "log_bytes": sum(span.log_bytes for span in attacks),
+        "log_growth": sum(span.log_bytes for span in attacks) - sum(span.log_bytes for span in controls),
         "attackers": "; ".join(span.attackers for span in attacks),
     }
 

@@ -12,7 +12,7 @@ import secrets
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from pathlib import Path
@@ -32,6 +32,7 @@ from consensus.types import NetworkId, PeerId
 from learning.evolution.payload import Candidate, encode_candidate
 from learning.evolution.recipe import Recipe
 from node.assembly import proof_of_work_rules
+from node.faults.network.connections import MALFORMED_REQUESTS, misphrasing
 from node.faults.network.fresh_keys import Scout, look
 from node.faults.network.situation import NetworkSituation
 from node.faults.network.stranger import Stranger, stranger_at
@@ -145,6 +146,9 @@ VISITS: dict[str, tuple[Visit, bool]] = {
 }
 """By name: what each stranger does, and whether it must know the head of a proof of work."""
 
+DOORSTEP = "malformed-requests"
+"""What is done without a handshake."""
+
 
 async def repeat(attack: Attack, stranger: Stranger, frame: Callable[[int], Frame]) -> None:
     """Say one frame after the other at the rate of each stranger, and read whatever is answered."""
@@ -205,14 +209,34 @@ async def visitor(attack: Attack, target: Address, visit: Visit) -> None:
         await asyncio.sleep(max(0.2, begun + 1.0 - time.monotonic()))
 
 
+async def knocker(attack: Attack, target: Address) -> None:
+    """One that never says who it is: it writes requests that are none, at its rate."""
+    while True:
+        begun = time.monotonic()
+        await attack.quota.pace()
+        try:
+            await misphrasing(target)
+        except OSError:
+            attack.thrown_out += 1
+        attack.done += len(MALFORMED_REQUESTS)
+        await asyncio.sleep(max(0.0, begun + len(MALFORMED_REQUESTS) / attack.per_second - time.monotonic()))
+
+
+def comings(attack: Attack, kind: str) -> list[Coroutine[None, None, None]]:
+    """What each stranger does, and a scout where one is needed."""
+    doors = [target for target in attack.targets for _ in range(STRANGERS)]
+    if kind == DOORSTEP:
+        return [knocker(attack, target) for target in doors]
+    visit, needs_scout = VISITS[kind]
+    strangers = [visitor(attack, target, visit) for target in doors]
+    return [*strangers, follow_chain(attack)] if needs_scout else strangers
+
+
 async def run(attack: Attack, kind: str) -> None:
     """Until SIGTERM."""
-    visit, needs_scout = VISITS[kind]
     stopping = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stopping.set)
-    tasks = [asyncio.ensure_future(visitor(attack, target, visit)) for target in attack.targets for _ in range(STRANGERS)]
-    if needs_scout:
-        tasks.append(asyncio.ensure_future(follow_chain(attack)))
+    tasks = [asyncio.ensure_future(coming) for coming in comings(attack, kind)]
     stopped = asyncio.ensure_future(stopping.wait())
     done, _ = await asyncio.wait((stopped, *tasks), return_when=asyncio.FIRST_COMPLETED)
     for task in done - {stopped}:
@@ -231,7 +255,7 @@ async def run(attack: Attack, kind: str) -> None:
 def main() -> int:
     """Attack until told to stop."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("kind", choices=sorted(VISITS))
+    parser.add_argument("kind", choices=sorted((*VISITS, DOORSTEP)))
     parser.add_argument("network_file", type=Path)
     parser.add_argument("targets", nargs="+")
     parser.add_argument("--quota", type=float, default=0.25, help="share of one processor")
