@@ -28,6 +28,12 @@ class NodeError(Exception):
 MEND_TASK = "mend the task; README.md has one to begin with"
 """Where a task of a user's own does not keep to what a task is."""
 
+
+def fix_of_task(name: str, fix: str | None) -> str | None:
+    """What to do about a task that cannot be used; `fix`: what it says itself. A built-in one is not for users to mend."""
+    return fix or (MEND_TASK if ":" in name else None)
+
+
 MEND_FILE = "put that right in the file"
 """Where the message names the place, what stands there and what may."""
 

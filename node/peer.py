@@ -24,7 +24,7 @@ from node.api.chains import ChainSource
 from node.api.server import API_HOST, ApiServer
 from node.api.status import StatusSources
 from node.driver import Driver, Ports
-from node.errors import EXIT_GOAL_NOT_MET, MEND_TASK, NodeError
+from node.errors import EXIT_GOAL_NOT_MET, NodeError, fix_of_task
 from node.export import model_bytes, store_layout
 from node.faults.catalogue import NetworkSituation, attacks_of, parse_faults
 from node.faults.network.situation import Attack
@@ -179,6 +179,7 @@ class Peer:
 
     async def _learner_is_ready(self, learner: LearnerWorker) -> bool:
         """Wait for the task to load; False when we are told to stop before."""
+        name = self._parts.rules.task.name
         ended = asyncio.create_task(learner.ended())
         stopping = asyncio.create_task(self._stopping.wait())
         ready = asyncio.create_task(self._ready())
@@ -187,12 +188,11 @@ class Peer:
             if ready.done():
                 self._compare_task(ready.result())
             elif ended.done():
-                raise NodeError(
-                    f"the learner's process ended with exit code {ended.result()} while it loaded the task", MEND_TASK
-                )
+                message = f"the learner's process ended with exit code {ended.result()} while it loaded the task"
+                raise NodeError(message, fix_of_task(name, None))
             elif not stopping.done():
-                name = self._parts.rules.task.name
-                raise NodeError(f"the task {name!r} did not load within {LEARNER_START_SECONDS_MAX:.0f} s", MEND_TASK)
+                message = f"the task {name!r} did not load within {LEARNER_START_SECONDS_MAX:.0f} s"
+                raise NodeError(message, fix_of_task(name, None))
             return ready.done()
         finally:
             for task in (ended, stopping, ready):

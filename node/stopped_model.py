@@ -5,7 +5,7 @@ from learning.learner import CheckRequest, ExportRequest, LearnerRequest, ModelE
 from learning.task import TaskError
 from learning.tasks.loading import load_task
 from node.assembly import first_reason, parts_of
-from node.errors import MEND_TASK, NodeError
+from node.errors import NodeError, fix_of_task
 from node.export import model_bytes, stored_layout
 from node.folder import NodeFolder
 from node.network_file import finality_depth
@@ -36,7 +36,7 @@ def recomputed_model(folder: NodeFolder, trusted_task: str, *, is_final: bool) -
                 learner.handle(request)
         (model,) = learner.handle(ExportRequest(is_final))
     except TaskError as error:
-        raise NodeError(str(error), error.fix or MEND_TASK) from error
+        raise NodeError(str(error), fix_of_task(folder.rules.task.name, error.fix)) from error
     assert isinstance(model, ModelExported), "what was asked for"
     is_undoable = finality_depth(folder.rules) > 0
     final_height = parts.chain.facts(Vitals(folder.identity.peer_id)).final_height if is_undoable else model.height

@@ -6,7 +6,7 @@ import sys
 import msgspec
 
 from learning.tasks.catalogue import built_in_task
-from node.errors import MEND_TASK, NodeError
+from node.errors import NodeError, fix_of_task
 from node.invocation import with_our_code
 from node.network_file import TaskSection
 
@@ -45,12 +45,14 @@ def _probed(name: str) -> TaskAnswer:
     try:
         child = subprocess.run(command, stdout=subprocess.PIPE, env=with_our_code(), timeout=PROBE_SECONDS_MAX, check=False)
     except subprocess.TimeoutExpired as error:
-        raise NodeError(f"task {name!r} did not load within {PROBE_SECONDS_MAX:.0f} s", MEND_TASK) from error
+        raise NodeError(f"task {name!r} did not load within {PROBE_SECONDS_MAX:.0f} s", fix_of_task(name, None)) from error
     lines = child.stdout.splitlines()  # the task's own code may print, too; our answer is the last line
     try:
         answer = msgspec.json.decode(lines[-1] if lines else b"", type=TaskAnswer)
     except msgspec.DecodeError as error:
-        raise NodeError(f"task {name!r} ended its process with exit code {child.returncode}", MEND_TASK) from error
+        raise NodeError(
+            f"task {name!r} ended its process with exit code {child.returncode}", fix_of_task(name, None)
+        ) from error
     if answer.error is not None:
         raise NodeError(answer.error, answer.fix)
     return answer

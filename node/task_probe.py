@@ -10,7 +10,7 @@ import msgspec
 from learning.task import DifferentiableTask, TaskError
 from learning.task_check import check_task
 from learning.tasks.loading import load_task
-from node.errors import MEND_TASK
+from node.errors import fix_of_task
 from node.task_facts import TaskAnswer
 
 
@@ -22,7 +22,7 @@ def answer_for(name: str) -> TaskAnswer:
         has_gradient = isinstance(loaded, DifferentiableTask)
         return TaskAnswer(sum(block.size for block in task.layout), task.data_digest.hex(), has_gradient)
     except TaskError as error:
-        return TaskAnswer(error=str(error), fix=error.fix or MEND_TASK)
+        return TaskAnswer(error=str(error), fix=fix_of_task(name, error.fix))
 
 
 if __name__ == "__main__":

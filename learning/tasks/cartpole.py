@@ -4,6 +4,7 @@ Claims are measured by playing the real environment. The search plays all episod
 equations of motion and gymnasium's own constants (Barto, Sutton, Anderson, IEEE SMC 13, 1983), about eighty times as fast.
 """
 
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -18,7 +19,8 @@ try:
     import gymnasium
     from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 except ModuleNotFoundError as error:
-    raise TaskError("task 'cartpole' needs gymnasium, which is not installed: pip install -e \".[rl]\"") from error
+    fix = f'{sys.executable} -m pip install -c constraints.txt -e ".[rl]"'
+    raise TaskError("task 'cartpole' needs gymnasium, which is not installed", fix) from error
 
 ENVIRONMENT = "CartPole-v1"
 

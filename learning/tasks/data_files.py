@@ -57,7 +57,8 @@ class DataFile:
 
     def fault(self, found: str) -> TaskError:
         """The error that says what is wrong with this file."""
-        return TaskError(f"task {self.task!r}: {self._path()} {found}; it should be {self.format}. Get it from {self.source}")
+        message = f"task {self.task!r}: {self._path()} {found}; it should be {self.format}. Get it from {self.source}"
+        return TaskError(message, "put the file there again, whole")
 
     def _path(self) -> Path:
         """Raises TaskError when there is no such file."""
@@ -67,7 +68,8 @@ class DataFile:
                     return path
         raise TaskError(
             f"task {self.task!r}: there is no file {self.name} or {self.name}.gz in {self.folder.absolute()}; it should be "
-            f"{self.format}. Get it from {self.source}; put it there, or name another folder by {FOLDER_VARIABLE}"
+            f"{self.format}. Get it from {self.source}",
+            f"put it there, or name another folder by {FOLDER_VARIABLE}",
         )
 
 

@@ -23,15 +23,17 @@ def load_task(name: str, folder: Path | None = None) -> Task:
         return _own_task(name, Path() if folder is None else folder)
     entry = built_in_task(name)
     if entry is None:
-        raise _unknown(name)
+        raise _unknown(name, Path() if folder is None else folder)
     return _built_in(entry)
 
 
-def _unknown(name: str) -> TaskError:
+def _unknown(name: str, folder: Path) -> TaskError:
     names = [task.name for task in BUILT_IN_TASKS]
     close = difflib.get_close_matches(name, names, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
     message = f'task {name!r} is not known{hint}; built in: {", ".join(names)}; your own: "module:attribute"'
+    if (folder / f"{name}.py").is_file():
+        return TaskError(message, f'for what {name}.py holds under the name task, write "{name}:task"')
     return TaskError(message, f"name {close[0]!r}, or another of these" if close else "name one of these")
 
 

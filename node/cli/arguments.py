@@ -1,10 +1,11 @@
 """Arguments that several commands share, parsed once."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from node.errors import NodeError
 from node.settings import Address, parse_address
@@ -21,6 +22,18 @@ PUZZLE_SHARE_DEFAULT = 0.3
 def force_option(command: Callable[..., object]) -> Callable[..., object]:
     """Adds --force, for a command that writes a file where a person says."""
     return click.option("--force", "is_forced", is_flag=True, help="Overwrite a file that is there already.")(command)
+
+
+def is_given(context: click.Context, name: str) -> bool:
+    """Whether a person has said it, rather than a default."""
+    return context.get_parameter_source(name) not in {ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP, None}
+
+
+def refuse_given(context: click.Context, names: Collection[str], why: str) -> None:
+    """Raises NodeError where one of these parameters was given: silence would let a person think that it counts."""
+    for parameter in context.command.params:
+        if parameter.name in names and is_given(context, parameter.name):
+            raise NodeError(f"{parameter.opts[0]} is of no use {why}", f"leave {parameter.opts[0]} out")
 
 
 class AddressType(click.ParamType[Address]):

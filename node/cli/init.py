@@ -9,7 +9,7 @@ import click
 
 from consensus.total_order.committee import MEMBERS_MAX
 from learning.tasks.catalogue import built_in_task
-from node.cli.arguments import FILE, FOLDER, TASK_DEFAULT
+from node.cli.arguments import FILE, FOLDER, TASK_DEFAULT, refuse_given
 from node.cli.learning_options import gradient_section, learning_options
 from node.errors import NodeError
 from node.folder import NodeFolder
@@ -18,6 +18,7 @@ from node.invocation import command_text
 from node.network_file import (
     BLOCK_INTERVAL_MS_DEFAULT,
     FINALITY_DEPTH_DEFAULT,
+    Learning,
     NetworkRules,
     network_id,
     new_rules,
@@ -34,6 +35,18 @@ ELSEWHERE = f"HOST:{DEFAULT_PORT}"
 
 NAME_CHARACTERS_MAX = 64
 """Of a network."""
+
+OF_NEW_NETWORKS = (
+    "name",
+    "task",
+    "learning",
+    "rule",
+    "shards",
+    "strategy",
+    "block_interval_ms",
+    "finality_depth",
+)
+"""Parameters that go into a network file."""
 
 OPEN_SHARD_COUNT = 16
 """Parts of the training samples where anybody may join; a peer's key selects its part."""
@@ -84,7 +97,9 @@ OPEN_SHARD_COUNT = 16
     type=click.IntRange(0, MEMBERS_MAX),
     help="Refuse fewer members than so many faulty ones need. Default: any number will do.",
 )
+@click.pass_context
 def command(
+    context: click.Context,
     *,
     folder: Path,
     network_file: Path | None,
@@ -105,6 +120,8 @@ def command(
     Without --members and --member the network is one of proof of work, open to everybody who has its network.toml.
     """
     _check_members(network_file, members_count, member_keys, tolerate)
+    _check_of_use(context)
+    NodeFolder.check_new(folder)
     if network_file is not None:
         rules = read_network_file(network_file)
         identity = NodeFolder.create(folder, rules)
@@ -148,6 +165,19 @@ def _trust_own_task(folder: Path, rules: NetworkRules) -> None:
             trust(opened)
 
 
+def _check_of_use(context: click.Context) -> None:
+    """Raises NodeError where an option is given that another one makes idle."""
+    given = context.params
+    if given["network_file"] is not None:
+        refuse_given(context, OF_NEW_NETWORKS, "with --network, whose file has all rules")
+    if given["members_count"] or given["member_keys"]:
+        refuse_given(context, ("block_interval_ms", "finality_depth"), "in a total order, which has no puzzles")
+    elif given["tolerate"] is not None:
+        refuse_given(context, ("tolerate",), "without members: add --members or --member")
+    if given["learning"] == Learning.GRADIENT.value:
+        refuse_given(context, ("strategy",), "with --learning gradient")
+
+
 def _check_members(
     network_file: Path | None, members_count: int | None, member_keys: tuple[str, ...], tolerate: int | None
 ) -> None:
@@ -156,7 +186,7 @@ def _check_members(
     if network_file is not None and (members_count or member_keys):
         raise NodeError("--network names a file that says who the members are", "leave out --members and --member")
     count = members_count or len(member_keys)
-    if tolerate is not None and count < 3 * tolerate + 1:
+    if tolerate is not None and count and count < 3 * tolerate + 1:
         raise NodeError(
             f"of {counted(count, 'member')} {max(0, count - 1) // 3} may be faulty; "
             f"for {tolerate} there must be {3 * tolerate + 1}",

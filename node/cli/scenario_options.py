@@ -6,9 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
-from click.core import ParameterSource
 
-from node.cli.arguments import FILE, PUZZLE_SHARE_DEFAULT
+from node.cli.arguments import FILE, PUZZLE_SHARE_DEFAULT, is_given
 from node.errors import NodeError
 from node.settings import TestnetSettings
 from node.strategy import Strategy
@@ -45,14 +44,14 @@ def check_alone(context: click.Context) -> None:
     """Raises NodeError where an option is given that is for the scenario's file to say."""
     for parameter in context.command.params:
         name = parameter.name or ""
-        if name not in MAY_BE_GIVEN and _is_given(context, name):
+        if name not in MAY_BE_GIVEN and is_given(context, name):
             option = parameter.opts[0]
             raise NodeError(f"{option} contradicts --scenario, whose file says everything but the task", f"leave {option} out")
 
 
 def check_partition(context: click.Context) -> None:
     """Raises NodeError where --partition-by is given, and there is nothing that parts."""
-    if _is_given(context, "partition_by"):
+    if is_given(context, "partition_by"):
         raise NodeError("--partition-by is of no use without --scenario", "add --scenario FILE")
 
 
@@ -60,9 +59,9 @@ def play(context: click.Context, path: Path, partition_by: str, data_dir: Path |
     """Read the file and play it; the exit code. Raises NodeError."""
     script = importlib.import_module("node.testnet.script").read_script(path)  # imports numpy
     share = context.params["puzzle_share"]
-    if not _is_given(context, "puzzle_share"):
+    if not is_given(context, "puzzle_share"):
         share = max(PUZZLE_SHARE_MIN, min(PUZZLE_SHARE_DEFAULT, PUZZLE_CORES * (os.cpu_count() or 1) / script.peers))
-    task = context.params["task"] if _is_given(context, "task") else None
+    task = context.params["task"] if is_given(context, "task") else None
     settings = TestnetSettings(
         nodes=script.peers,
         consensus=script.consensus,
@@ -86,7 +85,3 @@ def play(context: click.Context, path: Path, partition_by: str, data_dir: Path |
     module = importlib.import_module("node.testnet.play")  # imports aiohttp, starts torch
     code: int = module.run_scenario(settings, script, task, module.PartitionBy(partition_by))
     return code
-
-
-def _is_given(context: click.Context, name: str) -> bool:
-    return context.get_parameter_source(name) not in {ParameterSource.DEFAULT, ParameterSource.DEFAULT_MAP, None}

@@ -13,6 +13,7 @@ from node.cli.arguments import (
     TASK_DEFAULT,
     FiniteNumber,
     NumberRange,
+    refuse_given,
 )
 from node.cli.learning_options import canonical_fault, check_fault, gradient_section, learning_options
 from node.cli.scenario_options import check_alone, check_partition, play, scenario_options
@@ -112,6 +113,12 @@ def command(
         check_alone(context)
         return play(context, scenario, partition_by, data_dir, is_kept=is_kept, is_json=is_json)
     check_partition(context)
+    if network_file is not None:
+        refuse_given(
+            context, ("consensus", "learning", "rule", "shards", "strategy"), "with --network, whose file has all rules"
+        )
+    elif learning == Learning.GRADIENT.value:
+        refuse_given(context, ("strategy",), "with --learning gradient")
     gradient = gradient_section(
         learning, rule, shards, shard_count=0 if Consensus(consensus) is Consensus.TOTAL_ORDER else nodes
     )

@@ -25,7 +25,7 @@ from learning.task import DifferentiableTask, Layout, Task, TaskError, different
 from learning.tasks.loading import load_task
 from learning.tasks.own_samples import OwnSamples
 from learning.tasks.shards import parse_shards, rows_for
-from node.errors import MEND_TASK
+from node.errors import fix_of_task
 from node.faults.catalogue import LearnerSituation, Situation, bent_learner, conduct_of, parse_faults, unashamed
 from node.payloads import StoredPayloads
 
@@ -95,7 +95,7 @@ def run_learner_process(pipe: Connection, spec: LearnerSpec) -> None:
     except (EOFError, BrokenPipeError, ConnectionResetError):  # the node has ended, and we with it
         return
     except TaskError as error:
-        pipe.send(LearnerFailed(str(error), error.fix or MEND_TASK))
+        pipe.send(LearnerFailed(str(error), fix_of_task(spec.task, error.fix)))
     except ExactArithmeticError as error:
         pipe.send(LearnerFailed(str(error)))
 

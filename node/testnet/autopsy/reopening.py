@@ -25,7 +25,7 @@ from node.assembly import (
     proof_of_work_rules,
     total_order_rules,
 )
-from node.errors import MEND_TASK, NodeError
+from node.errors import NodeError, fix_of_task
 from node.network_file import Consensus, Learning, NetworkRules, network_id
 from node.replica import STATE_KEY, STATE_TABLE
 from node.testnet.autopsy.panel import members_of
@@ -116,7 +116,8 @@ class Reopening:
         try:
             return load_task(self._rules.task.name)
         except TaskError as error:
-            raise NodeError(f"kept states cannot be read without their task: {error}", error.fix or MEND_TASK) from error
+            fix = fix_of_task(self._rules.task.name, error.fix)
+            raise NodeError(f"kept states cannot be read without their task: {error}", fix) from error
 
 
 def _sign_nothing(digest: Digest) -> NoReturn:

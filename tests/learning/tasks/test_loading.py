@@ -88,7 +88,8 @@ def test_a_missing_gymnasium_is_named_with_the_command_that_brings_it(monkeypatc
     monkeypatch.delitem(sys.modules, "learning.tasks.cartpole", raising=False)
     with pytest.raises(TaskError) as raised:
         load_task("cartpole")
-    assert str(raised.value) == "task 'cartpole' needs gymnasium, which is not installed: pip install -e \".[rl]\""
+    assert str(raised.value) == "task 'cartpole' needs gymnasium, which is not installed"
+    assert raised.value.fix == f'{sys.executable} -m pip install -c constraints.txt -e ".[rl]"'
 
 
 @pytest.mark.parametrize(("attribute", "name"), [("ready", "ready"), ("made", "made")])
@@ -179,6 +180,7 @@ def test_a_name_that_leads_nowhere_says_why(folder: Path, name: str, message: st
     ("name", "fix"),
     [
         ("digitz", "name 'digits', or another of these"),
+        ("own_tasks_for_test", 'for what own_tasks_for_test.py holds under the name task, write "own_tasks_for_test:task"'),
         ("..:task", 'write it like "my_task:task", for task in my_task.py'),
         ("nowhere.at_all:task", "check the name, and go to the folder that holds nowhere/at_all.py"),
         ("own_tasks_for_test:missing", "name a task of that module, or a function of it that makes one"),

@@ -25,6 +25,8 @@ from node.settings import TestnetSettings
         (["--faulty", "1", "--fault", "sign-flop"], "error: --fault: fault is 'sign-flop', allowed "),
         (["--faulty", "1", "--fault", "nan"], "error: the fault 'nan' is one of gradient learning"),
         (["--network", "nowhere.toml"], "error: there is no network file nowhere.toml"),
+        (["--network", "nowhere.toml", "--consensus", "total-order"], "error: --consensus is of no use with --network"),
+        (["--learning", "gradient", "--strategy", "comma"], "error: --strategy is of no use with --learning gradient"),
         (["--puzzle-share", "2"], "'--puzzle-share': 2.0 is not in the range 0.05<=x<=1.0."),
     ],
 )
