@@ -10,7 +10,7 @@ from typing import Self
 
 from node.api_address import API_FILE_NAME, write_api_file
 from node.errors import NodeError, disk_error
-from node.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME, why_no_node_folder
+from node.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME, STORE_FILE_NAME, why_no_node_folder
 from node.identity import Identity, create_identity, load_identity
 from node.network_file import (
     NetworkRules,
@@ -24,7 +24,6 @@ from node.network_file import (
 from node.settings import Address
 from node.store import Store
 
-STORE_FILE_NAME = "kubrat.db"
 LOCK_FILE_NAME = "lock"
 
 _META_PEER = "peer_id"

@@ -6,6 +6,7 @@ from node.invocation import command_text
 
 KEY_FILE_NAME = "identity.pem"
 NETWORK_FILE_NAME = "network.toml"
+STORE_FILE_NAME = "kubrat.db"
 
 NAMED_MAX = 3
 """Of the peers' folders inside a folder; a testnet has 64."""
@@ -26,6 +27,8 @@ def why_no_node_folder(path: Path) -> tuple[str, str] | None:
     fix = f"check the path, or make a new peer there: {command_text('init', path)}"
     if not path.exists():
         return f"there is no folder {path}", fix
+    if (path / STORE_FILE_NAME).exists():
+        return f"{path} has lost its {NETWORK_FILE_NAME}", f"copy {NETWORK_FILE_NAME} there from another peer of the network"
     return f"{path} is not a node's folder: it holds no {NETWORK_FILE_NAME}", fix
 
 

@@ -31,6 +31,7 @@ from node.faults.network.situation import Attack
 from node.folder import NodeFolder
 from node.guard_file import GuardFile
 from node.identity import Identity
+from node.invocation import command_text
 from node.large_sizes import payload_bytes_max, state_bytes_max
 from node.listening import LISTEN_FIX
 from node.net.contract import ListenError, NetSettings
@@ -317,6 +318,7 @@ class Peer:
         self._parts.folder.write_api_address(API_HOST, api.port)
         host = self._parts.settings.listen_host
         log.info("listening on %s:%d", host, network.port)
+        log.info("look at it with: %s", command_text("status", "--data-dir", self._parts.folder.path))
         is_everywhere = host in EVERY_ADDRESS
         log.info("others join with: --peer %s:%d", "THIS-MACHINE" if is_everywhere else host, network.port)
 

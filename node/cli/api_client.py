@@ -3,9 +3,10 @@
 import http.client
 import urllib.error
 import urllib.request
+from http import HTTPStatus
 from pathlib import Path
 
-from node.api_address import PEER_HEADER, read_api_file
+from node.api_address import API_FILE_NAME, PEER_HEADER, read_api_file
 from node.errors import EXIT_GOAL_NOT_MET, NodeError, NotRunningError
 from node.settings import Address
 
@@ -35,12 +36,20 @@ def fetch(api: Address, path: str, peer_id: str | None = None) -> bytes:
     except urllib.error.HTTPError as error:
         with error:
             detail = error.read(1_000).decode("utf-8", "replace").strip()
-        message = f"the peer at {api} refuses {path}: {error.code} {detail}"
-        raise NodeError(message, "try again in a moment", EXIT_GOAL_NOT_MET) from error
+        raise _refusal(error.code, detail, api, path) from error
     except OSError as error:  # URLError is one, too
         raise NotRunningError(f"no peer answers at {api}: {_reason(error)}", "start the peer, or check the address") from error
     except http.client.HTTPException as error:
         raise NodeError(f"what answers at {api} is no peer's API: {error!r}", "check the address") from error
+
+
+def _refusal(code: int, detail: str, api: Address, path: str) -> NodeError:
+    if code == HTTPStatus.SERVICE_UNAVAILABLE:
+        return NodeError(f"the peer at {api} refuses {path}: {code} {detail}", "try again in a moment", EXIT_GOAL_NOT_MET)
+    message = f"what answers at {api} is no peer's API: {code} {detail}"
+    return NodeError(
+        message, f"name the peer's folder, --data-dir DIR, or the address in its {API_FILE_NAME}", EXIT_GOAL_NOT_MET
+    )
 
 
 def _check_who(response: http.client.HTTPResponse, api: Address, peer_id: str | None) -> None:

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from node.errors import EXIT_CANNOT_NOW, NodeError, disk_error
-from node.folder import STORE_FILE_NAME
+from node.folder_names import STORE_FILE_NAME
 from node.testnet.peer import TestnetPeer
 
 BACKUP_NAME = "backup.db"

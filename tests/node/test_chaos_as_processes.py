@@ -13,8 +13,7 @@ from click.testing import CliRunner, Result
 from consensus.encoding import encode
 from consensus.total_order.archive import VERTEX_TABLE, vertex_key
 from consensus.total_order.block import BLOCK_CODEC, Reference, sign_block
-from node.folder import STORE_FILE_NAME
-from node.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME
+from node.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME, STORE_FILE_NAME
 from node.identity import load_identity
 from node.network_file import network_id, read_network_file
 from node.store import Store

@@ -8,8 +8,8 @@ import pytest
 
 from node.api_address import API_FILE_NAME, ApiFile, read_api_file
 from node.errors import NodeError, NotRunningError
-from node.folder import LOCK_FILE_NAME, STORE_FILE_NAME, NodeFolder
-from node.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME
+from node.folder import LOCK_FILE_NAME, NodeFolder
+from node.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME, STORE_FILE_NAME
 from node.identity import create_identity, load_identity
 from node.invocation import command_text
 from node.network_file import network_id, network_text, write_network_file
@@ -85,6 +85,15 @@ def test_of_a_folder_that_holds_peers_folders_one_is_to_be_named(tmp_path: Path,
     with pytest.raises(NodeError, match=r"is not a node's folder, but holds some: peer-0, peer-1, peer-2, \.\.\.") as caught:
         NodeFolder.open(tmp_path)
     assert caught.value.fix == f"name one of them: --data-dir {tmp_path / 'peer-0'}"
+
+
+def test_a_peer_that_lost_its_rules_is_not_to_make_a_new_network(made: Path) -> None:
+    with NodeFolder.open(made):
+        pass
+    (made / NETWORK_FILE_NAME).unlink()
+    with pytest.raises(NodeError, match="has lost its network.toml") as caught:
+        NodeFolder.open(made)
+    assert caught.value.fix == "copy network.toml there from another peer of the network"
 
 
 def test_without_its_key_a_folder_s_rules_make_another_peer(made: Path) -> None:

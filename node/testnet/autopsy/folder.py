@@ -7,7 +7,7 @@ from pathlib import Path
 from consensus.protocol import Guard
 from consensus.total_order.committee import Committee
 from consensus.types import PeerId
-from node.folder import STORE_FILE_NAME
+from node.folder_names import STORE_FILE_NAME
 from node.guard_file import GuardFile
 from node.network_file import NetworkRules, network_id
 from node.simulation.checkers.finding import Event

@@ -7,8 +7,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from node.cli import main
-from node.folder import STORE_FILE_NAME, NodeFolder
-from node.folder_names import KEY_FILE_NAME
+from node.folder import NodeFolder
+from node.folder_names import KEY_FILE_NAME, STORE_FILE_NAME
 from node.identity import create_identity
 from node.network_file import network_text, write_network_file
 from tests.node.example_network import example_rules

@@ -143,6 +143,11 @@ def test_a_refusal_an_answer_cut_short_and_one_of_another_kind_are_told() -> Non
         result = run("--api", api)
         told = f"error: the peer at {api} refuses /v1/status: 503 not ready\nfix: try again in a moment\n"
         assert (result.exit_code, result.stderr) == (1, told)
+        answers["/v1/status"] = (404, b"peers meet at /peer\n", 20)
+        told = (
+            f"error: what answers at {api} is no peer's API: 404 peers meet at /peer\nfix: name the peer's folder, --data-dir"
+        )
+        assert run("--api", api).stderr.startswith(told)
         answers["/v1/status"] = (200, b"{}", 100)
         result = run("--api", api)
         assert (result.exit_code, result.stderr) == (

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from consensus.signing import Signer
 from consensus.types import Instant, NetworkId, PeerId
-from node.folder import STORE_FILE_NAME
+from node.folder_names import STORE_FILE_NAME
 from node.guard_file import GUARD_FILE_NAME
 from node.network_file import NetworkRules
 from node.simulation.population import START
