@@ -120,7 +120,7 @@ def _slate(status: NodeStatus) -> Iterator[RenderableType]:
 def _workers(status: NodeStatus) -> Iterator[RenderableType]:
     """Whose gradients were taken, what became of the others, and how stale they came."""
     gradients = status.gradients
-    if gradients is None:
+    if gradients is None or not gradients.workers:
         return
     table = Table(title="gradients by worker", title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
     table.add_column("worker", no_wrap=True)

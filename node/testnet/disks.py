@@ -38,7 +38,7 @@ def back_up(peer: TestnetPeer) -> None:
 def check_backup(peer: TestnetPeer) -> None:
     """Raises NodeError where there is no copy."""
     if not _backup(peer).exists():
-        raise NodeError(f"there is no copy of {peer.name}'s database", "back it up first", EXIT_CANNOT_NOW)
+        raise NodeError(f"there is no copy of {peer.name}'s database", "make one with --back-up", EXIT_CANNOT_NOW)
 
 
 def restore_backup(peer: TestnetPeer) -> None:

@@ -30,6 +30,11 @@ class Judge:
         self._peers = peers
         self._reached_s: float | None = None
 
+    @property
+    def reached_s(self) -> float | None:
+        """When the goal was reached in agreement; None before."""
+        return self._reached_s
+
     def outcome(self, seconds: float, *, is_interrupted: bool) -> Outcome | None:
         """How it ends now; None while it goes on."""
         disagreement = self.disagreement()

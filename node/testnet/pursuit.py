@@ -64,6 +64,8 @@ class Goal:
 
     def __init__(self, place: Place) -> None:
         self._judge = place.judge
+        self._tell = place.tell
+        self._is_told = False
         self.hands = place.hands
 
     def greeting(self) -> tuple[str, ...]:
@@ -74,8 +76,12 @@ class Goal:
         """The peers learn by themselves."""
 
     def outcome(self, seconds: float, *, is_interrupted: bool) -> Outcome | None:
-        """The judge's."""
-        return self._judge.outcome(seconds, is_interrupted=is_interrupted)
+        """The judge's; where the testnet goes on after the goal, that it was reached is told at once."""
+        outcome = self._judge.outcome(seconds, is_interrupted=is_interrupted)
+        if outcome is None and self._judge.reached_s is not None and not self._is_told:
+            self._is_told = True
+            self._tell("goal reached in agreement; going on until Ctrl-C or --deadline")
+        return outcome
 
     async def conclude(self, outcome: Outcome) -> Outcome:
         """It stays."""

@@ -46,8 +46,17 @@ POLL_SECONDS = 0.5
 STATUS_SECONDS_MAX = 2.0
 """A peer on a loaded machine answers within milliseconds; longer, and it is shown as it was."""
 
-PLAIN_LINE_SECONDS = 2.0
+PLAIN_LINE_SECONDS_MIN, PLAIN_LINE_SECONDS_MAX = 2.0, 60.0
 """Without a terminal every line stays, so there are fewer."""
+
+PLAIN_LINE_SHARE = 1 / 60
+"""Of the time that has passed; a day takes some 1,600 lines."""
+
+
+def plain_line_seconds(elapsed_s: float) -> float:
+    """How long after a line the next one comes, where every line stays: the longer it has run, the less there is to see."""
+    return min(PLAIN_LINE_SECONDS_MAX, max(PLAIN_LINE_SECONDS_MIN, elapsed_s * PLAIN_LINE_SHARE))
+
 
 ASKED = (PeerState.STARTING, PeerState.RUNNING, PeerState.SILENT)
 """Whoever may answer."""
@@ -186,7 +195,7 @@ class Supervisor:
 
     def _show(self, *, is_last: bool) -> None:
         now = time.monotonic()
-        if is_last or self._stream.isatty() or now - self._shown_at >= PLAIN_LINE_SECONDS:
+        if is_last or self._stream.isatty() or now - self._shown_at >= plain_line_seconds(self._seconds()):
             self._screen.show(testnet_view(self._settings, self._rules, self._peers, self._judge, self._seconds()))
             self._shown_at = now
 

@@ -2,12 +2,16 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from node.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
+from node.testnet.deeds import Hands
 from node.testnet.judge import Judge, Outcome
 from node.testnet.peer import SILENT_SECONDS, PeerState, TestnetPeer
+from node.testnet.pursuit import Goal, Place
+from node.testnet.supervisor import plain_line_seconds
 from tests.node.testnet.example_testnet import SETTINGS, AliveProcess, chain, made
 
 
@@ -114,3 +118,21 @@ def test_where_all_have_stopped_only_killed_ones_are_waited_for(peers: list[Test
     assert ends(Judge(SETTINGS, peers), 1.0) is None
     peers[2].was_killed = False
     assert ends(Judge(SETTINGS, peers), 1.0) == (EXIT_GOAL_NOT_MET, "all peers have stopped: None")
+
+
+@pytest.mark.parametrize("is_until_interrupted", [False, True])
+def test_where_it_goes_on_after_the_goal_that_is_said_once(peers: list[TestnetPeer], is_until_interrupted: bool) -> None:
+    said: list[str] = []
+    judge = Judge(replace(SETTINGS, is_until_interrupted=is_until_interrupted), peers)
+    goal = Goal(Place(peers, cast("Hands", None), judge, said.append))
+    assert goal.outcome(1.0, is_interrupted=False) is None
+    assert said == []
+    for peer in peers:
+        peer.status = chain(peer, 9, accuracy=0.91)
+    for second in (3.0, 4.0):
+        goal.outcome(second, is_interrupted=False)
+    assert said == (["goal reached in agreement; going on until Ctrl-C or --deadline"] if is_until_interrupted else [])
+
+
+def test_lines_that_stay_become_more_seldom() -> None:
+    assert [plain_line_seconds(seconds) for seconds in (0, 100, 600, 3_600, 86_400)] == [2.0, 2.0, 10.0, 60.0, 60.0]
