@@ -41,4 +41,4 @@ def test_more_faulty_peers_than_a_network_withstands_are_allowed_and_said_loudly
     arguments = ("--consensus", "total-order", "--faulty", "2", "--fault", "mute", "--deadline", "1")
     ended = run("testnet", *arguments)
     assert ended.returncode == 1
-    assert "WARNING: 4 peers withstand 1 faulty ones, not 2: anything may happen" in ended.stdout
+    assert "WARNING: 4 peers can have 1 faulty among them, not 2: anything may happen" in ended.stdout
