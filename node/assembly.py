@@ -39,7 +39,7 @@ from node.guard_file import GuardFile
 from node.large_sizes import retention_of
 from node.lifeline import obey
 from node.logs import configure_logging
-from node.network_file import Consensus, Learning, NetworkRules, network_id
+from node.network_file import Consensus, Learning, NetworkRules, is_stranger, network_id
 from node.peer import Peer, PeerParts
 from node.replica import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, Replica, ReplicaPort
 from node.settings import PeerSettings
@@ -72,6 +72,8 @@ def run_peer(settings: PeerSettings, lifeline: Connection | None = None, api_lis
         check_trust(folder, settings.trusted_task)
         rules, peer_id = folder.rules, folder.identity.peer_id.hex()
         log.info('peer %s of network "%s": loads the task %s (some seconds)', peer_id[:8], rules.name, rules.task.name)
+        if is_stranger(rules, peer_id):
+            log.warning("this key is none of the network's members: the peer follows and checks, and decides nothing")
         uvloop.run(_serve(settings, folder, lifeline, api_listener))
     return 0
 

@@ -32,6 +32,16 @@ def check_free(path: Path, *, is_forced: bool) -> None:
         raise NodeError(f"{path} is there already", "choose another path, or add --force to overwrite it")
 
 
+def make_folder(path: Path) -> None:
+    """For its owner alone, with those above it; one that is there stays as it is. Raises NodeError."""
+    try:
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise NodeError(f"{path} is a file, not a folder", "choose another folder") from error
+    except OSError as error:
+        raise disk_error("make the folder", path, error) from error
+
+
 def replace_file(path: Path, content: bytes, doing: str, mode: int = 0o644) -> None:
     """Write `path`, with this mode, so that a reader sees the old content or the new, never a part. Raises NodeError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")

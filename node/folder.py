@@ -10,6 +10,7 @@ from typing import Self
 
 from node.api_address import API_FILE_NAME, write_api_file
 from node.errors import NodeError, disk_error
+from node.files import make_folder
 from node.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME, STORE_FILE_NAME, why_no_node_folder
 from node.identity import Identity, create_identity, load_identity
 from node.network_file import (
@@ -65,7 +66,7 @@ class NodeFolder:
     def create_key(path: Path) -> Identity:
         """The first half of `create`: the folder with its key, before the rules are known. Raises NodeError."""
         NodeFolder.check_new(path)
-        _make_folder(path)
+        make_folder(path)
         key = path / KEY_FILE_NAME
         return load_identity(key) if key.exists() else create_identity(key)
 
@@ -114,15 +115,6 @@ def _check_node_folder(path: Path) -> None:
     wrong = why_no_node_folder(path)
     if wrong is not None:
         raise NodeError(*wrong)
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except FileExistsError as error:
-        raise NodeError(f"{path} is a file, not a folder", "choose another folder") from error
-    except OSError as error:
-        raise disk_error("make the folder", path, error) from error
 
 
 def _locked(path: Path) -> int:

@@ -246,6 +246,11 @@ def network_id(rules: NetworkRules) -> NetworkId:
     return network_id_of_fields(rule_fields(rules))
 
 
+def is_stranger(rules: NetworkRules, peer_id: str) -> bool:
+    """Whether this key, in hexadecimal, is none of the members', where there are some: it follows, and decides nothing."""
+    return rules.consensus is Consensus.TOTAL_ORDER and peer_id not in rules.total_order.members
+
+
 def finality_depth(rules: NetworkRules) -> int:
     """Blocks on top after which a block is never undone; 0 in a total order, where every step is final at once."""
     return rules.proof_of_work.finality_depth if rules.consensus is Consensus.PROOF_OF_WORK else 0

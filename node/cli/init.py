@@ -18,8 +18,10 @@ from node.invocation import command_text
 from node.network_file import (
     BLOCK_INTERVAL_MS_DEFAULT,
     FINALITY_DEPTH_DEFAULT,
+    Consensus,
     Learning,
     NetworkRules,
+    is_stranger,
     network_id,
     new_rules,
     read_network_file,
@@ -35,6 +37,8 @@ ELSEWHERE = f"HOST:{DEFAULT_PORT}"
 
 NAME_CHARACTERS_MAX = 64
 """Of a network."""
+
+STRANGER = "         (none of the network's members: it will follow and check, and decide nothing)"
 
 OF_NEW_NETWORKS = (
     "name",
@@ -209,17 +213,24 @@ Bring each folder to its member's machine, and to nobody else's. Start each ther
 
 def _what_next(folder: Path, rules: NetworkRules, peer_id: str, *, first_start: tuple[str, ...] = ()) -> str:
     """`first_start`: what this folder's first start wants besides."""
+    stranger = f"\n{STRANGER}" if is_stranger(rules, peer_id) else ""
     joining = ("start", "--network", NETWORK_FILE_NAME, "--data-dir", "my-peer", "--peer", ELSEWHERE, *_trusting(rules))
     return f"""\
 made     {folder}
 network  {network_id(rules).hex()}  ({rules.name}, task {rules.task.name})
-peer     {peer_id}  (the key is {folder / KEY_FILE_NAME}: keep a copy, show it to nobody)
+peer     {peer_id}  (the key is {folder / KEY_FILE_NAME}: keep a copy, show it to nobody){stranger}
 
 Start this peer:
   {command_text("start", "--data-dir", folder, *first_start)}
 
-On the next machine, with a copy of {folder / NETWORK_FILE_NAME} and this machine's address in place of HOST:
+{_next_machine(rules)}, with a copy of {folder / NETWORK_FILE_NAME} and this machine's address in place of HOST:
   {command_text(*joining)}"""
+
+
+def _next_machine(rules: NetworkRules) -> str:
+    if rules.consensus is Consensus.TOTAL_ORDER:
+        return f"On the machine of each other member, with its key as my-peer/{KEY_FILE_NAME}"
+    return "On the next machine"
 
 
 def _trusting(rules: NetworkRules) -> tuple[str, ...]:

@@ -21,10 +21,17 @@ def test_keygen_never_overwrites(tmp_path: Path) -> None:
     assert path.read_text() == "precious"
 
 
-def test_keygen_tells_that_a_folder_is_missing(tmp_path: Path) -> None:
-    path = tmp_path / "nowhere" / "key.pem"
-    result = CliRunner().invoke(main, ["keygen", str(path)])
+def test_keygen_makes_the_folder_of_a_peer_to_be(tmp_path: Path) -> None:
+    path = tmp_path / "my-peer" / "identity.pem"
+    assert CliRunner().invoke(main, ["keygen", str(path)]).exit_code == 0
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    assert load_identity(path)
+
+
+def test_keygen_tells_that_no_folder_can_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    result = CliRunner().invoke(main, ["keygen", str(tmp_path / "file" / "key.pem")])
     assert (result.exit_code, result.stderr) == (
         2,
-        f"error: cannot write the key {path}: no such file or folder\nfix: check the path\n",
+        f"error: {tmp_path / 'file'} is a file, not a folder\nfix: choose another folder\n",
     )

@@ -11,7 +11,7 @@ from node.api_address import API_FILE_NAME, ApiFile, write_api_file
 from node.cli import main
 from node.folder import NodeFolder
 from node.settings import Address
-from node.status import NodeStatus, PeerLink
+from node.status import MemberStatus, NodeStatus, OrderStatus, PeerLink
 from tests.node.cli.local_api import EXAMPLE_PEER, local_api
 from tests.node.example_network import example_rules
 
@@ -175,3 +175,13 @@ def test_what_is_no_http_server_is_told() -> None:
         thread.join()
     assert result.exit_code == 2
     assert "is no peer's API: BadStatusLine" in result.stderr
+
+
+def test_a_peer_that_is_no_member_is_shown_as_one_that_follows() -> None:
+    members = (MemberStatus("12" * 32, 9, is_connected=True, rounds_silent=0),)
+    order = OrderStatus(9, 0, 5, 0, 500, (), members)
+    answer = msgspec.json.encode(msgspec.structs.replace(STATUS, order=order, behind_by=1))
+    with local_api({"/v1/status": (200, answer, len(answer))}) as api:
+        shown = " ".join(run("--api", api).stdout.split())
+    assert f"{STATUS.peer_id} (no member: it follows only)" in shown
+    assert "behind by 1 commit " in shown
