@@ -192,7 +192,7 @@ class Staging:
         return staged.link.id in self._waiting.get(staged.source, ())
 
     def _vouch(self, step: StepId, peer: PeerId, now: Instant, *, is_asked: bool) -> None:
-        """The peer has sent the header, so it has seen it and all below it proven: they wait for its turn if that is better.
+        """Who has sent the header has seen it proven, and all below it: they wait for its turn where that is better.
 
         Else a stranger whose turn never comes could keep a block from us by being the first to send it.
         """

@@ -1,13 +1,18 @@
 """The dialling side: open a WebSocket to an address, and say in words why it cannot be opened."""
 
+import time
 from types import SimpleNamespace
 
 import aiohttp
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 from yarl import URL
 
-from node.net.channel import CLOSE_SECONDS_MAX, MESSAGE_SIZE_SETTING, WebSocket
+from node.net.channel import CLOSE_SECONDS_MAX, MESSAGE_SIZE_SETTING, Clock, WebSocket
 from node.net.doorway import PEER_PATH
+from node.net.gate import Gate
 from node.net.peers import Address
+from node.net.rates import RateLimits
 
 
 class UnreachableError(Exception):
@@ -24,15 +29,39 @@ async def _refuse_redirect(
     raise _RedirectedError
 
 
-def client_session(source: str | None = None) -> aiohttp.ClientSession:
+class _GatedConnector(aiohttp.TCPConnector):
+    """What comes from whom we dial passes the same gate as what comes from those who dial us."""
+
+    def __init__(self, rates: RateLimits, clock: Clock, local_addr: tuple[str, int] | None) -> None:
+        super().__init__(limit=0, force_close=True, local_addr=local_addr)
+        self._rates = rates
+        self._clock = clock
+
+    async def connect(  # the names are those of the class above
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Trace],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109
+    ) -> Connection:
+        """A new connection, behind its gate."""
+        connection = await super().connect(req, traces, timeout)
+        transport, served = connection.transport, connection.protocol
+        if transport is not None and served is not None:
+            transport.set_protocol(Gate(served, self._rates, self._clock, transport))
+        return connection
+
+
+def client_session(
+    source: str | None = None, rates: RateLimits | None = None, clock: Clock = time.monotonic
+) -> aiohttp.ClientSession:
     """A session for dialling: no cookies, no redirects, no proxy, no limit of its own. Close it after use.
 
-    `source`: the address of ours to dial from; None: the system chooses.
+    `source`: the address of ours to dial from; None: the system chooses. `rates`: what each connection may bring.
     """
     trace = aiohttp.TraceConfig()
     trace.on_request_redirect.append(_refuse_redirect)
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, force_close=True, local_addr=None if source is None else (source, 0)),
+        connector=_GatedConnector(rates or RateLimits(), clock, None if source is None else (source, 0)),
         cookie_jar=aiohttp.DummyCookieJar(),
         trace_configs=[trace],
     )

@@ -52,6 +52,8 @@ class Doorway:
         self._listener: asyncio.Server | None = None
         self._admitted: set[web.RequestHandler] = set()
         self._first_seen: dict[web.RequestHandler, float] = {}
+        self._gates: dict[web.RequestHandler, Gate] = {}
+        """Of those that have still to prove a key."""
 
     async def open(self) -> int:
         """Listen; the port. Raises PortInUseError when it is taken, ListenError when the address cannot be used."""
@@ -80,6 +82,9 @@ class Doorway:
     def admit(self, arrival: Arrival) -> None:
         """It has proven who it is."""
         self._admitted.add(arrival.protocol)
+        gate = self._gates.pop(arrival.protocol, None)  # none, where the connection has just ended
+        if gate is not None:
+            gate.prove()
 
     def release(self, arrival: Arrival) -> None:
         """Its connection is over."""
@@ -89,6 +94,7 @@ class Doorway:
     def drop_strangers(self, now: float) -> None:
         """End the connections that took too long to prove who they are, those included that never sent a request."""
         self._first_seen = {protocol: self._first_seen.get(protocol, now) for protocol in self._server.connections}
+        self._gates = {protocol: gate for protocol, gate in self._gates.items() if protocol in self._first_seen}
         for protocol, since in self._first_seen.items():
             is_late = now - since > self._settings.handshake_seconds_max
             if is_late and protocol not in self._admitted and protocol.transport is not None:
@@ -121,7 +127,9 @@ class Doorway:
             oldest = next(protocol for protocol, its_group in strangers.items() if in_group[its_group] == largest)
             if oldest.transport is not None:
                 oldest.transport.abort()
-        return Gate(self._server())
+        served = self._server()
+        gate = self._gates[served] = Gate(served, self._settings.rates, self._clock)
+        return gate
 
     def _strangers(self) -> dict[web.RequestHandler, str | None]:
         """The connections that have not proven who they are, oldest first, and the subnet of each."""

@@ -15,11 +15,15 @@ class TokenBucket:
         self._tokens = burst
         self._filled_at = now
 
-    def take(self, tokens: float, now: float) -> bool:
-        """Take the tokens if they are there."""
+    def left(self, now: float) -> float:
+        """What could be taken now."""
         self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._per_second)
         self._filled_at = now
-        if tokens > self._tokens:
+        return self._tokens
+
+    def take(self, tokens: float, now: float) -> bool:
+        """Take the tokens if they are there."""
+        if tokens > self.left(now):
             return False
         self._tokens -= tokens
         return True

@@ -208,7 +208,7 @@ class PeerNetwork:
         )
         self._port = await doorway.open()
         try:
-            async with client_session() as session, asyncio.TaskGroup() as group:
+            async with client_session(rates=self._settings.rates, clock=self._clock) as session, asyncio.TaskGroup() as group:
                 group.create_task(self._meeting.welcome(doorway, group))
                 group.create_task(self._tick(doorway, session, group))
                 self.ready.set()
