@@ -65,7 +65,7 @@ DEBT_MAX = 256
 """What is over budget is ignored; a peer that goes on for so long is refused."""
 
 
-GROUPS_MAX = 1_024
+SUBNETS_MAX = 1_024
 """Subnets that are remembered as asked in vain: fresh keys of one that was are not asked before everybody else."""
 
 LEFT_OWING_MAX = 256
@@ -212,7 +212,7 @@ class Peers:
         if record.group:
             record.asked_in_vain_before = self._asked_in_vain.pop(record.group, LONG_AGO)
             self._asked_in_vain[record.group] = now
-            if len(self._asked_in_vain) > GROUPS_MAX:
+            if len(self._asked_in_vain) > SUBNETS_MAX:
                 self._asked_in_vain.popitem(last=False)
 
     def has_proven(self, peer: PeerId) -> None:

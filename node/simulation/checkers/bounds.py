@@ -15,7 +15,7 @@ from consensus.proof_of_work.bodies import BODIES_PER_REQUEST
 from consensus.proof_of_work.header import CONTRIBUTIONS_MAX
 from consensus.proof_of_work.intake import REJECTED_MAX
 from consensus.proof_of_work.mining import JOBS_MAX
-from consensus.proof_of_work.peers import ANSWERS_LATE_MAX, LEFT_OWING_MAX
+from consensus.proof_of_work.peers import ANSWERS_LATE_MAX, LEFT_OWING_MAX, SUBNETS_MAX
 from consensus.proof_of_work.pool import HELD_MAX, LACKING_MAX, PER_AUTHOR_IN_ALL_MAX, POOL_MAX
 from consensus.proof_of_work.rules import AUTHOR_WINDOW_MAX
 from consensus.proof_of_work.staging import SOURCES_MAX, STAGED_MAX, VERIFY_IN_FLIGHT_MAX
@@ -212,6 +212,7 @@ def _of_the_chain(scale: Scale) -> Groups:
         (EARLY_MAX, "WaitingRoom._early"),
         (REJECTED_MAX, "Intake._rejected"),
         (LEFT_OWING_MAX, "Peers._owed"),
+        (SUBNETS_MAX, "Peers._asked_in_vain"),
         (STEPS_TOLD_MAX, "ProofOfWork._final_steps"),
         (ANSWERS_LATE_MAX, "Requests.unanswered"),
         (BODIES_PER_REQUEST, "Requests.unanswered[]"),
