@@ -44,7 +44,7 @@ class NetSettings:
     """Of addresses that others tell: who owns one subnet shall not be all that we dial. Not held against this machine."""
 
     inbound_max: int = 64
-    """With the outbound ones at most 72 connections, 600 MB of outboxes at the very worst, 1 MB in practice."""
+    """With the outbound ones at most 72 connections."""
 
     inbound_per_group_max: int = 8
     """One subnet cannot take all places; a household behind one address fits. Held against neither members nor this machine."""
@@ -80,6 +80,10 @@ class NetSettings:
 
     outbox_bytes_max: int = 8_388_608
     """Eight of the largest messages."""
+
+    strangers_outbox_bytes_max: int = 67_108_864
+    """Of all together who came by themselves, or have no part in the total order: eight such. Beyond it the one for whom most
+    waits is dropped. An honest one that syncs has asked for 4 MB at most."""
 
     refusal_seconds: float = 600.0
     """Long enough to be of no use to an attacker, short enough for a peer that has been repaired."""

@@ -38,12 +38,39 @@ class OutboxLimits:
     bytes: int
 
 
+class Backlogs:
+    """What waits for all strangers together: where it is too much, the one with most of it is dropped."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._waiting: dict[Link, int] = {}
+        self._bytes = 0
+
+    def note(self, link: "Link", waiting: int) -> None:
+        """So many bytes wait for this one now."""
+        self._bytes += waiting - self._waiting.pop(link, 0)
+        if waiting:
+            self._waiting[link] = waiting
+        while self._bytes > self._bytes_max:
+            largest = max(self._waiting, key=self._waiting.__getitem__)
+            detail = f"too slow: {self._waiting[largest]} bytes wait for it, and more than {self._bytes_max} for all strangers"
+            largest.stop(Departure(detail, is_ours=True, is_slow=True))
+
+
 class Link:
     """A connection to an authenticated peer. `listening_address`: where it can be dialled, None when it says that it cannot."""
 
     def __init__(
-        self, established: Established, channel: Channel, listening_address: Address | None, limits: OutboxLimits, now: float
+        self,
+        established: Established,
+        channel: Channel,
+        listening_address: Address | None,
+        limits: OutboxLimits,
+        now: float,
+        *,
+        backlogs: Backlogs | None = None,
     ) -> None:
+        """`backlogs`: whom it shares its room with; None: nobody."""
         self.peer = established.peer
         self.channel = channel
         self.listening_address = listening_address
@@ -56,6 +83,7 @@ class Link:
         self._limits = limits
         self._outbox: deque[bytes] = deque()
         self._outbox_bytes = 0
+        self._backlogs = backlogs
         self._filled = asyncio.Event()
         self._over = asyncio.Event()
         self._departure: Departure | None = None
@@ -80,8 +108,8 @@ class Link:
         if self._departure is not None:
             return
         self._outbox.append(data)
-        self._outbox_bytes += len(data)
         self._filled.set()
+        self._note_waiting(len(data))
         if len(self._outbox) > self._limits.frames or self._outbox_bytes > self._limits.bytes:
             waiting = f"{len(self._outbox)} frames and {self._outbox_bytes} bytes wait for it"
             limits = f"limits {self._limits.frames} and {self._limits.bytes}"
@@ -98,7 +126,13 @@ class Link:
         if self._departure is None:
             self._departure = departure
             self._outbox.clear()
+            self._note_waiting(-self._outbox_bytes)
             self._over.set()
+
+    def _note_waiting(self, change: int) -> None:
+        self._outbox_bytes += change
+        if self._backlogs is not None:
+            self._backlogs.note(self, self._outbox_bytes)
 
     async def run(self, deliver: Callable[["Link", Frame], float]) -> Departure:
         """Finish the handshake, then exchange frames until either side ends it.
@@ -150,4 +184,5 @@ class Link:
                     await self.channel.send(data)
                 except ChannelClosedError as error:
                     self.stop(Departure(str(error), is_ours=False))
-                self._outbox_bytes -= len(data)
+                if self._departure is None:
+                    self._note_waiting(-len(data))

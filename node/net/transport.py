@@ -18,7 +18,7 @@ from node.net.dialling import client_session
 from node.net.doorway import Doorway
 from node.net.gossip import Deliver, Gossip, GossipEffect, Tell
 from node.net.handshake import Established, Introduction, Role
-from node.net.link import SHORT_KEY_BYTES, Departure, Link, OutboxLimits
+from node.net.link import SHORT_KEY_BYTES, Backlogs, Departure, Link, OutboxLimits
 from node.net.meeting import Meeting
 from node.net.notes import SeldomNotes
 from node.net.peers import Address, AddressBook, canonical_host, is_dialable, is_loopback
@@ -93,6 +93,7 @@ class PeerNetwork:
         self._clock = clock
         self._stopwatch = stopwatch
         self._costs = Costs(settings.costs, len(settings.members), clock())
+        self._backlogs = Backlogs(settings.strangers_outbox_bytes_max)
         self._port = settings.listen_port
         self._traffic = Traffic()
         self._gossip = Gossip(settings.gossip)
@@ -231,13 +232,15 @@ class PeerNetwork:
         """Enter a new connection; an older one to the same peer gives way."""
         now = self._clock()
         limits = OutboxLimits(self._settings.outbox_frames_max, self._settings.outbox_bytes_max)
-        link = Link(established, channel, listening_address, limits, now)
+        standing = self._standing_of(established.peer, channel.role)
+        backlogs = self._backlogs if standing is Standing.STRANGER else None
+        link = Link(established, channel, listening_address, limits, now, backlogs=backlogs)
         existing = self._roster.get(link.peer)
         if existing is not None:
             existing.stop(Departure("connected anew", is_ours=True))
             self._forget(existing)
         self._roster.add(link)
-        self._costs.joined(link.peer, self._standing_of(link), group_of(channel.remote.host), now)
+        self._costs.joined(link.peer, standing, group_of(channel.remote.host), now)
         if listening_address is not None:
             self._learn(listening_address, link)
         self._carry_out(self._gossip.joined(link.peer, now))
@@ -276,10 +279,10 @@ class PeerNetwork:
 
     # --- frames ---------------------------------------------------------------------------------------------------
 
-    def _standing_of(self, link: Link) -> Standing:
-        if self._roster.is_member(link.peer):
+    def _standing_of(self, peer: PeerId, role: Role) -> Standing:
+        if self._roster.is_member(peer):
             return Standing.MEMBER
-        is_chosen = not self._settings.members and link.channel.role is Role.DIALER
+        is_chosen = not self._settings.members and role is Role.DIALER
         return Standing.CHOSEN if is_chosen else Standing.STRANGER
 
     def _on_frame(self, link: Link, frame: Frame) -> float:

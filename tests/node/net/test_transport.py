@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import pytest
@@ -215,6 +216,28 @@ def test_a_peer_that_does_not_read_is_dropped_and_the_others_are_served(loop: Lo
                 assert note.endswith(", limits 2048 and 1000000")
 
     play(scenario, loop)
+
+
+def test_what_waits_for_all_strangers_is_bounded_and_the_one_that_reads_is_served() -> None:
+    async def scenario() -> None:
+        ann = node_of(1, settings=replace(QUICK, strangers_outbox_bytes_max=4_000_000, outbound_target=0))
+        async with running(ann), AsyncExitStack() as stack:
+            ben = node_of(2, (ann.address,))
+            await stack.enter_async_context(running(ben))
+            slow = [identity_of(number) for number in range(3, 7)]
+            for identity in slow:
+                await (await stack.enter_async_context(stranger_at(ann))).shake(identity)
+            await until(lambda: len(ann.connected) == 5)
+            for number in range(60):
+                for identity in slow:
+                    ann.network.send(identity.peer, bytes(250_000))
+                ann.network.send(ben.identity.peer, b"%d" % number)
+                await until(lambda: len(ben.inbox) == number + 1)  # noqa: B023 - awaited at once
+            assert ann.connected == {ben.identity.peer}
+            assert all(": too slow: " in note for note in ann.notes)
+            assert any("for all strangers" in note for note in ann.notes)
+
+    play(scenario)
 
 
 @pytest.mark.parametrize("loop", LOOPS)
