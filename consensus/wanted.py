@@ -122,6 +122,8 @@ class Wanted:
         """How often holders were late."""
         self._overtaken: dict[bytes, None] = {}
         """Fetches of payloads of which another holder is known."""
+        self._in_vain: Counter[PeerId] = Counter()
+        """How often each connected peer was asked since it last gave something: a stranger may relay what it never gives."""
         self._suspected: dict[PeerId, Instant] = {}
         """Until when that is remembered."""
         self._has_changed = False
@@ -136,6 +138,8 @@ class Wanted:
         pursuit = self._pursuits.get(digest)
         if pursuit is None:
             return ()
+        if digest in self._fetches:
+            del self._in_vain[self._fetches[digest]]
         self._give_up(digest)
         return tuple(waiter for waiter in pursuit.waiters if self._has_come(waiter, digest))
 
@@ -194,6 +198,7 @@ class Wanted:
         if self._fetches.get(digest) == peer:
             if peer in self._pursuits[digest].holders:
                 self._blame(self._failures, peer, now)
+            self._in_vain[peer] += 1
             self._cooling.append((Instant(now + COOLING_MS), peer))
             self._end(digest, now)
 
@@ -222,6 +227,7 @@ class Wanted:
         peers = tuple(self._peers.sources())
         if peers != self._known_peers:
             self._known_peers, self._has_changed = peers, True
+            self._in_vain = Counter({peer: count for peer, count in self._in_vain.items() if peer in peers})
             for digest in [digest for digest, peer in self._fetches.items() if peer not in peers]:
                 self._end(digest, now)
         while self._cooling and self._cooling[0][0] <= now:
@@ -301,7 +307,7 @@ class Wanted:
         free = [peer for peer in peers if load[peer] < self._places(peer)]
         if not free:
             return None
-        free.sort(key=lambda peer: load[peer])  # stable: who joined first comes first
+        free.sort(key=lambda peer: (self._in_vain[peer], load[peer]))  # stable: who joined first comes first
         free_to_name = sum(self._pursuits[digest].need is Need.FREE for digest in self._fetches)
         for (_, need), lane in self._lanes.items():
             if need is Need.FREE and free_to_name >= self._free_max:
@@ -344,16 +350,23 @@ class Wanted:
         return max(1, FETCHES_PER_PEER_MAX >> self._failures.get(peer, 0))
 
     def _whom(self, pursuit: _Pursuit, peers: Sequence[PeerId], free: list[PeerId]) -> PeerId | None:
-        """A holder or source if there is one left to ask, else who is least busy."""
+        """A holder or source if there is one left to ask, else who was asked in vain least often and is least busy."""
         if all(peer in pursuit.tried for peer in peers):  # who had still to be asked has left
             pursuit.tried = ()
         named = dict.fromkeys((*pursuit.holders, *pursuit.sources))
         known = [peer for peer in named if peer in peers and peer not in pursuit.tried]
         fewest = min(map(self._blamed, known), default=None)
         sources = [peer for peer in known if self._blamed(peer) == fewest]
-        if sources and (pursuit.need is Need.FREE or sources[0] in free):
+        anybody = next((peer for peer in free if peer not in pursuit.tried), None)
+        if sources and (pursuit.need is Need.FREE or sources[0] in free) and not self._is_better(anybody, pursuit, sources):
             return next((peer for peer in sources if peer in free), None)
-        return next((peer for peer in free if peer not in pursuit.tried), None)
+        return anybody
+
+    def _is_better(self, anybody: PeerId | None, pursuit: _Pursuit, sources: list[PeerId]) -> bool:
+        """Whether to pass over who has merely brought what waits: each of them was asked in vain more often than this one."""
+        if anybody is None or pursuit.holders or pursuit.need is Need.FREE:
+            return False
+        return self._in_vain[anybody] < min(self._in_vain[peer] for peer in sources)
 
     def _ask(self, digest: bytes, peer: PeerId, now: Instant) -> FetchPayload:
         pursuit = self._pursuits[digest]

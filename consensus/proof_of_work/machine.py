@@ -247,7 +247,7 @@ class ProofOfWork:
             case PeerJoined(peer, group):
                 self._intake.leave(peer)  # what an earlier connection has left
                 self._intake.verifying.join(peer, group, now)
-                self._peers.join(peer, group, now)
+                self._peers.join(peer, now, group)
                 return (Send(peer, encode(self._serving.tip())),)
             case PeerLeft(peer):
                 self._leave(peer)

@@ -178,7 +178,7 @@ class Peers:
         self._asked_in_vain: OrderedDict[bytes, Instant] = OrderedDict()
         """By subnet: the newest request for headers that has brought nothing of use so far."""
 
-    def join(self, peer: PeerId, group: bytes, now: Instant) -> None:
+    def join(self, peer: PeerId, now: Instant, group: bytes = b"") -> None:
         """A peer has connected, or connected anew."""
         self.leave(peer)
         headers_owed, blocks_owed = self._owed.pop(peer, (0, 0))

@@ -143,7 +143,7 @@ def _of_the_replica(scale: Scale) -> Groups:
         (named, "Wanted._pursuits Wanted._lacking Wanted._lacking[] Wanted._stalled Wanted._lanes[] Wanted._resting"),
         (named + scale.peers, "_Pursuit.waiters"),
         (len(Need) * (1 + STALLED_ATTEMPTS), "Wanted._lanes"),
-        (scale.peers + scale.strangers_max, "Wanted._known_peers"),
+        (scale.peers + scale.strangers_max, "Wanted._known_peers Wanted._in_vain"),
     )
 
 
