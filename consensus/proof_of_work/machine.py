@@ -197,6 +197,8 @@ class ProofOfWork:
         self._tell_restored()
         self._mining.head_moved(self._adopted)
         self._arrival.start(now)
+        if self._chain.head_height > 0:
+            self._peers.restarted(now)
         head, final = self._chain.tree.head, self._chain.final
         known_final = (Finalise(final.id_at(final.height), final.height),) if final.height > 0 else ()
         unchecked = self._check_restored()

@@ -68,6 +68,9 @@ DEBT_MAX = 256
 SUBNETS_MAX = 1_024
 """Subnets that are remembered as asked in vain: fresh keys of one that was are not asked before everybody else."""
 
+RESTARTED_MS = 60_000
+"""So long after a restart answers may come to what an earlier life has asked: a peer's disk, or ours, was busy."""
+
 LEFT_OWING_MAX = 256
 """Peers that left while they owed an answer; one that comes back does so within seconds."""
 
@@ -175,13 +178,19 @@ class Peers:
         self._records: dict[PeerId, PeerRecord] = {}
         self._owed: OrderedDict[PeerId, tuple[int, int]] = OrderedDict()
         """Answers with headers and with blocks that peers owed when they left."""
+        self._owed_by_all_until = LONG_AGO
         self._asked_in_vain: OrderedDict[bytes, Instant] = OrderedDict()
         """By subnet: the newest request for headers that has brought nothing of use so far."""
+
+    def restarted(self, now: Instant) -> None:
+        """We have asked peers in an earlier life, and do not know whom: each that comes soon may owe us answers."""
+        self._owed_by_all_until = Instant(now + RESTARTED_MS)
 
     def join(self, peer: PeerId, now: Instant, group: bytes = b"") -> None:
         """A peer has connected, or connected anew."""
         self.leave(peer)
-        headers_owed, blocks_owed = self._owed.pop(peer, (0, 0))
+        owed_by_all = OWED_MAX if now < self._owed_by_all_until else 0
+        headers_owed, blocks_owed = self._owed.pop(peer, (owed_by_all, owed_by_all))
         self._records[peer] = PeerRecord(
             headers=Budget(HEADERS_BURST, HEADERS_PER_SECOND, DEBT_MAX, now),
             contributions=Budget(CONTRIBUTIONS_BURST, CONTRIBUTIONS_PER_SECOND, DEBT_MAX, now),

@@ -173,6 +173,8 @@ class TotalOrder:
     def start(self, now: Instant) -> Effects:
         """Deliver again what the learner has lost, and begin. Raises CorruptRecordsError."""
         outbox = self._state.outbox
+        if self._state.dag.highest_round > 0:
+            self._state.peers.restarted(now)
         if named := self._state.dag.named_payloads():
             outbox.add(KeepPayloads(named))
         for delivery in self._restoring.replays():

@@ -108,6 +108,10 @@ class Peers:
         self.members = 0
         """The members that are connected, as a set of members."""
 
+    def restarted(self, now: Instant) -> None:
+        """Answers to an earlier life may still come: its numbers are lower, since it drew less than one in a millisecond."""
+        self._numbers.last = max(0, now)
+
     def join(self, peer: PeerId, now: Instant) -> PeerRecord:
         """A peer has connected, or connected anew."""
         member = self._committee.index_of(peer)

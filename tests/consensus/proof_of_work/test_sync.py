@@ -17,7 +17,7 @@ from consensus.proof_of_work.messages import (
     Place,
     Tip,
 )
-from consensus.proof_of_work.peers import ANSWER_TIMEOUT_MS
+from consensus.proof_of_work.peers import ANSWER_TIMEOUT_MS, RESTARTED_MS
 from consensus.protocol import Effect, Offered, PeerJoined, PeerLeft, Send, SolvePuzzle, StopPuzzle, TimerFired
 from consensus.types import Instant
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, refusals, sent
@@ -229,6 +229,20 @@ def test_an_answer_to_a_question_of_an_earlier_connection_is_no_lie_and_a_second
     bench.feed(PeerJoined(PEER.id))
     assert refusals(bench.receive(headers(1, 20))) == []
     assert refusals(bench.receive(headers(1, 20))) == [(PEER.id, Offence.UNSOLICITED)]
+
+
+def test_an_answer_to_a_question_of_an_earlier_life_is_no_lie_and_later_on_it_is() -> None:
+    before = Bench()
+    before.push(*CHAIN[:3])
+    again = Bench(records=before.records)
+    assert refusals(again.receive(headers(4, 20))) == []
+    assert refusals(again.receive(Blocks((CHAIN[3].block,)), OTHER.id)) == []
+    again.now = Instant(again.now + RESTARTED_MS)
+    for peer in (PEER.id, OTHER.id):
+        again.feed(PeerLeft(peer))
+        again.feed(PeerJoined(peer))
+    assert refusals(again.receive(headers(4, 20))) == [(PEER.id, Offence.UNSOLICITED)]
+    assert refusals(again.receive(Blocks((CHAIN[3].block,)), OTHER.id)) == [(OTHER.id, Offence.UNSOLICITED)]
 
 
 def test_fresh_keys_that_claim_more_work_keep_nobody_from_its_turn_to_be_asked_for_headers() -> None:

@@ -294,6 +294,16 @@ def test_answers_that_nobody_asked_for_refuse_their_sender(message: Message, off
     assert faults(One().say(MEMBERS[1].id, message)) == [Refuse(MEMBERS[1].id, offence, detail)]
 
 
+def test_answers_to_an_earlier_life_refuse_nobody() -> None:
+    before = One()
+    for block in FIRST[1:]:
+        before.show(block)
+    again = One(disk=before.disk)
+    for message in (Blocks(1, (FIRST[2].block,)), Commits(2, ())):
+        assert faults(again.say(MEMBERS[1].id, message)) == []
+    assert faults(again.say(MEMBERS[1].id, Commits(2**62, ()))) != []
+
+
 def test_an_observer_has_no_blocks_of_its_own() -> None:
     one = One()
     assert faults(one.say(OBSERVER.id, OwnBlocks(()))) == [Refuse(OBSERVER.id, Offence.UNSOLICITED, "own blocks")]
