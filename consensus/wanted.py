@@ -40,7 +40,10 @@ SOURCES_MAX = 8
 
 SUSPECT_MS = 600_000
 """Who did not give what it must hold is for so long asked after the other holders, those that failed least often first: to
-withhold costs those who wait a few seconds in ten minutes for each liar. An honest peer may fail, too, when it is busy."""
+withhold costs those who wait a few seconds in ten minutes for each liar. An honest peer may fail, too, when it is busy.
+
+So does who took longer than LATE_MS_MAX to give nothing, whether it must hold it or not: who has a payload not says so at once.
+Else those who keep silent would fill all places with what nobody has."""
 
 LATE_MS = 250
 """Where another holder is known, who has not given a payload in so long, and a millisecond more for each kilobyte, is late: the
@@ -83,6 +86,8 @@ class _Pursuit:
     holders: tuple[PeerId, ...] = ()
     tried: tuple[PeerId, ...] = ()
     attempts: int = 0
+    asked_at: Instant | None = None
+    """When who was asked last was asked."""
     late_at: Instant | None = None
     """When who is being asked now is late."""
 
@@ -117,7 +122,7 @@ class Wanted:
         self._cooling: deque[tuple[Instant, PeerId]] = deque()
         self._known_peers: tuple[PeerId, ...] = ()
         self._failures: dict[PeerId, int] = {}
-        """How often holders did not give what they hold."""
+        """How often holders did not give what they hold, and others took long to give nothing."""
         self._late: dict[PeerId, int] = {}
         """How often holders were late."""
         self._overtaken: dict[bytes, None] = {}
@@ -196,7 +201,9 @@ class Wanted:
     def failed(self, digest: bytes, peer: PeerId, now: Instant) -> None:
         """The peer has not given the payload, or not fast enough. What is not under way with this peer changes nothing."""
         if self._fetches.get(digest) == peer:
-            if peer in self._pursuits[digest].holders:
+            pursuit = self._pursuits[digest]
+            assert pursuit.asked_at is not None, "it is under way"
+            if peer in pursuit.holders or now >= pursuit.asked_at + LATE_MS_MAX:
                 self._blame(self._failures, peer, now)
             self._in_vain[peer] += 1
             self._cooling.append((Instant(now + COOLING_MS), peer))
@@ -370,6 +377,7 @@ class Wanted:
 
     def _ask(self, digest: bytes, peer: PeerId, now: Instant) -> FetchPayload:
         pursuit = self._pursuits[digest]
+        pursuit.asked_at = now
         pursuit.late_at = Instant(now + min(LATE_MS_MAX, LATE_MS + pursuit.payload.length // 1_000))
         if len(pursuit.holders) > 1:
             self._overtaken[digest] = None

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.attachment import LargePayload
+from consensus.proof_of_work.header import CONTRIBUTIONS_MAX
 from consensus.proof_of_work.peers import Peers
 from consensus.protocol import FetchPayload
 from consensus.types import Digest, Instant, PeerId
@@ -222,6 +223,36 @@ def test_who_only_brought_what_names_it_is_no_suspect_for_not_having_it() -> Non
     fail_all(payloads, [fetch for fetch in asked(payloads.fetch_more(Instant(0))) if fetch[0] == 8], 0)
     named_by_alice(payloads, *range(10, 30))
     assert len(payloads.fetch_more(Instant(COOLING_MS))) == FETCHES_PER_PEER_MAX - 1
+
+
+def test_who_takes_long_to_give_nothing_fills_few_places_and_leaves_the_others_to_who_answers() -> None:
+    """Sixteen keep silent whatever they are asked for; a block of theirs names 64 payloads that nobody gets."""
+    silent = [PeerId(bytes([number]) * 32) for number in range(100, 116)]
+    payloads, _ = table(*silent, ALICE)
+    payloads.wait(waiter(1), [payload(number) for number in range(CONTRIBUTIONS_MAX)], silent[0], Need.BLOCK)
+    now = 0
+    for _ in range(8):
+        under_way = asked(payloads.fetch_more(Instant(now)))
+        fail_all(payloads, [one for one in under_way if one[1] == ALICE], now)
+        now += 5_000
+        fail_all(payloads, [one for one in under_way if one[1] != ALICE], now)
+        now += COOLING_MS
+    under_way = asked(payloads.fetch_more(Instant(now)))
+    fail_all(payloads, [one for one in under_way if one[1] == ALICE], now)
+    honest = [payload(1_000 + number) for number in range(FETCHES_PER_PEER_MAX)]
+    payloads.wait(waiter(2), honest, ALICE, Need.BLOCK)
+    later = asked(payloads.fetch_more(Instant(now + COOLING_MS)))
+    assert [number for number, peer in later if peer == ALICE] == list(range(1_000, 1_000 + len(honest)))
+
+
+def test_who_says_at_once_that_it_has_nothing_keeps_its_places() -> None:
+    payloads, _ = table(ALICE)
+    for number in range(5):
+        payloads.wait(waiter(number), (payload(number),), ALICE, Need.BLOCK)
+        fail_all(payloads, asked(payloads.fetch_more(Instant(10_000 * number))), 10_000 * number + LATE_MS_MAX - 1)
+        payloads.drop(waiter(number))
+    payloads.wait(waiter(9), [payload(100 + number) for number in range(20)], ALICE, Need.BLOCK)
+    assert len(payloads.fetch_more(Instant(60_000))) == FETCHES_PER_PEER_MAX
 
 
 def test_what_the_learner_needs_comes_first() -> None:
