@@ -97,6 +97,9 @@ class Scribe:
 
     def listed(self, state: BlockState, contribution: SignedPayload) -> BlockState:
         """The state when the block lists this contribution next; a refused one changes nothing. Raises PayloadMissingError."""
+        if _has_listed(state, contribution.author):
+            repeated = Judged(contribution.author, Outcome.REPEATED, state.ledger.version, None)
+            return BlockState(state.ledger, state.leaders, (*state.judged, repeated))
         delivered = Delivered(contribution.author, contribution.payload, contribution.attached)
         ledger, judged = self._clerk.advance(state.ledger, delivered, self.group(state), self._gradients)
         return BlockState(ledger, state.leaders, (*state.judged, replace(judged, gradient=None)))
@@ -111,3 +114,15 @@ class Scribe:
     def fault_of(self, state: BlockState, author: bytes, submission: Submission) -> Outcome | None:
         """Why a submission would be refused if the block listed it next, whatever its gradient is."""
         return self._clerk.fault_of(state.ledger, author, submission, self.group(state))
+
+    def fault_in_block(self, state: BlockState, author: bytes, submission: Submission) -> Outcome | None:
+        """The same of the block that leads to this state: it lists one gradient of each worker at most.
+
+        Each moves the model by its author's share, against the newest gradients of all. A leader that lists one on each of the
+        versions that it makes itself would move it again and again against those that the others have not renewed meanwhile.
+        """
+        return Outcome.REPEATED if _has_listed(state, author) else self.fault_of(state, author, submission)
+
+
+def _has_listed(state: BlockState, author: bytes) -> bool:
+    return any(judged.author == author for judged in state.judged)

@@ -24,7 +24,7 @@ class Offer:
         contribution = waiting.contribution
         if len(self.listed) >= scribe.listed_max(self.state):
             return None
-        if scribe.fault_of(self.state, contribution.author, waiting.submission) is not None:
+        if scribe.fault_in_block(self.state, contribution.author, waiting.submission) is not None:
             return None
         state = scribe.listed(self.state, contribution)
         if state.judged[-1].outcome in OF_NO_USE:

@@ -29,7 +29,7 @@ class Outcome(StrEnum):
     UNKNOWN_BASE = "no such model"
     FUTURE_BASE = "its model is still to come"
     STALE = "its model is too old"
-    REPEATED = "one of its author's on this model, or a later one, was accepted before"
+    REPEATED = "one of its author's on this model, or a later one, was accepted before, or is in the same block"
     LATE = "it came after the slate of its model was closed"
     OUT_OF_RANGE = "the model would no longer be finite"
 

@@ -209,6 +209,24 @@ def test_where_a_block_has_room_for_few_who_was_heard_longest_ago_comes_first_an
     assert listed(dave, path[-1].id) == digests(contributions[3], contributions[2])
 
 
+def test_a_block_lists_one_gradient_of_each_worker() -> None:
+    """The second is on the version that the first has made: its author would move the model as often as it likes."""
+    forge = Forge(world_of())
+    path = forge.path(GENESIS, ALICE)
+    first = forge.contribution(ALICE, path[-1].id)
+    path.append(forge.block(path[-1].id, BOB, first))
+    second = forge.contribution(ALICE, path[-1].id, 0.25)
+    both = forge.block(path[0].id, BOB, first, second)
+    assert [one.outcome for one in forge.states[both.id].judged] == [Outcome.APPLIED, Outcome.REPEATED]
+    dave = Peer(forge.world, DAVE).follow(path[0])
+    assert [dave.check(block).judgement for block in (both, path[1])] == [Judgement.INVALID, Judgement.GOOD]
+    dave.adopt(path[1].id)
+    other = forge.contribution(BOB, path[1].id, 0.5)
+    assert [dave.assess(contribution) for contribution in (second, other)] == [good(second), good(other)]
+    assert listed(dave, path[1].id) == digests(second, other)
+    dave.follow(forge.block(path[1].id, CAROL, second))
+
+
 def test_peers_learn() -> None:
     peers = [Peer(world_of(), ALICE)]
     distance = peers[0].adopt(GENESIS).metrics["distance"]
