@@ -27,6 +27,7 @@ from consensus.total_order.messages import (
 )
 from consensus.total_order.peers import PeerRecord, Requests
 from consensus.total_order.proposer import Proposer
+from consensus.total_order.pushing import Pushing
 from consensus.total_order.recovery import Recovery, answer_own
 from consensus.total_order.serving import Serving
 from consensus.total_order.snapshot import Snapshot
@@ -43,7 +44,7 @@ MESSAGE_OVERHEAD_MAX = 16
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """The way from a message to the parts; `proposer` and `recovery` are None for an observer."""
+    """The way from a message to the parts; `proposer`, `pushing` and `recovery` are None for an observer."""
 
     state: State
     intake: Intake
@@ -52,6 +53,7 @@ class Exchange:
     snapshot: Snapshot
     serving: Serving
     proposer: Proposer | None
+    pushing: Pushing | None
     recovery: Recovery | None
 
     def join(self, peer: PeerId, now: Instant) -> None:
@@ -130,7 +132,9 @@ class Exchange:
             case Subscribe(from_round, wants_all):
                 record.wants_all = wants_all and record.member is None
                 self.serving.own_blocks(peer, from_round)
-            case GetBlocks():
+            case GetBlocks(_, references):
+                if self.pushing is not None and record.member is not None:
+                    self.pushing.asked(record.member, references)
                 self.serving.blocks(peer, request)
             case GetCommits():
                 self.serving.commits(peer, request)

@@ -148,6 +148,7 @@ class TotalOrder:
             self._snapshot,
             Serving(state),
             self._proposer,
+            self._pushing,
             self._recovery,
         )
         self._intake.accepted = self._accepted

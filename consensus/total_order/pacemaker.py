@@ -2,10 +2,16 @@
 
 A member enters round r + 1 with a quorum of blocks of round r and its own, so it leaves out no round: free jumping is a
 liveness hole of the original protocol. Rules as in Starfish (ePrint 2025/567); the wait adapts, since Delta is not known.
+
+A leader is waited for as long as a few usual rounds take, and up to two Delta while it has not used up its share of our
+patience (`patience`). This is a matter of each member alone: whom others wait for, and what is committed, hangs on nothing but
+blocks. Nor can it end progress: once nothing has been committed for some rounds, every leader is waited for in full again.
 """
 
+from collections import deque
 from dataclasses import dataclass
 
+from consensus.total_order.patience import Patience
 from consensus.total_order.rules import TotalOrderRules
 from consensus.types import Instant
 
@@ -20,14 +26,23 @@ SHRINK_SHARE = 32
 """Each commit takes this share off what Delta has grown: slower than it grows (by half), so that it does not swing."""
 
 
+SHORT_ROUNDS = 2
+"""Whoever comes within so many usual rounds' time is as quick as the others: that long every leader is waited for."""
+
+SHORT_DELTA_SHARE = 16
+"""And never shorter than this share of the least Delta, where rounds take no time at all: 15 ms."""
+
+PACES_KEPT = 8
+"""Rounds whose duration is remembered; the usual one is that which a fourth of them were quicker than."""
+
+
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """What the graph says of the round that we are in."""
 
-    has_leader: bool
-    """The leader block of the round before is here, or its leader is not waited for."""
-    is_leader_before_settled: bool
-    """A quorum of votes, or of non-votes, for the leader of two rounds before: our block would help to decide."""
+    awaited: int | None
+    """The member whose turn is not over: the leader of the round before, whose block is not here, or the one of two rounds
+    before, for or against whose block no quorum has voted, so that our block would not help to decide. None: nobody."""
     is_late: bool
     """A quorum has blocks of this round already."""
     is_idle: bool
@@ -37,7 +52,7 @@ class Readiness:
 class Pacemaker:
     """Keeps the time of one member. All times in ms."""
 
-    def __init__(self, rules: TotalOrderRules, faulty_max: int) -> None:
+    def __init__(self, rules: TotalOrderRules, size: int, faulty_max: int) -> None:
         self._rules = rules
         self._barren_rounds = BARREN_ROUNDS + faulty_max
         self.delta_ms = rules.delta_ms_min
@@ -46,42 +61,78 @@ class Pacemaker:
         self._entered_at = Instant(0)
         self._created_at: Instant | None = None
         self._rounds_since_commit = 0
+        self._patience = Patience(size)
+        self._paces: deque[int] = deque(maxlen=PACES_KEPT)
+        """From our own block to a quorum of its round: what others need, without what we wait for leaders."""
+        self._waiting: tuple[int, Instant] | None = None
+        """For whose turn, and since when as far as it is not charged yet."""
 
     @property
     def timeout_ms(self) -> int:
-        """How long a round waits for a leader."""
+        """How long a round waits for a leader at most."""
         return 2 * self.delta_ms
+
+    @property
+    def short_ms(self) -> int:
+        """How long a round waits for any leader, whatever it has cost us."""
+        usual_ms = sorted(self._paces)[len(self._paces) // 4] if self._paces else self.delta_ms
+        return min(self.timeout_ms, max(SHORT_ROUNDS * usual_ms, self._rules.delta_ms_min // SHORT_DELTA_SHARE))
 
     def enter(self, round_number: int, now: Instant) -> None:
         """A quorum of the round before is here, and our own block of it."""
+        self._forgive_clock(now)
         if round_number != self.round:
+            if self._created_at is not None:
+                self._paces.append(now - self._created_at)
             self.round = round_number
             self._entered_at = now
-        self._forgive_clock(now)
 
     def due_at(self, readiness: Readiness, now: Instant) -> Instant:
         """When to create the block of the round entered; not later than `now`: at once."""
+        earliest = self._earliest(readiness, now)
+        self._charge(earliest, now)
         if readiness.is_late:
             return now
-        interval_ms = self._rules.idle_interval_ms if readiness.is_idle else self._rules.round_interval_ms
-        earliest = now if self._created_at is None else Instant(self._created_at + interval_ms)
-        if readiness.has_leader and readiness.is_leader_before_settled:
+        if readiness.awaited is None:
             return earliest
-        return Instant(max(earliest, self._entered_at + self.timeout_ms))
+        self._waiting = (readiness.awaited, now)
+        wait_ms = self.timeout_ms if self._is_patient_with(readiness.awaited) else self.short_ms
+        return Instant(max(earliest, self._entered_at + wait_ms))
 
     def created(self, readiness: Readiness, now: Instant) -> None:
         """Our block of the round entered exists. If it had to wait in vain, and nothing commits, the wait was too short."""
-        self._created_at = now
-        self._rounds_since_commit += 1
-        has_timed_out = not (readiness.is_late or (readiness.has_leader and readiness.is_leader_before_settled))
-        if has_timed_out and self._rounds_since_commit > self._barren_rounds:
+        if self._is_barren and readiness.awaited is not None and not readiness.is_late:
             self.delta_ms = min(self._rules.delta_ms_max, self.delta_ms + (self.delta_ms + 1) // 2)
+        self._created_at = now
+        self._waiting = None
+        self._rounds_since_commit += 1
 
     def committed(self) -> None:
         """Something was committed: the wait shrinks slowly."""
         self._rounds_since_commit = 0
         excess_ms = self.delta_ms - self._rules.delta_ms_min
         self.delta_ms -= (excess_ms + SHRINK_SHARE - 1) // SHRINK_SHARE
+
+    # --- inside ---
+
+    @property
+    def _is_barren(self) -> bool:
+        return self._rounds_since_commit >= self._barren_rounds
+
+    def _is_patient_with(self, member: int) -> bool:
+        return self._is_barren or self._patience.has_for(member, self.timeout_ms)
+
+    def _earliest(self, readiness: Readiness, now: Instant) -> Instant:
+        interval_ms = self._rules.idle_interval_ms if readiness.is_idle else self._rules.round_interval_ms
+        return now if self._created_at is None else Instant(self._created_at + interval_ms)
+
+    def _charge(self, earliest: Instant, now: Instant) -> None:
+        """Whom we have waited for since we last looked, beyond what is waited for anybody."""
+        self._patience.pay_off(now)
+        if self._waiting is not None:
+            member, since = self._waiting
+            self._patience.charge(member, now - max(since, earliest, self._entered_at + self.short_ms))
+            self._waiting = None
 
     def _forgive_clock(self, now: Instant) -> None:
         """A clock that was put back must not make us wait for it."""

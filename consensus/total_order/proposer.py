@@ -48,7 +48,7 @@ class Proposer:
         self._intake = intake
         self._me = me
         self._sign = sign
-        self.pacemaker = Pacemaker(state.rules, state.committee.faulty_max)
+        self.pacemaker = Pacemaker(state.rules, state.committee.size, state.committee.faulty_max)
         self.last = state.genesis[me]
         """Our own newest block."""
         self.last_block: Block | None = None
@@ -180,11 +180,17 @@ class Proposer:
     def _readiness(self, number: int) -> Readiness:
         state = self._state
         return Readiness(
-            has_leader=number == 1 or self._has_or_needs_no(state.committee.leader_of(number - 1), number - 1),
-            is_leader_before_settled=number <= 2 or state.rule.helps_to_decide(number - 2),
+            awaited=self._awaited(number),
             is_late=state.committee.is_quorum(state.dag.authors(number) & ~(1 << self._me)),
             is_idle=not self._pending and not state.busy,
         )
+
+    def _awaited(self, number: int) -> int | None:
+        """Whose turn is not over, as the block of this round would say."""
+        leader_of = self._state.committee.leader_of
+        if number > 1 and not self._has_or_needs_no(leader_of(number - 1), number - 1):
+            return leader_of(number - 1)
+        return leader_of(number - 2) if number > 2 and not self._state.rule.helps_to_decide(number - 2) else None
 
     def _has_or_needs_no(self, leader: int, number: int) -> bool:
         state = self._state

@@ -30,6 +30,7 @@ from consensus.total_order.due_queue import STALE_MAX
 from consensus.total_order.intake import ROUNDS_AHEAD_MAX
 from consensus.total_order.messages import BLOCKS_ASKED_MAX, COMMITS_MAX
 from consensus.total_order.order import REFERENCES_MAX
+from consensus.total_order.pacemaker import PACES_KEPT
 from consensus.total_order.peers import REQUESTS_KEPT_MAX
 from consensus.total_order.proposer import PENDING_MAX
 from consensus.total_order.synchroniser import HINTS_MAX
@@ -153,7 +154,8 @@ def _of_the_graph(scale: Scale) -> Groups:
         (
             peers,
             "Committee._indices Dag.kept_rounds Dag.newest Dag._slots[] Proposer._included Pushing._named "
-            "Pushing._named[] Pushing._pushed Pushing._pushed[] Recovery._asked_at Round.vertices Slot.votes Slot.certificates "
+            "Pushing._named[] Pushing._pushed Pushing._pushed[] Pushing._asked_until Pushing._asked_until[] Patience._debts "
+            "Recovery._asked_at Round.vertices Slot.votes Slot.certificates "
             "State.newest_seen Suspended.missing Vouching._newest Vouching._marks[] Vouching._checkpoints "
             "Vouching._newest_marks CommitFetch._failed Wanted._failures Wanted._late Wanted._suspected",
         ),
@@ -165,6 +167,7 @@ def _of_the_graph(scale: Scale) -> Groups:
         (blocks, "Round.vertices[] Dag._false_parents Order._ordered[] Dag._payload_waiting[]"),
         (blocks * ATTACHMENTS_MAX, "Dag._payload_waiting Dag._named Dag._named_in Dag._named_in[]"),
         (ATTACHMENTS_MAX, "Suspended.payloads"),
+        (PACES_KEPT, "Pacemaker._paces"),
     )
 
 

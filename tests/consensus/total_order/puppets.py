@@ -22,6 +22,8 @@ class Puppet:
     plan: Plan
     answers: bool = True
     is_active: bool = True
+    waits_for_all: bool = False
+    """For a quorum of the others: needed where its own blocks do not all build on each other."""
     blocks: dict[bytes, Forged] = field(default_factory=dict)
     own: dict[str, Forged] = field(default_factory=dict)
     """The newest block of each chain it keeps."""
@@ -77,11 +79,14 @@ class Puppet:
 
     def _advance(self) -> None:
         quorum = self.forge.committee.quorum
-        while self.is_active and (self.round == 0 or len(self.on_round(self.round)) >= quorum):
+        while self.is_active and (self.round == 0 or self._heard(self.round) >= quorum):
             self.round += 1
             for made, audience in self.plan(self, self.round):
                 for node in audience:
                     self.network.puppet_send(self.id, node, BlockMessage(made.block))
+
+    def _heard(self, number: int) -> int:
+        return sum(author != self.index or not self.waits_for_all for author in self.on_round(number))
 
 
 def split_audience(first: list[Node], second: list[Node]) -> Plan:
@@ -119,5 +124,30 @@ def late_as_leader(all_nodes: list[Node]) -> Plan:
     def plan(puppet: Puppet, number: int) -> Iterable[tuple[Forged, list[Node]]]:
         is_leader = puppet.forge.committee.leader_of(number) == puppet.index
         yield puppet.make("a", number), all_nodes[number % len(all_nodes) :][:1] if is_leader else all_nodes
+
+    return plan
+
+
+def one_in_turn(all_nodes: list[Node]) -> Plan:
+    """Each block is shown to one member alone, each time to another."""
+
+    def plan(puppet: Puppet, number: int) -> Iterable[tuple[Forged, list[Node]]]:
+        yield puppet.make("a", number), [all_nodes[number % len(all_nodes)]]
+
+    return plan
+
+
+def hidden_chain(all_nodes: list[Node], length: int) -> Plan:
+    """The blocks that it leads for all; the others on a chain of their own, so many of which one member gets at once."""
+    hidden: list[Forged] = []
+
+    def plan(puppet: Puppet, number: int) -> Iterable[tuple[Forged, list[Node]]]:
+        if puppet.forge.committee.leader_of(number) == puppet.index:
+            yield puppet.make("shown", number), all_nodes
+            return
+        hidden.append(puppet.make("hidden", number))
+        if len(hidden) == length:
+            yield from ((block, [all_nodes[number % len(all_nodes)]]) for block in hidden)
+            hidden.clear()
 
     return plan

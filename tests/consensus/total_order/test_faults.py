@@ -1,6 +1,7 @@
 """Members that crash, lag, lie and restart: the others agree, go on, and say what happened. Real machines, virtual time."""
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -14,7 +15,16 @@ from consensus.total_order.machine import TotalOrderRules
 from consensus.total_order.messages import BlockMessage, Blocks
 from tests.consensus.total_order.forge import NETWORK, committee_of
 from tests.consensus.total_order.network import RULES, Disk, Network, Node, assert_agreement, assert_honest, payloads, read
-from tests.consensus.total_order.puppets import Puppet, late_as_leader, mute_as_leader, split_audience, withhold_from
+from tests.consensus.total_order.puppets import (
+    Plan,
+    Puppet,
+    hidden_chain,
+    late_as_leader,
+    mute_as_leader,
+    one_in_turn,
+    split_audience,
+    withhold_from,
+)
 
 SHALLOW = replace(RULES, gc_depth=3)
 
@@ -307,6 +317,51 @@ def test_a_leader_that_is_mute_only_when_it_leads_is_waited_for_and_skipped() ->
     status = nodes[0].machine.status
     assert status.counters.direct_skips >= 5
     assert status.timeout_ms == 2 * RULES.delta_ms_min, "skips alone do not make the wait longer"
+
+
+BUSY = TotalOrderRules(round_interval_ms=1, idle_interval_ms=1)
+
+
+def commits_per_second(size: int, plan: Callable[[list[Node]], Plan] | None, liars: int) -> float:
+    """At the slowest honest member, while all of them create blocks as fast as they can."""
+    network = Network(size, rules=BUSY)
+    nodes = [network.add_member(index) for index in range(size - liars if plan else size)]
+    for index in range(len(nodes), size):
+        assert plan is not None
+        Puppet(network, index, plan(nodes), answers=False, waits_for_all=True)
+    network.run(4_000)
+    before = height(nodes[0])
+    network.run(8_000)
+    assert_agreement(nodes)
+    assert_honest(network, nodes)
+    return (min(height(node) for node in nodes) - before) / 8
+
+
+@pytest.mark.parametrize(("size", "liars"), [(4, 1), pytest.param(7, 2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("plan", "share"),
+    [
+        (mute_as_leader, 0.35),
+        (one_in_turn, 0.15),
+        (lambda nodes: hidden_chain(nodes, 5), 0.6),
+        (lambda nodes: hidden_chain(nodes, 40), 0.6),
+    ],
+    ids=["mute as leaders", "a block to one member in turn", "short chains to one", "long chains to one"],
+)
+def test_members_that_keep_the_others_waiting_leave_them_a_good_part_of_their_pace(
+    size: int, liars: int, plan: Callable[[list[Node]], Plan], share: float
+) -> None:
+    assert commits_per_second(size, plan, liars) > share * commits_per_second(size, None, 0)
+
+
+def test_delays_that_vary_make_nobody_push_what_is_on_its_way() -> None:
+    network = Network(7, rules=BUSY, delays=(5, 60))
+    nodes = network.add_all()
+    network.run(6_000)
+    created, pushed = (
+        sum(getattr(node.machine.status.counters, name) for node in nodes) for name in ("blocks_created", "blocks_pushed")
+    )
+    assert pushed < 0.1 * created * (len(nodes) - 1)
 
 
 @pytest.mark.parametrize("seed", [0, 1])

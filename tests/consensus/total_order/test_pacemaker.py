@@ -11,12 +11,15 @@ from consensus.total_order.rules import RulesError, TotalOrderRules
 from consensus.types import Instant
 
 RULES = TotalOrderRules(gc_depth=20, round_interval_ms=10, idle_interval_ms=1_000, delta_ms_min=100, delta_ms_max=1_000)
-READY = Readiness(has_leader=True, is_leader_before_settled=True, is_late=False, is_idle=False)
+READY = Readiness(awaited=None, is_late=False, is_idle=False)
+SIZE = 4
+LIAR = 2
+MISSING = replace(READY, awaited=LIAR)
 START = Instant(50_000)
 
 
 def entered(number: int = 1, at: int = 0) -> Pacemaker:
-    pacemaker = Pacemaker(RULES, faulty_max=1)
+    pacemaker = Pacemaker(RULES, SIZE, faulty_max=1)
     pacemaker.enter(number, Instant(START + at))
     return pacemaker
 
@@ -29,13 +32,12 @@ def due(pacemaker: Pacemaker, readiness: Readiness) -> int:
     ("changes", "expected"),
     [
         ({}, 0),
-        ({"has_leader": False}, 200),
-        ({"is_leader_before_settled": False}, 200),
-        ({"has_leader": False, "is_late": True}, 0),
+        ({"awaited": 2}, 200),
+        ({"awaited": 2, "is_late": True}, 0),
         ({"is_idle": True}, 0),
     ],
 )
-def test_the_first_block_waits_for_the_leader_or_two_deltas(changes: dict[str, bool], expected: int) -> None:
+def test_the_first_block_waits_for_the_leader_or_two_deltas(changes: dict[str, int], expected: int) -> None:
     assert due(entered(), replace(READY, **changes)) == expected
 
 
@@ -44,12 +46,12 @@ def test_the_first_block_waits_for_the_leader_or_two_deltas(changes: dict[str, b
     [
         ({}, 10),
         ({"is_idle": True}, 1_000),
-        ({"has_leader": False}, 200),
-        ({"has_leader": False, "is_idle": True}, 1_000),
+        ({"awaited": 2}, 200),
+        ({"awaited": 2, "is_idle": True}, 1_000),
         ({"is_late": True, "is_idle": True}, 0),
     ],
 )
-def test_the_next_block_keeps_its_distance_unless_we_are_late(changes: dict[str, bool], expected: int) -> None:
+def test_the_next_block_keeps_its_distance_unless_we_are_late(changes: dict[str, int], expected: int) -> None:
     pacemaker = entered()
     pacemaker.created(READY, START)
     pacemaker.enter(2, START)
@@ -58,13 +60,12 @@ def test_the_next_block_keeps_its_distance_unless_we_are_late(changes: dict[str,
 
 def test_delta_grows_while_nothing_commits_and_shrinks_slowly_after() -> None:
     pacemaker = entered()
-    missing = replace(READY, has_leader=False)
     for _ in range(BARREN_ROUNDS + 1):
-        pacemaker.created(missing, START)
+        pacemaker.created(MISSING, START)
     assert pacemaker.timeout_ms == 200
     grown = []
     for _ in range(8):
-        pacemaker.created(missing, START)
+        pacemaker.created(MISSING, START)
         grown.append(pacemaker.delta_ms)
     assert grown == [150, 225, 338, 507, 761, 1_000, 1_000, 1_000]
     pacemaker.committed()
@@ -88,7 +89,7 @@ def test_a_clock_that_jumps_never_makes_us_wait_longer_than_the_timeout(jump_ms:
     pacemaker.created(READY, START)
     now = Instant(START + jump_ms)
     pacemaker.enter(number, now)
-    for readiness in (READY, replace(READY, has_leader=False), replace(READY, is_idle=True)):
+    for readiness in (READY, MISSING, replace(READY, is_idle=True)):
         assert pacemaker.due_at(readiness, now) - now <= max(1_000, pacemaker.timeout_ms)
 
 
@@ -110,6 +111,79 @@ def test_the_wait_begins_when_a_round_is_entered_however_often_it_is_looked_at()
     pacemaker = entered(number=3)
     assert pacemaker.round == 3
     pacemaker.enter(3, Instant(START + 150))
-    assert due(pacemaker, replace(READY, has_leader=False)) == 200
+    assert due(pacemaker, MISSING) == 200
     pacemaker.enter(4, Instant(START + 150))
-    assert (pacemaker.round, due(pacemaker, replace(READY, has_leader=False))) == (4, 350)
+    assert (pacemaker.round, due(pacemaker, MISSING)) == (4, 350)
+
+
+# --- patience -------------------------------------------------------------------------------------------------------
+
+
+class Rounds:
+    """One member's rounds, each of which takes others `pace_ms`; every fourth is led by the liar, whose block does not come."""
+
+    def __init__(self, pace_ms: int = 10) -> None:
+        self.pacemaker = Pacemaker(RULES, SIZE, faulty_max=1)
+        self.pace_ms = pace_ms
+        self.now = Instant(START)
+        self.waited: list[int] = []
+        """For the liar, each time."""
+
+    def run(self, count: int, comes_after_ms: int | None = None, *, commits: bool = True) -> None:
+        for number in range(self.pacemaker.round + 1, self.pacemaker.round + 1 + count):
+            self.now = Instant(self.now + self.pace_ms)
+            self.pacemaker.enter(number, self.now)
+            entered_at = self.now
+            readiness = MISSING if number % SIZE == LIAR else READY
+            due_at = self.pacemaker.due_at(readiness, self.now)
+            if readiness is MISSING and comes_after_ms is not None and self.now + comes_after_ms < due_at:
+                self.now, readiness = Instant(self.now + comes_after_ms), READY
+                due_at = self.pacemaker.due_at(readiness, self.now)
+            self.now = max(self.now, due_at)
+            self.pacemaker.due_at(readiness, self.now)
+            self.pacemaker.created(readiness, self.now)
+            if commits:
+                self.pacemaker.committed()
+            if number % SIZE == LIAR:
+                self.waited.append(self.now - entered_at)
+
+
+@pytest.mark.parametrize("comes_after_ms", [None, 190], ids=["never", "a little before the time is out"])
+def test_who_keeps_us_waiting_gets_a_share_of_our_time_and_no_more(comes_after_ms: int | None) -> None:
+    rounds = Rounds()
+    rounds.run(2_000, comes_after_ms)
+    full = [waited for waited in rounds.waited if waited > 2 * rounds.pace_ms]
+    assert rounds.waited[0] >= 190
+    assert set(rounds.waited) - set(full) == {2 * rounds.pace_ms}, "as long as two usual rounds all are waited for"
+    assert 0 < sum(full) < (rounds.now - START) / 12
+
+
+def test_who_is_as_quick_as_two_rounds_owes_nothing_and_is_waited_for_in_full_whenever_it_is_late() -> None:
+    rounds = Rounds()
+    rounds.run(2_000, comes_after_ms=20)
+    assert set(rounds.waited) == {20}
+    rounds.run(4, comes_after_ms=150)
+    assert rounds.waited[-1] == 150
+
+
+def test_who_was_away_for_long_is_waited_for_again_some_seconds_after_it_is_back() -> None:
+    rounds = Rounds()
+    rounds.run(2_000)
+    rounds.run(400, comes_after_ms=5)
+    rounds.run(4, comes_after_ms=150)
+    assert rounds.waited[-1] == 150
+
+
+def test_everybody_is_waited_for_in_full_once_nothing_was_committed_for_some_rounds() -> None:
+    rounds = Rounds()
+    rounds.run(400)
+    assert rounds.waited[-1] == 2 * rounds.pace_ms
+    rounds.run(4 * BARREN_ROUNDS, commits=False)
+    assert rounds.waited[-1] >= 200
+    assert rounds.pacemaker.delta_ms > RULES.delta_ms_min
+
+
+def test_a_wait_that_was_cut_short_does_not_make_delta_grow() -> None:
+    rounds = Rounds()
+    rounds.run(2_000)
+    assert rounds.pacemaker.delta_ms == RULES.delta_ms_min
