@@ -151,16 +151,20 @@ class Proposer:
     # --- inside ---
 
     def _carried(self, vertex: Vertex) -> None:
-        """A block of an earlier life, lost with a disk, carries these items, and may do so for the second time: so what waits
-        for our next blocks, or comes back from an older one, is not delivered twice.
+        """A block of an earlier life, lost with a disk, carries these items, perhaps for the second time: so what waits for
+        our next blocks, or may come back from an older one, is on its way with this block, and not delivered twice. Where this
+        block is never ordered it comes back: an order that loses what a learner has said may stop the learning of all.
         """
         items = vertex.block.content.items
         if not items or vertex.round in self._under_way:
             return
+        carried = [pending for pending in self._pending if pending.item in items]
         self._pending = deque(pending for pending in self._pending if pending.item not in items)
         for number, chosen in self._under_way.items():
-            if number != vertex.round:
-                self._under_way[number] = tuple(pending for pending in chosen if pending.item not in items)
+            carried += [pending for pending in chosen if pending.item in items]
+            self._under_way[number] = tuple(pending for pending in chosen if pending.item not in items)
+        if carried:
+            self._under_way[vertex.round] = tuple(carried)
 
     def _create_due(self, now: Instant) -> bool:
         number = self.round_to_create()

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from consensus.faults import Offence
+from consensus.protocol import Submitted
 from consensus.total_order.archive import VERTEX_TABLE
 from consensus.total_order.block import BLOCK_CODEC, Block, Reference
 from consensus.total_order.equivocation import proves_equivocation
@@ -148,6 +149,35 @@ def test_a_payload_in_a_block_that_fell_below_the_horizon_is_sent_again() -> Non
     network.run_until(lambda: b"precious" in payloads(nodes[0]), 5_000)
     assert payloads(nodes[0]).count(b"precious") == 1
     assert nodes[3].machine.status.counters.payloads_repeated >= 1
+
+
+def test_a_payload_that_a_block_of_an_earlier_life_carries_comes_back_when_that_block_is_never_ordered() -> None:
+    network = Network(4)
+    nodes = network.add_all()
+    goes_on(network, nodes)
+    precious = Submitted(nodes[3].steps[-1].id, b"precious")
+    backup, kept_back = nodes[3].disk.copy(), list[bytes]()
+
+    def keep_back(_: Node, __: object, message: bytes) -> bytes | None:
+        if b"precious" not in message:
+            return message
+        kept_back.append(message)
+        return None
+
+    network.filters[nodes[3].id] = keep_back
+    network.feed(nodes[3], precious)
+    network.run_until(lambda: bool(kept_back), 1_000)
+    network.crash(nodes[3])
+    del network.filters[nodes[3].id]
+    nodes[3] = network.restart(nodes[3], backup, nodes[3].guard)
+    goes_on(network, nodes, commits=2)
+    while nodes[3].machine.status.own_round <= nodes[3].machine.status.round:
+        network.run(1)
+    network.feed(nodes[3], precious)  # it waits for the next round
+    network.say(nodes[0].id, nodes[3], kept_back[0])
+    network.run_until(lambda: b"precious" in payloads(nodes[0]), 20_000)
+    goes_on(network, nodes)
+    assert [payloads(node).count(b"precious") for node in nodes[:3]] == [1, 1, 1]
 
 
 # --- restarts -------------------------------------------------------------------------------------------------------
