@@ -41,7 +41,7 @@ from node.network_file import NetworkRules, network_id, rule_fields
 from node.part_server import PartServer
 from node.progress import ProgressLog
 from node.remembered_addresses import remember_addresses, remembered_addresses
-from node.replica import ReplicaPort, Serving
+from node.replica import LATE_SECONDS, ReplicaPort, Serving
 from node.settings import PeerSettings
 from node.side_streams import SideStreams, in_a_thread
 from node.status import NodeStatus
@@ -393,6 +393,11 @@ class Peer:
             case Serving.DENIES:
                 return 0, b""
             case Serving.SILENT:
+                return None
+            case Serving.LATE:
+                assert self._network is not None, "somebody has asked over it"
+                part = Part(digest, offset, *self._server.part(peer, digest, offset, length_max))
+                asyncio.get_running_loop().call_later(LATE_SECONDS, self._network.give_part, peer, part)
                 return None
 
     def part_received(self, peer: PeerId, part: Part) -> None:

@@ -147,6 +147,12 @@ class Serving(Enum):
     """That there is nothing."""
     SILENT = "silent"
     """Nothing at all."""
+    LATE = "late"
+    """What is held, after `LATE_SECONDS`."""
+
+
+LATE_SECONDS = 4.9
+"""Hardly less than who asks waits for a part; no honest peer takes its time."""
 
 
 class ReplicaPort(Protocol):

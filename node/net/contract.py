@@ -123,7 +123,7 @@ class NetworkEvents(Protocol):
     def large_bytes(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes] | None:
         """What we serve this peer of what `digest` names: its whole length (0: nothing for it), and a part of it.
 
-        None: it is not answered, which no honest peer does.
+        None: it is not answered now, which no honest peer does.
         """
         ...
 

@@ -172,6 +172,12 @@ class PeerNetwork:
         if link is not None:
             link.send(encode_frame(GetPart(digest, offset)))
 
+    def give_part(self, peer: PeerId, part: Part) -> None:
+        """Answer a question of this peer that was not answered at once; dropped when it is not connected."""
+        link = self._roster.get(peer)
+        if link is not None:
+            link.answer(encode_frame(part))
+
     def broadcast(self, message: bytes) -> None:
         """Bring a message to every peer: our own, or one received and judged worth passing on."""
         self._carry_out(self._gossip.broadcast(message, self._clock()))

@@ -7,7 +7,7 @@ from consensus.protocol import FetchPayload, FetchState
 from consensus.types import PeerId
 from node.net.wire import PART_BYTES_MAX, GetPart, Part
 from node.part_server import PartServer
-from node.replica import Serving
+from node.replica import LATE_SECONDS, Serving
 from node.side_streams import TICK_SECONDS, Shell, SideStreams
 from node.simulation.disk import Disk
 from node.simulation.flooding import FRAME_BYTES
@@ -54,19 +54,27 @@ class LargeBytes:
 
     def asked(self, asker: PeerId, question: GetPart) -> None:
         """Answer with what we hold, as the replica says."""
-        match self._way.peer.replica.serving(asker):
-            case Serving.GIVES:
+        serving = self._way.peer.replica.serving(asker)
+        match serving:
+            case Serving.GIVES | Serving.LATE:
                 total, content = self._server.part(asker, question.digest, question.offset, PART_BYTES_MAX)
             case Serving.DENIES:
                 total, content = 0, b""
             case Serving.SILENT:
                 return
         part = Part(question.digest, question.offset, total, content)
-        self._way.send(asker, REQUEST_BYTES + len(content), partial(self._at(asker).part_received, self._way.peer.id, part))
+        if serving is Serving.LATE:
+            self._way.after(LATE_SECONDS, partial(self._give, asker, part))
+        else:
+            self._give(asker, part)
 
     def part_received(self, other: PeerId, part: Part) -> None:
         """A part that we may have asked for."""
         self._streams.part_received(other, part)
+
+    def _give(self, asker: PeerId, part: Part) -> None:
+        hand = partial(self._at(asker).part_received, self._way.peer.id, part)
+        self._way.send(asker, REQUEST_BYTES + len(part.content), hand)
 
     def _new_streams(self) -> SideStreams:
         streams = SideStreams(

@@ -68,7 +68,10 @@ def _contribution_flood(values: Values, replica: ReplicaPort, situation: Replica
 
 
 def _withhold_payload(values: Values, replica: ReplicaPort) -> ReplicaPort:
-    bend = WithholdPayload(values["share"], Serving.SILENT if values["silent"] else Serving.DENIES)
+    return _serving(WithholdPayload(values["share"], Serving.SILENT if values["silent"] else Serving.DENIES), replica)
+
+
+def _serving(bend: WithholdPayload, replica: ReplicaPort) -> ReplicaPort:
     return BentReplica(replica, bend, bend.serving)
 
 
@@ -133,6 +136,14 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         lambda values, replica, situation: _withhold_payload(values, replica),  # noqa: ARG005
         FaultParameter("share", 1.0, 0.0, 1.0),
         FaultParameter("silent", 1, 0, 1, is_whole=True),
+        learning=Learning.GRADIENT,
+    ),
+    _entry(
+        "late-parts",
+        "gives a `share` of the others each part of a payload or a state at the last moment",
+        "the choice of its victims",
+        lambda values, replica, situation: _serving(WithholdPayload(values["share"], Serving.LATE), replica),  # noqa: ARG005
+        FaultParameter("share", 1.0, 0.0, 1.0),
         learning=Learning.GRADIENT,
     ),
     _entry(

@@ -110,15 +110,14 @@ class SilentLeader:
 
 
 class WithholdPayload:
-    """Names large payloads, and keeps them and all states from a share of the others, who must get them from those that have
-    them.
+    """Names large payloads, and keeps them and all states from a share of the others, or for as long as it can.
 
     Data withholding (Al-Bassam, Sonnino, Buterin, "Fraud and Data Availability Proofs", arXiv 1809.09044). Powers: picks its
     victims.
     """
 
     def __init__(self, share: float, answer: Serving) -> None:
-        """`answer`: what the victims are told."""
+        """`answer`: what the victims are told, or when."""
         self._victims = Audience(share)
         self._answer = answer
 
@@ -132,5 +131,5 @@ class WithholdPayload:
         return effects
 
     def serving(self, peer: PeerId) -> Serving:
-        """Nothing to a victim."""
+        """Only who is no victim is given all at once."""
         return self._answer if self._victims.is_chosen(peer) else Serving.GIVES

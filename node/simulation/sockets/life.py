@@ -14,7 +14,7 @@ from node.faults.catalogue import NetworkSituation, attacks_of, parse_faults
 from node.net.transport import PeerNetwork
 from node.net.wire import Part
 from node.part_server import PartServer
-from node.replica import Serving
+from node.replica import LATE_SECONDS, Serving
 from node.side_streams import SideStreams
 from node.simulation.learner_desk import LearnerDesk
 from node.simulation.links import Links
@@ -182,6 +182,10 @@ class Life:
             case Serving.DENIES:
                 return 0, b""
             case Serving.SILENT:
+                return None
+            case Serving.LATE:
+                part = Part(digest, offset, *self._server.part(peer, digest, offset, length_max))
+                asyncio.get_running_loop().call_later(LATE_SECONDS, self.network.give_part, peer, part)
                 return None
 
     def part_received(self, peer: PeerId, part: Part) -> None:

@@ -49,6 +49,9 @@ LIARS_TO_NEWCOMERS = (
     "false-commits",
     "endless-join",
     "withhold-body",
+    "withhold-payload",
+    "withhold-payload:share=0.6,silent=0",
+    "late-parts",
     "unanswering",
     "mute",
 )

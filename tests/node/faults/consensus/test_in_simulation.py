@@ -5,7 +5,7 @@ import pytest
 from consensus.faults import Offence
 from consensus.proof_of_work import messages as work
 from consensus.proof_of_work.waiting_room import ORPHANS_PER_PEER_MAX
-from consensus.protocol import Accuse, Broadcast, FetchPayload, Record, Refuse, Send
+from consensus.protocol import Accuse, Broadcast, FetchPayload, FetchState, Record, Refuse, Send
 from consensus.total_order import messages as order
 from consensus.total_order.committee import Committee
 from consensus.total_order.equivocation import proves_equivocation
@@ -34,6 +34,9 @@ from tests.node.faults.stage import (
 
 LIED_TO = (3, 6)
 """Seeds by which the joiner asks the liar."""
+
+STATE_KEPT_BACK = 2
+"""With this seed the liar is asked for the state."""
 
 FALSELY_ANSWERED = 1
 """With this seed the liar is asked."""
@@ -118,6 +121,38 @@ def test_a_payload_that_is_given_to_some_alone_comes_to_the_others_from_them(con
     judged = [{one.author for _, told in played.by(peer, GradientsJudged) for one in told.judged} for peer in played.honest]
     assert judged == [{peer.id for peer in played.simulation.network.peers.values()}] * 3
     assert played.counts["a payload came after the first peer asked had not sent it"] > 0
+
+
+@pytest.mark.parametrize("consensus", [WORK, ORDER])
+def test_who_gives_each_part_at_the_last_moment_is_overtaken_by_those_that_have_it(consensus) -> None:
+    played = withstood("late-parts:share=0.6", consensus, GRADIENT)
+    judged = [{one.author for _, told in played.by(peer, GradientsJudged) for one in told.judged} for peer in played.honest]
+    assert judged == [{peer.id for peer in played.simulation.network.peers.values()}] * 3
+    assert played.counts["a payload was asked for from a second peer"] > 0
+
+
+@pytest.mark.parametrize("fault", ["late-parts:share=0.5", "withhold-payload:share=0.5", "withhold-payload:share=0.5,silent=0"])
+def test_a_state_that_a_signer_keeps_back_or_gives_late_comes_from_another(fault: str) -> None:
+    """With this seed the joiner asks the liar first."""
+    scenario = Scenario(
+        name="state kept back",
+        consensus=ORDER,
+        learning=GRADIENT,
+        peers=4,
+        duration_s=16,
+        snapshot_behind=10,
+        gradient=GRADIENTS,
+        total_order=TotalOrderSection(round_interval_ms=30, gc_depth=5),
+        links=LinksSection(ms_min=1, ms_max=5),
+        expect=ExpectSection(calm_s=2, heights_min=1, behind_max=28),
+        faulty=(Faulty(fault, (3,)),),
+        events=(Event("9", EventKind.JOIN, peers=(1,)),),
+    )
+    played = play_scenario(scenario, seed=STATE_KEPT_BACK)
+    assert_passed(played)
+    assert played.counts["a member went on from a checkpoint"] > 0
+    (asked, *_) = [effect for _, effect in played.by(played.honest[1], FetchState)]
+    assert asked.peers[0] == played.liar.id
 
 
 def named_again(gives: int) -> Scenario:
