@@ -168,12 +168,17 @@ class Wanted:
                 self._has_changed = True
 
     def accepted_by(self, digest: bytes, peers: Iterable[PeerId]) -> None:
-        """They have signed what follows from holding it. They are asked at once where now one is that has failed more often."""
+        """They have signed what follows from holding it. They are asked at once where now one is that has failed more often.
+
+        Who was asked before it had it is asked again: else the others would have to be, and one that takes its time is last.
+        """
         pursuit = self._pursuits.get(digest)
         if pursuit is None:
             return
         new = tuple(peer for peer in peers if peer not in pursuit.holders)
         pursuit.holders += new
+        present = self._fetches.get(digest)
+        pursuit.tried = tuple(peer for peer in pursuit.tried if peer not in new or peer == present)
         self._has_changed |= bool(new)
         if digest in self._fetches and new:
             self._overtaken[digest] = None

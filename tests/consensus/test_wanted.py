@@ -136,6 +136,33 @@ def test_whoever_has_accepted_it_is_asked_in_place_of_one_that_has_failed_as_a_h
     assert payloads.fetch_more(Instant(1_001)) == (), "only the failure of who was asked last counts"
 
 
+def test_who_had_nothing_when_it_was_asked_is_asked_again_once_it_has_accepted_it() -> None:
+    """And not only when the last one has been asked, too: that one takes as long as it can."""
+    payloads, _ = table(ALICE, BOB, CAROL)
+    payloads.wait(waiter(1), (payload(7),), ALICE, Need.FREE)
+    for peer in (ALICE, BOB):
+        assert asked(payloads.fetch_more(Instant(0))) == [(7, peer)]
+        payloads.failed(digest(7), peer, Instant(0))
+    assert asked(payloads.fetch_more(Instant(0))) == [(7, CAROL)]
+    payloads.accepted_by(digest(7), (BOB,))
+    assert asked(payloads.fetch_more(Instant(LATE_MS + 1))) == [(7, BOB)]
+
+
+def test_who_had_nothing_does_not_wait_for_a_busy_one_that_nobody_has_asked() -> None:
+    """All places of Carol are taken by what she alone is said to have, and she takes her time."""
+    payloads, _ = table(ALICE, BOB, CAROL)
+    for number in range(20, 20 + FETCHES_PER_PEER_MAX + 2):
+        payloads.wait(waiter(number), (payload(number),), CAROL, Need.FREE)
+    payloads.wait(waiter(1), (payload(7),), ALICE, Need.FREE)
+    first = payloads.fetch_more(Instant(0))
+    assert (7, ALICE) in asked(first)
+    for peer in (ALICE, BOB):
+        payloads.failed(digest(7), peer, Instant(0))
+        assert asked(payloads.fetch_more(Instant(0))) == ([(7, BOB)] if peer == ALICE else [])
+    payloads.accepted_by(digest(7), (BOB,))
+    assert asked(payloads.fetch_more(Instant(1))) == [(7, BOB)]
+
+
 def test_a_holder_that_has_not_failed_is_not_replaced() -> None:
     payloads, _ = table(ALICE, BOB)
     named_by_alice(payloads, 7)

@@ -83,6 +83,7 @@ FAVOURED = {
     "contested-claim:beyond=0": 8,
     "equivocate": 3,
     "mimic:noise=0": 3,
+    "forgotten-payload:after=5": 4,
     "withhold-payload": 3,
     "withhold-payload:share=0.6,silent=0": 1,
 }
