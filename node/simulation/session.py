@@ -1,9 +1,7 @@
 """A scenario file from its reading to what is told of it: what the command `simulate` calls."""
 
-import gc
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,7 +9,7 @@ from node.errors import EXIT_DISAGREEMENT, MEND_FILE, NodeError
 from node.simulation import report
 from node.simulation.contradictions import warnings
 from node.simulation.report import Json
-from node.simulation.run import Simulation
+from node.simulation.run import Simulation, without_garbage_collection
 from node.simulation.scenario import Scenario
 from node.simulation.scenario_file import read_scenario
 from node.simulation.trace import Sink
@@ -48,7 +46,7 @@ def run_file(path: Path, seed: int, trace_file: Path | None, tell: Callable[[int
     with lines_into(trace_file) as sink:
         simulation = _simulation(path, scenario, seed, sink)
         begun = time.monotonic()
-        with _without_garbage_collection():
+        with without_garbage_collection():
             outcome = simulation.run(lambda passed_ms: tell(passed_ms, scenario.duration_ms))
         wall_s = time.monotonic() - begun
     loud = warnings(scenario)
@@ -65,13 +63,3 @@ def _simulation(path: Path, scenario: Scenario, seed: int, sink: Sink | None) ->
         return Simulation(scenario, seed, sink)
     except TomlProblem as problem:
         raise NodeError(f"{path}: {problem}", MEND_FILE) from problem
-
-
-@contextmanager
-def _without_garbage_collection() -> Iterator[None]:
-    """It takes a quarter of the time of a thousand peers, and finds next to nothing."""
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()

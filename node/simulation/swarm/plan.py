@@ -101,6 +101,8 @@ def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
     interval_ms = LONG_INTERVAL_MS if is_long else BLOCK_INTERVAL_MS
     peers = random.choice(LARGE_SIZES if random.random() < LARGE_CHANCE else SIZES)
     peers = min(peers, LONG_PEERS_MAX) if is_long else peers
+    if is_brief and consensus is Consensus.TOTAL_ORDER:
+        peers = min(peers, max(SIZES))  # all tell all: 25 members cost as much as a dozen other runs
     is_near = is_long or (peers <= NEAR_PEERS_MAX and random.random() < NEAR_CHANCE)
     tolerated = (peers - 1) // 3  # under proof of work: of the work, as all peers have as much
     favoured = (times * (fault,) for fault, times in FAVOURED.items() if _fits(fault, consensus, learning))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from node.simulation.checkers.finding import Diverged, NoProgress, Pass, Verdict
-from node.simulation.run import Simulation
+from node.simulation.run import Simulation, without_garbage_collection
 from node.simulation.scenario import Scenario
 from node.simulation.swarm.plan import scenario_of, title_of
 
@@ -36,8 +36,9 @@ def run_seed(seed: int, *, is_brief: bool = False) -> Ended:
 
 def run_scenario(scenario: Scenario, seed: int) -> Ended:
     """Raises TomlProblem when the scenario contradicts itself."""
-    simulation = Simulation(scenario, seed)
-    outcome = simulation.run()
+    with without_garbage_collection():
+        simulation = Simulation(scenario, seed)
+        outcome = simulation.run()
     height = max(simulation.court.progress.heights.values(), default=0)
     return Ended(seed, title_of(scenario), outcome.verdict, outcome.trace_digest, height, outcome.verdict.counts)
 
