@@ -6,6 +6,7 @@ enough for all, so that who asks for little is not kept waiting by who asks for 
 """
 
 from collections import OrderedDict
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import Enum
 
@@ -65,8 +66,12 @@ class CostLimits:
     strangers: Share = Share(0.1, 0.5)
     """For all strangers together, where there are members: they keep nine tenths of the loop, whoever comes."""
 
-    strangers_of_open: Share = Share(0.3, 2.0)
+    strangers_of_open: Share = Share(0.15, 1.0)
     """For all that came by themselves, where the network is open to all: those that we chose keep the rest."""
+
+    useful: Share = Share(0.15, 1.0)
+    """For those of them that are of use. The peer that others start from has dialled nobody: it would else hear of blocks many
+    seconds late while fifty strangers ask for what is costly."""
 
 
 class _Pot:
@@ -107,6 +112,7 @@ class Costs:
         self._member = replace(limits.liars, share=limits.liars.share / max(1, (members - 1) // 3))
         self._strangers = _Pot(limits.strangers if members else limits.strangers_of_open, now)
         self._chosen = _Pot(limits.all_chosen, now)
+        self._useful = _Pot(limits.useful, now)
         self._groups: OrderedDict[str, _Pot] = OrderedDict()
         """Kept when all of a subnet have left: who comes again finds what it has overdrawn."""
         self._accounts: dict[PeerId, _Account] = {}
@@ -126,6 +132,15 @@ class Costs:
         for pot in account.pots:
             pot.spenders += 1
         self._accounts[peer] = account
+
+    def favour(self, useful: Collection[PeerId]) -> None:
+        """Of all that came by themselves these are of use: they have a share of their own, and the others theirs."""
+        for peer, account in self._accounts.items():
+            old, new = (self._strangers, self._useful) if peer in useful else (self._useful, self._strangers)
+            if old in account.pots:
+                account.pots = tuple(new if pot is old else pot for pot in account.pots)
+                old.spenders -= 1
+                new.spenders += 1
 
     def left(self, peer: PeerId) -> None:
         """It is gone."""

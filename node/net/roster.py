@@ -18,6 +18,12 @@ REFUSALS_MAX = 4_096
 KEPT_APART = "kept apart"
 """What the other side is told, where we were told to have no connection to it."""
 
+FAVOURED_MAX = 8
+"""As many as are kept for their use when places are short (`eviction`)."""
+
+USEFUL_SECONDS = 300.0
+"""Of use is who was the first to bring something worth passing on within so long."""
+
 GAVE_WAY = "its place was given to another"
 """What the other side is told, where a member or a more useful peer has come."""
 
@@ -93,6 +99,11 @@ class Roster:
     def outbound_groups(self) -> Counter[str]:
         """How many of those that we dialled are in each subnet."""
         return Counter(_groups(self.in_role(Role.DIALER)))
+
+    def useful_inbound(self, now: float) -> frozenset[PeerId]:
+        """Who came by itself and is of use: the longest connected, since who comes to be costly can relay something, too."""
+        useful = [link for link in self.in_role(Role.LISTENER) if now - self._useful_at(link.peer) <= USEFUL_SECONDS]
+        return frozenset(link.peer for link in sorted(useful, key=lambda link: link.connected_at)[:FAVOURED_MAX])
 
     def reason_against_inbound(self, channel: Channel, peer: PeerId, now: float) -> str | None:
         """Why a peer that has proven its key does not get a place; None when it does, and then another may have to go."""

@@ -229,6 +229,8 @@ class PeerNetwork:
             self._carry_out(self._gossip.tick(now))
             self._exchange_addresses(now)
             self._give_up_silent(now)
+            if not self._settings.members:
+                self._costs.favour(self._roster.useful_inbound(now))
             self._meeting.dial_due(session, group)
             await asyncio.sleep(TICK_SECONDS)
 

@@ -174,3 +174,32 @@ async def speak_without_end(stranger: Stranger) -> None:
             await asyncio.sleep(0.002)
     except ChannelClosedError:
         return
+
+
+def test_who_is_of_use_waits_little_in_an_open_network_however_many_strangers_ask_for_all_they_may() -> None:
+    waited: dict[bool, float] = {}
+    for is_favoured in (False, True):
+        costs = Costs(LIMITS, members=0, now=0.0)
+        greedy = [Asker(peer_of(number), 0.002) for number in range(56)]
+        for number, asker in enumerate(greedy):
+            costs.joined(asker.peer, Standing.STRANGER, f"44.{number // 8}.1.0/24", 0.0)
+        honest = Asker(peer_of(99), 0.001, pause=0.1)
+        costs.joined(honest.peer, Standing.STRANGER, "45.1.1.0/24", 0.0)
+        costs.favour([honest.peer] if is_favoured else [])
+        used = used_in(30.0, costs, [*greedy, honest])
+        waited[is_favoured] = honest.waited
+        assert used <= 30.0 * (LIMITS.strangers_of_open.share + LIMITS.useful.share) + 4.0
+    assert waited[False] > 15.0
+    assert waited[True] < 0.5
+
+
+def test_who_is_of_use_no_more_or_leaves_frees_its_part() -> None:
+    costs = Costs(LIMITS, members=0, now=0.0)
+    for number in (1, 2):
+        costs.joined(peer_of(number), Standing.STRANGER, None, 0.0)
+    costs.favour([peer_of(1), peer_of(2)])
+    costs.left(peer_of(1))
+    costs.favour([peer_of(2)])
+    costs.favour([])
+    costs.left(peer_of(2))
+    assert (costs._useful.spenders, costs._strangers.spenders) == (0, 0)

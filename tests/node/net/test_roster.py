@@ -14,7 +14,7 @@ from node.net.contract import NetSettings
 from node.net.handshake import Role
 from node.net.link import Link
 from node.net.peers import Address
-from node.net.roster import GAVE_WAY, Roster
+from node.net.roster import GAVE_WAY, USEFUL_SECONDS, Roster
 from tests.node.net.example_peers import IMPATIENT, QUICK, Node, identity_of, node_of, play, running, stranger_at, until
 
 MEMBERS = frozenset(identity_of(number).peer for number in (1, 2, 3, 4))
@@ -135,6 +135,16 @@ def test_one_machine_with_many_addresses_cannot_keep_a_place_from_another() -> N
         assert gone.channel.remote.host.startswith("10.231.0.")
         roster.remove(gone)
         roster.add(link_from(host, peer, connected_at=100.0))
+
+
+def test_favoured_are_the_longest_connected_of_those_that_were_of_use_lately() -> None:
+    useful_at = {identity_of(number).peer: 50.0 * number for number in range(2, 30)}
+    roster = Roster(identity_of(1).peer, NetSettings(), b"secret", useful_at.__getitem__)
+    for peer, useful in useful_at.items():
+        roster.add(link_from("203.0.114.1", peer, connected_at=-useful))
+    now = 1_000.0
+    assert roster.useful_inbound(now) == {identity_of(number).peer for number in range(22, 30)}
+    assert roster.useful_inbound(now + USEFUL_SECONDS + 400.0) == {identity_of(number).peer for number in (28, 29)}
 
 
 class Far:
