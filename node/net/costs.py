@@ -37,10 +37,10 @@ class Standing(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Seconds of our loop that may be used in each second; `burst_seconds` may have been saved before."""
+    """Seconds of our loop that may be used in each second, or bytes of our link; `burst` may have been saved before."""
 
     share: float
-    burst_seconds: float
+    burst: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +66,10 @@ class CostLimits:
     strangers: Share = Share(0.1, 0.5)
     """For all strangers together, where there are members: they keep nine tenths of the loop, whoever comes."""
 
+    strangers_bytes: Share = Share(8_388_608, 33_554_432)
+    """Bytes a second of our link, for all strangers together: small questions have large answers, and half a megabyte costs our
+    loop no more than a few blocks. As much as one peer may send us."""
+
     strangers_of_open: Share = Share(0.15, 1.0)
     """For all that came by themselves, where the network is open to all: those that we chose keep the rest."""
 
@@ -80,7 +84,7 @@ class _Pot:
     def __init__(self, share: Share, now: float) -> None:
         self.spenders = 0
         self._share = share.share
-        self._bucket = TokenBucket(share.share, share.burst_seconds, now)
+        self._bucket = TokenBucket(share.share, share.burst, now)
 
     def spend(self, seconds: float, now: float) -> float:
         """How long who has used so much should rest: while there is not enough, each may use an equal part."""
@@ -90,6 +94,8 @@ class _Pot:
 @dataclass(slots=True)
 class _Account:
     pots: tuple[_Pot, ...]
+    link: _Pot | None = None
+    """Of a stranger: the share of our link."""
     counted_bytes: int = 0
     """Of its connection: up to here they are paid."""
     counted_frames: int = 0
@@ -113,6 +119,7 @@ class Costs:
         self._strangers = _Pot(limits.strangers if members else limits.strangers_of_open, now)
         self._chosen = _Pot(limits.all_chosen, now)
         self._useful = _Pot(limits.useful, now)
+        self._link = _Pot(limits.strangers_bytes, now)
         self._groups: OrderedDict[str, _Pot] = OrderedDict()
         """Kept when all of a subnet have left: who comes again finds what it has overdrawn."""
         self._accounts: dict[PeerId, _Account] = {}
@@ -128,7 +135,8 @@ class Costs:
                 account = _Account((_Pot(limits.chosen, now), self._chosen))
             case Standing.STRANGER:
                 shared = (self._strangers,) if group is None else (self._strangers, self._group(group, now))
-                account = _Account((_Pot(limits.stranger, now), *shared))
+                account = _Account((_Pot(limits.stranger, now), *shared), self._link)
+                self._link.spenders += 1
         for pot in account.pots:
             pot.spenders += 1
         self._accounts[peer] = account
@@ -144,8 +152,10 @@ class Costs:
 
     def left(self, peer: PeerId) -> None:
         """It is gone."""
-        for pot in self._accounts.pop(peer).pots:
-            pot.spenders -= 1
+        account = self._accounts.pop(peer)
+        for pot in (*account.pots, account.link):
+            if pot is not None:
+                pot.spenders -= 1
 
     def charge(self, peer: PeerId, working_seconds: float, moved: Moved, now: float) -> float:
         """Put on its account what a frame of this peer has cost; how many seconds it should rest before the next.
@@ -158,7 +168,10 @@ class Costs:
         frames, bytes_moved = moved.frames - account.counted_frames, moved.bytes - account.counted_bytes
         account.counted_frames, account.counted_bytes = moved.frames, moved.bytes
         seconds = working_seconds + frames * FRAME_SECONDS + bytes_moved * BYTE_SECONDS
-        return min(REST_SECONDS_MAX, max(pot.spend(seconds, now) for pot in account.pots))
+        rests = [pot.spend(seconds, now) for pot in account.pots]
+        if account.link is not None:
+            rests.append(account.link.spend(bytes_moved, now))
+        return min(REST_SECONDS_MAX, max(rests))
 
     def _group(self, group: str, now: float) -> _Pot:
         pot = self._groups.pop(group, None) or _Pot(self._limits.group, now)

@@ -115,11 +115,11 @@ class Doorway:
 
         Were the newcomer turned away instead, whoever keeps the room full would keep everybody out.
         """
-        strangers = self._strangers()
         group = group_of(host)
-        in_group = Counter(strangers.values())
         if group is not None and not self._arrivals.take(group, self._clock()):
-            return None
+            return None  # first of all, since this is what a flood comes to
+        strangers = self._strangers()
+        in_group = Counter(strangers.values())
         if group is not None and in_group[group] >= self._settings.unauthenticated_per_group_max:
             return None
         if len(strangers) >= self._settings.unauthenticated_max:
