@@ -290,12 +290,12 @@ class StoredBlocks:
 def proof_of_work_rules(rules: NetworkRules) -> ProofOfWorkRules:
     """The network file's section, as the ordering machine wants it: a gradient may be some blocks old, a candidate may not.
 
-    A gradient is one large payload; a candidate has none.
+    A gradient is one large payload; a candidate has none, and a block lists one candidate.
     """
     work = rules.proof_of_work
     section = msgspec.structs.asdict(work)
     if rules.learning is Learning.EVOLUTION:
-        return ProofOfWorkRules(**section, attachments_max=0)
+        return ProofOfWorkRules(**section, attachments_max=0, contributions_max=1)
     return ProofOfWorkRules(
         **section,
         base_age_max=min(BASE_AGE_MAX, work.finality_depth),

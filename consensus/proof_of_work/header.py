@@ -11,13 +11,10 @@ from consensus.encoding import Codec, DigestBytes, KeyBytes, Natural, SignatureB
 from consensus.faults import Offence
 from consensus.proof_of_work.difficulty import TARGET_BYTES
 from consensus.proof_of_work.puzzle import NONCE_BYTES
-from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.proof_of_work.rules import CONTRIBUTIONS_MAX, ProofOfWorkRules
 from consensus.protocol import Step
 from consensus.signing import Domain, Signer, digest_of, is_signed_by
 from consensus.types import Digest, Height, NetworkId, PeerId, StepId, WallTime
-
-CONTRIBUTIONS_MAX = 64
-"""Evolution lists one; gradient mode lists a few per peer and block."""
 
 CLAIM_BYTES_MAX = 256
 """Two fitness values and room for what a later learner claims."""
@@ -168,6 +165,9 @@ def body_fault(network_id: NetworkId, block: Block, rules: ProofOfWorkRules) -> 
 
     Only where `base_age_max` is 0 a base is judged here.
     """
+    count = len(block.body.contributions)
+    if count > rules.contributions_max:
+        return Offence.WRONG_BODY, f"lists {count} contributions, allowed: {rules.contributions_max}"
     seen: dict[Digest, None] = {}
     for contribution in block.body.contributions:
         digest = contribution_digest(network_id, contribution)

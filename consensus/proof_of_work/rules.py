@@ -9,6 +9,9 @@ from consensus.types import Height
 FINALITY_DEPTH_MAX = 512
 """Half of what the tree holds of one branch (chain.ABOVE_FINAL_MAX): all branches above the final block are in memory."""
 
+CONTRIBUTIONS_MAX = 64
+"""In a block. Evolution lists one; gradient mode lists a few per peer and block."""
+
 AUTHOR_WINDOW_MAX = 4_096
 """Leaders remembered, under 1 MB. A thousand peers of equal work: one in fifty has led none of so many blocks."""
 
@@ -23,6 +26,7 @@ _RANGES = {
     "base_age_max": (0, FINALITY_DEPTH_MAX),
     "author_window": (0, AUTHOR_WINDOW_MAX),
     "attachments_max": (0, ATTACHMENTS_MAX),
+    "contributions_max": (0, CONTRIBUTIONS_MAX),
     "minimum_work": (0, 2**63 - 1),
 }
 
@@ -80,6 +84,8 @@ class ProofOfWorkRules:
     """
     attachments_max: int = ATTACHMENTS_MAX
     """Large payloads that a contribution may name: what names more is refused before anything is fetched."""
+    contributions_max: int = CONTRIBUTIONS_MAX
+    """Contributions that a block may list: one that lists more is neither recorded nor passed on."""
     minimum_work: int = 0
     """A chain with less work is not the network's: nothing of it becomes final, and nobody leads on top of it.
 

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.attachment import LargePayload
-from consensus.proof_of_work.header import CONTRIBUTIONS_MAX
 from consensus.proof_of_work.peers import Peers
+from consensus.proof_of_work.rules import CONTRIBUTIONS_MAX
 from consensus.protocol import FetchPayload
 from consensus.types import Digest, Instant, PeerId
 from consensus.wanted import (

@@ -12,12 +12,11 @@ from consensus.proof_of_work.ahead import BRANCHES_MAX, LINKS_MAX, RIVALS_MAX
 from consensus.proof_of_work.assessing import QUEUED_PER_SOURCE_MAX, UNDER_WAY_MAX
 from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX
 from consensus.proof_of_work.bodies import BODIES_PER_REQUEST
-from consensus.proof_of_work.header import CONTRIBUTIONS_MAX
 from consensus.proof_of_work.intake import REJECTED_MAX
 from consensus.proof_of_work.mining import JOBS_MAX
 from consensus.proof_of_work.peers import ANSWERS_LATE_MAX, LEFT_OWING_MAX, SUBNETS_MAX
 from consensus.proof_of_work.pool import HELD_MAX, LACKING_MAX, PER_AUTHOR_IN_ALL_MAX, POOL_MAX
-from consensus.proof_of_work.rules import AUTHOR_WINDOW_MAX
+from consensus.proof_of_work.rules import AUTHOR_WINDOW_MAX, CONTRIBUTIONS_MAX
 from consensus.proof_of_work.staging import SOURCES_MAX, STAGED_MAX, VERIFY_IN_FLIGHT_MAX
 from consensus.proof_of_work.status import STEPS_TOLD_MAX
 from consensus.proof_of_work.verifying import GROUPS_MAX

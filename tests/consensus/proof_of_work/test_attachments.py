@@ -13,7 +13,6 @@ from consensus.proof_of_work.arrival import ARRIVAL_MS_MIN
 from consensus.proof_of_work.bodies import BODIES_WAITING_MAX
 from consensus.proof_of_work.header import (
     BLOCK_BYTES_MAX,
-    CONTRIBUTIONS_MAX,
     HEADER_BYTES_MAX,
     Block,
     fits,
@@ -33,6 +32,7 @@ from consensus.proof_of_work.messages import (
     Tip,
 )
 from consensus.proof_of_work.pool import LACKING_PER_AUTHOR_MAX, LACKING_PER_SOURCE_MAX
+from consensus.proof_of_work.rules import CONTRIBUTIONS_MAX
 from consensus.protocol import (
     Adopt,
     Assess,

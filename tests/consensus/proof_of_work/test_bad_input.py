@@ -223,6 +223,18 @@ def test_what_names_more_payloads_than_the_rules_allow_is_refused_and_nothing_is
     assert len(of_type(bench().receive(ContributionMessage(HEAVY)), FetchPayload)) == 1
 
 
+def test_a_block_that_lists_more_than_the_rules_allow_is_neither_recorded_nor_passed_on() -> None:
+    """Else who leads one in vain would have everybody keep 32 kB of anything for it."""
+    listed = tuple(contribution_of(payload=bytes([number])) for number in range(2))
+    for allowed, offences in ((2, []), (1, [(PEER.id, Offence.WRONG_BODY)])):
+        made = Bench(replace(RULES, contributions_max=allowed))
+        made.push(*CHAIN[:3])
+        records = len(made.records.journal)
+        effects = made.receive(BlockMessage(spoiled(listed)))
+        assert refusals(effects) == offences
+        assert (len(made.records.journal) == records, of_type(effects, Broadcast) == []) == (bool(offences), bool(offences))
+
+
 def test_a_body_with_a_signature_of_someone_else_is_not_recorded() -> None:
     made = bench()
     made.receive(Tip(CHAIN[-1].id, 20, (100).to_bytes(40, "big")))
