@@ -63,7 +63,8 @@ class Pool:
 
     def __init__(self) -> None:
         self._pooled: dict[Digest, Pooled] = {}
-        self._held: dict[Digest, Held] = {}
+        self._held: dict[tuple[Digest, PeerId], Held] = {}
+        """By source, too: signatures are not verified yet, and a forged one must not keep out what its author has signed."""
         self._bases: dict[bytes, list[bytes]] = {}
         """By author: the bases of those that are pooled."""
         self._refused: dict[bytes, None] = {}
@@ -75,7 +76,7 @@ class Pool:
         return len(self._pooled)
 
     def __contains__(self, digest: Digest) -> bool:
-        return digest in self._pooled or digest in self._held
+        return digest in self._pooled
 
     def add(self, digest: Digest, contribution: Contribution, source: PeerId | None) -> bool:
         """Wait for the assessment; False when it is known, or there is no room. In all there is always room for our own."""
@@ -111,10 +112,12 @@ class Pool:
 
     def hold(self, held: Held) -> None:
         """Keep it until its base is checked; the oldest gives way, of the same source where that has its share."""
-        same = [known.digest for known in self._held.values() if known.source == held.source]
+        if (held.digest, held.source) in self._held:
+            return
+        same = [place for place in self._held if place[1] == held.source]
         if len(same) >= HELD_PER_SOURCE_MAX:
             del self._held[same[0]]
-        self._held[held.digest] = held
+        self._held[held.digest, held.source] = held
         if len(self._held) > HELD_MAX:
             del self._held[next(iter(self._held))]
 
@@ -122,7 +125,7 @@ class Pool:
         """Those for a base that is now checked."""
         found = tuple(held for held in self._held.values() if held.contribution.base == base)
         for held in found:
-            del self._held[held.digest]
+            del self._held[held.digest, held.source]
         return found
 
     def settle(self, digest: Digest, is_good: bool) -> Pooled | None:
@@ -146,7 +149,7 @@ class Pool:
         leaving = tuple(digest for digest, known in self._pooled.items() if known.contribution.base not in kept)
         for digest in leaving:
             self._remove(digest)
-        self._held = {digest: held for digest, held in self._held.items() if held.contribution.base in held_kept}
+        self._held = {place: held for place, held in self._held.items() if held.contribution.base in held_kept}
         return leaving
 
     def _add(self, digest: Digest, pooled: Pooled) -> None:

@@ -315,6 +315,23 @@ def test_who_has_us_hold_what_others_did_not_sign_is_refused_at_the_first_of_it(
     assert (refusals(effects), len(verified)) == ([(OTHER.id, Offence.WRONG_SIGNATURE)], 1)
 
 
+def test_a_forged_copy_that_comes_first_keeps_no_contribution_out() -> None:
+    """Both wait for the check of their base; the forged one costs its sender the connection, and that is all."""
+    bench, forge = Bench(), Forge()
+    first = forge.child(forge.genesis, ALICE)
+    bench.push(first)
+    bench.judge = None
+    second = forge.child(first.link, BOB)
+    bench.push(second)
+    honest = offer(ALICE, second.id, TRUTH)
+    bench.receive(ContributionMessage(msgspec.structs.replace(honest, signature=bytes(64))), OTHER.id)
+    for _ in range(2):
+        bench.receive(ContributionMessage(honest))
+    effects = bench.feed(Checked(second.id, Verdict.GOOD, is_proven_lie=False, detail=""))
+    assert refusals(effects) == [(OTHER.id, Offence.WRONG_SIGNATURE)]
+    assert [one.contribution for one in of_type(effects, Assess)] == [honest]
+
+
 def test_a_voice_ends_with_the_window_and_survives_a_restart() -> None:
     rules = replace(RULES, author_window=20)
     bench, forge = Bench(rules), Forge(rules)
