@@ -64,7 +64,7 @@ class Need(IntEnum):
     BLOCK = 1
     """A block that has cost its leader a puzzle. Anybody is asked, if its source is busy."""
     FREE = 2
-    """What costs nothing to name. It waits for its source's turn: who names much of it keeps nobody but itself busy."""
+    """What costs nothing to name. It waits for its source's turn at first: who names much keeps itself busy before others."""
 
 
 class Sources(Protocol):
@@ -362,7 +362,11 @@ class Wanted:
         return max(1, FETCHES_PER_PEER_MAX >> self._failures.get(peer, 0))
 
     def _whom(self, pursuit: _Pursuit, peers: Sequence[PeerId], free: list[PeerId]) -> PeerId | None:
-        """A holder or source if there is one left to ask, else who was asked in vain least often and is least busy."""
+        """A holder or source if there is one left to ask, else who was asked in vain least often and is least busy.
+
+        What is free to name waits for its source's turn; but not for that of another who is said to have it, once it was asked
+        for in vain: who keeps back what it alone has is always busy.
+        """
         if all(peer in pursuit.tried for peer in peers):  # who had still to be asked has left
             pursuit.tried = ()
         named = dict.fromkeys((*pursuit.holders, *pursuit.sources))
@@ -371,7 +375,9 @@ class Wanted:
         sources = [peer for peer in known if self._blamed(peer) == fewest]
         anybody = next((peer for peer in free if peer not in pursuit.tried), None)
         if sources and (pursuit.need is Need.FREE or sources[0] in free) and not self._is_better(anybody, pursuit, sources):
-            return next((peer for peer in sources if peer in free), None)
+            source = next((peer for peer in sources if peer in free), None)
+            if source is not None or not pursuit.attempts:
+                return source
         return anybody
 
     def _is_better(self, anybody: PeerId | None, pursuit: _Pursuit, sources: list[PeerId]) -> bool:

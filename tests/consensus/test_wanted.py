@@ -163,6 +163,18 @@ def test_who_had_nothing_does_not_wait_for_a_busy_one_that_nobody_has_asked() ->
     assert asked(payloads.fetch_more(Instant(1))) == [(7, BOB)]
 
 
+def test_what_was_asked_for_in_vain_waits_for_no_busy_one_while_others_are_free() -> None:
+    """Carol is said to have it, and all her places are taken; Bob has it, and nobody says so."""
+    payloads, _ = table(ALICE, BOB, CAROL)
+    for number in range(20, 20 + FETCHES_PER_PEER_MAX + 2):
+        payloads.wait(waiter(number), (payload(number),), CAROL, Need.FREE)
+    payloads.wait(waiter(1), (payload(7),), ALICE, Need.FREE)
+    assert (7, ALICE) in asked(payloads.fetch_more(Instant(0)))
+    payloads.also_has(waiter(1), CAROL)
+    payloads.failed(digest(7), ALICE, Instant(0))
+    assert asked(payloads.fetch_more(Instant(0))) == [(7, BOB)]
+
+
 def test_a_holder_that_has_not_failed_is_not_replaced() -> None:
     payloads, _ = table(ALICE, BOB)
     named_by_alice(payloads, 7)
