@@ -12,7 +12,10 @@ ORPHANS_PER_PEER_MAX = 16
 """So that one peer cannot push out what others sent."""
 
 EARLY_MAX = 32
-"""Only blocks whose leader's clock is ahead of ours wait here."""
+"""Only blocks whose leader's clock is ahead of ours wait here; their puzzles are not verified yet."""
+
+EARLY_PER_PEER_MAX = 8
+"""So that one peer cannot push out what others sent, with blocks that have cost it nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,9 @@ class WaitingRoom:
 
     def add_early(self, waiting: Waiting) -> None:
         """Wait for the time."""
+        own = [other.id for other in self._early.values() if other.source == waiting.source]
+        if len(own) >= EARLY_PER_PEER_MAX:
+            del self._early[own[0]]
         self._early[waiting.id] = waiting
         if len(self._early) > EARLY_MAX:
             del self._early[next(iter(self._early))]

@@ -25,7 +25,7 @@ from consensus.proof_of_work.messages import (
     Place,
     Tip,
 )
-from consensus.proof_of_work.waiting_room import ORPHANS_MAX, ORPHANS_PER_PEER_MAX
+from consensus.proof_of_work.waiting_room import EARLY_MAX, ORPHANS_MAX, ORPHANS_PER_PEER_MAX
 from consensus.protocol import (
     Accuse,
     Adopt,
@@ -221,6 +221,19 @@ def test_what_names_more_payloads_than_the_rules_allow_is_refused_and_nothing_is
     assert refusals(effects)[1:] == [(OTHER.id, Offence.MALFORMED)]
     assert of_type(effects, FetchPayload) == []
     assert len(of_type(bench().receive(ContributionMessage(HEAVY)), FetchPayload)) == 1
+
+
+def test_blocks_without_work_that_are_dated_ahead_push_out_nobody_else_s() -> None:
+    made = bench()
+    honest = FORGE.child(PARENT, ALICE, time_ms=made.now + RULES.future_limit_ms + 300)
+    made.push(honest)
+    for number in range(EARLY_MAX):
+        body = FORGE.body(PARENT, claim=number.to_bytes(2, "big"))
+        far = FORGE.draft(PARENT, ALICE, body, made.now + RULES.future_limit_ms + 60_000)
+        made.receive(BlockMessage(FORGE.seal(far, body, ALICE, is_solved=False)), OTHER.id)
+    made.now = Instant(made.now + 500)
+    made.feed(TimerFired("sync"))
+    assert made.machine.status.head == honest.id
 
 
 def test_a_block_that_lists_more_than_the_rules_allow_is_neither_recorded_nor_passed_on() -> None:
