@@ -54,6 +54,7 @@ class Pacemaker:
 
     def __init__(self, rules: TotalOrderRules, size: int, faulty_max: int) -> None:
         self._rules = rules
+        self._size = size
         self._barren_rounds = BARREN_ROUNDS + faulty_max
         self.delta_ms = rules.delta_ms_min
         self.round = 0
@@ -74,9 +75,15 @@ class Pacemaker:
 
     @property
     def short_ms(self) -> int:
-        """How long a round waits for any leader, whatever it has cost us."""
+        """How long a round waits for any leader, whatever it has cost us.
+
+        At least so long, in each of its turns, that what comes within a whole time-out finds its round above the horizon: who
+        is far away has its blocks ordered, if it leads none that we wait for.
+        """
         usual_ms = sorted(self._paces)[len(self._paces) // 4] if self._paces else self.delta_ms
-        return min(self.timeout_ms, max(SHORT_ROUNDS * usual_ms, self._rules.delta_ms_min // SHORT_DELTA_SHARE))
+        depth = self._rules.gc_depth
+        far_ms = (self.timeout_ms - depth * usual_ms) * self._size // depth
+        return min(self.timeout_ms, max(SHORT_ROUNDS * usual_ms, self._rules.delta_ms_min // SHORT_DELTA_SHARE, far_ms))
 
     def enter(self, round_number: int, now: Instant) -> None:
         """A quorum of the round before is here, and our own block of it."""

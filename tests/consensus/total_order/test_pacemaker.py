@@ -174,6 +174,15 @@ def test_who_was_away_for_long_is_waited_for_again_some_seconds_after_it_is_back
     assert rounds.waited[-1] == 150
 
 
+def test_rounds_are_never_so_quick_that_what_comes_within_a_time_out_is_below_the_horizon() -> None:
+    rounds = Rounds(pace_ms=2)
+    rounds.run(1_000)
+    began, count = rounds.now, 2_000
+    rounds.run(count)
+    of_depth = (rounds.now - began) / count * RULES.gc_depth
+    assert of_depth >= rounds.pacemaker.timeout_ms
+
+
 def test_everybody_is_waited_for_in_full_once_nothing_was_committed_for_some_rounds() -> None:
     rounds = Rounds()
     rounds.run(400)
