@@ -110,7 +110,7 @@ class StreamLearner:
                 return self._deliver(step)
             case RestoreRequest(state):
                 self._start_from(state)
-                self._desk.model_moved(self._ledger.version)
+                self._desk.keep(frozenset())  # what was on its way may be among the commits that are skipped, or lost with them
                 return (self._adopted(),)
             case AdoptRequest():
                 return (self._adopted(),)

@@ -192,6 +192,18 @@ def test_a_lost_gradient_is_given_up_once_it_would_soon_be_too_old() -> None:
     assert loser.learner.is_searching
 
 
+def test_what_was_on_its_way_when_we_went_on_from_a_checkpoint_counts_as_lost() -> None:
+    """The model may stand still until it has come: nobody else would make it move."""
+    world = quadratic_world()
+    order = run(world, LONG)
+    member = Member(world, FOUR[0])
+    member.deliver(*order.log[:-1])
+    member.work()
+    assert not member.learner.is_searching
+    member.learner.handle(RestoreRequest(restored_state(order.members[0])))
+    assert member.learner.is_searching
+
+
 def test_none_is_computed_on_a_model_that_one_of_ours_was_accepted_for() -> None:
     """Buffered gradients are accepted long before the model moves."""
     member = Member(quadratic_world("buffered"), FOUR[0])
