@@ -181,6 +181,8 @@ class ModelConsensus(Generic[C, E]):
         self._scores: dict[bytes, tuple[int, ...]] = {}
         self._ignored: Counter[Ignored] = Counter()
         self._is_decided = False
+        self._misread: set[bytes] = set()
+        """Whose candidate has come to nothing in this commit: so many are read of one author, and no more."""
 
     @property
     def generation(self) -> bytes:
@@ -232,6 +234,7 @@ class ModelConsensus(Generic[C, E]):
 
     def end_of_commit(self) -> Slate[E] | Decision[E] | None:
         """What the commit has brought about: a closed slate, or the generation's end (then `begin` the next one)."""
+        self._misread.clear()
         if len(self.counted) < self._quorum:
             return None
         if self._slate is None:
@@ -271,6 +274,9 @@ class ModelConsensus(Generic[C, E]):
             return Ignored.SECOND_CANDIDATE
         if self._slate is not None:
             return Ignored.LATE_CANDIDATE
+        if item.author in self._misread:
+            return Ignored.SECOND_CANDIDATE
+        self._misread.add(item.author)
         entries = self._candidacy.entries(item, candidate)
         self._candidates[item.author] = entries
         self._list(entries)

@@ -64,6 +64,8 @@ class Judged:
     weights: tuple[tuple[bytes, float], ...] = field(default=())
     gradient: QuantisedGradient | None = field(default=None, compare=False, repr=False)
     """What the rule has judged; None where it came to no judgement."""
+    was_read: bool = field(default=False, compare=False)
+    """Whether the bytes of its payload were read, which is what costs."""
 
 
 class Gradients(Protocol):
@@ -146,8 +148,10 @@ class Clerk:
         self.rule = rule
         self.bits = rules.bits
 
-    def advance(self, ledger: Ledger, delivered: Delivered, group: Group, gradients: Gradients) -> tuple[Ledger, Judged]:
-        """The ledger after one delivered submission. Raises PayloadMissingError."""
+    def advance(
+        self, ledger: Ledger, delivered: Delivered, group: Group, gradients: Gradients, *, may_read: bool = True
+    ) -> tuple[Ledger, Judged]:
+        """The ledger after one delivered submission; without `may_read` nothing comes of it. Raises PayloadMissingError."""
         submission = decode_submission(delivered.payload)
         if submission is None:
             return ledger, Judged(delivered.author, Outcome.MALFORMED, ledger.version, None)
@@ -156,9 +160,11 @@ class Clerk:
         if fault is not None:
             known = None if fault in {Outcome.UNKNOWN_BASE, Outcome.FUTURE_BASE} else staleness
             return ledger, Judged(delivered.author, fault, ledger.version, known)
+        if not may_read:
+            return ledger, Judged(delivered.author, Outcome.CROWDED, ledger.version, staleness)
         gradient = self.gradient(submission, delivered.attached, gradients)
         if gradient is None:
-            return ledger, Judged(delivered.author, Outcome.MALFORMED, ledger.version, staleness)
+            return ledger, Judged(delivered.author, Outcome.MALFORMED, ledger.version, staleness, was_read=True)
         return self._judge(ledger, Arrival(delivered.author, submission.base, ledger.version, gradient), group)
 
     def fault_of(self, ledger: Ledger, author: bytes, submission: Submission, group: Group) -> Outcome | None:
@@ -190,7 +196,9 @@ class Clerk:
             noted = replace(ledger, bases=tuple(sorted(bases.items())))
         moved = self._moved(noted, ruling)
         outcome = Outcome.OUT_OF_RANGE if moved is None else ruling.outcome
-        judged = Judged(arrival.author, outcome, arrival.version, arrival.staleness, ruling.weights, arrival.gradient)
+        judged = Judged(
+            arrival.author, outcome, arrival.version, arrival.staleness, ruling.weights, arrival.gradient, was_read=True
+        )
         return (ledger if moved is None else moved), judged
 
     def _moved(self, ledger: Ledger, ruling: Ruling) -> Ledger | None:

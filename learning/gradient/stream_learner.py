@@ -134,14 +134,22 @@ class StreamLearner:
         assert step.height == self._commit + 1, f"delivery {step.height} after {self._commit}"
         self._commit, self._commit_step = step.height, step.id
         before = self._ledger.version
-        judged = tuple(self._take(item) for item in step.items)
+        read: set[bytes] = set()
+        judged = tuple(self._take(item, read) for item in step.items)
         self._desk.model_moved(self._ledger.version)
         answers = (told(step.id, self._ledger.version, judged),) if judged else ()
         return (*answers, *self._measured(before), *self._kept())
 
-    def _take(self, item: SignedPayload) -> Judged:
+    def _take(self, item: SignedPayload, read: set[bytes]) -> Judged:
+        """Of each author one payload in a commit is read, and `read` notes whose: eight items of a block may name one on eight
+        models, and cost everybody eight times what an honest worker's does, who waits until its own has come.
+        """
         delivered = Delivered(item.author, item.payload, item.attached)
-        self._ledger, judged = self._clerk.advance(self._ledger, delivered, self._group, self._gradients)
+        self._ledger, judged = self._clerk.advance(
+            self._ledger, delivered, self._group, self._gradients, may_read=item.author not in read
+        )
+        if judged.was_read:
+            read.add(item.author)
         if item.author == self._author:
             self._desk.has_come(item.payload)
         elif judged.gradient is not None:

@@ -30,6 +30,7 @@ class Outcome(StrEnum):
     FUTURE_BASE = "its model is still to come"
     STALE = "its model is too old"
     REPEATED = "one of its author's on this model, or a later one, was accepted before, or is in the same block"
+    CROWDED = "another one of its author's was read in the same commit"
     LATE = "it came after the slate of its model was closed"
     OUT_OF_RANGE = "the model would no longer be finite"
 

@@ -74,6 +74,7 @@ class Shelf:
 
     def __init__(self) -> None:
         self._held: dict[bytes, bytes] = {}
+        self.reads = 0
 
     def put(self, encoded: bytes) -> tuple[bytes, int]:
         digest = payload_digest(encoded)
@@ -81,6 +82,7 @@ class Shelf:
         return digest, len(encoded)
 
     def payload(self, digest: bytes) -> bytes | None:
+        self.reads += 1
         return self._held.get(digest)
 
 

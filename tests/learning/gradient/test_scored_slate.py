@@ -95,6 +95,19 @@ def parameters_of(booth: Booth, slate: Slate[StepEntry]) -> list[Float32Array]:
     return [booth.candidacy.state(entry).parameters for entry in slate.entries]
 
 
+def test_junk_of_one_author_is_read_once_in_a_commit() -> None:
+    booth = Booth(4)
+    digest, length = booth.shelf.put(b"junk")
+    named = encode_scored(Submission(MODEL.height, state_digest(MODEL), digest, length))
+    item = SignedPayload(bytes(32), worker(3), GENERATION, named, ((digest, length),))
+    reasons = [booth.consensus.deliver(item) for _ in range(8)]
+    assert reasons == [Ignored.MALFORMED] + [Ignored.SECOND_CANDIDATE] * 7
+    assert booth.shelf.reads == 1
+    assert booth.deliver(2, gradient_of([1.0, 2.0, 3.0])) is None
+    booth.consensus.end_of_commit()
+    assert booth.deliver(3, gradient_of([1.0, 2.0, 3.0])) is None, "in the next commit it may put up something better"
+
+
 @pytest.mark.slow
 @given(values=st.lists(vectors, min_size=1, max_size=9))
 def test_the_slate_holds_what_the_twin_computes_one_number_at_a_time(values: list[list[float]]) -> None:
@@ -144,6 +157,7 @@ def test_the_same_numbers_in_fewer_bits_are_no_gradient_of_this_network() -> Non
     narrow = quantise(vector_of([1, 2, 3]), LAYOUT, 8)
     assert narrow is not None
     assert booth.deliver(0, narrow) is Ignored.MALFORMED
+    booth.consensus.end_of_commit()
     assert [booth.deliver(place, gradient_of([1, 2, 3])) for place in (0, 1)] == [None] * 2
 
 

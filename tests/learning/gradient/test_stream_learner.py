@@ -351,6 +351,37 @@ def test_the_second_of_one_author_on_a_model_is_refused() -> None:
     assert outcomes(member) == [Outcome.APPLIED, Outcome.REPEATED]
 
 
+def test_one_payload_of_an_author_is_read_in_a_commit_however_many_items_name_it() -> None:
+    """On eight models in turn, each newer than the last, so that none repeats another."""
+    world = quadratic_world()
+    member, other = members_of(world, 2)
+    digests = [member.learner.ledger.digest]
+    for height in range(1, 8):
+        step = commit(height, other.work())
+        member.deliver(step)
+        other.deliver(step)
+        digests.append(member.learner.ledger.digest)
+    items = [submitted(FOUR[2], base, digest, encoded_gradient(0.5), world.shelf) for base, digest in enumerate(digests)]
+    before = world.shelf.reads
+    member.deliver(commit(8, items))
+    assert world.shelf.reads == before + 1
+    too_old = len(items) - 1 - world.rules.staleness_max
+    left = len(items) - 1 - too_old
+    assert outcomes(member)[-8:] == [Outcome.STALE] * too_old + [Outcome.APPLIED] + [Outcome.CROWDED] * left
+    member.deliver(commit(9, items[-1:]))
+    assert world.shelf.reads == before + 2
+
+
+def test_junk_that_eight_items_name_is_read_once() -> None:
+    world = quadratic_world()
+    member, other = members_of(world, 2)
+    ledger = member.learner.ledger
+    junk = [submitted(FOUR[2], 0, ledger.digest, b"junk", world.shelf)] * 8
+    member.deliver(commit(1, [*junk, *other.work()]))
+    assert world.shelf.reads == 2
+    assert outcomes(member) == [Outcome.MALFORMED] + [Outcome.CROWDED] * 7 + [Outcome.APPLIED]
+
+
 def test_a_delivered_payload_that_is_not_held_is_a_broken_promise() -> None:
     member = Member(quadratic_world(), FOUR[0])
     item = submitted(FOUR[1], 0, member.learner.ledger.digest, encoded_gradient(0.5), Shelf())
