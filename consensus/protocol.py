@@ -197,7 +197,10 @@ class PayloadHeld:
 
 @dataclass(frozen=True, slots=True)
 class FetchFailed:
-    """The answer to `FetchPayload` where this peer does not give the payload, or not fast enough."""
+    """The answer to `FetchPayload` where this peer does not give the payload, or not fast enough.
+
+    And to `FetchState`, with the state's digest, where none of its peers does; `peer` is the last of them.
+    """
 
     digest: Digest
     peer: PeerId

@@ -48,8 +48,8 @@ RATE_BYTES_PER_SECOND_MIN = 2**18
 """Half a part: a source that gives each part at the last moment is left for another. Where all are that slow each has its turn,
 and what has come stays."""
 
-STATE_ROUNDS_MAX = 2
-"""Every source of a state is asked so often before the machine hears of new ones."""
+STATE_ROUNDS_MAX = 3
+"""Every source of a state is asked so often before the machine hears of new ones. The first time may be a short one."""
 
 HISTORIES_MAX = 256
 """Things whose sources are remembered, the newest ones: wrong wholes are rare, and what is silent is asked for again soon."""
@@ -145,9 +145,13 @@ class _Fetch:
 
     @property
     def part_seconds(self) -> float:
-        """How long the next part may take; a state's length is not known before its first one."""
+        """How long the next part may take; a state's length is not known before its first one.
+
+        Members keep few states and make new ones all the time: whoever is slow with one may not hold it until it is gone
+        elsewhere, too, so another source has its turn soon, where there is one.
+        """
         if isinstance(self.effect, FetchState):
-            return PART_SECONDS_MAX
+            return PART_SECONDS_MAX if len(self.sources) == 1 else PART_SECONDS_MIN
         rest = max(0, self.effect.length - len(self.parts.content))
         return PART_SECONDS_MIN + (PART_SECONDS_MAX - PART_SECONDS_MIN) * min(1.0, rest / PART_BYTES_MAX)
 
@@ -221,7 +225,7 @@ class SideStreams:
         self._start_waiting()
 
     def fetch_state(self, effect: FetchState) -> None:
-        """Answered by `StateHeld`, or asked for again by the machine. An older one is wanted no more."""
+        """Answered by `StateHeld`, or by `FetchFailed` once all have had their turns. An older one is wanted no more."""
         digest = effect.state_digest
         for other in [fetch for fetch in self._fetches.values() if fetch.is_state and fetch.digest != digest]:
             del self._fetches[other.digest]
@@ -319,8 +323,7 @@ class SideStreams:
     def _fail(self, fetch: _Fetch) -> None:
         self._keep_parts(fetch)
         self._end(fetch)
-        if not fetch.is_state:
-            self._feed(FetchFailed(fetch.digest, fetch.sources[0]))
+        self._feed(FetchFailed(fetch.digest, fetch.sources[0]))
 
     def _end(self, fetch: _Fetch) -> None:
         """It is over, one way or the other: the next one's turn."""

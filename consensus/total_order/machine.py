@@ -218,6 +218,7 @@ class TotalOrder:
                 self._intake.payload_held(digest)
             case FetchFailed(digest, peer):
                 self._state.wanted.failed(digest, peer, now)
+                self._snapshot.state_failed(digest, now)
             case PayloadsNeeded(attachments, height):
                 self._note_needed(attachments)
                 self._snapshot.learner_waits_at = height if attachments else None

@@ -107,6 +107,12 @@ class Snapshot:
             self._state.outbox.add(Restore(step, content))
         return True
 
+    def state_failed(self, state_digest: bytes, now: Instant) -> None:
+        """Nobody gives the state, which may be gone by now: the next attempt is for the newest checkpoint."""
+        joining = self._joining
+        if joining is not None and joining.state_asked_at is not None and joining.checkpoint.state_digest == state_digest:
+            self._joining, self._begin_at = None, Instant(now + PAUSE_MS)
+
     def left(self, peer: PeerId) -> None:
         """The peer is gone."""
         self._fetch.left(peer)

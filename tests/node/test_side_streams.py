@@ -14,7 +14,7 @@ from consensus.wanted import FETCHES_MAX
 from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.learner import LearnerRequest, StateKept
 from node.net.wire import PART_BYTES_MAX, Part
-from node.side_streams import PART_SECONDS_MAX, RATE_SECONDS, SOURCE_SHARE, STATE_ROUNDS_MAX, SideStreams
+from node.side_streams import PART_SECONDS_MAX, RATE_SECONDS, SOURCE_SHARE, STATE_ROUNDS_MAX, TICK_SECONDS, SideStreams
 from node.store import Store
 
 ALICE, BOB = PeerId(b"a" * 32), PeerId(b"b" * 32)
@@ -114,7 +114,8 @@ def test_more_than_the_model_can_be_is_not_taken(tmp_path: Path) -> None:
         streams.fetch_state(FetchState(STEP, Height(400), checkpoint_digest(encoded), (ALICE,)))
 
     with_store(tmp_path, use)
-    assert (peers.fed, len(peers.asked)) == ([], STATE_ROUNDS_MAX)
+    assert peers.fed == [FetchFailed(checkpoint_digest(encoded), ALICE)]
+    assert len(peers.asked) == STATE_ROUNDS_MAX
 
 
 def test_who_is_silent_about_a_small_payload_is_left_after_a_second_and_each_next_one_has_twice_as_long(
@@ -212,6 +213,48 @@ def test_a_source_that_gives_each_part_at_the_last_moment_costs_its_own_time_alo
     assert peers.now <= RATE_SECONDS + PART_SECONDS_MAX
     offsets = [offset for _, offset in peers.asked]
     assert sorted(offsets) == offsets, "nothing is fetched twice"
+
+
+def test_a_source_that_holds_a_state_back_keeps_us_from_the_next_one_for_a_second_or_two(tmp_path: Path) -> None:
+    """Members keep the newest few alone: what one of them drags out is soon gone at all the others."""
+    large = encode_kept_state(replace(STATE, parameters=bytes(6 * PART_BYTES_MAX)))
+    peers = Peers({ALICE: lambda digest, offset: None, BOB: holder(large)})
+
+    def use(store: Store) -> None:
+        streams = fetching(store, peers, state_bytes_max=2 * len(large))
+        streams.fetch_state(FetchState(STEP, Height(400), checkpoint_digest(large), (ALICE, BOB)))
+        while not peers.fed:
+            peers.now += TICK_SECONDS
+            streams.tick()
+
+    with_store(tmp_path, use)
+    assert peers.fed == [StateHeld(STEP, large)]
+    assert peers.now <= 2.0
+
+
+def test_a_state_that_everybody_gives_slowly_comes_all_the_same(tmp_path: Path) -> None:
+    large = encode_kept_state(replace(STATE, parameters=bytes(6 * PART_BYTES_MAX)))
+    peers = Peers()
+    peers.serve = dict.fromkeys((ALICE, BOB), holder(large))
+    waiting: list[tuple[float, PeerId, Part]] = []
+
+    def ask_part(peer: PeerId, digest: bytes, offset: int) -> None:
+        waiting.append((peers.now + 3.0, peer, holder(large)(digest, offset)))
+
+    peers.ask_part = ask_part  # type: ignore[method-assign]
+
+    def use(store: Store) -> None:
+        streams = fetching(store, peers, state_bytes_max=2 * len(large))
+        streams.fetch_state(FetchState(STEP, Height(400), checkpoint_digest(large), (ALICE, BOB)))
+        while not peers.fed:
+            peers.now += TICK_SECONDS
+            for due in [one for one in waiting if one[0] <= peers.now]:
+                waiting.remove(due)
+                streams.part_received(due[1], due[2])
+            streams.tick()
+
+    with_store(tmp_path, use)
+    assert peers.fed == [StateHeld(STEP, large)]
 
 
 def payload_from(tmp_path: Path, peers: Peers, content: bytes, sources: tuple[PeerId, ...]) -> Digest:

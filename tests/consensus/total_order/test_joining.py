@@ -10,7 +10,7 @@ import pytest
 
 from consensus.encoding import encode
 from consensus.faults import Offence
-from consensus.protocol import Effect, FetchState, PeerJoined, PeerLeft, Record, Refuse, Send, TimerFired
+from consensus.protocol import Effect, FetchFailed, FetchState, PeerJoined, PeerLeft, Record, Refuse, Send, TimerFired
 from consensus.total_order import commit_fetch
 from consensus.total_order.archive import BASE_TABLE, COMMIT_TABLE, CorruptRecordsError, index_key
 from consensus.total_order.block import Checkpoint, CommitMark, Reference, genesis_step
@@ -19,7 +19,7 @@ from consensus.total_order.machine import SYNC_MS
 from consensus.total_order.messages import ANSWER_BYTES_MAX, COMMITS_MAX, BlockMessage, Blocks, Commits, GetBlocks, GetCommits
 from consensus.total_order.order import COMMIT_CODEC, REFERENCES_MAX, CommitRecord, commit_digest
 from consensus.total_order.snapshot import CHAIN_MS
-from consensus.types import Instant, PeerId
+from consensus.types import Digest, Instant, PeerId
 from tests.consensus.total_order.forge import NETWORK, Forged, own_first, person
 from tests.consensus.total_order.network import RULES, Disk, read
 from tests.consensus.total_order.test_machine import FIRST, FORGE, MEMBERS, NOW, One
@@ -193,6 +193,25 @@ def test_signers_are_asked_for_the_state_by_lot_and_those_that_are_connected_fir
         orders.add(fetch.peers)
     one, two, gone = (MEMBERS[index].id for index in (1, 2, 0))
     assert orders == {(one, two, gone), (two, one, gone)}
+
+
+def test_a_state_that_nobody_gives_is_followed_by_that_of_the_newest_checkpoint_after_a_pause() -> None:
+    joiner = Joiner()
+    joiner.name(1, 2, index=390, joins=True)
+    (asked,) = requests(joiner.ticks())
+    (fetch,) = [effect for effect in walk(joiner, asked) if isinstance(effect, FetchState)]
+    joiner.name(1, 2, index=400, joins=True, number=1_001)
+    failed_at = joiner.now
+    joiner.do(joiner.machine.handle(FetchFailed(Digest(b"another state".ljust(32)), fetch.peers[-1]), Instant(joiner.now)))
+    assert requests(joiner.ticks()) == []
+    joiner.do(joiner.machine.handle(FetchFailed(fetch.state_digest, fetch.peers[-1]), Instant(joiner.now)))
+    snapshot = joiner.machine._snapshot
+    assert not snapshot.is_joining
+    while not snapshot.is_joining:
+        joiner.ticks()
+    assert snapshot._joining is not None
+    assert snapshot._joining.checkpoint.index == 400
+    assert joiner.now - failed_at < 4_000
 
 
 @pytest.mark.parametrize("mode", MODES)
