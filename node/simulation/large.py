@@ -13,8 +13,11 @@ from node.simulation.disk import Disk
 from node.simulation.flooding import FRAME_BYTES
 from node.simulation.way import Way
 
-LARGE_BYTES_MAX = 1 << 26
-"""The longest state or payload that is fetched: far above any toy task's."""
+STATE_BYTES_MAX = 1 << 26
+"""The longest state that is fetched: far above any toy task's."""
+
+PAYLOAD_BYTES_MAX = 1 << 22
+"""The longest payload that is fetched, which leaves room for as many at once as an ordering machine asks for."""
 
 REQUEST_BYTES = FRAME_BYTES + 40
 """A digest and an offset."""
@@ -80,8 +83,8 @@ class LargeBytes:
         streams = SideStreams(
             _Rows(self._way.peer.disk),
             self,
-            state_bytes_max=LARGE_BYTES_MAX,
-            payload_bytes_max=LARGE_BYTES_MAX,
+            state_bytes_max=STATE_BYTES_MAX,
+            payload_bytes_max=PAYLOAD_BYTES_MAX,
             clock=lambda: self._way.seconds,
         )
         streams.driver = self._shell
