@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from consensus.encoding import encode
 from consensus.total_order.block import Block, Reference
 from consensus.total_order.committee import Committee
 from consensus.types import Digest
@@ -15,6 +16,9 @@ from consensus.types import Digest
 TWINS_MAX = 4_096
 """Second and further blocks of a slot that are kept because a kept block needs them. More are kept only for a block that has no
 twin itself: those are as few as honest members' references, while twins of twins could double with every round."""
+
+TWINS_BYTES_MAX = 16 * 2**20
+"""The same of all of them together: 4,096 small ones or 500 full ones."""
 
 
 class Vertex:
@@ -112,7 +116,9 @@ class Dag:
         """By round: the payloads whose last naming block is of it."""
         self._false_parents: list[tuple[Block, Block]] = []
         self._holders: list[tuple[Block, int]] = []
-        self._twins = 0
+        self._twins: dict[bytes, int] = {}
+        """Their bytes."""
+        self._twins_bytes = 0
 
     # --- reading ---
 
@@ -182,7 +188,7 @@ class Dag:
 
     def has_room_for_twin(self, digest: bytes) -> bool:
         """Whether one more twin may be kept: within the total, or needed by a block that is no twin."""
-        if self._twins < TWINS_MAX:
+        if len(self._twins) < TWINS_MAX and self._twins_bytes < TWINS_BYTES_MAX:
             return True
         children = (self.suspended.get(child) for child in self._waiting.get(digest, ()))
         return any(child is not None and not child.is_twin for child in children)
@@ -198,7 +204,9 @@ class Dag:
         slots = self._slots.setdefault(content.round, {})
         known = slots.get(content.author, ())
         slots[content.author] = (*known, digest)
-        self._twins += bool(known)
+        if known:
+            self._twins[digest] = len(encode(block))
+            self._twins_bytes += self._twins[digest]
         self.kept_rounds[content.author] = max(self.kept_rounds[content.author], content.round)
         self._wanted.pop(digest, None)
         for payload in content.attachments:
@@ -386,8 +394,8 @@ class Dag:
 
     def _forget_slots(self, slots: dict[int, tuple[Digest, ...]]) -> None:
         for digests in slots.values():
-            self._twins -= len(digests) - 1
             for digest in digests:
+                self._twins_bytes -= self._twins.pop(digest, 0)
                 self.dropped += self.suspended.pop(digest, None) is not None
 
     def _cross_horizon(self) -> list[Vertex]:

@@ -167,6 +167,7 @@ def _of_the_graph(scale: Scale) -> Groups:
         (blocks * ATTACHMENTS_MAX, "Dag._payload_waiting Dag._named Dag._named_in Dag._named_in[]"),
         (ATTACHMENTS_MAX, "Suspended.payloads"),
         (PACES_KEPT, "Pacemaker._paces"),
+        (blocks, "Dag._twins"),
     )
 
 

@@ -107,11 +107,14 @@ def test_twins_are_kept_side_by_side() -> None:
     assert one.has_twins
     assert dag.authors(1) == 0b1111
     dag.prune(1)
-    assert dag._twins == 0
+    assert (dag._twins, dag._twins_bytes) == ({}, 0)
 
 
-def test_over_the_total_only_blocks_without_a_twin_may_ask_for_twins(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dag_module, "TWINS_MAX", 1)
+@pytest.mark.parametrize(("name", "bound"), [("TWINS_MAX", 1), ("TWINS_BYTES_MAX", 200)])
+def test_over_the_total_only_blocks_without_a_twin_may_ask_for_twins(
+    monkeypatch: pytest.MonkeyPatch, name: str, bound: int
+) -> None:
+    monkeypatch.setattr(dag_module, name, bound)
     twins = [FORGE.first(3, time_ms=copy) for copy in range(1, 5)]
     dag = filled([*ROUNDS[0][:3], twins[0], twins[1]])
     first = FORGE.on(0, [*ROUNDS[0][:3], twins[2]])
