@@ -20,8 +20,8 @@ from consensus.types import Digest, Instant, PeerId
 FETCHES_MAX = 64
 """Under way at once: a payload from each member of a round of 64. The shell takes as many."""
 
-FREE_FETCHES_MAX = 32
-"""Of those, where blocks cost a puzzle, for what is free to name: however much of it comes, blocks have the other half."""
+FREE_SHARE = 2
+"""Where blocks cost a puzzle half of those are for what is free to name: however much of it comes, blocks have the rest."""
 
 FETCHES_PER_PEER_MAX = 8
 """Asked of one peer at once: one that never answers takes an eighth of the room."""
@@ -104,10 +104,14 @@ class Wanted:
     at the price of 2,048 puzzles.
     """
 
-    def __init__(self, peers: Sources, free_max: int = FETCHES_MAX) -> None:
-        """`free_max`: fetches under way at once for what is free to name."""
+    def __init__(self, peers: Sources, fetches_max: int = FETCHES_MAX, free_share: int = 1) -> None:
+        """`fetches_max`: as many as the shell has places for, fewer where payloads are large: else who is asked while it has
+        none would count as late. `free_share`: one part of so many is for what is free to name.
+        """
         self._peers = peers
-        self._free_max = free_max
+        self._fetches_max = fetches_max
+        self._per_peer_max = max(1, FETCHES_PER_PEER_MAX * fetches_max // FETCHES_MAX)
+        self._free_max = max(1, fetches_max // free_share)
         self._lacking: dict[bytes, dict[bytes, None]] = {}
         """By waiter: the digests that it still lacks."""
         self._stalled: dict[bytes, None] = {}
@@ -220,7 +224,7 @@ class Wanted:
             return ()
         self._look_around(now)
         effects: list[FetchPayload] = []
-        while self._has_changed and self._under_way < min(FETCHES_MAX, len(self._pursuits) + len(self._cooling)):
+        while self._has_changed and self._under_way < min(self._fetches_max, len(self._pursuits) + len(self._cooling)):
             choice = self._choose()
             if choice is None:
                 self._has_changed = False
@@ -359,7 +363,7 @@ class Wanted:
 
     def _places(self, peer: PeerId) -> int:
         """Half as many with each failure: those who withhold, however many, do not fill the room."""
-        return max(1, FETCHES_PER_PEER_MAX >> self._failures.get(peer, 0))
+        return max(1, self._per_peer_max >> self._failures.get(peer, 0))
 
     def _whom(self, pursuit: _Pursuit, peers: Sequence[PeerId], free: list[PeerId]) -> PeerId | None:
         """A holder or source if there is one left to ask, else who was asked in vain least often and is least busy.

@@ -36,7 +36,7 @@ from node.errors import NodeError
 from node.faults.catalogue import Family, ReplicaSituation, bent_replica, fault_named, parse_faults
 from node.folder import NodeFolder
 from node.guard_file import GuardFile
-from node.large_sizes import retention_of
+from node.large_sizes import fetches_max, retention_of
 from node.lifeline import obey
 from node.logs import configure_logging
 from node.network_file import Consensus, Learning, NetworkRules, is_stranger, network_id
@@ -203,6 +203,7 @@ def _proof_of_work(settings: PeerSettings, folder: NodeFolder, kept: StateKept |
         is_leading=not settings.is_observer,
         replay_from=None if kept is None else StepId(kept.step),
         rank=contribution_rank(rules),
+        fetches_max=fetches_max(rules),
     )
     puzzle = PuzzleSpec(rules.proof_of_work.puzzle_memory_kib, settings.puzzle_share)
     return _Ordering(machine, ProofOfWorkChain(machine, settings.puzzle_share, rules.proof_of_work.finality_depth), puzzle)
@@ -236,6 +237,7 @@ def _member(
         guard_round=guard_round,
         replay_from=None if kept is None else StepId(kept.commit_step),
         snapshot_behind=retention_of(rules).snapshot_behind,
+        fetches_max=fetches_max(rules),
     )
 
 

@@ -1,6 +1,7 @@
 """How large the bytes beside the order may be: more is never fetched, whatever a peer says."""
 
 from consensus.total_order.snapshot import SNAPSHOT_BEHIND
+from consensus.wanted import FETCHES_MAX
 from learning.gradient.kept import KEPT_BYTES_PER_STEP, KEPT_COMMITS, kept_interval
 from learning.gradient.quantised import payload_bytes
 from learning.task import Layout
@@ -13,6 +14,7 @@ from node.retention import (
     Retention,
     commits_needed,
 )
+from node.side_streams import payload_places
 
 STATE_BYTES_OVERHEAD = 1_024
 """What a kept state holds besides its arrays, for each version and worker."""
@@ -21,6 +23,9 @@ GRADIENT_BITS_MAX = 16
 """Per value on the wire."""
 
 GRADIENT_BYTES_PER_PARAMETER = GRADIENT_BITS_MAX // 8
+
+PAYLOAD_BYTES_OVERHEAD = 4_096
+"""What a gradient holds besides its values: a byte for each tensor, and one more."""
 
 STATE_VECTORS = 8
 """Arrays of the model's size that a rule may keep besides its slots: momentum and the like."""
@@ -42,6 +47,13 @@ def state_bytes_max(rules: NetworkRules, members: int, layout: Layout) -> int:
 def payload_bytes_max(rules: NetworkRules, layout: Layout) -> int:
     """The longest payload that may travel beside the order: a gradient in its widest form; a candidate has none."""
     return payload_bytes(layout, GRADIENT_BITS_MAX) if rules.learning is Learning.GRADIENT else 0
+
+
+def fetches_max(rules: NetworkRules) -> int:
+    """For how many payloads at once the shell has places; by the network's rules alone, a little less than by the layout."""
+    if rules.learning is Learning.EVOLUTION:
+        return FETCHES_MAX
+    return payload_places(rules.task.parameters * GRADIENT_BYTES_PER_PARAMETER + PAYLOAD_BYTES_OVERHEAD)
 
 
 def retention_of(rules: NetworkRules) -> Retention:

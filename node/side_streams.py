@@ -187,7 +187,7 @@ class SideStreams:
         self._kept_parts: OrderedDict[Digest, _Parts] = OrderedDict()
         """Of what is not under way; the newest last."""
         self._histories: OrderedDict[Digest, _History] = OrderedDict()
-        self._payloads_max = min(FETCHES_MAX, max(1, CONTENT_BYTES_MAX // max(1, payload_bytes_max)))
+        self._payloads_max = payload_places(payload_bytes_max)
         self._per_source_max = max(1, self._payloads_max // SOURCE_SHARE)
         self.driver: Shell | None = None
         """Whom to tell; set once, before `run`."""
@@ -415,6 +415,11 @@ class SideStreams:
     def _feed(self, event: Input) -> None:
         assert self.driver is not None, "run before it was wired"
         self.driver.feed(event)
+
+
+def payload_places(payload_bytes_max: int) -> int:
+    """How many payloads of at most so many bytes are fetched at once."""
+    return min(FETCHES_MAX, max(1, CONTENT_BYTES_MAX // max(1, payload_bytes_max)))
 
 
 def payload_digest(content: bytes) -> Digest:

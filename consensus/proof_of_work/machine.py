@@ -76,7 +76,7 @@ from consensus.protocol import (
 from consensus.signing import Signer
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
 from consensus.wall_clock import PeerClocks, WallClock
-from consensus.wanted import FREE_FETCHES_MAX, LEARNER, Need, Wanted
+from consensus.wanted import FETCHES_MAX, FREE_SHARE, LEARNER, Need, Wanted
 
 __all__ = ["BlockArchive", "CorruptRecordsError", "PowStatus", "ProofOfWork", "ProofOfWorkRules"]
 
@@ -115,6 +115,7 @@ class ProofOfWork:
         is_leading: bool = True,
         replay_from: StepId | None = None,
         rank: Rank = equal_claims,
+        fetches_max: int = FETCHES_MAX,
     ) -> None:
         restored = read_records(network_id, rules, identity, records)
         self._rules = rules
@@ -127,7 +128,7 @@ class ProofOfWork:
         self._peers = Peers()
         self._wall = WallClock()
         self._peer_clocks = PeerClocks()
-        self._wanted = Wanted(self._peers, FREE_FETCHES_MAX)
+        self._wanted = Wanted(self._peers, fetches_max, FREE_SHARE)
         self._naming = Naming()
         self._outlook = Outlook(self._chain, self._wanted, rules)
         self._verdicts = Verdicts(self._chain, identity, self._wanted, self._naming, self._outlook)

@@ -60,7 +60,7 @@ from consensus.total_order.synchroniser import FETCH_TIMER, Synchroniser
 from consensus.total_order.telling import status_of
 from consensus.total_order.vouching import Vouching
 from consensus.types import Instant, NetworkId, PeerId, StepId
-from consensus.wanted import LEARNER, Need, Wanted
+from consensus.wanted import FETCHES_MAX, LEARNER, Need, Wanted
 
 __all__ = [
     "CommitteeError",
@@ -110,6 +110,7 @@ class TotalOrder:
         replay_from: StepId | None = None,
         verify: Verifier = is_signed_by,
         snapshot_behind: int = SNAPSHOT_BEHIND,
+        fetches_max: int = FETCHES_MAX,
     ) -> None:
         committee = Committee(members)
         peers = Peers(committee)
@@ -125,7 +126,7 @@ class TotalOrder:
             order=Order(network_id, rules.gc_depth),
             equivocators=Equivocators(),
             peers=peers,
-            wanted=Wanted(peers),
+            wanted=Wanted(peers, fetches_max),
             archive=archive,
             verify=verify,
         )

@@ -15,7 +15,7 @@ from consensus.wanted import (
     COOLING_MS,
     FETCHES_MAX,
     FETCHES_PER_PEER_MAX,
-    FREE_FETCHES_MAX,
+    FREE_SHARE,
     LATE_MS,
     LATE_MS_MAX,
     REST_MS,
@@ -40,11 +40,11 @@ def waiter(number: int) -> bytes:
     return digest(1_000_000 + number)
 
 
-def table(*connected: PeerId) -> tuple[Wanted, Peers]:
+def table(*connected: PeerId, fetches_max: int = FETCHES_MAX) -> tuple[Wanted, Peers]:
     peers = Peers()
     for peer in connected:
         peers.join(peer, Instant(0))
-    return Wanted(peers, FREE_FETCHES_MAX), peers
+    return Wanted(peers, fetches_max, FREE_SHARE), peers
 
 
 def asked(effects: tuple[FetchPayload, ...]) -> list[tuple[int, PeerId]]:
@@ -59,6 +59,17 @@ def test_a_payload_is_asked_of_who_brought_what_names_it_and_ends_the_wait() -> 
     assert payloads.note_held(digest(7)) == (waiter(1),)
     assert (payloads.is_lacking(waiter(1)), len(payloads)) == (False, 0)
     assert payloads.fetch_more(Instant(60_000)) == ()
+
+
+@pytest.mark.parametrize(("places", "of_one"), [(FETCHES_MAX, FETCHES_PER_PEER_MAX), (16, 2), (3, 1), (1, 1)])
+def test_no_more_is_asked_for_than_the_shell_has_places(places: int, of_one: int) -> None:
+    names = [PeerId(bytes([number]) * 32) for number in range(1, 101)]
+    payloads, _ = table(*names, fetches_max=places)
+    for number in range(FETCHES_MAX):
+        payloads.wait(waiter(number), (payload(number),), names[0], Need.BLOCK)
+    fetches = asked(payloads.fetch_more(Instant(0)))
+    assert len(fetches) == places
+    assert Counter(peer for _, peer in fetches)[names[0]] == of_one
 
 
 def test_who_lacks_two_payloads_waits_for_both_and_all_who_wait_for_one_are_told() -> None:
@@ -356,10 +367,10 @@ def test_half_of_the_fetches_are_left_to_blocks() -> None:
     payloads, _ = table(*peers)
     for number in range(60):
         payloads.wait(waiter(number), (payload(number),), peers[number % 10], Need.FREE)
-    assert len(payloads.fetch_more(Instant(0))) == FREE_FETCHES_MAX
+    assert len(payloads.fetch_more(Instant(0))) == FETCHES_MAX // FREE_SHARE
     for number in range(100, 160):
         payloads.wait(waiter(number), (payload(number),), peers[number % 10], Need.BLOCK)
-    assert [number >= 100 for number, _ in asked(payloads.fetch_more(Instant(0)))] == [True] * FREE_FETCHES_MAX
+    assert [number >= 100 for number, _ in asked(payloads.fetch_more(Instant(0)))] == [True] * (FETCHES_MAX // FREE_SHARE)
 
 
 def test_what_a_block_waits_for_comes_before_what_a_contribution_alone_waits_for() -> None:

@@ -5,9 +5,10 @@ from msgspec.structs import replace
 
 from learning.gradient.kept import commit_interval
 from learning.task import ParameterBlock
-from node.large_sizes import GRADIENT_BYTES_PER_PARAMETER, retention_of
+from node.large_sizes import GRADIENT_BYTES_PER_PARAMETER, fetches_max, payload_bytes_max, retention_of
 from node.network_file import Learning, NetworkRules
 from node.retention import CHECKPOINTS_KEPT, PAYLOADS_BYTES
+from node.side_streams import payload_places
 from tests.node.example_network import example_rules
 
 
@@ -48,3 +49,13 @@ def test_payloads_take_no_more_room_than_allowed_or_needed(parameters: int, memb
     fewest = CHECKPOINTS_KEPT * kept.interval + 64 + 60 + 1
     commit_bytes = members * parameters * GRADIENT_BYTES_PER_PARAMETER
     assert kept.payload_commits * commit_bytes <= max(PAYLOADS_BYTES, fewest * commit_bytes)
+
+
+@pytest.mark.parametrize("parameters", [*SIZES, 1_000_000_000])
+def test_no_machine_asks_for_more_payloads_at_once_than_the_shell_has_places(parameters: int) -> None:
+    """The machine reckons without the layout: each of its tensors adds a byte."""
+    rules = gradients_of(parameters, 4)
+    layout = (ParameterBlock("w", (parameters - 9,), 1), *(ParameterBlock(f"b{number}", (1,), 1) for number in range(9)))
+    places = payload_places(payload_bytes_max(rules, layout))
+    assert 1 <= fetches_max(rules) <= places
+    assert fetches_max(rules) >= places - 1
