@@ -141,14 +141,24 @@ class Proposer:
     def round_to_create(self) -> int | None:
         """The first round that we may create a block for: a quorum of the round before is here."""
         state = self._state
-        banned = state.equivocators.members
         base = max(self.last.round, self.signed_round, state.dag.horizon)
         for number in range(base + 1, state.dag.highest_round + 2):
-            if state.committee.is_quorum(state.dag.authors(number - 1) & ~banned):
+            if state.committee.is_quorum(state.dag.authors(number - 1) & ~self._left_out(number)):
                 return number
         return None
 
     # --- inside ---
+
+    def _left_out(self, number: int) -> int:
+        """The members whose blocks no block of ours for this round names: those that equivocate, as a set.
+
+        But a round that an honest member has gone through before it knew, with blocks of theirs in its quorum, may hold no
+        quorum without them: who was away then could create no block any more, and the others would wait for it for ever.
+        """
+        state = self._state
+        banned = state.equivocators.members
+        gone_on = state.dag.authors(number) & ~banned
+        return 0 if gone_on.bit_count() >= state.committee.validity else banned
 
     def _carried(self, vertex: Vertex) -> None:
         """A block of an earlier life, lost with a disk, carries these items, perhaps for the second time: so what waits for
@@ -233,8 +243,13 @@ class Proposer:
         """Our own last block, then each other member's newest block that none of ours has named."""
         state = self._state
         parents = [self.last]
+        is_quorum_without = state.committee.is_quorum(state.dag.authors(number - 1) & ~state.equivocators.members)
         for author in range(state.committee.size):
-            if author == self._me or author in state.equivocators:
+            if author == self._me:
+                continue
+            if author in state.equivocators:
+                vertex = None if is_quorum_without else state.dag.vertex_of(author, number - 1)
+                parents += [vertex.reference] if vertex is not None else []
                 continue
             if number == 1:
                 parents.append(state.genesis[author])

@@ -1,7 +1,7 @@
 """Members that crash, lag, lie and restart: the others agree, go on, and say what happened. Real machines, virtual time."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 import pytest
@@ -14,7 +14,8 @@ from consensus.total_order.equivocation import proves_equivocation
 from consensus.total_order.intake import ROUNDS_AHEAD_MAX
 from consensus.total_order.machine import TotalOrderRules
 from consensus.total_order.messages import BlockMessage, Blocks
-from tests.consensus.total_order.forge import NETWORK, committee_of
+from consensus.types import PeerId
+from tests.consensus.total_order.forge import NETWORK, Forged, committee_of
 from tests.consensus.total_order.network import RULES, Disk, Network, Node, assert_agreement, assert_honest, payloads, read
 from tests.consensus.total_order.puppets import (
     Plan,
@@ -285,6 +286,46 @@ def test_an_equivocator_with_a_split_audience_is_exposed_and_left_out(size: int,
     number = nodes[0].machine.status.round
     named = {parent.author for block in _blocks_of(nodes[0], number) for parent in block.content.parents}
     assert named == set(range(size - 1)), "nobody references it any more"
+
+
+@pytest.mark.parametrize("size", [4, 7])
+def test_who_was_away_while_equivocators_made_up_the_quorum_comes_back_and_all_go_on(size: int) -> None:
+    """The rounds that it missed hold too few blocks of others: the next one has to build on what the others have built on."""
+    network = Network(size, seed=size)
+    liars = committee_of(size).faulty_max
+    nodes = [network.add_member(index) for index in range(size - liars)]
+
+    def plan(puppet: Puppet, number: int) -> Iterable[tuple[Forged, list[Node]]]:
+        made = puppet.make("a", number)
+        yield made, nodes
+        twins.append((puppet.id, puppet.forge.block(puppet.index, number, made.block.content.parents, time_ms=2)))
+        if is_over:
+            yield twins[-1][1], nodes
+
+    is_over = False
+    known: dict[bytes, Forged] = {}
+    twins: list[tuple[PeerId, Forged]] = []
+    puppets = [Puppet(network, size - 1 - liar, plan, blocks=known) for liar in range(liars)]
+    goes_on(network, nodes)
+    away = nodes[-liars:]
+    for node in away:
+        network.crash(node)
+    here = nodes[:-liars]
+    goes_on(network, here, commits=3 * RULES.gc_depth)
+    is_over = True
+    network.run_until(lambda: all(len(node.machine.status.equivocators) == liars for node in here), 5_000)
+    for puppet in puppets:
+        puppet.is_active = False
+    nodes = [*here, *(network.restart(node) for node in away)]
+    for node in nodes[-liars:]:  # who comes back learns of it at once, by blocks of the rounds that it knows
+        for liar, twin in twins:
+            if twin.block.content.round == node.machine.status.round:
+                network.say(liar, node, BlockMessage(twin.block))
+        assert len(node.machine.status.equivocators) == liars
+    goes_on(network, nodes)
+    number = nodes[0].machine.status.round
+    named = {parent.author for block in _blocks_of(nodes[0], number) for parent in block.content.parents}
+    assert named == set(range(size - liars)), "nobody references them any more"
 
 
 def _blocks_of(node: Node, number: int) -> list[Block]:
