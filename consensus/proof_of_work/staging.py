@@ -152,12 +152,17 @@ class Staging:
         """The staged headers that name it as parent."""
         return tuple(self._staged[child] for child in self._children.get(step, ()))
 
+    def branch(self, step: StepId) -> tuple[Staged, ...]:
+        """A staged header and all on top of it, parents before children."""
+        found = [self._staged[step]]
+        for known in found:
+            found.extend(self.children(known.link.id))
+        return tuple(found)
+
     def discard(self, step: StepId) -> None:
         """Forget it, and all on top of it."""
-        doomed = [step]
-        for known in doomed:
-            doomed.extend(child.link.id for child in self.children(known))
-            self.remove(known)
+        for staged in self.branch(step):
+            self.remove(staged.link.id)
 
     def leave(self, peer: PeerId) -> None:
         """The peer is gone, and with it what it alone has brought: nobody else has sent it, nor anything on top of it."""

@@ -166,11 +166,14 @@ class Synchroniser:
         return effects, len(news)
 
     def _discard_light(self, news: list[StepId]) -> bool:
-        """Whether a branch that ends with these is far behind our head: nothing is verified for that."""
-        last = self._intake.staging.get(news[-1]) if news else None
-        if last is None or self._outlook.may_contend(last.link.work):
+        """Whether a branch that begins with these is far behind our head: nothing is verified for that.
+
+        What was pushed before its parents were known ends the branch: it is not among the news.
+        """
+        staging = self._intake.staging
+        if not news or self._outlook.may_contend(max(staged.link.work for staged in staging.branch(news[0]))):
             return False
-        self._intake.staging.discard(news[0])
+        staging.discard(news[0])
         return True
 
     def _note_progress(self, record: PeerRecord, answer: Headers, news: int, now: Instant) -> None:

@@ -62,6 +62,18 @@ def test_headers_that_end_far_behind_the_head_are_not_verified_and_soon_asked_fo
     assert of_type(bench.receive(headers_of(BRANCH)), VerifyPuzzle) != []
 
 
+def test_a_branch_whose_end_was_pushed_before_its_parents_were_known_is_adopted() -> None:
+    """As after a short split: each side pushes what it has, and then tells the headers below it. Else neither would ever follow."""
+    bench = Bench()
+    bench.push(*CHAIN)
+    effects = bench.push(*reversed(BRANCH), peer=OTHER.id)
+    assert len(sent(effects, GetHeaders)) == 1
+    effects = bench.receive(headers_of(BRANCH[:-1]), OTHER.id)
+    assert len(of_type(effects, VerifyPuzzle)) == len(BRANCH)
+    bench.push(*BRANCH, peer=OTHER.id)
+    assert bench.machine.status.head == BRANCH[-1].id
+
+
 def test_a_branch_is_checked_from_its_fork_on_once_it_has_caught_up_and_then_adopted() -> None:
     bench = Bench()
     bench.push(*CHAIN)
