@@ -3,6 +3,7 @@
 from consensus.proof_of_work.bodies import BODIES_PER_REQUEST, STALLED_MS
 from consensus.proof_of_work.final_chain import WORK_BYTES
 from consensus.proof_of_work.messages import Blocks, Busy, GetBlocks, GetHeaders, Headers, Tip
+from consensus.proof_of_work.peers import OWED_MAX
 from consensus.protocol import Effect, Finalise, Halt, Refuse
 from consensus.types import Height
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, refusals, sent
@@ -120,7 +121,8 @@ def test_a_busy_peer_is_asked_again_later_and_who_is_busy_unasked_is_refused() -
     assert of_type(bench.receive(Busy(True)), Refuse) == []
     again = later(bench, 6_000)
     assert bodies_for(again) == asked
-    assert of_type(bench.receive(Busy(False)), Refuse) != []
+    unasked = [bench.receive(Busy(False)) for _ in range(OWED_MAX + 1)]  # some may be meant for an earlier life
+    assert [len(of_type(effects, Refuse)) for effects in unasked] == [0] * OWED_MAX + [1]
 
 
 def test_a_rival_that_is_heavier_than_a_low_head_alone_is_not_looked_at_while_the_bodies_of_a_heavier_chain_arrive() -> None:

@@ -63,7 +63,7 @@ def test_headers_that_end_far_behind_the_head_are_not_verified_and_soon_asked_fo
 
 
 def test_a_branch_whose_end_was_pushed_before_its_parents_were_known_is_adopted() -> None:
-    """As after a short split: each side pushes what it has, and then tells the headers below it. Else neither would ever follow."""
+    """As after a short split: each side pushes what it has, and then tells the headers below it. Else neither would follow."""
     bench = Bench()
     bench.push(*CHAIN)
     effects = bench.push(*reversed(BRANCH), peer=OTHER.id)
