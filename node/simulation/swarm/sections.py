@@ -9,6 +9,9 @@ BLOCK_INTERVAL_MS = 1_000
 FINALITY_DEPTHS = (12, 12, 12, 12, 40)
 """A branch of the longest split stays above the shallow one; under the deep one hardly anything becomes final in a run."""
 
+LONG_FINALITY_DEPTH = 128
+"""The same where blocks come quickly: peers that are paused in turn, for ten seconds each, are a split of a hundred blocks."""
+
 LARGE_SLOWER = 4
 """Rounds of a large committee take so many times as long."""
 
@@ -68,12 +71,13 @@ def gradient_of(random: Random, consensus: Consensus) -> GradientSection:
 
 def proof_of_work_of(random: Random, seed: int, interval_ms: int) -> ProofOfWorkSection:
     """A block a second, or quicker ones; the depths differ: by the seed alone, so that all else is what it was at one depth."""
+    depth = Random(f"swarm depth/{seed}").choice(FINALITY_DEPTHS)
     return ProofOfWorkSection(
         block_interval_ms=interval_ms,
         start_attempts=100,
         puzzle_memory_kib=8,
         half_life_blocks=random.choice((10, 30)),
-        finality_depth=Random(f"swarm depth/{seed}").choice(FINALITY_DEPTHS),
+        finality_depth=depth if interval_ms >= BLOCK_INTERVAL_MS else LONG_FINALITY_DEPTH,
         contest_depth=random.choice((2, 4)),
         future_limit_ms=5_000,
     )
