@@ -148,7 +148,7 @@ class Wanted:
         if pursuit is None:
             return ()
         if digest in self._fetches:
-            del self._in_vain[self._fetches[digest]]
+            self._forgive(self._fetches[digest])
         self._give_up(digest)
         return tuple(waiter for waiter in pursuit.waiters if self._has_come(waiter, digest))
 
@@ -353,6 +353,13 @@ class Wanted:
         counts[peer] = min(FETCHES_MAX, counts.get(peer, 0) + 1)
         self._suspected[peer] = Instant(now + SUSPECT_MS)
 
+    def _forgive(self, giver: PeerId) -> None:
+        """It has given something: what failed while we could not reach it is soon forgotten, and what it keeps back is not."""
+        del self._in_vain[giver]
+        for counts in (self._failures, self._late):
+            if giver in counts:
+                counts[giver] //= 2
+
     def _blamed(self, peer: PeerId) -> tuple[int, int]:
         """Where payloads are large everybody is late now and then, and nobody fails."""
         return self._failures.get(peer, 0), self._late.get(peer, 0)
@@ -366,23 +373,21 @@ class Wanted:
         return max(1, self._per_peer_max >> self._failures.get(peer, 0))
 
     def _whom(self, pursuit: _Pursuit, peers: Sequence[PeerId], free: list[PeerId]) -> PeerId | None:
-        """A holder or source if there is one left to ask, else who was asked in vain least often and is least busy.
+        """A holder or source if there is one left to ask, that which failed least; else who was asked in vain least often.
 
-        What is free to name waits for its source's turn; but not for that of another who is said to have it, once it was asked
-        for in vain: who keeps back what it alone has is always busy.
+        What is free to name waits for those who are said to have it, once: who names much keeps itself busy. But it waits for
+        none of several while another is free: who keeps back what it alone has is always busy, and has failed less often
+        than honest peers whom we could not reach for a while.
         """
         if all(peer in pursuit.tried for peer in peers):  # who had still to be asked has left
             pursuit.tried = ()
         named = dict.fromkeys((*pursuit.holders, *pursuit.sources))
         known = [peer for peer in named if peer in peers and peer not in pursuit.tried]
-        fewest = min(map(self._blamed, known), default=None)
-        sources = [peer for peer in known if self._blamed(peer) == fewest]
         anybody = next((peer for peer in free if peer not in pursuit.tried), None)
-        if sources and (pursuit.need is Need.FREE or sources[0] in free) and not self._is_better(anybody, pursuit, sources):
-            source = next((peer for peer in sources if peer in free), None)
-            if source is not None or not pursuit.attempts:
-                return source
-        return anybody
+        best = min((peer for peer in known if peer in free), key=self._blamed, default=None)
+        if best is None:
+            return None if known and pursuit.need is Need.FREE and not pursuit.attempts else anybody
+        return anybody if self._is_better(anybody, pursuit, known) else best
 
     def _is_better(self, anybody: PeerId | None, pursuit: _Pursuit, sources: list[PeerId]) -> bool:
         """Whether to pass over who has merely brought what waits: each of them was asked in vain more often than this one."""

@@ -244,6 +244,44 @@ def test_who_is_late_while_another_holder_is_known_is_replaced_and_asked_last_fr
     assert asked(payloads.fetch_more(Instant(late_ms))) == [(8, BOB)]
 
 
+def test_what_several_hold_waits_for_no_busy_one_though_that_has_failed_least() -> None:
+    """Bob could not be reached for a while; Carol holds back what she alone has, and all her places are taken."""
+    payloads, _ = table(ALICE, BOB, CAROL)
+    for number in range(3):
+        payloads.wait(waiter(number), (payload(number),), BOB, Need.FREE)
+        payloads.accepted_by(digest(number), (BOB,))
+        fail_all(payloads, asked(payloads.fetch_more(Instant(10_000 * number))), 10_000 * number + 5_000)
+        payloads.drop(waiter(number))
+    for number in range(20, 20 + FETCHES_PER_PEER_MAX + 2):
+        payloads.wait(waiter(number), (payload(number),), CAROL, Need.FREE)
+        payloads.accepted_by(digest(number), (CAROL,))
+    now = Instant(40_000)
+    assert {peer for _, peer in asked(payloads.fetch_more(now))} == {CAROL}
+    payloads.wait(waiter(7), (payload(7),), CAROL, Need.FREE)
+    payloads.accepted_by(digest(7), (CAROL, BOB))
+    assert asked(payloads.fetch_more(now)) == [(7, BOB)]
+
+
+def test_who_has_failed_while_it_was_away_is_as_good_as_before_once_it_has_given_some() -> None:
+    payloads, _ = table(ALICE, BOB)
+    for number in range(4):
+        named_by_alice(payloads, number)
+        payloads.accepted_by(digest(number), (ALICE,))
+        fail_all(payloads, asked(payloads.fetch_more(Instant(10_000 * number))), 10_000 * number + 5_000)
+        payloads.drop(waiter(number))
+    at_once = []
+    for number in range(20, 24):
+        for other in range(100 * number, 100 * number + FETCHES_PER_PEER_MAX):
+            payloads.wait(waiter(other), (payload(other),), ALICE, Need.FREE)
+            payloads.accepted_by(digest(other), (ALICE,))
+        fetches = asked(payloads.fetch_more(Instant(40_000)))
+        at_once.append(len(fetches))
+        payloads.note_held(digest(fetches[0][0]))
+        for other in range(100 * number, 100 * number + FETCHES_PER_PEER_MAX):
+            payloads.drop(waiter(other))
+    assert at_once[0] < at_once[-1] == FETCHES_PER_PEER_MAX
+
+
 def test_who_is_late_goes_on_where_no_other_holder_is_known() -> None:
     payloads, _ = table(ALICE, BOB)
     named_by_alice(payloads, 7)

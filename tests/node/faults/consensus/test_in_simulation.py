@@ -111,7 +111,8 @@ def test_headers_whose_bodies_nobody_gets_keep_nobody_from_leading() -> None:
 def test_a_gradient_whose_payload_nobody_gets_has_no_part_in_the_model(consensus, silent: int) -> None:
     played = withstood(f"withhold-payload:silent={silent}", consensus, GRADIENT)
     judged = {one.author for _, told in played.by(played.honest[0], GradientsJudged) for one in told.judged}
-    assert judged == {peer.id for peer in played.honest}
+    assert judged <= {peer.id for peer in played.honest}
+    assert len(judged) > 1, "who leads no block in the run is no worker"
 
 
 @pytest.mark.parametrize("silent", [0, 1])

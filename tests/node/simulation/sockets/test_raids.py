@@ -129,7 +129,7 @@ SEEN: dict[str, Callable[[Raid], bool]] = {
     "oversized-frames": lambda raid: raid.noted("oversized message") >= 4,
     "message-flood:strangers=1": lambda raid: raid.noted("frames a second") >= 2,
     "costly-questions:strangers=8": lambda raid: raid.bytes_sent >= 250_000,
-    "first-relay": lambda raid: raid.noted("more messages than allowed: contributions") >= 3,
+    "first-relay": lambda raid: raid.noted("more messages than allowed") >= 3,
     "fresh-keys": lambda raid: Offence.WRONG_PUZZLE in raid.accused and raid.noted("puzzle not solved") >= 3,
     "handshake-replay": lambda raid: raid.noted("did not prove that it holds the key") >= 3,
     "borrowed-name": lambda raid: raid.noted("did not prove that it holds the key") >= 3,
