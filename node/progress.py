@@ -2,7 +2,7 @@
 
 from enum import Enum, auto
 
-from node.cli.figures import metric, short
+from node.figures import metric, short
 from node.status import NodeStatus, OrderStatus
 from node.wording import counted
 

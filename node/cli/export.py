@@ -8,8 +8,8 @@ import click
 
 from node.cli.api_client import fetch_from_folder
 from node.cli.arguments import FILE, FOLDER, force_option
-from node.cli.figures import finality
 from node.errors import EXIT_GOAL_NOT_MET, NodeError, NotRunningError
+from node.figures import finality
 from node.files import check_free, replace_file
 from node.folder import NodeFolder
 

@@ -10,8 +10,8 @@ from rich.text import Text
 
 from node.cli.arguments import FOLDER
 from node.cli.control_client import find_testnet, said_of
-from node.cli.figures import count, percent
 from node.errors import EXIT_CANNOT_NOW, EXIT_OK, NodeError
+from node.figures import count, percent
 from node.testnet.control import PeerReport, TestnetReport
 from node.testnet.deeds import (
     BackUp,

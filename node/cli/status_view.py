@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from node.cli.figures import UNKNOWN, count, finality, percent, short
+from node.figures import UNKNOWN, count, finality, percent, short
 from node.status import ClockStatus, GradientStatus, NodeStatus, OrderStatus
 from node.wording import counted, duration
 

@@ -19,9 +19,9 @@ import aiohttp
 import msgspec
 
 from node.api_address import read_api_file
-from node.cli.figures import metric
 from node.cli.live_view import TestnetScreen, who_agrees
 from node.errors import NodeError
+from node.figures import metric
 from node.invocation import command_text
 from node.network_file import NetworkRules
 from node.settings import TestnetSettings

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
-from node.cli.figures import finality
 from node.cli.live_view import PeerView, TestnetView
 from node.cli.status_view import waiting_text
 from node.errors import EXIT_DISAGREEMENT
+from node.figures import finality
 from node.network_file import Learning, NetworkRules, finality_depth, network_id
 from node.settings import TestnetSettings
 from node.status import NodeStatus, StepStatus
