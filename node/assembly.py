@@ -29,7 +29,7 @@ from learning.evolution.learner import SearchSettings
 from learning.evolution.payload import claimed_fitness
 from learning.evolution.rules import EvolutionRules
 from learning.gradient.block_learner import BASE_AGE_MAX
-from learning.gradient.rules import GradientRules
+from learning.gradient.rules import GradientRules, check_ms_max
 from learning.learner import AdoptRequest, LearnerRequest, StateKept
 from node.api.chains import ChainSource, ProofOfWorkChain, TotalOrderChain
 from node.errors import NodeError
@@ -324,7 +324,7 @@ def learning_rules(rules: NetworkRules) -> EvolutionRules | GradientRules:
         case Learning.EVOLUTION:
             return EvolutionRules(**msgspec.structs.asdict(rules.evolution))
         case Learning.GRADIENT:
-            check_ms_max = max(1, rules.proof_of_work.block_interval_ms // 4)
-            return GradientRules(**msgspec.structs.asdict(rules.gradient), check_ms_max=check_ms_max)
+            interval_ms = rules.proof_of_work.block_interval_ms
+            return GradientRules(**msgspec.structs.asdict(rules.gradient), check_ms_max=check_ms_max(interval_ms))
         case _:
             assert_never(rules.learning)

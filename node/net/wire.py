@@ -8,7 +8,8 @@ from consensus.encoding import Codec, DigestBytes, KeyBytes, MalformedBytesError
 from consensus.faults import Offence
 
 PROTOCOL_VERSION = 4
-"""Raised when a frame changes; `Hello` keeps its shape in every version, so that a mismatch can be told in words."""
+"""Raised when a frame changes, or a rule that all peers of a network have to follow alike. `Hello` keeps its shape in every
+version, so that a mismatch can be told in words."""
 
 WEBSOCKET_MESSAGE_BYTES_MAX = 1_048_576
 """The largest message read from a socket. 32 blocks of 32 kB fit, and 64 peers at this limit take 64 MiB at worst."""
