@@ -2,10 +2,10 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, assert_never
 
 from consensus.types import DIGEST_BYTES, PeerId
-from node.replica import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_TABLE, checkpoint_key
+from node.replica import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_TABLE, Serving, checkpoint_key
 from node.retention import CHECKPOINTS_KEPT
 
 SERVED_MAX = 8
@@ -131,3 +131,21 @@ class PartServer:
         self._looked_at = now
         found = {key: self._store.get(CHECKPOINT_DIGEST_TABLE, key) for key in map(checkpoint_key, range(CHECKPOINTS_KEPT))}
         self._checkpoints = {digest: key for key, digest in found.items() if digest is not None}
+
+
+def answer_as(
+    serving: Serving, part: Callable[[], tuple[int, bytes]], give_late: Callable[[int, bytes], object]
+) -> tuple[int, bytes] | None:
+    """The whole length and the part to answer a question with, as the replica says; None: nothing is answered now."""
+    match serving:
+        case Serving.GIVES:
+            return part()
+        case Serving.DENIES:
+            return 0, b""
+        case Serving.SILENT:
+            return None
+        case Serving.LATE:
+            give_late(*part())
+            return None
+        case _:
+            assert_never(serving)

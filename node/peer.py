@@ -38,10 +38,10 @@ from node.net.contract import ListenError, NetSettings
 from node.net.transport import PeerNetwork
 from node.net.wire import Part
 from node.network_file import NetworkRules, network_id, rule_fields
-from node.part_server import PartServer
+from node.part_server import PartServer, answer_as
 from node.progress import ProgressLog
 from node.remembered_addresses import remember_addresses, remembered_addresses
-from node.replica import LATE_SECONDS, ReplicaPort, Serving
+from node.replica import LATE_SECONDS, ReplicaPort
 from node.settings import PeerSettings
 from node.side_streams import SideStreams, in_a_thread
 from node.status import NodeStatus
@@ -387,18 +387,13 @@ class Peer:
 
     def large_bytes(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes] | None:
         """A part of something large that we hold."""
-        match self._parts.replica.serving(peer):
-            case Serving.GIVES:
-                return self._server.part(peer, digest, offset, length_max)
-            case Serving.DENIES:
-                return 0, b""
-            case Serving.SILENT:
-                return None
-            case Serving.LATE:
-                assert self._network is not None, "somebody has asked over it"
-                part = Part(digest, offset, *self._server.part(peer, digest, offset, length_max))
-                asyncio.get_running_loop().call_later(LATE_SECONDS, self._network.give_part, peer, part)
-                return None
+        assert self._network is not None, "somebody has asked over it"
+        give, later = self._network.give_part, asyncio.get_running_loop().call_later
+        return answer_as(
+            self._parts.replica.serving(peer),
+            lambda: self._server.part(peer, digest, offset, length_max),
+            lambda total, content: later(LATE_SECONDS, give, peer, Part(digest, offset, total, content)),
+        )
 
     def part_received(self, peer: PeerId, part: Part) -> None:
         """A part of something large that we may have asked for."""

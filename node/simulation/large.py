@@ -6,8 +6,8 @@ from functools import partial
 from consensus.protocol import FetchPayload, FetchState
 from consensus.types import PeerId
 from node.net.wire import PART_BYTES_MAX, GetPart, Part
-from node.part_server import PartServer
-from node.replica import LATE_SECONDS, Serving
+from node.part_server import PartServer, answer_as
+from node.replica import LATE_SECONDS
 from node.side_streams import TICK_SECONDS, Shell, SideStreams
 from node.simulation.disk import Disk
 from node.simulation.flooding import FRAME_BYTES
@@ -57,19 +57,15 @@ class LargeBytes:
 
     def asked(self, asker: PeerId, question: GetPart) -> None:
         """Answer with what we hold, as the replica says."""
-        serving = self._way.peer.replica.serving(asker)
-        match serving:
-            case Serving.GIVES | Serving.LATE:
-                total, content = self._server.part(asker, question.digest, question.offset, PART_BYTES_MAX)
-            case Serving.DENIES:
-                total, content = 0, b""
-            case Serving.SILENT:
-                return
-        part = Part(question.digest, question.offset, total, content)
-        if serving is Serving.LATE:
-            self._way.after(LATE_SECONDS, partial(self._give, asker, part))
-        else:
-            self._give(asker, part)
+        digest, offset = question.digest, question.offset
+        give = partial(self._give, asker)
+        answer = answer_as(
+            self._way.peer.replica.serving(asker),
+            lambda: self._server.part(asker, digest, offset, PART_BYTES_MAX),
+            lambda total, content: self._way.after(LATE_SECONDS, partial(give, Part(digest, offset, total, content))),
+        )
+        if answer is not None:
+            give(Part(digest, offset, *answer))
 
     def part_received(self, other: PeerId, part: Part) -> None:
         """A part that we may have asked for."""

@@ -13,8 +13,8 @@ from node.driver import Driver, Ports
 from node.faults.catalogue import NetworkSituation, attacks_of, parse_faults
 from node.net.transport import PeerNetwork
 from node.net.wire import Part
-from node.part_server import PartServer
-from node.replica import LATE_SECONDS, Serving
+from node.part_server import PartServer, answer_as
+from node.replica import LATE_SECONDS
 from node.side_streams import SideStreams
 from node.simulation.learner_desk import LearnerDesk
 from node.simulation.links import Links
@@ -176,17 +176,12 @@ class Life:
 
     def large_bytes(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes] | None:
         """A part of something large that we hold."""
-        match self._replica.serving(peer):
-            case Serving.GIVES:
-                return self._server.part(peer, digest, offset, length_max)
-            case Serving.DENIES:
-                return 0, b""
-            case Serving.SILENT:
-                return None
-            case Serving.LATE:
-                part = Part(digest, offset, *self._server.part(peer, digest, offset, length_max))
-                asyncio.get_running_loop().call_later(LATE_SECONDS, self.network.give_part, peer, part)
-                return None
+        give, later = self.network.give_part, asyncio.get_running_loop().call_later
+        return answer_as(
+            self._replica.serving(peer),
+            lambda: self._server.part(peer, digest, offset, length_max),
+            lambda total, content: later(LATE_SECONDS, give, peer, Part(digest, offset, total, content)),
+        )
 
     def part_received(self, peer: PeerId, part: Part) -> None:
         """A part of something large that we may have asked for."""
