@@ -19,8 +19,7 @@ from pathlib import Path
 from consensus.protocol import PeerJoined, TimerFired
 from consensus.total_order.order import REFERENCES_MAX
 from consensus.types import Instant
-from tests.consensus.proof_of_work.bench import Bench
-from tests.consensus.proof_of_work.test_unproven import FORGE, MALLORY, Leading, show_headers, sync_ms
+from tests.consensus.proof_of_work.test_unproven import sync_ms, worked_ms_beside_bodiless_headers
 from tests.consensus.total_order.test_joining import MODES, SYNC_MS, Joiner, begun, invented, requests
 from tests.node.test_machines_as_processes import WHY_NOT, reconnect_among_strangers
 
@@ -50,13 +49,7 @@ def newcomer() -> Reading:
 
 def bodiless_lead() -> Reading:
     """Seconds of two minutes in which a peer does not work on a puzzle, after nine headers whose bodies nobody gives."""
-    bench = Bench(is_leading=True)
-    leading = Leading(bench)
-    leading.pass_time(11_000)
-    leading.note(show_headers(bench, FORGE.branch(FORGE.genesis, MALLORY, 9)))
-    leading.worked_ms = 0
-    leading.pass_time(120_000)
-    return 120 - leading.worked_ms / 1000, "in the first two minutes"
+    return 120 - worked_ms_beside_bodiless_headers() / 1000, "in the first two minutes"
 
 
 def crowded_members() -> Reading:
