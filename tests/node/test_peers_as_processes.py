@@ -123,7 +123,7 @@ def test_an_observer_follows_and_never_leads(tmp_path: Path, network_folder: Pat
 def test_the_model_is_exported_with_its_origin_while_running_and_after(tmp_path: Path, network_folder: Path) -> None:
     one = RunningPeer.start(network_folder)
     with stopped_in_the_end(one):
-        one.wait_until(lambda status: status["height"] >= 40)
+        one.wait_until(lambda status: status["height"] >= 40 and status["final_height"] > 0)  # not in its first seconds
         live = run("export", str(tmp_path / "live.safetensors"), "--data-dir", str(network_folder))
         assert live.returncode == 0, live.stderr
         final = run("export", str(tmp_path / "final.safetensors"), "--data-dir", str(network_folder), "--final", "--json")

@@ -101,6 +101,8 @@ def test_who_asks_again_on_one_connection_is_answered_once_at_most(loop: LoopFac
                 answers = b""
                 try:
                     for request in requests:
+                        if writer.is_closing():
+                            break  # uvloop says RuntimeError to who writes then
                         writer.write(request)
                         await writer.drain()
                         await asyncio.sleep(0.001)
