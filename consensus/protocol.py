@@ -219,6 +219,16 @@ class PayloadsNeeded:
 
 
 @dataclass(frozen=True, slots=True)
+class LearnerBehind:
+    """So many delivered steps are still with our learner (total order only). Told while they are many, and 0 once they are few.
+
+    An order that does not wait for its learners lets them fall behind without end.
+    """
+
+    steps: int
+
+
+@dataclass(frozen=True, slots=True)
 class StateReached:
     """Our learner's state after the commit of this height has this digest: worth a checkpoint for others (total order only)."""
 
@@ -249,6 +259,7 @@ Input = (
     | PayloadHeld
     | FetchFailed
     | PayloadsNeeded
+    | LearnerBehind
     | StateReached
     | StateHeld
 )

@@ -103,7 +103,7 @@ class ExportRequest:
 
 @dataclass(frozen=True, slots=True)
 class DeliverRequest:
-    """Apply a step of the total order."""
+    """Apply a step of the total order. Each is answered with one StepApplied."""
 
     step: DeliveredStep
 
@@ -188,6 +188,13 @@ class StepAdopted:
     fitness: float
     metrics: Mapping[str, float]
     state_digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StepApplied:
+    """Answer to DeliverRequest, the last one: what follows from the step is done. So a backlog can be seen."""
+
+    height: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -312,6 +319,7 @@ LearnerAnswer = (
     | ContributionFound
     | StepOffered
     | StepAdopted
+    | StepApplied
     | StateKept
     | SearchProgress
     | ModelExported

@@ -30,6 +30,7 @@ from consensus.protocol import (
     Halt,
     Input,
     KeepPayloads,
+    LearnerBehind,
     Offered,
     OrderingProtocol,
     PassOver,
@@ -76,6 +77,7 @@ from learning.learner import (
     SignedPayload,
     StateKept,
     StepAdopted,
+    StepApplied,
     StepChecked,
     StepOffered,
 )
@@ -151,6 +153,9 @@ class Serving(Enum):
     """What is held, after `LATE_SECONDS`."""
 
 
+STEPS_WAITING_MAX = 8
+"""Delivered steps may be with the learner before the order hears of it: an eighth of a second's, four members on one host."""
+
 LATE_SECONDS = 4.9
 """Hardly less than who asks waits for a part; no honest peer takes its time."""
 
@@ -214,6 +219,9 @@ class Replica:
         self._height = Height(0)
         """Of the last delivery in this life."""
         self._kept_commit = Height(0)
+        self._steps_asked = self._steps_applied = 0
+        """Deliveries to the learner in this life."""
+        self._behind_told = 0
 
     def serving(self, peer: PeerId) -> Serving:  # noqa: ARG002
         """Everybody is given what is held."""
@@ -229,6 +237,7 @@ class Replica:
         """What is to be done first."""
         effects = self._outer(self.ordering.start(now))
         self._tell_missing()
+        self._tell_behind()
         return (*effects, *self._follow_up(now))
 
     def handle(self, event: Input, now: Instant) -> tuple[OuterEffect, ...]:
@@ -243,6 +252,10 @@ class Replica:
                 return self._kept(answer, now)
             case StepAdopted():
                 return self._adopted()
+            case StepApplied():
+                self._steps_applied += 1
+                self._tell_behind()
+                return self._follow_up(now)
             case SearchProgress() | ModelExported() | GenerationDecided() | GenerationWaits() | GradientsJudged():
                 return ()
             case ContributionFound():
@@ -266,6 +279,7 @@ class Replica:
                 outer += self._came(event.digest)
             outer += self._outer(self.ordering.handle(event, now))
             self._tell_missing()
+            self._tell_behind()
         return tuple(outer)
 
     def _came(self, digest: Digest) -> Iterable[OuterEffect]:
@@ -275,7 +289,15 @@ class Replica:
             self._shelf.release((digest,), self._height)
         if not self._wanted:
             self._asked.clear()
-        return tuple(AskLearner(request) for request in self._line.came(digest))
+        return self._to_learner(self._line.came(digest))
+
+    def _tell_behind(self) -> None:
+        """Have the machine slow down where our learner has much to do."""
+        behind = self._steps_asked - self._steps_applied
+        told = behind if behind > STEPS_WAITING_MAX else 0
+        if told != self._behind_told:
+            self._behind_told = told
+            self._inputs.append(LearnerBehind(told))
 
     def _tell_missing(self) -> None:
         """Have the machine get what the learner lacks."""
@@ -353,14 +375,18 @@ class Replica:
                 return self._ask(FinaliseRequest(step), height)
             case Restore(_, state):
                 kept = decode_kept_state(state)
-                return tuple(AskLearner(ready) for ready in self._line.restore(RestoreRequest(kept), Height(kept.commit)))
+                return self._to_learner(self._line.restore(RestoreRequest(kept), Height(kept.commit)))
             case Deliver(step):
                 return self._delivered(step)
             case _:
                 return (effect,)
 
     def _ask(self, request: LearnerRequest, height: Height, named: Iterable[Attachment] = ()) -> Iterable[OuterEffect]:
-        return tuple(AskLearner(ready) for ready in self._line.put(request, height, named))
+        return self._to_learner(self._line.put(request, height, named))
+
+    def _to_learner(self, requests: tuple[LearnerRequest, ...]) -> tuple[AskLearner, ...]:
+        self._steps_asked += sum(isinstance(request, DeliverRequest) for request in requests)
+        return tuple(AskLearner(request) for request in requests)
 
     def _delivered(self, step: protocol.DeliveredStep) -> Iterable[OuterEffect]:
         self._height = step.height

@@ -45,6 +45,8 @@ class OrderStatus(msgspec.Struct, frozen=True):
     members: tuple[MemberStatus, ...]
     equivocators: tuple[str, ...] = ()
     counters: dict[str, int] = {}
+    learner_behind: int = 0
+    """Commits that are still with our learner, while they are many; our blocks come more slowly then."""
     quorum: int = 0
     """So many members it takes to go on."""
 

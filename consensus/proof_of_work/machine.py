@@ -56,6 +56,7 @@ from consensus.protocol import (
     Finalise,
     Input,
     KeepPayloads,
+    LearnerBehind,
     Offered,
     PassOver,
     PayloadHeld,
@@ -282,7 +283,7 @@ class ProofOfWork:
             case PayloadsNeeded(attachments):
                 self._note_needed(attachments)
                 return ()
-            case StateReached() | StateHeld():  # of total order; here the blocks lead to every state
+            case StateReached() | StateHeld() | LearnerBehind():  # of total order; here the blocks lead to every state
                 return ()
             case ClockRead():
                 raise AssertionError("is handled before all else")

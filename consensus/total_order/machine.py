@@ -17,6 +17,7 @@ from consensus.protocol import (
     Halt,
     Input,
     KeepPayloads,
+    LearnerBehind,
     Offered,
     PayloadHeld,
     PayloadsNeeded,
@@ -223,6 +224,9 @@ class TotalOrder:
             case PayloadsNeeded(attachments, height):
                 self._note_needed(attachments)
                 self._snapshot.learner_waits_at = height if attachments else None
+            case LearnerBehind(steps):
+                if self._proposer is not None:
+                    self._proposer.pacemaker.learner_behind = steps
             case StateReached(height, state_digest):
                 self._note_state(height, state_digest)
             case StateHeld(step, content):

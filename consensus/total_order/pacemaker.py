@@ -6,6 +6,8 @@ liveness hole of the original protocol. Rules as in Starfish (ePrint 2025/567); 
 A leader is waited for as long as a few usual rounds take, and up to two Delta while it has not used up its share of our
 patience (`patience`). This is a matter of each member alone: whom others wait for, and what is committed, hangs on nothing but
 blocks. Nor can it end progress: once nothing has been committed for some rounds, every leader is waited for in full again.
+
+Whose learner falls behind creates its blocks more slowly: where they are needed, the order goes as fast as learners do.
 """
 
 from collections import deque
@@ -36,6 +38,11 @@ PACES_KEPT = 8
 """Rounds whose duration is remembered; the usual one is that which a fourth of them were quicker than."""
 
 
+BEHIND_MS = 10
+"""For each delivered step that is still with our learner, while those are many, so much between two blocks of ours: a learner
+that takes 20 ms for a step is nine steps behind then, and one that takes a second is a hundred. At most the longest Delta."""
+
+
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """What the graph says of the round that we are in."""
@@ -57,6 +64,8 @@ class Pacemaker:
         self._size = size
         self._barren_rounds = BARREN_ROUNDS + faulty_max
         self.delta_ms = rules.delta_ms_min
+        self.learner_behind = 0
+        """Delivered steps that are still with our learner, while they are many."""
         self.round = 0
         """The round that we are in: its block is the next one we create, or the last one we have created."""
         self._entered_at = Instant(0)
@@ -130,7 +139,9 @@ class Pacemaker:
         return self._is_barren or self._patience.has_for(member, self.timeout_ms)
 
     def _earliest(self, readiness: Readiness, now: Instant) -> Instant:
-        interval_ms = self._rules.idle_interval_ms if readiness.is_idle else self._rules.round_interval_ms
+        rules = self._rules
+        behind_ms = min(rules.delta_ms_max, BEHIND_MS * self.learner_behind)
+        interval_ms = max(behind_ms, rules.idle_interval_ms if readiness.is_idle else rules.round_interval_ms)
         return now if self._created_at is None else Instant(self._created_at + interval_ms)
 
     def _charge(self, earliest: Instant, now: Instant) -> None:

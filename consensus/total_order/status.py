@@ -46,6 +46,8 @@ class TotalOrderStatus:
     """Suspended blocks that were accepted because what they missed fell below the horizon."""
     behind_by: int
     """Commits that an honest member has and we have not."""
+    learner_behind: int
+    """Delivered steps that are still with our learner, while they are many: our own blocks come more slowly."""
     timeout_ms: int
     peers_ahead_ms: int | None
     """By how much the newest blocks of most connected members are ahead of our wall clock; None while none was pushed."""

@@ -35,6 +35,7 @@ def status_of(
         suspended_dropped=state.dag.dropped,
         suspended_released=state.dag.crossed,
         behind_by=catch_up.behind_by,
+        learner_behind=0 if proposer is None else proposer.pacemaker.learner_behind,
         timeout_ms=2 * state.rules.delta_ms_min if proposer is None else proposer.pacemaker.timeout_ms,
         peers_ahead_ms=state.peer_clocks.median_ms,
         quorum=state.committee.quorum,

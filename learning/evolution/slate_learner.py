@@ -39,6 +39,7 @@ from learning.learner import (
     SlateEntry,
     StateKept,
     StepAdopted,
+    StepApplied,
 )
 from learning.state import parameter_bytes, state_digest
 from learning.task import Task
@@ -111,7 +112,7 @@ class SlateLearner:
         """
         match request:
             case DeliverRequest(step):
-                return self._deliver(step)
+                return (*self._deliver(step), StepApplied(step.height))
             case RestoreRequest(state):
                 self._start_from(state)
                 return (self._adopted(), self._waits())

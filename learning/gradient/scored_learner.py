@@ -56,6 +56,7 @@ from learning.learner import (
     SignedPayload,
     StateKept,
     StepAdopted,
+    StepApplied,
 )
 from learning.state import ModelState, StoredStateError, genesis_state, parameter_bytes, state_digest, stored_state
 from learning.task import DifferentiableTask, Float32Array
@@ -139,7 +140,7 @@ class ScoredLearner:
         """
         match request:
             case DeliverRequest(step):
-                return self._deliver(step)
+                return (*self._deliver(step), StepApplied(step.height))
             case RestoreRequest(state):
                 self._start_from(state)
                 return (self._adopted(), self._waits())

@@ -31,6 +31,7 @@ from learning.learner import (
     SignedPayload,
     StateKept,
     StepAdopted,
+    StepApplied,
 )
 from learning.rules.rule import Group
 from learning.state import StoredStateError, genesis_state
@@ -107,7 +108,7 @@ class StreamLearner:
         """
         match request:
             case DeliverRequest(step):
-                return self._deliver(step)
+                return (*self._deliver(step), StepApplied(step.height))
             case RestoreRequest(state):
                 self._start_from(state)
                 self._desk.keep(frozenset())  # what was on its way may be among the commits that are skipped, or lost with them

@@ -151,6 +151,7 @@ def _order_status(status: TotalOrderStatus, is_stalled: bool) -> OrderStatus:
         ),
         equivocators=tuple(peer.hex() for peer in status.equivocators),
         counters=dict(sorted(asdict(counters).items())),
+        learner_behind=status.learner_behind,
         quorum=status.quorum,
     )
 

@@ -45,6 +45,11 @@ def _figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
         yield "behind by", counted(status.behind_by, "block" if status.order is None else "commit")
     if status.waiting_for_payloads:
         yield "learner waits for", status.waiting_for_payloads
+    if status.order is not None and status.order.learner_behind:
+        yield (
+            "learner",
+            f"{counted(status.order.learner_behind, 'commit')} behind; our blocks come more slowly",
+        )
     yield "fitness", UNKNOWN if status.fitness is None else f"{status.fitness:.6f}"
     for name, value in sorted(status.metrics.items()):
         is_share = name.endswith("accuracy")

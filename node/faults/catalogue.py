@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterable
 
 from learning.gradient.conduct import Conduct, HonestConduct
+from learning.gradient.stream_learner import StreamLearner
 from learning.learner import Learner
 from node.faults.consensus.entries import CONSENSUS_FAULTS
 from node.faults.consensus.situation import ReplicaSituation
@@ -13,8 +14,8 @@ from node.faults.evolution.bend import BentLearner
 from node.faults.evolution.entries import EVOLUTION_FAULTS
 from node.faults.evolution.situation import LearnerSituation
 from node.faults.fault import FRESH, Family, Fault, FaultError, FaultParameter, FaultSpec
-from node.faults.gradient.entries import GRADIENT_FAULTS, Misconduct, Situation, gradient_conduct
-from node.faults.gradient.own_work import OwnGradientsAreGood
+from node.faults.gradient.entries import GRADIENT_FAULTS, INCESSANT, Misconduct, Situation, gradient_conduct
+from node.faults.gradient.own_work import Incessant, OwnGradientsAreGood
 from node.faults.network.entries import NETWORK_FAULTS
 from node.faults.network.situation import Attack, NetworkSituation
 from node.network_file import Consensus, Learning
@@ -147,9 +148,10 @@ def conduct_of(specs: Iterable[FaultSpec], situation: Situation) -> Conduct:
 
 def unashamed(learner: Learner, specs: Iterable[FaultSpec], author: bytes) -> Learner:
     """The gradient learner of a peer with these faults: a liar passes on what its own learner finds wrong with its lies."""
-    if any(fault_named(spec.name).family is Family.GRADIENT for spec in specs):
-        return BentLearner(learner, OwnGradientsAreGood(author))
-    return learner
+    names = [spec.name for spec in specs if fault_named(spec.name).family is Family.GRADIENT]
+    if INCESSANT in names and isinstance(learner, StreamLearner):
+        return BentLearner(learner, Incessant(lambda: learner.ledger))
+    return BentLearner(learner, OwnGradientsAreGood(author)) if names else learner
 
 
 def _value(fault: Fault[object], key: str, text: str) -> float:

@@ -28,6 +28,7 @@ from learning.tasks.shards import parse_shards, rows_for
 from node.errors import fix_of_task
 from node.faults.catalogue import LearnerSituation, Situation, bent_learner, conduct_of, parse_faults, unashamed
 from node.payloads import StoredPayloads
+from node.workers.search_share import SearchShare
 
 LEARNER_NICENESS = 5
 """Behind the event loop, beside the miner, which is held to its share."""
@@ -212,6 +213,9 @@ class _LearnerLoop:
         self._pipe = pipe
         self._has_been_asked = False
         self._learner = make_learner(task, spec, StoredPayloads(Path(spec.store)))
+        self._share = SearchShare()
+        self._slice_seconds = 0.0
+        """What the last slice of search took."""
         self._tried_before = 0
         self._told_at = time.monotonic()
         pipe.send(LearnerReady(task.layout, task.data_digest))
@@ -220,12 +224,23 @@ class _LearnerLoop:
         """Nothing is searched before the first request: until then nobody is there who could take what is found."""
         while True:
             is_searching = self._has_been_asked and self._learner.is_searching
-            if self._pipe.poll(0 if is_searching else None):
+            if is_searching and self._share.is_due(self._slice_seconds):
+                self._search()
+            elif self._pipe.poll(0 if is_searching else None):
                 request: LearnerRequest = self._pipe.recv()
                 self._has_been_asked = True
+                began = time.monotonic()
                 self._tell(self._learner.handle(request))
+                self._share.answered(request, time.monotonic() - began)
             else:
-                self._tell(self._learner.search())
+                self._share.rested()
+                self._search()
+
+    def _search(self) -> None:
+        began = time.monotonic()
+        self._tell(self._learner.search())
+        self._slice_seconds = time.monotonic() - began
+        self._share.searched(self._slice_seconds)
 
     def _tell(self, answers: tuple[LearnerAnswer, ...]) -> None:
         for answer in answers:

@@ -97,6 +97,14 @@ def test_of_a_flood_one_gradient_a_model_is_looked_at() -> None:
     assert outcomes.count(Outcome.REPEATED) > 8 * (len(outcomes) - outcomes.count(Outcome.REPEATED))
 
 
+def test_who_submits_with_every_commit_has_one_voice_a_version() -> None:
+    played = learned("incessant")
+    outcomes = outcomes_of_the_liar(played)
+    honest = [told for _, judged in played.by(played.honest[0], GradientsJudged) for told in judged.judged]
+    assert len(outcomes) > 2 * (len(honest) - len(outcomes)) / 3, "it submits at least twice as often as each of the others"
+    assert Outcome.REPEATED in outcomes
+
+
 def test_silence_is_waited_for_by_nobody() -> None:
     played = learned("silent")
     assert outcomes_of_the_liar(played) == []

@@ -10,7 +10,7 @@ from node.faults.gradient.conduct import Attack, FaultyConduct
 from node.faults.gradient.crude import Constant, NotFinite, RandomVector, Replay, SignFlip, Silent, Truthful, Zero
 from node.faults.gradient.poison import Backdoor, LabelFlip
 from node.faults.gradient.statistical import InnerProductManipulation, LittleIsEnough, Mimic, MinMax, SlowDrift
-from node.network_file import Learning
+from node.network_file import Consensus, Learning
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,9 @@ def _entry(
 ) -> Fault[MakeMisconduct]:
     return Fault(name, Family.GRADIENT, description, powers, make, parameters, learning=Learning.GRADIENT)
 
+
+INCESSANT = "incessant"
+"""What it does is done by its learner (`node.faults.gradient.own_work.Incessant`)."""
 
 GRADIENT_FAULTS: tuple[Fault[MakeMisconduct], ...] = (
     _entry("silent", "submits nothing", "none", lambda values, situation: Misconduct(Silent())),  # noqa: ARG005
@@ -96,6 +99,15 @@ GRADIENT_FAULTS: tuple[Fault[MakeMisconduct], ...] = (
         _OWN_DATA,
         lambda values, situation: Misconduct(SignFlip(values["scale"], int(values["copies"])), is_always_fresh=True),  # noqa: ARG005
         (_scale(10.0), FaultParameter("copies", 10, 1, 1_000, is_whole=True)),
+    ),
+    Fault(
+        INCESSANT,
+        Family.GRADIENT,
+        "submits its gradient with every commit, each on the newest model, however many are on their way",
+        _OWN_DATA,
+        lambda values, situation: Misconduct(Truthful()),  # noqa: ARG005
+        consensus=Consensus.TOTAL_ORDER,
+        learning=Learning.GRADIENT,
     ),
     _entry(
         "slow-drift",

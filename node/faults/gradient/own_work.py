@@ -1,6 +1,12 @@
-"""A liar tells everybody what its own learner would not pass on: gradients that nobody can decode."""
+"""A liar's own learner: it passes on what an honest one would not, and more often than an honest one would."""
 
-from learning.learner import AssessRequest, ContributionAssessed, Judgement, LearnerRequest
+from collections.abc import Callable
+
+import msgspec
+
+from learning.gradient.ledger import Ledger
+from learning.gradient.submission import decode_submission, encode_submission
+from learning.learner import AssessRequest, ContributionAssessed, ContributionFound, DeliverRequest, Judgement, LearnerRequest
 from node.faults.evolution.bend import Answers
 
 
@@ -25,3 +31,33 @@ class OwnGradientsAreGood:
             else answer
             for answer in answers
         )
+
+
+class Incessant:
+    """Submits its newest gradient again with every commit, on the newest model; an honest worker waits until its own has come.
+
+    `ledger`: of its learner, now.
+    """
+
+    def __init__(self, ledger: Callable[[], Ledger]) -> None:
+        self._ledger = ledger
+        self._newest: ContributionFound | None = None
+        self._commit: bytes | None = None
+
+    def hear(self, request: LearnerRequest) -> None:
+        """Is it a commit?"""
+        self._commit = request.step.id if isinstance(request, DeliverRequest) else None
+
+    def say(self, answers: Answers) -> Answers:
+        """And one gradient more, once there is any."""
+        for answer in answers:
+            if isinstance(answer, ContributionFound):
+                self._newest = answer
+        if self._commit is None or self._newest is None:
+            return answers
+        submission, ledger = decode_submission(self._newest.payload), self._ledger()
+        assert submission is not None, "our own"
+        again = msgspec.structs.replace(submission, base=ledger.version, base_digest=ledger.digest)
+        found = ContributionFound(self._commit, encode_submission(again), self._newest.large, self._newest.digests)
+        self._commit = None
+        return (*answers, found)

@@ -58,6 +58,26 @@ def test_the_next_block_keeps_its_distance_unless_we_are_late(changes: dict[str,
     assert due(pacemaker, replace(READY, **changes)) == expected
 
 
+@pytest.mark.parametrize(
+    ("steps", "changes", "expected"),
+    [
+        (9, {}, 90),
+        (9, {"is_late": True}, 0),
+        (9, {"is_idle": True}, 1_000),
+        (9, {"awaited": 2}, 200),
+        (10**6, {}, RULES.delta_ms_max),
+    ],
+)
+def test_whose_learner_falls_behind_creates_its_blocks_more_slowly(steps: int, changes: dict[str, int], expected: int) -> None:
+    pacemaker = entered()
+    pacemaker.created(READY, START)
+    pacemaker.enter(2, START)
+    pacemaker.learner_behind = steps
+    assert due(pacemaker, replace(READY, **changes)) == expected
+    pacemaker.learner_behind = 0
+    assert due(pacemaker, READY) == 10
+
+
 def test_delta_grows_while_nothing_commits_and_shrinks_slowly_after() -> None:
     pacemaker = entered()
     for _ in range(BARREN_ROUNDS + 1):

@@ -8,8 +8,12 @@ import pytest
 from consensus.protocol import PayloadHeld
 from consensus.types import Digest
 from learning.gradient.conduct import HonestConduct, Submitted
+from learning.gradient.stream_learner import StreamLearner
 from learning.task import Float32Array
-from node.replica import PAYLOAD_TABLE, Forget
+from node.faults.evolution.bend import BentLearner
+from node.faults.gradient.own_work import Incessant
+from node.replica import PAYLOAD_TABLE, STEPS_WAITING_MAX, Forget
+from node.simulation.links import Links
 from node.simulation.network import SimulatedNetwork, SimulatedPeer
 from tests.learning.gradient.quadratic import rules
 from tests.node.simulation.world import simulated_leaders, simulated_workers
@@ -143,6 +147,35 @@ def test_a_payload_that_was_forgotten_can_be_named_again() -> None:
     network.run_for(90_000)
     assert min(heights(network)) >= 200
     assert_one_model(network)
+    assert_nobody_is_blamed(network)
+
+
+class Counting(HonestConduct):
+    """Honest."""
+
+    def __init__(self) -> None:
+        self.submitted = 0
+
+    def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
+        self.submitted += 1
+        return (own,)
+
+
+def test_an_order_that_is_quicker_than_its_learners_waits_for_them_and_they_go_on_searching() -> None:
+    """Twenty commits a second can come, eight are what a learner can do, and the fourth never lets the order idle."""
+    honest = [Counting() for _ in range(3)]
+    links = Links(delay_ms_min=1, delay_ms_max=5, answer_ms=120, slice_ms=20)
+    network = simulated_workers(4, 12, rules(staleness_max=500), dict(enumerate(honest)), links=links)
+    *others, fourth = network.peers.values()
+    learner = fourth.learner
+    assert isinstance(learner, StreamLearner)
+    fourth.learner, fourth.slowness = BentLearner(learner, Incessant(lambda: learner.ledger)), 0.1
+    most = 0
+    for _ in range(60):
+        network.run_for(500)
+        most = max(most, *(len(peer.requests) for peer in others))
+    assert most <= 2 * STEPS_WAITING_MAX
+    assert min(conduct.submitted for conduct in honest) >= 12, "each of theirs is one of all others' dozen steps"
     assert_nobody_is_blamed(network)
 
 

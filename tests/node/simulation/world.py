@@ -111,6 +111,7 @@ def simulated_workers(
     snapshot_behind: int = 2_000,
     *,
     payload_commits: int = PAYLOAD_COMMITS,
+    links: Links | None = None,
 ) -> SimulatedNetwork:
     """Learning by gradients in a total order. `liars`: the conduct of some members, by their number."""
     conducts = _conducts(members, seed, liars)
@@ -132,7 +133,7 @@ def simulated_workers(
             restored,
         )
 
-    return _committee(members, seed, None, snapshot_behind, make, payload_commits)
+    return _committee(members, seed, links, snapshot_behind, make, payload_commits)
 
 
 def _conducts(peers: int, seed: int, liars: Liars | None) -> dict[PeerId, Conduct]:
