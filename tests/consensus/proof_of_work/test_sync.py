@@ -18,7 +18,8 @@ from consensus.proof_of_work.messages import (
     Tip,
 )
 from consensus.proof_of_work.peers import ANSWER_TIMEOUT_MS, RESTARTED_MS
-from consensus.protocol import Effect, Offered, PeerJoined, PeerLeft, Send, SolvePuzzle, StopPuzzle, TimerFired
+from consensus.proof_of_work.sync import LIGHT_MS
+from consensus.protocol import Effect, Offered, PeerJoined, PeerLeft, Send, SolvePuzzle, StopPuzzle, TimerFired, VerifyPuzzle
 from consensus.types import Instant
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, refusals, sent
 from tests.consensus.proof_of_work.forge import Forge, person, state_after
@@ -220,6 +221,17 @@ def test_a_peer_that_keeps_its_promise_is_asked_again_at_once() -> None:
     bench.receive(Headers(()), OTHER.id)
     bench.receive(tip_at(40), OTHER.id)
     assert [peer for peer, _ in sent(bench.receive(tip_at(40)), GetHeaders)] == [PEER.id]
+
+
+def test_a_peer_that_shows_a_branch_far_behind_our_head_is_asked_again_a_while_later() -> None:
+    bench = Bench()
+    bench.push(*CHAIN[:11], peer=OTHER.id)
+    (light,) = FORGE.branch(FORGE.genesis, person("mallory"), 1)
+    bench.receive(tip_at(200))
+    assert of_type(bench.receive(Headers((light.block.header,))), VerifyPuzzle) == []
+    assert sent(bench.receive(tip_at(200)), GetHeaders) == []
+    bench.now = Instant(bench.now + LIGHT_MS)
+    assert [peer for peer, _ in sent(bench.receive(tip_at(200)), GetHeaders)] == [PEER.id]
 
 
 def test_an_answer_to_a_question_of_an_earlier_connection_is_no_lie_and_a_second_one_is() -> None:

@@ -12,6 +12,7 @@ from consensus.proof_of_work.archive import block_key
 from consensus.proof_of_work.machine import SYNC_TIMER
 from consensus.proof_of_work.messages import MESSAGE_CODEC, BlockMessage, Blocks, GetHeaders, Headers, Tip
 from consensus.proof_of_work.puzzle import is_solved
+from consensus.proof_of_work.staging import PUSHED_PER_STRANGER_MAX
 from consensus.protocol import (
     Effect,
     Finalise,
@@ -143,6 +144,20 @@ def test_a_header_that_others_have_sent_too_outlives_the_peer_that_sent_it_first
     bench.feed(PuzzleVerified(asked.step, is_solved=True))
     assert bench.machine.status.height == 1
     assert of_type(bench.push(second, peer=OTHER.id), VerifyPuzzle) != []  # only the first had a second source
+
+
+@pytest.mark.parametrize(("proven", "taken"), [(0, PUSHED_PER_STRANGER_MAX), (1, 30)])
+def test_of_who_has_shown_nothing_yet_few_pushed_blocks_wait(proven: int, taken: int) -> None:
+    bench = Bench(verifies=False)
+    chain = FORGE.branch(FORGE.genesis, ALICE, proven + 30)
+    for forged in chain[:proven]:
+        bench.push(forged)
+        bench.feed(PuzzleVerified(forged.id, is_solved=True))
+    asked = of_type(bench.push(*chain[proven:]), VerifyPuzzle)
+    bench.verifies = True
+    for one in asked:
+        bench.feed(PuzzleVerified(one.step, is_solved=True))
+    assert bench.machine.status.height == proven + taken
 
 
 # --- headers without bodies -----------------------------------------------------------------------------------------
