@@ -26,6 +26,7 @@ from learning.learner import (
     SignedPayload,
     SlateEntry,
     StepAdopted,
+    StepApplied,
 )
 from learning.state import genesis_state, state_digest
 from learning.task import Task
@@ -412,8 +413,8 @@ def test_adoption_answers_with_the_model_at_the_head() -> None:
     assert answer == members[0].adopted[-1]
 
 
-def test_a_commit_that_brings_nothing_has_no_answer() -> None:
+def test_of_a_commit_that_brings_nothing_is_said_that_it_was_applied() -> None:
     alice = Member(FOUR[0], FOUR)
     before = len(alice.others)
     alice.deliver(commit(1, [signed(FOUR[1], b"x" * 32, b"junk")]))
-    assert (len(alice.others), alice.decided, alice.kept) == (before, [], [])
+    assert (alice.others[before:], alice.decided, alice.kept) == ([StepApplied(1)], [], [])

@@ -28,6 +28,7 @@ from learning.learner import (
     SignedPayload,
     StateKept,
     StepAdopted,
+    StepApplied,
 )
 from learning.rules.rule import Outcome
 from learning.state import StoredStateError
@@ -327,7 +328,7 @@ def test_second_and_late_gradients_are_refused_and_old_ones_are_stale() -> None:
 def test_scores_that_count_for_nothing_are_no_gradients() -> None:
     member = ScoredMember(scored_world(), FOUR[0])
     member.deliver(commit(1, [signed(FOUR[1], GENESIS, encode_scored(Scores(bytes(32), (0,))))]))
-    assert member.answers == []
+    assert member.answers == [StepApplied(1)]
 
 
 def test_a_payload_that_is_not_held_stops_the_node() -> None:
