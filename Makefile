@@ -47,7 +47,7 @@ house: .venv/.runtime
 	$(BIN)/python -m benchmarks.house $(ARGS)
 
 swarm: .venv/.runtime
-	$(BIN)/python -m node.simulation.swarm --seeds $(SEEDS) --first $(FIRST) $(ARGS)
+	$(BIN)/python -m node.lab.simulation.swarm --seeds $(SEEDS) --first $(FIRST) $(ARGS)
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis

@@ -32,10 +32,10 @@ from consensus.types import NetworkId, PeerId
 from learning.evolution.payload import Candidate, encode_candidate
 from learning.evolution.recipe import Recipe
 from node.assembly import proof_of_work_rules
-from node.faults.network.connections import MALFORMED_REQUESTS, misphrasing
-from node.faults.network.fresh_keys import Scout, look
-from node.faults.network.situation import NetworkSituation
-from node.faults.network.stranger import Stranger, stranger_at
+from node.lab.faults.network.connections import MALFORMED_REQUESTS, misphrasing
+from node.lab.faults.network.fresh_keys import Scout, look
+from node.lab.faults.network.situation import NetworkSituation
+from node.lab.faults.network.stranger import Stranger, stranger_at
 from node.net.channel import ChannelClosedError
 from node.net.dialling import UnreachableError
 from node.net.peers import Address

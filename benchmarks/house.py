@@ -17,11 +17,11 @@ from pathlib import Path
 from types import FrameType
 
 from consensus.protocol import Input, PuzzleVerified, Received
+from node.lab.scenarios.scenario import ExpectSection, Scenario
+from node.lab.scenarios.toy_tasks import ToyTask
+from node.lab.simulation.run import Simulation
 from node.network_file import Consensus, Learning
 from node.replica import Replica
-from node.simulation.run import Simulation
-from node.simulation.scenario import ExpectSection, Scenario
-from node.simulation.toy_tasks import ToyTask
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("consensus", "learning", "node")

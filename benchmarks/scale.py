@@ -12,12 +12,12 @@ from pathlib import Path
 
 import msgspec
 
+from node.lab.checkers.finding import Pass
+from node.lab.scenarios.scenario import ExpectSection, Scenario
+from node.lab.scenarios.scenario_file import read_scenario
+from node.lab.scenarios.toy_tasks import ToyTask
+from node.lab.simulation.run import Outcome, Simulation
 from node.network_file import Consensus, Learning
-from node.simulation.checkers.finding import Pass
-from node.simulation.run import Outcome, Simulation
-from node.simulation.scenario import ExpectSection, Scenario
-from node.simulation.scenario_file import read_scenario
-from node.simulation.toy_tasks import ToyTask
 
 THOUSAND = Path(__file__).resolve().parents[1] / "docs" / "scenarios" / "thousand.toml"
 

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import click
 
-from node.simulation.swarm.batch import run_batch
-from node.simulation.swarm.run import Ended
+from node.lab.simulation.swarm.batch import run_batch
+from node.lab.simulation.swarm.run import Ended
 
 
 @click.group()

@@ -33,9 +33,9 @@ from learning.gradient.rules import GradientRules, check_ms_max
 from learning.learner import AdoptRequest, LearnerRequest, StateKept
 from node.api.chains import ChainSource, ProofOfWorkChain, TotalOrderChain
 from node.errors import NodeError
-from node.faults.catalogue import Family, ReplicaSituation, bent_replica, fault_named, parse_faults
 from node.folder import NodeFolder
 from node.guard_file import GuardFile
+from node.lab.faults.catalogue import Family, ReplicaSituation, bent_replica, fault_named, parse_faults
 from node.large_sizes import fetches_max, retention_of
 from node.lifeline import obey
 from node.logs import configure_logging

@@ -26,12 +26,12 @@ from node.api.status import StatusSources
 from node.driver import Driver, Ports
 from node.errors import EXIT_GOAL_NOT_MET, NodeError, fix_of_task
 from node.export import model_bytes, store_layout
-from node.faults.catalogue import NetworkSituation, attacks_of, parse_faults
-from node.faults.network.situation import Attack
 from node.folder import NodeFolder
 from node.guard_file import GuardFile
 from node.identity import Identity
 from node.invocation import command_text
+from node.lab.faults.catalogue import NetworkSituation, attacks_of, parse_faults
+from node.lab.faults.network.situation import Attack
 from node.large_sizes import payload_bytes_max, state_bytes_max
 from node.listening import LISTEN_FIX
 from node.net.contract import ListenError, NetSettings

@@ -161,7 +161,7 @@ LATE_SECONDS = 4.9
 
 
 class ReplicaPort(Protocol):
-    """What a shell drives: a replica, or what tests and testnets put in its place (`node.faults`)."""
+    """What a shell drives: a replica, or what tests and testnets put in its place (`node.lab.faults`)."""
 
     @property
     def ordering(self) -> OrderingProtocol:

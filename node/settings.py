@@ -59,7 +59,7 @@ class PeerSettings:
     log_level: str
     """"debug", "info", "warning" or "error"."""
     fault: str = ""
-    """How this peer misbehaves, for trying attacks: NAME[:option=value,...] of node/faults; nothing: it is honest."""
+    """How this peer misbehaves, for trying attacks: NAME[:option=value,...] of node/lab/faults; nothing: it is honest."""
     colluders: tuple[str, ...] = ()
     """Ids of other peers that misbehave with it."""
     trusted_task: str = ""
@@ -82,7 +82,7 @@ class TestnetSettings:
     faulty: int
     """So many peers, the last ones, misbehave."""
     fault: str
-    """How: NAME[:option=value,...] of node/faults."""
+    """How: NAME[:option=value,...] of node/lab/faults."""
     network_file: Path | None
     """Rules to use instead of fresh ones; consensus, learning, task and strategy then come from it."""
     until_accuracy: float

@@ -12,7 +12,7 @@ settings.load_profile("usual")  # or: pytest --hypothesis-profile thorough
 
 ROOT = Path(__file__).parent
 
-WHOLE_NETWORKS = ("simulation", "node/simulation", "node/faults", "node/reproduce", "node/testnet/autopsy")
+WHOLE_NETWORKS = ("node/lab/runs", "node/lab/simulation", "node/lab/faults", "node/lab/studies", "node/lab/store_audit")
 """Rooms whose tests run whole networks, for seconds each. Elsewhere a test of more than half a second is marked by itself."""
 
 PROCESSES = "processes"

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from node.faults.catalogue import FAULTS, Family
-from node.simulation.scenario import EventKind
-from tests.simulation.test_faults_of_machines import TROUBLES
+from node.lab.faults.catalogue import FAULTS, Family
+from node.lab.scenarios.scenario import EventKind
+from tests.node.lab.runs.test_faults_of_machines import TROUBLES
 
 ROOT = Path(__file__).parents[1]
 PAGE = (ROOT / "docs" / "threat-model.md").read_text(encoding="utf-8")

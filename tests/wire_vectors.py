@@ -14,12 +14,12 @@ from consensus.proof_of_work.messages import MESSAGE_CODEC as WORK_CODEC
 from consensus.protocol import Broadcast, Send
 from consensus.total_order.messages import MESSAGE_CODEC as ORDER_CODEC
 from consensus.types import Instant, PeerId
+from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Scenario
+from node.lab.scenarios.toy_tasks import ToyTask
+from node.lab.simulation.network import SimulatedNetwork
+from node.lab.simulation.run import Simulation
+from node.lab.simulation.trace import Happening, Trace
 from node.network_file import Consensus, GradientSection, Learning
-from node.simulation.network import SimulatedNetwork
-from node.simulation.run import Simulation
-from node.simulation.scenario import Event, EventKind, ExpectSection, Scenario
-from node.simulation.toy_tasks import ToyTask
-from node.simulation.trace import Happening, Trace
 
 FILE = Path(__file__).parent / "vectors" / "wire.bin"
 

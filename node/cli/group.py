@@ -23,6 +23,9 @@ COMMANDS = {
 }
 """Name and line in the overview; the command itself is `command` in the module of that name."""
 
+LAB_COMMANDS = frozenset({"testnet", "inject", "simulate", "reproduce"})
+"""Those that try the node. Their modules are named here and nowhere else: no module of the node imports the lab."""
+
 
 class LazyGroup(click.Group):
     """Knows its commands by name; what a command returns (an int) is the exit code."""
@@ -35,7 +38,8 @@ class LazyGroup(click.Group):
         """Import the command's module; None when there is no such command."""
         if cmd_name not in COMMANDS:
             return None
-        command = importlib.import_module(f"node.cli.{cmd_name}").command
+        room = "node.lab.cli" if cmd_name in LAB_COMMANDS else "node.cli"
+        command = importlib.import_module(f"{room}.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 

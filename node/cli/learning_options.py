@@ -8,7 +8,7 @@ from learning.rules.catalogue import RULES, RuleError, rule_named, rule_text
 from learning.task import TaskError
 from learning.tasks.shards import parse_shards
 from node.errors import NodeError
-from node.faults.catalogue import FaultError, check_fits, parse_faults
+from node.lab.faults.catalogue import FaultError, check_fits, parse_faults
 from node.network_file import Consensus, GradientSection, Learning
 
 RULE_DEFAULT = "robust"

@@ -26,7 +26,7 @@ from learning.tasks.loading import load_task
 from learning.tasks.own_samples import OwnSamples
 from learning.tasks.shards import parse_shards, rows_for
 from node.errors import fix_of_task
-from node.faults.catalogue import LearnerSituation, Situation, bent_learner, conduct_of, parse_faults, unashamed
+from node.lab.faults.catalogue import LearnerSituation, Situation, bent_learner, conduct_of, parse_faults, unashamed
 from node.payloads import StoredPayloads
 from node.workers.search_share import SearchShare
 
@@ -52,7 +52,7 @@ class LearnerSpec:
     store: str = ""
     """The peer's database: gradients read large payloads from it."""
     fault: str = ""
-    """How this worker misbehaves (`node.faults`); nothing: it is honest."""
+    """How this worker misbehaves (`node.lab.faults`); nothing: it is honest."""
     colluders: tuple[bytes, ...] = ()
     """Other peers that misbehave with it."""
 

@@ -15,10 +15,10 @@ from consensus.total_order.archive import VERTEX_TABLE, vertex_key
 from consensus.total_order.block import BLOCK_CODEC, Reference, sign_block
 from node.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME, STORE_FILE_NAME
 from node.identity import load_identity
+from node.lab.store_audit.__main__ import command
+from node.lab.testnet.namespaces import reason_against
 from node.network_file import network_id, read_network_file
 from node.store import Store
-from node.testnet.autopsy.__main__ import command
-from node.testnet.namespaces import reason_against
 from tests.node.processes import run
 
 pytestmark = pytest.mark.processes

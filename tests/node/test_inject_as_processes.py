@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from node.cli.control_client import find_testnet
-from node.testnet.control import CONTROL_FILE_NAME
+from node.lab.cli.control_client import find_testnet
+from node.lab.testnet.control import CONTROL_FILE_NAME
 from tests.node.processes import ROOT, hearing_interrupts
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(200)]

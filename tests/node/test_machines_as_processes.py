@@ -20,17 +20,17 @@ import pytest
 from node.api_address import read_api_file
 from node.errors import NodeError
 from node.folder_names import NETWORK_FILE_NAME
+from node.lab.scenarios.scenario_file import parse_scenario
+from node.lab.scenarios.stage import scenario_rules
+from node.lab.testnet import process
+from node.lab.testnet.namespaces import Namespaces, reason_against
+from node.lab.testnet.peer import LOG_NAME, TestnetPeer
+from node.lab.testnet.play import move_in
+from node.lab.testnet.roster import make_peers
 from node.net.contract import NetSettings
 from node.network_file import Consensus, NetworkRules
 from node.settings import TestnetSettings
-from node.simulation.scenario_file import parse_scenario
 from node.strategy import Strategy
-from node.testnet import process
-from node.testnet.namespaces import Namespaces, reason_against
-from node.testnet.peer import LOG_NAME, TestnetPeer
-from node.testnet.play import move_in
-from node.testnet.roster import make_peers
-from node.testnet.stage import scenario_rules
 from tests.node.processes import ROOT
 
 MACHINES = 5
@@ -66,9 +66,9 @@ round_interval_ms = 100
 ATTACK = """
 import asyncio, random, sys
 from pathlib import Path
-from node.faults.network.attacks import VISITS
-from node.faults.network.raid import raid
-from node.faults.network.situation import NetworkSituation
+from node.lab.faults.network.attacks import VISITS
+from node.lab.faults.network.raid import raid
+from node.lab.faults.network.situation import NetworkSituation
 from node.net.peers import Address
 from node.network_file import network_id, read_network_file, rule_fields
 

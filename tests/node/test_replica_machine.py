@@ -29,14 +29,14 @@ from consensus.types import StepId
 from learning.gradient.quantised import payload_digest, quantise
 from learning.gradient.stream_learner import StreamLearner
 from learning.gradient.submission import Submission, encode_submission
+from node.lab.checkers.bounds import Scale, excess
+from node.lab.simulation.network import SimulatedNetwork, SimulatedPeer
 from node.replica import PAYLOAD_TABLE, Replica
 from node.retention import CHECKPOINTS_KEPT
-from node.simulation.checkers.bounds import Scale, excess
-from node.simulation.network import SimulatedNetwork, SimulatedPeer
 from tests.consensus.proof_of_work.forge import Forge, Person
 from tests.learning.gradient.quadratic import LAYOUT, rules
-from tests.node.simulation.puppet import IdleLearner, Puppet
-from tests.node.simulation.world import (
+from tests.node.lab.simulation.puppet import IdleLearner, Puppet
+from tests.node.lab.simulation.world import (
     NETWORK,
     WORK,
     _key,

@@ -10,9 +10,9 @@ from click.testing import CliRunner, Result
 from node.cli import main
 from node.errors import NodeError
 from node.folder import NodeFolder
+from node.lab.store_audit.__main__ import command as autopsy
 from node.network_file import NetworkRules, TaskSection, write_network_file
 from node.task_trust import check_named, check_trust
-from node.testnet.autopsy.__main__ import command as autopsy
 from tests.node.example_network import example_rules
 
 FIX = "if you know this code and want to run it, add {option} {name}"

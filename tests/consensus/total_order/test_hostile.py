@@ -6,8 +6,8 @@ import random
 import pytest
 
 from consensus.protocol import Accuse, Deliver, Restore
-from node.simulation.checkers.bounds import Scale, declared_bounds
-from node.simulation.checkers.sizes import sizes_of
+from node.lab.checkers.bounds import Scale, declared_bounds
+from node.lab.checkers.sizes import sizes_of
 from tests.consensus.total_order.hostile import HONEST, MEMBERS, OBSERVER, RULES, VICTIM, Ordeal, World
 from tests.consensus.total_order.network import Disk
 

@@ -1,0 +1,238 @@
+"""Every queue, table and store of a replica lies within the bound that the code declares for it.
+
+The constants are those of the code under test; that each of them is there, and held to, is what is checked. A container without
+an entry here is a finding, too.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from consensus.contribution import ATTACHMENTS_MAX as ATTACHMENTS_PER_CONTRIBUTION
+from consensus.proof_of_work.ahead import BRANCHES_MAX, LINKS_MAX, RIVALS_MAX
+from consensus.proof_of_work.assessing import QUEUED_PER_SOURCE_MAX, UNDER_WAY_MAX
+from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX
+from consensus.proof_of_work.bodies import BODIES_PER_REQUEST
+from consensus.proof_of_work.intake import REJECTED_MAX
+from consensus.proof_of_work.mining import JOBS_MAX
+from consensus.proof_of_work.peers import ANSWERS_LATE_MAX, LEFT_OWING_MAX, SUBNETS_MAX
+from consensus.proof_of_work.pool import HELD_MAX, LACKING_MAX, PER_AUTHOR_IN_ALL_MAX, POOL_MAX
+from consensus.proof_of_work.rules import AUTHOR_WINDOW_MAX, CONTRIBUTIONS_MAX
+from consensus.proof_of_work.staging import SOURCES_MAX, STAGED_MAX, VERIFY_IN_FLIGHT_MAX
+from consensus.proof_of_work.status import STEPS_TOLD_MAX
+from consensus.proof_of_work.verifying import GROUPS_MAX
+from consensus.proof_of_work.voices import BASES_KEPT
+from consensus.proof_of_work.waiting_room import EARLY_MAX, ORPHANS_MAX
+from consensus.total_order.block import ATTACHMENTS_MAX
+from consensus.total_order.catch_up import BUFFER_MAX, RANGE_ROUNDS_MAX, RUNGS_MAX
+from consensus.total_order.dag import TWINS_MAX
+from consensus.total_order.due_queue import STALE_MAX
+from consensus.total_order.intake import ROUNDS_AHEAD_MAX
+from consensus.total_order.messages import BLOCKS_ASKED_MAX, COMMITS_MAX
+from consensus.total_order.order import REFERENCES_MAX
+from consensus.total_order.pacemaker import PACES_KEPT
+from consensus.total_order.peers import REQUESTS_KEPT_MAX
+from consensus.total_order.proposer import PENDING_MAX
+from consensus.total_order.synchroniser import HINTS_MAX
+from consensus.total_order.vouching import CHECKPOINTS_KEPT, MARKS_AHEAD_MAX, MARKS_KEPT
+from consensus.wanted import FETCHES_MAX, STALLED_ATTEMPTS, Need
+from node.lab.checkers.sizes import sizes_of
+from node.replica import CHECKPOINT_DIGEST_TABLE, STATE_TABLE, Replica
+from node.retention import CHECKPOINTS_KEPT as CHECKPOINTS_STORED
+from node.retention import PAYLOAD_COMMITS
+
+COMMIT_ROUNDS = 3
+"""From a leader to the blocks that decide it (docs/protocol.md, 6)."""
+
+UNDECIDED_ROUNDS_MAX = 64
+"""So many slots in a row without a decision: f faulty leaders in turn cost a few rounds each. A graph that goes on for longer
+has lost its liveness, and that is what this bound shows."""
+
+SNAPSHOTS_MAX = 64
+"""Checkpoints that one member joined from, over all its lives: more than any run has restarts."""
+
+LINE_MAX = 8_192
+"""What may wait for our learner: a run of simulation delivers fewer commits than this."""
+
+CHAIN_RECORD_BYTES = 96
+"""Of one final block, kept for ever (decision in `consensus/proof_of_work/final_chain.py`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """What bounds depend on."""
+
+    peers: int
+    gc_depth: int
+    """0 under proof of work."""
+    height: int
+    """Of the final chain."""
+    strangers_max: int = 0
+    """Who may be connected to one peer besides the others: none, but over sockets."""
+
+    @property
+    def rounds(self) -> int:
+        """Of the graph that are in memory: above the horizon, up to those kept ahead of time, and those of commits wanted."""
+        return self.gc_depth + UNDECIDED_ROUNDS_MAX + ROUNDS_AHEAD_MAX + RANGE_ROUNDS_MAX
+
+    @property
+    def blocks(self) -> int:
+        """Of the graph, twins among them."""
+        return self.rounds * self.peers + TWINS_MAX
+
+
+def excess(replica: Replica, scale: Scale) -> str | None:
+    """The first container that holds more than declared, or has no declared bound."""
+    bounds = declared_bounds(scale)
+    for name, size in sorted(sizes_of(replica).items()):
+        if name not in bounds:
+            return f"{name} holds {size}; no bound is declared for it"
+        if size > bounds[name]:
+            return f"{name} holds {size}, declared: {bounds[name]} at most"
+    return None
+
+
+def stored_excess(rows: Iterable[tuple[str, bytes]], peers: int) -> str | None:
+    """The first table of a disk that holds more rows than declared; chains of blocks and commits grow for ever.
+
+    `rows`: the table and the key of each.
+    """
+    declared = {
+        STATE_TABLE: 1 + CHECKPOINTS_STORED,
+        CHECKPOINT_DIGEST_TABLE: CHECKPOINTS_STORED,
+        "evidence": peers,
+        "final": 1,
+        "base": SNAPSHOTS_MAX,
+    }
+    counts = dict.fromkeys(declared, 0)
+    for table, _ in rows:
+        if table in counts:
+            counts[table] += 1
+    for table, count in counts.items():
+        if count > declared[table]:
+            return f"table {table} holds {count} rows, declared: {declared[table]} at most"
+    return None
+
+
+def declared_bounds(scale: Scale) -> dict[str, int]:
+    """By "Class.attribute"."""
+    of_kinds = (_of_the_replica(scale), _of_the_graph(scale), _of_the_order(scale), _of_the_chain(scale), _of_the_pool())
+    return {name: bound for groups in of_kinds for bound, names in groups for name in names.split()}
+
+
+Groups = tuple[tuple[int, str], ...]
+"""(bound, names that share it)."""
+
+
+def _of_the_replica(scale: Scale) -> Groups:
+    of_pool = (POOL_MAX + TREE_BLOCKS_MAX * CONTRIBUTIONS_MAX) * ATTACHMENTS_PER_CONTRIBUTION
+    named = max(scale.blocks * ATTACHMENTS_MAX, of_pool)
+    delivered = (PAYLOAD_COMMITS + 2 * scale.gc_depth + 1) * scale.peers * ATTACHMENTS_MAX
+    final = scale.height * CONTRIBUTIONS_MAX * ATTACHMENTS_PER_CONTRIBUTION
+    kept = max(delivered, final + of_pool)
+    return (
+        (kept, "Shelf._released Shelf._undated"),
+        (named, "Shelf._needed Replica._wanted LearnerLine._lacking LearnerLine._missing _Waiting.lacking"),
+        (named + kept, "Shelf._held"),
+        (scale.peers, "Replica._asked"),
+        (LINE_MAX, "LearnerLine._line LearnerLine._aside LearnerLine._lacking[] Replica._leaving"),
+        (0, "Replica._inputs"),
+        (of_pool, "Naming._named Naming._counts Naming._final Naming._released[]"),
+        (2, "Naming._released"),
+        (FETCHES_MAX, "Wanted._fetches Wanted._cooling"),
+        (FETCHES_MAX, "Wanted._overtaken"),
+        (named, "Wanted._pursuits Wanted._lacking Wanted._lacking[] Wanted._stalled Wanted._lanes[] Wanted._resting"),
+        (named + scale.peers, "_Pursuit.waiters"),
+        (len(Need) * (1 + STALLED_ATTEMPTS), "Wanted._lanes"),
+        (scale.peers + scale.strangers_max, "Wanted._known_peers Wanted._in_vain"),
+    )
+
+
+def _of_the_graph(scale: Scale) -> Groups:
+    peers, rounds, blocks = scale.peers, scale.rounds, scale.blocks
+    return (
+        (
+            peers,
+            "Committee._indices Dag.kept_rounds Dag.newest Dag._slots[] Proposer._included Pushing._named "
+            "Pushing._named[] Pushing._pushed Pushing._pushed[] Pushing._asked_until Pushing._asked_until[] Patience._debts "
+            "Recovery._asked_at Round.vertices Slot.votes Slot.certificates "
+            "State.newest_seen Suspended.missing Vouching._newest Vouching._marks[] Vouching._checkpoints "
+            "Vouching._newest_marks CommitFetch._failed Wanted._failures Wanted._late Wanted._suspected",
+        ),
+        (peers + scale.strangers_max, "Peers._records PeerClocks._ahead_ms Synchroniser._roomless"),
+        (rounds, "CommitRule._slots Dag._rounds Dag._slots Order._ordered Order._recent Proposer._under_way"),
+        (rounds, "Dag._missing_rounds"),
+        (blocks, "Dag.accepted Dag.suspended Dag._waiting Dag._waiting[] Dag._wanted Dag._missing_rounds[] State.busy"),
+        (0, "Dag._holders"),
+        (blocks, "Round.vertices[] Dag._false_parents Order._ordered[] Dag._payload_waiting[]"),
+        (blocks * ATTACHMENTS_MAX, "Dag._payload_waiting Dag._named Dag._named_in Dag._named_in[]"),
+        (ATTACHMENTS_MAX, "Suspended.payloads"),
+        (PACES_KEPT, "Pacemaker._paces"),
+        (blocks, "Dag._twins"),
+    )
+
+
+def _of_the_order(scale: Scale) -> Groups:
+    peers, ranges = scale.peers, RANGE_ROUNDS_MAX * scale.peers + REFERENCES_MAX
+    missing = ranges + scale.blocks
+    return (
+        (0, "Outbox._records Outbox._others"),
+        (BUFFER_MAX + COMMITS_MAX, "CatchUp._buffer"),
+        (RUNGS_MAX, "CatchUp._rungs"),
+        (scale.gc_depth + 1, "Joining.records"),
+        (PENDING_MAX, "Proposer._pending"),
+        (PENDING_MAX * ATTACHMENTS_MAX, "Proposer._dropped"),
+        (MARKS_AHEAD_MAX, "Vouching._marks"),
+        (MARKS_KEPT, "Vouching._newest_marks[]"),
+        (CHECKPOINTS_KEPT, "Vouching._checkpoints[]"),
+        (SNAPSHOTS_MAX, "Restoring._bases"),
+        (REQUESTS_KEPT_MAX, "Requests.asked Requests.deadlines"),
+        (HINTS_MAX + peers, "Pursuit.hints Pursuit.tried Pursuit.in_flight"),
+        (BLOCKS_ASKED_MAX, "Requests.asked[]"),
+        (ranges, "Synchroniser._of_range"),
+        (missing, "Synchroniser._pursuits Synchroniser._roomless[] DueQueue._turns"),
+        (2 * missing + STALE_MAX, "DueQueue._heap"),
+    )
+
+
+def _of_the_chain(scale: Scale) -> Groups:
+    tree = TREE_BLOCKS_MAX
+    return (
+        (tree, "BlockTree._links BlockTree._standing BlockTree._children BlockTree._children[] BlockTree._forgiven_at"),
+        (tree, "BlockTree._undecided"),
+        (tree, "Verdicts._told Verdicts._unchecked Verdicts._behind Bodies._searches Bodies._gaps"),
+        (tree, "Outlook._living Outlook._gaps Outlook._lost Outlook._depths Outlook._stalled"),
+        ((scale.height + 1) * CHAIN_RECORD_BYTES, "FinalChain._packed"),
+        (BRANCHES_MAX, "Ahead._branches"),
+        (RIVALS_MAX, "Ahead._rivals"),
+        (LINKS_MAX * CHAIN_RECORD_BYTES, "Branch._packed"),
+        (STAGED_MAX, "Staging._staged Staging._counts Staging._pushed Staging._waiting Staging._waiting[]"),
+        (STAGED_MAX, "Staging._children Staging._children[]"),
+        (VERIFY_IN_FLIGHT_MAX, "Staging._in_flight Staging._flights"),
+        (SOURCES_MAX, "Staged.other_sources"),
+        (scale.peers + scale.strangers_max, "Verifying._standings _Search.tried"),
+        (GROUPS_MAX, "Verifying._groups"),
+        (ORPHANS_MAX, "WaitingRoom._orphans"),
+        (EARLY_MAX, "WaitingRoom._early"),
+        (REJECTED_MAX, "Intake._rejected"),
+        (LEFT_OWING_MAX, "Peers._owed"),
+        (SUBNETS_MAX, "Peers._asked_in_vain"),
+        (STEPS_TOLD_MAX, "ProofOfWork._final_steps"),
+        (ANSWERS_LATE_MAX, "Requests.unanswered"),
+        (BODIES_PER_REQUEST, "Requests.unanswered[]"),
+    )
+
+
+def _of_the_pool() -> Groups:
+    return (
+        (POOL_MAX + PER_AUTHOR_IN_ALL_MAX, "Pool._pooled Pool._bases Pool._refused"),
+        (PER_AUTHOR_IN_ALL_MAX, "Pool._bases[]"),
+        (LACKING_MAX, "Pool._lacking"),
+        (HELD_MAX, "Pool._held"),
+        (POOL_MAX + PER_AUTHOR_IN_ALL_MAX, "Assessing._queues"),
+        (QUEUED_PER_SOURCE_MAX, "Assessing._queues[]"),
+        (UNDER_WAY_MAX, "Assessing._under_way"),
+        (AUTHOR_WINDOW_MAX, "Voices._final"),
+        (BASES_KEPT, "Voices._branches"),
+        (AUTHOR_WINDOW_MAX + TREE_BLOCKS_MAX, "Voices._branches[] Voices._silenced"),
+        (JOBS_MAX, "Mining._jobs"),
+    )

@@ -1,0 +1,48 @@
+"""Total order: all honest members deliver one history, each without a gap."""
+
+from consensus.protocol import FetchState
+from consensus.types import PeerId
+from learning.learner import DeliveredStep, DeliverRequest
+from node.lab.checkers.finding import Finding, Seen
+from node.replica import AskLearner
+
+
+class OneOrder:
+    """Compares every delivery, contents included, with the first that was seen at its height."""
+
+    name = "there is one history of deliveries"
+    reads = (DeliverRequest, FetchState)
+
+    def __init__(self) -> None:
+        self._first: dict[int, tuple[DeliveredStep, Seen]] = {}
+        self._last: dict[PeerId, tuple[int, Seen]] = {}
+        """By member: its last delivery."""
+        self._checkpoints: dict[PeerId, int] = {}
+        """By member: the height whose state it has asked for; it may go on in the old way until the state is there."""
+
+    def see(self, seen: Seen) -> Finding | None:
+        """A delivery, or the beginning of a jump to a checkpoint that others vouch for."""
+        match seen.event:
+            case AskLearner(DeliverRequest(step)):
+                return self._contradiction(step, seen) or self._gap(step, seen)
+            case FetchState(_, height):
+                self._checkpoints[seen.peer] = height
+        return None
+
+    def _contradiction(self, step: DeliveredStep, seen: Seen) -> Finding | None:
+        first, witness = self._first.setdefault(step.height, (step, seen))
+        if first != step:
+            return Finding(self.name, f"two deliveries at height {step.height}", (witness, seen))
+        before = self._first.get(step.height - 1)
+        if before is not None and before[0].id != step.parent:
+            return Finding(self.name, f"delivery {step.height} does not follow delivery {step.height - 1}", (before[1], seen))
+        return None
+
+    def _gap(self, step: DeliveredStep, seen: Seen) -> Finding | None:
+        """Within a life the next height; a new life may replay from any height that was reached before."""
+        reached, witness = self._last.get(seen.peer, (0, seen))
+        self._last[seen.peer] = (step.height, seen)
+        is_replay = seen.life > witness.life and step.height <= reached
+        if step.height == reached + 1 or is_replay or step.height == self._checkpoints.get(seen.peer, -1) + 1:
+            return None
+        return Finding(self.name, f"delivery {step.height} comes after delivery {reached}", (witness, seen))

@@ -1,0 +1,171 @@
+"""`testnet`: a whole network on this machine."""
+
+import importlib
+from pathlib import Path
+
+import click
+
+from node.cli.arguments import (
+    FILE,
+    FOLDER,
+    PUZZLE_SHARE,
+    PUZZLE_SHARE_DEFAULT,
+    TASK_DEFAULT,
+    FiniteNumber,
+    NumberRange,
+    refuse_given,
+)
+from node.cli.learning_options import canonical_fault, check_fault, gradient_section, learning_options
+from node.errors import NodeError
+from node.lab.cli.scenario_options import check_alone, check_partition, play, scenario_options
+from node.network_file import Consensus, Learning, read_network_file
+from node.settings import TestnetSettings
+from node.strategy import Strategy
+from node.task_trust import check_named
+
+DEADLINE_S_MIN, DEADLINE_S_DEFAULT, DEADLINE_S_MAX = 1.0, 300.0, 86_400.0
+
+NODES_MAX = 64
+"""Each peer has three processes and 50 to 100 MB of its own."""
+
+
+@click.command("testnet")
+@click.option("--nodes", type=click.IntRange(1, NODES_MAX), default=4, show_default=True, help="How many peers.")
+@click.option(
+    "--consensus",
+    type=click.Choice([item.value for item in Consensus]),
+    default=Consensus.PROOF_OF_WORK.value,
+    show_default=True,
+    help="How peers agree on one order.",
+)
+@learning_options
+@click.option("--task", default=TASK_DEFAULT, show_default=True, help='A built-in task, or your own as "module:attribute".')
+@click.option(
+    "--strategy",
+    type=click.Choice([item.value for item in Strategy]),
+    default=Strategy.COMMA.value,
+    show_default=True,
+    help="comma: the best mutation alone; recombination: a mean of the 16 best.",
+)
+@click.option(
+    "--faulty", type=click.IntRange(0, NODES_MAX), default=0, show_default=True, help="So many peers, the last ones, misbehave."
+)
+@click.option("--fault", metavar="NAME[:option=value,...]", help="How they misbehave; a wrong name lists those known.")
+@click.option("--network", "network_file", type=FILE, help="Rules to use; consensus, learning, task and strategy are in it.")
+@click.option(
+    "--until-fitness",
+    type=FiniteNumber(),
+    help="The goal for a task without test accuracy: the model's fitness (higher is better). Replaces --until-accuracy.",
+)
+@click.option("--until-accuracy", type=NumberRange(0.0, 1.0), default=0.9, show_default=True, help="The goal: test accuracy.")
+@click.option(
+    "--until-interrupted", "is_until_interrupted", is_flag=True, help="Go on after the goal, until Ctrl-C or --deadline."
+)
+@click.option(
+    "--deadline",
+    "deadline_s",
+    type=NumberRange(DEADLINE_S_MIN, DEADLINE_S_MAX),
+    help=f"Seconds to reach it. Default: {DEADLINE_S_DEFAULT:.0f}, or with --until-interrupted a day.",
+)
+@click.option("--data-dir", type=FOLDER, help="Where the peers' folders are made. Default: a temporary folder.")
+@click.option("--keep", "is_kept", is_flag=True, help="Keep the folders afterwards.")
+@click.option("--json", "is_json", is_flag=True, help="Print the outcome as one JSON object, the last line.")
+@click.option(
+    "--puzzle-share",
+    type=PUZZLE_SHARE,
+    default=PUZZLE_SHARE_DEFAULT,
+    show_default=True,
+    help="The part of one core's time that each peer's puzzle may take; less by itself where a scenario has many peers.",
+)
+@scenario_options
+@click.pass_context
+def command(
+    context: click.Context,
+    *,
+    nodes: int,
+    consensus: str,
+    learning: str,
+    rule: str | None,
+    shards: str | None,
+    task: str,
+    strategy: str,
+    faulty: int,
+    fault: str | None,
+    network_file: Path | None,
+    until_accuracy: float,
+    until_fitness: float | None,
+    is_until_interrupted: bool,
+    deadline_s: float | None,
+    data_dir: Path | None,
+    is_kept: bool,
+    is_json: bool,
+    puzzle_share: float,
+    scenario: Path | None,
+    partition_by: str,
+) -> int:
+    """Run peers as processes on this machine until their model is good enough and all agree on it.
+
+    With --scenario: play what the file says on them, read their stores, and judge them as `simulate` does.
+
+    Exit code 0: done; 1: the deadline passed first, or no progress; 2: usage; 3: peers disagree, or contradict themselves.
+    """
+    if scenario is not None:
+        check_alone(context)
+        return play(context, scenario, partition_by, data_dir, is_kept=is_kept, is_json=is_json)
+    check_partition(context)
+    if network_file is not None:
+        refuse_given(
+            context, ("consensus", "learning", "rule", "shards", "strategy"), "with --network, whose file has all rules"
+        )
+    elif learning == Learning.GRADIENT.value:
+        refuse_given(context, ("strategy",), "with --learning gradient")
+    gradient = gradient_section(
+        learning, rule, shards, shard_count=0 if Consensus(consensus) is Consensus.TOTAL_ORDER else nodes
+    )
+    if network_file is not None:
+        rules = read_network_file(network_file)  # its mistakes are told before anything starts
+        if rules.total_order.members:
+            raise NodeError(
+                f"{network_file} names its members, whose keys a testnet does not have",
+                "use --consensus total-order, which makes its own",
+            )
+        check_named(rules, task, "--task")
+        consensus, learning = rules.consensus, rules.learning
+    settings = TestnetSettings(
+        nodes=nodes,
+        consensus=consensus,
+        learning=learning,
+        task=task,
+        strategy=Strategy(strategy),
+        gradient=gradient,
+        faulty=faulty,
+        fault=_fault(nodes, faulty, fault, Consensus(consensus), Learning(learning)),
+        network_file=network_file,
+        until_accuracy=until_accuracy,
+        until_fitness=until_fitness,
+        is_until_interrupted=is_until_interrupted,
+        deadline_s=deadline_s or (DEADLINE_S_MAX if is_until_interrupted else DEADLINE_S_DEFAULT),
+        data_dir=data_dir,
+        is_kept=is_kept,
+        is_json=is_json,
+        puzzle_share=puzzle_share,
+    )
+    exit_code: int = importlib.import_module("node.lab.testnet.supervisor").run_testnet(
+        settings
+    )  # imports aiohttp, starts torch
+    return exit_code
+
+
+def _fault(nodes: int, faulty: int, fault: str | None, consensus: Consensus, learning: Learning) -> str:
+    """The canonical text of the fault that is asked for; empty when all are honest. Raises NodeError."""
+    if not faulty and fault is None:
+        return ""
+    if fault is None or not faulty:
+        raise NodeError("--faulty K and --fault NAME belong together", "give both, like --faulty 1 --fault sign-flip")
+    if faulty >= nodes:
+        raise NodeError(
+            f"--faulty is {faulty}, allowed: 1 to {nodes - 1}, so that somebody is honest", "ask for fewer, or for more --nodes"
+        )
+    text = canonical_fault(fault)
+    check_fault(text, consensus, learning, "choose another fault, --consensus or --learning")
+    return text

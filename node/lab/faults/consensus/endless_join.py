@@ -1,0 +1,80 @@
+"""A chain of commits that never were and never ends, for who is behind (total order only)."""
+
+from hashlib import blake2b
+
+from consensus.encoding import MalformedBytesError, encode
+from consensus.protocol import Input, Received, Send
+from consensus.total_order.block import Reference
+from consensus.total_order.messages import MESSAGE_CODEC, Commits, GetCommits
+from consensus.total_order.order import CommitRecord, commit_digest
+from consensus.types import DIGEST_BYTES, Instant, PeerId
+from node.lab.faults.consensus.bend import Effects
+from node.lab.faults.consensus.situation import ReplicaSituation
+
+ASKED_MAX = 1_024
+"""Questions remembered; the oldest are forgotten first."""
+
+
+class EndlessJoin:
+    """Answers each question for commits with `records` made-up ones of `references` made-up blocks each.
+
+    They chain from each other, so nobody can tell by one answer alone. Who believes them before enough members vouch asks for
+    blocks that do not exist; who takes one after the other never arrives. Source: forged state of joining replicas (Castro and
+    Liskov, "Practical Byzantine Fault Tolerance", OSDI 1999, section 5.3.2, on state transfer). Powers: none.
+    """
+
+    def __init__(self, records: int, references: int, situation: ReplicaSituation) -> None:
+        self._records = records
+        self._references = references
+        self._situation = situation
+        self._asked: dict[tuple[PeerId, int], int] = {}
+        self._last: dict[PeerId, tuple[int, bytes]] = {}
+        """By who asks: the last false commit that it was told of, and its digest. There it goes on, if it believes us."""
+
+    def hear(self, event: Input, now: Instant) -> tuple[Input, ...]:  # noqa: ARG002
+        """Everything; it remembers from where on it is asked."""
+        if isinstance(event, Received):
+            self._note(event)
+        return (event,)
+
+    def say(self, effects: Effects, now: Instant) -> Effects:
+        """Everything, with false commits in place of true ones."""
+        return tuple(self._falsified(effect, now) if isinstance(effect, Send) else effect for effect in effects)
+
+    def _note(self, event: Received) -> None:
+        try:
+            question = MESSAGE_CODEC.decode(event.message)
+        except MalformedBytesError:  # another liar's
+            return
+        if isinstance(question, GetCommits):
+            self._asked[event.peer, question.number] = question.first
+            if len(self._asked) > ASKED_MAX:
+                del self._asked[next(iter(self._asked))]
+
+    def _falsified(self, effect: Send, now: Instant) -> Send:
+        answer = MESSAGE_CODEC.decode(effect.message)
+        if not isinstance(answer, Commits):
+            return effect
+        first = max(1, self._asked.get((effect.peer, answer.number), 1))
+        last_index, previous = self._last.get(effect.peer, (0, b""))
+        if first != last_index + 1:
+            previous = answer.records[0].previous if answer.records else _nothing(b"commit", first)
+        made: list[CommitRecord] = []
+        for index in range(first, first + self._records):
+            record = self._made_up(index, previous, now)
+            previous = commit_digest(self._situation.network_id, record)
+            made.append(record)
+        self._last[effect.peer] = (first + self._records - 1, previous)
+        return Send(effect.peer, encode(Commits(answer.number, tuple(made))))
+
+    def _made_up(self, index: int, previous: bytes, now: Instant) -> CommitRecord:
+        size = self._situation.committee.size
+        places = range(self._references)
+        blocks = [Reference(1 + index + place // size, place % size, _nothing(b"%d" % index, place)) for place in places]
+        leader = blocks[-1] if blocks else Reference(1 + index, index % size, _nothing(b"leader", index))
+        return CommitRecord(index, previous, leader, max(0, now), tuple(blocks))
+
+
+def _nothing(what: bytes, number: int) -> bytes:
+    """A digest that nothing has."""
+    return blake2b(b"%b/%d" % (what, number), digest_size=DIGEST_BYTES).digest()

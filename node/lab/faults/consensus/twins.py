@@ -1,0 +1,130 @@
+"""Two machines with one key: each signs for itself, and each is seen by its part of the others alone.
+
+Source: Bano, Sonnino, Chursin, Perelman, Li, Ching, Malkhi, "Twins: BFT Systems Made Robust", OPODIS 2021.
+"""
+
+from dataclasses import replace
+
+from consensus.encoding import encode
+from consensus.protocol import (
+    Broadcast,
+    FetchPayload,
+    Halt,
+    Input,
+    OrderingProtocol,
+    Received,
+    Send,
+    SetTimer,
+    StateHeld,
+    TimerFired,
+)
+from consensus.total_order.messages import MESSAGE_CODEC, AskOwn, OwnNewest
+from consensus.types import Instant, PeerId
+from learning.learner import ContributionFound, LearnerAnswer
+from node.lab.faults.consensus.audience import Audience
+from node.lab.faults.consensus.bend import Effects
+from node.learner_line import Awaited
+from node.replica import OuterEffect, ReplicaPort, Serving
+
+TWIN_TIMERS = "fault/twin/"
+"""Before the names of the second twin's timers."""
+
+CLOCKS_APART_MS = 1
+"""The second twin's clock is ahead by this, so that no two blocks of theirs are alike."""
+
+
+class Twins:
+    """Equivocates: what one part of the audience holds for this member's block of a round is not what the other part holds.
+
+    Records, guard and learner are the first twin's; what the learner finds goes to both. Where a twin asks members outside its
+    part for its own newest block, as it does before it signs anything, it is told that there is none. A twin that hears of the
+    other one's blocks stops, as any honest member would whose key is in use elsewhere. Implements `ReplicaPort` (total order
+    only). Powers: runs a second machine with its key, and picks who sees which.
+    """
+
+    def __init__(self, first: ReplicaPort, second: ReplicaPort, share: float) -> None:
+        """The second twin is seen by this share of the others."""
+        self._twins = (first, second)
+        self._seers_of_second = Audience(share)
+
+    @property
+    def ordering(self) -> OrderingProtocol:
+        """The first twin's machine."""
+        return self._twins[0].ordering
+
+    @property
+    def awaited(self) -> Awaited | None:
+        """As an honest peer."""
+        return self._twins[0].awaited
+
+    def serving(self, peer: PeerId) -> Serving:
+        """As the first twin."""
+        return self._twins[0].serving(peer)
+
+    def start(self, now: Instant) -> Effects:
+        """Both begin."""
+        first, second = self._twins
+        return self._said(0, first.start(now), now) + self._said(1, second.start(_later(now)), now)
+
+    def handle(self, event: Input, now: Instant) -> Effects:
+        """A message goes to the twin that its sender sees, a timer to its owner, all else to both."""
+        self._seers_of_second.note(event)
+        match event:
+            case Received(peer):
+                return self._heard(int(self._seers_of_second.is_chosen(peer)), event, now)
+            case TimerFired(name) if name.startswith(TWIN_TIMERS):
+                return self._heard(1, TimerFired(name.removeprefix(TWIN_TIMERS)), now)
+            case TimerFired() | StateHeld():
+                return self._heard(0, event, now)
+            case _:
+                return self._heard(0, event, now) + self._heard(1, event, now)
+
+    def answered(self, answer: LearnerAnswer, now: Instant) -> Effects:
+        """The second twin has no learner of its own; it signs what the first one's finds."""
+        first, second = self._twins
+        effects = self._said(0, first.answered(answer, now), now)
+        if isinstance(answer, ContributionFound):
+            effects += self._said(1, second.answered(answer, _later(now)), now)
+        return effects
+
+    def _heard(self, twin: int, event: Input, now: Instant) -> Effects:
+        return self._said(twin, self._twins[twin].handle(event, _later(now) if twin else now), now)
+
+    def _said(self, twin: int, effects: Effects, now: Instant) -> Effects:
+        """What a twin wants done, as far as its part of the world goes."""
+        said: Effects = ()
+        for effect in effects:
+            match effect:
+                case Broadcast(message):
+                    said += tuple(Send(peer, message) for peer in self._seers(twin))
+                case Send(peer, message) if peer not in self._seers(twin):
+                    said += self._answer_for(twin, peer, message, now)
+                case _:
+                    said += self._done(twin, effect)
+        return said
+
+    def _done(self, twin: int, effect: OuterEffect) -> Effects:
+        """A stopped twin stops nobody; of what the second twin wants, only messages, timers and payloads leave it."""
+        match effect:
+            case Send() | FetchPayload():
+                return (effect,)
+            case SetTimer(name, at) if twin == 1:
+                return (replace(effect, name=TWIN_TIMERS + name, at=Instant(at - CLOCKS_APART_MS)),)
+            case Halt():
+                return ()
+            case _:
+                return () if twin == 1 else (effect,)
+
+    def _answer_for(self, twin: int, peer: PeerId, message: bytes, now: Instant) -> Effects:
+        """Somebody who does not see this twin is asked for its own newest block: it has none, says the other twin."""
+        question = MESSAGE_CODEC.decode(message)
+        if not isinstance(question, AskOwn):
+            return ()
+        return self._heard(twin, Received(peer, encode(OwnNewest(question.life, None))), now)
+
+    def _seers(self, twin: int) -> tuple[PeerId, ...]:
+        return self._seers_of_second.connected(chosen=bool(twin))
+
+
+def _later(now: Instant) -> Instant:
+    return Instant(now + CLOCKS_APART_MS)

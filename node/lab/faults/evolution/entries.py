@@ -1,0 +1,100 @@
+"""The faults of an evolutionary learner by name."""
+
+from learning.exact import MICRO
+from learning.learner import Learner
+from node.lab.faults.evolution.bend import Bend, BentLearner, Payloads
+from node.lab.faults.evolution.claims import ContestedClaim, InflatedClaim, StolenCandidate, UnverifiableIndex
+from node.lab.faults.evolution.effort import FreeRider, ReversedTask, WorstCandidate
+from node.lab.faults.evolution.own_work import OwnWorkIsGood
+from node.lab.faults.evolution.scoring import ColludingScorers, ScoresInverted
+from node.lab.faults.evolution.situation import LearnerSituation, MakeLearner
+from node.lab.faults.fault import Family, Fault, FaultParameter, Values
+from node.network_file import Consensus, Learning
+
+_NONE = "none"
+
+_MICRO_MAX = 1e12
+
+
+def _entry(
+    name: str,
+    description: str,
+    powers: str,
+    make: MakeLearner,
+    *parameters: FaultParameter,
+    consensus: Consensus | None = None,
+) -> Fault[MakeLearner]:
+    return Fault(name, Family.EVOLUTION, description, powers, make, parameters, consensus, Learning.EVOLUTION)
+
+
+def _lying(learner: Learner, situation: LearnerSituation, bend: Bend) -> Learner:
+    """A lie that its own learner would find out, if it looked."""
+    return BentLearner(BentLearner(learner, OwnWorkIsGood(situation.author)), bend)
+
+
+def _contested(values: Values, learner: Learner, situation: LearnerSituation) -> Learner:
+    return _lying(learner, situation, ContestedClaim(situation.rules.fitness_tolerance + int(values["beyond"])))
+
+
+def _worst(values: Values, learner: Learner, situation: LearnerSituation) -> Learner:  # noqa: ARG001
+    worst = WorstCandidate(learner, situation.build(ReversedTask(situation.task)), Payloads(situation))
+    return BentLearner(worst, OwnWorkIsGood(situation.author))
+
+
+EVOLUTION_FAULTS: tuple[Fault[MakeLearner], ...] = (
+    _entry(
+        "contested-claim",
+        "as leader claims the tolerance, and `beyond` micro-units, more than it measures",
+        _NONE,
+        _contested,
+        FaultParameter("beyond", 1, 0, _MICRO_MAX, is_whole=True),
+        consensus=Consensus.PROOF_OF_WORK,
+    ),
+    _entry(
+        "inflated-claim",
+        "claims `by` micro-units more for its candidates and blocks than it measures",
+        _NONE,
+        lambda values, learner, situation: _lying(learner, situation, InflatedClaim(int(values["by"]), Payloads(situation))),
+        FaultParameter("by", MICRO, 1, _MICRO_MAX, is_whole=True),
+    ),
+    _entry(
+        "stolen-candidate",
+        "submits others' candidates as its own",
+        "what it hears",
+        lambda values, learner, situation: _lying(  # noqa: ARG005
+            learner, situation, StolenCandidate(situation.author, Payloads(situation))
+        ),
+    ),
+    _entry("worst-candidate", "submits the worst that it can find, with a true claim", "twice the memory and time", _worst),
+    _entry(
+        "unverifiable-index",
+        "submits a mutation that a search never comes to, with the claim of another",
+        _NONE,
+        lambda values, learner, situation: _lying(learner, situation, UnverifiableIndex(Payloads(situation))),  # noqa: ARG005
+    ),
+    _entry(
+        "scores-inverted",
+        "scores the best as the worst",
+        _NONE,
+        lambda values, learner, situation: BentLearner(learner, ScoresInverted(Payloads(situation))),  # noqa: ARG005
+        consensus=Consensus.TOTAL_ORDER,
+    ),
+    _entry(
+        "colluding-scorers",
+        "scores the candidates of all liars as high as can be, all others as low",
+        "who the other liars are",
+        lambda values, learner, situation: BentLearner(  # noqa: ARG005
+            learner, ColludingScorers(situation.colluders, Payloads(situation))
+        ),
+        consensus=Consensus.TOTAL_ORDER,
+    ),
+    _entry(
+        "free-rider",
+        "never searches",
+        _NONE,
+        lambda values, learner, situation: FreeRider(  # noqa: ARG005
+            learner, Payloads(situation), is_member=bool(situation.members)
+        ),
+    ),
+)
+"""In the order in which they are shown."""

@@ -1,0 +1,48 @@
+"""The shape that all gradient faults share: an attack on the vectors, one on the samples, and a claim on the base."""
+
+from collections.abc import Callable
+from typing import Protocol
+
+from learning.gradient.conduct import Submitted
+from learning.task import Float32Array, Minibatch
+from node.lab.faults.gradient.hearing import Hearing
+
+
+class Attack(Protocol):
+    """What a faulty worker submits."""
+
+    def submissions(self, own: Float32Array, hearing: Hearing) -> tuple[Submitted, ...]:
+        """In place of `own`, the gradient that it has computed, momentum included, (parameters,)."""
+        ...
+
+
+class FaultyConduct:
+    """Implements `learning.gradient.conduct.Conduct`."""
+
+    def __init__(
+        self,
+        name: str,
+        attack: Attack,
+        colluders: frozenset[bytes],
+        *,
+        poison: Callable[[Minibatch], Minibatch] | None = None,
+        names_newest_model: bool = False,
+    ) -> None:
+        """`colluders`: the ids of all liars, this one among them. `poison`: what becomes of its samples."""
+        self.name = name
+        self.names_newest_model = names_newest_model
+        self._attack = attack
+        self._poison = poison
+        self._hearing = Hearing(colluders)
+
+    def minibatch(self, minibatch: Minibatch) -> Minibatch:
+        """As drawn, or poisoned."""
+        return minibatch if self._poison is None else self._poison(minibatch)
+
+    def heard(self, author: bytes, version: int, gradient: Float32Array) -> None:  # noqa: ARG002 - the contract's
+        """Kept until its author's next one."""
+        self._hearing.note(author, gradient)
+
+    def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
+        """The attack's."""
+        return self._attack.submissions(own, self._hearing)

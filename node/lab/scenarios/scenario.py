@@ -1,0 +1,218 @@
+"""SCENARIO.toml: a network, what befalls it and when, and what is expected of it. Times are in seconds from its start."""
+
+from enum import StrEnum
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from node.lab.scenarios.toy_tasks import ToyTask
+from node.network_file import (
+    Consensus,
+    EvolutionSection,
+    GradientSection,
+    Learning,
+    ProofOfWorkSection,
+    TotalOrderSection,
+)
+
+PEERS_MAX = 10_000
+"""Two gigabytes of machines and learners."""
+
+EVENTS_MAX = 10_000
+"""A fault every tenth of a second for a quarter of an hour."""
+
+SECONDS_MAX = 86_400
+
+Seconds = Annotated[
+    Annotated[int, Meta(ge=0, le=SECONDS_MAX)] | Annotated[str, Meta(pattern=r"^[0-9]{1,5}(\.[0-9]{1,3})\Z")],
+    Meta(title=f"a number of seconds from 0 to {SECONDS_MAX}, of at most 3 decimals"),
+]
+Milliseconds = Annotated[int, Meta(ge=0, le=600_000)]
+Ratio = Annotated[
+    Annotated[int, Meta(ge=0, le=10_000)] | Annotated[str, Meta(pattern=r"^[0-9]{1,5}(\.[0-9]{1,6})\Z")],
+    Meta(title="a number from 0 to 10000, of at most 6 decimals"),
+]
+PeerNumber = Annotated[int, Meta(ge=0, le=PEERS_MAX)]
+PeerNumbers = Annotated[tuple[PeerNumber, ...], Meta(title="a list of peer numbers; the first peer is 0")]
+Groups = Annotated[tuple[tuple[PeerNumber, ...], ...], Meta(title="a list of lists of peer numbers, like [[0, 1], [2, 3]]")]
+FaultText = Annotated[str, Meta(title='a fault like "sign-flip:scale=10"', max_length=500)]
+
+
+class Delays(StrEnum):
+    """Distributions of the time that a message is under way."""
+
+    CONSTANT = "constant"
+    UNIFORM = "uniform"
+    LOGNORMAL = "lognormal"
+    REGIONS = "regions"
+
+
+class LinksSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Connections, disks and processors. A lognormal delay has the median ms_min, a constant one is ms_min."""
+
+    delay: Annotated[Delays, Meta(description="constant, uniform, lognormal, or regions: a measured map of the world.")] = (
+        Delays.UNIFORM
+    )
+    ms_min: Milliseconds = 5
+    ms_max: Milliseconds = 60
+    sigma: Ratio = "0.5"
+    is_ordered: Annotated[bool, Meta(title="true or false")] = True
+    uplink_kbit_s: Annotated[int, Meta(ge=0, le=100_000_000)] = 0
+    silence_ms: Milliseconds = 5_000
+    reconnect_ms: Milliseconds = 500
+    disk_ms: Milliseconds = 2
+    answer_ms: Milliseconds = 3
+    slice_ms: Annotated[int, Meta(ge=1, le=600_000)] = 50
+    neighbours: Annotated[int, Meta(ge=0, le=1_000)] = 0
+    """How many peers each one dials, at random; 0: everybody is connected to everybody."""
+    sockets: Annotated[bool, Meta(title="true or false")] = False
+    """Whether messages go through the real node's connections, as they do wherever a fault lies below all messages.
+
+    Then its own heartbeats and dials count, in place of silence_ms and reconnect_ms.
+    """
+
+
+Microseconds = Annotated[int, Meta(ge=0, le=60_000_000)]
+
+
+class ProcessorSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What computing costs each peer, on one core for its event loop and one for its puzzles; 0: no time.
+
+    Of a node on an idle core of 2024: a message 150 us, a byte 10 ns, a signature (Ed25519) 180 us, a puzzle (Argon2id, 8 MiB)
+    13,000 us. What a learner measures is in `links.answer_ms`.
+    """
+
+    message_us: Microseconds = 0
+    byte_ns: Microseconds = 0
+    signature_us: Microseconds = 0
+    puzzle_us: Microseconds = 0
+
+
+class ExpectSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What every honest peer that is up does in the calm at the end."""
+
+    calm_s: Seconds = 20
+    """The last so many seconds are free of events; progress is judged there."""
+    heights_min: Annotated[int, Meta(ge=0, le=1_000_000)] = 3
+    """So many heights each head gains in the calm at least; 0: nothing is expected."""
+    behind_max: Annotated[int, Meta(ge=0, le=1_000_000)] = 3
+    """So far behind the highest head each one is at the end at most."""
+
+
+class EventKind(StrEnum):
+    """What may befall peers."""
+
+    CRASH = "crash"
+    RESTART = "restart"
+    KILL_AT = "kill-at"
+    JOIN = "join"
+    PAUSE = "pause"
+    RESUME = "resume"
+    PARTITION = "partition"
+    CUT = "cut"
+    HEAL = "heal"
+    RESET = "reset"
+    WIPE = "wipe"
+    BACK_UP = "back-up"
+    RESTORE_OLD_DISK = "restore-old-disk"
+    DISK_FULL = "disk-full"
+    DISK_LIES = "disk-lies"
+    SLOW = "slow"
+    CLOCK = "clock"
+    MISBEHAVE = "misbehave"
+
+
+class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """One thing that befalls the network. Which fields a kind takes is in `node.lab.scenarios.contradictions`."""
+
+    at_s: Seconds
+    kind: EventKind
+    peers: PeerNumbers = ()
+    groups: Groups = ()
+    senders: PeerNumbers = ()
+    receivers: PeerNumbers = ()
+    factor: Ratio = 1
+    """`slow`: everything takes so many times as long."""
+    offset_ms: Annotated[int, Meta(ge=-86_400_000, le=86_400_000)] = 0
+    """`clock`: the wall clock is put so far ahead of true time, at once."""
+    drift_ppm: Annotated[int, Meta(ge=-100_000, le=100_000)] = 0
+    unsynced_ms: Milliseconds = 0
+    """`disk-lies`: a crash loses what was acknowledged within so long."""
+    effect: Annotated[int, Meta(ge=0, le=10**9)] = 0
+    """`kill-at`: killed before it carries out the effect of this number."""
+    fault: FaultText | None = None
+    """`misbehave`: how, from a restart on; the empty text: as an honest peer does, though nobody counts it as one any more."""
+
+
+class Faulty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Peers that misbehave from their start on."""
+
+    fault: FaultText
+    peers: PeerNumbers
+
+
+class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Everything about a run but its seed."""
+
+    name: Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _.-]{0,63}\Z", title="1 to 64 letters, digits or -_. ")]
+    consensus: Annotated[Consensus, Meta(description="proof-of-work or total-order")]
+    learning: Annotated[Learning, Meta(description="evolution or gradient")]
+    peers: Annotated[int, Meta(ge=1, le=PEERS_MAX)]
+    duration_s: Seconds
+    strangers: Annotated[int, Meta(ge=0, le=PEERS_MAX)] = 0
+    """So many of the last peers have no part: no work, no membership. Who is refused comes back under a new key."""
+    task: ToyTask = ToyTask.QUADRATIC
+    are_checked: Annotated[bool, Meta(title="true or false")] = True
+    snapshot_behind: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Total order: who lags by so many commits starts from a checkpoint; 0: as in a real node."""
+    is_retention_tight: Annotated[bool, Meta(title="true or false")] = False
+    """Total order: delivered payloads are forgotten as soon as nobody may ask for them, not some thousand commits later."""
+    measured_apart: Annotated[int, Meta(ge=0, le=1_000)] = 0
+    """Peers' measurements of fitness differ by up to so many micro-units, as their processors do."""
+    links: LinksSection = LinksSection()
+    processor: ProcessorSection = ProcessorSection()
+    expect: ExpectSection = ExpectSection()
+    evolution: EvolutionSection = EvolutionSection(
+        offspring=16, step_size="0.05", step_size_factor="0.99", step_size_floor="0.005"
+    )
+    gradient: GradientSection = GradientSection(momentum="0.5", minibatch_size=4, staleness_max=30, shards="whole")
+    proof_of_work: ProofOfWorkSection = ProofOfWorkSection(
+        block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=16
+    )
+    """So shallow that blocks become final in a run of minutes, and a split of seconds stops the lighter side."""
+    total_order: TotalOrderSection = TotalOrderSection(round_interval_ms=50)
+    events: tuple[Event, ...] = ()
+    faulty: tuple[Faulty, ...] = ()
+
+    @property
+    def insiders(self) -> int:
+        """Who has a part: all but the strangers. They come first."""
+        return self.peers - self.strangers
+
+    @property
+    def duration_ms(self) -> int:
+        """How long it runs."""
+        return milliseconds(self.duration_s)
+
+    @property
+    def calm_ms(self) -> int:
+        """How long nothing befalls anybody at the end."""
+        return milliseconds(self.expect.calm_s)
+
+    @property
+    def fault_of(self) -> dict[int, str]:
+        """The fault of each peer that misbehaves from its start on, by number."""
+        return {number: entry.fault for entry in self.faulty for number in entry.peers}
+
+    @property
+    def ever_faulty(self) -> tuple[int, ...]:
+        """Who misbehaves from the start on, or later; by number, in order."""
+        turning = (number for event in self.events if event.kind is EventKind.MISBEHAVE for number in event.peers)
+        return tuple(sorted({*self.fault_of, *turning}))
+
+
+def milliseconds(seconds: int | str) -> int:
+    """Exactly, as the text has it."""
+    whole, _, decimals = str(seconds).partition(".")
+    return int(whole) * 1000 + int(decimals.ljust(3, "0") or 0)

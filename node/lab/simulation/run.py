@@ -1,0 +1,255 @@
+"""Run a scenario with a seed, and judge it."""
+
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from functools import partial
+
+from consensus.types import Instant, PeerId
+from learning.learner import LearnerAnswer, StepAdopted
+from node.assembly import proof_of_work_rules
+from node.lab.checkers.court import Court, Facts
+from node.lab.checkers.finding import Seen, Verdict
+from node.lab.checkers.progress import Pace
+from node.lab.scenarios.contradictions import check
+from node.lab.scenarios.scenario import Event, EventKind, Scenario, milliseconds
+from node.lab.simulation.network import SimulatedNetwork
+from node.lab.simulation.peer import SimulatedPeer
+from node.lab.simulation.population import START, Population
+from node.lab.simulation.propagation import Propagation, Spread
+from node.lab.simulation.schedule import apply, in_order, late_peers
+from node.lab.simulation.sockets.doors import Doors
+from node.lab.simulation.sockets.ground import ground_of, places_of
+from node.lab.simulation.sockets.network import SocketNetwork
+from node.lab.simulation.trace import Sink
+from node.lab.simulation.trace_file import TraceFileError
+from node.lab.simulation.wiring import needs_sockets
+from node.net.gossip import GossipLimits
+from node.network_file import Consensus
+from node.replica import OuterEffect, Replica
+
+INSPECTION_MS = 1_000
+"""How often everybody's queues and tables are counted: between two, nothing grows by more than a second's messages."""
+
+FINAL_LAG_MAX = 6
+"""Blocks that are deep enough and not called final yet: contested ones delay it by up to four, and requests are under way."""
+
+CROWD = 200
+"""From so many peers on, each remembers fewer flooded messages, or a thousand of them would take gigabytes."""
+
+INSPECTED_AT_ONCE = 32
+"""So many of a larger network have their turn at a time: to count all that a thousand peers hold takes longer than their
+second itself."""
+
+CROWD_LIMITS = GossipLimits(cached_messages=128, seen=1_024, known_per_peer=256)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a run."""
+
+    verdict: Verdict
+    trace_digest: str
+    events: int
+    """Effects and answers, all peers together."""
+    heights: tuple[int, ...]
+    """Of the heads, by peer number; 0 without one."""
+    fitness: float
+    """Of the highest head."""
+    bytes_sent: tuple[int, ...]
+    """By peer number."""
+    connections_lost: int
+    virtual_ms: int
+    spread: Spread | None
+    """How blocks spread; None under a total order."""
+    doors: Doors | None = None
+    """What has come to honest peers; None but over sockets."""
+
+
+@contextmanager
+def without_garbage_collection() -> Iterator[None]:
+    """It takes a quarter of the time of a thousand peers, and finds next to nothing before the run has ended."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+class Simulation:
+    """One scenario, one seed. Raises TomlProblem when the scenario contradicts itself."""
+
+    def __init__(self, scenario: Scenario, seed: int, sink: Sink | None = None) -> None:
+        check(scenario)
+        self.scenario = scenario
+        self.population = population = Population(scenario, seed)
+        self.court = Court(self._facts())
+        self._propagation = Propagation()
+        self._inspected = 0
+        late = frozenset(population.ids[number] for number in late_peers(scenario))
+        self.network: SimulatedNetwork | SocketNetwork = (
+            self._over_sockets(seed, late, sink) if needs_sockets(scenario) else self._over_wires(seed, late, sink)
+        )
+
+    def _over_wires(self, seed: int, late: frozenset[PeerId], sink: Sink | None) -> SimulatedNetwork:
+        """Messages go from shell to shell: thousands of peers."""
+        population = self.population
+        return SimulatedNetwork(
+            seed,
+            population.builds(),
+            population.links(),
+            START,
+            watch=self._watch,
+            edges=population.edges(),
+            late=late,
+            first_requests=population.first_requests,
+            gossip=CROWD_LIMITS if self.scenario.peers >= CROWD else None,
+            sink=sink,
+        )
+
+    def _over_sockets(self, seed: int, late: frozenset[PeerId], sink: Sink | None) -> SocketNetwork:
+        """Messages go through the real node's connections: what is wrong with those is seen, too."""
+        population = self.population
+        return SocketNetwork(
+            seed,
+            population.builds(),
+            population.links(),
+            START,
+            ground_of(population),
+            watch=self._watch,
+            late=late,
+            faults={population.ids[number]: fault for number, fault in self.scenario.fault_of.items()},
+            sink=sink,
+        )
+
+    def run(self, tell: Callable[[int], None] = lambda _: None) -> Outcome:
+        """To the end, or to the first finding. `tell` hears once a virtual second how many ms have passed.
+
+        Raises TraceFileError when the sink does.
+        """
+        with closing(self.network):
+            self._play(tell)
+            return self._outcome()
+
+    def _play(self, tell: Callable[[int], None]) -> None:
+        end = START + self.scenario.duration_ms
+        calm_at = end - self.scenario.calm_ms
+        for event in in_order(self.scenario):
+            self._pass_until(START + milliseconds(event.at_s), tell)
+            self._attempt(partial(self._befall, event))
+        self._pass_until(calm_at, tell)
+        self.court.progress.calm(Instant(calm_at))
+        self.court.parts.calm(Instant(calm_at))
+        self._pass_until(end, tell)
+
+    def _befall(self, event: Event) -> None:
+        self._count(event)
+        apply(event, self.network, self._turn)
+
+    def _count(self, event: Event) -> None:
+        """What only the disks and the tree of blocks tell, before the event befalls them."""
+        rare_paths = self.court.rare_paths
+        if event.kind is EventKind.HEAL:
+            rare_paths.heals()
+        for peer in [tuple(self.network.peers.values())[number] for number in event.peers]:
+            if event.kind is EventKind.JOIN:
+                rare_paths.joins(peer.id)
+            elif event.kind is EventKind.RESTART and peer.id in self.court.honest:
+                rare_paths.starts(peer.id, peer.records, peer.guard_round, is_full=peer.stopped is not None)
+                self.court.starts(peer, peer.records, self.network.now)
+
+    def _turn(self, peer: PeerId, fault: str) -> None:
+        """Start it again, to misbehave from now on, or no more."""
+        self.court.turns(peer)
+        turning = self.network.peers[peer]
+        turning.build, turning.fault = self.population.build(peer, fault), fault
+        self.network.restart(peer)
+
+    def _pass_until(self, end: int, tell: Callable[[int], None]) -> None:
+        while self.network.now < end and self.court.finding is None:
+            self._attempt(partial(self.network.run_for, min(INSPECTION_MS, end - self.network.now)))
+            if self.scenario.are_checked:
+                self._inspect()
+            tell(self.network.now - START)
+
+    def _attempt(self, action: Callable[[], None]) -> None:
+        """Nothing more, once something was found: what a peer raises leaves a network that cannot go on."""
+        if self.court.finding is None:
+            try:
+                action()
+            except TraceFileError:
+                raise  # no peer's doing
+            except Exception as error:  # noqa: BLE001 - whatever a peer raises is what a run looks for: it becomes the verdict
+                self.court.failed(error, self.network.now)
+
+    def _inspect(self) -> None:
+        for peer in self._inspected_now():
+            if isinstance(peer.replica, Replica):
+                self.court.inspect(peer.id, peer.replica, peer.records, self.network.now)
+
+    def _inspected_now(self) -> tuple[SimulatedPeer, ...]:
+        """Everybody, or whose turn it is."""
+        peers = tuple(self.network.peers.values())
+        first = self._inspected % len(peers)
+        self._inspected += INSPECTED_AT_ONCE
+        return (peers[first:] + peers[:first])[:INSPECTED_AT_ONCE]
+
+    def _watch(self, peer: SimulatedPeer, happening: OuterEffect | LearnerAnswer, now: Instant) -> None:
+        self._propagation.see(happening, now)
+        if self.scenario.are_checked:
+            self.court.watch(peer, happening, now)
+        elif isinstance(happening, StepAdopted):
+            self.court.progress.see(Seen(now, peer.id, peer.life, happening))
+
+    def _facts(self) -> Facts:
+        population, rules = self.population, self.population.rules
+        is_work = rules.consensus is Consensus.PROOF_OF_WORK
+        return Facts(
+            network_id=population.network_id,
+            honest=population.honest,
+            peers=len(population.ids),
+            start=START,
+            members=population.members,
+            gc_depth=0 if is_work else rules.total_order.gc_depth,
+            work_rules=proof_of_work_rules(rules) if is_work else None,
+            strangers_max=places_of(population) if needs_sockets(self.scenario) else 0,
+            is_solved=self._is_solved,
+        )
+
+    def _is_solved(self, prefix: bytes, nonce: int, target: int) -> bool:
+        """By the luck of the network's own miners; the court is there before they are."""
+        return self.network.puzzles.is_solved(prefix, nonce, target)
+
+    def _expected(self) -> tuple[PeerId, ...]:
+        """Who should have moved on: whoever is honest, up and not paused. One that has halted is among them."""
+        peers = self.network.peers.values()
+        return tuple(peer.id for peer in peers if peer.id in self.court.honest and peer.is_up and not peer.is_paused)
+
+    def _pace(self) -> Pace:
+        """What is final to a machine moves with its head, and nobody tells of it where nothing is checked."""
+        expect, rules = self.scenario.expect, self.population.rules
+        is_told = rules.consensus is Consensus.PROOF_OF_WORK and self.scenario.are_checked
+        depth = rules.proof_of_work.finality_depth + FINAL_LAG_MAX
+        return Pace(expect.heights_min, expect.behind_max, depth if is_told else None)
+
+    def _outcome(self) -> Outcome:
+        peers = tuple(self.network.peers.values())
+        heads = [peer.head for peer in peers if peer.head is not None]
+        return Outcome(
+            verdict=self.court.verdict(self._expected(), self._pace(), self.network.now),
+            trace_digest=self.network.trace_digest,
+            events=self.network.trace.count,
+            heights=tuple(0 if peer.head is None else peer.head.height for peer in peers),
+            fitness=max(heads, key=lambda head: head.height).fitness if heads else 0.0,
+            bytes_sent=tuple(peer.bytes_sent for peer in peers),
+            connections_lost=self.network.connections_lost,
+            virtual_ms=self.network.now - START,
+            spread=self._propagation.spread(),
+            doors=self._doors(),
+        )
+
+    def _doors(self) -> Doors | None:
+        if isinstance(self.network, SimulatedNetwork):
+            return None
+        return sum((doors for peer, doors in self.network.doors.items() if peer in self.court.honest), Doors())

@@ -1,0 +1,207 @@
+"""What a seed stands for: sizes, rules, links, who is faulty, and what befalls whom. Drawn from one stream, nothing else.
+
+Each kind of trouble is on or off for a whole run, so that a rare kind is not drowned by the others (Groce et al.,
+"Swarm Testing", ISSTA 2012).
+"""
+
+from itertools import chain
+from random import Random
+
+from node.lab.faults.catalogue import FAULTS, Family, FaultError, check_fits, parse_fault
+from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario
+from node.lab.scenarios.toy_tasks import ToyTask
+from node.lab.simulation.swarm.sections import (
+    BLOCK_INTERVAL_MS,
+    evolution_of,
+    gradient_of,
+    links_of,
+    processor_of,
+    proof_of_work_of,
+    total_order_of,
+)
+from node.lab.simulation.swarm.spells import Ground, Kind
+from node.lab.simulation.swarm.troubles import CUT_INTERVALS_MAX, Story
+from node.network_file import Consensus, Learning
+
+STORM_S, BRIEF_STORM_S = 20, 12
+"""So long troubles come."""
+
+CALM_S, BRIEF_CALM_S = 25, 12
+"""So long nothing is broken, and everybody has to move on: several times the longest time-out, and a dozen blocks."""
+
+SIZES = (4, 4, 4, 5, 6, 7, 7, 7, 8, 10, 13)
+"""Small networks come to the rare paths sooner, and cost less."""
+
+LARGE_SIZES = (16, 25, 40)
+
+LONG_CHANCE = 0.03
+"""Of a run in which somebody joins a chain that is long: some hundred blocks, or a thousand commits."""
+
+LONG_STORM_S, LONG_INTERVAL_MS, LONG_PEERS = 40, 150, 6
+"""Cheap ones: few peers, quick blocks. Of those that are there from the start fewer than a third lie, though two come late."""
+
+LONG_KINDS = (Kind.PAUSE, Kind.RESET)
+"""What may befall them besides; the chain is the trouble."""
+
+LIARS_TO_NEWCOMERS = (
+    "cheap-rivals",
+    "cheap-rivals:bodies=1",
+    "false-commits",
+    "endless-join",
+    "withhold-body",
+    "withhold-payload",
+    "withhold-payload:share=0.6,silent=0",
+    "late-parts",
+    "unanswering",
+    "mute",
+)
+"""Who lies to somebody who joins late."""
+
+BEHIND_MAX = 6
+"""Heights at the end of the calm: who is about to change to a longer branch is behind by those that it has yet to check."""
+
+LIED_TO_CHANCE = 0.5
+"""Of the liars, where somebody joins late, to be such."""
+
+STRANGERS = (0, 0, 0, 0, 0, 0, 1, 2)
+"""How many there are besides those who have a part."""
+
+FAULTS_OF_STRANGERS = ("workless-headers", "header-flood", "orphan-flood", "contribution-flood", "asking")
+"""What somebody without work and membership can do."""
+
+LARGE_CHANCE = 0.02
+
+NEAR_PEERS_MAX, NEAR_CHANCE = 5, 0.6
+"""Small networks may stand in one room: only there do so many commits pass in one run that who is late starts from a
+checkpoint."""
+
+KIND_CHANCE = 0.35
+"""Of each kind of trouble to be on: about five of them are."""
+
+FAVOURED = {
+    "contested-claim": 2,
+    "contested-claim:beyond=0": 8,
+    "equivocate": 3,
+    "mimic:noise=0": 3,
+    "forgotten-payload:after=5": 4,
+    "withhold-payload": 3,
+    "withhold-payload:share=0.6,silent=0": 1,
+}
+"""The only ones that lead to some rare paths, and how many times more often each is drawn than any other."""
+
+
+def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
+    """The run of this seed. `is_brief`: another one, that takes half the time."""
+    storm_s, calm_s = (BRIEF_STORM_S, BRIEF_CALM_S) if is_brief else (STORM_S, CALM_S)
+    random = Random(f"swarm/{seed}")
+    consensus, learning = random.choice(tuple(Consensus)), random.choice(tuple(Learning))
+    is_long = random.random() < LONG_CHANCE
+    if is_long:
+        storm_s = LONG_STORM_S
+    interval_ms = LONG_INTERVAL_MS if is_long else BLOCK_INTERVAL_MS
+    peers = random.choice(LARGE_SIZES if random.random() < LARGE_CHANCE else SIZES)
+    peers = LONG_PEERS if is_long else peers
+    if is_brief and consensus is Consensus.TOTAL_ORDER:
+        peers = min(peers, max(SIZES))  # all tell all: 25 members cost as much as a dozen other runs
+    is_near = is_long or (peers <= NEAR_PEERS_MAX and random.random() < NEAR_CHANCE)
+    tolerated = (peers - 1) // 3  # under proof of work: of the work, as all peers have as much
+    favoured = (times * (fault,) for fault, times in FAVOURED.items() if _fits(fault, consensus, learning))
+    faults = (*fitting_faults(consensus, learning), *chain.from_iterable(favoured))
+    kinds = tuple(kind for kind in Kind if random.random() < KIND_CHANCE)
+    if consensus is Consensus.PROOF_OF_WORK and Kind.LATE in kinds:
+        kinds = tuple(kind for kind in kinds if kind is not Kind.CLOCK_JUMP)  # one of two that are there is half of the work
+    if is_long:
+        kinds = (Kind.LATE, *(kind for kind in kinds if kind in LONG_KINDS))
+    is_newcomer_lied_to = is_long or (Kind.LATE in kinds and random.random() < LIED_TO_CHANCE)
+    faulty = _faulty(random, peers, tolerated, of_newcomers(consensus, learning) if is_newcomer_lied_to else faults)
+    strangers = _strangers(random, peers, consensus, learning)
+    ground = Ground(
+        peers=peers,
+        faulty=tuple(number for entry in faulty for number in entry.peers),
+        tolerated=tolerated,
+        faults=faults,
+        cut_ms_max=CUT_INTERVALS_MAX * interval_ms if consensus is Consensus.PROOF_OF_WORK else 10_000,
+        clock_ms_max=2_000,
+        storm_ms=storm_s * 1000,
+    )
+    return Scenario(
+        name=f"swarm seed {seed}",
+        consensus=consensus,
+        learning=learning,
+        peers=peers + sum(len(entry.peers) for entry in strangers),
+        strangers=sum(len(entry.peers) for entry in strangers),
+        duration_s=storm_s + calm_s,
+        task=ToyTask.SPHERE if learning is Learning.EVOLUTION else ToyTask.QUADRATIC,
+        snapshot_behind=random.choice((0, 10, 40)),
+        is_retention_tight=seed % 2 == 0,
+        measured_apart=random.choice((0, 1, 2)),
+        links=links_of(random, is_near),
+        processor=processor_of(random),
+        expect=_expected(consensus, learning, peers, calm_s, behind_max=12 if is_long else BEHIND_MAX),
+        evolution=evolution_of(random),
+        gradient=gradient_of(random, consensus),
+        proof_of_work=proof_of_work_of(random, seed, interval_ms),
+        total_order=total_order_of(random, is_near, is_large=peers > max(SIZES)),
+        events=Story(random, ground).told(kinds),
+        faulty=(*faulty, *strangers),
+    )
+
+
+def of_newcomers(consensus: Consensus, learning: Learning) -> tuple[str, ...]:
+    """The faults that lie to newcomers, of those that fit."""
+    return tuple(fault for fault in LIARS_TO_NEWCOMERS if _fits(fault, consensus, learning))
+
+
+def title_of(scenario: Scenario) -> str:
+    """For people, on one line."""
+    kinds = dict.fromkeys(event.kind.value for event in scenario.events)
+    faults = dict.fromkeys(f"{len(entry.peers)} x {entry.fault}" for entry in scenario.faulty)
+    troubles = ", ".join((*faults, *kinds)) or "calm"
+    return f"{scenario.peers} peers, {scenario.consensus}, {scenario.learning}: {troubles}"
+
+
+def fitting_faults(consensus: Consensus, learning: Learning) -> tuple[str, ...]:
+    """The names of all faults that a network of this mode has something for, in the catalogue's order.
+
+    Those below all messages are left out: here connections have no frames.
+    """
+    names = (fault.name for fault in FAULTS if fault.family is not Family.NETWORK)
+    return tuple(name for name in names if _fits(name, consensus, learning))
+
+
+def _fits(fault: str, consensus: Consensus, learning: Learning) -> bool:
+    try:
+        check_fits(parse_fault(fault), consensus, learning)
+    except FaultError:
+        return False
+    return True
+
+
+def _faulty(random: Random, peers: int, tolerated: int, faults: tuple[str, ...]) -> tuple[Faulty, ...]:
+    """In half of all runs: as many as are tolerated, or fewer; mostly all with one fault, as if they were one."""
+    if tolerated == 0 or random.random() < 0.5:
+        return ()
+    numbers = sorted(random.sample(range(peers), random.randint(1, tolerated)))
+    drawn = random.choices(faults, k=len(numbers))
+    if random.random() < 0.7:
+        return (Faulty(drawn[0], tuple(numbers)),)
+    return tuple(Faulty(fault, (number,)) for fault, number in zip(drawn, numbers, strict=True))
+
+
+def _strangers(random: Random, peers: int, consensus: Consensus, learning: Learning) -> tuple[Faulty, ...]:
+    """Besides those who have a part: all of one kind."""
+    numbers = tuple(range(peers, peers + random.choice(STRANGERS)))
+    fault = random.choice([fault for fault in FAULTS_OF_STRANGERS if _fits(fault, consensus, learning)])
+    return (Faulty(fault, numbers),) if numbers else ()
+
+
+def _expected(consensus: Consensus, learning: Learning, peers: int, calm_s: int, behind_max: int) -> ExpectSection:
+    """Far below what a calm network makes, far above nothing.
+
+    In a brief calm there may be little: a peer that has contested a block waits for four more, and where messages cross the
+    world, members decide once in four seconds when one of them is silent. Under a total order gradients move the model many
+    times a second.
+    """
+    if consensus is Consensus.TOTAL_ORDER and learning is Learning.GRADIENT:
+        return ExpectSection(calm_s=calm_s, heights_min=1, behind_max=behind_max * peers)
+    return ExpectSection(calm_s=calm_s, heights_min=1 if calm_s < CALM_S else 3, behind_max=behind_max)

@@ -1,0 +1,142 @@
+"""All folders of a testnet laid side by side, again and again: the checkers see what each honest peer has recorded.
+
+Folders are read one after the other while their peers go on. So what one peer must have done before another could record
+something is asked for one reading later, when its own folder was read again: deliveries, and blocks that it must have sent.
+"""
+
+from collections.abc import Container, Iterable, Iterator
+from pathlib import Path
+
+from consensus.encoding import MalformedBytesError, encode
+from consensus.proof_of_work import messages as work_messages
+from consensus.proof_of_work.archive import CorruptRecordsError
+from consensus.proof_of_work.header import BLOCK_CODEC
+from consensus.proof_of_work.verdicts import BLOCK_TABLE
+from consensus.protocol import Broadcast, FetchState, Record
+from consensus.total_order import messages as order_messages
+from consensus.total_order.archive import VERTEX_TABLE
+from consensus.total_order.archive import CorruptRecordsError as CorruptOrderError
+from consensus.total_order.block import BLOCK_CODEC as DAG_BLOCK_CODEC
+from consensus.types import Instant, PeerId
+from learning.learner import DeliverRequest
+from learning.task import Task
+from node.lab.checkers.finding import Event, Finding
+from node.lab.store_audit.folder import PeerFolder
+from node.lab.store_audit.panel import court_of, members_of
+from node.lab.store_audit.reopening import Reopening
+from node.lab.store_audit.rows import DamagedStoreError
+from node.network_file import NetworkRules
+from node.replica import AskLearner
+
+AS_WRITTEN = "a store holds what was written"
+
+GOES_ON = "a node goes on from its own store"
+
+
+class Autopsy:
+    """`is_followed`: whether the folders are read from the network's start on, and every new life is told.
+
+    Otherwise nothing is asked that only a follower can know: what one life has signed, and whether a large payload was there
+    that is forgotten in time. Nothing here runs on an event loop: a reading may take a second.
+    """
+
+    def __init__(
+        self,
+        rules: NetworkRules,
+        folders: Iterable[tuple[PeerId, Path]],
+        faulty: Container[PeerId],
+        start: Instant,
+        *,
+        is_followed: bool,
+        task: Task | None = None,
+    ) -> None:
+        """`task`: the network's, where it is not to be found by its name."""
+        placed = tuple(folders)
+        everybody = tuple(peer for peer, _ in placed)
+        self._members = members_of(rules)
+        self._is_followed = is_followed
+        self._folders = {peer: PeerFolder(peer, path, rules, everybody) for peer, path in placed}
+        self._reopening = Reopening(rules, task)
+        honest = frozenset(peer for peer in everybody if peer not in faulty)
+        self.court = court_of(rules, honest, len(everybody), start)
+        self.events_seen = 0
+        """Rows, lines and what follows from them: how much the court was shown."""
+        self._due: list[tuple[PeerId, Event]] = []
+        self._sent: dict[bytes, None] = {}
+        """Records of blocks whose authors are known to have sent them."""
+        if not is_followed:
+            for folder in self._folders.values():
+                folder.starts_again(was_read=False)
+
+    def read(self, now: Instant) -> None:
+        """What is new in all folders of honest peers. Raises NodeError when a database cannot be read."""
+        due, self._due = self._due, []
+        for peer in self._folders:
+            self.read_one(peer, now)
+        for peer, event in due:
+            self.court.watch(self._folders[peer], event, now)
+
+    def read_one(self, peer: PeerId, now: Instant) -> None:
+        """What is new in one: before something is lost, or before a new life begins. Raises NodeError."""
+        if peer not in self.court.honest:
+            return
+        folder = self._folders[peer]
+        try:
+            findings = folder.read()
+            for event in findings.events:
+                self._take(folder, event, now)
+        except (DamagedStoreError, CorruptRecordsError, CorruptOrderError, MalformedBytesError) as error:
+            self.court.finding = self.court.finding or Finding(AS_WRITTEN, f"{peer.hex()[:8]}: {error}", ())
+        else:
+            self.court.inspect_disk(peer, findings.places, now)
+
+    def read_to_the_end(self, now: Instant) -> None:
+        """Once all peers have stopped: nothing is left to be asked later, and each could be started again. Raises NodeError."""
+        self.read(now)
+        self.read(now)
+        for peer, folder in self._folders.items():
+            if self.court.finding is None and peer in self.court.honest:
+                fault = self._reopening.fault(peer, folder.store_path)
+                self.court.finding = None if fault is None else Finding(GOES_ON, f"{peer.hex()[:8]}: {fault}", ())
+
+    @property
+    def missing(self) -> tuple[PeerId, ...]:
+        """Honest peers in whose folders there was no database at the last reading."""
+        return tuple(peer for peer, folder in self._folders.items() if peer in self.court.honest and not folder.has_store)
+
+    def starts_again(self, peer: PeerId, *, was_read: bool) -> None:
+        """A new life of it begins. `was_read`: `read_one` came after the end of the last one."""
+        self._folders[peer].starts_again(was_read=was_read)
+
+    def watch(self, peer: PeerId, event: Event, now: Instant) -> None:
+        """What was seen of a peer in another way than in its folder."""
+        self.court.watch(self._folders[peer], event, now)
+
+    def _take(self, folder: PeerFolder, event: Event, now: Instant) -> None:
+        self.events_seen += 1
+        if isinstance(event, FetchState) or (isinstance(event, AskLearner) and isinstance(event.request, DeliverRequest)):
+            self._due.append((folder.id, event))
+            return
+        self.court.watch(folder, event, now)
+        self._due += self._sent_by_another(folder.id, event)
+
+    def _sent_by_another(self, holder: PeerId, event: Event) -> Iterator[tuple[PeerId, Event]]:
+        """Whoever holds a block of somebody else's has it from its author, directly or not."""
+        match event:
+            case Record(table, key, value) if table in {VERTEX_TABLE, BLOCK_TABLE} and key not in self._sent:
+                author, message = self._work_message(value) if table == BLOCK_TABLE else self._order_message(value)
+                if author in self._folders and author != holder and message is not None:
+                    self._sent[key] = None
+                    yield author, Broadcast(message)
+
+    def _order_message(self, value: bytes) -> tuple[PeerId | None, bytes | None]:
+        block = DAG_BLOCK_CODEC.decode(value)
+        author = block.content.author
+        if author >= len(self._members) or (block.content.attachments and not self._is_followed):
+            return None, None
+        return self._members[author], encode(order_messages.BlockMessage(block))
+
+    @staticmethod
+    def _work_message(value: bytes) -> tuple[PeerId, bytes]:
+        block = BLOCK_CODEC.decode(value)
+        return PeerId(block.header.leader), encode(work_messages.BlockMessage(block))

@@ -1,0 +1,188 @@
+"""The cells of the tables: one run each, remembered on disk, so that an interrupted comparison goes on where it was."""
+
+import hashlib
+import json
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from decimal import Decimal
+from functools import lru_cache
+from pathlib import Path
+
+import torch
+
+from learning.exact import round_factor
+from learning.gradient.worker import WorkerSettings
+from learning.rules.catalogue import rule_named
+from learning.rules.rule import Outcome
+from learning.task import differentiable
+from learning.tasks.digits import digits_mlp
+from learning.tasks.shards import parse_shards
+from learning.tasks.supervised import SupervisedTask
+from node.lab.faults.catalogue import parse_fault
+from node.lab.studies.arena import Arena, ArenaSettings, Trace
+from node.lab.studies.backdoor import BackdoorGauge
+
+CELL_VERSION = 1
+"""Raised when the same cell would run otherwise: remembered results of before then count no more."""
+
+BACKDOOR_TARGET = 0
+"""Class that the backdoor is to give."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One run, in values that JSON holds."""
+
+    rule: str
+    learning_rate: str
+    seed: int
+    fault: str = ""
+    """As `node.lab.faults.catalogue` reads it; empty: nobody lies."""
+    liars: int = 0
+    lies_from: int = 0
+    workers: int = 16
+    faulty_max: int = 5
+    """f as the rule is told it."""
+    deliveries: int = 2_000
+    speed_sigma: float = 0.0
+    momentum: float = 0.9
+    shards: str = "iid"
+    drawn_staleness: tuple[float, float] | None = None
+
+    @property
+    def key(self) -> str:
+        """Names the file of its result."""
+        text = json.dumps([CELL_VERSION, asdict(self)], sort_keys=True)
+        return hashlib.blake2b(text.encode(), digest_size=12).hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class CellResult:
+    """What the tables need of a run."""
+
+    accuracy: float
+    """At the end, a share."""
+    deliveries_to_goal: int | None
+    time_to_goal: float | None
+    versions: int
+    accepted_honest: float
+    """Share of the honest workers' deliveries that the rule took."""
+    accepted_liars: float | None
+    """The same of the liars', once they lie from the start; None where there are none."""
+    staleness_mean: float
+    backdoor_success: float
+
+
+def run_cell(cell: Cell) -> CellResult:
+    """Run it. Raises RuleError, FaultError or TaskError for texts that name nothing."""
+    torch.set_num_threads(1)
+    task = differentiable(_task())
+    settings = ArenaSettings(
+        rule_named(cell.rule),
+        round_factor(Decimal(cell.learning_rate)),
+        parse_shards(cell.shards),
+        workers=cell.workers,
+        faulty_max=cell.faulty_max,
+        deliveries=cell.deliveries,
+        seed=cell.seed,
+        speed_sigma=cell.speed_sigma,
+        fault=parse_fault(cell.fault) if cell.fault else None,
+        liars=cell.liars,
+        lies_from=cell.lies_from,
+        worker=WorkerSettings(momentum=cell.momentum),
+        drawn_staleness=cell.drawn_staleness,
+    )
+    return _result(cell, Arena(task, settings).run())
+
+
+def _result(cell: Cell, trace: Trace) -> CellResult:
+    honest = range(cell.workers - cell.liars)
+    liars = range(cell.workers - cell.liars, cell.workers)
+    judged = sum(trace.staleness.values())
+    return CellResult(
+        accuracy=trace.last_accuracy,
+        deliveries_to_goal=trace.deliveries_to_goal,
+        time_to_goal=trace.time_to_goal,
+        versions=trace.version,
+        accepted_honest=_accepted(trace, honest) or 0.0,
+        accepted_liars=_accepted(trace, liars),
+        staleness_mean=sum(staleness * count for staleness, count in trace.staleness.items()) / max(1, judged),
+        backdoor_success=_gauge().success(trace.parameters),
+    )
+
+
+def _accepted(trace: Trace, numbers: range) -> float | None:
+    outcomes: Mapping[tuple[int, Outcome], int] = trace.outcomes
+    all_of_them = sum(count for (number, _), count in outcomes.items() if number in numbers)
+    taken = sum(count for (number, outcome), count in outcomes.items() if number in numbers and outcome.is_accepted)
+    return taken / all_of_them if all_of_them else None
+
+
+@lru_cache(maxsize=1)
+def _task() -> SupervisedTask:
+    return digits_mlp()
+
+
+@lru_cache(maxsize=1)
+def _gauge() -> BackdoorGauge:
+    return BackdoorGauge(BACKDOOR_TARGET)
+
+
+# --- many cells -----------------------------------------------------------------------------------------------------
+
+
+def run_cells(cells: Sequence[Cell], remembered: Path, processes: int, tell: Callable[[str], None]) -> dict[Cell, CellResult]:
+    """The results of all, those remembered in the folder without running them again; each new one is remembered at once."""
+    remembered.mkdir(parents=True, exist_ok=True)
+    wanted = tuple(dict.fromkeys(cells))
+    results = {cell: result for cell in wanted if (result := _recalled(cell, remembered)) is not None}
+    missing = [cell for cell in wanted if cell not in results]
+    tell(f"{len(wanted)} runs, {len(results)} of them remembered")
+    if not missing:
+        return results
+    with one_thread_processes(processes) as pool:
+        futures: dict[Future[CellResult], Cell] = {pool.submit(run_cell, cell): cell for cell in missing}
+        try:
+            for future in as_completed(futures):
+                cell = futures[future]
+                results[cell] = future.result()
+                _remember(cell, results[cell], remembered)
+                tell(f"{len(results)}/{len(wanted)} {_line(cell, results[cell])}")
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+    return results
+
+
+def one_thread_processes(count: int) -> ProcessPoolExecutor:
+    """Processes that compute on one core each: BLAS and torch would start as many threads as there are cores in each."""
+    os.environ["OMP_NUM_THREADS"] = "1"  # read once, when a library is loaded: by new processes, not by ours
+    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
+
+
+def _line(cell: Cell, result: CellResult) -> str:
+    goal = "never" if result.deliveries_to_goal is None else f"after {result.deliveries_to_goal}"
+    fault = cell.fault or "nobody lies"
+    return f"{cell.rule}, {fault}, seed {cell.seed}: accuracy {result.accuracy:.3f}, 90 % {goal}"
+
+
+def _recalled(cell: Cell, remembered: Path) -> CellResult | None:
+    path = remembered / f"{cell.key}.json"
+    if not path.exists():
+        return None
+    return CellResult(**json.loads(path.read_text())["result"])
+
+
+def _remember(cell: Cell, result: CellResult, remembered: Path) -> None:
+    path = remembered / f"{cell.key}.json"
+    unfinished = path.with_suffix(".part")
+    unfinished.write_text(json.dumps({"cell": asdict(cell), "result": asdict(result)}, indent=1))
+    unfinished.replace(path)
+
+
+def goal_deliveries(results: Iterable[CellResult], never: int) -> list[int]:
+    """Deliveries to the goal, ascending; `never` for runs that did not reach it."""
+    return sorted(result.deliveries_to_goal or never for result in results)

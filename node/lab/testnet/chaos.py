@@ -1,0 +1,233 @@
+"""A scenario played on real peers: its events befall them in real time, their stores are read, their progress is judged.
+
+As in a simulation: first whatever must never be, then whether everybody moved on in the calm at the end.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
+
+from consensus.protocol import Halt
+from consensus.types import PeerId
+from learning.learner import StepAdopted
+from node.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, NodeError
+from node.lab.checkers.finding import Diverged, NoProgress, Verdict
+from node.lab.checkers.finding import Event as Seen
+from node.lab.checkers.progress import Pace
+from node.lab.scenarios.scenario import Event, Scenario, milliseconds
+from node.lab.simulation.report import excerpt_lines, exit_code, reason
+from node.lab.simulation.schedule import in_order, late_peers
+from node.lab.testnet.deeds import Hands, PeerNumbers
+from node.lab.testnet.judge import Outcome
+from node.lab.testnet.peer import LOG_NAME, PeerState, TestnetPeer, last_error
+from node.lab.testnet.pursuit import Place
+from node.lab.testnet.script import deed_of, remarks
+from node.lab.testnet.witness import Witness, now
+from node.status import NodeStatus, StepStatus
+from node.wording import counted
+
+READING_SECONDS = 3.0
+"""How often all folders are read: three seconds' rows of ten peers take a tenth of a second."""
+
+START_SECONDS_MAX = 120.0
+"""Importing torch on a loaded machine takes seconds; a peer that has not answered after this will not."""
+
+GRACE_SECONDS_MAX = 10.0
+"""A peer's status may be seconds old on a loaded machine: so long after the end the pace may still be found kept."""
+
+LOG_TAIL_BYTES = 4_096
+"""The last line is in it, unless it is longer than any of ours."""
+
+Told = tuple[int, str, str]
+"""Height, id and state digest of a step, in hex."""
+
+
+class Chaos:
+    """Times are in seconds since the peers were started; those of events since all of them have answered.
+
+    Implements `Pursuit`.
+    """
+
+    def __init__(self, scenario: Scenario, place: Place, witness: Witness, told: tuple[str, ...] = ()) -> None:
+        """`told`: what a person should know before."""
+        self._scenario = scenario
+        self._peers = place.peers
+        self._judge = place.judge
+        self._tell = place.tell
+        self._witness = witness
+        self._warned = told
+        self._court = witness.autopsy.court
+        self._events = deque(in_order(scenario))
+        self._began_s: float | None = None
+        self._read_s = 0.0
+        self._is_calm = False
+        self._heard: dict[str, NodeStatus] = {}
+        """By name: the last status that was looked at."""
+        self._told_by: dict[str, set[Told]] = {}
+        """By name: what its statuses have said of steps."""
+        self._ended: dict[int, None] = {}
+        """Process ids of peers whose end was told."""
+        self._expected: tuple[PeerId, ...] = ()
+        self._verdict: Verdict | None = None
+
+    @property
+    def hands(self) -> Hands:
+        """What people inject is witnessed, too."""
+        return self._witness
+
+    @property
+    def absent(self) -> PeerNumbers:
+        """Those that join later."""
+        return tuple(sorted(late_peers(self._scenario)))
+
+    def greeting(self) -> tuple[str, ...]:
+        """What the scenario is, and where it may surprise."""
+        scenario = self._scenario
+        kind = f"{scenario.consensus}, {scenario.learning}"
+        faulty = (f"{self._peers[number].name} misbehaves: {fault}" for number, fault in sorted(scenario.fault_of.items()))
+        first = f'scenario "{scenario.name}" ({kind}): {counted(len(scenario.events), "event")} in {scenario.duration_s} s'
+        return (first, *self._warned, *faulty, *(f"WARNING: {remark}" for remark in remarks(scenario)))
+
+    async def advance(self, seconds: float) -> None:
+        """Let happen what is due, and look. Raises NodeError where an event cannot be played."""
+        await self._witness.note(tuple(self._ends()))
+        if self._began_s is None:
+            if not self._are_all_up():
+                return
+            self._began_s = self._read_s = seconds
+            self._tell("all peers run: the scenario begins")
+        passed_ms = 1000 * (seconds - self._began_s)
+        while self._events and milliseconds(self._events[0].at_s) <= passed_ms:
+            await self._play(self._events.popleft())
+        await self._witness.note(tuple(self._news()))
+        if not self._is_calm and passed_ms >= self._scenario.duration_ms - self._scenario.calm_ms:
+            self._is_calm = True
+            self._court.progress.calm(now())
+        if seconds >= self._read_s + READING_SECONDS:
+            self._read_s = seconds
+            await self._witness.read()
+
+    def outcome(self, seconds: float, *, is_interrupted: bool) -> Outcome | None:
+        """A finding, the end of the scenario, or Ctrl-C."""
+        agreed = self._judge.agreed()
+        disagreement = self._judge.disagreement()
+        if self._court.finding is not None or disagreement is not None:
+            return Outcome(EXIT_DISAGREEMENT, disagreement or "a checker has found something", seconds, agreed)
+        if is_interrupted:
+            return Outcome(EXIT_GOAL_NOT_MET, "interrupted", seconds, agreed)
+        if self._began_s is None:
+            silent = [peer.name for peer in self._to_be_up() if peer.status is None]
+            text = f"{', '.join(silent)} did not answer within {START_SECONDS_MAX:g} s"
+            return Outcome(EXIT_GOAL_NOT_MET, text, seconds, None) if seconds >= START_SECONDS_MAX else None
+        over_s = seconds - self._began_s - self._scenario.duration_ms / 1000
+        if over_s < 0 or (over_s < GRACE_SECONDS_MAX and self._lags()):
+            return None
+        self._expected = self._keeping_pace()
+        return Outcome(EXIT_OK, "the scenario is over", seconds, agreed)
+
+    async def conclude(self, outcome: Outcome) -> Outcome:
+        """Read all stores to their end; what they show counts more than how it ended."""
+        await self._witness.read_to_the_end()
+        if self._court.finding is None and outcome.exit_code != EXIT_OK:
+            return outcome
+        self._verdict = verdict = self._court.verdict(self._expected, self._pace, now())
+        text = reason(verdict)
+        told = f"{type(verdict).__name__}: {text}" if text else f"{type(verdict).__name__}: {outcome.reason}"
+        return replace(outcome, exit_code=exit_code(verdict), reason=told)
+
+    def remarks(self) -> tuple[str, ...]:
+        """The part of what was seen that shows the finding, and whose keys its names begin."""
+        lines = () if self._verdict is None else excerpt_lines(self._verdict)
+        names = ", ".join(f"{peer.name} is {peer.peer_id[:8]}" for peer in self._peers)
+        return (*(f"  | {line}" for line in lines), names) if lines or isinstance(self._verdict, NoProgress) else ()
+
+    def document(self) -> dict[str, object]:
+        """The verdict, as `simulate` tells it."""
+        verdict = self._verdict
+        agreement = {"agreed": False} if isinstance(verdict, Diverged) else {}
+        return {
+            **agreement,
+            "scenario": self._scenario.name,
+            "verdict": None if verdict is None else type(verdict).__name__,
+            "finding": None if verdict is None else reason(verdict),
+            "events_seen": self._witness.autopsy.events_seen,
+            "excerpt": [] if verdict is None else list(excerpt_lines(verdict)),
+            "warnings": list(remarks(self._scenario)),
+        }
+
+    # --- events ---
+
+    async def _play(self, event: Event) -> None:
+        try:
+            await self._witness.do(deed_of(event))
+        except NodeError as error:
+            raise NodeError(f"event {event.kind} at {event.at_s} s: {error.message}", error.fix) from error
+
+    def _to_be_up(self) -> tuple[TestnetPeer, ...]:
+        return tuple(peer for number, peer in enumerate(self._peers) if number not in self.absent)
+
+    def _are_all_up(self) -> bool:
+        return all(peer.status is not None for peer in self._to_be_up())
+
+    # --- what is seen ---
+
+    def _news(self) -> Iterator[tuple[PeerId, Seen]]:
+        """The steps that a new status tells first, and the head after them."""
+        for peer in self._peers:
+            status, before = peer.status, self._heard.get(peer.name)
+            if status is None or status is before:
+                continue
+            self._heard[peer.name] = status
+            fresh = sorted({_told(step) for step in status.steps} - self._told_by.setdefault(peer.name, set()))
+            self._told_by[peer.name].update(fresh)
+            for told in fresh:
+                yield _id(peer), _adopted(told)
+            is_new = bool(fresh) or before is None or before.head != status.head
+            if is_new and status.head is not None and status.height is not None and status.state_digest is not None:
+                yield _id(peer), _adopted((status.height, status.head, status.state_digest))
+
+    def _ends(self) -> Iterator[tuple[PeerId, Seen]]:
+        """Peers that have ended by themselves."""
+        for peer in self._peers:
+            is_over = peer.state in {PeerState.STOPPED, PeerState.KILLED} and not peer.was_killed
+            if is_over and peer.process is not None and peer.process.pid not in self._ended:
+                self._ended[peer.process.pid or 0] = None
+                yield _id(peer), Halt(_why_ended(peer))
+
+    # --- progress ---
+
+    @property
+    def _pace(self) -> Pace:
+        return Pace(self._scenario.expect.heights_min, self._scenario.expect.behind_max)
+
+    def _keeping_pace(self) -> tuple[PeerId, ...]:
+        """Who should have moved on: the silent too."""
+        return tuple(_id(peer) for peer in self._peers if peer.is_honest and peer.is_running and not peer.is_paused)
+
+    def _lags(self) -> bool:
+        return self._court.progress.standstill(self._keeping_pace(), self._pace, now()) is not None
+
+
+def _id(peer: TestnetPeer) -> PeerId:
+    return PeerId(bytes.fromhex(peer.peer_id))
+
+
+def _why_ended(peer: TestnetPeer) -> str:
+    """With the last line of its log, which may be gone with its folder soon."""
+    log = peer.settings.data_dir / LOG_NAME
+    with contextlib.suppress(FileNotFoundError), log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - LOG_TAIL_BYTES))
+        lines = file.read().decode(errors="replace").splitlines()
+        return f"{last_error(peer)}; its log ends: {lines[-1] if lines else ''}"
+    return f"{last_error(peer)}"
+
+
+def _told(step: StepStatus) -> Told:
+    return step.height, step.id, step.state_digest
+
+
+def _adopted(told: Told) -> StepAdopted:
+    """Fitness and metrics are for people."""
+    height, step, state_digest = told
+    return StepAdopted(bytes.fromhex(step), height, 0.0, {}, bytes.fromhex(state_digest))

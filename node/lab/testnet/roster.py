@@ -1,0 +1,89 @@
+"""The peers of a testnet before any of them runs: keys, rules, folders and ports."""
+
+import contextlib
+import secrets
+import socket
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from node.folder import NodeFolder
+from node.folder_names import NETWORK_FILE_NAME
+from node.lab.testnet.peer import TestnetPeer
+from node.network_file import (
+    Consensus,
+    NetworkRules,
+    new_rules,
+    read_network_file,
+    write_network_file,
+)
+from node.settings import Address, PeerSettings, TestnetSettings
+from node.task_facts import task_section
+from node.wording import counted
+
+HOST = "127.0.0.1"
+
+
+def make_peers(
+    settings: TestnetSettings, root: Path, make_rules: Callable[[tuple[str, ...]], NetworkRules] | None = None
+) -> tuple[NetworkRules, list[TestnetPeer]]:
+    """A folder for each; the first is the one that the others dial. Raises NodeError.
+
+    `make_rules`: from the keys of all peers, in hex; without it the rules follow from the settings.
+    """
+    names = [f"peer-{number}" for number in range(settings.nodes)]
+    keys = tuple(NodeFolder.create_key(root / name).peer_id.hex() for name in names)
+    rules = _rules(settings, keys) if make_rules is None else make_rules(keys)
+    write_network_file(root / NETWORK_FILE_NAME, rules)
+    ports = _free_ports(settings.nodes)
+    faulty = keys[settings.nodes - settings.faulty :]
+    peers: list[TestnetPeer] = []
+    for name, key, port in zip(names, keys, ports, strict=True):
+        NodeFolder.create(root / name, rules)
+        peer_settings = PeerSettings(
+            data_dir=root / name,
+            network_file=None,
+            listen_host=HOST,
+            listen_port=port,
+            peers=() if port == ports[0] else (Address(HOST, ports[0]),),
+            is_observer=False,
+            is_searching=True,
+            puzzle_share=settings.puzzle_share,
+            log_level="info",
+            fault=settings.fault if key in faulty else "",
+            colluders=faulty if key in faulty else (),
+            trusted_task=settings.task if settings.network_file is not None else rules.task.name,
+        )
+        peers.append(TestnetPeer(name, peer_settings, key))
+    return rules, peers
+
+
+def faulty_max(peers: int) -> int:
+    """So many faulty peers a network of this size withstands."""
+    return (peers - 1) // 3
+
+
+def warning_of(peers: int, faulty: int) -> str | None:
+    """What is said loudly where more peers misbehave than a network withstands; None where it does."""
+    tolerated = faulty_max(peers)
+    if faulty <= tolerated:
+        return None
+    return f"WARNING: {counted(peers, 'peer')} can have {tolerated} faulty among them, not {faulty}: anything may happen"
+
+
+def _rules(settings: TestnetSettings, members: tuple[str, ...]) -> NetworkRules:
+    if settings.network_file is not None:
+        return read_network_file(settings.network_file)
+    members = members if settings.consensus == Consensus.TOTAL_ORDER else ()
+    section = task_section(settings.task, needs_gradient=settings.gradient is not None)
+    make = partial(new_rules, "testnet", secrets.token_bytes(32), section, settings.strategy, members=members)
+    return make(gradient=settings.gradient)
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports that nobody uses now; all are held until the last is found, so that they differ."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for held in sockets:
+            held.bind((HOST, 0))
+        return [held.getsockname()[1] for held in sockets]

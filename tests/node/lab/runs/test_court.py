@@ -1,0 +1,200 @@
+"""The court: who is listened to, what an excerpt shows, what a verdict says, and what may be held."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from consensus.faults import Accusation, Offence
+from consensus.protocol import Accuse, Record, Refuse
+from consensus.total_order.archive import record_of_block
+from consensus.total_order.block import Block, Reference
+from consensus.types import Instant, PeerId
+from learning.learner import DeliverRequest
+from node.lab.checkers.bounds import Scale, declared_bounds, excess, stored_excess
+from node.lab.checkers.court import Court, Facts
+from node.lab.checkers.excerpt import LINES_MAX
+from node.lab.checkers.finding import Diverged, NoProgress, Pass
+from node.lab.checkers.progress import Pace
+from node.lab.checkers.sizes import sizes_of
+from node.lab.simulation.network import SimulatedNetwork
+from node.replica import STATE_TABLE, AskLearner
+from tests.learning.gradient.quadratic import rules
+from tests.node.lab.runs.streams import (
+    ALICE,
+    BOB,
+    CAROL,
+    DAVE,
+    HONEST,
+    KEYS,
+    MEMBERS,
+    NETWORK,
+    dag_block,
+    delivery,
+    head,
+    payload,
+)
+from tests.node.lab.simulation.world import simulated_leaders, simulated_members, simulated_network, simulated_workers
+
+START = Instant(1_000)
+PACE = Pace(heights_min=1, behind_max=0)
+OTHER = DeliverRequest(delivery(1, payload(DAVE, "other")))
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who does something."""
+
+    id: PeerId
+    life: int = 0
+
+
+def court() -> Court:
+    return Court(Facts(NETWORK, HONEST, len(MEMBERS), START, MEMBERS, gc_depth=10))
+
+
+def deliver(judge: Court, peer: Peer, request: DeliverRequest, at_ms: int) -> None:
+    now = Instant(START + at_ms)
+    judge.watch(peer, Record("commit", request.step.height.to_bytes(8, "big"), b""), now)
+    judge.watch(peer, AskLearner(request), now)
+
+
+def test_a_divergence_is_told_with_its_witnesses_and_what_came_before_in_few_lines() -> None:
+    judge = court()
+    for height in range(1, 40):
+        deliver(judge, Peer(ALICE), DeliverRequest(delivery(height)), height)
+    deliver(judge, Peer(BOB, life=1), OTHER, 99)
+    verdict = judge.verdict((ALICE, BOB), PACE, Instant(START + 100))
+    assert isinstance(verdict, Diverged)
+    assert verdict.finding.detail == "two deliveries at height 1"
+    lines = verdict.excerpt.lines
+    assert len(lines) == LINES_MAX
+    assert [line.split("ms")[0] for line in lines if line.startswith("*")] == ["*         1 ", "*        99 "]
+    assert f"{BOB.hex()[:8]}/1  DeliverRequest(step=DeliveredStep(" in lines[-1]
+
+
+def test_who_is_faulty_is_not_listened_to() -> None:
+    judge = court()
+    deliver(judge, Peer(ALICE), DeliverRequest(delivery(1)), 1)
+    deliver(judge, Peer(DAVE), OTHER, 2)
+    assert judge.finding is None
+
+
+def test_who_turns_is_not_listened_to_from_then_on_and_what_came_before_still_counts() -> None:
+    judge = court()
+    deliver(judge, Peer(BOB), DeliverRequest(delivery(1)), 1)
+    judge.turns(BOB)
+    deliver(judge, Peer(BOB), DeliverRequest(delivery(2, payload(DAVE, "other"))), 2)
+    deliver(judge, Peer(CAROL), DeliverRequest(delivery(1)), 3)
+    deliver(judge, Peer(CAROL), DeliverRequest(delivery(2)), 4)
+    assert judge.finding is None
+    deliver(judge, Peer(ALICE), OTHER, 5)
+    assert judge.finding is not None
+    assert [witness.peer for witness in judge.finding.witnesses] == [BOB, ALICE]
+
+
+def test_who_has_turned_may_be_accused_and_who_has_not_may_not() -> None:
+    judge = court()
+    judge.turns(BOB)
+    judge.watch(Peer(ALICE), Accuse(Accusation(BOB, Offence.EQUIVOCATION, "two blocks", b"")), START)
+    assert judge.finding is None
+    judge.watch(Peer(ALICE), Accuse(Accusation(CAROL, Offence.EQUIVOCATION, "two blocks", b"")), START)
+    assert judge.finding is not None
+    assert judge.finding.detail.startswith(f"honest {CAROL.hex()[:8]} is accused")
+
+
+def test_who_has_turned_may_sign_two_blocks_for_one_round() -> None:
+    judge = court()
+    first, second = (dag_block(1, 5, text) for text in ("one", "other"))
+
+    def record(found: tuple[Reference, Block]) -> Record:
+        reference, block = found
+        return record_of_block(reference, Block(block.content, KEYS[1].sign(reference.digest)))
+
+    judge.watch(Peer(ALICE), record(first), START)
+    judge.turns(BOB)
+    judge.watch(Peer(ALICE), record(second), START)
+    assert judge.finding is None
+
+
+def test_after_the_first_finding_nothing_is_added_to_it() -> None:
+    judge = court()
+    deliver(judge, Peer(ALICE), DeliverRequest(delivery(1)), 1)
+    deliver(judge, Peer(BOB), OTHER, 2)
+    first = judge.finding
+    judge.watch(Peer(ALICE), Refuse(BOB, Offence.FLOODING, "blocks"), START)
+    assert first is not None
+    assert judge.finding is first
+
+
+def test_a_standstill_is_no_progress_and_shows_the_last_of_who_stands_still() -> None:
+    judge = court()
+    deliver(judge, Peer(BOB), DeliverRequest(delivery(1)), 1)
+    judge.progress.calm(START)
+    judge.watch(Peer(ALICE), head("a1", 1), START)
+    verdict = judge.verdict((ALICE, BOB), PACE, Instant(START + 5_000))
+    assert isinstance(verdict, NoProgress)
+    assert verdict.detail.startswith(f"{BOB.hex()[:8]} (height 0) gained 0 heights")
+    assert "DeliverRequest" in verdict.excerpt.lines[-1]
+
+
+def test_whoever_moves_on_passes_and_rare_paths_are_counted() -> None:
+    judge = court()
+    judge.progress.calm(START)
+    judge.watch(Peer(ALICE), head("a1", 1), START)
+    judge.watch(Peer(ALICE), Refuse(DAVE, Offence.FLOODING, "blocks"), START)
+    assert judge.verdict((ALICE,), PACE, START) == Pass({"a faulty peer was refused": 1})
+
+
+# --- bounds -----------------------------------------------------------------------------------------------------------
+
+MODES: dict[str, Callable[[], SimulatedNetwork]] = {
+    "members": lambda: simulated_members(4, 1),
+    "workers": lambda: simulated_workers(4, 1, rules(staleness_max=30)),
+    "miners": lambda: simulated_network(4, 1),
+    "leaders": lambda: simulated_leaders(4, 1, rules(staleness_max=30)),
+}
+
+
+def scale_of(mode: str, network: SimulatedNetwork) -> Scale:
+    gc_depth = 10 if mode in {"members", "workers"} else 0
+    return Scale(len(network.peers), gc_depth, max(peer.head.height for peer in network.peers.values() if peer.head))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_container_of_a_replica_has_a_declared_bound_and_keeps_to_it(mode: str) -> None:
+    network = MODES[mode]()
+    network.run_for(4_000)
+    victim = list(network.peers)[1]
+    network.crash(victim)
+    network.run_for(1_500)
+    network.restart(victim)
+    network.run_for(1_500)
+    for peer in network.peers.values():
+        assert sizes_of(peer.replica), "nothing was counted"
+        assert excess(peer.replica, scale_of(mode, network)) is None
+        assert stored_excess(peer.records, len(network.peers)) is None
+
+
+def test_a_pool_that_grows_without_bound_is_found() -> None:
+    network = MODES["miners"]()
+    network.run_for(1_000)
+    peer = next(iter(network.peers.values()))
+    scale = scale_of("miners", network)
+    limit = declared_bounds(scale)["Pool._pooled"]
+    pooled = peer.replica.ordering._gossip.pool._pooled
+    pooled.update({number.to_bytes(32, "big"): None for number in range(limit + 1)})
+    assert excess(peer.replica, scale) == f"Pool._pooled holds {len(pooled)}, declared: {limit} at most"
+
+
+def test_a_container_without_a_declared_bound_is_found() -> None:
+    network = MODES["members"]()
+    network.run_for(1_000)
+    peer = next(iter(network.peers.values()))
+    peer.replica.ordering.notes = [1, 2, 3]
+    assert excess(peer.replica, scale_of("members", network)) == "TotalOrder.notes holds 3; no bound is declared for it"
+
+
+def test_a_table_that_keeps_every_checkpoint_is_found() -> None:
+    rows = {(STATE_TABLE, b"checkpoint-%d" % number): b"" for number in range(9)}
+    assert stored_excess(rows, 4) == "table state holds 9 rows, declared: 5 at most"

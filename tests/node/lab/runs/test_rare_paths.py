@@ -1,0 +1,219 @@
+"""Which events count as which rare path."""
+
+from consensus.encoding import encode
+from consensus.faults import Accusation, Offence
+from consensus.protocol import Accuse, Broadcast, FetchPayload, Guard, Record, Refuse
+from consensus.types import Digest, PeerId
+from learning.learner import (
+    AdoptRequest,
+    CheckRequest,
+    DeliverRequest,
+    GenerationDecided,
+    GradientJudged,
+    GradientsJudged,
+    Judgement,
+    ReplayRequest,
+    RestoreRequest,
+    StateKept,
+    StepChecked,
+)
+from learning.rules.rule import Outcome
+from node.lab.checkers.finding import Event, Seen
+from node.lab.checkers.rare_path import RarePath
+from node.lab.checkers.rare_paths import RarePaths
+from node.replica import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, AskLearner, Forget
+from tests.node.lab.runs.streams import ALICE, BOB, CAROL, DAVE, MEMBERS, delivery, head, name_of, proposal, seen, work_block
+from tests.node.lab.simulation.world import simulated_members
+
+
+def counted(*events: Seen) -> dict[RarePath, int]:
+    paths = RarePaths()
+    for event in events:
+        paths.see(event)
+    return dict(paths.counts)
+
+
+def of_alice(*events: Event, life: int = 0) -> list[Seen]:
+    return [seen(ALICE, event, life=life) for event in events]
+
+
+def adopts(*names: str) -> list[Seen]:
+    return of_alice(*(AskLearner(AdoptRequest(name_of(name))) for name in names))
+
+
+TREE = of_alice(
+    *(
+        AskLearner(CheckRequest(proposal(name, parent, height)))
+        for name, parent, height in (("a1", "genesis", 1), ("a2", "a1", 2), ("b1", "genesis", 1), ("b2", "b1", 2))
+    )
+)
+
+
+def test_only_another_branch_is_a_reorganisation() -> None:
+    assert counted(*TREE, *adopts("a1", "a2")) == {}
+    assert counted(*TREE, *adopts("a1", "b2")) == {RarePath.REORGANISED: 1}
+
+
+def test_a_payload_that_is_asked_for_twice_counts_when_the_second_is_another_peer() -> None:
+    def fetch(peer: PeerId) -> FetchPayload:
+        return FetchPayload(Digest(name_of("payload")), 9, peer)
+
+    assert counted(*of_alice(fetch(BOB), fetch(BOB))) == {}
+    assert counted(*of_alice(fetch(BOB), fetch(CAROL), fetch(BOB))) == {RarePath.PAYLOAD_FROM_ANOTHER: 1}
+    comes = Record(PAYLOAD_TABLE, name_of("payload"), b"")
+    assert counted(*of_alice(fetch(BOB), comes)) == {}
+    assert counted(*of_alice(fetch(BOB), fetch(CAROL), comes)) == {
+        RarePath.PAYLOAD_FROM_ANOTHER: 1,
+        RarePath.PAYLOAD_CAME_FROM_ANOTHER: 1,
+    }
+
+
+def test_a_payload_that_comes_once_more_after_it_was_forgotten_counts() -> None:
+    comes, goes = Record(PAYLOAD_TABLE, name_of("payload"), b""), Forget(PAYLOAD_TABLE, name_of("payload"))
+    assert counted(*of_alice(comes, goes), seen(BOB, comes)) == {}
+    assert counted(*of_alice(comes, goes, comes, comes)) == {RarePath.PAYLOAD_FETCHED_AGAIN: 1}
+
+
+def test_what_a_restart_tells_its_learner_again_is_a_replay() -> None:
+    once = AskLearner(DeliverRequest(delivery(1)))
+    assert counted(*of_alice(once)) == {}
+    assert counted(*of_alice(once), *of_alice(once, life=1)) == {RarePath.RESTARTED_WITH_REPLAY: 1}
+    assert counted(*of_alice(AskLearner(ReplayRequest(proposal("a1", "genesis", 1))))) == {RarePath.RESTARTED_WITH_REPLAY: 1}
+
+
+def test_blame_and_doubt_are_counted_by_their_kind() -> None:
+    events = of_alice(
+        Accuse(Accusation(DAVE, Offence.EQUIVOCATION, "two blocks", b"")),
+        Accuse(Accusation(DAVE, Offence.FALSE_CLAIM, "too good", b"")),
+        Refuse(DAVE, Offence.FLOODING, "blocks"),
+        StepChecked(name_of("a1"), Judgement.CONTESTED, False, ""),
+        StepChecked(name_of("a2"), Judgement.GOOD, False, ""),
+    )
+    assert counted(*events) == {
+        RarePath.EQUIVOCATION_SEEN: 1,
+        RarePath.PEER_ACCUSED: 1,
+        RarePath.PEER_REFUSED: 1,
+        RarePath.BLOCK_CONTESTED: 1,
+    }
+
+
+def test_a_contested_block_counts_again_when_its_judge_builds_on_it() -> None:
+    doubt = StepChecked(name_of("b1"), Judgement.CONTESTED, False, "")
+    assert counted(*TREE, *of_alice(doubt), *adopts("a1", "a2")) == {RarePath.BLOCK_CONTESTED: 1}
+    assert counted(*TREE, *of_alice(doubt), *adopts("b2", "b2")) == {RarePath.BLOCK_CONTESTED: 1, RarePath.CONTEST_LOST: 1}
+
+
+def test_a_cut_that_heals_counts_when_two_heads_lie_on_different_branches() -> None:
+    def healed(heads: dict[PeerId, str]) -> dict[RarePath, int]:
+        paths = RarePaths()
+        for event in (*TREE, *(seen(peer, AskLearner(AdoptRequest(name_of(name)))) for peer, name in heads.items())):
+            paths.see(event)
+        paths.heals()
+        return dict(paths.counts)
+
+    assert healed({ALICE: "a1", BOB: "a2"}) == {}
+    assert healed({ALICE: "a1", BOB: "b2"}) == {RarePath.HEALED_WITH_BRANCHES: 1}
+
+
+def test_what_a_rule_makes_of_gradients_counts_by_its_outcome() -> None:
+    outcomes = (Outcome.APPLIED, Outcome.TOO_STEEP, Outcome.TOO_FREQUENT, Outcome.COPY, Outcome.STALE, Outcome.REPEATED)
+    rows = tuple(GradientJudged(DAVE, outcome, outcome.is_accepted, 1) for outcome in outcomes)
+    assert counted(*of_alice(GradientsJudged(name_of("a1"), 3, rows, ()))) == {
+        RarePath.TOO_STEEP: 1,
+        RarePath.TOO_FREQUENT: 1,
+        RarePath.COPY_SKIPPED: 1,
+        RarePath.BASE_REFUSED: 2,
+    }
+
+
+def test_no_change_and_a_checkpoint_count() -> None:
+    def decided(winner: int) -> GenerationDecided:
+        return GenerationDecided(name_of("g1"), 1, name_of("g0"), (), winner, (), ())
+
+    restored = AskLearner(RestoreRequest(StateKept(name_of("g1"), 1, b"")))
+    assert counted(*of_alice(decided(0), decided(1), restored)) == {
+        RarePath.NO_CHANGE_DECIDED: 1,
+        RarePath.JOINED_AT_CHECKPOINT: 1,
+    }
+
+
+# --- lives ------------------------------------------------------------------------------------------------------------
+
+
+def vertex(author: int, round_number: int) -> Record:
+    return Record(
+        "vertex", round_number.to_bytes(8, "big") + author.to_bytes(4, "big") + name_of(f"{author}/{round_number}"), b""
+    )
+
+
+NEXT_LIFE = of_alice(AskLearner(DeliverRequest(delivery(9))), life=1)
+
+
+def test_a_life_that_ends_with_an_own_block_recorded_and_not_sent_counts() -> None:
+    def lived(*events: Event) -> dict[RarePath, int]:
+        paths = RarePaths(MEMBERS)
+        for event in (*of_alice(*events), *NEXT_LIFE):
+            paths.see(event)
+        return dict(paths.counts)
+
+    killed = {RarePath.KILLED_BEFORE_SENDING: 1}
+    assert lived(vertex(0, 5)) == killed
+    assert lived(vertex(0, 5), Guard(5)) == killed
+    assert lived(vertex(0, 5), Guard(5), Broadcast(b"")) == {}
+    assert lived(vertex(1, 5)) == {}
+
+
+def test_a_leader_that_ends_before_it_sends_its_block_counts() -> None:
+    step, block = work_block(name_of("genesis"), 1, 1_000)
+    record = Record("block", bytes(8) + step, encode(block))
+    assert counted(*of_alice(record), *NEXT_LIFE) == {RarePath.KILLED_BEFORE_SENDING: 1}
+    assert counted(seen(BOB, record), seen(BOB, NEXT_LIFE[0].event, life=1)) == {}
+
+
+def test_a_start_counts_by_what_is_on_its_disk() -> None:
+    def started(rows: dict[tuple[str, bytes], bytes], guard_round: int, *, is_full: bool = False) -> dict[RarePath, int]:
+        paths = RarePaths(MEMBERS)
+        for event in of_alice(vertex(0, 5), Guard(5), Broadcast(b"")):
+            paths.see(event)
+        paths.starts(ALICE, rows, guard_round, is_full)
+        for event in of_alice(vertex(0, 6), vertex(0, 7), life=1):
+            paths.see(event)
+        return dict(paths.counts)
+
+    newest, older = ({(row.table, row.key): b""} for row in (vertex(0, 5), vertex(0, 4)))
+    assert started(newest, 5) == {}
+    assert started(newest | {(STATE_TABLE, STATE_KEY): b""}, 5) == {RarePath.KEPT_STATE_RESTORED: 1}
+    assert started(newest, 5, is_full=True) == {RarePath.DISK_FILLED: 1}
+    assert started(older, 5) == {RarePath.RECORDS_LOST: 1, RarePath.GUARD_HELD: 1}
+    assert started(older, 6) == {RarePath.RECORDS_LOST: 1, RarePath.GUARD_HELD: 1}
+
+
+def test_a_late_joiner_has_arrived_once_it_stands_where_the_others_stood_when_it_came() -> None:
+    paths = RarePaths()
+    paths.see(seen(BOB, head("a7", 7)))
+    paths.joins(ALICE)
+    for height in (3, 6):
+        paths.see(seen(ALICE, head(f"a{height}", height)))
+    assert dict(paths.counts) == {}
+    for height in (7, 8):
+        paths.see(seen(ALICE, head(f"a{height}", height)))
+    assert dict(paths.counts) == {RarePath.LATE_JOINER_ARRIVED: 1}
+
+
+def test_what_machines_count_is_added_up_over_their_lives_and_never_twice() -> None:
+    network = simulated_members(4, seed=1)
+    victim = list(network.peers)[3]
+    network.run_for(1_000)
+    network.crash(victim)
+    network.run_for(3_000)
+    (peer, *_) = network.peers.values()
+    skipped = peer.replica.ordering.status.counters
+    expected = skipped.direct_skips + skipped.indirect_skips
+    assert expected > 0
+    paths = RarePaths(tuple(network.peers))
+    for _ in range(2):
+        paths.note_machine(peer.id, peer.replica.ordering)
+    assert paths.counts[RarePath.LEADER_SKIPPED] == expected
+    paths.see(seen(peer.id, Broadcast(b""), life=1))
+    paths.note_machine(peer.id, peer.replica.ordering)
+    assert paths.counts[RarePath.LEADER_SKIPPED] == 2 * expected

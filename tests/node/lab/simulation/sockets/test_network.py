@@ -1,0 +1,141 @@
+"""Whole networks over sockets: what befalls processes and disks, what is refused, and that a mistake is seen."""
+
+import msgspec
+import pytest
+
+from node.lab.checkers.court import NOTHING_RAISES
+from node.lab.checkers.finding import Diverged, Pass
+from node.lab.scenarios.contradictions import check
+from node.lab.scenarios.scenario import Event, EventKind, Scenario
+from node.lab.simulation.population import START
+from node.lab.simulation.run import Outcome, Simulation
+from node.lab.simulation.sockets.life import Life
+from node.lab.simulation.sockets.network import SocketNetwork
+from node.lab.simulation.sockets.ports import SampledPuzzles
+from node.typed_toml import TomlProblem
+from tests.node.lab.simulation.sockets.test_raids import scenario
+
+
+def run(plan: Scenario, seed: int = 1) -> Outcome:
+    return Simulation(plan, seed).run()
+
+
+def network_of(plan: Scenario) -> SocketNetwork:
+    network = Simulation(plan, 1).network
+    assert isinstance(network, SocketNetwork)
+    return network
+
+
+def test_disks_fail_and_clocks_are_wrong_and_all_come_back() -> None:
+    events = (
+        Event(at_s=1, kind=EventKind.BACK_UP, peers=(0,)),
+        Event(at_s=1, kind=EventKind.CLOCK, peers=(3,), offset_ms=400, drift_ppm=100),
+        Event(at_s=1, kind=EventKind.SLOW, peers=(3,), factor=2),
+        Event(at_s=2, kind=EventKind.DISK_FULL, peers=(1,)),
+        Event(at_s=3, kind=EventKind.RESTART, peers=(1,)),
+        Event(at_s=4, kind=EventKind.RESTORE_OLD_DISK, peers=(0,)),
+        Event(at_s=5, kind=EventKind.RESTART, peers=(0,)),
+        Event(at_s=6, kind=EventKind.WIPE, peers=(2,)),
+        Event(at_s=7, kind=EventKind.RESTART, peers=(2,)),
+    )
+    outcome = run(scenario("", "total-order", *events, duration_s=14, calm_s=6))
+    assert isinstance(outcome.verdict, Pass), outcome.verdict
+
+
+def test_a_full_disk_ends_the_process_and_its_connections() -> None:
+    network = network_of(scenario(""))
+    first, second, *_ = network.peers
+    network.run_for(2_000)
+    assert len(network.lives[second].network.peers()) == 3
+    network.fill_disk(first)
+    network.run_for(1_000)
+    assert (network.peers[first].is_up, network.peers[first].stopped) == (False, "the disk is full")
+    assert len(network.lives[second].network.peers()) == 2
+    network.close()
+
+
+def test_a_crash_leaves_a_batch_whole_or_not_at_all() -> None:
+    plan = scenario("")
+    slow_disk = msgspec.structs.replace(plan, links=msgspec.structs.replace(plan.links, disk_ms=500))
+    left = set()
+    for seed in range(6):
+        network = Simulation(slow_disk, seed).network
+        first = next(iter(network.peers))
+        network.run_for(1_200)
+        before = dict(network.peers[first].records)
+        network.crash(first)
+        left.add(network.peers[first].records == before)
+        network.run_for(600)
+        assert network.peers[first].records.keys() >= before.keys()
+        network.close()
+    assert left == {True, False}
+
+
+def test_what_a_dead_process_still_does_is_not_seen() -> None:
+    network = network_of(scenario("", "proof-of-work"))
+    seen = []
+    first = next(iter(network.peers))
+    network.run_for(2_000)
+    network.watch = lambda peer, _happening, now: seen.append((now - START, peer.id))
+    network.crash(first)
+    network.run_for(3_000)
+    network.restart(first)
+    network.run_for(1_000)
+    assert len(seen) > 10
+    assert min(at for at, peer in seen if peer == first) >= 5_000
+    network.close()
+
+
+@pytest.mark.parametrize("place", [(Life, "peer_joined"), (SampledPuzzles, "_solved")], ids=["in a task", "in a timer"])
+def test_a_mistake_of_a_peer_s_own_is_the_finding(place: tuple[type, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ArithmeticError("our own mistake")
+
+    monkeypatch.setattr(*place, fail)
+    verdict = run(scenario("", "proof-of-work")).verdict
+    assert isinstance(verdict, Diverged)
+    assert verdict.finding.checker == NOTHING_RAISES
+    assert "ArithmeticError (our own mistake)" in verdict.finding.detail
+
+
+def test_an_interrupted_run_ends_cleanly() -> None:
+    def interrupt(passed_ms: int) -> None:
+        if passed_ms >= 2_000:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Simulation(scenario("slow-loris+eclipse:strangers=5"), 1).run(interrupt)
+
+
+# --- what cannot be had over sockets --------------------------------------------------------------------------------
+
+
+def refusal_of(plan: Scenario) -> str:
+    with pytest.raises(TomlProblem) as refused:
+        check(plan)
+    return str(refused.value)
+
+
+def test_events_that_stop_a_peer_between_two_effects_are_refused() -> None:
+    kill = scenario("", "total-order", Event(at_s=1, kind=EventKind.KILL_AT, peers=(0,), effect=9))
+    pause = scenario("slow-loris", "total-order", Event(at_s=1, kind=EventKind.PAUSE, peers=(0,)))
+    assert '[[event]] number 1: kind is "kill-at"; allowed is crash, restart, join,' in refusal_of(kill)
+    assert 'kind is "pause"' in refusal_of(pause)
+    over_wires = msgspec.structs.replace(kill, links=msgspec.structs.replace(kill.links, sockets=False))
+    check(over_wires)
+
+
+def test_a_crowd_and_an_unordered_network_are_refused() -> None:
+    plan = scenario("")
+    assert "peers is 33; allowed is 1 to 32" in refusal_of(msgspec.structs.replace(plan, peers=33))
+    unordered = msgspec.structs.replace(plan, links=msgspec.structs.replace(plan.links, is_ordered=False))
+    assert "TCP delivers in order" in refusal_of(unordered)
+
+
+def test_a_network_fault_of_a_peer_that_turns_later_needs_sockets_too() -> None:
+    turning = Event(at_s=1, kind=EventKind.MISBEHAVE, peers=(3,), fault="oversized-frames")
+    plan = scenario("", "total-order", turning)
+    plan = msgspec.structs.replace(plan, links=msgspec.structs.replace(plan.links, sockets=False))
+    network = network_of(plan)
+    network.run_for(100)
+    network.close()

@@ -1,0 +1,63 @@
+"""Strangers: peers that have no part, and that come back under a new key when they are refused."""
+
+import msgspec
+import pytest
+
+from consensus.protocol import Refuse, SolvePuzzle
+from node.lab.scenarios.contradictions import check
+from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario
+from node.lab.simulation.population import Population
+from node.network_file import Consensus
+from node.typed_toml import TomlProblem
+from tests.node.lab.faults.stage import EVOLUTION, GRADIENT, ORDER, WORK, Play, assert_passed, play_scenario
+
+
+def scenario_of(consensus: Consensus, fault: str) -> Scenario:
+    return Scenario(
+        name="strangers",
+        consensus=consensus,
+        learning=EVOLUTION,
+        peers=5,
+        strangers=1,
+        duration_s=14,
+        expect=ExpectSection(calm_s=10, heights_min=2, behind_max=4),
+        faulty=(Faulty(fault, (4,)),),
+    )
+
+
+def refusals(played: Play) -> int:
+    """Of the stranger by the first honest peer."""
+    return sum(effect.peer == played.liar.id for _, effect in played.by(played.honest[0], Refuse))
+
+
+def test_a_stranger_does_no_work_and_comes_back_whenever_it_is_refused() -> None:
+    played = play_scenario(scenario_of(WORK, "workless-headers"))
+    assert_passed(played)
+    assert refusals(played) > 5
+    assert list(played.by(played.liar, SolvePuzzle)) == []
+
+
+def test_an_insider_that_is_refused_stays_away() -> None:
+    scenario = msgspec.structs.replace(scenario_of(WORK, "workless-headers"), strangers=0)
+    played = play_scenario(scenario)
+    assert_passed(played)
+    assert refusals(played) == 1
+
+
+def test_a_stranger_is_no_member_and_may_ask() -> None:
+    played = play_scenario(scenario_of(ORDER, "asking"))
+    assert_passed(played)
+    assert played.liar.id not in played.simulation.population.members
+    assert len(played.simulation.population.members) == 4
+
+
+def test_an_honest_stranger_contradicts_itself() -> None:
+    with pytest.raises(TomlProblem, match="strangers is 2"):
+        check(msgspec.structs.replace(scenario_of(WORK, "mute"), strangers=2))
+
+
+def test_a_tight_retention_keeps_payloads_only_as_long_as_somebody_may_ask_for_them() -> None:
+    usual = msgspec.structs.replace(scenario_of(ORDER, "mute"), learning=GRADIENT, snapshot_behind=10, strangers=0)
+    tight = msgspec.structs.replace(usual, is_retention_tight=True)
+    kept = [Population(scenario, 1)._kept_for() for scenario in (usual, tight)]
+    assert 10 < kept[1] < kept[0] / 2
