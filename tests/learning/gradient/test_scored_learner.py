@@ -73,8 +73,8 @@ def run(members: list[ScoredMember], commits: int, seed: int = 1) -> Order:
 
 
 def agreed(member: ScoredMember) -> list[LearnerAnswer]:
-    """All answers without what is the member's own: its measurements, and what it waits for in between."""
-    return [_without_own(answer) for answer in member.answers if not isinstance(answer, GenerationWaits)]
+    """All answers that follow from what is agreed, without what is the member's own."""
+    return [_without_own(answer) for answer in member.answers if not isinstance(answer, GenerationWaits | StepApplied)]
 
 
 def _without_own(answer: LearnerAnswer) -> LearnerAnswer:
