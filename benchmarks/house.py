@@ -20,8 +20,8 @@ from consensus.protocol import Input, PuzzleVerified, Received
 from node.lab.scenarios.scenario import ExpectSection, Scenario
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.run import Simulation
-from node.network_file import Consensus, Learning
-from node.replica import Replica
+from node.rules.network_file import Consensus, Learning
+from node.runtime.replica import Replica
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("consensus", "learning", "node")

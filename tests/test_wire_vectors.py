@@ -6,8 +6,8 @@ from consensus.encoding import encode
 from consensus.types import Instant
 from learning.learner import StepAdopted
 from node.lab.simulation.population import START, Population
-from node.network_file import Consensus, Learning
-from node.replica import AskLearner
+from node.rules.network_file import Consensus, Learning
+from node.runtime.replica import AskLearner
 from tests.wire_vectors import MODES, codec_of, name_of, read_vectors, scenario_of
 
 VECTORS = read_vectors()

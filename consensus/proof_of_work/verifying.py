@@ -16,7 +16,7 @@ PUZZLE_US_MIN = 1_000
 """For the smallest puzzles: the way to the process that computes them and back."""
 
 STRANGERS_US_PER_SECOND = 125_000
-"""An eighth of a core for all strangers together: mining keeps at least half (node/workers/puzzle.py)."""
+"""An eighth of a core for all strangers together: mining keeps at least half (node/processes/puzzle.py)."""
 
 GROUP_US_PER_SECOND = 62_500
 """Half of that for those of one subnet: fresh keys are free, subnets are not."""

@@ -8,7 +8,7 @@ from consensus.proof_of_work.verdicts import ChainStep
 from consensus.total_order.machine import TotalOrder, TotalOrderStatus
 from learning.exact import MICRO
 from learning.learner import GenerationDecided, GenerationWaits, SlateEntry
-from node.status import (
+from node.api.status import (
     GenerationStatus,
     MemberStatus,
     OrderStatus,
@@ -16,7 +16,7 @@ from node.status import (
     SlateEntryStatus,
     StepStatus,
 )
-from node.telemetry import Vitals
+from node.api.telemetry import Vitals
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,9 @@ from collections.abc import Awaitable, Callable
 import msgspec
 from aiohttp import web
 
-from node.api_address import PEER_HEADER
-from node.local_site import LocalSite
-from node.status import NodeStatus
+from node.api.local_site import LocalSite
+from node.api.status import NodeStatus
+from node.storage.api_address import PEER_HEADER
 
 API_HOST = "127.0.0.1"
 """Status is for the people of this machine; nothing here asks who reads."""

@@ -8,10 +8,10 @@ import click
 
 from node.cli.api_client import fetch_from_folder
 from node.cli.arguments import FILE, FOLDER, force_option
-from node.errors import EXIT_GOAL_NOT_MET, NodeError, NotRunningError
-from node.figures import finality
-from node.files import check_free, replace_file
-from node.folder import NodeFolder
+from node.common.errors import EXIT_GOAL_NOT_MET, NodeError, NotRunningError
+from node.common.figures import finality
+from node.common.files import check_free, replace_file
+from node.storage.folder import NodeFolder
 
 LENGTH_BYTES = 8
 """A safetensors file begins with the length of its JSON header, little-endian."""
@@ -48,10 +48,12 @@ def command(*, path: Path, data_dir: Path, is_final: bool, is_forced: bool, is_j
 def _from_folder(data_dir: Path, trusted_task: str, *, is_final: bool) -> bytes:
     """Raises NodeError."""
     with NodeFolder.open(data_dir) as folder:
-        kept: bytes | None = importlib.import_module("node.export").kept_final_model(folder) if is_final else None  # numpy
+        kept: bytes | None = (
+            importlib.import_module("node.storage.export").kept_final_model(folder) if is_final else None
+        )  # numpy
         if kept is not None:
             return kept
-        stopped_model = importlib.import_module("node.stopped_model")  # torch
+        stopped_model = importlib.import_module("node.runtime.stopped_model")  # torch
         model: bytes = stopped_model.recomputed_model(folder, trusted_task, is_final=is_final)
         return model
 

@@ -11,11 +11,12 @@ from consensus.total_order.committee import MEMBERS_MAX
 from learning.tasks.catalogue import built_in_task
 from node.cli.arguments import FILE, FOLDER, TASK_DEFAULT, refuse_given
 from node.cli.learning_options import gradient_section, learning_options
-from node.errors import NodeError
-from node.folder import NodeFolder
-from node.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME
-from node.invocation import command_text
-from node.network_file import (
+from node.common.errors import NodeError
+from node.common.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME
+from node.common.invocation import command_text
+from node.common.wording import counted
+from node.processes.task_facts import task_section
+from node.rules.network_file import (
     BLOCK_INTERVAL_MS_DEFAULT,
     FINALITY_DEPTH_DEFAULT,
     Consensus,
@@ -26,11 +27,10 @@ from node.network_file import (
     new_rules,
     read_network_file,
 )
-from node.settings import DEFAULT_PORT
-from node.strategy import Strategy
-from node.task_facts import task_section
-from node.task_trust import trust
-from node.wording import counted
+from node.rules.settings import DEFAULT_PORT
+from node.rules.strategy import Strategy
+from node.storage.folder import NodeFolder
+from node.storage.task_trust import trust
 
 ELSEWHERE = f"HOST:{DEFAULT_PORT}"
 """A person puts another machine in."""

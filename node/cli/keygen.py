@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from node.cli.arguments import FILE
-from node.files import make_folder
-from node.identity import create_identity
+from node.common.files import make_folder
+from node.storage.identity import create_identity
 
 
 @click.command("keygen")

@@ -7,9 +7,9 @@ import click
 from learning.rules.catalogue import RULES, RuleError, rule_named, rule_text
 from learning.task import TaskError
 from learning.tasks.shards import parse_shards
-from node.errors import NodeError
+from node.common.errors import NodeError
 from node.lab.faults.catalogue import FaultError, check_fits, parse_faults
-from node.network_file import Consensus, GradientSection, Learning
+from node.rules.network_file import Consensus, GradientSection, Learning
 
 RULE_DEFAULT = "robust"
 """It holds under every attack that we know of, and costs little without one."""

@@ -16,11 +16,11 @@ from node.cli.arguments import (
     PUZZLE_SHARE_DEFAULT,
 )
 from node.cli.learning_options import canonical_fault, check_fault
-from node.folder import NodeFolder
-from node.listening import check_listening
-from node.network_file import NetworkRules, read_network_file
-from node.settings import DEFAULT_PORT, Address, PeerSettings
-from node.task_trust import check_named, check_trust
+from node.net.listening import check_listening
+from node.rules.network_file import NetworkRules, read_network_file
+from node.rules.settings import DEFAULT_PORT, Address, PeerSettings
+from node.storage.folder import NodeFolder
+from node.storage.task_trust import check_named, check_trust
 
 
 @click.command("start")
@@ -91,7 +91,9 @@ def command(
         trusted_task=trusted_task,
     )
     with _folder(settings):
-        exit_code: int = importlib.import_module("node.assembly").run_peer(settings)  # imports torch: only once all is well
+        exit_code: int = importlib.import_module("node.runtime.assembly").run_peer(
+            settings
+        )  # imports torch: only once all is well
         return exit_code
 
 
@@ -104,7 +106,7 @@ def _folder(settings: PeerSettings) -> Iterator[None]:
         check_named(rules, settings.trusted_task, "--trust-task")
         _check_fault(settings, rules)
         check_listening(address)
-        with importlib.import_module("node.first_start").first_folder(settings.data_dir, rules):  # imports safetensors
+        with importlib.import_module("node.storage.first_start").first_folder(settings.data_dir, rules):  # imports safetensors
             with NodeFolder.open(settings.data_dir) as folder:
                 check_trust(folder, settings.trusted_task)
             yield

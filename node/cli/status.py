@@ -6,12 +6,12 @@ import click
 import msgspec
 from rich.console import Console, RenderableType
 
+from node.api.status import NodeStatus
 from node.cli.api_client import fetch, fetch_from_folder
 from node.cli.arguments import FOLDER, PEER_ADDRESS
 from node.cli.status_view import status_view
-from node.errors import NodeError
-from node.settings import Address
-from node.status import NodeStatus
+from node.common.errors import NodeError
+from node.rules.settings import Address
 
 STATUS_PATH = "/v1/status"
 

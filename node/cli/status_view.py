@@ -6,9 +6,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from node.figures import UNKNOWN, count, finality, percent, short
-from node.status import ClockStatus, GradientStatus, NodeStatus, OrderStatus
-from node.wording import counted, duration
+from node.api.status import ClockStatus, GradientStatus, NodeStatus, OrderStatus
+from node.common.figures import UNKNOWN, count, finality, percent, short
+from node.common.wording import counted, duration
 
 STALENESS_BAR = 40
 """Characters of the longest bar of the histogram."""

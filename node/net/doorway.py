@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from node.listening import why_not_listening
 from node.net.address_group import group_of
 from node.net.channel import CLOSE_SECONDS_MAX, MESSAGE_SIZE_SETTING, Channel, Clock, WebSocket
 from node.net.contract import ListenError, NetSettings, PortInUseError
 from node.net.gate import Gate
 from node.net.http_notes import logger_of_requests
+from node.net.listening import why_not_listening
 from node.net.rates import TokenBuckets
 from node.net.threshold import Threshold
 

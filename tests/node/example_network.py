@@ -1,7 +1,7 @@
 """A network's rules, for the tests of the node."""
 
-from node.network_file import NetworkRules, TaskSection, new_rules
-from node.strategy import Strategy
+from node.rules.network_file import NetworkRules, TaskSection, new_rules
+from node.rules.strategy import Strategy
 
 
 def example_rules(seed: int = 7, block_interval_ms: int = 500) -> NetworkRules:

@@ -13,13 +13,13 @@ from click.testing import CliRunner, Result
 from consensus.encoding import encode
 from consensus.total_order.archive import VERTEX_TABLE, vertex_key
 from consensus.total_order.block import BLOCK_CODEC, Reference, sign_block
-from node.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME, STORE_FILE_NAME
-from node.identity import load_identity
+from node.common.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME, STORE_FILE_NAME
 from node.lab.store_audit.__main__ import command
 from node.lab.testnet.namespaces import reason_against
-from node.network_file import network_id, read_network_file
-from node.store import Store
-from tests.node.processes import run
+from node.rules.network_file import network_id, read_network_file
+from node.storage.identity import load_identity
+from node.storage.store import Store
+from tests.node.real_peers import run
 
 pytestmark = pytest.mark.processes
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.node.processes import RunningPeer, run
+from tests.node.real_peers import RunningPeer, run
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(290)]
 

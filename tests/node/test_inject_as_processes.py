@@ -16,7 +16,7 @@ import pytest
 
 from node.lab.cli.control_client import find_testnet
 from node.lab.testnet.control import CONTROL_FILE_NAME
-from tests.node.processes import ROOT, hearing_interrupts
+from tests.node.real_peers import ROOT, hearing_interrupts
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(200)]
 

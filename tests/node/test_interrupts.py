@@ -3,11 +3,11 @@
 import subprocess
 import sys
 
-from tests.node.processes import ROOT
+from tests.node.real_peers import ROOT
 
 PROGRAM = """
 import contextlib, signal, subprocess, sys
-from tests.node.processes import hearing_interrupts
+from tests.node.real_peers import hearing_interrupts
 
 print(signal.getsignal(signal.SIGINT) == signal.SIG_IGN)
 for context in (contextlib.nullcontext(), hearing_interrupts()):

@@ -15,12 +15,12 @@ from learning.evolution.learner import EvolutionLearner
 from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.learner import AdoptRequest, FinaliseRequest, ProposedStep, ReplayRequest, StepOffered
 from learning.tasks.loading import load_task
-from node.assembly import learning_rules, proof_of_work_rules
-from node.folder import NodeFolder
-from node.network_file import network_id, parse_network_text
-from node.store import Row
+from node.rules.network_file import network_id, parse_network_text
+from node.runtime.assembly import learning_rules, proof_of_work_rules
+from node.storage.folder import NodeFolder
+from node.storage.store import Row
 from tests.consensus.proof_of_work.forge import Forge, Forged, Person
-from tests.node.processes import RunningPeer, run
+from tests.node.real_peers import RunningPeer, run
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(280)]
 

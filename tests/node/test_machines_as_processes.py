@@ -17,9 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from node.api_address import read_api_file
-from node.errors import NodeError
-from node.folder_names import NETWORK_FILE_NAME
+from node.common.errors import NodeError
+from node.common.folder_names import NETWORK_FILE_NAME
 from node.lab.scenarios.scenario_file import parse_scenario
 from node.lab.scenarios.stage import scenario_rules
 from node.lab.testnet import process
@@ -28,10 +27,11 @@ from node.lab.testnet.peer import LOG_NAME, TestnetPeer
 from node.lab.testnet.play import move_in
 from node.lab.testnet.roster import make_peers
 from node.net.contract import NetSettings
-from node.network_file import Consensus, NetworkRules
-from node.settings import TestnetSettings
-from node.strategy import Strategy
-from tests.node.processes import ROOT
+from node.rules.network_file import Consensus, NetworkRules
+from node.rules.settings import TestnetSettings
+from node.rules.strategy import Strategy
+from node.storage.api_address import read_api_file
+from tests.node.real_peers import ROOT
 
 MACHINES = 5
 MEMBERS = 4
@@ -70,7 +70,7 @@ from node.lab.faults.network.attacks import VISITS
 from node.lab.faults.network.raid import raid
 from node.lab.faults.network.situation import NetworkSituation
 from node.net.peers import Address
-from node.network_file import network_id, read_network_file, rule_fields
+from node.rules.network_file import network_id, read_network_file, rule_fields
 
 rules = read_network_file(Path(sys.argv[1]))
 sources = tuple(sys.argv[2].split(","))

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from node.remembered_addresses import REMEMBER_SECONDS
-from tests.node.processes import ROOT, RunningPeer, Watched, hearing_interrupts, run
+from node.storage.remembered_addresses import REMEMBER_SECONDS
+from tests.node.real_peers import ROOT, RunningPeer, Watched, hearing_interrupts, run
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(290)]
 

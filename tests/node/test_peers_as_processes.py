@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from node.network_file import network_id, read_network_file
-from node.remembered_addresses import REMEMBER_SECONDS
-from tests.node.processes import ROOT, RunningPeer, Watched, free_port, hearing_interrupts, processes_of_session, run
+from node.rules.network_file import network_id, read_network_file
+from node.storage.remembered_addresses import REMEMBER_SECONDS
+from tests.node.real_peers import ROOT, RunningPeer, Watched, free_port, hearing_interrupts, processes_of_session, run
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(280)]
 

@@ -5,7 +5,7 @@ from collections.abc import Container
 from consensus.protocol import Accuse, Halt, Refuse
 from learning.learner import CheckRequest, Judgement, ProposedStep, StepChecked
 from node.lab.checkers.finding import Finding, Seen
-from node.replica import AskLearner
+from node.runtime.replica import AskLearner
 
 
 class NoHonestBlamed:

@@ -36,9 +36,9 @@ from consensus.total_order.synchroniser import HINTS_MAX
 from consensus.total_order.vouching import CHECKPOINTS_KEPT, MARKS_AHEAD_MAX, MARKS_KEPT
 from consensus.wanted import FETCHES_MAX, STALLED_ATTEMPTS, Need
 from node.lab.checkers.sizes import sizes_of
-from node.replica import CHECKPOINT_DIGEST_TABLE, STATE_TABLE, Replica
-from node.retention import CHECKPOINTS_KEPT as CHECKPOINTS_STORED
-from node.retention import PAYLOAD_COMMITS
+from node.rules.retention import CHECKPOINTS_KEPT as CHECKPOINTS_STORED
+from node.rules.retention import PAYLOAD_COMMITS
+from node.runtime.replica import CHECKPOINT_DIGEST_TABLE, STATE_TABLE, Replica
 
 COMMIT_ROUNDS = 3
 """From a leader to the blocks that decide it (docs/protocol.md, 6)."""

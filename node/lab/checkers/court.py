@@ -40,7 +40,7 @@ from node.lab.checkers.progress import Pace, Progress
 from node.lab.checkers.rare_paths import RarePaths
 from node.lab.checkers.signatures import IsSolved, ProvenBlocks, SignedByMembers
 from node.lab.checkers.work import WorkAddsUp
-from node.replica import Replica
+from node.runtime.replica import Replica
 
 REMEMBERED_MAX = 8_192
 """Newest events that an excerpt may be cut from: some seconds of thirteen peers."""

@@ -9,7 +9,7 @@ from consensus.types import NetworkId, PeerId
 from learning.learner import CheckRequest, DeliverRequest
 from node.lab.checkers.finding import Event, Finding, Seen, Started
 from node.lab.checkers.one_signature import BLOCK_TABLE, VERTEX_TABLE, own_blocks
-from node.replica import PAYLOAD_TABLE, AskLearner, Forget
+from node.runtime.replica import PAYLOAD_TABLE, AskLearner, Forget
 
 COMMIT_TABLE = "commit"
 

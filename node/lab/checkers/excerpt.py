@@ -5,7 +5,7 @@ from dataclasses import fields, is_dataclass
 
 from consensus.types import Instant
 from node.lab.checkers.finding import Excerpt, Seen
-from node.replica import AskLearner
+from node.runtime.replica import AskLearner
 
 LINES_MAX = 16
 """On one screen, with the finding above it."""

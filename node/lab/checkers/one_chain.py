@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from consensus.types import PeerId
 from learning.learner import CheckRequest, FinaliseRequest, ProposedStep, ReplayRequest
 from node.lab.checkers.finding import Finding, Seen
-from node.replica import AskLearner
+from node.runtime.replica import AskLearner
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from consensus.protocol import FetchState
 from consensus.types import PeerId
 from learning.learner import DeliveredStep, DeliverRequest
 from node.lab.checkers.finding import Finding, Seen
-from node.replica import AskLearner
+from node.runtime.replica import AskLearner
 
 
 class OneOrder:

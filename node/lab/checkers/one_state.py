@@ -2,7 +2,7 @@
 
 from learning.learner import CheckRequest, ReplayRequest, StepAdopted
 from node.lab.checkers.finding import Finding, Seen
-from node.replica import AskLearner
+from node.runtime.replica import AskLearner
 
 
 class OneState:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from consensus.types import Instant, PeerId
 from learning.learner import CheckRequest, FinaliseRequest, GradientsJudged, ReplayRequest, StepAdopted
 from node.lab.checkers.finding import Seen
-from node.replica import AskLearner
+from node.runtime.replica import AskLearner
 
 NOBODY_LEFT = "no honest peer is up at the end"
 

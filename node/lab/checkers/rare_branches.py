@@ -6,7 +6,7 @@ from consensus.types import PeerId
 from learning.learner import AdoptRequest, CheckRequest, Judgement, ReplayRequest, StepChecked
 from node.lab.checkers.finding import Seen
 from node.lab.checkers.rare_path import RarePath
-from node.replica import AskLearner
+from node.runtime.replica import AskLearner
 
 
 class Branches:

@@ -6,9 +6,9 @@ from functools import cache
 
 import msgspec
 
-from node.replica import Replica
+from node.runtime.replica import Replica
 
-ROOMS = ("consensus.", "node.replica")
+ROOMS = ("consensus.", "node.runtime.replica")
 """Objects of these packages are looked into; everything else is a value."""
 
 Container = dict[object, object] | list[object] | set[object] | deque[object] | bytearray

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from node.errors import NodeError
+from node.common.errors import NodeError
 from node.lab.testnet.control import (
     DEEDS_PATH,
     PEERS_PATH,

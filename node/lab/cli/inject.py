@@ -9,8 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from node.cli.arguments import FOLDER
-from node.errors import EXIT_CANNOT_NOW, EXIT_OK, NodeError
-from node.figures import count, percent
+from node.common.errors import EXIT_CANNOT_NOW, EXIT_OK, NodeError
+from node.common.figures import count, percent
+from node.common.wording import agreeing, duration
 from node.lab.cli.control_client import find_testnet, said_of
 from node.lab.testnet.control import PeerReport, TestnetReport
 from node.lab.testnet.deeds import (
@@ -27,7 +28,6 @@ from node.lab.testnet.deeds import (
     Resume,
     Wipe,
 )
-from node.wording import agreeing, duration
 
 PeersDeed = Kill | Pause | Resume | Restart | Wipe | BackUp | RestoreOldDisk
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from node.cli.arguments import FOLDER
-from node.errors import disk_error
+from node.common.errors import disk_error
 
 PARTS = {
     "kardam": ("filters", "dampening", "overhead", "attacks"),

@@ -8,9 +8,9 @@ from pathlib import Path
 import click
 
 from node.cli.arguments import FILE, PUZZLE_SHARE_DEFAULT, is_given
-from node.errors import NodeError
-from node.settings import TestnetSettings
-from node.strategy import Strategy
+from node.common.errors import NodeError
+from node.rules.settings import TestnetSettings
+from node.rules.strategy import Strategy
 
 WAYS = ("auto", "namespaces", "refusal")
 

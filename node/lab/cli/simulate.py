@@ -9,9 +9,9 @@ from pathlib import Path
 import click
 
 from node.cli.arguments import FILE, force_option
-from node.errors import NodeError
-from node.files import check_free
-from node.invocation import with_our_code
+from node.common.errors import NodeError
+from node.common.files import check_free
+from node.common.invocation import with_our_code
 
 SEED_MAX = 2**63 - 1
 

@@ -16,12 +16,12 @@ from node.cli.arguments import (
     refuse_given,
 )
 from node.cli.learning_options import canonical_fault, check_fault, gradient_section, learning_options
-from node.errors import NodeError
+from node.common.errors import NodeError
 from node.lab.cli.scenario_options import check_alone, check_partition, play, scenario_options
-from node.network_file import Consensus, Learning, read_network_file
-from node.settings import TestnetSettings
-from node.strategy import Strategy
-from node.task_trust import check_named
+from node.rules.network_file import Consensus, Learning, read_network_file
+from node.rules.settings import TestnetSettings
+from node.rules.strategy import Strategy
+from node.storage.task_trust import check_named
 
 DEADLINE_S_MIN, DEADLINE_S_DEFAULT, DEADLINE_S_MAX = 1.0, 300.0, 86_400.0
 

@@ -18,8 +18,8 @@ from node.lab.faults.gradient.entries import GRADIENT_FAULTS, INCESSANT, Miscond
 from node.lab.faults.gradient.own_work import Incessant, OwnGradientsAreGood
 from node.lab.faults.network.entries import NETWORK_FAULTS
 from node.lab.faults.network.situation import Attack, NetworkSituation
-from node.network_file import Consensus, Learning
-from node.replica import ReplicaPort
+from node.rules.network_file import Consensus, Learning
+from node.runtime.replica import ReplicaPort
 
 __all__ = [
     "CONSENSUS_FAULTS",

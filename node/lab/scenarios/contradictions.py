@@ -3,14 +3,14 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from node.common.wording import agreeing, counted
 from node.lab.faults.catalogue import FaultError, check_fits, parse_faults
 from node.lab.scenarios.scenario import Event, EventKind, PeerNumbers, Scenario, milliseconds
 from node.lab.scenarios.storyline import story_problems
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.wiring import needs_sockets
-from node.network_file import Consensus, Learning
-from node.typed_toml import TomlProblem
-from node.wording import agreeing, counted
+from node.rules.network_file import Consensus, Learning
+from node.rules.typed_toml import TomlProblem
 
 _OWN_FIELDS: dict[EventKind, tuple[str, ...]] = {
     EventKind.PARTITION: ("groups",),

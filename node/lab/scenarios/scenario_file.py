@@ -5,9 +5,9 @@ from typing import TypeVar
 
 import msgspec
 
-from node.errors import MEND_FILE, NodeError, disk_error
+from node.common.errors import MEND_FILE, NodeError, disk_error
 from node.lab.scenarios.scenario import EVENTS_MAX, PEERS_MAX, Event, Faulty, Scenario
-from node.typed_toml import TomlProblem, converted, document_of
+from node.rules.typed_toml import TomlProblem, converted, document_of
 
 SCENARIO_BYTES_MAX = 1 << 20
 """Ten thousand events; whatever is larger is another file."""

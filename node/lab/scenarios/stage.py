@@ -7,10 +7,11 @@ import time
 import msgspec
 
 from consensus.proof_of_work.puzzle import puzzle_digest
-from node.errors import NodeError
+from node.common.errors import NodeError
 from node.lab.scenarios.scenario import Scenario
 from node.lab.scenarios.toy_tasks import ToyTask, toy_task
-from node.network_file import (
+from node.processes.task_facts import task_section
+from node.rules.network_file import (
     Consensus,
     Learning,
     NetworkRules,
@@ -19,8 +20,7 @@ from node.network_file import (
     network_text,
     parse_network_text,
 )
-from node.task_facts import task_section
-from node.typed_toml import TomlProblem
+from node.rules.typed_toml import TomlProblem
 
 TOY_TASKS = {
     ToyTask.SPHERE: "node.lab.scenarios.toy_tasks:SphereTask",

@@ -6,7 +6,7 @@ from consensus.protocol import Broadcast
 from consensus.types import Instant, PeerId
 from learning.learner import ContributionFound, DeliverRequest, GenerationDecided
 from node.lab.simulation.trace import Happening
-from node.replica import AskLearner
+from node.runtime.replica import AskLearner
 
 
 class Commits:

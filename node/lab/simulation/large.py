@@ -8,10 +8,10 @@ from consensus.types import PeerId
 from node.lab.simulation.disk import Disk
 from node.lab.simulation.flooding import FRAME_BYTES
 from node.lab.simulation.way import Way
+from node.net.part_server import PartServer, answer_as
+from node.net.side_streams import TICK_SECONDS, Shell, SideStreams
 from node.net.wire import PART_BYTES_MAX, GetPart, Part
-from node.part_server import PartServer, answer_as
-from node.replica import LATE_SECONDS
-from node.side_streams import TICK_SECONDS, Shell, SideStreams
+from node.runtime.replica import LATE_SECONDS
 
 STATE_BYTES_MAX = 1 << 26
 """The longest state that is fetched: far above any toy task's."""

@@ -13,7 +13,7 @@ from learning.learner import Learner, LearnerAnswer, LearnerRequest, StepAdopted
 from node.lab.simulation.disk import Disk, Records
 from node.lab.simulation.processor import Core
 from node.lab.simulation.timeline import Action, LocalClock
-from node.replica import OuterEffect, ReplicaPort
+from node.runtime.replica import OuterEffect, ReplicaPort
 
 Build = Callable[[Records, int], tuple[ReplicaPort, Learner]]
 """Makes one peer's replica and learner from its disk and guard file: called at the start and after every crash."""

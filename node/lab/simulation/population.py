@@ -15,14 +15,6 @@ from consensus.total_order.machine import TotalOrder
 from consensus.types import Digest, Instant, PeerId, StepId
 from learning.evolution.rules import SearchSettings
 from learning.learner import AdoptRequest, Learner, LearnerRequest
-from node.assembly import (
-    PROOF_OF_WORK_TABLES,
-    TOTAL_ORDER_TABLES,
-    contribution_rank,
-    learning_rules,
-    proof_of_work_rules,
-    total_order_rules,
-)
 from node.lab.faults.catalogue import ReplicaSituation, bent_replica, parse_faults
 from node.lab.scenarios.scenario import Scenario
 from node.lab.scenarios.toy_tasks import EXACT, Processor, toy_task
@@ -32,8 +24,9 @@ from node.lab.simulation.links import Links
 from node.lab.simulation.peer import Build
 from node.lab.simulation.wires import Direction
 from node.lab.simulation.wiring import edges_of, links_of
-from node.large_sizes import retention_of
-from node.network_file import (
+from node.net.large_sizes import retention_of
+from node.processes.learner import LearnerSpec, make_learner
+from node.rules.network_file import (
     Consensus,
     NetworkRules,
     TaskSection,
@@ -41,9 +34,16 @@ from node.network_file import (
     network_text,
     parse_network_text,
 )
-from node.replica import PAYLOAD_TABLE, Replica, ReplicaPort
-from node.retention import commits_needed
-from node.workers.learner import LearnerSpec, make_learner
+from node.rules.retention import commits_needed
+from node.runtime.assembly import (
+    PROOF_OF_WORK_TABLES,
+    TOTAL_ORDER_TABLES,
+    contribution_rank,
+    learning_rules,
+    proof_of_work_rules,
+    total_order_rules,
+)
+from node.runtime.replica import PAYLOAD_TABLE, Replica, ReplicaPort
 
 START = Instant(1_800_000_000_000)
 """When every simulation begins; a day in 2027."""
@@ -155,7 +155,7 @@ class Population:
         )
 
     def _machine(self, key: Ed25519PrivateKey, peer: PeerId, records: Records, guard_round: int) -> OrderingProtocol:
-        """As `node.assembly` puts it together, over a simulated disk."""
+        """As `node.runtime.assembly` puts it together, over a simulated disk."""
         kept = kept_state(records)
         seed = hashlib.blake2b(peer, digest_size=32).digest()
         if self.is_ordered:

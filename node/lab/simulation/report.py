@@ -9,12 +9,12 @@ from statistics import median
 from typing import assert_never
 
 import node
-from node.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
-from node.invocation import INSTALLED_COMMAND, SCRIPT
+from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
+from node.common.invocation import INSTALLED_COMMAND, SCRIPT
+from node.common.wording import counted
 from node.lab.checkers.finding import Diverged, NoProgress, Pass, Verdict
 from node.lab.scenarios.scenario import Scenario
 from node.lab.simulation.run import Outcome
-from node.wording import counted
 
 Json = str | int | float | list[str] | list[int] | dict[str, int] | dict[str, float] | None
 

@@ -8,7 +8,6 @@ from functools import partial
 
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, StepAdopted
-from node.assembly import proof_of_work_rules
 from node.lab.checkers.court import Court, Facts
 from node.lab.checkers.finding import Seen, Verdict
 from node.lab.checkers.progress import Pace
@@ -26,8 +25,9 @@ from node.lab.simulation.trace import Sink
 from node.lab.simulation.trace_file import TraceFileError
 from node.lab.simulation.wiring import needs_sockets
 from node.net.gossip import GossipLimits
-from node.network_file import Consensus
-from node.replica import OuterEffect, Replica
+from node.rules.network_file import Consensus
+from node.runtime.assembly import proof_of_work_rules
+from node.runtime.replica import OuterEffect, Replica
 
 INSPECTION_MS = 1_000
 """How often everybody's queues and tables are counted: between two, nothing grows by more than a second's messages."""

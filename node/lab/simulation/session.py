@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from node.errors import EXIT_DISAGREEMENT, MEND_FILE, NodeError
+from node.common.errors import EXIT_DISAGREEMENT, MEND_FILE, NodeError
 from node.lab.scenarios.contradictions import warnings
 from node.lab.scenarios.scenario import Scenario
 from node.lab.scenarios.scenario_file import read_scenario
@@ -14,7 +14,7 @@ from node.lab.simulation.report import Json
 from node.lab.simulation.run import Simulation, without_garbage_collection
 from node.lab.simulation.trace import Sink
 from node.lab.simulation.trace_file import lines_into
-from node.typed_toml import TomlProblem
+from node.rules.typed_toml import TomlProblem
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,6 @@ from consensus.protocol import (
 )
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, LearnerRequest, StepAdopted
-from node.clock_watch import ClockWatch
 from node.lab.simulation.disk import Row
 from node.lab.simulation.flooding import FRAME_BYTES, Flooding
 from node.lab.simulation.large import LargeBytes
@@ -45,7 +44,8 @@ from node.lab.simulation.trace import Happening
 from node.lab.simulation.way import Way
 from node.lab.simulation.wires import Wires
 from node.net.gossip import GossipLimits
-from node.replica import AskLearner, Forget, OuterEffect
+from node.runtime.clock_watch import ClockWatch
+from node.runtime.replica import AskLearner, Forget, OuterEffect
 
 Durable = Record | Forget | Guard
 """What must be on the disk before anything after it."""

@@ -21,7 +21,7 @@ from learning.learner import (
     RestoreRequest,
     StateKept,
 )
-from node.replica import AskLearner, OuterEffect
+from node.runtime.replica import AskLearner, OuterEffect
 
 Happening = OuterEffect | LearnerAnswer
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from node.errors import NodeError, disk_error
+from node.common.errors import NodeError, disk_error
 from node.lab.simulation.trace import Sink
 
 

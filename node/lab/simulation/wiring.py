@@ -9,7 +9,7 @@ from node.lab.scenarios.scenario import Delays, Scenario
 from node.lab.simulation.latency import Constant, Latency, Lognormal, Regions, Uniform
 from node.lab.simulation.links import Links
 from node.lab.simulation.processor import Prices
-from node.network_file import NetworkRules
+from node.rules.network_file import NetworkRules
 
 Pair = tuple[int, int]
 """Two peers, by number."""

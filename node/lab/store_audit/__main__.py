@@ -10,16 +10,16 @@ import click
 
 from consensus.types import Instant, PeerId
 from node.cli.arguments import FOLDER
-from node.errors import NodeError
-from node.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME
-from node.identity import load_identity
+from node.common.errors import NodeError
+from node.common.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME
 from node.lab.checkers.finding import Verdict
 from node.lab.checkers.progress import Pace
 from node.lab.scenarios.stage import TOY_TASKS
 from node.lab.simulation.report import excerpt_lines, exit_code, reason
 from node.lab.store_audit.autopsy import Autopsy
-from node.network_file import read_network_file
-from node.task_trust import check_named
+from node.rules.network_file import read_network_file
+from node.storage.identity import load_identity
+from node.storage.task_trust import check_named
 
 NOTHING_EXPECTED = Pace(0, sys.maxsize)
 """The dead make no progress."""

@@ -25,8 +25,8 @@ from node.lab.store_audit.folder import PeerFolder
 from node.lab.store_audit.panel import court_of, members_of
 from node.lab.store_audit.reopening import Reopening
 from node.lab.store_audit.rows import DamagedStoreError
-from node.network_file import NetworkRules
-from node.replica import AskLearner
+from node.rules.network_file import NetworkRules
+from node.runtime.replica import AskLearner
 
 AS_WRITTEN = "a store holds what was written"
 

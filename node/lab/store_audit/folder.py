@@ -7,8 +7,7 @@ from pathlib import Path
 from consensus.protocol import Guard
 from consensus.total_order.committee import Committee
 from consensus.types import PeerId
-from node.folder_names import STORE_FILE_NAME
-from node.guard_file import GuardFile
+from node.common.folder_names import STORE_FILE_NAME
 from node.lab.checkers.finding import Event
 from node.lab.store_audit.leaders import LeaderRows
 from node.lab.store_audit.log import LogReader
@@ -16,7 +15,8 @@ from node.lab.store_audit.members import MemberRows
 from node.lab.store_audit.panel import members_of
 from node.lab.store_audit.rows import Place, StoreReader
 from node.lab.testnet.peer import LOG_NAME
-from node.network_file import NetworkRules, network_id
+from node.rules.network_file import NetworkRules, network_id
+from node.storage.guard_file import GuardFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from learning.learner import CheckRequest, FinaliseRequest, Judgement, StepCheck
 from node.lab.checkers.finding import Event
 from node.lab.store_audit.kept import kept_events
 from node.lab.store_audit.rows import DamagedStoreError, Row
-from node.replica import AskLearner, step_for_learner
+from node.runtime.replica import AskLearner, step_for_learner
 
 _HEIGHT_BYTES = 8
 

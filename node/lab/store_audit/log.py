@@ -16,7 +16,7 @@ _LINE = re.compile(
     rf" WARNING (?:(?P<refused>refused )peer {_KEY}(?: at \S+)? for \S+ s: (?P<why>{_OFFENCES}): (?P<detail>.*)"
     rf"|peer (?P<accused>[0-9a-f]{{{2 * SHORT_KEY_BYTES}}}): (?P<offence>{_OFFENCES}) \((?P<found>.*)\))$"
 )
-"""Written by `node.net.transport.PeerNetwork.refuse` and by `node.driver.Driver`."""
+"""Written by `node.net.transport.PeerNetwork.refuse` and by `node.runtime.driver.Driver`."""
 
 
 class LogReader:

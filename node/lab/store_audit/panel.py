@@ -5,7 +5,6 @@ from collections.abc import Container
 from consensus.proof_of_work.header import genesis_id
 from consensus.proof_of_work.puzzle import is_solved
 from consensus.types import Instant, PeerId
-from node.assembly import proof_of_work_rules
 from node.lab.checkers.attribution import DeliveredOnce, FoundByItsAuthor
 from node.lab.checkers.blame import NoHonestBlamed
 from node.lab.checkers.court import Court, Facts
@@ -19,7 +18,8 @@ from node.lab.checkers.one_state import OneState
 from node.lab.checkers.signatures import ProvenBlocks, SignedByMembers
 from node.lab.checkers.work import WorkAddsUp
 from node.lab.store_audit.words import OneWord
-from node.network_file import Consensus, NetworkRules, network_id
+from node.rules.network_file import Consensus, NetworkRules, network_id
+from node.runtime.assembly import proof_of_work_rules
 
 
 def court_of(rules: NetworkRules, honest: frozenset[PeerId], peers: int, start: Instant) -> Court:

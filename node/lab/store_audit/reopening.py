@@ -17,7 +17,12 @@ from learning.evolution.rules import SearchSettings
 from learning.learner import StateKept
 from learning.task import Task, TaskError
 from learning.tasks.loading import load_task
-from node.assembly import (
+from node.common.errors import NodeError, fix_of_task
+from node.lab.store_audit.panel import members_of
+from node.lab.store_audit.rows import DamagedStoreError, StoredRecords, opened
+from node.processes.learner import LearnerSpec, make_learner
+from node.rules.network_file import Consensus, Learning, NetworkRules, network_id
+from node.runtime.assembly import (
     NOBODY,
     PROOF_OF_WORK_TABLES,
     TOTAL_ORDER_TABLES,
@@ -25,12 +30,7 @@ from node.assembly import (
     proof_of_work_rules,
     total_order_rules,
 )
-from node.errors import NodeError, fix_of_task
-from node.lab.store_audit.panel import members_of
-from node.lab.store_audit.rows import DamagedStoreError, StoredRecords, opened
-from node.network_file import Consensus, Learning, NetworkRules, network_id
-from node.replica import STATE_KEY, STATE_TABLE
-from node.workers.learner import LearnerSpec, make_learner
+from node.runtime.replica import STATE_KEY, STATE_TABLE
 
 ANY_SEED = bytes(32)
 """It draws between branches of equal work, and whom to ask: no fault of the records depends on it."""

@@ -5,7 +5,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from node.errors import NodeError
+from node.common.errors import NodeError
 
 SIZE_INCHES = (7.5, 4.5)
 

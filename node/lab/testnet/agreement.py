@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from node.status import NodeStatus, StepStatus
+from node.api.status import NodeStatus, StepStatus
 
 
 @dataclass(frozen=True, slots=True)

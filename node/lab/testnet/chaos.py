@@ -11,7 +11,9 @@ from dataclasses import replace
 from consensus.protocol import Halt
 from consensus.types import PeerId
 from learning.learner import StepAdopted
-from node.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, NodeError
+from node.api.status import NodeStatus, StepStatus
+from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, NodeError
+from node.common.wording import counted
 from node.lab.checkers.finding import Diverged, NoProgress, Verdict
 from node.lab.checkers.finding import Event as Seen
 from node.lab.checkers.progress import Pace
@@ -24,8 +26,6 @@ from node.lab.testnet.peer import LOG_NAME, PeerState, TestnetPeer, last_error
 from node.lab.testnet.pursuit import Place
 from node.lab.testnet.script import deed_of, remarks
 from node.lab.testnet.witness import Witness, now
-from node.status import NodeStatus, StepStatus
-from node.wording import counted
 
 READING_SECONDS = 3.0
 """How often all folders are read: three seconds' rows of ten peers take a tenth of a second."""

@@ -3,11 +3,11 @@
 from collections.abc import Collection, Sequence
 from typing import NoReturn
 
-from node.errors import EXIT_CANNOT_NOW, NodeError
+from node.common.errors import EXIT_CANNOT_NOW, NodeError
 from node.lab.faults.catalogue import FaultError, check_fits, parse_faults
 from node.lab.testnet.deeds import PeerNumbers
 from node.lab.testnet.peer import PeerState, TestnetPeer
-from node.network_file import NetworkRules
+from node.rules.network_file import NetworkRules
 
 UP = (PeerState.STARTING, PeerState.RUNNING, PeerState.SILENT)
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from node.api_address import is_alive
-from node.errors import EXIT_CANNOT_NOW, NodeError, disk_error
-from node.files import replace_file
-from node.invocation import command_text
-from node.settings import Address
+from node.common.errors import EXIT_CANNOT_NOW, NodeError, disk_error
+from node.common.files import replace_file
+from node.common.invocation import command_text
+from node.rules.settings import Address
+from node.storage.api_address import is_alive
 
 CONTROL_FILE_NAME = "control.json"
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
-from node.errors import EXIT_USAGE, NodeError
+from node.api.local_site import REQUEST_SECONDS_MAX, Handler, LocalSite
+from node.common.errors import EXIT_USAGE, NodeError
 from node.lab.testnet.control import (
     DEEDS_PATH,
     PEERS_PATH,
@@ -24,7 +25,6 @@ from node.lab.testnet.control import (
     published,
 )
 from node.lab.testnet.deeds import Deed, Hands
-from node.local_site import REQUEST_SECONDS_MAX, Handler, LocalSite
 
 CONTROL_HOST = "127.0.0.1"
 

@@ -7,8 +7,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from node.errors import NodeError, disk_error
-from node.settings import TestnetSettings
+from node.common.errors import NodeError, disk_error
+from node.rules.settings import TestnetSettings
 
 
 @contextlib.contextmanager

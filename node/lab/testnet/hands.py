@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import assert_never
 
-from node.errors import EXIT_CANNOT_NOW, NodeError
+from node.common.errors import EXIT_CANNOT_NOW, NodeError
 from node.lab.testnet import disks, process
 from node.lab.testnet.checks import UP, canonical_fault, check_numbers, check_state, whole_division
 from node.lab.testnet.deeds import (
@@ -25,7 +25,7 @@ from node.lab.testnet.deeds import (
 )
 from node.lab.testnet.peer import PeerState, TestnetPeer
 from node.lab.testnet.roster import warning_of
-from node.network_file import NetworkRules
+from node.rules.network_file import NetworkRules
 
 
 class TestnetHands:

@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from node.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
+from node.api.status import StepStatus
+from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
 from node.lab.testnet.agreement import agreed_step, final_disagreement
 from node.lab.testnet.peer import TestnetPeer, last_error
-from node.settings import TestnetSettings
-from node.status import StepStatus
+from node.rules.settings import TestnetSettings
 
 ACCURACY = "test_accuracy"
 

@@ -6,8 +6,8 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from node.settings import Address, PeerSettings
-from node.status import NodeStatus
+from node.api.status import NodeStatus
+from node.rules.settings import Address, PeerSettings
 
 LOG_NAME = "node.log"
 

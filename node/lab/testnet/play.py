@@ -20,7 +20,7 @@ from node.lab.testnet.roster import make_peers
 from node.lab.testnet.separation import RefusalDivider
 from node.lab.testnet.supervisor import Network, Supervisor
 from node.lab.testnet.witness import Witness, now
-from node.settings import TestnetSettings
+from node.rules.settings import TestnetSettings
 
 
 class PartitionBy(StrEnum):

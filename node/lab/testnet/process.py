@@ -9,12 +9,12 @@ from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
-from node.errors import NodeError
+from node.common.errors import NodeError
 from node.lab.testnet.namespaces import enter
 from node.lab.testnet.peer import LOG_NAME, TestnetPeer
-from node.logs import configure_logging
-from node.settings import PeerSettings
-from node.workers.process import forkserver, start_process
+from node.processes.process import forkserver, start_process
+from node.rules.settings import PeerSettings
+from node.runtime.logs import configure_logging
 
 STOP_SECONDS_MAX = 15.0
 """A peer closes its processes, sockets and database within a second or two; one that has not after this is killed."""
@@ -136,7 +136,7 @@ def _peer_process(lifeline: Connection, settings: PeerSettings, namespace: Path 
     In a network namespace all its sockets are made within, but for its API's, which the supervisor has to reach.
     """
     from node.api.server import bound_listener  # noqa: PLC0415 - the supervisor itself needs none of it
-    from node.assembly import run_peer  # noqa: PLC0415
+    from node.runtime.assembly import run_peer  # noqa: PLC0415
 
     os.setpgid(0, 0)  # a terminal's Ctrl-C is the supervisor's alone: it tells us in good order
     log = os.open(settings.data_dir / LOG_NAME, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)

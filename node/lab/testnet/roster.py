@@ -7,19 +7,19 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from node.folder import NodeFolder
-from node.folder_names import NETWORK_FILE_NAME
+from node.common.folder_names import NETWORK_FILE_NAME
+from node.common.wording import counted
 from node.lab.testnet.peer import TestnetPeer
-from node.network_file import (
+from node.processes.task_facts import task_section
+from node.rules.network_file import (
     Consensus,
     NetworkRules,
     new_rules,
     read_network_file,
     write_network_file,
 )
-from node.settings import Address, PeerSettings, TestnetSettings
-from node.task_facts import task_section
-from node.wording import counted
+from node.rules.settings import Address, PeerSettings, TestnetSettings
+from node.storage.folder import NodeFolder
 
 HOST = "127.0.0.1"
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import assert_never
 
-from node.errors import MEND_FILE, NodeError
+from node.common.errors import MEND_FILE, NodeError
 from node.lab.scenarios.contradictions import check, warnings
 from node.lab.scenarios.scenario import Event, EventKind, LinksSection, Scenario
 from node.lab.scenarios.scenario_file import read_scenario
@@ -21,7 +21,7 @@ from node.lab.testnet.deeds import (
     Resume,
     Wipe,
 )
-from node.typed_toml import TomlProblem
+from node.rules.typed_toml import TomlProblem
 
 PEERS_MAX = 64
 """Each peer is three processes and 50 to 100 MB of its own."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from node.lab.testnet.deeds import PeerNumbers
 from node.lab.testnet.peer import TestnetPeer
-from node.lifeline import KeepApart, tell
+from node.runtime.lifeline import KeepApart, tell
 
 
 class RefusalDivider:

@@ -4,17 +4,17 @@ from collections.abc import Iterable, Sequence
 
 import msgspec
 
+from node.api.status import NodeStatus, StepStatus
 from node.cli.status_view import waiting_text
-from node.errors import EXIT_DISAGREEMENT
-from node.figures import finality
+from node.common.errors import EXIT_DISAGREEMENT
+from node.common.figures import finality
+from node.common.wording import counted
 from node.lab.testnet.control import DeedReport, PeerReport
 from node.lab.testnet.judge import ACCURACY, Judge, Outcome
 from node.lab.testnet.live_view import PeerView, TestnetView
 from node.lab.testnet.peer import TestnetPeer, last_error
-from node.network_file import Learning, NetworkRules, finality_depth, network_id
-from node.settings import TestnetSettings
-from node.status import NodeStatus, StepStatus
-from node.wording import counted
+from node.rules.network_file import Learning, NetworkRules, finality_depth, network_id
+from node.rules.settings import TestnetSettings
 
 
 def testnet_view(

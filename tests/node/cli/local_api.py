@@ -5,8 +5,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-from node.api_address import PEER_HEADER
-from node.settings import Address
+from node.rules.settings import Address
+from node.storage.api_address import PEER_HEADER
 
 EXAMPLE_PEER = "ab" * 32
 """Who answers."""

@@ -7,9 +7,9 @@ import pytest
 from click.testing import CliRunner, Result
 from safetensors.numpy import save
 
-from node.api_address import write_api_file
 from node.cli import main
-from node.folder import NodeFolder
+from node.storage.api_address import write_api_file
+from node.storage.folder import NodeFolder
 from tests.node.cli.local_api import EXAMPLE_PEER, local_api
 from tests.node.example_network import example_rules
 

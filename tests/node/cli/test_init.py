@@ -8,8 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from node.cli import main
-from node.folder import NodeFolder
-from node.network_file import TaskSection, differences, network_id, read_network_file, rule_fields, write_network_file
+from node.rules.network_file import TaskSection, differences, network_id, read_network_file, rule_fields, write_network_file
+from node.storage.folder import NodeFolder
 from tests.node.example_network import example_rules
 
 ROOT = Path(__file__).parents[3]

@@ -6,8 +6,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from node.cli import main
-from node.identity import load_identity
-from node.network_file import Consensus, read_network_file
+from node.rules.network_file import Consensus, read_network_file
+from node.storage.identity import load_identity
 
 ALICE, BOB = "ab" * 32, "cd" * 32
 

@@ -3,7 +3,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from node.cli import main
-from node.identity import load_identity
+from node.storage.identity import load_identity
 
 
 def test_keygen_makes_a_key_and_prints_its_peer_id(tmp_path: Path) -> None:

@@ -7,10 +7,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from node.cli import main
-from node.folder import NodeFolder
-from node.folder_names import KEY_FILE_NAME, STORE_FILE_NAME
-from node.identity import create_identity
-from node.network_file import network_text, write_network_file
+from node.common.folder_names import KEY_FILE_NAME, STORE_FILE_NAME
+from node.rules.network_file import network_text, write_network_file
+from node.storage.folder import NodeFolder
+from node.storage.identity import create_identity
 from tests.node.example_network import example_rules
 
 ROOT = Path(__file__).parents[3]

@@ -7,11 +7,11 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from node.api_address import API_FILE_NAME, ApiFile, write_api_file
+from node.api.status import MemberStatus, NodeStatus, OrderStatus, PeerLink
 from node.cli import main
-from node.folder import NodeFolder
-from node.settings import Address
-from node.status import MemberStatus, NodeStatus, OrderStatus, PeerLink
+from node.rules.settings import Address
+from node.storage.api_address import API_FILE_NAME, ApiFile, write_api_file
+from node.storage.folder import NodeFolder
 from tests.node.cli.local_api import EXAMPLE_PEER, local_api
 from tests.node.example_network import example_rules
 

@@ -6,8 +6,8 @@ from typing import Protocol
 from consensus.protocol import Input, OrderingProtocol
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer
-from node.learner_line import Awaited
-from node.replica import OuterEffect, ReplicaPort, Serving
+from node.runtime.learner_line import Awaited
+from node.runtime.replica import OuterEffect, ReplicaPort, Serving
 
 Effects = tuple[OuterEffect, ...]
 
@@ -25,7 +25,7 @@ class Bend(Protocol):
 
 
 class BentReplica:
-    """Implements `node.replica.ReplicaPort`."""
+    """Implements `node.runtime.replica.ReplicaPort`."""
 
     def __init__(self, honest: ReplicaPort, bend: Bend, serving: Callable[[PeerId], Serving] | None = None) -> None:
         """`serving`: how who asks for large bytes is answered, where that is part of the fault."""

@@ -22,8 +22,8 @@ from node.lab.faults.consensus.twins import Twins
 from node.lab.faults.consensus.withholding import SilentLeader, WithholdBlock, WithholdBody, WithholdPayload
 from node.lab.faults.consensus.workless_headers import WorklessHeaders
 from node.lab.faults.fault import Family, Fault, FaultParameter, Values
-from node.network_file import Consensus, Learning
-from node.replica import ReplicaPort, Serving
+from node.rules.network_file import Consensus, Learning
+from node.runtime.replica import ReplicaPort, Serving
 
 _NONE = "none"
 _OWN_KEY = "its own key, with which it signs what an honest peer would not"

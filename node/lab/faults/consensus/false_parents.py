@@ -9,7 +9,7 @@ from consensus.total_order.messages import MESSAGE_CODEC, BlockMessage
 from consensus.types import Instant
 from node.lab.faults.consensus.bend import Effects
 from node.lab.faults.consensus.situation import ReplicaSituation
-from node.replica import OuterEffect
+from node.runtime.replica import OuterEffect
 
 TIMES = 2
 """How often each is sent: what is kept nowhere must not be missed when it comes again."""

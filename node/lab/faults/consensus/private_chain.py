@@ -9,7 +9,7 @@ from consensus.protocol import Broadcast, Input, Received, Send
 from consensus.types import Instant
 from node.lab.faults.consensus.bend import Effects
 from node.lab.faults.consensus.own_blocks import OwnWorkBlocks
-from node.replica import OuterEffect
+from node.runtime.replica import OuterEffect
 
 
 class Policy(Enum):

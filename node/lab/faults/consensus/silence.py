@@ -9,7 +9,7 @@ from consensus.types import Instant
 from node.lab.faults.consensus.bend import Effects
 from node.lab.faults.consensus.situation import ReplicaSituation
 from node.lab.faults.consensus.timers import is_timer
-from node.replica import OuterEffect
+from node.runtime.replica import OuterEffect
 
 HELD_MAX = 10_000
 """Messages that a slow peer holds back; the oldest are lost beyond it, as in a full queue. About 10 MB of blocks."""

@@ -9,7 +9,7 @@ from consensus.total_order.committee import Committee
 from consensus.types import NetworkId, PeerId
 from node.lab.faults.consensus.own_blocks import OwnBlocks, OwnOrderBlocks, OwnWorkBlocks
 from node.lab.faults.fault import Values
-from node.replica import ReplicaPort
+from node.runtime.replica import ReplicaPort
 
 
 @dataclass(frozen=True, slots=True)

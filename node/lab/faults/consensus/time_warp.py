@@ -6,8 +6,8 @@ from consensus.protocol import Input, OrderingProtocol, SetTimer
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer
 from node.lab.faults.consensus.bend import Effects
-from node.learner_line import Awaited
-from node.replica import ReplicaPort, Serving
+from node.runtime.learner_line import Awaited
+from node.runtime.replica import ReplicaPort, Serving
 
 
 class TimeWarp:

@@ -23,8 +23,8 @@ from consensus.types import Instant, PeerId
 from learning.learner import ContributionFound, LearnerAnswer
 from node.lab.faults.consensus.audience import Audience
 from node.lab.faults.consensus.bend import Effects
-from node.learner_line import Awaited
-from node.replica import OuterEffect, ReplicaPort, Serving
+from node.runtime.learner_line import Awaited
+from node.runtime.replica import OuterEffect, ReplicaPort, Serving
 
 TWIN_TIMERS = "fault/twin/"
 """Before the names of the second twin's timers."""

@@ -8,7 +8,7 @@ from node.lab.faults.consensus.audience import Audience
 from node.lab.faults.consensus.bend import Effects
 from node.lab.faults.consensus.own_blocks import OwnBlocks
 from node.lab.faults.consensus.situation import ReplicaSituation
-from node.replica import OuterEffect, Serving
+from node.runtime.replica import OuterEffect, Serving
 
 
 class WithholdBlock:

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.signing import Signer
 from consensus.types import NetworkId, PeerId
-from node.assembly import proof_of_work_rules
 from node.lab.scenarios.toy_tasks import toy_task
 from node.lab.simulation.peer import FirstRequests
 from node.lab.simulation.population import Population
-from node.large_sizes import payload_bytes_max, state_bytes_max
 from node.net.contract import NetSettings
-from node.network_file import rule_fields
-from node.peer import outbound_target
+from node.net.large_sizes import payload_bytes_max, state_bytes_max
+from node.rules.network_file import rule_fields
+from node.runtime.assembly import proof_of_work_rules
+from node.runtime.peer import outbound_target
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from random import Random
 from consensus.protocol import Accuse, Input, PeerJoined, PeerLeft
 from consensus.types import PeerId
 from learning.learner import LearnerAnswer, StepAdopted
-from node.driver import Driver, Ports
 from node.lab.faults.catalogue import NetworkSituation, attacks_of, parse_faults
 from node.lab.simulation.learner_desk import LearnerDesk
 from node.lab.simulation.links import Links
@@ -28,11 +27,12 @@ from node.lab.simulation.sockets.ports import (
     ToldStreams,
 )
 from node.lab.simulation.trace import Happening
+from node.net.part_server import PartServer, answer_as
+from node.net.side_streams import SideStreams
 from node.net.transport import PeerNetwork
 from node.net.wire import Part
-from node.part_server import PartServer, answer_as
-from node.replica import LATE_SECONDS
-from node.side_streams import SideStreams
+from node.runtime.driver import Driver, Ports
+from node.runtime.replica import LATE_SECONDS
 
 PORT = 7_000
 """Where every peer listens."""

@@ -8,7 +8,6 @@ from random import Random
 from consensus.faults import Offence
 from consensus.protocol import Refuse
 from consensus.types import Instant, PeerId
-from node.driver import HaltedError
 from node.lab.simulation.disk import Records
 from node.lab.simulation.links import Links
 from node.lab.simulation.machines import Machines
@@ -21,6 +20,7 @@ from node.lab.simulation.sockets.loop import OWN_HOST, VirtualLoop
 from node.lab.simulation.sockets.loop_time import LoopTime
 from node.lab.simulation.sockets.ports import DiskFullError
 from node.lab.simulation.trace import Happening, Sink, Trace
+from node.runtime.driver import HaltedError
 
 DISK_FULL = "the disk is full"
 """Why a process ends whose write fails."""

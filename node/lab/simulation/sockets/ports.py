@@ -32,10 +32,10 @@ from node.lab.simulation.links import Links
 from node.lab.simulation.peer import Agenda, SimulatedPeer
 from node.lab.simulation.puzzles import Puzzles
 from node.lab.simulation.trace import Happening
-from node.learner_line import Awaited
+from node.net.side_streams import SideStreams
 from node.net.transport import PeerNetwork
-from node.replica import AskLearner, Forget, OuterEffect, ReplicaPort, Serving
-from node.side_streams import SideStreams
+from node.runtime.learner_line import Awaited
+from node.runtime.replica import AskLearner, Forget, OuterEffect, ReplicaPort, Serving
 
 Told = Callable[[Happening], None]
 """Hears of each effect as it is carried out, while the life lasts."""

@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from node.cli import main
-from node.errors import EXIT_CANNOT_NOW, NodeError
+from node.common.errors import EXIT_CANNOT_NOW, NodeError
 from node.lab.testnet.control import CONTROL_FILE_NAME, ControlFile, PeerReport, TestnetReport, published
 from node.lab.testnet.control_server import ControlServer
 from node.lab.testnet.deeds import (

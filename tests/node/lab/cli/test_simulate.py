@@ -15,7 +15,7 @@ from click.testing import CliRunner, Result
 
 from node.cli import main
 from node.lab.simulation.session import run_file
-from tests.node.processes import hearing_interrupts
+from tests.node.real_peers import hearing_interrupts
 
 ROOT = Path(__file__).parents[4]
 

@@ -12,8 +12,8 @@ from node.lab.checkers.finding import Pass
 from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario
 from node.lab.simulation.peer import SimulatedPeer
 from node.lab.simulation.run import Outcome, Simulation
-from node.network_file import Consensus, GradientSection, Learning
-from node.replica import OuterEffect
+from node.rules.network_file import Consensus, GradientSection, Learning
+from node.runtime.replica import OuterEffect
 
 WORK, ORDER = Consensus.PROOF_OF_WORK, Consensus.TOTAL_ORDER
 EVOLUTION, GRADIENT = Learning.EVOLUTION, Learning.GRADIENT

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from node.lab.testnet.peer import LOG_NAME
-from tests.node.processes import run
+from tests.node.real_peers import run
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(200)]
 

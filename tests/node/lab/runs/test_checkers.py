@@ -36,7 +36,7 @@ from node.lab.checkers.one_signature import OneBlockAParent, OneBlockARound
 from node.lab.checkers.one_state import OneState
 from node.lab.checkers.progress import Pace, Progress, Standstill
 from node.lab.checkers.work import WorkAddsUp
-from node.replica import AskLearner
+from node.runtime.replica import AskLearner
 from tests.node.lab.runs.streams import (
     ALICE,
     BOB,

@@ -27,13 +27,13 @@ from consensus.types import Instant, NetworkId, PeerId, StepId
 from learning.evolution.recipe import Recipe, child_of
 from learning.exact import StreamKey
 from learning.state import ModelState
-from node.assembly import proof_of_work_rules
 from node.lab.checkers.finding import Diverged, NoProgress, Pass
 from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.swarm.run import run_scenario
-from node.network_file import Consensus, EvolutionSection, Learning, NetworkRules, ProofOfWorkSection, TotalOrderSection
-from node.replica import OuterEffect, Replica
+from node.rules.network_file import Consensus, EvolutionSection, Learning, NetworkRules, ProofOfWorkSection, TotalOrderSection
+from node.runtime.assembly import proof_of_work_rules
+from node.runtime.replica import OuterEffect, Replica
 
 SEED, SPLITTING_SEED = 0, 2
 """With the second, measurements of one block differ so that a minority contests what the majority builds on."""

@@ -46,8 +46,8 @@ from node.lab.checkers.signatures import ProvenBlocks, SignedByMembers
 from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, Scenario
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.swarm.run import run_scenario
-from node.network_file import Consensus, Learning, ProofOfWorkSection, TotalOrderSection
-from node.replica import PAYLOAD_TABLE, AskLearner, Forget, OuterEffect, Replica
+from node.rules.network_file import Consensus, Learning, ProofOfWorkSection, TotalOrderSection
+from node.runtime.replica import PAYLOAD_TABLE, AskLearner, Forget, OuterEffect, Replica
 from tests.node.lab.runs.streams import (
     ALICE,
     BOB,

@@ -9,7 +9,7 @@ from learning.learner import LearnerAnswer, LearnerRequest
 from node.lab.simulation.links import Links
 from node.lab.simulation.network import SimulatedNetwork
 from node.lab.simulation.peer import Watch, watch_nothing
-from node.replica import OuterEffect, Serving
+from node.runtime.replica import OuterEffect, Serving
 
 START = Instant(1_800_000_000_000)
 

@@ -4,7 +4,7 @@ from consensus.protocol import Broadcast
 from consensus.types import Instant, PeerId
 from learning.learner import ContributionFound, DeliveredStep, DeliverRequest, SignedPayload
 from node.lab.simulation.commits import Commits
-from node.replica import AskLearner
+from node.runtime.replica import AskLearner
 
 ALICE, BOB = PeerId(b"a" * 32), PeerId(b"b" * 32)
 

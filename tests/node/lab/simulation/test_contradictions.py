@@ -3,7 +3,7 @@
 import pytest
 
 from node.lab.scenarios.contradictions import warnings
-from node.typed_toml import TomlProblem
+from node.rules.typed_toml import TomlProblem
 from tests.node.lab.simulation.scenario_texts import PLAIN, checked, event
 
 

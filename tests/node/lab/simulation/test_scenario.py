@@ -5,13 +5,13 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from node.errors import NodeError
+from node.common.errors import NodeError
 from node.lab.scenarios.contradictions import check, warnings
 from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario, milliseconds
 from node.lab.scenarios.scenario_file import parse_scenario, read_scenario
 from node.lab.simulation.schedule import in_order, late_peers
-from node.network_file import EvolutionSection, GradientSection, ProofOfWorkSection, TotalOrderSection
-from node.typed_toml import TomlProblem, allowed_at
+from node.rules.network_file import EvolutionSection, GradientSection, ProofOfWorkSection, TotalOrderSection
+from node.rules.typed_toml import TomlProblem, allowed_at
 from tests.node.lab.simulation.scenario_texts import PLAIN, checked, event
 
 SECTIONS = (LinksSection, ExpectSection, EvolutionSection, GradientSection, ProofOfWorkSection, TotalOrderSection)

@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 from consensus.protocol import Guard, PuzzleVerified, Record, Send, SetTimer, SolvePuzzle, StopPuzzle, VerifyPuzzle
 from consensus.types import Instant, PeerId, StepId
 from learning.learner import AdoptRequest
-from node.driver import Driver, Ports
 from node.lab.simulation.latency import Constant
 from node.lab.simulation.links import Links
 from node.lab.simulation.puzzle_desk import SOLVING_MS_MAX
-from node.replica import AskLearner, Forget, OuterEffect
+from node.runtime.driver import Driver, Ports
+from node.runtime.replica import AskLearner, Forget, OuterEffect
 from tests.node.lab.simulation.puppet import START, IdleLearner, Puppet, Stage
 
 LINKS = Links(latency=Constant(10), disk_ms=5)

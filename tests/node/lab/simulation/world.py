@@ -24,8 +24,8 @@ from learning.gradient.stream_learner import StreamLearner
 from learning.learner import Learner, StateKept
 from learning.tasks.own_samples import OwnSamples
 from node.lab.simulation.network import Build, Links, Records, SimulatedNetwork
-from node.replica import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, Replica
-from node.retention import PAYLOAD_COMMITS
+from node.rules.retention import PAYLOAD_COMMITS
+from node.runtime.replica import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, Replica
 from tests.learning.gradient.quadratic import QuadraticTask
 from tests.learning.sphere import SphereTask
 

@@ -9,16 +9,16 @@ from pathlib import Path
 
 from consensus.signing import Signer
 from consensus.types import Instant, NetworkId, PeerId
-from node.folder_names import STORE_FILE_NAME
-from node.guard_file import GUARD_FILE_NAME
+from node.common.folder_names import STORE_FILE_NAME
 from node.lab.scenarios.scenario_file import parse_scenario
 from node.lab.scenarios.toy_tasks import ToyTask, toy_task
 from node.lab.simulation.population import START
 from node.lab.simulation.run import Simulation
 from node.lab.store_audit.autopsy import Autopsy
 from node.lab.testnet.peer import LOG_NAME
-from node.network_file import NetworkRules
-from node.store import Row, Store, checksum
+from node.rules.network_file import NetworkRules
+from node.storage.guard_file import GUARD_FILE_NAME
+from node.storage.store import Row, Store, checksum
 
 SEED = 5
 

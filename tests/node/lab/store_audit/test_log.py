@@ -9,9 +9,9 @@ import pytest
 from consensus.faults import Accusation, Offence
 from consensus.protocol import Accuse, Refuse
 from node.lab.store_audit.log import LogReader
-from node.logs import FORMAT
+from node.runtime.logs import FORMAT
 from tests.node.net.example_peers import identity_of, node_of
-from tests.node.test_driver import Script, run
+from tests.node.runtime.test_driver import Script, run
 
 ALICE, BOB, STRANGER = (identity_of(number).peer for number in (1, 2, 3))
 
@@ -23,8 +23,8 @@ def append(path: Path, *records: logging.LogRecord) -> None:
 
 
 def warning(text: str) -> logging.LogRecord:
-    """As `node.peer.Peer.note` logs what the network says."""
-    return logging.LogRecord("node.peer", logging.WARNING, "", 0, "%s", (text,), None)
+    """As `node.runtime.peer.Peer.note` logs what the network says."""
+    return logging.LogRecord("node.runtime.peer", logging.WARNING, "", 0, "%s", (text,), None)
 
 
 async def refusals() -> list[str]:

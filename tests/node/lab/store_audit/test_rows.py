@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from node.errors import NodeError
+from node.common.errors import NodeError
 from node.lab.store_audit.rows import DamagedStoreError, News, Row, StoreReader
-from node.store import STORE_VERSION, Store
+from node.storage.store import STORE_VERSION, Store
 
 
 def written(path: Path, *rows: tuple[str, bytes, bytes | None]) -> None:

@@ -3,12 +3,12 @@
 from dataclasses import replace
 from pathlib import Path
 
+from node.api.status import NodeStatus, StepStatus
 from node.lab.testnet.peer import TestnetPeer
 from node.lab.testnet.roster import make_peers
-from node.network_file import Consensus, Learning, NetworkRules
-from node.settings import TestnetSettings
-from node.status import NodeStatus, StepStatus
-from node.strategy import Strategy
+from node.rules.network_file import Consensus, Learning, NetworkRules
+from node.rules.settings import TestnetSettings
+from node.rules.strategy import Strategy
 
 SETTINGS = TestnetSettings(
     nodes=4,

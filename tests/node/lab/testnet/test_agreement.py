@@ -2,8 +2,8 @@
 
 import msgspec
 
+from node.api.status import NodeStatus, StepStatus
 from node.lab.testnet.agreement import Disagreement, agreed_step, final_disagreement
-from node.status import NodeStatus, StepStatus
 
 
 def status(peer: str, states: str, first_height: int = 0, final_height: int = 0, accuracy: float | None = None) -> NodeStatus:

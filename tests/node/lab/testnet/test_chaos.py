@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from consensus.types import Instant, PeerId
-from node.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, NodeError
+from node.api.status import NodeStatus, StepStatus
+from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, NodeError
 from node.lab.scenarios.scenario_file import parse_scenario
 from node.lab.scenarios.stage import scenario_rules
 from node.lab.store_audit.autopsy import Autopsy
@@ -20,7 +21,6 @@ from node.lab.testnet.peer import LOG_NAME, SILENT_SECONDS, TestnetPeer
 from node.lab.testnet.pursuit import Place
 from node.lab.testnet.roster import make_peers
 from node.lab.testnet.witness import Witness
-from node.status import NodeStatus, StepStatus
 from tests.node.lab.testnet.example_testnet import SETTINGS, AliveProcess
 
 STORY = """

@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 import pytest
 
-from node.errors import EXIT_CANNOT_NOW, NodeError
+from node.common.errors import EXIT_CANNOT_NOW, NodeError
 from node.lab.testnet.control import (
     CONTROL_FILE_NAME,
     ControlFile,

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from node.errors import NodeError
-from node.folder import NodeFolder
+from node.common.errors import NodeError
 from node.lab.testnet.deeds import (
     BackUp,
     Deed,
@@ -23,6 +22,7 @@ from node.lab.testnet.deeds import (
 )
 from node.lab.testnet.hands import TestnetHands
 from node.lab.testnet.peer import TestnetPeer
+from node.storage.folder import NodeFolder
 from tests.node.lab.testnet.example_testnet import made
 
 

@@ -6,7 +6,7 @@ from typing import cast
 
 import pytest
 
-from node.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
+from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
 from node.lab.testnet.deeds import Hands
 from node.lab.testnet.judge import Judge, Outcome
 from node.lab.testnet.peer import SILENT_SECONDS, PeerState, TestnetPeer

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 import pytest
 
 from node.lab.testnet.namespaces import NAMESPACE_FOLDER, Namespaces, enter, links_of, reason_against, remove_leftovers
-from tests.node.processes import ROOT
+from tests.node.real_peers import ROOT
 
 WHY_NOT = reason_against(1)
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from node.api.status import PeerLink
 from node.lab.testnet.peer import LOG_NAME, SILENT_SECONDS, PeerState, TestnetPeer, last_error
 from node.lab.testnet.views import conduct_text, links
-from node.settings import Address
-from node.status import PeerLink
+from node.rules.settings import Address
 from tests.node.lab.testnet.example_testnet import AliveProcess, chain, made
 
 

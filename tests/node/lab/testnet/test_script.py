@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner
 
 from node.cli import main
-from node.errors import NodeError
+from node.common.errors import NodeError
 from node.lab.scenarios.scenario import Event, EventKind
 from node.lab.testnet.deeds import (
     BackUp,

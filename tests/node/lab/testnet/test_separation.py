@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from node.lab.testnet.separation import RefusalDivider
-from node.lifeline import KeepApart
+from node.runtime.lifeline import KeepApart
 from tests.node.lab.testnet.example_testnet import AliveProcess, made
 
 

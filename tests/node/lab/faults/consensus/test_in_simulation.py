@@ -16,9 +16,9 @@ from node.lab.checkers.finding import Pass
 from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.population import START
-from node.network_file import Consensus, ProofOfWorkSection, TotalOrderSection
-from node.replica import PAYLOAD_TABLE, AskLearner, Forget
-from node.shelf import Shelf
+from node.rules.network_file import Consensus, ProofOfWorkSection, TotalOrderSection
+from node.runtime.replica import PAYLOAD_TABLE, AskLearner, Forget
+from node.runtime.shelf import Shelf
 from tests.node.lab.faults.stage import (
     EVOLUTION,
     GRADIENT,

@@ -12,7 +12,7 @@ from node.lab.simulation.run import Outcome, Simulation
 from node.lab.simulation.sockets.life import Life
 from node.lab.simulation.sockets.network import SocketNetwork
 from node.lab.simulation.sockets.ports import SampledPuzzles
-from node.typed_toml import TomlProblem
+from node.rules.typed_toml import TomlProblem
 from tests.node.lab.simulation.sockets.test_raids import scenario
 
 

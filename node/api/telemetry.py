@@ -1,0 +1,146 @@
+"""What a node knows of its own health: event-loop lag, memory, rates, and the last things that went wrong."""
+
+import asyncio
+import math
+import resource
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from learning.learner import GenerationDecided, GenerationWaits, GradientsJudged, LearnerAnswer, StepAdopted
+from node.api.gradient_tally import GradientTally
+
+LAG_PROBE_SECONDS = 0.05
+LAG_SAMPLES_MAX = 2_400
+"""Two minutes of probes: long enough for a 99th percentile, short enough to forget the start-up."""
+
+NOTES_MAX = 32
+"""Notes kept for `status`; all of them are in the log."""
+
+ERROR_SECONDS = 30.0
+"""For so long a note is shown as the last error: a peer that could not be reached once is no error for ever."""
+
+ADOPTED_MAX = 128
+"""Adopted steps whose figures are kept for `status`: twice the steps it lists."""
+
+MEMORY_SECONDS = 5.0
+"""Reading a process's memory map costs some milliseconds of the kernel's time."""
+
+
+class Vitals:
+    """What the learner says of the model, and what people should know."""
+
+    def __init__(self, author: bytes) -> None:
+        self._author = author
+        self.head: StepAdopted | None = None
+        self.decided: GenerationDecided | None = None
+        self.waits: GenerationWaits | None = None
+        self.generations_won = 0
+        self.gradients: GradientTally | None = None
+        self.adopted: dict[bytes, StepAdopted] = {}
+        self.candidates_per_second = 0.0
+        self.notes: deque[str] = deque(maxlen=NOTES_MAX)
+        self._noted_at = 0.0
+
+    def note(self, text: str, now_s: float) -> None:
+        """Something that a person should know; `now_s` by a clock that never goes back."""
+        self.notes.append(text)
+        self._noted_at = now_s
+
+    def last_error(self, now_s: float, connected: Collection[str]) -> str | None:
+        """The newest note, unless it is old, or about an address that has been reached since (HOST:PORT of connected peers)."""
+        if not self.notes or now_s - self._noted_at > ERROR_SECONDS:
+            return None
+        note = self.notes[-1]
+        return None if any(f"{address}:" in note for address in connected) else note
+
+    def remember(self, answer: LearnerAnswer) -> None:
+        """Keep what the learner says of the model; other answers are of no concern here."""
+        match answer:
+            case StepAdopted():
+                self._remember_head(answer)
+            case GenerationDecided():
+                self.decided = answer
+                self.generations_won += answer.slate[answer.winner].author == self._author
+            case GenerationWaits():
+                self.waits = answer
+            case GradientsJudged():
+                self.gradients = self.gradients or GradientTally()
+                self.gradients.add(answer)
+            case _:
+                pass
+
+    def _remember_head(self, adopted: StepAdopted) -> None:
+        figures = {name: value for name, value in adopted.metrics.items() if math.isfinite(value)}  # JSON has no others
+        adopted = replace(adopted, metrics=figures)
+        self.head = adopted
+        self.adopted.pop(adopted.step, None)
+        self.adopted[adopted.step] = adopted
+        if len(self.adopted) > ADOPTED_MAX:
+            del self.adopted[next(iter(self.adopted))]
+
+
+class LagProbe:
+    """Measures how late the event loop wakes a sleeper."""
+
+    def __init__(self) -> None:
+        self._samples_ms: deque[float] = deque(maxlen=LAG_SAMPLES_MAX)
+
+    async def run(self) -> None:
+        """Probe until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LAG_PROBE_SECONDS
+            await asyncio.sleep(LAG_PROBE_SECONDS)
+            self._samples_ms.append(max(0.0, (loop.time() - due) * 1000))
+
+    def percentile_ms(self, share: float) -> float:
+        """The lag in ms that `share` of the samples do not exceed (0 without samples)."""
+        if not self._samples_ms:
+            return 0.0
+        ordered = sorted(self._samples_ms)
+        return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Resident memory of several processes, in MB."""
+
+    rss_mb: float
+    """Pages that the processes share with others counted once: the private pages of all, and the most that one shares."""
+    pss_mb: float
+    """Pages shared with others counted in part (proportional set size)."""
+
+
+class MemoryProbe:
+    """Reads the memory of a peer's processes now and then, on a thread."""
+
+    def __init__(self, pids: Sequence[int]) -> None:
+        self._pids = pids
+        self.latest: Memory | None = None
+
+    async def run(self) -> None:
+        """Probe until cancelled."""
+        while True:
+            self.latest = await asyncio.to_thread(memory_of, self._pids)
+            await asyncio.sleep(MEMORY_SECONDS)
+
+
+def memory_of(pids: Sequence[int]) -> Memory:
+    """Read from /proc; processes that are gone count as nothing. Without /proc only our own peak is known."""
+    if not Path("/proc/self/smaps_rollup").exists():
+        own_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return Memory(own_mb, own_mb)
+    maps = [_smaps_rollup_kb(pid) for pid in pids]
+    private_kb = sum(found.get("Private_Clean", 0) + found.get("Private_Dirty", 0) for found in maps)
+    shared_kb = max(found.get("Shared_Clean", 0) + found.get("Shared_Dirty", 0) for found in maps)
+    return Memory((private_kb + shared_kb) / 1024, sum(found.get("Pss", 0) for found in maps) / 1024)
+
+
+def _smaps_rollup_kb(pid: int) -> dict[str, int]:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+    except OSError:  # gone, not ours, no file descriptor left: a figure for people is no reason to stop
+        return {}
+    return {line.split(":")[0]: int(line.split()[1]) for line in lines}

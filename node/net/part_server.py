@@ -1,0 +1,151 @@
+"""Serves large bytes in parts, by their digest: an unknown one costs a look-up, and what is read is charged to who asks."""
+
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Protocol, assert_never
+
+from consensus.types import DIGEST_BYTES, PeerId
+from node.rules.retention import CHECKPOINTS_KEPT
+from node.runtime.replica import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_TABLE, Serving, checkpoint_key
+
+SERVED_MAX = 8
+"""Large bytes at hand for those who ask part by part, several at a time and each for something else."""
+
+SERVED_BYTES_MAX = 256 * 2**20
+"""In all, but for the newest."""
+
+QUESTION_BYTES = 4_096
+"""What a question for something unknown counts as: a look-up in the store takes as long as reading so much."""
+
+LOOK_SECONDS = 1.0
+"""A new checkpoint is served after so long: their digests are not read for each question."""
+
+PEER_BYTES_PER_SECOND = 32 * 2**20
+"""What one peer may have read for it: a fourth of a core at most, and faster than any link that parts travel over."""
+
+STRANGERS_BYTES_PER_SECOND = 64 * 2**20
+"""The same for all together who are no members of a total order."""
+
+BURST_SECONDS = 8
+"""So much of it may be taken at once."""
+
+PEERS_MAX = 1_024
+"""Remembered with what they have used; an older one has long paid its debt."""
+
+
+class LargeRows(Protocol):
+    """Where large bytes lie once they are durable."""
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value under this key."""
+        ...
+
+    def has(self, table: str, key: bytes) -> bool:
+        """Whether there is one."""
+        ...
+
+
+class _Allowance:
+    """Bytes that may be read: it fills up with time, and a read that was begun may leave a debt."""
+
+    def __init__(self, per_second: int, now: float) -> None:
+        self._per_second = per_second
+        self._left = float(per_second * BURST_SECONDS)
+        self._filled_at = now
+
+    def is_open(self, now: float) -> bool:
+        """Whether anything is left."""
+        self._left = min(self._per_second * BURST_SECONDS, self._left + (now - self._filled_at) * self._per_second)
+        self._filled_at = now
+        return self._left > 0
+
+    def charge(self, size: int) -> None:
+        """Take it off."""
+        self._left -= size
+
+
+class PartServer:
+    """Answers who asks. `members`: of a total order; others share one allowance. `clock`: monotonic, in seconds."""
+
+    def __init__(self, store: LargeRows, members: frozenset[PeerId], clock: Callable[[], float]) -> None:
+        self._store = store
+        self._members = members
+        self._clock = clock
+        self._served: OrderedDict[bytes, bytes] = OrderedDict()
+        self._checkpoints: dict[bytes, bytes] = {}
+        """By digest: where each lies."""
+        self._looked_at: float | None = None
+        self._allowances: OrderedDict[PeerId, _Allowance] = OrderedDict()
+        self._of_strangers = _Allowance(STRANGERS_BYTES_PER_SECOND, clock())
+        self.questions_refused = 0
+        """Over the allowance of who asked; answered like what we do not hold, so that an honest peer asks another."""
+
+    def part(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
+        """What we hold under the digest: its length (0: nothing, or nothing for this peer now), and a part of it."""
+        allowances = self._allowances_of(peer)
+        now = self._clock()
+        if not all(allowance.is_open(now) for allowance in allowances):
+            self.questions_refused += 1
+            return 0, b""
+        content = self._served.pop(digest, b"")
+        cost = QUESTION_BYTES
+        if not content:
+            content = self._find(digest)
+            cost += len(content)
+        if content:
+            self._served[digest] = content
+        self._bound_served()
+        part = content[offset : offset + length_max]
+        for allowance in allowances:
+            allowance.charge(cost + len(part))
+        return len(content), part
+
+    def _allowances_of(self, peer: PeerId) -> tuple[_Allowance, ...]:
+        own = self._allowances.pop(peer, None) or _Allowance(PEER_BYTES_PER_SECOND, self._clock())
+        self._allowances[peer] = own
+        if len(self._allowances) > PEERS_MAX:
+            self._allowances.popitem(last=False)
+        return (own,) if not self._members or peer in self._members else (own, self._of_strangers)
+
+    def _bound_served(self) -> None:
+        while len(self._served) > 1 and (
+            len(self._served) > SERVED_MAX or sum(len(content) for content in self._served.values()) > SERVED_BYTES_MAX
+        ):
+            self._served.popitem(last=False)
+
+    def _find(self, digest: bytes) -> bytes:
+        """A payload, or a checkpoint whose digest lies beside it."""
+        if len(digest) != DIGEST_BYTES:
+            return b""
+        payload = self._store.get(PAYLOAD_TABLE, digest)
+        if payload is not None:
+            return payload
+        self._look_for_checkpoints()
+        key = self._checkpoints.get(digest)
+        return b"" if key is None else self._store.get(STATE_TABLE, key) or b""
+
+    def _look_for_checkpoints(self) -> None:
+        now = self._clock()
+        if self._looked_at is not None and now < self._looked_at + LOOK_SECONDS:
+            return
+        self._looked_at = now
+        found = {key: self._store.get(CHECKPOINT_DIGEST_TABLE, key) for key in map(checkpoint_key, range(CHECKPOINTS_KEPT))}
+        self._checkpoints = {digest: key for key, digest in found.items() if digest is not None}
+
+
+def answer_as(
+    serving: Serving, part: Callable[[], tuple[int, bytes]], give_late: Callable[[int, bytes], object]
+) -> tuple[int, bytes] | None:
+    """The whole length and the part to answer a question with, as the replica says; None: nothing is answered now."""
+    match serving:
+        case Serving.GIVES:
+            return part()
+        case Serving.DENIES:
+            return 0, b""
+        case Serving.SILENT:
+            return None
+        case Serving.LATE:
+            give_late(*part())
+            return None
+        case _:
+            assert_never(serving)

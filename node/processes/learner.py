@@ -1,0 +1,259 @@
+"""The learner's process: answers requests first, searches in the time that is left."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import threadpoolctl
+
+from learning.checkpoint import checkpoint_digest, encode_kept_state
+from learning.evolution.learner import EvolutionLearner, EvolutionRules, SearchSettings
+from learning.evolution.slate_learner import SlateLearner
+from learning.exact import ExactArithmeticError, self_test
+from learning.gradient.block_learner import BlockLearner
+from learning.gradient.conduct import Conduct, HonestConduct
+from learning.gradient.ledger import Gradients
+from learning.gradient.rules import GradientRules
+from learning.gradient.scored_learner import ScoredLearner
+from learning.gradient.stream_learner import StreamLearner
+from learning.learner import Learner, LearnerAnswer, LearnerRequest, SearchProgress, StateKept
+from learning.rules.catalogue import needs_scores
+from learning.task import DifferentiableTask, Layout, Task, TaskError, differentiable
+from learning.tasks.loading import load_task
+from learning.tasks.own_samples import OwnSamples
+from learning.tasks.shards import parse_shards, rows_for
+from node.common.errors import fix_of_task
+from node.lab.faults.catalogue import LearnerSituation, Situation, bent_learner, conduct_of, parse_faults, unashamed
+from node.processes.search_share import SearchShare
+from node.storage.payloads import StoredPayloads
+
+LEARNER_NICENESS = 5
+"""Behind the event loop, beside the miner, which is held to its share."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerSpec:
+    """What the process is told at its start. `restored`: a final state from the store, or None for genesis."""
+
+    task: str
+    folder: str
+    """Where a user's own task module is looked for, besides the installed packages."""
+    rules: EvolutionRules | GradientRules
+    network_id: bytes
+    author: bytes
+    genesis_step: bytes
+    settings: SearchSettings
+    restored: StateKept | None
+    members: tuple[bytes, ...] = ()
+    """Of a total order; none under proof of work."""
+    store: str = ""
+    """The peer's database: gradients read large payloads from it."""
+    fault: str = ""
+    """How this worker misbehaves (`node.lab.faults`); nothing: it is honest."""
+    colluders: tuple[bytes, ...] = ()
+    """Other peers that misbehave with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerReady:
+    """The task is loaded and the arithmetic tested."""
+
+    layout: Layout
+    data_digest: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerFailed:
+    """The process cannot go on; `reason` is for the user."""
+
+    reason: str
+    fix: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SearchRate:
+    """Candidates tried per second since the last such message."""
+
+    candidates_per_second: float
+
+
+LearnerMessage = LearnerReady | LearnerFailed | SearchRate | LearnerAnswer
+
+PROGRESS_SECONDS = 1.0
+"""How often the rate of search is told."""
+
+
+def run_learner_process(pipe: Connection, spec: LearnerSpec) -> None:
+    """The process's whole life: ends when the pipe is closed from the other side, or with a LearnerFailed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.nice(LEARNER_NICENESS)
+    _one_thread()
+    try:
+        _LearnerLoop(pipe, spec).run()
+    except (EOFError, BrokenPipeError, ConnectionResetError):  # the node has ended, and we with it
+        return
+    except TaskError as error:
+        pipe.send(LearnerFailed(str(error), fix_of_task(spec.task, error.fix)))
+    except ExactArithmeticError as error:
+        pipe.send(LearnerFailed(str(error)))
+
+
+def _one_thread() -> None:
+    """More cores mean more processes: two threads of torch or of numpy's BLAS, under load, do less than one.
+
+    Measured with other processes beside it: Kardam's judge takes 14 ms with one BLAS thread, and 80 to 970 ms with two.
+    """
+    import torch  # noqa: PLC0415 - the node's own process imports this module, but never torch
+
+    torch.set_num_threads(1)
+    threadpoolctl.threadpool_limits(limits=1)
+
+
+def make_learner(task: Task, spec: LearnerSpec, gradients: Gradients) -> Learner:
+    """The learner that the spec asks for. `gradients`: where it finds large payloads. Raises TaskError."""
+    if isinstance(spec.rules, GradientRules):
+        learner = _gradient_learner(task, spec, spec.rules, gradients)
+        return unashamed(learner, parse_faults(spec.fault), spec.author)
+    return _bent(task, spec, spec.rules) if spec.fault else _evolution_learner(task, spec, spec.rules)
+
+
+def _bent(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> Learner:
+    """The learner of a peer that was told to misbehave."""
+    situation = LearnerSituation(
+        author=spec.author,
+        colluders=frozenset((spec.author, *spec.colluders)),
+        members=spec.members,
+        rules=rules,
+        task=task,
+        build=lambda other_task: _evolution_learner(other_task, spec, rules),
+    )
+    return bent_learner(parse_faults(spec.fault), _evolution_learner(task, spec, rules), situation)
+
+
+def _evolution_learner(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> Learner:
+    """With members: they decide by their scores; without: every step is checked by everybody."""
+    if spec.members:
+        return SlateLearner(
+            task,
+            rules,
+            spec.network_id,
+            spec.author,
+            spec.members,
+            spec.genesis_step,
+            spec.settings,
+            spec.restored,
+        )
+    return EvolutionLearner(task, rules, spec.network_id, spec.author, spec.genesis_step, spec.settings, spec.restored)
+
+
+def _gradient_learner(task: Task, spec: LearnerSpec, rules: GradientRules, gradients: Gradients) -> Learner:
+    """With members: the order that they agree on; without: the order of the leaders' blocks."""
+    trained = differentiable(task)
+    rows = own_rows(trained, spec, rules)
+    conduct = own_conduct(trained, spec)
+    if spec.members:
+        member_learner = ScoredLearner if needs_scores(rules.rule) else StreamLearner
+        return member_learner(
+            task=trained,
+            rules=rules,
+            network_id=spec.network_id,
+            author=spec.author,
+            members=spec.members,
+            genesis_step=spec.genesis_step,
+            gradients=gradients,
+            settings=spec.settings,
+            conduct=conduct,
+            rows=rows,
+            restored=spec.restored,
+        )
+    return BlockLearner(
+        task=trained,
+        rules=rules,
+        network_id=spec.network_id,
+        author=spec.author,
+        genesis_step=spec.genesis_step,
+        gradients=gradients,
+        settings=spec.settings,
+        conduct=conduct,
+        rows=rows,
+        restored=spec.restored,
+    )
+
+
+def own_conduct(task: DifferentiableTask, spec: LearnerSpec) -> Conduct:
+    """Honest, unless the peer was told to misbehave."""
+    if not spec.fault:
+        return HonestConduct()
+    situation = Situation(
+        author=spec.author,
+        colluders=frozenset((spec.author, *spec.colluders)),
+        layout=task.layout,
+        classes=int(task.sample_labels.max(initial=0)) + 1,
+        seed=int.from_bytes(spec.author[:8], "big"),
+    )
+    return conduct_of(parse_faults(spec.fault), situation)
+
+
+def own_rows(task: DifferentiableTask, spec: LearnerSpec, rules: GradientRules) -> OwnSamples:
+    """A member's shard is that of its number; where membership is open, the peer's key selects it."""
+    is_member = spec.author in spec.members
+    count = rules.shard_count or max(1, len(spec.members))
+    index = spec.members.index(spec.author) % count if is_member else int.from_bytes(spec.author[:8], "big") % count
+    rows = rows_for(task.sample_labels, parse_shards(rules.shards), count, index, spec.network_id)
+    return OwnSamples(task, rows, spec.author)
+
+
+class _LearnerLoop:
+    def __init__(self, pipe: Connection, spec: LearnerSpec) -> None:
+        self_test()
+        task = load_task(spec.task, Path(spec.folder))
+        self._pipe = pipe
+        self._has_been_asked = False
+        self._learner = make_learner(task, spec, StoredPayloads(Path(spec.store)))
+        self._share = SearchShare()
+        self._slice_seconds = 0.0
+        """What the last slice of search took."""
+        self._tried_before = 0
+        self._told_at = time.monotonic()
+        pipe.send(LearnerReady(task.layout, task.data_digest))
+
+    def run(self) -> None:
+        """Nothing is searched before the first request: until then nobody is there who could take what is found."""
+        while True:
+            is_searching = self._has_been_asked and self._learner.is_searching
+            if is_searching and self._share.is_due(self._slice_seconds):
+                self._search()
+            elif self._pipe.poll(0 if is_searching else None):
+                request: LearnerRequest = self._pipe.recv()
+                self._has_been_asked = True
+                began = time.monotonic()
+                self._tell(self._learner.handle(request))
+                self._share.answered(request, time.monotonic() - began)
+            else:
+                self._share.rested()
+                self._search()
+
+    def _search(self) -> None:
+        began = time.monotonic()
+        self._tell(self._learner.search())
+        self._slice_seconds = time.monotonic() - began
+        self._share.searched(self._slice_seconds)
+
+    def _tell(self, answers: tuple[LearnerAnswer, ...]) -> None:
+        for answer in answers:
+            if isinstance(answer, SearchProgress):
+                self._tell_rate(answer.candidates)
+            elif isinstance(answer, StateKept) and answer.checkpoint:  # here, since the event loop must not hash it
+                self._pipe.send(replace(answer, digest=checkpoint_digest(encode_kept_state(answer))))
+            else:
+                self._pipe.send(answer)
+
+    def _tell_rate(self, candidates: int) -> None:
+        now = time.monotonic()
+        if now - self._told_at < PROGRESS_SECONDS:
+            return
+        self._pipe.send(SearchRate((candidates - self._tried_before) / (now - self._told_at)))
+        self._tried_before, self._told_at = candidates, now

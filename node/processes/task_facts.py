@@ -1,0 +1,58 @@
+"""What the network file says of a task: found without importing torch, or a user's code, into our own process."""
+
+import subprocess
+import sys
+
+import msgspec
+
+from learning.tasks.catalogue import built_in_task
+from node.common.errors import NodeError, fix_of_task
+from node.common.invocation import with_our_code
+from node.rules.network_file import TaskSection
+
+PROBE_SECONDS_MAX = 120.0
+"""Importing torch takes seconds on a loaded machine, a user's own data may take more; longer means that it hangs."""
+
+
+class TaskAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What node/processes/task_probe.py prints: facts, or why there are none."""
+
+    parameters: int = 0
+    data_digest: str = ""
+    has_gradient: bool = False
+    error: str | None = None
+    fix: str | None = None
+
+
+def task_section(name: str, *, needs_gradient: bool = False) -> TaskSection:
+    """The [task] section for a built-in task or "module:attribute" (looked up from the current folder, too).
+
+    Raises NodeError when there is no such task, when its code fails, or when it has no gradient but needs one.
+    """
+    known = built_in_task(name)
+    if known is not None and known.data_digest:
+        answer = TaskAnswer(known.parameters, known.data_digest, known.has_gradient)
+    else:  # of files that the user has, the digest is known once they are read
+        answer = _probed(name)
+    if needs_gradient and not answer.has_gradient:
+        raise NodeError(f"task {name!r} has no gradient", "learn by evolution, or choose another task")
+    return TaskSection(name, answer.data_digest, answer.parameters)
+
+
+def _probed(name: str) -> TaskAnswer:
+    """Ask node/processes/task_probe.py in a child process; its standard error is shown to the user as it comes."""
+    command = [sys.executable, "-P", "-m", "node.processes.task_probe", name]  # -P: a user's own node.py here is not ours
+    try:
+        child = subprocess.run(command, stdout=subprocess.PIPE, env=with_our_code(), timeout=PROBE_SECONDS_MAX, check=False)
+    except subprocess.TimeoutExpired as error:
+        raise NodeError(f"task {name!r} did not load within {PROBE_SECONDS_MAX:.0f} s", fix_of_task(name, None)) from error
+    lines = child.stdout.splitlines()  # the task's own code may print, too; our answer is the last line
+    try:
+        answer = msgspec.json.decode(lines[-1] if lines else b"", type=TaskAnswer)
+    except msgspec.DecodeError as error:
+        raise NodeError(
+            f"task {name!r} ended its process with exit code {child.returncode}", fix_of_task(name, None)
+        ) from error
+    if answer.error is not None:
+        raise NodeError(answer.error, answer.fix)
+    return answer

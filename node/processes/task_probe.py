@@ -1,0 +1,29 @@
+"""`python -m node.processes.task_probe NAME`: try a task in a process of its own, and print what the network file says of it.
+
+A user's own module may import anything and take its time; the command line stays out of its way.
+"""
+
+import sys
+
+import msgspec
+
+from learning.task import DifferentiableTask, TaskError
+from learning.task_check import check_task
+from learning.tasks.loading import load_task
+from node.common.errors import fix_of_task
+from node.processes.task_facts import TaskAnswer
+
+
+def answer_for(name: str) -> TaskAnswer:
+    """The task's facts, or why it cannot be used."""
+    try:
+        loaded = load_task(name)
+        task = check_task(loaded)
+        has_gradient = isinstance(loaded, DifferentiableTask)
+        return TaskAnswer(sum(block.size for block in task.layout), task.data_digest.hex(), has_gradient)
+    except TaskError as error:
+        return TaskAnswer(error=str(error), fix=fix_of_task(name, error.fix))
+
+
+if __name__ == "__main__":
+    sys.stdout.write(msgspec.json.encode(answer_for(sys.argv[1])).decode() + "\n")

@@ -1,0 +1,223 @@
+"""Carries out effects: the thin, impure half of a node.
+
+Inputs go into the replica at once; what it wants done is carried out in order by one task, and nothing that follows a
+`Record` happens before the record is durable.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import assert_never
+
+from consensus.faults import Accusation
+from consensus.protocol import (
+    Accuse,
+    Broadcast,
+    FetchPayload,
+    FetchState,
+    Guard,
+    Halt,
+    Input,
+    PassOver,
+    Received,
+    Record,
+    Refuse,
+    Send,
+    SetTimer,
+    SolvePuzzle,
+    StopPuzzle,
+    TimerFired,
+    VerifyPuzzle,
+)
+from consensus.types import PeerId
+from learning.learner import LearnerAnswer
+from node.common.errors import NodeError
+from node.runtime.clock_watch import ClockWatch
+from node.runtime.learner_line import Awaited
+from node.runtime.ports import Clock, Guards, LearnerPort, Outbox, PuzzlePort, Records, SideStreams
+from node.runtime.replica import AskLearner, Forget, OuterEffect, ReplicaPort
+
+log = logging.getLogger(__name__)
+
+EFFECTS_BACKLOG_MAX = 20_000
+"""Effects waiting behind a slow disk before messages from peers are dropped; they can be asked for again. About 20 MB."""
+
+ACCUSATIONS_MAX = 256
+"""Accusations remembered for people; older ones are in the log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ports:
+    """The world of one node."""
+
+    clock: Clock
+    records: Records
+    guards: Guards
+    side_streams: SideStreams
+    outbox: Outbox
+    learner: LearnerPort
+    puzzle: PuzzlePort
+
+
+WHEN_HALTED = "compare with other peers before you start it again: what is final here contradicts what others hold"
+
+
+class HaltedError(NodeError):
+    """The ordering machine refuses to go on."""
+
+
+class Driver:
+    """Feeds one replica and carries out what it asks for."""
+
+    def __init__(self, replica: ReplicaPort, ports: Ports) -> None:
+        self._replica = replica
+        self._ports = ports
+        self._effects: deque[OuterEffect] = deque()
+        self._has_effects = asyncio.Event()
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self.accusations: deque[Accusation] = deque(maxlen=ACCUSATIONS_MAX)
+        self.messages_dropped = 0
+        self._failure: Exception | None = None
+        self.clock_watch = ClockWatch(ports.clock)
+
+    def start(self) -> None:
+        """Take the replica's first effects."""
+        self._look_at_clock()
+        self._push(self._replica.start(self._ports.clock.now()))
+
+    def feed(self, event: Input) -> None:
+        """Hand an input to the replica."""
+        with self._fatal():
+            self._look_at_clock()
+            self._push(self._replica.handle(event, self._ports.clock.now()))
+
+    def received(self, peer: PeerId, message: bytes) -> bool:
+        """Hand a message of a peer to the replica; whether it was looked at. They are dropped while the backlog is full."""
+        if len(self._effects) >= EFFECTS_BACKLOG_MAX:
+            self.messages_dropped += 1
+            return False
+        with self._fatal():
+            self._look_at_clock()
+            effects = self._replica.handle(Received(peer, message), self._ports.clock.now())
+            self._push(effects)
+        return PassOver() not in effects
+
+    def answer(self, answer: LearnerAnswer) -> None:
+        """Hand an answer of the learner to the replica."""
+        with self._fatal():
+            self._look_at_clock()
+            self._push(self._replica.answered(answer, self._ports.clock.now()))
+
+    def record(self, record: Record) -> None:
+        """Make a row durable in its turn: together with what the next input records, when that is fed at once."""
+        self._push((record,))
+
+    @property
+    def awaited(self) -> Awaited | None:
+        """The payloads that the learner waits for, if it does."""
+        return self._replica.awaited
+
+    async def run(self) -> None:
+        """Carry out effects until cancelled. Raises HaltedError when the machine halts, and what it raised when it was fed."""
+        try:
+            while True:
+                await self._has_effects.wait()
+                self._has_effects.clear()
+                await self._carry_out_all()
+                if self._failure is not None:
+                    raise self._failure
+        finally:
+            for handle in self._timers.values():
+                handle.cancel()
+
+    def _look_at_clock(self) -> None:
+        jump, news = self.clock_watch.jump, self.clock_watch.news()
+        if news is None:
+            return
+        if self.clock_watch.jump is not jump:
+            log.warning("%s", self.clock_watch.jump)
+        self._push(self._replica.handle(news, self._ports.clock.now()))
+
+    @contextmanager
+    def _fatal(self) -> Iterator[None]:
+        """A mistake of our own ends the node, whoever fed us: in a timer's or a pipe's callback the loop would only log it."""
+        try:
+            yield
+        except Exception as error:
+            self._failure = error
+            self._has_effects.set()
+            raise
+
+    def _push(self, effects: tuple[OuterEffect, ...]) -> None:
+        self._effects.extend(effects)
+        if self._effects:
+            self._has_effects.set()
+
+    async def _carry_out_all(self) -> None:
+        while self._effects:
+            if rows := self._take_records():
+                await self._ports.records.write(rows)
+            elif isinstance(guard := self._effects[0], Guard):
+                await asyncio.to_thread(self._ports.guards.write, guard.round_number)
+                self._effects.popleft()
+            else:
+                self._carry_out(self._effects.popleft())
+
+    def _take_records(self) -> list[tuple[str, bytes, bytes | None]]:
+        """The records at the front of the queue: one commit serves them all."""
+        rows: list[tuple[str, bytes, bytes | None]] = []
+        while self._effects and isinstance(record := self._effects[0], Record | Forget):
+            rows.append((record.table, record.key, record.value if isinstance(record, Record) else None))
+            self._effects.popleft()
+        return rows
+
+    def _carry_out(self, effect: OuterEffect) -> None:
+        match effect:
+            case Send(peer, message):
+                self._ports.outbox.send(peer, message)
+            case Broadcast(message):
+                self._ports.outbox.broadcast(message)
+            case Refuse(peer, offence, detail):
+                self._ports.outbox.refuse(peer, offence, detail)
+            case AskLearner(request):
+                self._ports.learner.ask(request)
+            case SolvePuzzle():
+                self._ports.puzzle.solve(effect)
+            case StopPuzzle():
+                self._ports.puzzle.stop()
+            case VerifyPuzzle():
+                self._ports.puzzle.verify(effect)
+            case SetTimer():
+                self._set_timer(effect)
+            case Accuse(accusation):
+                self._note_accusation(accusation)
+            case Halt(reason):
+                raise HaltedError(reason, WHEN_HALTED)
+            case FetchPayload():
+                self._ports.side_streams.fetch_payload(effect)
+            case FetchState():
+                self._ports.side_streams.fetch_state(effect)
+            case PassOver():
+                pass  # whoever fed the message knows
+            case Record() | Forget() | Guard():
+                raise AssertionError("what must be durable is carried out before")
+            case _:
+                assert_never(effect)
+
+    def _set_timer(self, timer: SetTimer) -> None:
+        pending = self._timers.pop(timer.name, None)
+        if pending is not None:
+            pending.cancel()
+        delay_s = max(0, timer.at - self._ports.clock.now()) / 1000
+        self._timers[timer.name] = asyncio.get_running_loop().call_later(delay_s, self._fire, timer.name)
+
+    def _fire(self, name: str) -> None:
+        del self._timers[name]
+        self.feed(TimerFired(name))
+
+    def _note_accusation(self, accusation: Accusation) -> None:
+        self.accusations.append(accusation)
+        log.warning("peer %s: %s (%s)", accusation.accused.hex()[:8], accusation.offence, accusation.detail)

@@ -1,0 +1,69 @@
+"""The agreed model as a safetensors file, with what it takes to check where it comes from."""
+
+import msgspec
+import numpy as np
+from safetensors.numpy import save
+
+from learning.checkpoint import decode_kept_state
+from learning.learner import ModelExported
+from learning.task import Layout
+from node.common.errors import NodeError
+from node.common.invocation import command_text
+from node.rules.network_file import NetworkRules, finality_depth, network_id
+from node.runtime.replica import STATE_KEY, STATE_TABLE
+from node.storage.folder import NodeFolder
+from node.storage.store import Store
+
+_META_LAYOUT = "layout"
+
+
+def model_bytes(rules: NetworkRules, layout: Layout, model: ModelExported, final_height: int) -> bytes:
+    """A safetensors file with the layout's tensors, and where the model comes from and what was final then as metadata."""
+    flat = np.frombuffer(model.parameters, dtype="<f4").astype(np.float32)
+    assert sum(block.size for block in layout) == flat.size, f"{flat.size} parameters do not fit the layout"
+    tensors, start = {}, 0
+    for block in layout:
+        tensors[block.name] = flat[start : start + block.size].reshape(block.shape)
+        start += block.size
+    metadata = {
+        "network_id": network_id(rules).hex(),
+        "step_id": model.step.hex(),
+        "state_digest": model.state_digest.hex(),
+        "height": str(model.height),
+        "final_height": str(final_height),
+        "finality_depth": str(finality_depth(rules)),
+        "task": rules.task.name,
+    }
+    return save(tensors, metadata=metadata)
+
+
+def store_layout(store: Store, layout: Layout) -> None:
+    """Leave the model's layout in the store, so that exporting later needs neither the task nor torch."""
+    store.set_meta(_META_LAYOUT, msgspec.json.encode(layout).decode())
+
+
+def has_run(store: Store) -> bool:
+    """Whether the peer of this store has ever come as far as to run: its task was the network's then."""
+    return store.meta(_META_LAYOUT) is not None
+
+
+def stored_layout(store: Store) -> Layout:
+    """What `store_layout` left, there before any state is. Raises NodeError where its peer has never run."""
+    text = store.meta(_META_LAYOUT)
+    if text is None:
+        fix = f"start the peer first: {command_text('start', '--data-dir', store.path.parent)}"
+        raise NodeError(f"{store.path} holds no model yet: its peer has never run", fix)
+    return msgspec.json.decode(text, type=Layout)
+
+
+def kept_final_model(folder: NodeFolder) -> bytes | None:
+    """The newest final model that lies in a stopped peer's folder: of its task and of torch nothing is needed.
+
+    None where there is none yet: the first model follows from the task.
+    """
+    data = folder.store.get(STATE_TABLE, STATE_KEY)
+    if data is None:
+        return None
+    kept = decode_kept_state(data)
+    model = ModelExported(kept.step, kept.height, kept.state_digest, kept.parameters)
+    return model_bytes(folder.rules, stored_layout(folder.store), model, kept.height)

@@ -1,0 +1,238 @@
+"""The two workers, as real processes forked from the real server."""
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from consensus.proof_of_work.puzzle import is_solved
+from consensus.protocol import PuzzleSolved, PuzzleVerified, SolvePuzzle, StopPuzzle, VerifyPuzzle
+from consensus.types import StepId
+from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.gradient.rules import GradientRules
+from learning.learner import AdoptRequest, AssessRequest, ContributionAssessed, ContributionFound, SignedPayload, StepAdopted
+from node.processes.learner import (
+    LEARNER_NICENESS,
+    LearnerFailed,
+    LearnerMessage,
+    LearnerReady,
+    LearnerSpec,
+    SearchRate,
+    run_learner_process,
+)
+from node.processes.process import WorkerProcess, forkserver
+from node.processes.puzzle import MINER_NICENESS, NONCES, Pace, PuzzleAnswer, PuzzleSpec, _Miner, run_puzzle_process
+
+pytestmark = pytest.mark.processes
+
+STEP = StepId(b"s" * 32)
+MEMORY_KIB = 64
+EASY = 2**256 // 20
+NEVER = 0
+
+Answer = TypeVar("Answer")
+
+
+async def next_of(kind: type[Answer], answers: "asyncio.Queue[object]", seconds: float = 60) -> Answer:
+    """The next answer of this kind."""
+    async with asyncio.timeout(seconds):
+        while not isinstance(answer := await answers.get(), kind):
+            pass
+        return answer
+
+
+def with_puzzle_process(talk: Callable[[WorkerProcess, asyncio.Queue], Awaitable[None]]) -> None:
+    async def run() -> None:
+        answers: asyncio.Queue[PuzzleAnswer] = asyncio.Queue()
+        worker = WorkerProcess("puzzle", run_puzzle_process, PuzzleSpec(MEMORY_KIB, 0.5), answers.put_nowait)
+        try:
+            await talk(worker, answers)
+        finally:
+            await worker.stop()
+
+    asyncio.run(run())
+
+
+def test_a_puzzle_is_solved_and_another_replaces_it() -> None:
+    async def talk(worker: WorkerProcess, answers: asyncio.Queue) -> None:
+        worker.ask(SolvePuzzle(b"hopeless", NEVER))
+        worker.ask(SolvePuzzle(b"easy", EASY))
+        solved = await next_of(PuzzleSolved, answers)
+        assert solved.prefix == b"easy"
+        assert is_solved(b"easy", solved.nonce, EASY, MEMORY_KIB)
+
+    with_puzzle_process(talk)
+
+
+def test_verifying_comes_while_a_hopeless_puzzle_is_worked_on() -> None:
+    async def talk(worker: WorkerProcess, answers: asyncio.Queue) -> None:
+        worker.ask(SolvePuzzle(b"hopeless", NEVER))
+        worker.ask(VerifyPuzzle(STEP, b"any", 1, 2**256 - 1))
+        worker.ask(VerifyPuzzle(STEP, b"any", 1, NEVER))
+        assert await next_of(PuzzleVerified, answers) == PuzzleVerified(STEP, True)
+        assert await next_of(PuzzleVerified, answers) == PuzzleVerified(STEP, False)
+        worker.ask(StopPuzzle())
+
+    with_puzzle_process(talk)
+
+
+def test_an_attempt_during_which_others_had_the_processor_costs_no_longer_rest() -> None:
+    passed, given = 0.0, 0.0
+    pace = Pace(0.25, lambda: passed, lambda: given)
+    assert pace.seconds_to_rest() == 0.0
+    pace.begin()
+    passed, given = 60.0, 0.5
+    pace.end()
+    assert pace.seconds_to_rest() == 1.5
+    passed = 61.0
+    assert pace.seconds_to_rest() == 0.5
+    passed = 70.0
+    assert pace.seconds_to_rest() == 0.0
+
+
+def test_a_killed_worker_is_noticed() -> None:
+    async def talk(worker: WorkerProcess, answers: asyncio.Queue) -> None:
+        worker.ask(VerifyPuzzle(STEP, b"any", 1, NEVER))
+        await next_of(PuzzleVerified, answers)
+        worker._process.kill()
+        assert await asyncio.wait_for(worker.ended(), 10) == -9
+
+    with_puzzle_process(talk)
+
+
+def learner_spec(task: str, folder: Path) -> LearnerSpec:
+    rules = EvolutionRules(16, 1, "0.1", "1", "0.1", 10, 0)
+    return LearnerSpec(task, str(folder), rules, bytes(32), b"a" * 32, b"g" * 32, SearchSettings(), None)
+
+
+def with_learner(spec: LearnerSpec, talk: Callable[[WorkerProcess, asyncio.Queue], Awaitable[None]]) -> None:
+    async def run() -> None:
+        answers: asyncio.Queue[LearnerMessage] = asyncio.Queue()
+        worker = WorkerProcess("learner", run_learner_process, spec, answers.put_nowait)
+        try:
+            await talk(worker, answers)
+        finally:
+            await worker.stop()
+
+    asyncio.run(run())
+
+
+def niceness(pid: int) -> int:
+    return os.getpriority(os.PRIO_PROCESS, pid)
+
+
+def test_the_miner_stands_beside_the_search_which_takes_whatever_is_left(tmp_path: Path) -> None:
+    """So that a machine that is busy, be it with our own search, leaves the miner something, and the search, too."""
+    found = {}
+
+    async def talk_to_miner(worker: WorkerProcess, answers: asyncio.Queue) -> None:
+        worker.ask(VerifyPuzzle(STEP, b"any", 1, NEVER))
+        await next_of(PuzzleVerified, answers)
+        found["miner"] = niceness(worker.pid) - niceness(0)
+
+    async def talk_to_learner(worker: WorkerProcess, answers: asyncio.Queue) -> None:
+        await next_of(LearnerReady, answers)
+        found["learner"] = niceness(worker.pid) - niceness(0)
+
+    with_puzzle_process(talk_to_miner)
+    with_learner(learner_spec("rosenbrock", tmp_path), talk_to_learner)
+    assert found == {"miner": MINER_NICENESS, "learner": LEARNER_NICENESS}
+    assert found["miner"] == found["learner"] > 0
+
+
+def test_the_learner_searches_between_requests(tmp_path: Path) -> None:
+    async def talk(worker: WorkerProcess, answers: asyncio.Queue) -> None:
+        ready = await next_of(LearnerReady, answers)
+        assert sum(block.size for block in ready.layout) > 0
+        worker.ask(AdoptRequest(b"g" * 32))
+        adopted = await next_of(StepAdopted, answers)
+        assert (adopted.step, adopted.height) == (b"g" * 32, 0)
+        found = await next_of(ContributionFound, answers)
+        digest = hashlib.blake2b(found.payload, digest_size=32).digest()
+        worker.ask(AssessRequest(SignedPayload(digest, b"a" * 32, found.base, found.payload)))
+        assessed = await next_of(ContributionAssessed, answers)
+        assert (assessed.digest, assessed.judgement) == (digest, "good")
+        assert (await next_of(SearchRate, answers)).candidates_per_second > 0
+
+    with_learner(learner_spec("rosenbrock", tmp_path), talk)
+
+
+def test_a_worker_finds_nothing_before_it_is_asked(tmp_path: Path) -> None:
+    """What it said before its peer is ready would be lost, and it would wait for that gradient's coming for ever."""
+
+    async def talk(worker: WorkerProcess, answers: asyncio.Queue) -> None:
+        await next_of(LearnerReady, answers)
+        await asyncio.sleep(0.5)
+        assert answers.empty()
+        worker.ask(AdoptRequest(b""))
+        kinds = {type(await asyncio.wait_for(answers.get(), 60)) for _ in range(2)}
+        assert kinds == {StepAdopted, ContributionFound}
+
+    rules = GradientRules("mean", "1", "0", 32, 16, 10, 8, "whole", 0)
+    spec = replace(learner_spec("digits", tmp_path), rules=rules, members=(b"a" * 32,))
+    with_learner(spec, talk)
+
+
+def test_a_task_that_cannot_be_loaded_is_told_in_words(tmp_path: Path) -> None:
+    async def talk(worker: WorkerProcess, answers: asyncio.Queue) -> None:
+        failed = await next_of(LearnerFailed, answers)
+        assert "digitz" in failed.reason
+        assert "digits" in failed.reason
+
+    with_learner(learner_spec("digitz", tmp_path), talk)
+
+
+def tell_parent(pipe: Connection, _: None) -> None:
+    """A worker that tells which process it was forked from, and prints where its peer prints."""
+    os.write(1, b"printed by the worker\n")
+    pipe.send(os.getppid())
+    pipe.poll(None)
+
+
+def be_a_peer(result: Connection, screen: str) -> None:
+    """A process that is forked itself, like a testnet's peer, and has a worker."""
+    os.dup2(os.open(screen, os.O_WRONLY | os.O_CREAT), 2)
+
+    async def run() -> None:
+        answers: asyncio.Queue[int] = asyncio.Queue()
+        worker: WorkerProcess[None, None, int] = WorkerProcess("worker", tell_parent, None, answers.put_nowait)
+        parent = await answers.get()
+        await worker.stop()
+        result.send((os.getppid(), parent))
+
+    asyncio.run(run())
+
+
+def test_a_forked_peers_workers_come_from_the_server_that_forked_it(tmp_path: Path) -> None:
+    context = forkserver()
+    ours, theirs = context.Pipe()
+    peer = context.Process(target=be_a_peer, args=(theirs, str(tmp_path / "log")))
+    peer.start()
+    theirs.close()
+    assert ours.poll(60)
+    parent_of_peer, parent_of_worker = ours.recv()
+    peer.join(10)
+    assert parent_of_worker == parent_of_peer
+    assert (tmp_path / "log").read_text() == "printed by the worker\n"
+
+
+def test_mining_keeps_half_of_the_work_however_many_puzzles_are_to_be_verified() -> None:
+    ours, theirs = Pipe()
+    miner = _Miner(theirs, PuzzleSpec(MEMORY_KIB, 1.0))
+    ours.send(SolvePuzzle(b"hopeless", NEVER))
+    for _ in range(50):
+        ours.send(VerifyPuzzle(STEP, b"any", 1, NEVER))
+    miner.work_once()
+    first_nonce = miner._nonce
+    for _ in range(60):
+        miner.work_once()
+    assert (miner._nonce - first_nonce) % NONCES == 30
+    ours.close()
+    theirs.close()
