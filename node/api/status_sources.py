@@ -27,6 +27,8 @@ class StatusSources:
     driver: Driver
     lag: LagProbe
     memory: MemoryProbe
+    misconduct: str = ""
+    """What the peer was told to do wrong, for trying attacks."""
     started_s: float = field(default_factory=time.monotonic)
 
     def document(self) -> NodeStatus:
@@ -72,7 +74,7 @@ class StatusSources:
             generation=chain.generation,
             learning=self.rules.learning.value,
             rule=self.rules.gradient.rule if self.rules.learning is Learning.GRADIENT else "",
-            fault=self.settings.fault,
+            fault=self.misconduct,
             gradients=None if vitals.gradients is None else vitals.gradients.status(),
             clock=_clock_status(self.driver, chain.peers_ahead_ms),
             behind_by=chain.behind_by,

@@ -8,8 +8,7 @@ from learning.rules.catalogue import RULES, RuleError, rule_named, rule_text
 from learning.task import TaskError
 from learning.tasks.shards import parse_shards
 from node.common.errors import NodeError
-from node.lab.faults.catalogue import FaultError, check_fits, parse_faults
-from node.rules.network_file import Consensus, GradientSection, Learning
+from node.rules.network_file import GradientSection, Learning
 
 RULE_DEFAULT = "robust"
 """It holds under every attack that we know of, and costs little without one."""
@@ -43,23 +42,6 @@ def learning_options(command: Callable[..., object]) -> Callable[..., object]:
     for option in reversed(options):
         command = option(command)
     return command
-
-
-def canonical_fault(text: str) -> str:
-    """The faults with all their parameters, joined by +. Raises NodeError when there is none of a name."""
-    try:
-        return "+".join(str(spec) for spec in parse_faults(text))
-    except FaultError as error:
-        raise NodeError(f"--fault: {error}", "choose one that there is") from error
-
-
-def check_fault(text: str, consensus: Consensus, learning: Learning, fix: str) -> None:
-    """Raises NodeError, with this advice, where a network of these kinds has nothing that one of the faults could bend."""
-    for spec in parse_faults(text):
-        try:
-            check_fits(spec, consensus, learning)
-        except FaultError as error:
-            raise NodeError(str(error), fix) from error
 
 
 def gradient_section(learning: str, rule: str | None, shards: str | None, *, shard_count: int) -> GradientSection | None:

@@ -15,7 +15,6 @@ from node.cli.arguments import (
     PUZZLE_SHARE,
     PUZZLE_SHARE_DEFAULT,
 )
-from node.cli.learning_options import canonical_fault, check_fault
 from node.net.listening import check_listening
 from node.rules.network_file import NetworkRules, read_network_file
 from node.rules.settings import DEFAULT_PORT, Address, PeerSettings
@@ -87,24 +86,44 @@ def command(
         is_searching=is_searching and not is_observer,
         puzzle_share=puzzle_share,
         log_level=log_level,
-        fault=canonical_fault(fault) if fault else "",
         trusted_task=trusted_task,
     )
-    with _folder(settings):
-        exit_code: int = importlib.import_module("node.runtime.assembly").run_peer(
-            settings
-        )  # imports torch: only once all is well
+    misconduct = _Misconduct(fault) if fault else None
+    with _folder(settings, misconduct):
+        if misconduct is not None:
+            return misconduct.run(settings)
+        exit_code: int = importlib.import_module("node.runtime.assembly").run_peer(settings)  # torch: only once all is well
+        return exit_code
+
+
+class _Misconduct:
+    """What the lab does for --fault; it is imported for nobody else."""
+
+    def __init__(self, text: str) -> None:
+        """Raises NodeError where there is no such fault."""
+        self._chosen = importlib.import_module("node.lab.faults.chosen")
+        self._fault: str = self._chosen.canonical_fault(text)
+
+    def check(self, rules: NetworkRules) -> None:
+        """Raises NodeError where such a network has nothing that it could bend."""
+        self._chosen.check_fault(self._fault, rules.consensus, rules.learning, "choose another --fault")
+
+    def run(self, settings: PeerSettings) -> int:
+        """The exit code of the peer. Raises NodeError."""
+        lab = importlib.import_module("node.lab.faults.faulty_peer")
+        exit_code: int = lab.run_faulty_peer(settings, lab.Misconduct(self._fault))
         return exit_code
 
 
 @contextmanager
-def _folder(settings: PeerSettings) -> Iterator[None]:
+def _folder(settings: PeerSettings, misconduct: _Misconduct | None) -> Iterator[None]:
     """Made where it is new, and looked at: what is wrong is told at once, before torch is imported or anything is made."""
     address = Address(settings.listen_host, settings.listen_port)
     if settings.network_file is not None and not NodeFolder.is_node_folder(settings.data_dir):
         rules = read_network_file(settings.network_file)
         check_named(rules, settings.trusted_task, "--trust-task")
-        _check_fault(settings, rules)
+        if misconduct is not None:
+            misconduct.check(rules)
         check_listening(address)
         with importlib.import_module("node.storage.first_start").first_folder(settings.data_dir, rules):  # imports safetensors
             with NodeFolder.open(settings.data_dir) as folder:
@@ -113,10 +132,7 @@ def _folder(settings: PeerSettings) -> Iterator[None]:
         return
     with NodeFolder.open(settings.data_dir, settings.network_file) as folder:
         check_trust(folder, settings.trusted_task)
-        _check_fault(settings, folder.rules)
+        if misconduct is not None:
+            misconduct.check(folder.rules)
     check_listening(address)
     yield
-
-
-def _check_fault(settings: PeerSettings, rules: NetworkRules) -> None:
-    check_fault(settings.fault, rules.consensus, rules.learning, "choose another --fault")

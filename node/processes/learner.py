@@ -3,7 +3,8 @@
 import os
 import signal
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
@@ -26,7 +27,6 @@ from learning.tasks.loading import load_task
 from learning.tasks.own_samples import OwnSamples
 from learning.tasks.shards import parse_shards, rows_for
 from node.common.errors import fix_of_task
-from node.lab.faults.catalogue import LearnerSituation, Situation, bent_learner, conduct_of, parse_faults, unashamed
 from node.processes.search_share import SearchShare
 from node.storage.payloads import StoredPayloads
 
@@ -51,10 +51,12 @@ class LearnerSpec:
     """Of a total order; none under proof of work."""
     store: str = ""
     """The peer's database: gradients read large payloads from it."""
-    fault: str = ""
-    """How this worker misbehaves (`node.lab.faults`); nothing: it is honest."""
-    colluders: tuple[bytes, ...] = ()
-    """Other peers that misbehave with it."""
+    make: "MakeLearner" = field(default_factory=lambda: make_learner)
+    """Crosses the pipe with the rest: a function of a module, or a value that can be called."""
+
+
+MakeLearner = Callable[[Task, LearnerSpec, Gradients], Learner]
+"""Raises TaskError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,25 +114,11 @@ def _one_thread() -> None:
     threadpoolctl.threadpool_limits(limits=1)
 
 
-def make_learner(task: Task, spec: LearnerSpec, gradients: Gradients) -> Learner:
+def make_learner(task: Task, spec: LearnerSpec, gradients: Gradients, conduct: Conduct | None = None) -> Learner:
     """The learner that the spec asks for. `gradients`: where it finds large payloads. Raises TaskError."""
     if isinstance(spec.rules, GradientRules):
-        learner = _gradient_learner(task, spec, spec.rules, gradients)
-        return unashamed(learner, parse_faults(spec.fault), spec.author)
-    return _bent(task, spec, spec.rules) if spec.fault else _evolution_learner(task, spec, spec.rules)
-
-
-def _bent(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> Learner:
-    """The learner of a peer that was told to misbehave."""
-    situation = LearnerSituation(
-        author=spec.author,
-        colluders=frozenset((spec.author, *spec.colluders)),
-        members=spec.members,
-        rules=rules,
-        task=task,
-        build=lambda other_task: _evolution_learner(other_task, spec, rules),
-    )
-    return bent_learner(parse_faults(spec.fault), _evolution_learner(task, spec, rules), situation)
+        return _gradient_learner(task, spec, spec.rules, gradients, HonestConduct() if conduct is None else conduct)
+    return _evolution_learner(task, spec, spec.rules)
 
 
 def _evolution_learner(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> Learner:
@@ -149,11 +137,10 @@ def _evolution_learner(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> 
     return EvolutionLearner(task, rules, spec.network_id, spec.author, spec.genesis_step, spec.settings, spec.restored)
 
 
-def _gradient_learner(task: Task, spec: LearnerSpec, rules: GradientRules, gradients: Gradients) -> Learner:
+def _gradient_learner(task: Task, spec: LearnerSpec, rules: GradientRules, gradients: Gradients, conduct: Conduct) -> Learner:
     """With members: the order that they agree on; without: the order of the leaders' blocks."""
     trained = differentiable(task)
     rows = own_rows(trained, spec, rules)
-    conduct = own_conduct(trained, spec)
     if spec.members:
         member_learner = ScoredLearner if needs_scores(rules.rule) else StreamLearner
         return member_learner(
@@ -183,20 +170,6 @@ def _gradient_learner(task: Task, spec: LearnerSpec, rules: GradientRules, gradi
     )
 
 
-def own_conduct(task: DifferentiableTask, spec: LearnerSpec) -> Conduct:
-    """Honest, unless the peer was told to misbehave."""
-    if not spec.fault:
-        return HonestConduct()
-    situation = Situation(
-        author=spec.author,
-        colluders=frozenset((spec.author, *spec.colluders)),
-        layout=task.layout,
-        classes=int(task.sample_labels.max(initial=0)) + 1,
-        seed=int.from_bytes(spec.author[:8], "big"),
-    )
-    return conduct_of(parse_faults(spec.fault), situation)
-
-
 def own_rows(task: DifferentiableTask, spec: LearnerSpec, rules: GradientRules) -> OwnSamples:
     """A member's shard is that of its number; where membership is open, the peer's key selects it."""
     is_member = spec.author in spec.members
@@ -212,7 +185,7 @@ class _LearnerLoop:
         task = load_task(spec.task, Path(spec.folder))
         self._pipe = pipe
         self._has_been_asked = False
-        self._learner = make_learner(task, spec, StoredPayloads(Path(spec.store)))
+        self._learner = spec.make(task, spec, StoredPayloads(Path(spec.store)))
         self._share = SearchShare()
         self._slice_seconds = 0.0
         """What the last slice of search took."""

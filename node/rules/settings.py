@@ -58,10 +58,6 @@ class PeerSettings:
     """The part of one core's time that goes to the puzzle, 0.05 to 1."""
     log_level: str
     """"debug", "info", "warning" or "error"."""
-    fault: str = ""
-    """How this peer misbehaves, for trying attacks: NAME[:option=value,...] of node/lab/faults; nothing: it is honest."""
-    colluders: tuple[str, ...] = ()
-    """Ids of other peers that misbehave with it."""
     trusted_task: str = ""
     """A task that is not built in, named by whoever starts this peer: its code may run. Else what the folder remembers."""
 

@@ -6,8 +6,9 @@ import logging
 import secrets
 import signal
 import socket
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import assert_never
@@ -33,7 +34,6 @@ from learning.gradient.rules import GradientRules, check_ms_max
 from learning.learner import AdoptRequest, LearnerRequest, StateKept
 from node.api.chains import ChainSource, ProofOfWorkChain, TotalOrderChain
 from node.common.errors import NodeError
-from node.lab.faults.catalogue import Family, ReplicaSituation, bent_replica, fault_named, parse_faults
 from node.net.large_sizes import fetches_max, retention_of
 from node.processes.learner import LearnerSpec
 from node.processes.puzzle import PuzzleSpec
@@ -42,7 +42,7 @@ from node.rules.settings import PeerSettings
 from node.runtime.lifeline import obey
 from node.runtime.logs import configure_logging
 from node.runtime.peer import Peer, PeerParts
-from node.runtime.replica import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, Replica, ReplicaPort
+from node.runtime.replica import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, Replica
 from node.storage.folder import NodeFolder
 from node.storage.guard_file import GuardFile
 from node.storage.store import Store
@@ -61,11 +61,19 @@ NOBODY = PeerId(bytes(KEY_BYTES))
 
 TIE_SEED = "tie_seed"
 
+Compose = Callable[[PeerSettings, NodeFolder], PeerParts]
+"""Puts the parts of a peer together, from its opened folder. Raises NodeError."""
 
-def run_peer(settings: PeerSettings, lifeline: Connection | None = None, api_listener: socket.socket | None = None) -> int:
+
+def run_peer(
+    settings: PeerSettings,
+    lifeline: Connection | None = None,
+    api_listener: socket.socket | None = None,
+    compose: "Compose | None" = None,
+) -> int:
     """Run one peer until SIGINT or SIGTERM, or until `lifeline` closes; its exit code. `api_listener`: where its API serves.
 
-    Raises NodeError with what a user can do.
+    `compose`: what the peer is made of, where that is not `parts_of`. Raises NodeError with what a user can do.
     """
     configure_logging(settings.log_level)
     with NodeFolder.open(settings.data_dir, settings.network_file) as folder, first_reason(folder.store):
@@ -74,14 +82,12 @@ def run_peer(settings: PeerSettings, lifeline: Connection | None = None, api_lis
         log.info('peer %s of network "%s": loads the task %s (some seconds)', peer_id[:8], rules.name, rules.task.name)
         if is_stranger(rules, peer_id):
             log.warning("this key is none of the network's members: the peer follows and checks, and decides nothing")
-        uvloop.run(_serve(settings, folder, lifeline, api_listener))
+        uvloop.run(_serve(partial(compose or parts_of, settings, folder), lifeline, api_listener))
     return 0
 
 
-async def _serve(
-    settings: PeerSettings, folder: NodeFolder, lifeline: Connection | None, api_listener: socket.socket | None
-) -> None:
-    peer = Peer(parts_of(settings, folder), api_listener)
+async def _serve(compose: Callable[[], PeerParts], lifeline: Connection | None, api_listener: socket.socket | None) -> None:
+    peer = Peer(compose(), api_listener)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, peer.request_stop)
@@ -125,7 +131,7 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
         case _:
             assert_never(rules.consensus)
     held = (Digest(key) for key in store.keys(PAYLOAD_TABLE))
-    replica: ReplicaPort = Replica(ordering.machine, this_network, held, retention_of(rules).payload_commits)
+    replica = Replica(ordering.machine, this_network, held, retention_of(rules).payload_commits)
     learner = LearnerSpec(
         task=rules.task.name,
         folder=str(Path.cwd()),
@@ -137,8 +143,6 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
         restored=kept,
         members=ordering.members,
         store=str(store.path.resolve()),
-        fault=settings.fault,
-        colluders=tuple(bytes.fromhex(peer) for peer in settings.colluders),
     )
     return PeerParts(
         settings=settings,
@@ -146,37 +150,12 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
         identity=identity,
         rules=rules,
         store=store,
-        replica=_bent(replica, settings, folder, ordering) if settings.fault else replica,
+        replica=replica,
         chain=ordering.chain,
         learner=learner,
         puzzle=ordering.puzzle,
         first_requests=ordering.first_requests,
-        work_rules=None if ordering.members else proof_of_work_rules(rules),
     )
-
-
-def _bent(replica: ReplicaPort, settings: PeerSettings, folder: NodeFolder, ordering: "_Ordering") -> ReplicaPort:
-    """The replica of a peer that was told to misbehave; of consensus faults too where it is a member. Raises NodeError.
-
-    A twin starts from no records and no guard.
-    """
-    specs, rules, this_network = parse_faults(settings.fault), folder.rules, network_id(folder.rules)
-    is_stranger = ordering.members and folder.identity.peer_id not in ordering.members
-    if is_stranger and any(fault_named(spec.name).family is Family.CONSENSUS for spec in specs):
-        raise NodeError(
-            f"the fault {settings.fault!r} is one of members, and this peer's key is none of them", "choose another --fault"
-        )
-    situation = ReplicaSituation(
-        identity=folder.identity.peer_id,
-        network_id=this_network,
-        sign=folder.identity.sign,
-        members=ordering.members,
-        future_limit_ms=rules.proof_of_work.future_limit_ms,
-        make_twin=lambda: Replica(_member(settings, folder, None, (), guard_round=0), this_network),
-        work_rules=None if ordering.members else proof_of_work_rules(rules),
-        gc_depth=rules.total_order.gc_depth,
-    )
-    return bent_replica(specs, replica, situation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,12 +190,12 @@ def _proof_of_work(settings: PeerSettings, folder: NodeFolder, kept: StateKept |
 
 def _total_order(settings: PeerSettings, folder: NodeFolder, kept: StateKept | None) -> _Ordering:
     records = stored_records(folder.store, TOTAL_ORDER_TABLES)
-    machine = _member(settings, folder, kept, records, guard_round=GuardFile(folder.path).read())
+    machine = order_member(settings, folder, kept, records, guard_round=GuardFile(folder.path).read())
     head = b"" if kept is None else kept.step
     return _Ordering(machine, TotalOrderChain(machine), members=_members(folder.rules), first_requests=(AdoptRequest(head),))
 
 
-def _member(
+def order_member(
     settings: PeerSettings,
     folder: NodeFolder,
     kept: StateKept | None,
@@ -224,6 +203,7 @@ def _member(
     *,
     guard_round: int,
 ) -> TotalOrder:
+    """The ordering machine of a member of a total order, or of an observer."""
     rules, identity, store = folder.rules, folder.identity, folder.store
     return TotalOrder(
         rules=total_order_rules(rules),

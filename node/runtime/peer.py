@@ -7,12 +7,11 @@ import random
 import socket
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.protocol import (
     PeerJoined,
     PeerLeft,
@@ -29,8 +28,6 @@ from node.api.telemetry import LagProbe, MemoryProbe, Vitals
 from node.common.errors import EXIT_GOAL_NOT_MET, NodeError, fix_of_task
 from node.common.invocation import command_text
 from node.common.wording import counted
-from node.lab.faults.catalogue import NetworkSituation, attacks_of, parse_faults
-from node.lab.faults.network.situation import Attack
 from node.net.contract import ListenError, NetSettings
 from node.net.large_sizes import payload_bytes_max, state_bytes_max
 from node.net.listening import LISTEN_FIX
@@ -88,6 +85,15 @@ def outbound_target(members: int) -> int:
     return max(OUTBOUND_MIN, members + OUTBOUND_BESIDE_MEMBERS) if members else OUTBOUND_MIN
 
 
+Companion = Callable[[], Coroutine[None, None, None]]
+"""Goes on until it is cancelled."""
+
+
+def nobody(network: PeerNetwork) -> Iterable[Companion]:  # noqa: ARG001 - what others need
+    """No companions."""
+    return ()
+
+
 @dataclass(frozen=True, slots=True)
 class PeerParts:
     """What assembly.py has opened and built for one peer."""
@@ -104,8 +110,15 @@ class PeerParts:
     """None where no puzzle is worked on."""
     first_requests: tuple[LearnerRequest, ...]
     """What the learner is asked before all else."""
-    work_rules: ProofOfWorkRules | None
-    """Of a proof of work."""
+    companions: Callable[[PeerNetwork], Iterable[Companion]] = nobody
+    """What runs beside the network, until the peer stops; an honest peer has nothing of the kind."""
+    misconduct: str = ""
+    """What the peer was told to do wrong, for trying attacks; shown to people."""
+
+    @property
+    def members(self) -> tuple[PeerId, ...]:
+        """Of a total order; none where membership is open."""
+        return tuple(PeerId(member) for member in self.learner.members)
 
 
 class SystemClock:
@@ -245,7 +258,16 @@ class Peer:
         self._driver, self._streams, streams.driver = driver, streams, driver
         lag, memory = LagProbe(), MemoryProbe((os.getpid(), *(worker.pid for worker in workers)))
         sources = StatusSources(
-            parts.settings, parts.rules, parts.identity.peer_id, parts.chain, self._vitals, network, driver, lag, memory
+            parts.settings,
+            parts.rules,
+            parts.identity.peer_id,
+            parts.chain,
+            self._vitals,
+            network,
+            driver,
+            lag,
+            memory,
+            parts.misconduct,
         )
         peer_id = parts.identity.peer_id.hex()
         api = ApiServer(peer_id, sources.document, partial(self._model_file, learner, parts.chain), self._api_listener)
@@ -265,8 +287,8 @@ class Peer:
                 group.create_task(remember_addresses(parts.store, network.known_addresses), name="addresses")
                 for worker in workers:
                     group.create_task(self._end_with(worker), name=worker.name)
-                for attack in self._attacks(network):
-                    group.create_task(attack(), name="attack")
+                for companion in parts.companions(network):
+                    group.create_task(companion(), name="companion")
                 group.create_task(self._announce(network, api), name="announce")
                 await self._stopping.wait()
                 raise _StopRequested
@@ -296,20 +318,6 @@ class Peer:
             clock=time.monotonic,
             stopwatch=time.perf_counter,
         )
-
-    def _attacks(self, network: PeerNetwork) -> tuple[Attack, ...]:
-        """What a peer does that was told to misbehave below all messages: none, where it is honest."""
-        rules, settings = self._parts.rules, self._parts.settings
-        if not settings.fault:
-            return ()
-        situation = NetworkSituation(
-            network_id=network_id(rules),
-            rules=rule_fields(rules),
-            targets=network.known_addresses,
-            random=random.Random(),
-            work_rules=self._parts.work_rules,
-        )
-        return attacks_of(parse_faults(settings.fault), situation)
 
     async def _announce(self, network: PeerNetwork, api: ApiServer) -> None:
         """Once everything listens: leave the API's address in the folder, and tell people how to join."""

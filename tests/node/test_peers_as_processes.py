@@ -109,6 +109,16 @@ def test_a_killed_peer_leaves_no_process_and_goes_on_from_its_head(tmp_path: Pat
             assert_agree(one, again)
 
 
+def test_an_honest_peer_loads_nothing_that_tries_it(network_folder: Path) -> None:
+    one = RunningPeer.start(network_folder, environment={"PYTHONPROFILEIMPORTTIME": "1"})  # in all its processes
+    with stopped_in_the_end(one):
+        one.wait_until(lambda status: status["height"] >= 1)
+        assert one.stop() == 0
+    for module in ("node.runtime.driver", "node.processes.puzzle", "learning.evolution.search"):
+        assert f"{module}\n" in one.log
+    assert "node.lab" not in one.log
+
+
 def test_an_observer_follows_and_never_leads(tmp_path: Path, network_folder: Path) -> None:
     one = RunningPeer.start(network_folder)
     one.wait_until(lambda status: status["height"] >= 3)

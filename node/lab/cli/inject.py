@@ -136,7 +136,7 @@ def command(
 
 def _canonical(fault: str) -> str:
     """The fault with all its parameters; the catalogue imports numpy. Raises NodeError."""
-    text: str = importlib.import_module("node.cli.learning_options").canonical_fault(fault)
+    text: str = importlib.import_module("node.lab.faults.chosen").canonical_fault(fault)
     return text
 
 

@@ -15,9 +15,10 @@ from node.cli.arguments import (
     NumberRange,
     refuse_given,
 )
-from node.cli.learning_options import canonical_fault, check_fault, gradient_section, learning_options
+from node.cli.learning_options import gradient_section, learning_options
 from node.common.errors import NodeError
 from node.lab.cli.scenario_options import check_alone, check_partition, play, scenario_options
+from node.lab.faults.chosen import canonical_fault, check_fault
 from node.rules.network_file import Consensus, Learning, read_network_file
 from node.rules.settings import TestnetSettings
 from node.rules.strategy import Strategy

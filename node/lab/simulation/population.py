@@ -16,6 +16,7 @@ from consensus.types import Digest, Instant, PeerId, StepId
 from learning.evolution.rules import SearchSettings
 from learning.learner import AdoptRequest, Learner, LearnerRequest
 from node.lab.faults.catalogue import ReplicaSituation, bent_replica, parse_faults
+from node.lab.faults.faulty_learner import MakeFaultyLearner
 from node.lab.scenarios.scenario import Scenario
 from node.lab.scenarios.toy_tasks import EXACT, Processor, toy_task
 from node.lab.simulation.disk import Records
@@ -196,10 +197,9 @@ class Population:
             settings=SearchSettings(chunk=CANDIDATES_PER_SLICE),
             restored=kept_state(records),
             members=self.members,
-            fault=fault,
-            colluders=self._colluders,
         )
-        return make_learner(toy_task(self.scenario.task, self._processor(peer)), spec, DiskRows(records))
+        make = MakeFaultyLearner(fault, self._colluders) if fault else make_learner
+        return make(toy_task(self.scenario.task, self._processor(peer)), spec, DiskRows(records))
 
     def _processor(self, peer: PeerId) -> Processor:
         """Each its own, where they differ at all."""

@@ -147,14 +147,14 @@ class TestnetHands:
         fault = canonical_fault(text, self._rules)
         check_state(peers, "restart", UP)
         for peer in peers:
-            if not fault and not peer.settings.fault:
+            if not fault and not peer.fault:
                 raise NodeError(f"{peer.name} is honest already", None, exit_code=EXIT_CANNOT_NOW)
         for peer in peers:
-            peer.was_faulty = peer.was_faulty or bool(peer.settings.fault)
-            peer.settings = replace(peer.settings, fault=fault)
-        faulty = tuple(peer.peer_id for peer in self._peers if peer.settings.fault)
+            peer.was_faulty = peer.was_faulty or bool(peer.fault)
+            peer.fault = fault
+        faulty = tuple(peer.peer_id for peer in self._peers if peer.fault)
         for peer in peers:
-            peer.settings = replace(peer.settings, colluders=faulty if fault else ())
+            peer.colluders = faulty if fault else ()
         await self._restart(peers)
         if not fault:
             return f"told {_names(peers)} to be honest again; nobody counts on that"

@@ -49,6 +49,10 @@ class TestnetPeer:
     """Since that answer, or since it was resumed, as its supervisor has counted."""
     waker: Connection | None = None
     """While it is paused: the pipe to who resumes it should the supervisor end."""
+    fault: str = ""
+    """How it misbehaves: NAME[:option=value,...] of node/lab/faults; nothing: it is honest."""
+    colluders: tuple[str, ...] = ()
+    """Ids of other peers that misbehave with it."""
     was_faulty: bool = False
     """It was told to misbehave in an earlier life: what it holds from then, nobody answers for."""
     was_killed: bool = False
@@ -63,7 +67,7 @@ class TestnetPeer:
     @property
     def is_honest(self) -> bool:
         """Whether it was never told to misbehave."""
-        return not self.settings.fault and not self.was_faulty
+        return not self.fault and not self.was_faulty
 
     @property
     def is_running(self) -> bool:

@@ -56,7 +56,7 @@ def _cast(scenario: Scenario, peers: Sequence[TestnetPeer]) -> None:
     """Who misbehaves from the start on, each in its own way; they know each other."""
     faulty = tuple(peers[number].peer_id for number in sorted(scenario.fault_of))
     for number, fault in scenario.fault_of.items():
-        peers[number].settings = replace(peers[number].settings, fault=fault, colluders=faulty)
+        peers[number].fault, peers[number].colluders = fault, faulty
 
 
 def _chaos(scenario: Scenario, network: Network, place: Place, told: tuple[str, ...]) -> Chaos:

@@ -10,6 +10,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from node.common.errors import NodeError
+from node.lab.faults.misconduct import Misconduct
 from node.lab.testnet.namespaces import enter
 from node.lab.testnet.peer import LOG_NAME, TestnetPeer
 from node.processes.process import forkserver, start_process
@@ -33,7 +34,8 @@ def start(peer: TestnetPeer) -> None:
     assert not peer.is_running, "one process for each peer"
     context = forkserver()
     lifeline, theirs = context.Pipe()
-    process = context.Process(target=_peer_process, args=(theirs, peer.settings, peer.namespace), name=peer.name)
+    misconduct = Misconduct(peer.fault, peer.colluders) if peer.fault else None
+    process = context.Process(target=_peer_process, args=(theirs, peer.settings, misconduct, peer.namespace), name=peer.name)
     log = peer.settings.data_dir / LOG_NAME
     peer.log_from = log.stat().st_size if log.exists() else 0
     start_process(process)
@@ -130,7 +132,7 @@ def _wake_later(pipe: Connection, group: int) -> None:
             os.killpg(group, signal.SIGCONT)
 
 
-def _peer_process(lifeline: Connection, settings: PeerSettings, namespace: Path | None) -> None:
+def _peer_process(lifeline: Connection, settings: PeerSettings, misconduct: Misconduct | None, namespace: Path | None) -> None:
     """The whole life of a testnet's peer, in its own process; ends when the supervisor does, however that ends.
 
     In a network namespace all its sockets are made within, but for its API's, which the supervisor has to reach.
@@ -147,6 +149,10 @@ def _peer_process(lifeline: Connection, settings: PeerSettings, namespace: Path 
         api_listener = None if namespace is None else bound_listener()
         if namespace is not None:
             enter(namespace)
+        if misconduct is not None:
+            from node.lab.faults.faulty_peer import run_faulty_peer  # noqa: PLC0415 - of no use to honest peers
+
+            sys.exit(run_faulty_peer(settings, misconduct, lifeline, api_listener))
         sys.exit(run_peer(settings, lifeline, api_listener))
     except NodeError as error:
         print(f"error: {error.message}", file=sys.stderr)  # noqa: T201 - the log is this process's only screen

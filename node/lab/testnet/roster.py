@@ -50,11 +50,10 @@ def make_peers(
             is_searching=True,
             puzzle_share=settings.puzzle_share,
             log_level="info",
-            fault=settings.fault if key in faulty else "",
-            colluders=faulty if key in faulty else (),
             trusted_task=settings.task if settings.network_file is not None else rules.task.name,
         )
-        peers.append(TestnetPeer(name, peer_settings, key))
+        misconduct = (settings.fault, faulty) if key in faulty else ("", ())
+        peers.append(TestnetPeer(name, peer_settings, key, fault=misconduct[0], colluders=misconduct[1]))
     return rules, peers
 
 

@@ -80,7 +80,7 @@ def links(peer: TestnetPeer) -> int:
 
 def conduct_text(peer: TestnetPeer) -> str | None:
     """What sets a peer apart from an honest one that reaches all others; None for such a one."""
-    fault = peer.settings.fault
+    fault = peer.fault
     texts = (
         f"faulty: {fault}" if fault else "was faulty" if peer.was_faulty else "",
         "" if peer.group is None else f"in group {peer.group}",
@@ -124,7 +124,7 @@ def peer_document(peer: TestnetPeer, agreed: StepStatus | None) -> dict[str, obj
         "name": peer.name,
         "state": peer.state.value,
         "is_running": peer.is_running,
-        "fault": peer.settings.fault or None,
+        "fault": peer.fault or None,
         "was_faulty": peer.was_faulty,
         "group": peer.group,
     }
@@ -162,7 +162,7 @@ def peer_report(number: int, peer: TestnetPeer) -> PeerReport:
         id=peer.peer_id,
         state=peer.state.value,
         pid=peer.process.pid if peer.is_running and peer.process is not None else None,
-        fault=peer.settings.fault,
+        fault=peer.fault,
         was_faulty=peer.was_faulty,
         group=peer.group,
         height=None if status is None else status.height,

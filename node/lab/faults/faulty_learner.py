@@ -1,0 +1,48 @@
+"""The learner of a peer that was told to misbehave: an honest one, wrapped, or with a conduct of its own."""
+
+from dataclasses import dataclass
+
+from learning.gradient.conduct import Conduct
+from learning.gradient.ledger import Gradients
+from learning.gradient.rules import GradientRules
+from learning.learner import Learner
+from learning.task import Task, differentiable
+from node.lab.faults.catalogue import LearnerSituation, Situation, bent_learner, conduct_of, parse_faults, unashamed
+from node.processes.learner import LearnerSpec, make_learner
+
+
+@dataclass(frozen=True, slots=True)
+class MakeFaultyLearner:
+    """A `node.processes.learner.MakeLearner`; it crosses the pipe to the learner's process."""
+
+    fault: str
+    """NAME[:option=value,...] of the catalogue, several joined by +."""
+    colluders: tuple[bytes, ...]
+    """Other peers that misbehave with it."""
+
+    def __call__(self, task: Task, spec: LearnerSpec, gradients: Gradients) -> Learner:
+        """Raises TaskError."""
+        specs = parse_faults(self.fault)
+        if isinstance(spec.rules, GradientRules):
+            honest = make_learner(task, spec, gradients, self._conduct(task, spec))
+            return unashamed(honest, specs, spec.author)
+        situation = LearnerSituation(
+            author=spec.author,
+            colluders=frozenset((spec.author, *self.colluders)),
+            members=spec.members,
+            rules=spec.rules,
+            task=task,
+            build=lambda other_task: make_learner(other_task, spec, gradients),
+        )
+        return bent_learner(specs, make_learner(task, spec, gradients), situation)
+
+    def _conduct(self, task: Task, spec: LearnerSpec) -> Conduct:
+        trained = differentiable(task)
+        situation = Situation(
+            author=spec.author,
+            colluders=frozenset((spec.author, *self.colluders)),
+            layout=trained.layout,
+            classes=int(trained.sample_labels.max(initial=0)) + 1,
+            seed=int.from_bytes(spec.author[:8], "big"),
+        )
+        return conduct_of(parse_faults(self.fault), situation)

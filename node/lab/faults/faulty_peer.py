@@ -1,0 +1,85 @@
+"""Runs one peer that was told to misbehave: the parts of an honest one, wrapped from outside."""
+
+import random
+import socket
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from multiprocessing.connection import Connection
+
+from node.common.errors import NodeError
+from node.lab.faults.catalogue import (
+    Family,
+    FaultSpec,
+    NetworkSituation,
+    ReplicaSituation,
+    attacks_of,
+    bent_replica,
+    fault_named,
+    parse_faults,
+)
+from node.lab.faults.faulty_learner import MakeFaultyLearner
+from node.lab.faults.misconduct import Misconduct
+from node.lab.faults.network.situation import Attack
+from node.net.transport import PeerNetwork
+from node.rules.network_file import NetworkRules, network_id, rule_fields
+from node.rules.settings import PeerSettings
+from node.runtime.assembly import order_member, parts_of, proof_of_work_rules, run_peer
+from node.runtime.peer import PeerParts
+from node.runtime.replica import Replica, ReplicaPort
+from node.storage.folder import NodeFolder
+
+
+def run_faulty_peer(
+    settings: PeerSettings,
+    misconduct: Misconduct,
+    lifeline: Connection | None = None,
+    api_listener: socket.socket | None = None,
+) -> int:
+    """As `node.runtime.assembly.run_peer`. Raises NodeError."""
+    return run_peer(settings, lifeline, api_listener, compose=partial(faulty_parts, misconduct))
+
+
+def faulty_parts(misconduct: Misconduct, settings: PeerSettings, folder: NodeFolder) -> PeerParts:
+    """What such a peer is made of. Raises NodeError."""
+    parts, specs = parts_of(settings, folder), parse_faults(misconduct.fault)
+    colluders = tuple(bytes.fromhex(peer) for peer in misconduct.colluders)
+    return replace(
+        parts,
+        replica=_bent(parts, specs, misconduct.fault),
+        learner=replace(parts.learner, make=MakeFaultyLearner(misconduct.fault, colluders)),
+        companions=partial(_attacks, specs, parts.rules),
+        misconduct=misconduct.fault,
+    )
+
+
+def _bent(parts: PeerParts, specs: Iterable[FaultSpec], fault: str) -> ReplicaPort:
+    """Of consensus faults too where the peer is a member. A twin starts from no records and no guard. Raises NodeError."""
+    rules, identity = parts.rules, parts.identity
+    members = parts.members
+    is_stranger = members and identity.peer_id not in members
+    if is_stranger and any(fault_named(spec.name).family is Family.CONSENSUS for spec in specs):
+        raise NodeError(f"the fault {fault!r} is one of members, and this peer's key is none of them", "choose another --fault")
+    situation = ReplicaSituation(
+        identity=identity.peer_id,
+        network_id=network_id(rules),
+        sign=identity.sign,
+        members=members,
+        future_limit_ms=rules.proof_of_work.future_limit_ms,
+        make_twin=lambda: Replica(order_member(parts.settings, parts.folder, None, (), guard_round=0), network_id(rules)),
+        work_rules=None if members else proof_of_work_rules(rules),
+        gc_depth=rules.total_order.gc_depth,
+    )
+    return bent_replica(specs, parts.replica, situation)
+
+
+def _attacks(specs: Iterable[FaultSpec], rules: NetworkRules, network: PeerNetwork) -> tuple[Attack, ...]:
+    """What such a peer does below all messages."""
+    situation = NetworkSituation(
+        network_id=network_id(rules),
+        rules=rule_fields(rules),
+        targets=network.known_addresses,
+        random=random.Random(),
+        work_rules=None if rules.total_order.members else proof_of_work_rules(rules),
+    )
+    return attacks_of(specs, situation)
