@@ -1,8 +1,7 @@
 """Total order: all honest members deliver one history, each without a gap."""
 
-from consensus.protocol import FetchState
 from consensus.types import PeerId
-from learning.learner import DeliveredStep, DeliverRequest
+from learning.learner import DeliveredStep, DeliverRequest, RestoreRequest
 from node.lab.checkers.finding import Finding, Seen
 from node.runtime.replica import AskLearner
 
@@ -11,22 +10,20 @@ class OneOrder:
     """Compares every delivery, contents included, with the first that was seen at its height."""
 
     name = "there is one history of deliveries"
-    reads = (DeliverRequest, FetchState)
+    reads = (DeliverRequest, RestoreRequest)
 
     def __init__(self) -> None:
         self._first: dict[int, tuple[DeliveredStep, Seen]] = {}
         self._last: dict[PeerId, tuple[int, Seen]] = {}
-        """By member: its last delivery."""
-        self._checkpoints: dict[PeerId, int] = {}
-        """By member: the height whose state it has asked for; it may go on in the old way until the state is there."""
+        """By member: its last delivery, or the commit whose state it has gone on from."""
 
     def see(self, seen: Seen) -> Finding | None:
-        """A delivery, or the beginning of a jump to a checkpoint that others vouch for."""
+        """A delivery, or a jump to a checkpoint that others vouch for."""
         match seen.event:
             case AskLearner(DeliverRequest(step)):
                 return self._contradiction(step, seen) or self._gap(step, seen)
-            case FetchState(_, height):
-                self._checkpoints[seen.peer] = height
+            case AskLearner(RestoreRequest(state)):
+                self._last[seen.peer] = (state.commit, seen)
         return None
 
     def _contradiction(self, step: DeliveredStep, seen: Seen) -> Finding | None:
@@ -43,6 +40,6 @@ class OneOrder:
         reached, witness = self._last.get(seen.peer, (0, seen))
         self._last[seen.peer] = (step.height, seen)
         is_replay = seen.life > witness.life and step.height <= reached
-        if step.height == reached + 1 or is_replay or step.height == self._checkpoints.get(seen.peer, -1) + 1:
+        if step.height == reached + 1 or is_replay:
             return None
         return Finding(self.name, f"delivery {step.height} comes after delivery {reached}", (witness, seen))

@@ -11,10 +11,10 @@ from consensus.proof_of_work import messages as work_messages
 from consensus.proof_of_work.archive import block_key
 from consensus.proof_of_work.difficulty import start_target, work_of
 from consensus.proof_of_work.link import Link, genesis_link, header_fault, next_link, next_target
-from consensus.protocol import Accuse, Broadcast, FetchState, Guard, Halt, Record, Refuse, Send
+from consensus.protocol import Accuse, Broadcast, Guard, Halt, Record, Refuse, Send
 from consensus.total_order.archive import record_of_block
 from consensus.total_order.messages import BlockMessage, OwnBlocks
-from consensus.types import Digest, Height, Instant, PeerId, StepId
+from consensus.types import Height, Instant, PeerId, StepId
 from learning.learner import (
     AssessRequest,
     CheckRequest,
@@ -24,6 +24,8 @@ from learning.learner import (
     GradientsJudged,
     Judgement,
     LearnerRequest,
+    RestoreRequest,
+    StateKept,
     StepChecked,
 )
 from node.lab.checkers.attribution import DeliveredOnce, FoundByItsAuthor
@@ -85,12 +87,13 @@ def test_a_delivery_on_another_parent_is_found() -> None:
     assert details(OneOrder(), asked(ALICE, first), asked(ALICE, second)) == ["delivery 2 does not follow delivery 1"]
 
 
-def test_a_gap_is_found_but_not_where_a_checkpoint_was_fetched() -> None:
+def test_a_gap_is_found_but_not_where_the_learner_goes_on_from_a_checkpoint() -> None:
     jump = asked(ALICE, DeliverRequest(delivery(9)))
-    fetched = seen(ALICE, FetchState(StepId(name_of("commit 8")), Height(8), Digest(name_of("state")), (BOB,)))
+    restored = asked(ALICE, RestoreRequest(StateKept(name_of("version 3"), 3, b"", commit=8, commit_step=name_of("commit 8"))))
     assert details(OneOrder(), jump) == ["delivery 9 comes after delivery 0"]
-    assert details(OneOrder(), fetched, jump) == []
-    assert details(OneOrder(), fetched, asked(ALICE, DeliverRequest(delivery(1))), jump) == []
+    assert details(OneOrder(), restored, jump) == []
+    assert details(OneOrder(), asked(ALICE, DeliverRequest(delivery(1))), restored, jump) == []
+    assert details(OneOrder(), restored, asked(ALICE, DeliverRequest(delivery(8)))) == ["delivery 8 comes after delivery 8"]
 
 
 def test_only_a_restart_delivers_again() -> None:
