@@ -122,11 +122,21 @@ class CatchUp:
         end, _ = self._end()
         while self._rungs and self._rungs[-1].index <= end:
             self._rungs.pop()
+        if not self._rungs and self._buffer and self.behind_by >= self._behind_min:
+            self._aim_higher(end)
         if not self._rungs or self._fetch.is_waiting or len(self._buffer) >= BUFFER_MAX:
             return
         if not self._fetch.ask(end + 1, self._rungs[-1], now):
             self._begin_at = Instant(now + PAUSE_MS)
             self.drop()
+
+    def _aim_higher(self, end: int) -> None:
+        """Go on to a commit that is certain by now: whoever is still far behind hears nothing that vouches for the last ones of
+        the buffer, since blocks that name them lie in the commits after them, and newer ones name commits far above.
+        """
+        certain = self._vouching.certain_commit()
+        if certain is not None and certain.index > end:
+            self._rungs.append(certain)
 
     def _climb(self, links: list[Link]) -> None:
         """Commits that lead up to the lowest rung: they follow our end, or give a rung below."""

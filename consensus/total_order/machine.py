@@ -138,7 +138,7 @@ class TotalOrder:
         self._committing = Committing(state, self._intake)
         self._catch_up = CatchUp(state, dice, self._synchroniser, self._vouching, self._committing)
         behind_min = max(snapshot_behind, rules.gc_depth + 1)
-        self._snapshot = Snapshot(state, dice, self._vouching, self._committing, behind_min)
+        self._snapshot = Snapshot(state, dice, self._synchroniser, self._vouching, self._committing, behind_min)
         self._proposer = None if state.me is None else Proposer(state, self._intake, state.me, sign, guard_round)
         self._pushing = None if state.me is None else Pushing(state, state.me)
         self._recovery = None if state.me is None else Recovery(state, self._intake, state.me)
@@ -230,7 +230,7 @@ class TotalOrder:
             case StateReached(height, state_digest):
                 self._note_state(height, state_digest)
             case StateHeld(step, content):
-                self._snapshot.state_held(step, content)
+                self._snapshot.state_held(step, content, now)
             case ClockRead():
                 raise AssertionError("is handled before all else")
             case Offered() | Assessed() | Checked() | PuzzleSolved() | PuzzleVerified():
