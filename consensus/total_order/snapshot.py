@@ -9,11 +9,11 @@ before (a member 300 ms away that did so fell behind again before it had them al
 from dataclasses import dataclass, field
 
 from consensus.protocol import FetchState, Record, Restore
+from consensus.seeded_choice import SeededChoice
 from consensus.total_order.archive import BASE_TABLE, index_key, record_of_commit
 from consensus.total_order.block import Checkpoint, CommitMark
 from consensus.total_order.commit_fetch import CommitFetch
 from consensus.total_order.committing import Committing
-from consensus.total_order.dice import Dice
 from consensus.total_order.messages import Commits
 from consensus.total_order.order import CommitRecord
 from consensus.total_order.peers import PeerRecord
@@ -58,19 +58,19 @@ class Snapshot:
     def __init__(  # noqa: PLR0917 - each is another thing
         self,
         state: State,
-        dice: Dice,
+        choice: SeededChoice,
         synchroniser: Synchroniser,
         vouching: Vouching,
         committing: Committing,
         behind_min: int,
     ) -> None:
         self._state = state
-        self._dice = dice
+        self._choice = choice
         self._synchroniser = synchroniser
         self._vouching = vouching
         self._committing = committing
         self._behind_min = behind_min
-        self._fetch = CommitFetch(state, dice)
+        self._fetch = CommitFetch(state, choice)
         self._joining: Joining | None = None
         self._begin_at = Instant(0)
         self.learner_waits_at: int | None = None
@@ -163,7 +163,7 @@ class Snapshot:
         """Of those who have signed it, by lot: a slow one may not be the first each time. Who is connected comes first."""
         checkpoint, state = joining.checkpoint, self._state
         signers = [index for index in range(state.committee.size) if joining.signers >> index & 1]
-        drawn = sorted(self._dice.shuffled(signers), key=lambda index: not state.peers.is_connected(index))
+        drawn = sorted(self._choice.shuffled(signers), key=lambda index: not state.peers.is_connected(index))
         peers = tuple(state.committee.members[index] for index in drawn)
         step, state_digest = StepId(checkpoint.digest), Digest(checkpoint.state_digest)
         state.outbox.add(FetchState(step, Height(checkpoint.index), state_digest, peers))
@@ -173,7 +173,7 @@ class Snapshot:
         sources = self._state.peers.connected_members()
         if sources:
             for record in joining.records:
-                self._synchroniser.want_range(record.references, self._dice.pick(sources), now)
+                self._synchroniser.want_range(record.references, self._choice.pick(sources), now)
 
     def _adopt(self, joining: Joining) -> None:
         state = self._state
