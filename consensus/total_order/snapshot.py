@@ -8,7 +8,7 @@ before (a member 300 ms away that did so fell behind again before it had them al
 
 from dataclasses import dataclass, field
 
-from consensus.protocol import FetchState, Record, Restore
+from consensus.effects import FetchState, Record, Restore
 from consensus.seeded_choice import SeededChoice
 from consensus.total_order.archive import BASE_TABLE, index_key, record_of_commit
 from consensus.total_order.block import Checkpoint, CommitMark
