@@ -44,6 +44,13 @@ LATE_MS = 250
 """Where another holder is known, who has not given a payload in so long, and a millisecond more for each kilobyte, is late: the
 other is asked instead, and first the next time. Else one that takes its time would set the pace of all."""
 
+LATE_SHARE = 2
+"""Or, where that is longer, twice as long as a fourth of the last gifts took at most: who is far from all others waits for
+everybody for longer, and would else ask for everything three times."""
+
+GIFTS_KEPT = 16
+"""The last ones, whose times are remembered."""
+
 LATE_MS_MAX = 1_250
 """But not later: the length is what somebody says."""
 
@@ -81,6 +88,8 @@ class _Pursuit:
     holders: tuple[PeerId, ...] = ()
     tried: tuple[PeerId, ...] = ()
     attempts: int = 0
+    first_asked_at: Instant | None = None
+    """When somebody was asked for the first time."""
     asked_at: Instant | None = None
     """When who was asked last was asked."""
     late_at: Instant | None = None
@@ -123,6 +132,9 @@ class Wanted:
         self._reliability = Reliability()
         self._overtaken: dict[bytes, None] = {}
         """Fetches of payloads of which another holder is known."""
+        self._given: list[_Pursuit] = []
+        """Of those that have come, until it is noted how long they took."""
+        self._gift_ms: deque[int] = deque(maxlen=GIFTS_KEPT)
         self._has_changed = False
         """Since it was last looked for somebody to ask."""
 
@@ -137,6 +149,7 @@ class Wanted:
             return ()
         if digest in self._fetches:
             self._reliability.has_given(self._fetches[digest])
+            self._given.append(pursuit)
         self._give_up(digest)
         return tuple(waiter for waiter in pursuit.waiters if self._has_come(waiter, digest))
 
@@ -216,6 +229,7 @@ class Wanted:
 
     def fetch_more(self, now: Instant) -> tuple[FetchPayload, ...]:
         """Ask for what is wanted, as far as the bounds allow; called once after every input."""
+        self._note_gifts(now)
         if not self._pursuits:
             return ()
         self._look_around(now)
@@ -231,8 +245,21 @@ class Wanted:
     # --- inside ---
 
     @property
+    def _usual_ms(self) -> int:
+        """So long who holds a payload may take, without what its length takes."""
+        quick = sorted(self._gift_ms)[(len(self._gift_ms) - 1) // 4] if self._gift_ms else 0
+        return max(LATE_MS, LATE_SHARE * quick)
+
+    @property
     def _under_way(self) -> int:
         return len(self._fetches) + len(self._cooling)
+
+    def _note_gifts(self, now: Instant) -> None:
+        """How long they took."""
+        for pursuit in self._given:
+            assert pursuit.first_asked_at is not None, "it was under way"
+            self._gift_ms.append(now - pursuit.first_asked_at - pursuit.payload.length // 1_000)
+        self._given.clear()
 
     def _look_around(self, now: Instant) -> None:
         """Who has come and gone, and what has had its rest."""
@@ -378,7 +405,9 @@ class Wanted:
     def _ask(self, digest: bytes, peer: PeerId, now: Instant) -> FetchPayload:
         pursuit = self._pursuits[digest]
         pursuit.asked_at = now
-        pursuit.late_at = Instant(now + min(LATE_MS_MAX, LATE_MS + pursuit.payload.length // 1_000))
+        if pursuit.first_asked_at is None:
+            pursuit.first_asked_at = now
+        pursuit.late_at = Instant(now + min(LATE_MS_MAX, self._usual_ms + pursuit.payload.length // 1_000))
         if len(pursuit.holders) > 1:
             self._overtaken[digest] = None
         del self._lanes[pursuit.lane][digest]

@@ -17,8 +17,10 @@ from consensus.wanted import (
     FETCHES_MAX,
     FETCHES_PER_PEER_MAX,
     FREE_SHARE,
+    GIFTS_KEPT,
     LATE_MS,
     LATE_MS_MAX,
+    LATE_SHARE,
     REST_MS,
     STALLED_ATTEMPTS,
     Need,
@@ -280,6 +282,38 @@ def test_who_has_failed_while_it_was_away_is_as_good_as_before_once_it_has_given
         for other in range(100 * number, 100 * number + FETCHES_PER_PEER_MAX):
             payloads.drop(waiter(other))
     assert at_once[0] < at_once[-1] == FETCHES_PER_PEER_MAX
+
+
+def test_who_is_far_from_all_waits_for_longer_and_one_that_takes_its_time_does_not_make_it_wait() -> None:
+    """What counts is how long a fourth of the gifts took at most."""
+    payloads, _ = table(ALICE, BOB)
+
+    def fetch(number: int, at: int, took_ms: int) -> None:
+        payloads.wait(waiter(number), (payload(number),), ALICE, Need.BLOCK)
+        payloads.accepted_by(digest(number), (ALICE, BOB))
+        payloads.fetch_more(Instant(at))
+        payloads.note_held(digest(number))
+        payloads.fetch_more(Instant(at + took_ms))
+
+    def late_ms(number: int, at: int) -> int:
+        payloads.wait(waiter(number), (payload(number),), ALICE, Need.BLOCK)
+        payloads.accepted_by(digest(number), (ALICE, BOB))
+        (_, first), *_ = asked(payloads.fetch_more(Instant(at)))
+        late = next(
+            ms
+            for ms in range(0, 3_000, 10)
+            if [peer for _, peer in asked(payloads.fetch_more(Instant(at + ms)))] not in ([], [first])
+        )
+        payloads.note_held(digest(number))
+        payloads.fetch_more(Instant(at + late))
+        return late
+
+    for number in range(GIFTS_KEPT):
+        fetch(number, 10_000 * number, took_ms=450)
+    assert late_ms(100, 1_000_000) == pytest.approx(LATE_SHARE * 450, abs=10)
+    for number in range(200, 200 + GIFTS_KEPT):
+        fetch(number, 10_000 * number, took_ms=4_900 if number % 4 else 60)
+    assert late_ms(300, 5_000_000) == pytest.approx(LATE_MS, abs=10)
 
 
 def test_who_is_late_goes_on_where_no_other_holder_is_known() -> None:

@@ -34,7 +34,7 @@ from consensus.total_order.peers import REQUESTS_KEPT_MAX
 from consensus.total_order.proposer import PENDING_MAX
 from consensus.total_order.synchroniser import HINTS_MAX
 from consensus.total_order.vouching import CHECKPOINTS_KEPT, MARKS_AHEAD_MAX, MARKS_KEPT
-from consensus.wanted import FETCHES_MAX, STALLED_ATTEMPTS, Need
+from consensus.wanted import FETCHES_MAX, GIFTS_KEPT, STALLED_ATTEMPTS, Need
 from node.lab.checkers.sizes import sizes_of
 from node.rules.retention import CHECKPOINTS_KEPT as CHECKPOINTS_STORED
 from node.rules.retention import PAYLOAD_COMMITS
@@ -139,7 +139,8 @@ def _of_the_replica(scale: Scale) -> Groups:
         (of_pool, "Naming._named Naming._counts Naming._final Naming._released[]"),
         (2, "Naming._released"),
         (FETCHES_MAX, "Wanted._fetches Wanted._cooling"),
-        (FETCHES_MAX, "Wanted._overtaken"),
+        (FETCHES_MAX, "Wanted._overtaken Wanted._given"),
+        (GIFTS_KEPT, "Wanted._gift_ms"),
         (named, "Wanted._pursuits Wanted._lacking Wanted._lacking[] Wanted._stalled Wanted._lanes[] Wanted._resting"),
         (named + scale.peers, "_Pursuit.waiters"),
         (len(Need) * (1 + STALLED_ATTEMPTS), "Wanted._lanes"),

@@ -11,7 +11,7 @@ import pytest
 from consensus.effects import Effect, FetchState, Record, Refuse, Send
 from consensus.encoding import encode
 from consensus.faults import Offence
-from consensus.inputs import FetchFailed, PeerJoined, PeerLeft, TimerFired
+from consensus.inputs import FetchFailed, PeerJoined, PeerLeft, StateHeld, TimerFired
 from consensus.records import CorruptRecordsError
 from consensus.total_order import commit_fetch
 from consensus.total_order.archive import BASE_TABLE, COMMIT_TABLE, index_key
@@ -184,6 +184,17 @@ def test_a_joiner_needs_the_commits_above_the_horizon_and_asks_a_signer_for_the_
     )
 
 
+def test_whoever_goes_on_from_a_checkpoint_asks_for_all_blocks_that_newer_ones_build_on_at_once() -> None:
+    joiner, asked = begun("joining")
+    (fetch,) = [effect for effect in walk(joiner, asked) if isinstance(effect, FetchState)]
+    effects = joiner.do(joiner.machine.handle(StateHeld(fetch.step, b"state"), Instant(joiner.now))) + joiner.ticks()
+    messages = [read(effect.message) for effect in effects if isinstance(effect, Send)]
+    named = {reference for message in messages if isinstance(message, GetBlocks) for reference in message.references}
+    held = {reference for record in TRUE[400 - RULES.gc_depth : 400] for reference in record.references}
+    assert {reference for reference in held if reference.round > TRUE[399].leader.round - RULES.gc_depth} <= named
+    assert len(named) > 3 * RULES.gc_depth
+
+
 def test_signers_are_asked_for_the_state_by_lot_and_those_that_are_connected_first() -> None:
     orders = set()
     for number in range(24):
@@ -335,6 +346,20 @@ def test_the_blocks_of_a_long_range_are_pursued_a_bounded_number_at_a_time() -> 
     assert 0 < joiner.machine.status.missing <= RANGE_ROUNDS_MAX * 4 + 4
     joiner.ticks(20)
     assert joiner.machine.status.missing <= RANGE_ROUNDS_MAX * 4 + 4
+
+
+def test_where_newer_commits_are_certain_the_last_ones_of_a_range_wait_for_no_other_word() -> None:
+    """Who vouches for them does so in blocks of later commits: those are asked for at once, and not after the next attempt."""
+    joiner, asked = begun("catching up", index=40)
+    walk(joiner, asked)
+    assert requests(joiner.ticks(8)) == []
+    joiner.name(1, 2, index=100, number=2_000)
+    pending = requests(joiner.ticks())
+    firsts = []
+    while pending:
+        firsts.append(pending[0].first)
+        pending = requests(joiner.answer(pending[0], after(TRUE, pending[0].first)))
+    assert firsts == [41]
 
 
 def test_of_many_rungs_on_the_way_down_the_lowest_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:

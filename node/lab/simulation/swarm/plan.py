@@ -137,7 +137,7 @@ def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
         measured_apart=random.choice((0, 1, 2)),
         links=links_of(random, is_near),
         processor=processor_of(random),
-        expect=_expected(consensus, learning, peers, calm_s, behind_max=12 if is_long else BEHIND_MAX),
+        expect=_expected(consensus, learning, peers, calm_s, is_long=is_long, is_near=is_near),
         evolution=evolution_of(random),
         gradient=gradient_of(random, consensus),
         proof_of_work=proof_of_work_of(random, seed, interval_ms),
@@ -195,13 +195,16 @@ def _strangers(random: Random, peers: int, consensus: Consensus, learning: Learn
     return (Faulty(fault, numbers),) if numbers else ()
 
 
-def _expected(consensus: Consensus, learning: Learning, peers: int, calm_s: int, behind_max: int) -> ExpectSection:
+def _expected(
+    consensus: Consensus, learning: Learning, peers: int, calm_s: int, *, is_long: bool, is_near: bool
+) -> ExpectSection:
     """Far below what a calm network makes, far above nothing.
 
     In a brief calm there may be little: a peer that has contested a block waits for four more, and where messages cross the
     world, members decide once in four seconds when one of them is silent. Under a total order gradients move the model many
-    times a second.
+    times a second: who is far from all others has each of them two round trips later.
     """
+    behind_max = 2 * BEHIND_MAX if is_long else BEHIND_MAX
     if consensus is Consensus.TOTAL_ORDER and learning is Learning.GRADIENT:
-        return ExpectSection(calm_s=calm_s, heights_min=1, behind_max=behind_max * peers)
+        return ExpectSection(calm_s=calm_s, heights_min=1, behind_max=behind_max * peers * (1 if is_near else 2))
     return ExpectSection(calm_s=calm_s, heights_min=1 if calm_s < CALM_S else 3, behind_max=behind_max)
