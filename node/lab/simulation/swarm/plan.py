@@ -141,7 +141,7 @@ def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
         evolution=evolution_of(random),
         gradient=gradient_of(random, consensus),
         proof_of_work=proof_of_work_of(random, seed, interval_ms),
-        total_order=total_order_of(random, is_near, is_large=peers > max(SIZES)),
+        total_order=total_order_of(random, is_near, peers > max(SIZES), learning is Learning.GRADIENT),
         events=Story(random, ground).told(kinds),
         faulty=(*faulty, *strangers),
     )

@@ -83,7 +83,13 @@ def proof_of_work_of(random: Random, seed: int, interval_ms: int) -> ProofOfWork
     )
 
 
-def total_order_of(random: Random, is_near: bool, is_large: bool) -> TotalOrderSection:
-    """Many members take slower rounds: a round costs as many messages as the square of their number."""
+def total_order_of(random: Random, is_near: bool, is_large: bool, has_payloads: bool) -> TotalOrderSection:
+    """Many members take slower rounds: a round costs as many messages as the square of their number.
+
+    Whoever is far from all others has large payloads two round trips later, and its blocks as many rounds: they are ordered
+    where rounds are as deep as by default.
+    """
     interval_ms = random.choice((20, 30) if is_near else (30, 50, 100)) * (LARGE_SLOWER if is_large else 1)
-    return TotalOrderSection(gc_depth=random.choice((5, 10, 30)), round_interval_ms=interval_ms, delta_ms_max=TIMEOUT_MS_MAX)
+    depth = random.choice((5, 10, 30))
+    depth = depth if is_near or not has_payloads else TotalOrderSection().gc_depth
+    return TotalOrderSection(gc_depth=depth, round_interval_ms=interval_ms, delta_ms_max=TIMEOUT_MS_MAX)
