@@ -46,6 +46,14 @@ def test_what_makes_folders_and_keys_runs_as_it_stands(name: str, tmp_path: Path
     assert made
 
 
+@pytest.mark.slow
+def test_the_scenario_that_a_page_simulates_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    arguments = next(arguments for arguments in commands("docs/faults.md") if arguments[0] == "simulate")
+    result = CliRunner().invoke(main, arguments)
+    assert (result.exit_code, result.stdout.split()[0]) == (0, "Pass")
+
+
 def test_a_module_that_a_page_runs_is_there() -> None:
     modules = {name for text in map(page, PAGES) for name in re.findall(r"-m (node\.[\w.]+)", text)}
     assert modules == {"node.lab.store_audit", "node.lab.simulation.swarm"}
