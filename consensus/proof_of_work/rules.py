@@ -69,9 +69,10 @@ class ProofOfWorkRules:
     future_limit_ms: int
     """A block whose time is further ahead of the local clock waits."""
     base_age_max: int = 0
-    """How many blocks below its parent the base of a listed contribution may lie. 0: the base is the parent.
+    """0: the base of a listed contribution is the block's parent. Above: a block may list one with any base.
 
-    Above 0 it is the learner that judges whether a base is one of the parent's ancestors, and how old.
+    Between blocks a contribution is heard while its base lies at most so far, and `gossip.BASES_BACK`, below the head. Nobody
+    judges how old a listed base is (docs/protocol.md, section 7).
     """
     author_window: int = AUTHOR_WINDOW_MAX
     """Contributions between blocks are heard only from who led one of so many newest blocks up to their base.

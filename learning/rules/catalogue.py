@@ -57,7 +57,7 @@ RULES: Mapping[str, RuleEntry] = {
         (Choice("dampening", Dampening.INVERSE, tuple(Dampening)), _alpha()),
     ),
     "kardam": RuleEntry(
-        "Kardam as published: filters gradients that grow too fast, and authors that come too often",
+        "Kardam: filters gradients that grow too fast, and authors that come too often",
         "0.5",
         lambda values: Kardam(
             lipschitz=values["lipschitz"] == "on",

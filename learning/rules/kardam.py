@@ -1,4 +1,4 @@
-"""Kardam as published, in exact arithmetic: Lipschitz filter, frequency filter, dampening by staleness, and a bootstrap.
+"""Kardam in exact arithmetic: its Lipschitz filter, frequency filter and dampening as published, and a bootstrap of our own.
 
 Damaskinos, El Mhamdi, Guerraoui, Patra, Taziki, "Asynchronous Byzantine Machine Learning (the case of SGD)", ICML 2018,
 arXiv 1802.07928, section 3. A baseline: it sees how fast a gradient grows, and never where it points.
@@ -15,6 +15,8 @@ arXiv 1802.07928, section 3. A baseline: it sees how fast a gradient grows, and 
   gradient of each of the 2f+1 heard last, undampened. The same step is taken when n-f distinct workers were heard since the
   model last moved and all were refused: f liars cannot bring that about, and honest workers never wait for ever. No slot is
   cleared; what was heard before the step has no part in the next one. Such a step leaves the frequency filter as it was.
+
+Protocol: docs/protocol.md, section 7.
 """
 
 from dataclasses import dataclass, replace
