@@ -1,4 +1,7 @@
-"""A kept state as bytes, and the digest that members of a total order vouch for: the same at every one of them."""
+"""A kept state as bytes, and the digest that members of a total order vouch for: the same at every one of them.
+
+Section 6 of docs/protocol.md.
+"""
 
 import hashlib
 import struct

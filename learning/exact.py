@@ -4,6 +4,8 @@ A *stream* is the raw output of Philox4x64-10 (Salmon et al., "Parallel random n
 explicit 128-bit key: word 4k + j of the stream is word j of the cipher of counter k + 1 (numpy counts before it enciphers).
 Words are read as little-endian bytes, bits from the lowest up. Nothing here depends on a processor, a thread count or a
 library's choice of algorithm; `self_test` proves it on the user's machine.
+
+Section 3 of docs/protocol.md.
 """
 
 import hashlib

@@ -1,4 +1,7 @@
-"""Golden digests of the exact arithmetic, from the first release. Append only: what changes them forks the network."""
+"""Golden digests of the exact arithmetic, from the first release. Append only: what changes them forks the network.
+
+Section 3 of docs/protocol.md.
+"""
 
 from collections.abc import Mapping
 

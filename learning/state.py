@@ -1,4 +1,7 @@
-"""The state that all peers agree on: the flat parameters and the height, and the digest that every step commits to."""
+"""The state that all peers agree on: the flat parameters and the height, and the digest that every step commits to.
+
+Section 3 of docs/protocol.md.
+"""
 
 import hashlib
 from dataclasses import dataclass

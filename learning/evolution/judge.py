@@ -1,4 +1,7 @@
-"""Judges candidates and steps by rebuilding them exactly and measuring what they claim."""
+"""Judges candidates and steps by rebuilding them exactly and measuring what they claim.
+
+Section 4 of docs/protocol.md.
+"""
 
 from dataclasses import dataclass, replace
 

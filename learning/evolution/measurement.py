@@ -1,4 +1,7 @@
-"""Fitness as all peers measure it: on the canonical path, on the batch that the parent step selects, in micro-units."""
+"""Fitness as all peers measure it: on the canonical path, on the batch that the parent step selects, in micro-units.
+
+Section 4 of docs/protocol.md.
+"""
 
 import hashlib
 from collections import OrderedDict

@@ -2,6 +2,8 @@
 
 Candidate: version u8 | claimed fitness i64 | number of indices u8 | indices u32 each
 Claim: version u8 | child i64 | parent i64.
+
+Section 4 of docs/protocol.md.
 """
 
 import struct

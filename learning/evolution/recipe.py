@@ -2,6 +2,8 @@
 
 child = theta + c * sigma * sum(w_i s_i), with integer rank weights w_i and c = 1/sqrt(sum w_i**2), so that its step has the
 length of one mutation. A single mutation is the published (1,λ) child, theta + sigma * s (arXiv 2304.13540).
+
+Section 3 of docs/protocol.md.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,7 @@
-"""The step size by height: sigma(h) = max(floor, sigma_0 * factor**h), in decimal arithmetic, rounded once to 16 bits."""
+"""The step size by height: sigma(h) = max(floor, sigma_0 * factor**h), in decimal arithmetic, rounded once to 16 bits.
+
+Section 3 of docs/protocol.md.
+"""
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from functools import lru_cache

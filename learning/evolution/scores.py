@@ -3,6 +3,8 @@
 Fixed binary forms, little-endian, one value one encoding; the generation that they belong to is the base of the submission.
 Submission: kind u8 (1 candidate, 2 scores) | candidate as in `payload`, or scores
 Scores: version u8 | slate digest 32 bytes | number of values u16 | values i64 each.
+
+Section 6 of docs/protocol.md.
 """
 
 import struct

@@ -15,6 +15,8 @@ candidates at least f+1 are honest, and the winner is, by the agreed fitness, as
 author claims of his candidate is never used.
 
 A machine without time or chance: `deliver` each item of a commit, `end_of_commit`, and `begin` the next generation.
+
+Section 6 of docs/protocol.md.
 """
 
 import hashlib

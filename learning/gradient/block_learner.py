@@ -3,6 +3,8 @@
 A leader may leave gradients out, or order them as it likes; it cannot alter one. What it has left out waits for the next
 leaders. A block that lists what no honest leader would is invalid: else everybody would fetch whatever free keys have signed,
 and keep it as long as the chain lasts.
+
+Section 7 of docs/protocol.md.
 """
 
 from typing import assert_never

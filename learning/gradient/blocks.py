@@ -1,4 +1,7 @@
-"""What a block does to the agreed state: its leader becomes a worker, then its contributions are judged in their order."""
+"""What a block does to the agreed state: its leader becomes a worker, then its contributions are judged in their order.
+
+Section 7 of docs/protocol.md.
+"""
 
 import hashlib
 from collections import Counter

@@ -1,6 +1,8 @@
 """The agreed state of a gradient network: the model, the models before it, and what the rule remembers. It replaces the server.
 
 `advance` is a pure function: equal submissions in equal order give equal ledgers on every peer, bit for bit.
+
+Section 7 of docs/protocol.md.
 """
 
 import hashlib

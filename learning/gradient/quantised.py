@@ -2,6 +2,8 @@
 
 Any two machines agree on every comparison of such gradients: a product of two 16-bit values is below 2**30, a sum of 2**22 of
 them below 2**53, so float64 holds it exactly whatever the order of summation (a BLAS, a GPU, a fused operation).
+
+Section 7 of docs/protocol.md.
 """
 
 import hashlib

@@ -3,6 +3,8 @@
 On the agreed model theta, with the delivered gradients g_i of which identical ones count once: no change; theta - r g_i for
 each i; theta - r mean(g) and theta - r median(g), coordinate by coordinate; for each step size r. Nothing else, so nobody can
 put up a model that is no step of somebody's gradient.
+
+Section 7 of docs/protocol.md.
 """
 
 from dataclasses import dataclass

@@ -2,6 +2,8 @@
 
 Every member holds the same ledger after the same commit. In its idle time a member computes one gradient on the newest model,
 submits it, and goes on when it has come; it never waits for the others. An observer follows, and computes nothing.
+
+Section 7 of docs/protocol.md.
 """
 
 import hashlib

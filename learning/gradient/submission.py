@@ -1,4 +1,7 @@
-"""What a worker submits to the order: the model it started from, and the name of the gradient that travels beside the order."""
+"""What a worker submits to the order: the model it started from, and the name of the gradient that travels beside the order.
+
+Section 7 of docs/protocol.md.
+"""
 
 from typing import Annotated
 

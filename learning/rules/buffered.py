@@ -7,6 +7,8 @@ buffers are emptied after it. B = 2f+1 is the least that f liars cannot outvote.
 A silent worker would leave a buffer empty for ever, so buffers are dealt anew (the paper's appendix does it by a clock, we by
 the order): when n-f workers have handed in a gradient on the present model, and can hand in no other, the newest gradient of
 each worker heard since the last step goes to buffer (rank of the worker among those heard) mod B.
+
+Section 7 of docs/protocol.md.
 """
 
 from dataclasses import dataclass, replace

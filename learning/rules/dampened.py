@@ -1,6 +1,8 @@
 """Every gradient moves the model, the stale ones less: theta <- theta - lr * Lambda(tau) * g. No defence against liars.
 
 Lambda and its sources: `learning.rules.staleness`.
+
+Section 7 of docs/protocol.md.
 """
 
 from dataclasses import dataclass, replace

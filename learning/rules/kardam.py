@@ -16,7 +16,7 @@ arXiv 1802.07928, section 3. A baseline: it sees how fast a gradient grows, and 
   model last moved and all were refused: f liars cannot bring that about, and honest workers never wait for ever. No slot is
   cleared; what was heard before the step has no part in the next one. Such a step leaves the frequency filter as it was.
 
-Protocol: docs/protocol.md, section 7.
+Section 7 of docs/protocol.md.
 """
 
 from dataclasses import dataclass, replace

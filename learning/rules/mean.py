@@ -1,4 +1,7 @@
-"""No defence: every gradient moves the model with weight 1 (asynchronous stochastic gradient descent)."""
+"""No defence: every gradient moves the model with weight 1 (asynchronous stochastic gradient descent).
+
+Section 7 of docs/protocol.md.
+"""
 
 from dataclasses import dataclass, replace
 

@@ -25,6 +25,8 @@ Ties: of equal norms and equal medians it does not matter; equal distances and m
 modules above. A vector identical to one in another worker's slot is refused: the earlier delivered counts, and the later
 author's slot stays what it was. Who is no worker any more loses his slot. Below n-f slots in use the gradient is collected: no
 version passes then, so no slot grows older, and n-f honest workers always get the model moving again.
+
+Section 7 of docs/protocol.md.
 """
 
 from collections.abc import Sequence

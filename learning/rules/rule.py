@@ -1,6 +1,8 @@
 """The contract of a rule: what it is handed, what it remembers, what it answers.
 
 A rule is pure. Its memory is a frozen value, so that a fork of a chain costs nothing: both branches share what is equal.
+
+Section 7 of docs/protocol.md.
 """
 
 from dataclasses import dataclass, field

@@ -2,6 +2,8 @@
 
 Source: the slate and the scores are those of Kucharavy, Monti, Guerraoui, Dolamic, "Byzantine-Resilient Learning Beyond
 Gradients: Distributing Evolutionary Search", arXiv 2304.13540 (model-consensus).
+
+Section 7 of docs/protocol.md.
 """
 
 from dataclasses import dataclass, replace

@@ -3,6 +3,8 @@
 `inverse`: 1 / (1 + tau), as in DynSGD: Jiang, Cui, Zhang, Yu, "Heterogeneity-aware Distributed Parameter Servers", SIGMOD 2017.
 `exponential`: exp(-alpha tau): Damaskinos, El Mhamdi, Guerraoui, Patra, Taziki, "Asynchronous Byzantine Machine Learning (the
 case of SGD)", ICML 2018, arXiv 1802.07928, section 3.3.
+
+Section 7 of docs/protocol.md.
 """
 
 from decimal import ROUND_HALF_EVEN, Context, Decimal
