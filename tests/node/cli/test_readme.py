@@ -65,19 +65,3 @@ def test_the_readme_is_short_and_counts_the_faults_as_they_are() -> None:
     assert len(page("README.md").splitlines()) <= README_LINES_MAX
     for name in ("README.md", "docs/faults.md"):
         assert f" {len(FAULTS)}" in page(name)
-
-
-def linked_paths() -> list[object]:
-    """Of each page of the project: the files and folders that it links, and that it names in backticks."""
-    found = []
-    for path in sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]):
-        text = path.read_text(encoding="utf-8")
-        links = {(path.parent, link) for link in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", text)}
-        named = {(ROOT, name) for name in re.findall(r"`((?:consensus|learning|node|tests|benchmarks|docs)/[\w./-]*)`", text)}
-        found += [pytest.param(base / name, id=f"{path.name}: {name}") for base, name in sorted(links | named)]
-    return found
-
-
-@pytest.mark.parametrize("path", linked_paths())
-def test_what_a_page_names_exists(path: Path) -> None:
-    assert path.exists()
