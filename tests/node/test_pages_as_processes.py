@@ -22,6 +22,12 @@ SOON = ("--until-accuracy", "0.05", "--deadline", "60")
 """A goal that the first steps reach: what is tried is the command, and other tests try the learning."""
 
 
+@pytest.fixture(autouse=True)
+def our_code_wherever_a_command_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process that workers are forked from imports what is installed, where the folder that it starts in holds no code."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
 def calls_of_testnet(name: str) -> list[list[str]]:
     return [arguments for arguments in commands(name) if arguments[0] == "testnet"]
 
