@@ -6,7 +6,8 @@ from typing import Protocol, assert_never
 
 from consensus.types import DIGEST_BYTES, PeerId
 from node.rules.retention import CHECKPOINTS_KEPT
-from node.runtime.replica import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_TABLE, Serving, checkpoint_key
+from node.runtime.replica import Serving
+from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_TABLE, checkpoint_key
 
 SERVED_MAX = 8
 """Large bytes at hand for those who ask part by part, several at a time and each for something else."""

@@ -20,7 +20,7 @@ from learning.checkpoint import checkpoint_digest
 from node.common.wording import counted
 from node.net.part_server import LargeRows
 from node.net.wire import PART_BYTES_MAX, Part
-from node.runtime.replica import PAYLOAD_TABLE
+from node.storage.tables import PAYLOAD_TABLE
 
 log = logging.getLogger(__name__)
 

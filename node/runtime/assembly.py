@@ -42,10 +42,11 @@ from node.rules.settings import PeerSettings
 from node.runtime.lifeline import obey
 from node.runtime.logs import configure_logging
 from node.runtime.peer import Peer, PeerParts
-from node.runtime.replica import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, Replica
+from node.runtime.replica import Replica
 from node.storage.folder import NodeFolder
 from node.storage.guard_file import GuardFile
 from node.storage.store import Store
+from node.storage.tables import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE
 from node.storage.task_trust import check_trust
 
 log = logging.getLogger(__name__)

@@ -23,7 +23,6 @@ from node.api.chains import ChainSource
 from node.api.progress import ProgressLog
 from node.api.server import API_HOST, ApiServer
 from node.api.status import NodeStatus
-from node.api.status_sources import StatusSources
 from node.api.telemetry import LagProbe, MemoryProbe, Vitals
 from node.common.errors import EXIT_GOAL_NOT_MET, NodeError, fix_of_task
 from node.common.invocation import command_text
@@ -49,6 +48,7 @@ from node.rules.network_file import NetworkRules, network_id, rule_fields
 from node.rules.settings import PeerSettings
 from node.runtime.driver import Driver, Ports
 from node.runtime.replica import LATE_SECONDS, ReplicaPort
+from node.runtime.status_sources import StatusSources
 from node.storage.export import model_bytes, store_layout
 from node.storage.folder import NodeFolder
 from node.storage.guard_file import GuardFile

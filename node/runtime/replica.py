@@ -81,20 +81,10 @@ from learning.learner import (
     StepChecked,
     StepOffered,
 )
-from node.rules.retention import CHECKPOINTS_KEPT, PAYLOAD_COMMITS
+from node.rules.retention import PAYLOAD_COMMITS
 from node.runtime.learner_line import Awaited, LearnerLine
 from node.runtime.shelf import Shelf
-
-PAYLOAD_TABLE = "payload"
-"""Where large payloads lie, by their digest."""
-
-STATE_TABLE = "state"
-"""Where the newest kept final state lies, under one key: a restart replays from there."""
-
-CHECKPOINT_DIGEST_TABLE = "checkpoint_digest"
-"""The digest of each checkpoint, under the same key: nobody has to hash them to find one."""
-
-STATE_KEY = b"kept"
+from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, checkpoint_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -466,8 +456,3 @@ def _input_of(answer: ContributionAssessed | StepChecked | StepOffered) -> Input
             return Offered(StepId(base), tuple(Digest(item) for item in contributions), claim, Digest(state_digest))
         case _:
             assert_never(answer)
-
-
-def checkpoint_key(number: int) -> bytes:
-    """The newest few checkpoints stay, each in place of the one CHECKPOINTS_KEPT before it."""
-    return b"checkpoint-%d" % (number % CHECKPOINTS_KEPT)

@@ -3,8 +3,8 @@
 import sqlite3
 from pathlib import Path
 
-from node.runtime.replica import PAYLOAD_TABLE
 from node.storage.store import BUSY_SECONDS_MAX, checksum, corrupt
+from node.storage.tables import PAYLOAD_TABLE
 
 
 class StoredPayloads:

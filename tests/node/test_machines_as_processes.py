@@ -21,9 +21,10 @@ from node.common.errors import NodeError
 from node.common.folder_names import NETWORK_FILE_NAME
 from node.lab.scenarios.scenario_file import parse_scenario
 from node.lab.scenarios.stage import scenario_rules
+from node.lab.store_audit.log import LOG_NAME
 from node.lab.testnet import process
 from node.lab.testnet.namespaces import Namespaces, reason_against
-from node.lab.testnet.peer import LOG_NAME, TestnetPeer
+from node.lab.testnet.peer import TestnetPeer
 from node.lab.testnet.play import move_in
 from node.lab.testnet.roster import make_peers
 from node.net.contract import NetSettings

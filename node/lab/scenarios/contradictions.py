@@ -4,11 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from node.common.wording import agreeing, counted
-from node.lab.faults.catalogue import FaultError, check_fits, parse_faults
+from node.lab.faults.catalogue import Family, FaultError, check_fits, fault_named, parse_faults
 from node.lab.scenarios.scenario import Event, EventKind, PeerNumbers, Scenario, milliseconds
 from node.lab.scenarios.storyline import story_problems
 from node.lab.scenarios.toy_tasks import ToyTask
-from node.lab.simulation.wiring import needs_sockets
 from node.rules.network_file import Consensus, Learning
 from node.rules.typed_toml import TomlProblem
 
@@ -48,6 +47,13 @@ def warnings(scenario: Scenario) -> tuple[str, ...]:
         who = f"{faulty} of {counted(peers, 'peer')} {agreeing(faulty, 'is')} faulty"
         return (f"{who}: half the work or more, and proof of work tolerates less than half",)
     return ()
+
+
+def needs_sockets(scenario: Scenario) -> bool:
+    """Whether it is asked for, or a fault lies below all messages: there is nothing there otherwise. Raises FaultError."""
+    faults = (*scenario.fault_of.values(), *(event.fault or "" for event in scenario.events))
+    families = {fault_named(spec.name).family for fault in faults for spec in parse_faults(fault)}
+    return scenario.links.sockets or Family.NETWORK in families
 
 
 def _problems(scenario: Scenario) -> Iterator[str]:

@@ -3,7 +3,7 @@
 from learning.checkpoint import decode_kept_state
 from learning.learner import StateKept
 from node.lab.simulation.disk import Records
-from node.runtime.replica import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE
+from node.storage.tables import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE
 
 
 class DiskRows:

@@ -44,7 +44,8 @@ from node.runtime.assembly import (
     proof_of_work_rules,
     total_order_rules,
 )
-from node.runtime.replica import PAYLOAD_TABLE, Replica, ReplicaPort
+from node.runtime.replica import Replica, ReplicaPort
+from node.storage.tables import PAYLOAD_TABLE
 
 START = Instant(1_800_000_000_000)
 """When every simulation begins; a day in 2027."""

@@ -4,7 +4,6 @@ from itertools import combinations
 from random import Random
 from typing import assert_never
 
-from node.lab.faults.catalogue import Family, fault_named, parse_faults
 from node.lab.scenarios.scenario import Delays, Scenario
 from node.lab.simulation.latency import Constant, Latency, Lognormal, Regions, Uniform
 from node.lab.simulation.links import Links
@@ -13,13 +12,6 @@ from node.rules.network_file import NetworkRules
 
 Pair = tuple[int, int]
 """Two peers, by number."""
-
-
-def needs_sockets(scenario: Scenario) -> bool:
-    """Whether it is asked for, or a fault lies below all messages: there is nothing there otherwise. Raises FaultError."""
-    faults = (*scenario.fault_of.values(), *(event.fault or "" for event in scenario.events))
-    families = {fault_named(spec.name).family for fault in faults for spec in parse_faults(fault)}
-    return scenario.links.sockets or Family.NETWORK in families
 
 
 def links_of(scenario: Scenario, rules: NetworkRules, seed: int) -> Links:

@@ -30,7 +30,7 @@ from node.runtime.assembly import (
     proof_of_work_rules,
     total_order_rules,
 )
-from node.runtime.replica import STATE_KEY, STATE_TABLE
+from node.storage.tables import STATE_KEY, STATE_TABLE
 
 ANY_SEED = bytes(32)
 """It draws between branches of equal work, and whom to ask: no fault of the records depends on it."""

@@ -9,8 +9,8 @@ from urllib.parse import quote
 
 from consensus.proof_of_work.verdicts import BLOCK_TABLE
 from node.common.errors import NodeError
-from node.runtime.replica import PAYLOAD_TABLE
 from node.storage.store import BUSY_SECONDS_MAX, checksum, version_of
+from node.storage.tables import PAYLOAD_TABLE
 
 Place = tuple[str, bytes]
 """Table and key of a row."""

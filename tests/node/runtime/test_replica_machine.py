@@ -32,7 +32,8 @@ from learning.gradient.submission import Submission, encode_submission
 from node.lab.checkers.bounds import Scale, excess
 from node.lab.simulation.network import SimulatedNetwork, SimulatedPeer
 from node.rules.retention import CHECKPOINTS_KEPT
-from node.runtime.replica import PAYLOAD_TABLE, Replica
+from node.runtime.replica import Replica
+from node.storage.tables import PAYLOAD_TABLE
 from tests.consensus.proof_of_work.forge import Forge, Person
 from tests.learning.gradient.quadratic import LAYOUT, rules
 from tests.node.lab.simulation.puppet import IdleLearner, Puppet

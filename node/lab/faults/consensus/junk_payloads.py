@@ -9,7 +9,8 @@ from learning.gradient.quantised import payload_digest
 from node.lab.faults.consensus.bend import Effects
 from node.lab.faults.consensus.situation import ReplicaSituation
 from node.lab.faults.consensus.timers import is_timer
-from node.runtime.replica import PAYLOAD_TABLE, OuterEffect
+from node.runtime.replica import OuterEffect
+from node.storage.tables import PAYLOAD_TABLE
 
 JUNK_TIMER = "fault/junk-payloads"
 

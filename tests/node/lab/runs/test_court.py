@@ -18,7 +18,8 @@ from node.lab.checkers.finding import Diverged, NoProgress, Pass
 from node.lab.checkers.progress import Pace
 from node.lab.checkers.sizes import sizes_of
 from node.lab.simulation.network import SimulatedNetwork
-from node.runtime.replica import STATE_TABLE, AskLearner
+from node.runtime.replica import AskLearner
+from node.storage.tables import STATE_TABLE
 from tests.learning.gradient.quadratic import rules
 from tests.node.lab.runs.streams import (
     ALICE,

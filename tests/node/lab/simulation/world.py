@@ -25,7 +25,8 @@ from learning.learner import Learner, StateKept
 from learning.tasks.own_samples import OwnSamples
 from node.lab.simulation.network import Build, Links, Records, SimulatedNetwork
 from node.rules.retention import PAYLOAD_COMMITS
-from node.runtime.replica import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, Replica
+from node.runtime.replica import Replica
+from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE
 from tests.learning.gradient.quadratic import QuadraticTask
 from tests.learning.sphere import SphereTask
 
