@@ -2,11 +2,11 @@
 
 from collections import OrderedDict
 from collections.abc import Callable
-from typing import Protocol, assert_never
+from typing import Protocol
 
 from consensus.types import DIGEST_BYTES, PeerId
+from node.net.wire import PART_BYTES_MAX, GetPart, Part
 from node.rules.retention import CHECKPOINTS_KEPT
-from node.runtime.replica import Serving
 from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_TABLE, checkpoint_key
 
 SERVED_MAX = 8
@@ -46,6 +46,18 @@ class LargeRows(Protocol):
         ...
 
 
+GivePart = Callable[[Part], None]
+"""Sends it to whoever asked."""
+
+
+class PartPort(Protocol):
+    """Who answers what peers ask for."""
+
+    def answer(self, peer: PeerId, question: GetPart, give: GivePart) -> None:
+        """Give the part that this peer asks for, or an empty one."""
+        ...
+
+
 class _Allowance:
     """Bytes that may be read: it fills up with time, and a read that was begun may leave a debt."""
 
@@ -66,7 +78,7 @@ class _Allowance:
 
 
 class PartServer:
-    """Answers who asks. `members`: of a total order; others share one allowance. `clock`: monotonic, in seconds."""
+    """Answers who asks: a `PartPort`. `members`: of a total order; others share one allowance. `clock`: monotonic seconds."""
 
     def __init__(self, store: LargeRows, members: frozenset[PeerId], clock: Callable[[], float]) -> None:
         self._store = store
@@ -80,6 +92,11 @@ class PartServer:
         self._of_strangers = _Allowance(STRANGERS_BYTES_PER_SECOND, clock())
         self.questions_refused = 0
         """Over the allowance of who asked; answered like what we do not hold, so that an honest peer asks another."""
+
+    def answer(self, peer: PeerId, question: GetPart, give: GivePart) -> None:
+        """At once."""
+        total, content = self.part(peer, question.digest, question.offset, PART_BYTES_MAX)
+        give(Part(question.digest, question.offset, total, content))
 
     def part(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
         """What we hold under the digest: its length (0: nothing, or nothing for this peer now), and a part of it."""
@@ -132,21 +149,3 @@ class PartServer:
         self._looked_at = now
         found = {key: self._store.get(CHECKPOINT_DIGEST_TABLE, key) for key in map(checkpoint_key, range(CHECKPOINTS_KEPT))}
         self._checkpoints = {digest: key for key, digest in found.items() if digest is not None}
-
-
-def answer_as(
-    serving: Serving, part: Callable[[], tuple[int, bytes]], give_late: Callable[[int, bytes], object]
-) -> tuple[int, bytes] | None:
-    """The whole length and the part to answer a question with, as the replica says; None: nothing is answered now."""
-    match serving:
-        case Serving.GIVES:
-            return part()
-        case Serving.DENIES:
-            return 0, b""
-        case Serving.SILENT:
-            return None
-        case Serving.LATE:
-            give_late(*part())
-            return None
-        case _:
-            assert_never(serving)

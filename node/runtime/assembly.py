@@ -6,6 +6,7 @@ import logging
 import secrets
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -35,6 +36,7 @@ from learning.learner import AdoptRequest, LearnerRequest, StateKept
 from node.api.chains import ChainSource, ProofOfWorkChain, TotalOrderChain
 from node.common.errors import NodeError
 from node.net.large_sizes import fetches_max, retention_of
+from node.net.part_server import PartServer
 from node.processes.learner import LearnerSpec
 from node.processes.puzzle import PuzzleSpec
 from node.rules.network_file import Consensus, Learning, NetworkRules, is_stranger, network_id
@@ -153,6 +155,7 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
         store=store,
         replica=replica,
         chain=ordering.chain,
+        part_server=PartServer(store, frozenset(ordering.members), time.monotonic),
         learner=learner,
         puzzle=ordering.puzzle,
         first_requests=ordering.first_requests,

@@ -30,10 +30,10 @@ from node.common.wording import counted
 from node.net.contract import ListenError, NetSettings
 from node.net.large_sizes import payload_bytes_max, state_bytes_max
 from node.net.listening import LISTEN_FIX
-from node.net.part_server import PartServer, answer_as
+from node.net.part_server import PartPort
 from node.net.side_streams import SideStreams, in_a_thread
 from node.net.transport import PeerNetwork
-from node.net.wire import Part
+from node.net.wire import GetPart, Part
 from node.processes.learner import (
     LearnerFailed,
     LearnerMessage,
@@ -47,7 +47,7 @@ from node.processes.ways import LearnerProcess, LearnerWorker, NoPuzzles, Puzzle
 from node.rules.network_file import NetworkRules, network_id, rule_fields
 from node.rules.settings import PeerSettings
 from node.runtime.driver import Driver, Ports
-from node.runtime.replica import LATE_SECONDS, ReplicaPort
+from node.runtime.replica import ReplicaPort
 from node.runtime.status_sources import StatusSources
 from node.storage.export import model_bytes, store_layout
 from node.storage.folder import NodeFolder
@@ -108,6 +108,8 @@ class PeerParts:
     learner: LearnerSpec
     puzzle: PuzzleSpec | None
     """None where no puzzle is worked on."""
+    part_server: PartPort
+    """Gives others the large bytes that the store holds."""
     first_requests: tuple[LearnerRequest, ...]
     """What the learner is asked before all else."""
     companions: Callable[[PeerNetwork], Iterable[Companion]] = nobody
@@ -147,8 +149,6 @@ class Peer:
         self._exports: deque[asyncio.Future[ModelExported]] = deque()
         self._driver: Driver | None = None
         self._streams: SideStreams | None = None
-        members = frozenset(PeerId(member) for member in parts.learner.members)
-        self._server = PartServer(parts.store, members, time.monotonic)
         self._network: PeerNetwork | None = None
         self._apart: frozenset[PeerId] = frozenset()
         self._vitals = Vitals(parts.identity.peer_id)
@@ -393,15 +393,10 @@ class Peer:
         assert self._driver is not None
         return self._driver.received(peer, message)
 
-    def large_bytes(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes] | None:
-        """A part of something large that we hold."""
+    def part_asked(self, peer: PeerId, question: GetPart) -> None:
+        """A peer asks for a part of something large."""
         assert self._network is not None, "somebody has asked over it"
-        give, later = self._network.give_part, asyncio.get_running_loop().call_later
-        return answer_as(
-            self._parts.replica.serving(peer),
-            lambda: self._server.part(peer, digest, offset, length_max),
-            lambda total, content: later(LATE_SECONDS, give, peer, Part(digest, offset, total, content)),
-        )
+        self._parts.part_server.answer(peer, question, partial(self._network.give_part, peer))
 
     def part_received(self, peer: PeerId, part: Part) -> None:
         """A part of something large that we may have asked for."""

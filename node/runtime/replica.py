@@ -6,7 +6,6 @@ No clock, no IO: the shell (driver.py), the simulator and the tests run this ver
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol, assert_never
 
 from consensus import protocol
@@ -130,24 +129,8 @@ _VERDICTS = {
 }
 
 
-class Serving(Enum):
-    """What who asks a peer for payloads and states is told."""
-
-    GIVES = "gives"
-    """What is held."""
-    DENIES = "denies"
-    """That there is nothing."""
-    SILENT = "silent"
-    """Nothing at all."""
-    LATE = "late"
-    """What is held, after `LATE_SECONDS`."""
-
-
 STEPS_WAITING_MAX = 8
 """Delivered steps may be with the learner before the order hears of it: an eighth of a second's, four members on one host."""
-
-LATE_SECONDS = 4.9
-"""Hardly less than who asks waits for a part; no honest peer takes its time."""
 
 
 class ReplicaPort(Protocol):
@@ -156,10 +139,6 @@ class ReplicaPort(Protocol):
     @property
     def ordering(self) -> OrderingProtocol:
         """The ordering machine."""
-        ...
-
-    def serving(self, peer: PeerId) -> Serving:
-        """How the shell answers this peer when it asks for payloads and states."""
         ...
 
     @property
@@ -212,10 +191,6 @@ class Replica:
         self._steps_asked = self._steps_applied = 0
         """Deliveries to the learner in this life."""
         self._behind_told = 0
-
-    def serving(self, peer: PeerId) -> Serving:  # noqa: ARG002
-        """Everybody is given what is held."""
-        return Serving.GIVES
 
     @property
     def awaited(self) -> Awaited | None:

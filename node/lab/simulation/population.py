@@ -16,13 +16,14 @@ from consensus.types import Digest, Instant, PeerId, StepId
 from learning.evolution.rules import SearchSettings
 from learning.learner import AdoptRequest, Learner, LearnerRequest
 from node.lab.faults.catalogue import ReplicaSituation, bent_replica, parse_faults
+from node.lab.faults.consensus.withheld_parts import Withholding
 from node.lab.faults.faulty_learner import MakeFaultyLearner
 from node.lab.scenarios.scenario import Scenario
 from node.lab.scenarios.toy_tasks import EXACT, Processor, toy_task
 from node.lab.simulation.disk import Records
 from node.lab.simulation.disk_rows import DiskRows, kept_state, stored_rows
 from node.lab.simulation.links import Links
-from node.lab.simulation.peer import Build
+from node.lab.simulation.peer import Build, Built
 from node.lab.simulation.wires import Direction
 from node.lab.simulation.wiring import edges_of, links_of
 from node.net.large_sizes import retention_of
@@ -133,18 +134,17 @@ class Population:
 
     # --- one peer ---
 
-    def _built(
-        self, key: Ed25519PrivateKey, peer: PeerId, fault: str, records: Records, guard_round: int
-    ) -> tuple[ReplicaPort, Learner]:
+    def _built(self, key: Ed25519PrivateKey, peer: PeerId, fault: str, records: Records, guard_round: int) -> Built:
         held = tuple(Digest(row) for table, row in records if table == PAYLOAD_TABLE)
         replica: ReplicaPort = Replica(
             self._machine(key, peer, records, guard_round), self.network_id, held, self._payload_commits
         )
+        withholding = Withholding()
         if fault:
-            replica = bent_replica(parse_faults(fault), replica, self._situation(key, peer))
-        return replica, self._learner(peer, fault, records)
+            replica = bent_replica(parse_faults(fault), replica, self._situation(key, peer, withholding))
+        return Built(replica, self._learner(peer, fault, records), withholding.serving_of)
 
-    def _situation(self, key: Ed25519PrivateKey, peer: PeerId) -> ReplicaSituation:
+    def _situation(self, key: Ed25519PrivateKey, peer: PeerId, withholding: Withholding) -> ReplicaSituation:
         return ReplicaSituation(
             identity=peer,
             network_id=self.network_id,
@@ -152,6 +152,7 @@ class Population:
             members=self.members,
             future_limit_ms=0 if self.is_ordered else self.rules.proof_of_work.future_limit_ms,
             make_twin=lambda: Replica(self._machine(key, peer, {}, 0), self.network_id),
+            withholding=withholding,
             work_rules=None if self.is_ordered else proof_of_work_rules(self.rules),
             gc_depth=self.rules.total_order.gc_depth,
         )

@@ -21,7 +21,8 @@ from learning.gradient.submission import Submission, decode_submission, encode_s
 from node.lab.faults.consensus.bend import Effects
 from node.lab.faults.consensus.own_blocks import contents_of
 from node.lab.faults.consensus.situation import ReplicaSituation
-from node.runtime.replica import OuterEffect, Serving
+from node.lab.faults.consensus.withheld_parts import Serving
+from node.runtime.replica import OuterEffect
 from node.storage.tables import PAYLOAD_TABLE
 
 ROUNDS_KEPT = 4

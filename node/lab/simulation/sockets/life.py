@@ -4,12 +4,14 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 
 from consensus.protocol import Accuse, Input, PeerJoined, PeerLeft
 from consensus.types import PeerId
 from learning.learner import LearnerAnswer, StepAdopted
 from node.lab.faults.catalogue import NetworkSituation, attacks_of, parse_faults
+from node.lab.faults.consensus.withheld_parts import WithheldParts
 from node.lab.simulation.learner_desk import LearnerDesk
 from node.lab.simulation.links import Links
 from node.lab.simulation.peer import Agenda, PeerClock, SimulatedPeer
@@ -27,12 +29,11 @@ from node.lab.simulation.sockets.ports import (
     ToldStreams,
 )
 from node.lab.simulation.trace import Happening
-from node.net.part_server import PartServer, answer_as
+from node.net.part_server import PartServer
 from node.net.side_streams import SideStreams
 from node.net.transport import PeerNetwork
-from node.net.wire import Part
+from node.net.wire import GetPart, Part
 from node.runtime.driver import Driver, Ports
-from node.runtime.replica import LATE_SECONDS
 
 PORT = 7_000
 """Where every peer listens."""
@@ -76,7 +77,8 @@ class Life:
             payload_bytes_max=around.ground.payload_bytes_max,
             clock=around.clock,
         )
-        self._server = PartServer(self.records, frozenset(around.ground.members), around.clock)
+        honest = PartServer(self.records, frozenset(around.ground.members), around.clock)
+        self._server = WithheldParts(honest, peer.serving_of, _after)
         self._replica = ToldReplica(peer.replica, self._tell)
         self._driver = Driver(self._replica, self._ports(clock))
         self._streams.driver = self._driver
@@ -174,14 +176,9 @@ class Life:
         """A message of the ordering protocol; whether it was looked at."""
         return self._driver.received(peer, message)
 
-    def large_bytes(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes] | None:
-        """A part of something large that we hold."""
-        give, later = self.network.give_part, asyncio.get_running_loop().call_later
-        return answer_as(
-            self._replica.serving(peer),
-            lambda: self._server.part(peer, digest, offset, length_max),
-            lambda total, content: later(LATE_SECONDS, give, peer, Part(digest, offset, total, content)),
-        )
+    def part_asked(self, peer: PeerId, question: GetPart) -> None:
+        """A peer asks for a part of something large."""
+        self._server.answer(peer, question, partial(self.network.give_part, peer))
 
     def part_received(self, peer: PeerId, part: Part) -> None:
         """A part of something large that we may have asked for."""
@@ -191,3 +188,7 @@ class Life:
         """What a person should know."""
         self._doors.noted += 1
         self.notes.append(text)
+
+
+def _after(seconds: float, action: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(seconds, action)

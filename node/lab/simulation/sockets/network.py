@@ -66,8 +66,7 @@ class SocketNetwork(Machines):
         self._around = Surroundings(seed, ground, Agenda(self._time), links, self.puzzles, self._loop.time, self._happened)
         for number, (peer_id, build) in enumerate(builds):
             records: Records = {}
-            replica, learner = build(records, 0)
-            self.peers[peer_id] = peer = SimulatedPeer(peer_id, number, build, replica, learner, faults.get(peer_id, ""))
+            self.peers[peer_id] = peer = SimulatedPeer(peer_id, number, build, *build(records, 0), faults.get(peer_id, ""))
             peer.disk.rows = records
             peer.is_up = peer_id not in late
             self.doors[peer_id] = Doors()
@@ -142,7 +141,7 @@ class SocketNetwork(Machines):
         """Start a crashed, halted or late peer from its records, with room on its disk."""
         peer = self.peers[peer_id]
         self._end(peer, None)
-        peer.replica, peer.learner = peer.build(peer.records, peer.guard_round)
+        peer.replica, peer.learner, peer.serving_of = peer.build(peer.records, peer.guard_round)
         peer.is_up, peer.puzzle, peer.halted, peer.stopped = True, None, None, None
         peer.disk.is_full = False
         self._begin(peer)

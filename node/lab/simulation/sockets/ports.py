@@ -35,7 +35,7 @@ from node.lab.simulation.trace import Happening
 from node.net.side_streams import SideStreams
 from node.net.transport import PeerNetwork
 from node.runtime.learner_line import Awaited
-from node.runtime.replica import AskLearner, Forget, OuterEffect, ReplicaPort, Serving
+from node.runtime.replica import AskLearner, Forget, OuterEffect, ReplicaPort
 
 Told = Callable[[Happening], None]
 """Hears of each effect as it is carried out, while the life lasts."""
@@ -206,10 +206,6 @@ class ToldReplica:
     def awaited(self) -> Awaited | None:
         """The payloads that the learner waits for."""
         return self._replica.awaited
-
-    def serving(self, peer: PeerId) -> Serving:
-        """How who asks for large bytes is answered."""
-        return self._replica.serving(peer)
 
     def start(self, now: Instant) -> tuple[OuterEffect, ...]:
         """What is to be done first."""
