@@ -16,7 +16,8 @@ from node.common.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME
 from node.common.invocation import command_text
 from node.common.wording import counted
 from node.processes.task_facts import task_section
-from node.rules.network_file import (
+from node.rules.network_file import new_rules, read_network_file
+from node.rules.network_rules import (
     BLOCK_INTERVAL_MS_DEFAULT,
     FINALITY_DEPTH_DEFAULT,
     Consensus,
@@ -24,8 +25,6 @@ from node.rules.network_file import (
     NetworkRules,
     is_stranger,
     network_id,
-    new_rules,
-    read_network_file,
 )
 from node.rules.settings import DEFAULT_PORT
 from node.rules.strategy import Strategy

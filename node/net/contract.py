@@ -4,9 +4,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from consensus.types import PeerId
+from node.common.address import Address
 from node.net.costs import CostLimits
 from node.net.gossip import GossipLimits
-from node.net.peers import Address, Backoff
+from node.net.peers import Backoff
 from node.net.rates import RateLimits
 from node.net.wire import GetPart, Part
 

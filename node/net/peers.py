@@ -5,23 +5,14 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from random import Random
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from consensus.types import PeerId
+from node.common.address import Address
 from node.net.address_group import group_of
 from node.net.bounded import RecentSet
 
 Item = TypeVar("Item")
-
-
-class Address(NamedTuple):
-    """Where a peer listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 ADDRESSES_KNOWN_MAX = 1_024

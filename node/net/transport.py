@@ -10,6 +10,7 @@ import aiohttp
 from consensus.faults import Offence
 from consensus.signing import Signer
 from consensus.types import NetworkId, PeerId
+from node.common.address import Address
 from node.net.address_group import group_of
 from node.net.channel import Channel, Traffic
 from node.net.contract import ListenError, NetSettings, NetworkEvents, PeerInfo, PortInUseError
@@ -21,7 +22,7 @@ from node.net.handshake import Established, Introduction, Role
 from node.net.link import SHORT_KEY_BYTES, Backlogs, Departure, Link, OutboxLimits
 from node.net.meeting import Meeting
 from node.net.notes import SeldomNotes
-from node.net.peers import Address, AddressBook, canonical_host, is_dialable, is_loopback
+from node.net.peers import AddressBook, canonical_host, is_dialable, is_loopback
 from node.net.roster import KEPT_APART, Roster
 from node.net.wire import (
     ADDRESSES_MAX,

@@ -39,7 +39,7 @@ from node.net.large_sizes import fetches_max, retention_of
 from node.net.part_server import PartServer
 from node.processes.learner import LearnerSpec
 from node.processes.puzzle import PuzzleSpec
-from node.rules.network_file import Consensus, Learning, NetworkRules, is_stranger, network_id
+from node.rules.network_rules import Consensus, Learning, NetworkRules, is_stranger, network_id
 from node.rules.settings import PeerSettings
 from node.runtime.lifeline import obey
 from node.runtime.logs import configure_logging

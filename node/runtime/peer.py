@@ -44,7 +44,7 @@ from node.processes.learner import (
 )
 from node.processes.puzzle import PuzzleAnswer, PuzzleSpec, run_puzzle_process
 from node.processes.ways import LearnerProcess, LearnerWorker, NoPuzzles, PuzzleProcess, PuzzleWorker
-from node.rules.network_file import NetworkRules, network_id, rule_fields
+from node.rules.network_rules import NetworkRules, network_id, rule_fields
 from node.rules.settings import PeerSettings
 from node.runtime.driver import Driver, Ports
 from node.runtime.replica import ReplicaPort

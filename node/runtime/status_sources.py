@@ -9,7 +9,7 @@ from node.api.chains import ChainSource
 from node.api.status import ClockStatus, NodeStatus, PeerLink
 from node.api.telemetry import LagProbe, MemoryProbe, Vitals
 from node.net.transport import PeerNetwork
-from node.rules.network_file import Learning, NetworkRules, network_id
+from node.rules.network_rules import Learning, NetworkRules, network_id
 from node.rules.settings import PeerSettings
 from node.runtime.driver import Driver
 

@@ -8,19 +8,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from node.common.address import Address
 from node.common.errors import NodeError, disk_error
 from node.common.files import make_folder
 from node.common.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME, STORE_FILE_NAME, why_no_node_folder
-from node.rules.network_file import (
-    NetworkRules,
-    RuleFields,
-    differences,
-    network_id_of_fields,
-    read_network_file,
-    rule_fields,
-    write_network_file,
-)
-from node.rules.settings import Address
+from node.rules.network_file import read_network_file, write_network_file
+from node.rules.network_rules import NetworkRules, RuleFields, differences, network_id_of_fields, rule_fields
 from node.storage.api_address import API_FILE_NAME, write_api_file
 from node.storage.identity import Identity, create_identity, load_identity
 from node.storage.store import Store

@@ -1,6 +1,7 @@
 """A network's rules, for the tests of the node."""
 
-from node.rules.network_file import NetworkRules, TaskSection, new_rules
+from node.rules.network_file import new_rules
+from node.rules.network_rules import NetworkRules, TaskSection
 from node.rules.strategy import Strategy
 
 

@@ -27,9 +27,9 @@ from node.lab.testnet.namespaces import Namespaces, reason_against
 from node.lab.testnet.peer import TestnetPeer
 from node.lab.testnet.play import move_in
 from node.lab.testnet.roster import make_peers
+from node.lab.testnet.settings import TestnetSettings
 from node.net.contract import NetSettings
-from node.rules.network_file import Consensus, NetworkRules
-from node.rules.settings import TestnetSettings
+from node.rules.network_rules import Consensus, NetworkRules
 from node.rules.strategy import Strategy
 from node.storage.api_address import read_api_file
 from tests.node.real_peers import ROOT

@@ -19,8 +19,9 @@ from node.cli.learning_options import gradient_section, learning_options
 from node.common.errors import NodeError
 from node.lab.cli.scenario_options import check_alone, check_partition, play, scenario_options
 from node.lab.faults.chosen import canonical_fault, check_fault
-from node.rules.network_file import Consensus, Learning, read_network_file
-from node.rules.settings import TestnetSettings
+from node.lab.testnet.settings import TestnetSettings
+from node.rules.network_file import read_network_file
+from node.rules.network_rules import Consensus, Learning
 from node.rules.strategy import Strategy
 from node.storage.task_trust import check_named
 

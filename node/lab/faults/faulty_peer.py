@@ -24,7 +24,7 @@ from node.lab.faults.faulty_learner import MakeFaultyLearner
 from node.lab.faults.misconduct import Misconduct
 from node.lab.faults.network.situation import Attack
 from node.net.transport import PeerNetwork
-from node.rules.network_file import NetworkRules, network_id, rule_fields
+from node.rules.network_rules import NetworkRules, network_id, rule_fields
 from node.rules.settings import PeerSettings
 from node.runtime.assembly import order_member, parts_of, proof_of_work_rules, run_peer
 from node.runtime.peer import PeerParts

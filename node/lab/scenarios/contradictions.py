@@ -8,7 +8,7 @@ from node.lab.faults.catalogue import Family, FaultError, check_fits, fault_name
 from node.lab.scenarios.scenario import Event, EventKind, PeerNumbers, Scenario, milliseconds
 from node.lab.scenarios.storyline import story_problems
 from node.lab.scenarios.toy_tasks import ToyTask
-from node.rules.network_file import Consensus, Learning
+from node.rules.network_rules import Consensus, Learning
 from node.rules.typed_toml import TomlProblem
 
 _OWN_FIELDS: dict[EventKind, tuple[str, ...]] = {

@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from node.lab.scenarios.toy_tasks import ToyTask
-from node.rules.network_file import (
+from node.rules.network_rules import (
     Consensus,
     EvolutionSection,
     GradientSection,

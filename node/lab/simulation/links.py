@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from node.lab.simulation.latency import Latency, Uniform
 from node.lab.simulation.processor import NO_PRICES, Prices
-from node.rules.network_file import Consensus
+from node.rules.network_rules import Consensus
 
 
 @dataclass(frozen=True, slots=True)

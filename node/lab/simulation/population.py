@@ -28,14 +28,8 @@ from node.lab.simulation.wires import Direction
 from node.lab.simulation.wiring import edges_of, links_of
 from node.net.large_sizes import retention_of
 from node.processes.learner import LearnerSpec, make_learner
-from node.rules.network_file import (
-    Consensus,
-    NetworkRules,
-    TaskSection,
-    network_id,
-    network_text,
-    parse_network_text,
-)
+from node.rules.network_file import network_text, parse_network_text
+from node.rules.network_rules import Consensus, NetworkRules, TaskSection, network_id
 from node.rules.retention import commits_needed
 from node.runtime.assembly import (
     PROOF_OF_WORK_TABLES,

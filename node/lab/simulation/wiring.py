@@ -8,7 +8,7 @@ from node.lab.scenarios.scenario import Delays, Scenario
 from node.lab.simulation.latency import Constant, Latency, Lognormal, Regions, Uniform
 from node.lab.simulation.links import Links
 from node.lab.simulation.processor import Prices
-from node.rules.network_file import NetworkRules
+from node.rules.network_rules import NetworkRules
 
 Pair = tuple[int, int]
 """Two peers, by number."""

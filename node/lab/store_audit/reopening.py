@@ -18,10 +18,9 @@ from learning.learner import StateKept
 from learning.task import Task, TaskError
 from learning.tasks.loading import load_task
 from node.common.errors import NodeError, fix_of_task
-from node.lab.store_audit.panel import members_of
 from node.lab.store_audit.rows import DamagedStoreError, StoredRecords, opened
 from node.processes.learner import LearnerSpec, make_learner
-from node.rules.network_file import Consensus, Learning, NetworkRules, network_id
+from node.rules.network_rules import Consensus, Learning, NetworkRules, members_of, network_id
 from node.runtime.assembly import (
     NOBODY,
     PROOF_OF_WORK_TABLES,

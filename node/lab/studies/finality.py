@@ -21,7 +21,7 @@ from node.lab.studies.finality_theory import best_attack, catch_up_chance, count
 from node.lab.studies.plots import Line, line_plot
 from node.lab.studies.request import check_request
 from node.lab.studies.tables import markdown_table, percent
-from node.rules.network_file import BLOCK_INTERVAL_MS_DEFAULT, ProofOfWorkSection
+from node.rules.network_rules import BLOCK_INTERVAL_MS_DEFAULT, ProofOfWorkSection
 
 PARTS = ("formula", "races")
 

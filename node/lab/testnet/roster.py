@@ -7,18 +7,15 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from node.common.address import Address
 from node.common.folder_names import NETWORK_FILE_NAME
 from node.common.wording import counted
 from node.lab.testnet.peer import TestnetPeer
+from node.lab.testnet.settings import TestnetSettings
 from node.processes.task_facts import task_section
-from node.rules.network_file import (
-    Consensus,
-    NetworkRules,
-    new_rules,
-    read_network_file,
-    write_network_file,
-)
-from node.rules.settings import Address, PeerSettings, TestnetSettings
+from node.rules.network_file import new_rules, read_network_file, write_network_file
+from node.rules.network_rules import Consensus, NetworkRules
+from node.rules.settings import PeerSettings
 from node.storage.folder import NodeFolder
 
 HOST = "127.0.0.1"

@@ -35,9 +35,9 @@ from node.lab.testnet.process import STOP_SECONDS_MAX
 from node.lab.testnet.pursuit import Goal, Place, Pursuit
 from node.lab.testnet.roster import make_peers, warning_of
 from node.lab.testnet.separation import RefusalDivider
+from node.lab.testnet.settings import TestnetSettings
 from node.lab.testnet.views import outcome_document, peer_report, testnet_view
-from node.rules.network_file import NetworkRules
-from node.rules.settings import TestnetSettings
+from node.rules.network_rules import NetworkRules
 from node.storage.api_address import read_api_file
 
 POLL_SECONDS = 0.5

@@ -13,8 +13,8 @@ from node.lab.testnet.control import DeedReport, PeerReport
 from node.lab.testnet.judge import ACCURACY, Judge, Outcome
 from node.lab.testnet.live_view import PeerView, TestnetView
 from node.lab.testnet.peer import TestnetPeer, last_error
-from node.rules.network_file import Learning, NetworkRules, finality_depth, network_id
-from node.rules.settings import TestnetSettings
+from node.lab.testnet.settings import TestnetSettings
+from node.rules.network_rules import Learning, NetworkRules, finality_depth, network_id
 
 
 def testnet_view(

@@ -23,7 +23,7 @@ from node.lab.faults.consensus.withheld_parts import Serving
 from node.lab.faults.consensus.withholding import SilentLeader, WithholdBlock, WithholdBody, WithholdPayload
 from node.lab.faults.consensus.workless_headers import WorklessHeaders
 from node.lab.faults.fault import Family, Fault, FaultParameter, Values
-from node.rules.network_file import Consensus, Learning
+from node.rules.network_rules import Consensus, Learning
 from node.runtime.replica import ReplicaPort
 
 _NONE = "none"

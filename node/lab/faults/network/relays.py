@@ -4,12 +4,12 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from node.common.address import Address
 from node.lab.faults.network.raid import Visit
 from node.lab.faults.network.situation import NetworkSituation
 from node.lab.faults.network.stranger import Stranger, stranger_at
 from node.net.channel import ChannelClosedError
 from node.net.gossip import short_digest
-from node.net.peers import Address
 from node.net.wire import GossipFrame, Have, OrderingFrame, Want
 
 REPEATS = 64

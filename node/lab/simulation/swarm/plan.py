@@ -21,7 +21,7 @@ from node.lab.simulation.swarm.sections import (
 )
 from node.lab.simulation.swarm.spells import Ground, Kind
 from node.lab.simulation.swarm.troubles import CUT_INTERVALS_MAX, Story
-from node.rules.network_file import Consensus, Learning
+from node.rules.network_rules import Consensus, Learning
 
 STORM_S, BRIEF_STORM_S = 20, 12
 """So long troubles come."""

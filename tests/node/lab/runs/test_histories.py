@@ -11,7 +11,7 @@ from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.peer import SimulatedPeer
 from node.lab.simulation.run import Simulation
 from node.lab.simulation.swarm.run import lines_of, run_scenario
-from node.rules.network_file import Consensus, GradientSection, Learning, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import Consensus, GradientSection, Learning, ProofOfWorkSection, TotalOrderSection
 from node.runtime.replica import OuterEffect
 from tests.node.lab.runs.test_swarm import SEEDS
 

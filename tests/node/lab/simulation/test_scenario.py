@@ -19,7 +19,7 @@ from node.lab.scenarios.scenario import (
     milliseconds,
 )
 from node.lab.scenarios.scenario_file import parse_scenario, read_scenario
-from node.rules.network_file import EvolutionSection, GradientSection, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import EvolutionSection, GradientSection, ProofOfWorkSection, TotalOrderSection
 from node.rules.typed_toml import TomlProblem, allowed_at
 from tests.node.lab.simulation.scenario_texts import PLAIN, checked, event
 

@@ -16,7 +16,7 @@ from node.lab.simulation.population import START
 from node.lab.simulation.run import Simulation
 from node.lab.store_audit.autopsy import Autopsy
 from node.lab.store_audit.log import LOG_NAME
-from node.rules.network_file import NetworkRules
+from node.rules.network_rules import NetworkRules
 from node.storage.guard_file import GUARD_FILE_NAME
 from node.storage.store import Row, Store, checksum
 
