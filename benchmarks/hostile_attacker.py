@@ -39,9 +39,9 @@ from node.lab.faults.network.stranger import Stranger, stranger_at
 from node.net.channel import ChannelClosedError
 from node.net.dialling import UnreachableError
 from node.net.wire import Frame, FrameError, GetPart, GossipFrame, OrderingFrame
+from node.rules.conversion import proof_of_work_rules
 from node.rules.network_file import read_network_file
 from node.rules.network_rules import NetworkRules, network_id, rule_fields
-from node.runtime.assembly import proof_of_work_rules
 
 STRANGERS = 8
 """At each door: as many as one address may have."""

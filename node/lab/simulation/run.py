@@ -24,8 +24,8 @@ from node.lab.simulation.sockets.network import SocketNetwork
 from node.lab.simulation.trace import Sink
 from node.lab.simulation.trace_file import TraceFileError
 from node.net.gossip import GossipLimits
+from node.rules.conversion import proof_of_work_rules
 from node.rules.network_rules import Consensus
-from node.runtime.assembly import proof_of_work_rules
 from node.runtime.replica import OuterEffect, Replica
 
 INSPECTION_MS = 1_000

@@ -18,8 +18,8 @@ from node.lab.checkers.one_state import OneState
 from node.lab.checkers.signatures import ProvenBlocks, SignedByMembers
 from node.lab.checkers.work import WorkAddsUp
 from node.lab.store_audit.words import OneWord
+from node.rules.conversion import proof_of_work_rules
 from node.rules.network_rules import Consensus, NetworkRules, members_of, network_id
-from node.runtime.assembly import proof_of_work_rules
 
 
 def court_of(rules: NetworkRules, honest: frozenset[PeerId], peers: int, start: Instant) -> Court:

@@ -11,8 +11,8 @@ from node.lab.simulation.peer import FirstRequests
 from node.lab.simulation.population import Population
 from node.net.contract import NetSettings
 from node.net.large_sizes import payload_bytes_max, state_bytes_max
+from node.rules.conversion import proof_of_work_rules
 from node.rules.network_rules import rule_fields
-from node.runtime.assembly import proof_of_work_rules
 from node.runtime.peer import outbound_target
 
 

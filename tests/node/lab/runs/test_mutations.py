@@ -31,8 +31,8 @@ from node.lab.checkers.finding import Diverged, NoProgress, Pass
 from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.swarm.run import run_scenario
+from node.rules.conversion import proof_of_work_rules
 from node.rules.network_rules import Consensus, EvolutionSection, Learning, NetworkRules, ProofOfWorkSection, TotalOrderSection
-from node.runtime.assembly import proof_of_work_rules
 from node.runtime.replica import OuterEffect, Replica
 
 SEED, SPLITTING_SEED = 0, 2
