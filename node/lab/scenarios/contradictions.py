@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from consensus.total_order.committee import faulty_max
 from node.common.wording import agreeing, counted
 from node.lab.faults.catalogue import Family, FaultError, check_fits, fault_named, parse_faults
 from node.lab.scenarios.scenario import Event, EventKind, PeerNumbers, Scenario, milliseconds
@@ -40,9 +41,9 @@ def warnings(scenario: Scenario) -> tuple[str, ...]:
     """What is allowed, and may surprise."""
     peers = scenario.insiders
     faulty = sum(number < peers for number in scenario.ever_faulty)
-    if scenario.consensus is Consensus.TOTAL_ORDER and faulty > (peers - 1) // 3:
+    if scenario.consensus is Consensus.TOTAL_ORDER and faulty > faulty_max(peers):
         who = f"{faulty} of {counted(peers, 'member')} {agreeing(faulty, 'is')} faulty"
-        return (f"{who}, and a total order among {peers} tolerates {(peers - 1) // 3}",)
+        return (f"{who}, and a total order among {peers} tolerates {faulty_max(peers)}",)
     if scenario.consensus is Consensus.PROOF_OF_WORK and 2 * faulty >= peers:
         who = f"{faulty} of {counted(peers, 'peer')} {agreeing(faulty, 'is')} faulty"
         return (f"{who}: half the work or more, and proof of work tolerates less than half",)
