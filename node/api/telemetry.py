@@ -10,6 +10,7 @@ from pathlib import Path
 
 from learning.learner import GenerationDecided, GenerationWaits, GradientsJudged, LearnerAnswer, StepAdopted
 from node.api.gradient_tally import GradientTally
+from node.common.bounded import BoundedMap
 
 LAG_PROBE_SECONDS = 0.05
 LAG_SAMPLES_MAX = 2_400
@@ -38,7 +39,7 @@ class Vitals:
         self.waits: GenerationWaits | None = None
         self.generations_won = 0
         self.gradients: GradientTally | None = None
-        self.adopted: dict[bytes, StepAdopted] = {}
+        self.adopted: BoundedMap[bytes, StepAdopted] = BoundedMap(ADOPTED_MAX)
         self.candidates_per_second = 0.0
         self.notes: deque[str] = deque(maxlen=NOTES_MAX)
         self._noted_at = 0.0
@@ -75,10 +76,7 @@ class Vitals:
         figures = {name: value for name, value in adopted.metrics.items() if math.isfinite(value)}  # JSON has no others
         adopted = replace(adopted, metrics=figures)
         self.head = adopted
-        self.adopted.pop(adopted.step, None)
-        self.adopted[adopted.step] = adopted
-        if len(self.adopted) > ADOPTED_MAX:
-            del self.adopted[next(iter(self.adopted))]
+        self.adopted.renew(adopted.step, adopted)
 
 
 class LagProbe:

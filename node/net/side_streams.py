@@ -7,7 +7,6 @@ the transfer alone. Parts outlive the source that gave them; so a slow one costs
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -17,6 +16,7 @@ from consensus.protocol import FetchFailed, FetchPayload, FetchState, Input, Pay
 from consensus.types import DIGEST_BYTES, Digest, PeerId
 from consensus.wanted import FETCHES_MAX
 from learning.checkpoint import checkpoint_digest
+from node.common.bounded import BoundedMap
 from node.common.wording import counted
 from node.net.part_server import LargeRows
 from node.net.wire import PART_BYTES_MAX, Part
@@ -30,6 +30,9 @@ FETCHES_TOLD_MAX = 2 * FETCHES_MAX
 CONTENT_BYTES_MAX = 256 * 2**20
 """Of all payloads under way, and again of the parts that are kept for another source. One of each has room however large it
 is."""
+
+KEPT_PARTS_MAX = CONTENT_BYTES_MAX // PART_BYTES_MAX
+"""Things of which a part is kept for another source: each has a whole one at least."""
 
 SOURCE_SHARE = 4
 """One source has a fourth of the places for payloads at most: each part that it owes us holds one for five seconds."""
@@ -184,9 +187,9 @@ class SideStreams:
         self._fetches: dict[Digest, _Fetch] = {}
         self._waiting: dict[Digest, _Fetch] = {}
         """Payloads that have no place yet, in the order in which they were told."""
-        self._kept_parts: OrderedDict[Digest, _Parts] = OrderedDict()
+        self._kept_parts: BoundedMap[Digest, _Parts] = BoundedMap(KEPT_PARTS_MAX)
         """Of what is not under way; the newest last."""
-        self._histories: OrderedDict[Digest, _History] = OrderedDict()
+        self._histories: BoundedMap[Digest, _History] = BoundedMap(HISTORIES_MAX)
         self._payloads_max = payload_places(payload_bytes_max)
         self._per_source_max = max(1, self._payloads_max // SOURCE_SHARE)
         self.driver: Shell | None = None
@@ -292,7 +295,7 @@ class SideStreams:
 
     def _start(self, fetch: _Fetch) -> None:
         self._fetches[fetch.digest] = fetch
-        fetch.parts = self._kept_parts.pop(fetch.digest, fetch.parts)
+        fetch.parts = self._kept_parts.pop(fetch.digest) or fetch.parts
         self._begin_with_source(fetch)
 
     def _begin_with_source(self, fetch: _Fetch) -> None:
@@ -349,15 +352,15 @@ class SideStreams:
         if parts.content:
             self._kept_parts[fetch.digest] = parts
         while len(self._kept_parts) > 1 and sum(len(kept.content) for kept in self._kept_parts.values()) > CONTENT_BYTES_MAX:
-            self._kept_parts.popitem(last=False)
+            self._kept_parts.drop_oldest()
 
     def _history(self, digest: Digest) -> _History:
         return self._histories.get(digest) or _History()
 
     def _remembered(self, digest: Digest) -> _History:
-        history = self._histories.setdefault(digest, _History())
-        if len(self._histories) > HISTORIES_MAX:
-            self._histories.popitem(last=False)
+        history = self._histories.get(digest)
+        if history is None:
+            history = self._histories[digest] = _History()
         return history
 
     def _note_lie(self, fetch: _Fetch) -> None:
@@ -389,7 +392,7 @@ class SideStreams:
         if self._fetches.get(fetch.digest) is not fetch:  # an older state that is wanted no more
             return
         if is_right:
-            self._histories.pop(fetch.digest, None)
+            self._histories.pop(fetch.digest)
             self._end(fetch)
             self._hand_over(fetch.effect, content)
             return
