@@ -9,17 +9,13 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 from consensus import protocol
-from consensus.attachment import LargePayload
-from consensus.contribution import Contribution, contribution_digest
 from consensus.protocol import (
     Accuse,
     Adopt,
     Assess,
-    Assessed,
     Attachment,
     Broadcast,
     Check,
-    Checked,
     Deliver,
     Effect,
     FetchPayload,
@@ -30,7 +26,6 @@ from consensus.protocol import (
     Input,
     KeepPayloads,
     LearnerBehind,
-    Offered,
     OrderingProtocol,
     PassOver,
     PayloadHeld,
@@ -47,7 +42,6 @@ from consensus.protocol import (
     Step,
     StopPuzzle,
     Submitted,
-    Verdict,
     VerifyPuzzle,
 )
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
@@ -59,21 +53,17 @@ from learning.learner import (
     CheckRequest,
     ContributionAssessed,
     ContributionFound,
-    DeliveredStep,
     DeliverRequest,
     FinaliseRequest,
     GenerationDecided,
     GenerationWaits,
     GradientsJudged,
-    Judgement,
     LearnerAnswer,
     LearnerRequest,
     ModelExported,
-    ProposedStep,
     ReplayRequest,
     RestoreRequest,
     SearchProgress,
-    SignedPayload,
     StateKept,
     StepAdopted,
     StepApplied,
@@ -83,6 +73,7 @@ from learning.learner import (
 from node.rules.retention import PAYLOAD_COMMITS
 from node.runtime.learner_line import Awaited, LearnerLine
 from node.runtime.shelf import Shelf
+from node.runtime.translation import delivery_for_learner, input_of, signed_payload, step_for_learner
 from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, checkpoint_key
 
 
@@ -120,14 +111,6 @@ OuterEffect = (
     | Halt
 )
 """What is left for the shell once the learner's part is routed."""
-
-_VERDICTS = {
-    Judgement.GOOD: Verdict.GOOD,
-    Judgement.CONTESTED: Verdict.CONTESTED,
-    Judgement.REFUTED: Verdict.REFUTED,
-    Judgement.INVALID: Verdict.INVALID,
-}
-
 
 STEPS_WAITING_MAX = 8
 """Delivered steps may be with the learner before the order hears of it: an eighth of a second's, four members on one host."""
@@ -226,7 +209,7 @@ class Replica:
             case ContributionFound():
                 return self._found(answer, now)
             case ContributionAssessed() | StepChecked() | StepOffered():
-                return self.handle(_input_of(answer), now)
+                return self.handle(input_of(answer), now)
             case _:
                 assert_never(answer)
 
@@ -327,7 +310,7 @@ class Replica:
                 return self._released(digests, were_accepted)
             case Assess(digest, contribution):
                 named = (Attachment(Digest(large.digest), large.length) for large in contribution.attachments)
-                return self._ask(AssessRequest(_payload(digest, contribution)), Height(0), named)
+                return self._ask(AssessRequest(signed_payload(digest, contribution)), Height(0), named)
             case Check(step):
                 return self._ask(CheckRequest(step_for_learner(self._network_id, step)), step.height, _named(step))
             case Replay(step):
@@ -396,38 +379,3 @@ def _named(step: Step) -> Iterable[Attachment]:
 
 def _forgotten(digests: Iterable[Digest]) -> tuple[Forget, ...]:
     return tuple(Forget(PAYLOAD_TABLE, digest) for digest in digests)
-
-
-def step_for_learner(network_id: NetworkId, step: Step) -> ProposedStep:
-    """A step of proof of work as the learner sees it."""
-    contributions = tuple(_payload(contribution_digest(network_id, item), item) for item in step.contributions)
-    return ProposedStep(step.id, step.parent, step.height, step.leader, contributions, step.claim, step.state_digest)
-
-
-def delivery_for_learner(step: protocol.DeliveredStep) -> DeliveredStep:
-    """A step of a total order as the learner sees it."""
-    items = tuple(
-        SignedPayload(item.digest, item.author, item.base, item.payload, _attached(item.attachments)) for item in step.items
-    )
-    return DeliveredStep(step.id, step.parent, step.height, items)
-
-
-def _payload(digest: Digest, contribution: Contribution) -> SignedPayload:
-    attached = _attached(contribution.attachments)
-    return SignedPayload(digest, contribution.author, contribution.base, contribution.payload, attached)
-
-
-def _attached(attachments: Iterable[Attachment | LargePayload]) -> tuple[tuple[bytes, int], ...]:
-    return tuple((attachment.digest, attachment.length) for attachment in attachments)
-
-
-def _input_of(answer: ContributionAssessed | StepChecked | StepOffered) -> Input:
-    match answer:
-        case ContributionAssessed(digest, judgement, is_useful, detail, is_proven_lie):
-            return Assessed(Digest(digest), _VERDICTS[judgement], is_useful, detail, is_proven_lie)
-        case StepChecked(step, judgement, is_proven_lie, detail):
-            return Checked(StepId(step), _VERDICTS[judgement], is_proven_lie, detail)
-        case StepOffered(base, contributions, claim, state_digest):
-            return Offered(StepId(base), tuple(Digest(item) for item in contributions), claim, Digest(state_digest))
-        case _:
-            assert_never(answer)
