@@ -27,6 +27,7 @@ from learning.tasks.loading import load_task
 from learning.tasks.own_samples import OwnSamples
 from learning.tasks.shards import parse_shards, rows_for
 from node.common.errors import fix_of_task
+from node.processes.process import WorkerProcess
 from node.processes.search_share import SearchShare
 from node.storage.payloads import StoredPayloads
 
@@ -83,6 +84,7 @@ class SearchRate:
 
 
 LearnerMessage = LearnerReady | LearnerFailed | SearchRate | LearnerAnswer
+LearnerWorker = WorkerProcess[LearnerSpec, LearnerRequest, LearnerMessage]
 
 PROGRESS_SECONDS = 1.0
 """How often the rate of search is told."""

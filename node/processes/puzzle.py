@@ -13,6 +13,7 @@ from multiprocessing.connection import Connection
 
 from consensus.proof_of_work.puzzle import is_solved
 from consensus.protocol import PuzzleSolved, PuzzleVerified, SolvePuzzle, StopPuzzle, VerifyPuzzle
+from node.processes.process import WorkerProcess
 
 MINER_NICENESS = 5
 """As the search of the same peer (`LEARNER_NICENESS`), and behind the event loop. Behind the search, at 10, a miner on a busy
@@ -32,6 +33,7 @@ class PuzzleSpec:
 
 PuzzleRequest = SolvePuzzle | StopPuzzle | VerifyPuzzle
 PuzzleAnswer = PuzzleSolved | PuzzleVerified
+PuzzleWorker = WorkerProcess[PuzzleSpec, PuzzleRequest, PuzzleAnswer]
 
 
 def run_puzzle_process(pipe: Connection, spec: PuzzleSpec) -> None:

@@ -37,7 +37,8 @@ from node.runtime.composition import (
 )
 from node.runtime.lifeline import obey
 from node.runtime.logs import configure_logging
-from node.runtime.peer import Peer, PeerParts
+from node.runtime.parts import PeerParts
+from node.runtime.peer import Peer
 from node.storage.folder import NodeFolder
 from node.storage.guard_file import GuardFile
 from node.storage.store import Store

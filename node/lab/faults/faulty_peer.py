@@ -30,7 +30,7 @@ from node.rules.retention import PAYLOAD_COMMITS
 from node.rules.settings import PeerSettings
 from node.runtime.assembly import parts_of, role_of, run_peer
 from node.runtime.composition import NoRows, replica_over, total_order_machine
-from node.runtime.peer import PeerParts
+from node.runtime.parts import PeerParts
 from node.runtime.replica import ReplicaPort
 from node.storage.folder import NodeFolder
 

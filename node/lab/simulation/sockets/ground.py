@@ -13,7 +13,7 @@ from node.net.contract import NetSettings
 from node.net.large_sizes import payload_bytes_max, state_bytes_max
 from node.rules.conversion import proof_of_work_rules
 from node.rules.network_rules import rule_fields
-from node.runtime.peer import outbound_target
+from node.runtime.connected import outbound_target
 
 
 @dataclass(frozen=True, slots=True)

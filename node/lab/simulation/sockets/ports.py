@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import assert_never
 
 from consensus.faults import Offence
 from consensus.protocol import (
@@ -170,23 +171,21 @@ class SampledPuzzles:
     feed: Callable[[Input], None]
     told: Told
 
-    def solve(self, job: SolvePuzzle) -> None:
-        """Work on this puzzle instead of the present one."""
-        self.told(job)
-        self.peer.puzzle = job
-        solving_ms = self.puzzles.solving_ms(job, self.links.attempts_per_second / self.peer.slowness)
-        self.agenda.after(solving_ms, self.peer, partial(self._solved, job))
-
-    def stop(self) -> None:
-        """Work on none."""
-        self.told(StopPuzzle())
-        self.peer.puzzle = None
-
-    def verify(self, job: VerifyPuzzle) -> None:
-        """Say later whether it is solved."""
-        self.told(job)
-        verified = PuzzleVerified(job.step, self.puzzles.is_solved(job.prefix, job.nonce, job.target))
-        self.agenda.after(round(self.links.answer_ms * self.peer.slowness), self.peer, partial(self.feed, verified))
+    def ask(self, request: SolvePuzzle | StopPuzzle | VerifyPuzzle) -> None:
+        """Work on this puzzle, or on none, or say later whether one is solved."""
+        self.told(request)
+        match request:
+            case SolvePuzzle():
+                self.peer.puzzle = request
+                solving_ms = self.puzzles.solving_ms(request, self.links.attempts_per_second / self.peer.slowness)
+                self.agenda.after(solving_ms, self.peer, partial(self._solved, request))
+            case StopPuzzle():
+                self.peer.puzzle = None
+            case VerifyPuzzle(step, prefix, nonce, target):
+                verified = PuzzleVerified(step, self.puzzles.is_solved(prefix, nonce, target))
+                self.agenda.after(round(self.links.answer_ms * self.peer.slowness), self.peer, partial(self.feed, verified))
+            case _:
+                assert_never(request)
 
     def _solved(self, job: SolvePuzzle) -> None:
         if self.peer.puzzle is job:
