@@ -26,8 +26,7 @@ from node.rules.network_rules import (
     is_stranger,
     network_id,
 )
-from node.rules.settings import DEFAULT_PORT
-from node.rules.strategy import Strategy
+from node.rules.settings import DEFAULT_PORT, Strategy
 from node.storage.folder import NodeFolder
 from node.storage.task_trust import trust
 

@@ -25,7 +25,7 @@ from node.rules.network_rules import (
     TotalOrderSection,
     network_id,
 )
-from node.rules.strategy import Strategy
+from node.rules.settings import Strategy
 from node.rules.typed_toml import TomlProblem, parse, render
 
 NETWORK_FILE_BYTES_MAX = 65_536

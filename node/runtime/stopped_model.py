@@ -13,7 +13,7 @@ from node.runtime.assembly import first_reason, parts_of
 from node.runtime.replica import AskLearner
 from node.storage.export import model_bytes, stored_layout
 from node.storage.folder import NodeFolder
-from node.storage.payloads import StoredPayloads
+from node.storage.store import StoredPayloads
 from node.storage.task_trust import check_trust
 
 

@@ -30,7 +30,7 @@ from node.lab.testnet.roster import make_peers
 from node.lab.testnet.settings import TestnetSettings
 from node.net.contract import NetSettings
 from node.rules.network_rules import Consensus, NetworkRules
-from node.rules.strategy import Strategy
+from node.rules.settings import Strategy
 from node.storage.api_address import read_api_file
 from tests.node.real_peers import ROOT
 

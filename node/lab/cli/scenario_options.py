@@ -10,7 +10,7 @@ import click
 from node.cli.arguments import FILE, PUZZLE_SHARE_DEFAULT, is_given
 from node.common.errors import NodeError
 from node.lab.testnet.settings import TestnetSettings
-from node.rules.strategy import Strategy
+from node.rules.settings import Strategy
 
 WAYS = ("auto", "namespaces", "refusal")
 

@@ -20,10 +20,9 @@ from node.lab.scenarios.scenario import Scenario
 from node.lab.scenarios.toy_tasks import EXACT, Processor, toy_task
 from node.lab.simulation.disk import Records
 from node.lab.simulation.disk_rows import DiskRows
-from node.lab.simulation.links import Links
+from node.lab.simulation.links import Links, edges_of, links_of
 from node.lab.simulation.peer import Build, Built
 from node.lab.simulation.wires import Direction
-from node.lab.simulation.wiring import edges_of, links_of
 from node.net.large_sizes import retention_of
 from node.processes.learner import make_learner
 from node.rules.conversion import proof_of_work_rules

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from node.rules.strategy import Strategy
+from node.rules.settings import Strategy
 
 if TYPE_CHECKING:  # it imports numpy, which most commands need not
     from node.rules.network_rules import GradientSection

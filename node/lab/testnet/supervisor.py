@@ -20,9 +20,8 @@ import msgspec
 
 from node.api.status import NodeStatus
 from node.common.errors import NodeError
-from node.common.figures import metric
 from node.common.invocation import command_text
-from node.common.wording import counted
+from node.common.wording import counted, metric
 from node.lab.testnet.control import DeedReport, TestnetReport
 from node.lab.testnet.control_server import ControlServer
 from node.lab.testnet.deeds import Divider

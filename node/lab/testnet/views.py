@@ -7,8 +7,7 @@ import msgspec
 from node.api.status import NodeStatus, StepStatus
 from node.cli.status_view import waiting_text
 from node.common.errors import EXIT_DISAGREEMENT
-from node.common.figures import finality
-from node.common.wording import counted
+from node.common.wording import counted, finality
 from node.lab.testnet.control import DeedReport, PeerReport
 from node.lab.testnet.judge import ACCURACY, Judge, Outcome
 from node.lab.testnet.live_view import PeerView, TestnetView

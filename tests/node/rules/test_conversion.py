@@ -9,7 +9,7 @@ from learning.gradient.rules import GradientRules
 from node.rules.conversion import learning_rules, proof_of_work_rules
 from node.rules.network_file import new_rules
 from node.rules.network_rules import GradientSection, Learning, TaskSection
-from node.rules.strategy import Strategy
+from node.rules.settings import Strategy
 from tests.node.example_network import example_rules
 
 

@@ -23,7 +23,7 @@ from node.rules.network_rules import (
     network_id_of_fields,
     rule_fields,
 )
-from node.rules.strategy import Strategy
+from node.rules.settings import Strategy
 from node.rules.typed_toml import TomlProblem
 from tests.node.example_network import example_rules
 

@@ -13,7 +13,7 @@ from learning.task import Layout
 from learning.tasks.loading import load_task
 from node.rules.network_file import new_rules
 from node.rules.network_rules import NetworkRules, TaskSection, network_id
-from node.rules.strategy import Strategy
+from node.rules.settings import Strategy
 from node.runtime.stopped_model import recomputed_model
 from node.storage.export import kept_final_model, model_bytes, store_layout
 from node.storage.folder import NodeFolder

@@ -9,9 +9,8 @@ from consensus.protocol import Input, PeerJoined, PeerLeft, Send, SetTimer
 from consensus.total_order import messages as order
 from consensus.types import Instant
 from node.lab.faults.consensus.audience import Audience
-from node.lab.faults.consensus.bend import Effects
+from node.lab.faults.consensus.bend import Effects, is_timer
 from node.lab.faults.consensus.situation import ReplicaSituation
-from node.lab.faults.consensus.timers import is_timer
 
 ASKING_TIMER = "fault/asking"
 

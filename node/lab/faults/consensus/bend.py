@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from consensus.protocol import Input, OrderingProtocol
+from consensus.protocol import Input, OrderingProtocol, TimerFired
 from consensus.types import Instant
 from learning.learner import LearnerAnswer
 from node.runtime.learner_line import Awaited
@@ -54,3 +54,8 @@ class BentReplica:
     def answered(self, answer: LearnerAnswer, now: Instant) -> Effects:
         """As bent."""
         return self._bend.say(self._honest.answered(answer, now), now)
+
+
+def is_timer(event: Input, name: str) -> bool:
+    """Whether this is the timer of that name."""
+    return isinstance(event, TimerFired) and event.name == name

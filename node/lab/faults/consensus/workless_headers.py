@@ -10,9 +10,8 @@ from consensus.proof_of_work.messages import MESSAGE_CODEC, BlockMessage, Blocks
 from consensus.protocol import Broadcast, Input, Received, SetTimer
 from consensus.types import DIGEST_BYTES, Height, Instant, StepId, WallTime
 from node.common.bounded import BoundedMap
-from node.lab.faults.consensus.bend import Effects
+from node.lab.faults.consensus.bend import Effects, is_timer
 from node.lab.faults.consensus.situation import ReplicaSituation
-from node.lab.faults.consensus.timers import is_timer
 
 WORKLESS_TIMER = "fault/workless-headers"
 

@@ -16,8 +16,7 @@ from node.lab.simulation.puzzles import Puzzles
 from node.lab.simulation.sockets.doors import Doors
 from node.lab.simulation.sockets.ground import Ground
 from node.lab.simulation.sockets.life import Life, Surroundings
-from node.lab.simulation.sockets.loop import OWN_HOST, VirtualLoop
-from node.lab.simulation.sockets.loop_time import LoopTime
+from node.lab.simulation.sockets.loop import OWN_HOST, LoopTime, VirtualLoop
 from node.lab.simulation.sockets.ports import DiskFullError
 from node.lab.simulation.trace import Happening, Sink, Trace
 from node.runtime.driver import HaltedError

@@ -8,7 +8,7 @@ from node.lab.testnet.peer import TestnetPeer
 from node.lab.testnet.roster import make_peers
 from node.lab.testnet.settings import TestnetSettings
 from node.rules.network_rules import Consensus, Learning, NetworkRules
-from node.rules.strategy import Strategy
+from node.rules.settings import Strategy
 
 SETTINGS = TestnetSettings(
     nodes=4,
