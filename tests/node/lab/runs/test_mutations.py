@@ -251,7 +251,7 @@ def final_at_once(patch: pytest.MonkeyPatch) -> None:
     def shallow(rules: NetworkRules) -> ProofOfWorkRules:
         return replace(proof_of_work_rules(rules), finality_depth=1, contest_depth=1)
 
-    patch.setattr("node.lab.simulation.population.proof_of_work_rules", shallow)
+    patch.setattr("node.runtime.composition.proof_of_work_rules", shallow)
     patch.setattr("node.lab.simulation.run.proof_of_work_rules", shallow)
 
 
