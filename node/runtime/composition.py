@@ -20,10 +20,10 @@ from consensus.types import KEY_BYTES, Digest, PeerId, StepId
 from learning.checkpoint import decode_kept_state
 from learning.evolution.rules import SearchSettings
 from learning.learner import AdoptRequest, LearnerRequest, StateKept
-from node.net.large_sizes import fetches_max, retention_of
 from node.processes.learner import LearnerSpec
 from node.rules.conversion import contribution_rank, learning_rules, proof_of_work_rules, total_order_rules
 from node.rules.network_rules import Consensus, NetworkRules, members_of, network_id
+from node.runtime.large_sizes import fetches_max, retention_of
 from node.runtime.replica import Replica
 from node.storage.tables import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE
 

@@ -10,7 +10,6 @@ from consensus.types import PeerId
 from learning.task import Layout
 from node.api.telemetry import Vitals
 from node.net.contract import NetSettings
-from node.net.large_sizes import payload_bytes_max, state_bytes_max
 from node.net.side_streams import SideStreams, in_a_thread
 from node.net.transport import PeerNetwork
 from node.net.wire import GetPart, Part
@@ -19,6 +18,7 @@ from node.processes.puzzle import PuzzleWorker
 from node.rules.network_rules import network_id, rule_fields
 from node.runtime.clock_watch import SystemClock
 from node.runtime.driver import Driver, Ports
+from node.runtime.large_sizes import payload_bytes_max, state_bytes_max
 from node.runtime.parts import PeerParts
 from node.storage.guard_file import GuardFile
 from node.storage.remembered_addresses import remembered_addresses

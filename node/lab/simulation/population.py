@@ -23,7 +23,6 @@ from node.lab.simulation.disk_rows import DiskRows
 from node.lab.simulation.links import Links, edges_of, links_of
 from node.lab.simulation.peer import Build, Built
 from node.lab.simulation.wires import Direction
-from node.net.large_sizes import retention_of
 from node.processes.learner import make_learner
 from node.rules.conversion import proof_of_work_rules
 from node.rules.network_file import network_text, parse_network_text
@@ -40,6 +39,7 @@ from node.runtime.composition import (
     ordering_machine,
     replica_over,
 )
+from node.runtime.large_sizes import retention_of
 from node.runtime.replica import ReplicaPort
 
 START = Instant(1_800_000_000_000)
