@@ -18,11 +18,10 @@ from node.lab.simulation.peer import SimulatedPeer
 from node.lab.simulation.population import START, Population
 from node.lab.simulation.propagation import Propagation, Spread
 from node.lab.simulation.schedule import apply
-from node.lab.simulation.sockets.doors import Doors
 from node.lab.simulation.sockets.ground import ground_of, places_of
+from node.lab.simulation.sockets.life import Doors
 from node.lab.simulation.sockets.network import SocketNetwork
-from node.lab.simulation.trace import Sink
-from node.lab.simulation.trace_file import TraceFileError
+from node.lab.simulation.trace import Sink, TraceFileError
 from node.net.gossip import GossipLimits
 from node.rules.conversion import proof_of_work_rules
 from node.rules.network_rules import Consensus

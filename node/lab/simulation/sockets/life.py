@@ -16,7 +16,6 @@ from node.lab.simulation.learner_desk import LearnerDesk
 from node.lab.simulation.links import Links
 from node.lab.simulation.peer import Agenda, PeerClock, SimulatedPeer
 from node.lab.simulation.puzzles import Puzzles
-from node.lab.simulation.sockets.doors import Doors
 from node.lab.simulation.sockets.ground import Ground
 from node.lab.simulation.sockets.host import Host, ip_of
 from node.lab.simulation.sockets.ports import (
@@ -40,6 +39,21 @@ PORT = 7_000
 
 NOTES_MAX = 1_024
 """The newest things that a person would read of one peer."""
+
+
+@dataclass(slots=True)
+class Doors:
+    """Of one peer, or of several together."""
+
+    came: int = 0
+    """Connections that were accepted: the peers' own among them, and strangers'."""
+    proven: int = 0
+    """Connections, dialled or accepted, whose other side has proven a key and got a place."""
+    noted: int = 0
+    """What people were told: peers that were refused, dropped, or cannot be reached."""
+
+    def __add__(self, other: "Doors") -> "Doors":
+        return Doors(self.came + other.came, self.proven + other.proven, self.noted + other.noted)
 
 
 @dataclass(frozen=True, slots=True)

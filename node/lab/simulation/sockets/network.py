@@ -13,9 +13,8 @@ from node.lab.simulation.links import Links
 from node.lab.simulation.machines import Machines
 from node.lab.simulation.peer import Agenda, Build, SimulatedPeer, Watch
 from node.lab.simulation.puzzles import Puzzles
-from node.lab.simulation.sockets.doors import Doors
 from node.lab.simulation.sockets.ground import Ground
-from node.lab.simulation.sockets.life import Life, Surroundings
+from node.lab.simulation.sockets.life import Doors, Life, Surroundings
 from node.lab.simulation.sockets.loop import OWN_HOST, LoopTime, VirtualLoop
 from node.lab.simulation.sockets.ports import DiskFullError
 from node.lab.simulation.trace import Happening, Sink, Trace

@@ -13,8 +13,7 @@ from consensus.types import Instant, PeerId
 from learning.learner import DeliverRequest
 from node.lab.checkers.bounds import Scale, declared_bounds, excess, stored_excess
 from node.lab.checkers.court import Court, Facts
-from node.lab.checkers.excerpt import LINES_MAX
-from node.lab.checkers.finding import Diverged, NoProgress, Pass
+from node.lab.checkers.finding import LINES_MAX, Diverged, NoProgress, Pass
 from node.lab.checkers.progress import Pace
 from node.lab.checkers.sizes import sizes_of
 from node.lab.simulation.network import SimulatedNetwork
