@@ -31,16 +31,17 @@ from consensus.total_order.messages import BLOCKS_ASKED_MAX, GetBlocks, GetCommi
 from consensus.types import NetworkId, PeerId
 from learning.evolution.payload import Candidate, encode_candidate
 from learning.evolution.recipe import Recipe
+from node.common.address import Address
 from node.lab.faults.network.connections import MALFORMED_REQUESTS, misphrasing
 from node.lab.faults.network.fresh_keys import Scout, look
 from node.lab.faults.network.situation import NetworkSituation
 from node.lab.faults.network.stranger import Stranger, stranger_at
 from node.net.channel import ChannelClosedError
 from node.net.dialling import UnreachableError
-from node.net.peers import Address
 from node.net.wire import Frame, FrameError, GetPart, GossipFrame, OrderingFrame
-from node.rules.network_file import NetworkRules, network_id, read_network_file, rule_fields
-from node.runtime.assembly import proof_of_work_rules
+from node.rules.conversion import proof_of_work_rules
+from node.rules.network_file import read_network_file
+from node.rules.network_rules import NetworkRules, network_id, rule_fields
 
 STRANGERS = 8
 """At each door: as many as one address may have."""

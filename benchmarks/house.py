@@ -20,7 +20,7 @@ from consensus.inputs import Input, PuzzleVerified, Received
 from node.lab.scenarios.scenario import ExpectSection, Scenario
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.run import Simulation
-from node.rules.network_file import Consensus, Learning
+from node.rules.network_rules import Consensus, Learning
 from node.runtime.replica import Replica
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -17,7 +17,7 @@ from node.lab.scenarios.scenario import ExpectSection, Scenario
 from node.lab.scenarios.scenario_file import read_scenario
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.run import Outcome, Simulation
-from node.rules.network_file import Consensus, Learning
+from node.rules.network_rules import Consensus, Learning
 
 THOUSAND = Path(__file__).resolve().parents[1] / "docs" / "scenarios" / "thousand.toml"
 

@@ -6,7 +6,7 @@ from consensus.encoding import encode
 from consensus.types import Instant
 from learning.learner import StepAdopted
 from node.lab.simulation.population import START, Population
-from node.rules.network_file import Consensus, Learning
+from node.rules.network_rules import Consensus, Learning
 from node.runtime.replica import AskLearner
 from tests.wire_vectors import MODES, codec_of, name_of, read_vectors, scenario_of
 
@@ -28,7 +28,7 @@ def test_a_peer_goes_on_from_the_stored_rows(consensus: Consensus, learning: Lea
     vectors = VECTORS[name_of(consensus, learning)]
     records = {(table, key): value for table, key, value in vectors.rows}
     population = Population(scenario_of(consensus, learning), seed=1)
-    replica, learner = population.build(population.ids[0], "")(records, vectors.guard_round)
+    replica, learner, _ = population.build(population.ids[0], "")(records, vectors.guard_round)
     heads = []
     requests = list(population.first_requests(records))
     requests += [effect.request for effect in replica.start(Instant(START + 100_000)) if isinstance(effect, AskLearner)]

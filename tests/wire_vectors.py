@@ -19,7 +19,7 @@ from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.network import SimulatedNetwork
 from node.lab.simulation.run import Simulation
 from node.lab.simulation.trace import Happening, Trace
-from node.rules.network_file import Consensus, GradientSection, Learning
+from node.rules.network_rules import Consensus, GradientSection, Learning
 
 FILE = Path(__file__).parent / "vectors" / "wire.bin"
 

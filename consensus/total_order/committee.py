@@ -10,10 +10,15 @@ class CommitteeError(ValueError):
     """The list of members cannot be used; the message says why."""
 
 
+def faulty_max(size: int) -> int:
+    """f: so many of `size` members may do anything, and any two quorums still share an honest one."""
+    return max(0, size - 1) // 3
+
+
 class Committee:
     """n members, of whom `faulty_max` may do anything. A set of members is an int: bit i stands for member i.
 
-    Any two quorums share an honest member: 2(n - f) - n > f for f = (n - 1) // 3. Raises CommitteeError.
+    Any two quorums share an honest member: 2(n - f) - n > f for f = (n - 1) // 3 (`faulty_max`). Raises CommitteeError.
     """
 
     def __init__(self, members: tuple[PeerId, ...]) -> None:
@@ -21,7 +26,7 @@ class Committee:
             raise CommitteeError(f"members: {len(members)} keys, allowed: 1 to {MEMBERS_MAX}")
         self.members = members
         self.size = len(members)
-        self.faulty_max = (self.size - 1) // 3
+        self.faulty_max = faulty_max(self.size)
         self.quorum = self.size - self.faulty_max
         self.validity = self.faulty_max + 1
         """Among so many members one is honest."""

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
-from node.net.http_notes import logger_of_requests
-from node.net.threshold import Threshold
+from node.net.doorway import Threshold
+from node.net.notes import logger_of_requests
 
 log = logging.getLogger(__name__)
 

@@ -3,8 +3,7 @@
 from enum import Enum, auto
 
 from node.api.status import NodeStatus, OrderStatus
-from node.common.figures import metric, short
-from node.common.wording import counted
+from node.common.wording import counted, metric, short
 
 LINE_SECONDS_MIN = 5.0
 """The first line after the start, or after a change: as long as a person waits before thinking that it hangs."""

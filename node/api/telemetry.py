@@ -1,15 +1,16 @@
-"""What a node knows of its own health: event-loop lag, memory, rates, and the last things that went wrong."""
+"""What a node knows of itself: event-loop lag, memory, rates, what became of gradients, and what went wrong lately."""
 
 import asyncio
 import math
 import resource
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from learning.learner import GenerationDecided, GenerationWaits, GradientsJudged, LearnerAnswer, StepAdopted
-from node.api.gradient_tally import GradientTally
+from node.api.status import GradientStatus, WorkerStatus
+from node.common.bounded import BoundedMap
 
 LAG_PROBE_SECONDS = 0.05
 LAG_SAMPLES_MAX = 2_400
@@ -38,7 +39,7 @@ class Vitals:
         self.waits: GenerationWaits | None = None
         self.generations_won = 0
         self.gradients: GradientTally | None = None
-        self.adopted: dict[bytes, StepAdopted] = {}
+        self.adopted: BoundedMap[bytes, StepAdopted] = BoundedMap(ADOPTED_MAX)
         self.candidates_per_second = 0.0
         self.notes: deque[str] = deque(maxlen=NOTES_MAX)
         self._noted_at = 0.0
@@ -75,10 +76,7 @@ class Vitals:
         figures = {name: value for name, value in adopted.metrics.items() if math.isfinite(value)}  # JSON has no others
         adopted = replace(adopted, metrics=figures)
         self.head = adopted
-        self.adopted.pop(adopted.step, None)
-        self.adopted[adopted.step] = adopted
-        if len(self.adopted) > ADOPTED_MAX:
-            del self.adopted[next(iter(self.adopted))]
+        self.adopted.renew(adopted.step, adopted)
 
 
 class LagProbe:
@@ -144,3 +142,50 @@ def _smaps_rollup_kb(pid: int) -> dict[str, int]:
     except OSError:  # gone, not ours, no file descriptor left: a figure for people is no reason to stop
         return {}
     return {line.split(":")[0]: int(line.split()[1]) for line in lines}
+
+
+STALENESS_BINS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
+"""Lower ends of the histogram's bins, in versions of the model; the last one is open."""
+
+WORKERS_MAX = 256
+"""Authors counted one by one; under open membership there may be more, and these are counted together."""
+
+OTHERS = b""
+
+
+class GradientTally:
+    """Counts by worker and outcome, and by staleness."""
+
+    def __init__(self) -> None:
+        self._version = 0
+        self._outcomes: dict[bytes, Counter[str]] = {}
+        self._accepted: Counter[bytes] = Counter()
+        self._staleness: Counter[int] = Counter()
+        self._weights: dict[bytes, float] = {}
+
+    def add(self, told: GradientsJudged) -> None:
+        """Count the gradients of one step."""
+        self._version = told.version
+        if told.weights:
+            self._weights = dict(told.weights)
+        for judged in told.judged:
+            is_counted = judged.author in self._outcomes or len(self._outcomes) < WORKERS_MAX
+            author = judged.author if is_counted else OTHERS
+            self._outcomes.setdefault(author, Counter())[judged.outcome] += 1
+            self._accepted[author] += judged.is_accepted
+            if judged.staleness is not None:
+                self._staleness[max(low for low in STALENESS_BINS if low <= max(0, judged.staleness))] += 1
+
+    def status(self) -> GradientStatus:
+        """As `status` shows it; workers ascending by id."""
+        workers = tuple(
+            WorkerStatus(
+                peer_id=author.hex(),
+                delivered=outcomes.total(),
+                accepted=self._accepted[author],
+                outcomes=dict(sorted(outcomes.items())),
+                weight=self._weights.get(author, 0.0),
+            )
+            for author, outcomes in sorted(self._outcomes.items())
+        )
+        return GradientStatus(self._version, workers, {str(low): self._staleness[low] for low in STALENESS_BINS})

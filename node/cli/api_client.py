@@ -6,8 +6,8 @@ import urllib.request
 from http import HTTPStatus
 from pathlib import Path
 
+from node.common.address import Address
 from node.common.errors import EXIT_GOAL_NOT_MET, NodeError, NotRunningError
-from node.rules.settings import Address
 from node.storage.api_address import API_FILE_NAME, PEER_HEADER, read_api_file
 
 ANSWER_SECONDS_MAX = 40.0

@@ -7,8 +7,8 @@ from pathlib import Path
 import click
 from click.core import ParameterSource
 
+from node.common.address import Address, parse_address
 from node.common.errors import NodeError
-from node.rules.settings import Address, parse_address
 
 TASK_DEFAULT = "digits"
 """Ships with scikit-learn, so it runs anywhere, offline."""

@@ -9,8 +9,8 @@ import click
 from node.cli.api_client import fetch_from_folder
 from node.cli.arguments import FILE, FOLDER, force_option
 from node.common.errors import EXIT_GOAL_NOT_MET, NodeError, NotRunningError
-from node.common.figures import finality
 from node.common.files import check_free, replace_file
+from node.common.wording import finality
 from node.storage.folder import NodeFolder
 
 LENGTH_BYTES = 8

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from consensus.total_order.committee import MEMBERS_MAX
+from consensus.total_order.committee import MEMBERS_MAX, faulty_max
 from learning.tasks.catalogue import built_in_task
 from node.cli.arguments import FILE, FOLDER, TASK_DEFAULT, refuse_given
 from node.cli.learning_options import gradient_section, learning_options
@@ -16,7 +16,8 @@ from node.common.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME
 from node.common.invocation import command_text
 from node.common.wording import counted
 from node.processes.task_facts import task_section
-from node.rules.network_file import (
+from node.rules.network_file import new_rules, read_network_file
+from node.rules.network_rules import (
     BLOCK_INTERVAL_MS_DEFAULT,
     FINALITY_DEPTH_DEFAULT,
     Consensus,
@@ -24,11 +25,8 @@ from node.rules.network_file import (
     NetworkRules,
     is_stranger,
     network_id,
-    new_rules,
-    read_network_file,
 )
-from node.rules.settings import DEFAULT_PORT
-from node.rules.strategy import Strategy
+from node.rules.settings import DEFAULT_PORT, Strategy
 from node.storage.folder import NodeFolder
 from node.storage.task_trust import trust
 
@@ -192,8 +190,7 @@ def _check_members(
     count = members_count or len(member_keys)
     if tolerate is not None and count and count < 3 * tolerate + 1:
         raise NodeError(
-            f"of {counted(count, 'member')} {max(0, count - 1) // 3} may be faulty; "
-            f"for {tolerate} there must be {3 * tolerate + 1}",
+            f"of {counted(count, 'member')} {faulty_max(count)} may be faulty; for {tolerate} there must be {3 * tolerate + 1}",
             "name more members, or tolerate fewer",
         )
 
@@ -205,7 +202,7 @@ def _what_next_for_members(folders: list[Path], rules: NetworkRules) -> str:
 made     {counted(count, "folder")} for members, each with a key of its own:
 {listed}
 network  {network_id(rules).hex()}  ({rules.name}, task {rules.task.name}, {rules.consensus} among {counted(count, "member")},
-         of whom {(count - 1) // 3} may be faulty)
+         of whom {faulty_max(count)} may be faulty)
 
 Bring each folder to its member's machine, and to nobody else's. Start each there, with the addresses of some others:
   {command_text("start", "--data-dir", folders[0].name, "--peer", ELSEWHERE, *_trusting(rules))}"""

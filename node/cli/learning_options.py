@@ -8,7 +8,7 @@ from learning.rules.catalogue import RULES, RuleError, rule_named, rule_text
 from learning.task import TaskError
 from learning.tasks.shards import parse_shards
 from node.common.errors import NodeError
-from node.rules.network_file import GradientSection, Learning
+from node.rules.network_rules import GradientSection, Learning
 
 RULE_DEFAULT = "robust"
 """It holds under every attack that we know of, and costs little without one."""

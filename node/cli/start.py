@@ -15,9 +15,11 @@ from node.cli.arguments import (
     PUZZLE_SHARE,
     PUZZLE_SHARE_DEFAULT,
 )
+from node.common.address import Address
 from node.net.listening import check_listening
-from node.rules.network_file import NetworkRules, read_network_file
-from node.rules.settings import DEFAULT_PORT, Address, PeerSettings
+from node.rules.network_file import read_network_file
+from node.rules.network_rules import NetworkRules
+from node.rules.settings import DEFAULT_PORT, PeerSettings
 from node.storage.folder import NodeFolder
 from node.storage.task_trust import check_named, check_trust
 

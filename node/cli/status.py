@@ -10,8 +10,8 @@ from node.api.status import NodeStatus
 from node.cli.api_client import fetch, fetch_from_folder
 from node.cli.arguments import FOLDER, PEER_ADDRESS
 from node.cli.status_view import status_view
+from node.common.address import Address
 from node.common.errors import NodeError
-from node.rules.settings import Address
 
 STATUS_PATH = "/v1/status"
 

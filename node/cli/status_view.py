@@ -7,8 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from node.api.status import ClockStatus, GradientStatus, NodeStatus, OrderStatus
-from node.common.figures import UNKNOWN, count, finality, percent, short
-from node.common.wording import counted, duration
+from node.common.wording import UNKNOWN, count, counted, duration, finality, percent, short
 
 STALENESS_BAR = 40
 """Characters of the longest bar of the histogram."""

@@ -2,5 +2,6 @@
 
 Room: sockets, aiohttp, the clock and the randomness it is handed.
 Its machines (wire, session, handshake, gossip, peers, rates) are pure.
-Never: learning, the meaning of a message, files. What a message says is judged by the ordering machine alone.
+Never: the meaning of a message, files; of learning it knows how large bytes are named, and nothing else. What a message says
+is judged by the ordering machine alone.
 """

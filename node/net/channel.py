@@ -10,8 +10,9 @@ from typing import Protocol, Self
 import aiohttp
 from aiohttp import WSCloseCode, WSMsgType, web
 
+from node.common.address import Address
 from node.net.handshake import Role
-from node.net.peers import Address, canonical_host
+from node.net.peers import canonical_host
 from node.net.rates import Meter
 from node.net.session import SEAL_BYTES, Seal, SessionKeys
 from node.net.wire import (

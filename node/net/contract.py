@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from consensus.types import PeerId
+from node.common.address import Address
 from node.net.costs import CostLimits
 from node.net.gossip import GossipLimits
-from node.net.peers import Address, Backoff
+from node.net.peers import Backoff
 from node.net.rates import RateLimits
-from node.net.wire import Part
+from node.net.wire import GetPart, Part
 
 
 class ListenError(Exception):
@@ -120,11 +121,8 @@ class NetworkEvents(Protocol):
         """
         ...
 
-    def large_bytes(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes] | None:
-        """What we serve this peer of what `digest` names: its whole length (0: nothing for it), and a part of it.
-
-        None: it is not answered now, which no honest peer does.
-        """
+    def part_asked(self, peer: PeerId, question: GetPart) -> None:
+        """A peer asks for a part of something large: answered by `PeerNetwork.give_part`."""
         ...
 
     def part_received(self, peer: PeerId, part: Part) -> None:

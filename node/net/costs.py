@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import Enum
 
+from consensus.total_order.committee import faulty_max
 from consensus.types import PeerId
 from node.net.rates import TokenBucket
 
@@ -115,7 +116,7 @@ class Costs:
     def __init__(self, limits: CostLimits, members: int, now: float) -> None:
         """`members`: how many there are; 0 where the network is open to all."""
         self._limits = limits
-        self._member = replace(limits.liars, share=limits.liars.share / max(1, (members - 1) // 3))
+        self._member = replace(limits.liars, share=limits.liars.share / max(1, faulty_max(members)))
         self._strangers = _Pot(limits.strangers if members else limits.strangers_of_open, now)
         self._chosen = _Pot(limits.all_chosen, now)
         self._useful = _Pot(limits.useful, now)

@@ -8,10 +8,10 @@ from aiohttp.connector import Connection
 from aiohttp.tracing import Trace
 from yarl import URL
 
+from node.common.address import Address
 from node.net.channel import CLOSE_SECONDS_MAX, MESSAGE_SIZE_SETTING, Clock, WebSocket
 from node.net.doorway import PEER_PATH
 from node.net.gate import Gate
-from node.net.peers import Address
 from node.net.rates import RateLimits
 
 

@@ -12,10 +12,9 @@ from node.net.address_group import group_of
 from node.net.channel import CLOSE_SECONDS_MAX, MESSAGE_SIZE_SETTING, Channel, Clock, WebSocket
 from node.net.contract import ListenError, NetSettings, PortInUseError
 from node.net.gate import Gate
-from node.net.http_notes import logger_of_requests
 from node.net.listening import why_not_listening
+from node.net.notes import logger_of_requests
 from node.net.rates import TokenBuckets
-from node.net.threshold import Threshold
 
 PEER_PATH = "/peer"
 """Where peers meet; everything else on this port is not found."""
@@ -165,3 +164,20 @@ def _host_of(transport: asyncio.Transport) -> str:
     """Where a connection comes from."""
     peer_name = transport.get_extra_info("peername")
     return peer_name[0] if peer_name else ""
+
+
+class Threshold(asyncio.Protocol):
+    """Hands the connection to the protocol that is made for its host, or ends it where there is none."""
+
+    def __init__(self, protocol_for: Callable[[str], asyncio.Protocol | None]) -> None:
+        self._protocol_for = protocol_for
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """It has been accepted."""
+        peer_name = transport.get_extra_info("peername")
+        protocol = self._protocol_for(peer_name[0]) if peer_name else None  # gone already, where it has no name
+        if protocol is None:
+            transport.close()
+        else:
+            transport.set_protocol(protocol)
+            protocol.connection_made(transport)

@@ -9,7 +9,6 @@ Passing on happens only when `broadcast` is called: the ordering machine judges 
 its sender was over its budget or for want of room, counts as never seen: else who relays first could keep it from us.
 """
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from hashlib import blake2b
@@ -17,7 +16,8 @@ from itertools import islice
 from typing import assert_never
 
 from consensus.types import PeerId
-from node.net.bounded import MessageCache, RecentSet
+from node.common.bounded import BoundedMap, RecentSet
+from node.net.message_cache import MessageCache
 from node.net.wire import DIGESTS_MAX, GOSSIP_BYTES_MAX, SHORT_DIGEST_BYTES, GossipFrame, Have, Want
 
 
@@ -118,7 +118,7 @@ class Gossip:
         self._seen: RecentSet[bytes] = RecentSet(self._limits.seen)
         self._cache = MessageCache(self._limits.cached_messages, self._limits.cached_bytes, self._limits.cached_seconds)
         self._wants: dict[bytes, _PendingWant] = {}
-        self._bringers: OrderedDict[bytes, PeerId] = OrderedDict()
+        self._bringers: BoundedMap[bytes, PeerId] = BoundedMap(self._limits.cached_messages)
         """Who brought what is being judged; as many as the cache holds messages."""
 
     def joined(self, peer: PeerId, now: float) -> tuple[GossipEffect, ...]:
@@ -145,7 +145,7 @@ class Gossip:
         assert len(message) <= GOSSIP_BYTES_MAX, f"message of {len(message)} bytes, limit {GOSSIP_BYTES_MAX}"
         digest = short_digest(message)
         is_own = self._seen.add(digest)
-        bringer = self._bringers.pop(digest, None)
+        bringer = self._bringers.pop(digest)
         if bringer in self._neighbours:
             self._neighbours[bringer].useful_at = now
         self._settle(digest)
@@ -179,7 +179,7 @@ class Gossip:
             self._settle(digest)
             return ()
         self._seen.discard(digest)
-        self._bringers.pop(digest, None)
+        self._bringers.pop(digest)
         want = self._wants.get(digest)
         return self._ask_next((digest,), now) if want is not None and want.asked == peer else ()
 
@@ -209,8 +209,6 @@ class Gossip:
         self._neighbours[peer].known.add(digest)
         if self._seen.add(digest):
             self._bringers[digest] = peer
-            if len(self._bringers) > self._limits.cached_messages:
-                self._bringers.popitem(last=False)
             return (Deliver(peer, message),)
         self._settle(digest)
         return ()

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from consensus.faults import Offence
+from node.common.address import Address
 from node.net.channel import Channel, ChannelClosedError
 from node.net.costs import Moved
 from node.net.handshake import Established
-from node.net.peers import Address
 from node.net.wire import Frame, FrameError, encode_frame
 
 SHORT_KEY_BYTES = 4

@@ -3,8 +3,8 @@
 import errno
 import socket
 
+from node.common.address import Address
 from node.common.errors import NodeError
-from node.rules.settings import Address
 
 LISTEN_FIX = "choose another --listen HOST:PORT (port 0: any free one)"
 

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import aiohttp
 
+from node.common.address import Address
 from node.net.channel import Channel, ChannelClosedError, Clock, Traffic, WebSocket
 from node.net.contract import NetSettings
 from node.net.dialling import UnreachableError, open_web_socket
@@ -15,7 +16,7 @@ from node.net.doorway import Arrival, Doorway
 from node.net.handshake import Established, Failed, Failure, Handshake, Introduction, Role
 from node.net.link import Departure, Link
 from node.net.notes import SeldomNotes
-from node.net.peers import Address, AddressBook
+from node.net.peers import AddressBook
 from node.net.rates import Meter
 from node.net.roster import Roster
 from node.net.wire import FrameError, Hello, encode_frame

@@ -1,12 +1,14 @@
 """Serves large bytes in parts, by their digest: an unknown one costs a look-up, and what is read is charged to who asks."""
 
-from collections import OrderedDict
 from collections.abc import Callable
-from typing import Protocol, assert_never
+from typing import Protocol
 
 from consensus.types import DIGEST_BYTES, PeerId
+from node.common.bounded import BoundedMap
+from node.net.rates import TokenBucket
+from node.net.wire import PART_BYTES_MAX, GetPart, Part
 from node.rules.retention import CHECKPOINTS_KEPT
-from node.runtime.replica import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_TABLE, Serving, checkpoint_key
+from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_TABLE, checkpoint_key
 
 SERVED_MAX = 8
 """Large bytes at hand for those who ask part by part, several at a time and each for something else."""
@@ -45,73 +47,67 @@ class LargeRows(Protocol):
         ...
 
 
-class _Allowance:
-    """Bytes that may be read: it fills up with time, and a read that was begun may leave a debt."""
+GivePart = Callable[[Part], None]
+"""Sends it to whoever asked."""
 
-    def __init__(self, per_second: int, now: float) -> None:
-        self._per_second = per_second
-        self._left = float(per_second * BURST_SECONDS)
-        self._filled_at = now
 
-    def is_open(self, now: float) -> bool:
-        """Whether anything is left."""
-        self._left = min(self._per_second * BURST_SECONDS, self._left + (now - self._filled_at) * self._per_second)
-        self._filled_at = now
-        return self._left > 0
+class PartPort(Protocol):
+    """Who answers what peers ask for."""
 
-    def charge(self, size: int) -> None:
-        """Take it off."""
-        self._left -= size
+    def answer(self, peer: PeerId, question: GetPart, give: GivePart) -> None:
+        """Give the part that this peer asks for, or an empty one."""
+        ...
 
 
 class PartServer:
-    """Answers who asks. `members`: of a total order; others share one allowance. `clock`: monotonic, in seconds."""
+    """Answers who asks: a `PartPort`. `members`: of a total order; others share one allowance. `clock`: monotonic seconds."""
 
     def __init__(self, store: LargeRows, members: frozenset[PeerId], clock: Callable[[], float]) -> None:
         self._store = store
         self._members = members
         self._clock = clock
-        self._served: OrderedDict[bytes, bytes] = OrderedDict()
+        self._served: BoundedMap[bytes, bytes] = BoundedMap(SERVED_MAX)
         self._checkpoints: dict[bytes, bytes] = {}
         """By digest: where each lies."""
         self._looked_at: float | None = None
-        self._allowances: OrderedDict[PeerId, _Allowance] = OrderedDict()
-        self._of_strangers = _Allowance(STRANGERS_BYTES_PER_SECOND, clock())
+        self._allowances: BoundedMap[PeerId, TokenBucket] = BoundedMap(PEERS_MAX)
+        self._of_strangers = _allowance(STRANGERS_BYTES_PER_SECOND, clock())
         self.questions_refused = 0
         """Over the allowance of who asked; answered like what we do not hold, so that an honest peer asks another."""
+
+    def answer(self, peer: PeerId, question: GetPart, give: GivePart) -> None:
+        """At once."""
+        total, content = self.part(peer, question.digest, question.offset, PART_BYTES_MAX)
+        give(Part(question.digest, question.offset, total, content))
 
     def part(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes]:
         """What we hold under the digest: its length (0: nothing, or nothing for this peer now), and a part of it."""
         allowances = self._allowances_of(peer)
         now = self._clock()
-        if not all(allowance.is_open(now) for allowance in allowances):
+        if not all(allowance.left(now) > 0 for allowance in allowances):
             self.questions_refused += 1
             return 0, b""
-        content = self._served.pop(digest, b"")
+        content = self._served.get(digest) or b""
         cost = QUESTION_BYTES
         if not content:
             content = self._find(digest)
             cost += len(content)
         if content:
-            self._served[digest] = content
-        self._bound_served()
+            self._served.renew(digest, content)
+            self._bound_served()
         part = content[offset : offset + length_max]
         for allowance in allowances:
             allowance.charge(cost + len(part))
         return len(content), part
 
-    def _allowances_of(self, peer: PeerId) -> tuple[_Allowance, ...]:
-        own = self._allowances.pop(peer, None) or _Allowance(PEER_BYTES_PER_SECOND, self._clock())
-        self._allowances[peer] = own
-        if len(self._allowances) > PEERS_MAX:
-            self._allowances.popitem(last=False)
+    def _allowances_of(self, peer: PeerId) -> tuple[TokenBucket, ...]:
+        own = self._allowances.get(peer) or _allowance(PEER_BYTES_PER_SECOND, self._clock())
+        self._allowances.renew(peer, own)
         return (own,) if not self._members or peer in self._members else (own, self._of_strangers)
 
     def _bound_served(self) -> None:
-        while len(self._served) > 1 and (
-            len(self._served) > SERVED_MAX or sum(len(content) for content in self._served.values()) > SERVED_BYTES_MAX
-        ):
-            self._served.popitem(last=False)
+        while len(self._served) > 1 and sum(len(content) for content in self._served.values()) > SERVED_BYTES_MAX:
+            self._served.drop_oldest()
 
     def _find(self, digest: bytes) -> bytes:
         """A payload, or a checkpoint whose digest lies beside it."""
@@ -133,19 +129,6 @@ class PartServer:
         self._checkpoints = {digest: key for key, digest in found.items() if digest is not None}
 
 
-def answer_as(
-    serving: Serving, part: Callable[[], tuple[int, bytes]], give_late: Callable[[int, bytes], object]
-) -> tuple[int, bytes] | None:
-    """The whole length and the part to answer a question with, as the replica says; None: nothing is answered now."""
-    match serving:
-        case Serving.GIVES:
-            return part()
-        case Serving.DENIES:
-            return 0, b""
-        case Serving.SILENT:
-            return None
-        case Serving.LATE:
-            give_late(*part())
-            return None
-        case _:
-            assert_never(serving)
+def _allowance(per_second: int, now: float) -> TokenBucket:
+    """Bytes that may be read: a read that was begun may leave a debt."""
+    return TokenBucket(per_second, per_second * BURST_SECONDS, now)

@@ -1,27 +1,18 @@
 """Whom to dial, and when: a bounded address book, back-off, and the rules for refused and doubled connections."""
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from ipaddress import IPv6Address, ip_address
 from random import Random
-from typing import Generic, NamedTuple, TypeVar
+from typing import Generic, TypeVar
 
 from consensus.types import PeerId
+from node.common.address import Address
+from node.common.bounded import BoundedMap, RecentSet
 from node.net.address_group import group_of
-from node.net.bounded import RecentSet
 
 Item = TypeVar("Item")
-
-
-class Address(NamedTuple):
-    """Where a peer listens."""
-
-    host: str
-    port: int
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
 
 
 ADDRESSES_KNOWN_MAX = 1_024
@@ -251,19 +242,15 @@ class Refusals(Generic[Item]):
 
     def __init__(self, seconds: float, count_max: int) -> None:
         self._seconds = seconds
-        self._count_max = count_max
-        self._until: OrderedDict[Item, float] = OrderedDict()
+        self._until: BoundedMap[Item, float] = BoundedMap(count_max)
 
     def add(self, item: Item, now: float) -> None:
         """Refuse it from now on."""
-        self._until.pop(item, None)
-        self._until[item] = now + self._seconds
-        if len(self._until) > self._count_max:
-            self._until.popitem(last=False)
+        self._until.renew(item, now + self._seconds)
 
     def holds(self, item: Item, now: float) -> bool:
         """Whether it is refused now."""
-        return self._until.get(item, now) > now
+        return (self._until.get(item) or now) > now
 
     def current(self, now: float) -> frozenset[Item]:
         """All that are refused now."""

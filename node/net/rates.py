@@ -1,8 +1,8 @@
 """How much one peer may send: token buckets."""
 
-from collections import OrderedDict
 from dataclasses import dataclass
 
+from node.common.bounded import BoundedMap
 from node.net.wire import FloodError, UnsealedError
 
 
@@ -35,6 +35,10 @@ class TokenBucket:
             self._tokens = max(self._tokens - tokens, -self._burst)
         return is_covered
 
+    def charge(self, tokens: float) -> None:
+        """Take the tokens, whatever is there: what is lacking is a debt of any size."""
+        self._tokens -= tokens
+
 
 class TokenBuckets:
     """A bucket for each name, of the last so many names."""
@@ -42,15 +46,12 @@ class TokenBuckets:
     def __init__(self, per_second: float, burst: float, count_max: int) -> None:
         self._per_second = per_second
         self._burst = burst
-        self._count_max = count_max
-        self._buckets: OrderedDict[str, TokenBucket] = OrderedDict()
+        self._buckets: BoundedMap[str, TokenBucket] = BoundedMap(count_max)
 
     def take(self, name: str, now: float) -> bool:
         """Take a token of this name if it is there."""
-        bucket = self._buckets.pop(name, None) or TokenBucket(self._per_second, self._burst, now)
-        self._buckets[name] = bucket
-        if len(self._buckets) > self._count_max:
-            self._buckets.popitem(last=False)
+        bucket = self._buckets.get(name) or TokenBucket(self._per_second, self._burst, now)
+        self._buckets.renew(name, bucket)
         return bucket.take(1, now)
 
 

@@ -7,21 +7,21 @@ the transfer alone. Parts outlive the source that gave them; so a slow one costs
 
 import asyncio
 import logging
-from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Protocol
 
 from consensus.effects import FetchPayload, FetchState, Record
 from consensus.inputs import FetchFailed, Input, PayloadHeld, StateHeld
-from consensus.types import DIGEST_BYTES, Digest, PeerId
+from consensus.types import Digest, PeerId
 from consensus.wanted import FETCHES_MAX
 from learning.checkpoint import checkpoint_digest
+from learning.gradient.quantised import payload_digest
+from node.common.bounded import BoundedMap
 from node.common.wording import counted
+from node.net.fetch import PART_SECONDS_MAX, Fetch, History, Parts
 from node.net.part_server import LargeRows
 from node.net.wire import PART_BYTES_MAX, Part
-from node.runtime.replica import PAYLOAD_TABLE
+from node.storage.tables import PAYLOAD_TABLE
 
 log = logging.getLogger(__name__)
 
@@ -32,15 +32,11 @@ CONTENT_BYTES_MAX = 256 * 2**20
 """Of all payloads under way, and again of the parts that are kept for another source. One of each has room however large it
 is."""
 
+KEPT_PARTS_MAX = CONTENT_BYTES_MAX // PART_BYTES_MAX
+"""Things of which a part is kept for another source: each has a whole one at least."""
+
 SOURCE_SHARE = 4
 """One source has a fourth of the places for payloads at most: each part that it owes us holds one for five seconds."""
-
-PART_SECONDS_MAX = 5.0
-"""A part is half a megabyte: slower than 1 Mbit/s, and another peer is asked."""
-
-PART_SECONDS_MIN = 1.0
-"""For what is hardly a part: who says nothing for so long keeps something back, or is far away. Each silence doubles it for the
-next source, so that the far ones have their turn, too."""
 
 RATE_SECONDS = 10.0
 """After so long the rate of a source is looked at."""
@@ -97,71 +93,6 @@ class Shell(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class _Parts:
-    """What has come of one thing so far, and from whom."""
-
-    content: bytearray = field(default_factory=bytearray)
-    total: int | None = None
-    """Bytes in all, as the first source said with its first part."""
-    givers: tuple[PeerId, ...] = ()
-    contradicted_by: tuple[PeerId, ...] = ()
-    """Sources that said another total."""
-
-
-@dataclass(slots=True)
-class _History:
-    """What earlier attempts at one thing have shown."""
-
-    liars: tuple[PeerId, ...] = ()
-    """Each gave all of a wrong whole."""
-    is_alone: bool = False
-    """Several gave a wrong whole together: from now on all of it comes from one, so that it is known who lies."""
-    silences: int = 0
-    """Sources that were left because they said nothing."""
-
-
-@dataclass(slots=True)
-class _Fetch:
-    """One thing under way. `sources`: whom to ask, the present one first; one alone for a payload."""
-
-    effect: FetchPayload | FetchState
-    digest: Digest
-    bytes_max: int
-    sources: list[PeerId]
-    parts: _Parts = field(default_factory=_Parts)
-    aside: _Parts = field(default_factory=_Parts)
-    """What came before, while the present source gives all of it once more."""
-    asked_at: float = 0.0
-    began_at: float = 0.0
-    """With the present source."""
-    given: int = 0
-    """Bytes by the present source."""
-    turns_left: int = 1
-    is_hashing: bool = False
-
-    @property
-    def is_state(self) -> bool:
-        return isinstance(self.effect, FetchState)
-
-    @property
-    def part_seconds(self) -> float:
-        """How long the next part may take; a state's length is not known before its first one.
-
-        Members keep few states and make new ones all the time: whoever is slow with one may not hold it until it is gone
-        elsewhere, too, so another source has its turn soon, where there is one.
-        """
-        if isinstance(self.effect, FetchState):
-            return PART_SECONDS_MAX if len(self.sources) == 1 else PART_SECONDS_MIN
-        rest = max(0, self.effect.length - len(self.parts.content))
-        return PART_SECONDS_MIN + (PART_SECONDS_MAX - PART_SECONDS_MIN) * min(1.0, rest / PART_BYTES_MAX)
-
-    def is_next(self, part: Part) -> bool:
-        """Whether it is a whole part: who could drip a byte at a time would hold a place for ever."""
-        rest = part.total - len(self.parts.content)
-        return len(part.content) == min(PART_BYTES_MAX, rest) > 0 and part.total <= self.bytes_max
-
-
 class SideStreams:
     """Fetches what it is told to. `clock`: monotonic, in seconds."""
 
@@ -182,12 +113,12 @@ class SideStreams:
         self._payload_bytes_max = payload_bytes_max
         self._clock = clock
         self._off_loop = off_loop
-        self._fetches: dict[Digest, _Fetch] = {}
-        self._waiting: dict[Digest, _Fetch] = {}
+        self._fetches: dict[Digest, Fetch] = {}
+        self._waiting: dict[Digest, Fetch] = {}
         """Payloads that have no place yet, in the order in which they were told."""
-        self._kept_parts: OrderedDict[Digest, _Parts] = OrderedDict()
+        self._kept_parts: BoundedMap[Digest, Parts] = BoundedMap(KEPT_PARTS_MAX)
         """Of what is not under way; the newest last."""
-        self._histories: OrderedDict[Digest, _History] = OrderedDict()
+        self._histories: BoundedMap[Digest, History] = BoundedMap(HISTORIES_MAX)
         self._payloads_max = payload_places(payload_bytes_max)
         self._per_source_max = max(1, self._payloads_max // SOURCE_SHARE)
         self.driver: Shell | None = None
@@ -222,7 +153,7 @@ class SideStreams:
         if len(self._fetches) + len(self._waiting) >= FETCHES_TOLD_MAX:
             self._feed(FetchFailed(digest, effect.peer))
             return
-        self._waiting[digest] = _Fetch(effect, digest, self._payload_bytes_max, [effect.peer])
+        self._waiting[digest] = Fetch(effect, digest, self._payload_bytes_max, [effect.peer])
         self._start_waiting()
 
     def fetch_state(self, effect: FetchState) -> None:
@@ -233,7 +164,7 @@ class SideStreams:
         liars = self._history(digest).liars
         sources = [peer for peer in dict.fromkeys(effect.peers) if peer not in liars]
         if sources and digest not in self._fetches:
-            self._start(_Fetch(effect, digest, self._state_bytes_max, sources, turns_left=len(sources) * STATE_ROUNDS_MAX))
+            self._start(Fetch(effect, digest, self._state_bytes_max, sources, turns_left=len(sources) * STATE_ROUNDS_MAX))
 
     async def run(self) -> None:
         """Give up on peers that do not answer, until cancelled."""
@@ -262,15 +193,13 @@ class SideStreams:
         if fetch is None or fetch.is_hashing or fetch.sources[0] != peer or part.offset != len(fetch.parts.content):
             return
         parts = fetch.parts
-        if not fetch.is_next(part) or not self._agrees(parts, peer, part.total):
+        if not fetch.is_next(part) or not parts.agrees(peer, part.total):
             if fetch.is_state or parts.givers in {(), (peer,)}:
                 self._leave(fetch)
             else:
                 self._begin_alone(fetch)
             return
-        parts.total = part.total
-        parts.content += part.content
-        parts.givers = tuple(dict.fromkeys((*parts.givers, peer)))
+        parts.add(peer, part)
         fetch.given += len(part.content)
         if len(parts.content) < part.total:
             self._ask(fetch)
@@ -291,28 +220,28 @@ class SideStreams:
         of_source = sum(fetch.sources[0] == source for fetch in payloads)
         return len(payloads) < self._payloads_max and of_source < self._per_source_max
 
-    def _start(self, fetch: _Fetch) -> None:
+    def _start(self, fetch: Fetch) -> None:
         self._fetches[fetch.digest] = fetch
-        fetch.parts = self._kept_parts.pop(fetch.digest, fetch.parts)
+        fetch.parts = self._kept_parts.pop(fetch.digest) or fetch.parts
         self._begin_with_source(fetch)
 
-    def _begin_with_source(self, fetch: _Fetch) -> None:
+    def _begin_with_source(self, fetch: Fetch) -> None:
         if self._history(fetch.digest).is_alone and fetch.parts.givers not in {(), (fetch.sources[0],)}:
-            fetch.parts = _Parts()
+            fetch.parts = Parts()
         fetch.began_at, fetch.given = self._clock(), 0
         self._ask(fetch)
 
-    def _begin_alone(self, fetch: _Fetch) -> None:
+    def _begin_alone(self, fetch: Fetch) -> None:
         """Of several givers one lies: whoever is asked now gives all of it, and is not taken for the liar."""
         fetch.aside = fetch.parts
-        fetch.parts = _Parts()
+        fetch.parts = Parts()
         self._begin_with_source(fetch)
 
-    def _ask(self, fetch: _Fetch) -> None:
+    def _ask(self, fetch: Fetch) -> None:
         fetch.asked_at = self._clock()
         self._asker.ask_part(fetch.sources[0], fetch.digest, len(fetch.parts.content))
 
-    def _leave(self, fetch: _Fetch) -> None:
+    def _leave(self, fetch: Fetch) -> None:
         """This source is of no use now: the next one goes on where it has stopped."""
         fetch.turns_left -= 1
         if fetch.is_state and fetch.turns_left > 0:
@@ -321,12 +250,12 @@ class SideStreams:
         else:
             self._fail(fetch)
 
-    def _fail(self, fetch: _Fetch) -> None:
+    def _fail(self, fetch: Fetch) -> None:
         self._keep_parts(fetch)
         self._end(fetch)
         self._feed(FetchFailed(fetch.digest, fetch.sources[0]))
 
-    def _end(self, fetch: _Fetch) -> None:
+    def _end(self, fetch: Fetch) -> None:
         """It is over, one way or the other: the next one's turn."""
         if self._fetches.get(fetch.digest) is fetch:
             del self._fetches[fetch.digest]
@@ -334,34 +263,23 @@ class SideStreams:
 
     # --- parts over sources ---
 
-    @staticmethod
-    def _agrees(parts: _Parts, peer: PeerId, total: int) -> bool:
-        """Whether the source says the same length as those before it. After two that do not, theirs is no longer believed."""
-        if parts.total in {None, total}:
-            return True
-        parts.contradicted_by = tuple(dict.fromkeys((*parts.contradicted_by, peer)))
-        if len(parts.contradicted_by) > 1:
-            parts.content.clear()
-            parts.total, parts.givers, parts.contradicted_by = None, (), ()
-        return False
-
-    def _keep_parts(self, fetch: _Fetch) -> None:
+    def _keep_parts(self, fetch: Fetch) -> None:
         parts = max(fetch.parts, fetch.aside, key=lambda known: len(known.content))
         if parts.content:
             self._kept_parts[fetch.digest] = parts
         while len(self._kept_parts) > 1 and sum(len(kept.content) for kept in self._kept_parts.values()) > CONTENT_BYTES_MAX:
-            self._kept_parts.popitem(last=False)
+            self._kept_parts.drop_oldest()
 
-    def _history(self, digest: Digest) -> _History:
-        return self._histories.get(digest) or _History()
+    def _history(self, digest: Digest) -> History:
+        return self._histories.get(digest) or History()
 
-    def _remembered(self, digest: Digest) -> _History:
-        history = self._histories.setdefault(digest, _History())
-        if len(self._histories) > HISTORIES_MAX:
-            self._histories.popitem(last=False)
+    def _remembered(self, digest: Digest) -> History:
+        history = self._histories.get(digest)
+        if history is None:
+            history = self._histories[digest] = History()
         return history
 
-    def _note_lie(self, fetch: _Fetch) -> None:
+    def _note_lie(self, fetch: Fetch) -> None:
         """The whole is wrong: by its only giver, or by one of several."""
         history = self._remembered(fetch.digest)
         givers = fetch.parts.givers
@@ -374,7 +292,7 @@ class SideStreams:
 
     # --- whole ---
 
-    def _hash(self, fetch: _Fetch) -> None:
+    def _hash(self, fetch: Fetch) -> None:
         """Off the loop, but for what is small. Nothing else happens to the fetch until then."""
         fetch.is_hashing = True
         content, digest, is_state = bytes(fetch.parts.content), fetch.digest, fetch.is_state
@@ -385,17 +303,17 @@ class SideStreams:
         way = at_once if len(content) <= HASHED_AT_ONCE_BYTES_MAX else self._off_loop
         way(is_right, lambda found: self._hashed(fetch, content, is_right=found))
 
-    def _hashed(self, fetch: _Fetch, content: bytes, *, is_right: bool) -> None:
+    def _hashed(self, fetch: Fetch, content: bytes, *, is_right: bool) -> None:
         fetch.is_hashing = False
         if self._fetches.get(fetch.digest) is not fetch:  # an older state that is wanted no more
             return
         if is_right:
-            self._histories.pop(fetch.digest, None)
+            self._histories.pop(fetch.digest)
             self._end(fetch)
             self._hand_over(fetch.effect, content)
             return
         self._note_lie(fetch)
-        fetch.parts = _Parts()
+        fetch.parts = Parts()
         liars = self._history(fetch.digest).liars
         fetch.sources = [source for source in fetch.sources if source not in liars] or fetch.sources
         if fetch.sources[0] in liars:
@@ -421,8 +339,3 @@ class SideStreams:
 def payload_places(payload_bytes_max: int) -> int:
     """How many payloads of at most so many bytes are fetched at once."""
     return min(FETCHES_MAX, max(1, CONTENT_BYTES_MAX // max(1, payload_bytes_max)))
-
-
-def payload_digest(content: bytes) -> Digest:
-    """Names a payload."""
-    return Digest(blake2b(content, digest_size=DIGEST_BYTES).digest())

@@ -10,6 +10,7 @@ import aiohttp
 from consensus.faults import Offence
 from consensus.signing import Signer
 from consensus.types import NetworkId, PeerId
+from node.common.address import Address
 from node.net.address_group import group_of
 from node.net.channel import Channel, Traffic
 from node.net.contract import ListenError, NetSettings, NetworkEvents, PeerInfo, PortInUseError
@@ -21,12 +22,11 @@ from node.net.handshake import Established, Introduction, Role
 from node.net.link import SHORT_KEY_BYTES, Backlogs, Departure, Link, OutboxLimits
 from node.net.meeting import Meeting
 from node.net.notes import SeldomNotes
-from node.net.peers import Address, AddressBook, canonical_host, is_dialable, is_loopback
+from node.net.peers import AddressBook, canonical_host, is_dialable, is_loopback
 from node.net.roster import KEPT_APART, Roster
 from node.net.wire import (
     ADDRESSES_MAX,
     ORDERING_BYTES_MAX,
-    PART_BYTES_MAX,
     Addresses,
     Frame,
     GetAddresses,
@@ -173,7 +173,7 @@ class PeerNetwork:
             link.send(encode_frame(GetPart(digest, offset)))
 
     def give_part(self, peer: PeerId, part: Part) -> None:
-        """Answer a question of this peer that was not answered at once; dropped when it is not connected."""
+        """Answer a question of this peer; dropped when it is not connected."""
         link = self._roster.get(peer)
         if link is not None:
             link.answer(encode_frame(part))
@@ -314,10 +314,8 @@ class PeerNetwork:
                 link.answer(encode_frame(Addresses(self._addresses_for(link))))
             case Addresses(addresses):
                 self._on_addresses(link, addresses)
-            case GetPart(digest, offset):
-                served = self._events.large_bytes(link.peer, digest, offset, PART_BYTES_MAX)
-                if served is not None:
-                    link.answer(encode_frame(Part(digest, offset, *served)))
+            case GetPart():
+                self._events.part_asked(link.peer, frame)
             case Part():
                 self._events.part_received(link.peer, frame)
             case Hello() | Proof() | Rules():

@@ -20,15 +20,15 @@ from learning.gradient.ledger import Gradients
 from learning.gradient.rules import GradientRules
 from learning.gradient.scored_learner import ScoredLearner
 from learning.gradient.stream_learner import StreamLearner
-from learning.learner import Learner, LearnerAnswer, LearnerRequest, SearchProgress, StateKept
+from learning.learner import DeliverRequest, Learner, LearnerAnswer, LearnerRequest, SearchProgress, StateKept
 from learning.rules.catalogue import needs_scores
 from learning.task import DifferentiableTask, Layout, Task, TaskError, differentiable
 from learning.tasks.loading import load_task
 from learning.tasks.own_samples import OwnSamples
 from learning.tasks.shards import parse_shards, rows_for
 from node.common.errors import fix_of_task
-from node.processes.search_share import SearchShare
-from node.storage.payloads import StoredPayloads
+from node.processes.process import WorkerProcess
+from node.storage.store import StoredPayloads
 
 LEARNER_NICENESS = 5
 """Behind the event loop, beside the miner, which is held to its share."""
@@ -83,6 +83,7 @@ class SearchRate:
 
 
 LearnerMessage = LearnerReady | LearnerFailed | SearchRate | LearnerAnswer
+LearnerWorker = WorkerProcess[LearnerSpec, LearnerRequest, LearnerMessage]
 
 PROGRESS_SECONDS = 1.0
 """How often the rate of search is told."""
@@ -230,3 +231,32 @@ class _LearnerLoop:
             return
         self._pipe.send(SearchRate((candidates - self._tried_before) / (now - self._told_at)))
         self._tried_before, self._told_at = candidates, now
+
+
+SHARE = 5
+"""Where deliveries never end a fifth of the time is searched. Other requests are answered first, whatever they cost: a block
+that is to be checked, or a person."""
+
+
+class SearchShare:
+    """What our own search is owed. Times in any unit, one and the same."""
+
+    def __init__(self) -> None:
+        self._owed = 0.0
+
+    def answered(self, request: LearnerRequest, duration: float) -> None:
+        """A request has taken so long."""
+        if isinstance(request, DeliverRequest):
+            self._owed += duration / (SHARE - 1)
+
+    def searched(self, duration: float) -> None:
+        """A slice of search has taken so long."""
+        self._owed = max(0.0, self._owed - duration)
+
+    def rested(self) -> None:
+        """No request waits: nothing is owed any more."""
+        self._owed = 0.0
+
+    def is_due(self, slice_duration: float) -> bool:
+        """Whether a slice, which takes about so long, comes before the next request."""
+        return self._owed > slice_duration

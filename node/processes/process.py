@@ -33,7 +33,7 @@ STDOUT, STDERR = 1, 2
 def forkserver() -> ForkServerContext:
     """The context whose processes are forked from a server that has imported everything heavy."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["node.processes.preload"])
+    context.set_forkserver_preload(["node.runtime.preload"])
     server = multiprocessing.forkserver._forkserver
     if server.get_inherited_fds() is not None and sys.version_info < (3, 14):
         # We were forked from such a server, and have its address and a hold on its life: our workers come from it, too.

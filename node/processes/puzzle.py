@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from consensus.effects import SolvePuzzle, StopPuzzle, VerifyPuzzle
 from consensus.inputs import PuzzleSolved, PuzzleVerified
 from consensus.proof_of_work.puzzle import is_solved
+from node.processes.process import WorkerProcess
 
 MINER_NICENESS = 5
 """As the search of the same peer (`LEARNER_NICENESS`), and behind the event loop. Behind the search, at 10, a miner on a busy
@@ -33,6 +34,7 @@ class PuzzleSpec:
 
 PuzzleRequest = SolvePuzzle | StopPuzzle | VerifyPuzzle
 PuzzleAnswer = PuzzleSolved | PuzzleVerified
+PuzzleWorker = WorkerProcess[PuzzleSpec, PuzzleRequest, PuzzleAnswer]
 
 
 def run_puzzle_process(pipe: Connection, spec: PuzzleSpec) -> None:

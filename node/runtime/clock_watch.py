@@ -1,19 +1,36 @@
-"""Tells a replica what the wall clock shows, and remembers for people when it jumped.
+"""The clocks of this machine; what a replica is told of the wall clock, and what people hear of its jumps.
 
 Looking costs two system calls that need no kernel, so the shell looks at every input: block times are right from the first
 input after a jump on, and no timer of its own is needed.
 """
 
+import time
 from dataclasses import dataclass
 from typing import Protocol
 
 from consensus.inputs import ClockRead
+from consensus.types import Instant
 
 NEWS_MS = 5
 """A change of the offset that is worth telling: a clock that is slewed (at most 500 parts in a million) gets there in 10 s."""
 
 JUMP_MS = 500
 """A change between two looks that people should hear of. Slewing does not come near it: timers look four times a second."""
+
+
+class SystemClock:
+    """The clocks of this machine. The zero is where the wall clock had it at the start, so that records stay readable."""
+
+    def __init__(self) -> None:
+        self._zero_ns = time.time_ns() - time.monotonic_ns()
+
+    def now(self) -> Instant:
+        """Milliseconds; whatever befalls the wall clock later, it goes on evenly."""
+        return Instant((time.monotonic_ns() + self._zero_ns) // 1_000_000)
+
+    def wall_offset_ms(self) -> int:
+        """The wall clock reads `now + wall_offset_ms`."""
+        return (time.time_ns() - time.monotonic_ns() - self._zero_ns) // 1_000_000
 
 
 class WallOffset(Protocol):

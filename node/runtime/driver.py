@@ -57,7 +57,8 @@ class Ports:
     side_streams: SideStreams
     outbox: Outbox
     learner: LearnerPort
-    puzzle: PuzzlePort
+    puzzle: PuzzlePort | None
+    """None where no puzzle is worked on."""
 
 
 WHEN_HALTED = "compare with other peers before you start it again: what is final here contradicts what others hold"
@@ -182,12 +183,9 @@ class Driver:
                 self._ports.outbox.refuse(peer, offence, detail)
             case AskLearner(request):
                 self._ports.learner.ask(request)
-            case SolvePuzzle():
-                self._ports.puzzle.solve(effect)
-            case StopPuzzle():
-                self._ports.puzzle.stop()
-            case VerifyPuzzle():
-                self._ports.puzzle.verify(effect)
+            case SolvePuzzle() | StopPuzzle() | VerifyPuzzle():
+                assert self._ports.puzzle is not None, "a total order works on no puzzles"
+                self._ports.puzzle.ask(effect)
             case SetTimer():
                 self._set_timer(effect)
             case Accuse(accusation):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from consensus.effects import FetchPayload, FetchState, SolvePuzzle, VerifyPuzzle
+from consensus.effects import FetchPayload, FetchState, SolvePuzzle, StopPuzzle, VerifyPuzzle
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerRequest
 
@@ -75,14 +75,6 @@ class LearnerPort(Protocol):
 class PuzzlePort(Protocol):
     """The miner's process."""
 
-    def solve(self, job: SolvePuzzle) -> None:
-        """Work on this puzzle instead of the present one."""
-        ...
-
-    def stop(self) -> None:
-        """Work on none."""
-        ...
-
-    def verify(self, job: VerifyPuzzle) -> None:
-        """Compute one puzzle; comes before any mining."""
+    def ask(self, request: SolvePuzzle | StopPuzzle | VerifyPuzzle) -> None:
+        """Work on this puzzle instead of the present one, or on none; or compute one, before any mining."""
         ...

@@ -6,12 +6,9 @@ No clock, no IO: the shell (driver.py), the simulator and the tests run this ver
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Protocol, assert_never
 
 from consensus import steps
-from consensus.attachment import LargePayload
-from consensus.contribution import Contribution, contribution_digest
 from consensus.effects import (
     Accuse,
     Adopt,
@@ -38,19 +35,9 @@ from consensus.effects import (
     StopPuzzle,
     VerifyPuzzle,
 )
-from consensus.inputs import (
-    Assessed,
-    Checked,
-    Input,
-    LearnerBehind,
-    Offered,
-    PayloadHeld,
-    PayloadsNeeded,
-    StateReached,
-    Submitted,
-)
+from consensus.inputs import Input, LearnerBehind, PayloadHeld, PayloadsNeeded, StateReached, Submitted
 from consensus.protocol import OrderingProtocol
-from consensus.steps import Attachment, Step, Verdict
+from consensus.steps import Attachment, Step
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
 from learning.checkpoint import checkpoint_digest, decode_kept_state, encode_kept_state
 from learning.gradient.quantised import payload_digest
@@ -60,41 +47,28 @@ from learning.learner import (
     CheckRequest,
     ContributionAssessed,
     ContributionFound,
-    DeliveredStep,
     DeliverRequest,
     FinaliseRequest,
     GenerationDecided,
     GenerationWaits,
     GradientsJudged,
-    Judgement,
     LearnerAnswer,
     LearnerRequest,
     ModelExported,
-    ProposedStep,
     ReplayRequest,
     RestoreRequest,
     SearchProgress,
-    SignedPayload,
     StateKept,
     StepAdopted,
     StepApplied,
     StepChecked,
     StepOffered,
 )
-from node.rules.retention import CHECKPOINTS_KEPT, PAYLOAD_COMMITS
+from node.rules.retention import PAYLOAD_COMMITS
 from node.runtime.learner_line import Awaited, LearnerLine
 from node.runtime.shelf import Shelf
-
-PAYLOAD_TABLE = "payload"
-"""Where large payloads lie, by their digest."""
-
-STATE_TABLE = "state"
-"""Where the newest kept final state lies, under one key: a restart replays from there."""
-
-CHECKPOINT_DIGEST_TABLE = "checkpoint_digest"
-"""The digest of each checkpoint, under the same key: nobody has to hash them to find one."""
-
-STATE_KEY = b"kept"
+from node.runtime.translation import delivery_for_learner, input_of, signed_payload, step_for_learner
+from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, checkpoint_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,32 +106,8 @@ OuterEffect = (
 )
 """What is left for the shell once the learner's part is routed."""
 
-_VERDICTS = {
-    Judgement.GOOD: Verdict.GOOD,
-    Judgement.CONTESTED: Verdict.CONTESTED,
-    Judgement.REFUTED: Verdict.REFUTED,
-    Judgement.INVALID: Verdict.INVALID,
-}
-
-
-class Serving(Enum):
-    """What who asks a peer for payloads and states is told."""
-
-    GIVES = "gives"
-    """What is held."""
-    DENIES = "denies"
-    """That there is nothing."""
-    SILENT = "silent"
-    """Nothing at all."""
-    LATE = "late"
-    """What is held, after `LATE_SECONDS`."""
-
-
 STEPS_WAITING_MAX = 8
 """Delivered steps may be with the learner before the order hears of it: an eighth of a second's, four members on one host."""
-
-LATE_SECONDS = 4.9
-"""Hardly less than who asks waits for a part; no honest peer takes its time."""
 
 
 class ReplicaPort(Protocol):
@@ -166,10 +116,6 @@ class ReplicaPort(Protocol):
     @property
     def ordering(self) -> OrderingProtocol:
         """The ordering machine."""
-        ...
-
-    def serving(self, peer: PeerId) -> Serving:
-        """How the shell answers this peer when it asks for payloads and states."""
         ...
 
     @property
@@ -223,10 +169,6 @@ class Replica:
         """Deliveries to the learner in this life."""
         self._behind_told = 0
 
-    def serving(self, peer: PeerId) -> Serving:  # noqa: ARG002
-        """Everybody is given what is held."""
-        return Serving.GIVES
-
     @property
     def awaited(self) -> Awaited | None:
         """The payloads that our learner waits for, if it does."""
@@ -261,7 +203,7 @@ class Replica:
             case ContributionFound():
                 return self._found(answer, now)
             case ContributionAssessed() | StepChecked() | StepOffered():
-                return self.handle(_input_of(answer), now)
+                return self.handle(input_of(answer), now)
             case _:
                 assert_never(answer)
 
@@ -362,7 +304,7 @@ class Replica:
                 return self._released(digests, were_accepted)
             case Assess(digest, contribution):
                 named = (Attachment(Digest(large.digest), large.length) for large in contribution.attachments)
-                return self._ask(AssessRequest(_payload(digest, contribution)), Height(0), named)
+                return self._ask(AssessRequest(signed_payload(digest, contribution)), Height(0), named)
             case Check(step):
                 return self._ask(CheckRequest(step_for_learner(self._network_id, step)), step.height, _named(step))
             case Replay(step):
@@ -431,43 +373,3 @@ def _named(step: Step) -> Iterable[Attachment]:
 
 def _forgotten(digests: Iterable[Digest]) -> tuple[Forget, ...]:
     return tuple(Forget(PAYLOAD_TABLE, digest) for digest in digests)
-
-
-def step_for_learner(network_id: NetworkId, step: Step) -> ProposedStep:
-    """A step of proof of work as the learner sees it."""
-    contributions = tuple(_payload(contribution_digest(network_id, item), item) for item in step.contributions)
-    return ProposedStep(step.id, step.parent, step.height, step.leader, contributions, step.claim, step.state_digest)
-
-
-def delivery_for_learner(step: steps.DeliveredStep) -> DeliveredStep:
-    """A step of a total order as the learner sees it."""
-    items = tuple(
-        SignedPayload(item.digest, item.author, item.base, item.payload, _attached(item.attachments)) for item in step.items
-    )
-    return DeliveredStep(step.id, step.parent, step.height, items)
-
-
-def _payload(digest: Digest, contribution: Contribution) -> SignedPayload:
-    attached = _attached(contribution.attachments)
-    return SignedPayload(digest, contribution.author, contribution.base, contribution.payload, attached)
-
-
-def _attached(attachments: Iterable[Attachment | LargePayload]) -> tuple[tuple[bytes, int], ...]:
-    return tuple((attachment.digest, attachment.length) for attachment in attachments)
-
-
-def _input_of(answer: ContributionAssessed | StepChecked | StepOffered) -> Input:
-    match answer:
-        case ContributionAssessed(digest, judgement, is_useful, detail, is_proven_lie):
-            return Assessed(Digest(digest), _VERDICTS[judgement], is_useful, detail, is_proven_lie)
-        case StepChecked(step, judgement, is_proven_lie, detail):
-            return Checked(StepId(step), _VERDICTS[judgement], is_proven_lie, detail)
-        case StepOffered(base, contributions, claim, state_digest):
-            return Offered(StepId(base), tuple(Digest(item) for item in contributions), claim, Digest(state_digest))
-        case _:
-            assert_never(answer)
-
-
-def checkpoint_key(number: int) -> bytes:
-    """The newest few checkpoints stay, each in place of the one CHECKPOINTS_KEPT before it."""
-    return b"checkpoint-%d" % (number % CHECKPOINTS_KEPT)

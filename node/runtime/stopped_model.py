@@ -7,13 +7,13 @@ from learning.tasks.loading import load_task
 from node.api.telemetry import Vitals
 from node.common.errors import NodeError, fix_of_task
 from node.processes.learner import make_learner
-from node.rules.network_file import finality_depth
+from node.rules.network_rules import finality_depth
 from node.rules.settings import PeerSettings
 from node.runtime.assembly import first_reason, parts_of
 from node.runtime.replica import AskLearner
 from node.storage.export import model_bytes, stored_layout
 from node.storage.folder import NodeFolder
-from node.storage.payloads import StoredPayloads
+from node.storage.store import StoredPayloads
 from node.storage.task_trust import check_trust
 
 

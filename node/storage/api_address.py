@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 
+from node.common.address import Address
 from node.common.errors import NodeError, NotRunningError, disk_error
 from node.common.files import replace_file
 from node.common.folder_names import why_no_node_folder
 from node.common.invocation import command_text
-from node.rules.settings import Address
 
 API_FILE_NAME = "api.json"
 

@@ -9,10 +9,10 @@ from learning.learner import ModelExported
 from learning.task import Layout
 from node.common.errors import NodeError
 from node.common.invocation import command_text
-from node.rules.network_file import NetworkRules, finality_depth, network_id
-from node.runtime.replica import STATE_KEY, STATE_TABLE
+from node.rules.network_rules import NetworkRules, finality_depth, network_id
 from node.storage.folder import NodeFolder
 from node.storage.store import Store
+from node.storage.tables import STATE_KEY, STATE_TABLE
 
 _META_LAYOUT = "layout"
 

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from node.common.errors import NodeError
-from node.rules.network_file import NetworkRules
+from node.rules.network_rules import NetworkRules
 from node.storage.export import has_run
 from node.storage.folder import NodeFolder
 

@@ -1,6 +1,5 @@
 """A node's folder: its key, its network's rules, its database, its lock, and where its API listens while it runs."""
 
-import fcntl
 import json
 import os
 from dataclasses import dataclass
@@ -8,24 +7,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from filelock import BaseFileLock, FileLock, Timeout
+
+from node.common.address import Address
 from node.common.errors import NodeError, disk_error
 from node.common.files import make_folder
 from node.common.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME, STORE_FILE_NAME, why_no_node_folder
-from node.rules.network_file import (
-    NetworkRules,
-    RuleFields,
-    differences,
-    network_id_of_fields,
-    read_network_file,
-    rule_fields,
-    write_network_file,
-)
-from node.rules.settings import Address
+from node.rules.network_file import read_network_file, write_network_file
+from node.rules.network_rules import NetworkRules, RuleFields, differences, network_id_of_fields, rule_fields
 from node.storage.api_address import API_FILE_NAME, write_api_file
 from node.storage.identity import Identity, create_identity, load_identity
 from node.storage.store import Store
 
 LOCK_FILE_NAME = "lock"
+
+HOLDER_CHARACTERS_MAX = 20
+"""Of a process id; whatever else lies there is not for people."""
 
 _META_PEER = "peer_id"
 _META_RULES = "rules"
@@ -39,7 +36,7 @@ class NodeFolder:
     identity: Identity
     rules: NetworkRules
     store: Store
-    _lock: int
+    _lock: BaseFileLock
 
     @staticmethod
     def is_node_folder(path: Path) -> bool:
@@ -86,7 +83,7 @@ class NodeFolder:
                 _check_network(path, rule_fields(rules), rule_fields(read_network_file(network_file)))
             store = _open_store(path, identity, rules)
         except BaseException:
-            os.close(lock)
+            lock.release()
             raise
         return cls(path, identity, rules, store, lock)
 
@@ -102,7 +99,7 @@ class NodeFolder:
         """Flush, and let others in."""
         self.remove_api_address()
         self.store.close()
-        os.close(self._lock)
+        self._lock.release()
 
     def __enter__(self) -> Self:
         return self
@@ -117,26 +114,27 @@ def _check_node_folder(path: Path) -> None:
         raise NodeError(*wrong)
 
 
-def _locked(path: Path) -> int:
-    """The lock's file descriptor; the system frees the lock when the process ends, however it ends."""
+def _locked(path: Path) -> BaseFileLock:
+    """The system frees the lock when the process ends, however it ends; until then the file says which process holds it."""
     lock_path = path / LOCK_FILE_NAME
+    lock = FileLock(lock_path, mode=0o600, thread_local=False)
     try:
-        descriptor = os.open(lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise disk_error("lock the folder with", lock_path, error) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-    except BlockingIOError as error:
-        holder = os.pread(descriptor, 20, 0).decode("ascii", "replace").strip() or "unknown"
-        os.close(descriptor)
+        lock.acquire(blocking=False)
+        lock_path.write_text(f"{os.getpid()}\n", encoding="ascii")
+    except Timeout as error:
         fix = "stop that peer, or use another --data-dir: one key must never run twice"
-        raise NodeError(f"{path} is locked by a running peer (pid {holder})", fix) from error
+        raise NodeError(f"{path} is locked by a running peer (pid {_holder(lock_path)})", fix) from error
     except OSError as error:
-        os.close(descriptor)
+        lock.release()
         raise disk_error("lock the folder with", lock_path, error) from error
-    return descriptor
+    return lock
+
+
+def _holder(lock_path: Path) -> str:
+    try:
+        return lock_path.read_text(encoding="ascii", errors="replace").strip()[:HOLDER_CHARACTERS_MAX] or "unknown"
+    except OSError:
+        return "unknown"
 
 
 def _open_store(path: Path, identity: Identity, rules: NetworkRules) -> Store:

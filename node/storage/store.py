@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.common.errors import NodeError
+from node.storage.tables import PAYLOAD_TABLE
 
 Row = tuple[str, bytes, bytes | None]
 """(table, key, value); no value: forget the row."""
@@ -304,3 +305,26 @@ def corrupt(path: Path, detail: str) -> CorruptStoreError:
         f"database {path} is corrupt: {detail}",
         f"stop the node, {_RESYNC.format(name=path.name)}",
     )
+
+
+class StoredPayloads:
+    """A worker's way to large payloads, which need not cross a pipe (`learning.gradient.ledger.Gradients`).
+
+    The database is opened at the first reading.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._connection: sqlite3.Connection | None = None
+
+    def payload(self, digest: bytes) -> bytes | None:
+        """The bytes of this digest, or None where they are not held. Raises CorruptStoreError."""
+        if self._connection is None:
+            self._connection = sqlite3.connect(f"file:{self._path}?mode=ro", uri=True, timeout=BUSY_SECONDS_MAX)
+        query = "SELECT value, checksum FROM records WHERE kind = ? AND key = ?"
+        found: tuple[bytes, int] | None = self._connection.execute(query, (PAYLOAD_TABLE, digest)).fetchone()
+        if found is None:
+            return None
+        if found[1] != checksum(PAYLOAD_TABLE, digest, found[0]):
+            raise corrupt(self._path, f"the payload {digest.hex()[:16]} is not what was written")
+        return found[0]

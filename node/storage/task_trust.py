@@ -6,7 +6,7 @@ another machine, so its word alone runs nothing.
 
 from learning.tasks.catalogue import built_in_task
 from node.common.errors import NodeError
-from node.rules.network_file import NetworkRules, network_id
+from node.rules.network_rules import NetworkRules, network_id
 from node.storage.folder import NodeFolder
 
 _META_TRUSTED = "trusted_task"

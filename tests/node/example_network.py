@@ -1,7 +1,8 @@
 """A network's rules, for the tests of the node."""
 
-from node.rules.network_file import NetworkRules, TaskSection, new_rules
-from node.rules.strategy import Strategy
+from node.rules.network_file import new_rules
+from node.rules.network_rules import NetworkRules, TaskSection
+from node.rules.settings import Strategy
 
 
 def example_rules(seed: int = 7, block_interval_ms: int = 500) -> NetworkRules:

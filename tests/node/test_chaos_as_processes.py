@@ -16,7 +16,8 @@ from consensus.total_order.block import BLOCK_CODEC, Reference, sign_block
 from node.common.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME, STORE_FILE_NAME
 from node.lab.store_audit.__main__ import command
 from node.lab.testnet.namespaces import reason_against
-from node.rules.network_file import network_id, read_network_file
+from node.rules.network_file import read_network_file
+from node.rules.network_rules import network_id
 from node.storage.identity import load_identity
 from node.storage.store import Store
 from tests.node.real_peers import run

@@ -15,8 +15,9 @@ from learning.evolution.learner import EvolutionLearner
 from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.learner import AdoptRequest, FinaliseRequest, ProposedStep, ReplayRequest, StepOffered
 from learning.tasks.loading import load_task
-from node.rules.network_file import network_id, parse_network_text
-from node.runtime.assembly import learning_rules, proof_of_work_rules
+from node.rules.conversion import learning_rules, proof_of_work_rules
+from node.rules.network_file import parse_network_text
+from node.rules.network_rules import network_id
 from node.storage.folder import NodeFolder
 from node.storage.store import Row
 from tests.consensus.proof_of_work.forge import Forge, Forged, Person

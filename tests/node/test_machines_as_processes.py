@@ -21,15 +21,16 @@ from node.common.errors import NodeError
 from node.common.folder_names import NETWORK_FILE_NAME
 from node.lab.scenarios.scenario_file import parse_scenario
 from node.lab.scenarios.stage import scenario_rules
+from node.lab.store_audit.log import LOG_NAME
 from node.lab.testnet import process
 from node.lab.testnet.namespaces import Namespaces, reason_against
-from node.lab.testnet.peer import LOG_NAME, TestnetPeer
+from node.lab.testnet.peer import TestnetPeer
 from node.lab.testnet.play import move_in
 from node.lab.testnet.roster import make_peers
+from node.lab.testnet.settings import TestnetSettings
 from node.net.contract import NetSettings
-from node.rules.network_file import Consensus, NetworkRules
-from node.rules.settings import TestnetSettings
-from node.rules.strategy import Strategy
+from node.rules.network_rules import Consensus, NetworkRules
+from node.rules.settings import Strategy
 from node.storage.api_address import read_api_file
 from tests.node.real_peers import ROOT
 

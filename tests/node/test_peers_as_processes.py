@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from node.rules.network_file import network_id, read_network_file
+from node.rules.network_file import read_network_file
+from node.rules.network_rules import network_id
 from node.storage.remembered_addresses import REMEMBER_SECONDS
 from tests.node.real_peers import ROOT, RunningPeer, Watched, free_port, hearing_interrupts, processes_of_session, run
 

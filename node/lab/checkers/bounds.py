@@ -38,7 +38,8 @@ from consensus.wanted import FETCHES_MAX, GIFTS_KEPT, STALLED_ATTEMPTS, Need
 from node.lab.checkers.sizes import sizes_of
 from node.rules.retention import CHECKPOINTS_KEPT as CHECKPOINTS_STORED
 from node.rules.retention import PAYLOAD_COMMITS
-from node.runtime.replica import CHECKPOINT_DIGEST_TABLE, STATE_TABLE, Replica
+from node.runtime.replica import Replica
+from node.storage.tables import CHECKPOINT_DIGEST_TABLE, STATE_TABLE
 
 COMMIT_ROUNDS = 3
 """From a leader to the blocks that decide it (docs/protocol.md, 6)."""

@@ -15,8 +15,8 @@ from node.lab.checkers.blame import NoHonestBlamed
 from node.lab.checkers.bounds import Scale, excess, stored_excess
 from node.lab.checkers.depth import FinalIsDeep
 from node.lab.checkers.durable import RecordedBeforeSent
-from node.lab.checkers.excerpt import LINES_MAX, excerpt_of
 from node.lab.checkers.finding import (
+    LINES_MAX,
     Checker,
     Diverged,
     Event,
@@ -27,6 +27,7 @@ from node.lab.checkers.finding import (
     Seen,
     Started,
     Verdict,
+    excerpt_of,
 )
 from node.lab.checkers.gradients import AcceptedOnce
 from node.lab.checkers.honesty import Honesty

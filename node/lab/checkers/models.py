@@ -6,7 +6,7 @@ from consensus.effects import Record
 from learning.checkpoint import decode_kept_state
 from learning.learner import StateKept
 from node.lab.checkers.finding import Finding, Seen
-from node.runtime.replica import STATE_TABLE
+from node.storage.tables import STATE_TABLE
 
 TAG = b"kubrat/state/1"
 

@@ -9,7 +9,7 @@ from learning.learner import StepAdopted
 from node.lab.checkers.finding import Seen
 from node.lab.checkers.one_signature import BLOCK_TABLE, VERTEX_TABLE
 from node.lab.checkers.rare_path import RarePath
-from node.runtime.replica import STATE_KEY, STATE_TABLE
+from node.storage.tables import STATE_KEY, STATE_TABLE
 
 Rows = Mapping[tuple[str, bytes], bytes]
 

@@ -23,7 +23,8 @@ from node.lab.checkers.finding import Seen
 from node.lab.checkers.rare_branches import Branches
 from node.lab.checkers.rare_lives import Lives
 from node.lab.checkers.rare_path import RarePath
-from node.runtime.replica import PAYLOAD_TABLE, AskLearner, Forget
+from node.runtime.replica import AskLearner, Forget
+from node.storage.tables import PAYLOAD_TABLE
 
 OUTCOMES: Mapping[str, RarePath] = {
     Outcome.TOO_STEEP: RarePath.TOO_STEEP,

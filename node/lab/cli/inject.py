@@ -10,8 +10,7 @@ from rich.text import Text
 
 from node.cli.arguments import FOLDER
 from node.common.errors import EXIT_CANNOT_NOW, EXIT_OK, NodeError
-from node.common.figures import count, percent
-from node.common.wording import agreeing, duration
+from node.common.wording import agreeing, count, duration, percent
 from node.lab.cli.control_client import find_testnet, said_of
 from node.lab.testnet.control import PeerReport, TestnetReport
 from node.lab.testnet.deeds import (

@@ -9,8 +9,8 @@ import click
 
 from node.cli.arguments import FILE, PUZZLE_SHARE_DEFAULT, is_given
 from node.common.errors import NodeError
-from node.rules.settings import TestnetSettings
-from node.rules.strategy import Strategy
+from node.lab.testnet.settings import TestnetSettings
+from node.rules.settings import Strategy
 
 WAYS = ("auto", "namespaces", "refusal")
 

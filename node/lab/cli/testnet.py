@@ -19,9 +19,10 @@ from node.cli.learning_options import gradient_section, learning_options
 from node.common.errors import NodeError
 from node.lab.cli.scenario_options import check_alone, check_partition, play, scenario_options
 from node.lab.faults.chosen import canonical_fault, check_fault
-from node.rules.network_file import Consensus, Learning, read_network_file
-from node.rules.settings import TestnetSettings
-from node.rules.strategy import Strategy
+from node.lab.testnet.settings import TestnetSettings
+from node.rules.network_file import read_network_file
+from node.rules.network_rules import Consensus, Learning
+from node.rules.settings import Strategy
 from node.storage.task_trust import check_named
 
 DEADLINE_S_MIN, DEADLINE_S_DEFAULT, DEADLINE_S_MAX = 1.0, 300.0, 86_400.0
@@ -114,24 +115,12 @@ def command(
         check_alone(context)
         return play(context, scenario, partition_by, data_dir, is_kept=is_kept, is_json=is_json)
     check_partition(context)
-    if network_file is not None:
-        refuse_given(
-            context, ("consensus", "learning", "rule", "shards", "strategy"), "with --network, whose file has all rules"
-        )
-    elif learning == Learning.GRADIENT.value:
-        refuse_given(context, ("strategy",), "with --learning gradient")
+    _refuse_contradictions(context, network_file, learning)
     gradient = gradient_section(
         learning, rule, shards, shard_count=0 if Consensus(consensus) is Consensus.TOTAL_ORDER else nodes
     )
     if network_file is not None:
-        rules = read_network_file(network_file)  # its mistakes are told before anything starts
-        if rules.total_order.members:
-            raise NodeError(
-                f"{network_file} names its members, whose keys a testnet does not have",
-                "use --consensus total-order, which makes its own",
-            )
-        check_named(rules, task, "--task")
-        consensus, learning = rules.consensus, rules.learning
+        consensus, learning = _kinds_of(network_file, task)
     settings = TestnetSettings(
         nodes=nodes,
         consensus=consensus,
@@ -151,10 +140,30 @@ def command(
         is_json=is_json,
         puzzle_share=puzzle_share,
     )
-    exit_code: int = importlib.import_module("node.lab.testnet.supervisor").run_testnet(
-        settings
-    )  # imports aiohttp, starts torch
+    supervisor = importlib.import_module("node.lab.testnet.supervisor")  # imports aiohttp, starts torch
+    exit_code: int = supervisor.run_testnet(settings)
     return exit_code
+
+
+def _refuse_contradictions(context: click.Context, network_file: Path | None, learning: str) -> None:
+    """Raises NodeError where two options say the same thing."""
+    if network_file is not None:
+        of_rules = ("consensus", "learning", "rule", "shards", "strategy")
+        refuse_given(context, of_rules, "with --network, whose file has all rules")
+    elif learning == Learning.GRADIENT.value:
+        refuse_given(context, ("strategy",), "with --learning gradient")
+
+
+def _kinds_of(network_file: Path, task: str) -> tuple[Consensus, Learning]:
+    """What the given rules say; their mistakes are told before anything starts. Raises NodeError."""
+    rules = read_network_file(network_file)
+    if rules.total_order.members:
+        raise NodeError(
+            f"{network_file} names its members, whose keys a testnet does not have",
+            "use --consensus total-order, which makes its own",
+        )
+    check_named(rules, task, "--task")
+    return rules.consensus, rules.learning
 
 
 def _fault(nodes: int, faulty: int, fault: str | None, consensus: Consensus, learning: Learning) -> str:

@@ -18,7 +18,7 @@ from node.lab.faults.gradient.entries import GRADIENT_FAULTS, INCESSANT, Miscond
 from node.lab.faults.gradient.own_work import Incessant, OwnGradientsAreGood
 from node.lab.faults.network.entries import NETWORK_FAULTS
 from node.lab.faults.network.situation import Attack, NetworkSituation
-from node.rules.network_file import Consensus, Learning
+from node.rules.network_rules import Consensus, Learning
 from node.runtime.replica import ReplicaPort
 
 __all__ = [

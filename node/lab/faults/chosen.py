@@ -2,7 +2,7 @@
 
 from node.common.errors import NodeError
 from node.lab.faults.catalogue import FaultError, check_fits, parse_faults
-from node.rules.network_file import Consensus, Learning
+from node.rules.network_rules import Consensus, Learning
 
 
 def canonical_fault(text: str) -> str:

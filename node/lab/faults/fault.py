@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
-from node.rules.network_file import Consensus, Learning
+from node.rules.network_rules import Consensus, Learning
 
 FRESH = "fresh"
 """The modifier that any gradient fault takes: it names the newest model that it knows, so its staleness is always least."""

@@ -1,8 +1,9 @@
 """Runs one peer that was told to misbehave: the parts of an honest one, wrapped from outside."""
 
+import asyncio
 import random
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import partial
 from multiprocessing.connection import Connection
@@ -18,15 +19,19 @@ from node.lab.faults.catalogue import (
     fault_named,
     parse_faults,
 )
+from node.lab.faults.consensus.withheld_parts import WithheldParts, Withholding
 from node.lab.faults.faulty_learner import MakeFaultyLearner
 from node.lab.faults.misconduct import Misconduct
 from node.lab.faults.network.situation import Attack
 from node.net.transport import PeerNetwork
-from node.rules.network_file import NetworkRules, network_id, rule_fields
+from node.rules.conversion import proof_of_work_rules
+from node.rules.network_rules import NetworkRules, network_id, rule_fields
+from node.rules.retention import PAYLOAD_COMMITS
 from node.rules.settings import PeerSettings
-from node.runtime.assembly import order_member, parts_of, proof_of_work_rules, run_peer
-from node.runtime.peer import PeerParts
-from node.runtime.replica import Replica, ReplicaPort
+from node.runtime.assembly import parts_of, role_of, run_peer
+from node.runtime.composition import NoRows, replica_over, total_order_machine
+from node.runtime.parts import PeerParts
+from node.runtime.replica import ReplicaPort
 from node.storage.folder import NodeFolder
 
 
@@ -44,19 +49,25 @@ def faulty_parts(misconduct: Misconduct, settings: PeerSettings, folder: NodeFol
     """What such a peer is made of. Raises NodeError."""
     parts, specs = parts_of(settings, folder), parse_faults(misconduct.fault)
     colluders = tuple(bytes.fromhex(peer) for peer in misconduct.colluders)
+    withholding = Withholding()
     return replace(
         parts,
-        replica=_bent(parts, specs, misconduct.fault),
+        replica=_bent(parts, specs, misconduct.fault, withholding),
+        part_server=WithheldParts(parts.part_server, withholding.serving_of, _after),
         learner=replace(parts.learner, make=MakeFaultyLearner(misconduct.fault, colluders)),
         companions=partial(_attacks, specs, parts.rules),
         misconduct=misconduct.fault,
     )
 
 
-def _bent(parts: PeerParts, specs: Iterable[FaultSpec], fault: str) -> ReplicaPort:
+def _after(seconds: float, action: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(seconds, action)
+
+
+def _bent(parts: PeerParts, specs: Iterable[FaultSpec], fault: str, withholding: Withholding) -> ReplicaPort:
     """Of consensus faults too where the peer is a member. A twin starts from no records and no guard. Raises NodeError."""
     rules, identity = parts.rules, parts.identity
-    members = parts.members
+    members, role = parts.members, role_of(parts.settings, parts.folder)
     is_stranger = members and identity.peer_id not in members
     if is_stranger and any(fault_named(spec.name).family is Family.CONSENSUS for spec in specs):
         raise NodeError(f"the fault {fault!r} is one of members, and this peer's key is none of them", "choose another --fault")
@@ -66,7 +77,8 @@ def _bent(parts: PeerParts, specs: Iterable[FaultSpec], fault: str) -> ReplicaPo
         sign=identity.sign,
         members=members,
         future_limit_ms=rules.proof_of_work.future_limit_ms,
-        make_twin=lambda: Replica(order_member(parts.settings, parts.folder, None, (), guard_round=0), network_id(rules)),
+        make_twin=lambda: replica_over(total_order_machine(rules, role, NoRows()), rules, (), PAYLOAD_COMMITS),
+        withholding=withholding,
         work_rules=None if members else proof_of_work_rules(rules),
         gc_depth=rules.total_order.gc_depth,
     )

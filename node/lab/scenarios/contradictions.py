@@ -3,13 +3,13 @@
 from collections import Counter
 from collections.abc import Iterator
 
+from consensus.total_order.committee import faulty_max
 from node.common.wording import agreeing, counted
-from node.lab.faults.catalogue import FaultError, check_fits, parse_faults
+from node.lab.faults.catalogue import Family, FaultError, check_fits, fault_named, parse_faults
 from node.lab.scenarios.scenario import Event, EventKind, PeerNumbers, Scenario, milliseconds
 from node.lab.scenarios.storyline import story_problems
 from node.lab.scenarios.toy_tasks import ToyTask
-from node.lab.simulation.wiring import needs_sockets
-from node.rules.network_file import Consensus, Learning
+from node.rules.network_rules import Consensus, Learning
 from node.rules.typed_toml import TomlProblem
 
 _OWN_FIELDS: dict[EventKind, tuple[str, ...]] = {
@@ -41,13 +41,20 @@ def warnings(scenario: Scenario) -> tuple[str, ...]:
     """What is allowed, and may surprise."""
     peers = scenario.insiders
     faulty = sum(number < peers for number in scenario.ever_faulty)
-    if scenario.consensus is Consensus.TOTAL_ORDER and faulty > (peers - 1) // 3:
+    if scenario.consensus is Consensus.TOTAL_ORDER and faulty > faulty_max(peers):
         who = f"{faulty} of {counted(peers, 'member')} {agreeing(faulty, 'is')} faulty"
-        return (f"{who}, and a total order among {peers} tolerates {(peers - 1) // 3}",)
+        return (f"{who}, and a total order among {peers} tolerates {faulty_max(peers)}",)
     if scenario.consensus is Consensus.PROOF_OF_WORK and 2 * faulty >= peers:
         who = f"{faulty} of {counted(peers, 'peer')} {agreeing(faulty, 'is')} faulty"
         return (f"{who}: half the work or more, and proof of work tolerates less than half",)
     return ()
+
+
+def needs_sockets(scenario: Scenario) -> bool:
+    """Whether it is asked for, or a fault lies below all messages: there is nothing there otherwise. Raises FaultError."""
+    faults = (*scenario.fault_of.values(), *(event.fault or "" for event in scenario.events))
+    families = {fault_named(spec.name).family for fault in faults for spec in parse_faults(fault)}
+    return scenario.links.sockets or Family.NETWORK in families
 
 
 def _problems(scenario: Scenario) -> Iterator[str]:

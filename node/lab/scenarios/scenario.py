@@ -7,7 +7,7 @@ import msgspec
 from msgspec import Meta
 
 from node.lab.scenarios.toy_tasks import ToyTask
-from node.rules.network_file import (
+from node.rules.network_rules import (
     Consensus,
     EvolutionSection,
     GradientSection,
@@ -216,3 +216,13 @@ def milliseconds(seconds: int | str) -> int:
     """Exactly, as the text has it."""
     whole, _, decimals = str(seconds).partition(".")
     return int(whole) * 1000 + int(decimals.ljust(3, "0") or 0)
+
+
+def in_order(scenario: Scenario) -> tuple[Event, ...]:
+    """By time; those of one time in the order of the file."""
+    return tuple(sorted(scenario.events, key=lambda event: milliseconds(event.at_s)))
+
+
+def late_peers(scenario: Scenario) -> frozenset[int]:
+    """Those that are not there at first."""
+    return frozenset(number for event in scenario.events if event.kind is EventKind.JOIN for number in event.peers)

@@ -11,15 +11,8 @@ from node.common.errors import NodeError
 from node.lab.scenarios.scenario import Scenario
 from node.lab.scenarios.toy_tasks import ToyTask, toy_task
 from node.processes.task_facts import task_section
-from node.rules.network_file import (
-    Consensus,
-    Learning,
-    NetworkRules,
-    ProofOfWorkSection,
-    TaskSection,
-    network_text,
-    parse_network_text,
-)
+from node.rules.network_file import network_text, parse_network_text
+from node.rules.network_rules import Consensus, Learning, NetworkRules, ProofOfWorkSection, TaskSection
 from node.rules.typed_toml import TomlProblem
 
 TOY_TASKS = {

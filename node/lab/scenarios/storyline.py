@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator
 
-from node.lab.scenarios.scenario import Event, EventKind, Scenario
-from node.lab.simulation.schedule import in_order, late_peers
+from node.lab.scenarios.scenario import Event, EventKind, Scenario, in_order, late_peers
 
 _NEEDS_UP = frozenset(
     {

@@ -5,13 +5,13 @@ from functools import partial
 
 from consensus.effects import FetchPayload, FetchState
 from consensus.types import PeerId
+from node.lab.faults.consensus.withheld_parts import WithheldParts
 from node.lab.simulation.disk import Disk
 from node.lab.simulation.flooding import FRAME_BYTES
 from node.lab.simulation.way import Way
-from node.net.part_server import PartServer, answer_as
+from node.net.part_server import PartServer
 from node.net.side_streams import TICK_SECONDS, Shell, SideStreams
-from node.net.wire import PART_BYTES_MAX, GetPart, Part
-from node.runtime.replica import LATE_SECONDS
+from node.net.wire import GetPart, Part
 
 STATE_BYTES_MAX = 1 << 26
 """The longest state that is fetched: far above any toy task's."""
@@ -56,16 +56,8 @@ class LargeBytes:
         self._way.send(peer, REQUEST_BYTES, ask)
 
     def asked(self, asker: PeerId, question: GetPart) -> None:
-        """Answer with what we hold, as the replica says."""
-        digest, offset = question.digest, question.offset
-        give = partial(self._give, asker)
-        answer = answer_as(
-            self._way.peer.replica.serving(asker),
-            lambda: self._server.part(asker, digest, offset, PART_BYTES_MAX),
-            lambda total, content: self._way.after(LATE_SECONDS, partial(give, Part(digest, offset, total, content))),
-        )
-        if answer is not None:
-            give(Part(digest, offset, *answer))
+        """Answer with what we hold, or as our fault says."""
+        self._server.answer(asker, question, partial(self._give, asker))
 
     def part_received(self, other: PeerId, part: Part) -> None:
         """A part that we may have asked for."""
@@ -86,8 +78,10 @@ class LargeBytes:
         streams.driver = self._shell
         return streams
 
-    def _new_server(self) -> PartServer:
-        return PartServer(_Rows(self._way.peer.disk), frozenset(), lambda: self._way.seconds)
+    def _new_server(self) -> WithheldParts:
+        peer = self._way.peer
+        honest = PartServer(_Rows(peer.disk), frozenset(), lambda: self._way.seconds)
+        return WithheldParts(honest, peer.serving_of, self._way.after)
 
     def _plan_tick(self) -> None:
         if self._streams.under_way and not self._has_tick_planned:

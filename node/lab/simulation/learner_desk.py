@@ -5,7 +5,7 @@ from collections.abc import Callable
 from learning.learner import LearnerAnswer, LearnerRequest
 from node.lab.simulation.links import Links
 from node.lab.simulation.peer import Agenda, SimulatedPeer
-from node.processes.search_share import SearchShare
+from node.processes.learner import SearchShare
 
 
 class LearnerDesk:

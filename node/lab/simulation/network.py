@@ -51,8 +51,7 @@ class SimulatedNetwork(Machines):
         self._shells: dict[PeerId, Shell] = {}
         for number, (peer_id, build) in enumerate(builds):
             records: Records = {}
-            replica, learner = build(records, 0)
-            self.peers[peer_id] = peer = SimulatedPeer(peer_id, number, build, replica, learner)
+            self.peers[peer_id] = peer = SimulatedPeer(peer_id, number, build, *build(records, 0))
             peer.disk.rows = records
             peer.is_up = peer_id not in late
         pairs = combinations(self.peers, 2) if edges is None else edges
@@ -131,7 +130,7 @@ class SimulatedNetwork(Machines):
         """Start a crashed, halted or late peer from its records, with room on its disk."""
         peer = self.peers[peer_id]
         self._end(peer, None)
-        peer.replica, peer.learner = peer.build(peer.records, peer.guard_round)
+        peer.replica, peer.learner, peer.serving_of = peer.build(peer.records, peer.guard_round)
         peer.is_up, peer.puzzle, peer.halted, peer.stopped, peer.kill_at = True, None, None, None, None
         peer.timers.clear()
         peer.disk.is_full = False

@@ -4,19 +4,30 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from consensus.effects import SolvePuzzle
 from consensus.faults import Accusation
 from consensus.types import Instant, PeerId
 from learning.learner import Learner, LearnerAnswer, LearnerRequest, StepAdopted
+from node.lab.faults.consensus.withheld_parts import ServingOf, gives_all
 from node.lab.simulation.disk import Disk, Records
 from node.lab.simulation.processor import Core
 from node.lab.simulation.timeline import Action, LocalClock
 from node.runtime.replica import OuterEffect, ReplicaPort
 
-Build = Callable[[Records, int], tuple[ReplicaPort, Learner]]
-"""Makes one peer's replica and learner from its disk and guard file: called at the start and after every crash."""
+
+class Built(NamedTuple):
+    """What one life of a peer is made of."""
+
+    replica: ReplicaPort
+    learner: Learner
+    serving_of: ServingOf = gives_all
+    """How who asks for large bytes is answered."""
+
+
+Build = Callable[[Records, int], Built]
+"""Makes these from a peer's disk and guard file: called at the start and after every crash."""
 
 FirstRequests = Callable[[Records], tuple[LearnerRequest, ...]]
 """What a peer's learner is asked before all else, by what its disk holds."""
@@ -32,6 +43,8 @@ class SimulatedPeer:
     build: Build
     replica: ReplicaPort
     learner: Learner
+    serving_of: ServingOf
+    """How it answers who asks for large bytes."""
     fault: str = ""
     """How it misbehaves below all messages, too; the rest of that is in its replica and its learner."""
     disk: Disk = field(default_factory=Disk)

@@ -8,43 +8,39 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus.proof_of_work.header import genesis_id
-from consensus.proof_of_work.machine import ProofOfWork
 from consensus.protocol import OrderingProtocol
 from consensus.signing import Signer
-from consensus.total_order.machine import TotalOrder
-from consensus.types import Digest, Instant, PeerId, StepId
+from consensus.types import Instant, PeerId
 from learning.evolution.rules import SearchSettings
-from learning.learner import AdoptRequest, Learner, LearnerRequest
+from learning.learner import Learner, LearnerRequest
 from node.lab.faults.catalogue import ReplicaSituation, bent_replica, parse_faults
+from node.lab.faults.consensus.withheld_parts import Withholding
 from node.lab.faults.faulty_learner import MakeFaultyLearner
 from node.lab.scenarios.scenario import Scenario
 from node.lab.scenarios.toy_tasks import EXACT, Processor, toy_task
 from node.lab.simulation.disk import Records
-from node.lab.simulation.disk_rows import DiskRows, kept_state, stored_rows
-from node.lab.simulation.links import Links
-from node.lab.simulation.peer import Build
+from node.lab.simulation.disk_rows import DiskRows
+from node.lab.simulation.links import Links, edges_of, links_of
+from node.lab.simulation.peer import Build, Built
 from node.lab.simulation.wires import Direction
-from node.lab.simulation.wiring import edges_of, links_of
-from node.net.large_sizes import retention_of
-from node.processes.learner import LearnerSpec, make_learner
-from node.rules.network_file import (
-    Consensus,
-    NetworkRules,
-    TaskSection,
-    network_id,
-    network_text,
-    parse_network_text,
+from node.processes.learner import make_learner
+from node.rules.conversion import proof_of_work_rules
+from node.rules.network_file import network_text, parse_network_text
+from node.rules.network_rules import Consensus, NetworkRules, TaskSection, network_id
+from node.rules.retention import PAYLOAD_COMMITS, commits_needed
+from node.runtime.composition import (
+    NoRows,
+    PeerRows,
+    Role,
+    RowArchive,
+    first_requests,
+    kept_state,
+    learner_spec,
+    ordering_machine,
+    replica_over,
 )
-from node.rules.retention import commits_needed
-from node.runtime.assembly import (
-    PROOF_OF_WORK_TABLES,
-    TOTAL_ORDER_TABLES,
-    contribution_rank,
-    learning_rules,
-    proof_of_work_rules,
-    total_order_rules,
-)
-from node.runtime.replica import PAYLOAD_TABLE, Replica, ReplicaPort
+from node.runtime.large_sizes import retention_of
+from node.runtime.replica import ReplicaPort
 
 START = Instant(1_800_000_000_000)
 """When every simulation begins; a day in 2027."""
@@ -98,9 +94,8 @@ class Population:
         return self._keys[peer].sign
 
     def first_requests(self, records: Records) -> tuple[LearnerRequest, ...]:
-        """As in a real node: under a total order the learner tells its head at once."""
-        kept = kept_state(records)
-        return (AdoptRequest(b"" if kept is None else kept.step),) if self.is_ordered else ()
+        """As in a real node."""
+        return first_requests(self.rules, kept_state(DiskRows(records)))
 
     # --- rules ---
 
@@ -132,74 +127,40 @@ class Population:
 
     # --- one peer ---
 
-    def _built(
-        self, key: Ed25519PrivateKey, peer: PeerId, fault: str, records: Records, guard_round: int
-    ) -> tuple[ReplicaPort, Learner]:
-        held = tuple(Digest(row) for table, row in records if table == PAYLOAD_TABLE)
-        replica: ReplicaPort = Replica(
-            self._machine(key, peer, records, guard_round), self.network_id, held, self._payload_commits
-        )
+    def _built(self, key: Ed25519PrivateKey, peer: PeerId, fault: str, records: Records, guard_round: int) -> Built:
+        rows = DiskRows(records)
+        machine = self._machine(self._role(key, peer), rows, guard_round)
+        replica: ReplicaPort = replica_over(machine, self.rules, rows.payloads, self._payload_commits)
+        withholding = Withholding()
         if fault:
-            replica = bent_replica(parse_faults(fault), replica, self._situation(key, peer))
-        return replica, self._learner(peer, fault, records)
+            replica = bent_replica(parse_faults(fault), replica, self._situation(key, peer, withholding))
+        return Built(replica, self._learner(peer, fault, rows), withholding.serving_of)
 
-    def _situation(self, key: Ed25519PrivateKey, peer: PeerId) -> ReplicaSituation:
+    def _situation(self, key: Ed25519PrivateKey, peer: PeerId, withholding: Withholding) -> ReplicaSituation:
         return ReplicaSituation(
             identity=peer,
             network_id=self.network_id,
             sign=key.sign,
             members=self.members,
             future_limit_ms=0 if self.is_ordered else self.rules.proof_of_work.future_limit_ms,
-            make_twin=lambda: Replica(self._machine(key, peer, {}, 0), self.network_id),
+            make_twin=lambda: replica_over(self._machine(self._role(key, peer), NoRows(), 0), self.rules, (), PAYLOAD_COMMITS),
+            withholding=withholding,
             work_rules=None if self.is_ordered else proof_of_work_rules(self.rules),
             gc_depth=self.rules.total_order.gc_depth,
         )
 
-    def _machine(self, key: Ed25519PrivateKey, peer: PeerId, records: Records, guard_round: int) -> OrderingProtocol:
-        """As `node.runtime.assembly` puts it together, over a simulated disk."""
-        kept = kept_state(records)
-        seed = hashlib.blake2b(peer, digest_size=32).digest()
-        if self.is_ordered:
-            return TotalOrder(
-                rules=total_order_rules(self.rules),
-                network_id=self.network_id,
-                members=self.members,
-                identity=peer,
-                sign=key.sign,
-                seed=seed,
-                records=stored_rows(records, TOTAL_ORDER_TABLES),
-                archive=DiskRows(records),
-                guard_round=guard_round,
-                replay_from=None if kept is None else StepId(kept.commit_step),
-                snapshot_behind=self.scenario.snapshot_behind or retention_of(self.rules).snapshot_behind,
-            )
-        return ProofOfWork(
-            rules=proof_of_work_rules(self.rules),
-            network_id=self.network_id,
-            identity=peer,
-            sign=key.sign,
-            seed=seed,
-            records=stored_rows(records, PROOF_OF_WORK_TABLES),
-            archive=DiskRows(records),
-            is_leading=self.ids.index(peer) < self.scenario.insiders,
-            replay_from=None if kept is None else StepId(kept.step),
-            rank=contribution_rank(self.rules),
-        )
+    def _role(self, key: Ed25519PrivateKey, peer: PeerId) -> Role:
+        is_observer = not self.is_ordered and self.ids.index(peer) >= self.scenario.insiders
+        return Role(peer, key.sign, hashlib.blake2b(peer, digest_size=32).digest(), is_observer)
 
-    def _learner(self, peer: PeerId, fault: str, records: Records) -> Learner:
-        spec = LearnerSpec(
-            task=self.scenario.task,
-            folder="",
-            rules=learning_rules(self.rules),
-            network_id=self.network_id,
-            author=peer,
-            genesis_step=self.genesis,
-            settings=SearchSettings(chunk=CANDIDATES_PER_SLICE),
-            restored=kept_state(records),
-            members=self.members,
-        )
+    def _machine(self, role: Role, rows: PeerRows, guard_round: int) -> OrderingProtocol:
+        behind = self.scenario.snapshot_behind or None
+        return ordering_machine(self.rules, role, rows, guard_round=guard_round, snapshot_behind=behind)
+
+    def _learner(self, peer: PeerId, fault: str, rows: DiskRows) -> Learner:
+        spec = learner_spec(self.rules, peer, SearchSettings(chunk=CANDIDATES_PER_SLICE), kept_state(rows))
         make = MakeFaultyLearner(fault, self._colluders) if fault else make_learner
-        return make(toy_task(self.scenario.task, self._processor(peer)), spec, DiskRows(records))
+        return make(toy_task(self.scenario.task, self._processor(peer)), spec, RowArchive(rows))
 
     def _processor(self, peer: PeerId) -> Processor:
         """Each its own, where they differ at all."""

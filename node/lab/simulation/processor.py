@@ -5,7 +5,7 @@ Without a price nothing here takes time. A learner has its own process and its o
 
 from dataclasses import dataclass
 
-from node.rules.network_file import Consensus
+from node.rules.network_rules import Consensus
 
 SIGNED_BYTES = 288
 """A header of proof of work, or a small block of a total order: about so many bytes of a message for each signature in it."""

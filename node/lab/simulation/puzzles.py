@@ -3,6 +3,7 @@
 from random import Random
 
 from consensus.effects import SolvePuzzle
+from node.common.bounded import BoundedMap
 
 PUZZLE_SPACE = 2**256
 """How many digests there are."""
@@ -18,7 +19,7 @@ class Puzzles:
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._solutions: dict[tuple[bytes, int], int] = {}
+        self._solutions: BoundedMap[tuple[bytes, int], int] = BoundedMap(SOLUTIONS_MAX)
 
     def solving_ms(self, job: SolvePuzzle, attempts_per_second: float) -> int:
         """How long this miner takes: attempts are independent, so the time is exponential."""
@@ -29,13 +30,12 @@ class Puzzles:
         """The nonce that the miner finds."""
         nonce = self._random.getrandbits(NONCE_BITS)
         self._solutions[job.prefix, nonce] = job.target
-        if len(self._solutions) > SOLUTIONS_MAX:
-            del self._solutions[next(iter(self._solutions))]
         return nonce
 
     def adopt(self, earlier: "Puzzles") -> None:
         """What was solved in an earlier simulation is solved in this one, too: a chain can be carried over."""
-        self._solutions.update(earlier._solutions)
+        for work, target in earlier._solutions.items():
+            self._solutions[work] = target
 
     def is_solved(self, prefix: bytes, nonce: int, target: int) -> bool:
         """Whether the work was done for a target no easier than this one."""

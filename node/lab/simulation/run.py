@@ -11,22 +11,20 @@ from learning.learner import LearnerAnswer, StepAdopted
 from node.lab.checkers.court import Court, Facts
 from node.lab.checkers.finding import Seen, Verdict
 from node.lab.checkers.progress import Pace
-from node.lab.scenarios.contradictions import check
-from node.lab.scenarios.scenario import Event, EventKind, Scenario, milliseconds
+from node.lab.scenarios.contradictions import check, needs_sockets
+from node.lab.scenarios.scenario import Event, EventKind, Scenario, in_order, late_peers, milliseconds
 from node.lab.simulation.network import SimulatedNetwork
 from node.lab.simulation.peer import SimulatedPeer
 from node.lab.simulation.population import START, Population
 from node.lab.simulation.propagation import Propagation, Spread
-from node.lab.simulation.schedule import apply, in_order, late_peers
-from node.lab.simulation.sockets.doors import Doors
+from node.lab.simulation.schedule import apply
 from node.lab.simulation.sockets.ground import ground_of, places_of
+from node.lab.simulation.sockets.life import Doors
 from node.lab.simulation.sockets.network import SocketNetwork
-from node.lab.simulation.trace import Sink
-from node.lab.simulation.trace_file import TraceFileError
-from node.lab.simulation.wiring import needs_sockets
+from node.lab.simulation.trace import Sink, TraceFileError
 from node.net.gossip import GossipLimits
-from node.rules.network_file import Consensus
-from node.runtime.assembly import proof_of_work_rules
+from node.rules.conversion import proof_of_work_rules
+from node.rules.network_rules import Consensus
 from node.runtime.replica import OuterEffect, Replica
 
 INSPECTION_MS = 1_000

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import assert_never
 
 from consensus.types import PeerId
-from node.lab.scenarios.scenario import Event, EventKind, Scenario, milliseconds
+from node.lab.scenarios.scenario import Event, EventKind
 from node.lab.simulation.network import SimulatedNetwork
 from node.lab.simulation.sockets.network import SocketNetwork
 
@@ -79,13 +79,3 @@ def _apply_over_wires(event: Event, peer: PeerId, network: SimulatedNetwork) -> 
             network.pause(peer)
         case _:
             network.resume(peer)
-
-
-def in_order(scenario: Scenario) -> tuple[Event, ...]:
-    """By time; those of one time in the order of the file."""
-    return tuple(sorted(scenario.events, key=lambda event: milliseconds(event.at_s)))
-
-
-def late_peers(scenario: Scenario) -> frozenset[int]:
-    """Those that are not there at first."""
-    return frozenset(number for event in scenario.events if event.kind is EventKind.JOIN for number in event.peers)

@@ -12,8 +12,7 @@ from node.lab.scenarios.scenario_file import read_scenario
 from node.lab.simulation import report
 from node.lab.simulation.report import Json
 from node.lab.simulation.run import Simulation, without_garbage_collection
-from node.lab.simulation.trace import Sink
-from node.lab.simulation.trace_file import lines_into
+from node.lab.simulation.trace import Sink, lines_into
 from node.rules.typed_toml import TomlProblem
 
 

@@ -1,9 +1,12 @@
-"""What happened, in order: a hash that two equal runs share, and the last lines for people."""
+"""What happened, in order: a hash that two equal runs share, the last lines for people, and all of them in a file."""
 
 import hashlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
+from typing import TextIO
 
 from consensus.effects import Broadcast, Record, Send, SetTimer, SolvePuzzle
 from consensus.proof_of_work.difficulty import TARGET_BYTES
@@ -21,6 +24,7 @@ from learning.learner import (
     RestoreRequest,
     StateKept,
 )
+from node.common.errors import NodeError, disk_error
 from node.runtime.replica import AskLearner, OuterEffect
 
 Happening = OuterEffect | LearnerAnswer
@@ -114,3 +118,43 @@ def _subject(request: LearnerRequest) -> bytes:
             return state.step + state.state_digest
         case _:
             return b""
+
+
+class TraceFileError(NodeError):
+    """The file takes no more lines: the world's failure, and no mistake of a simulated peer."""
+
+
+@contextmanager
+def lines_into(path: Path | None) -> Iterator[Sink | None]:
+    """What takes the lines; None where no file is wanted. Raises TraceFileError, from the sink and at the end, too."""
+    if path is None:
+        yield None
+        return
+    try:
+        file = path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise _refused(path, error) from error
+    try:
+        yield lambda line: _write(file, path, line)
+    finally:
+        _close(file, path)
+
+
+def _write(file: TextIO, path: Path, line: str) -> None:
+    try:
+        file.write(f"{line}\n")
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _close(file: TextIO, path: Path) -> None:
+    """The last lines are written only now."""
+    try:
+        file.close()
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _refused(path: Path, error: OSError) -> TraceFileError:
+    told = disk_error("write the trace", path, error)
+    return TraceFileError(told.message, told.fix)

@@ -21,10 +21,10 @@ from learning.learner import DeliverRequest
 from learning.task import Task
 from node.lab.checkers.finding import Event, Finding
 from node.lab.store_audit.folder import PeerFolder
-from node.lab.store_audit.panel import court_of, members_of
+from node.lab.store_audit.panel import court_of
 from node.lab.store_audit.reopening import Reopening
 from node.lab.store_audit.rows import DamagedStoreError
-from node.rules.network_file import NetworkRules
+from node.rules.network_rules import NetworkRules, members_of
 from node.runtime.replica import AskLearner
 
 AS_WRITTEN = "a store holds what was written"

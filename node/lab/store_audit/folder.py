@@ -10,12 +10,10 @@ from consensus.types import PeerId
 from node.common.folder_names import STORE_FILE_NAME
 from node.lab.checkers.finding import Event
 from node.lab.store_audit.leaders import LeaderRows
-from node.lab.store_audit.log import LogReader
+from node.lab.store_audit.log import LOG_NAME, LogReader
 from node.lab.store_audit.members import MemberRows
-from node.lab.store_audit.panel import members_of
 from node.lab.store_audit.rows import Place, StoreReader
-from node.lab.testnet.peer import LOG_NAME
-from node.rules.network_file import NetworkRules, network_id
+from node.rules.network_rules import NetworkRules, members_of, network_id
 from node.storage.guard_file import GuardFile
 
 

@@ -7,7 +7,7 @@ from learning.checkpoint import decode_kept_state
 from learning.learner import StateKept, StepAdopted
 from node.lab.checkers.finding import Event
 from node.lab.store_audit.rows import DamagedStoreError, Row
-from node.runtime.replica import PAYLOAD_TABLE, STATE_TABLE
+from node.storage.tables import PAYLOAD_TABLE, STATE_TABLE
 
 
 def kept_events(rows: Iterable[Row]) -> Iterator[Event]:

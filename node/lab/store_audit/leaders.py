@@ -16,7 +16,8 @@ from learning.learner import CheckRequest, FinaliseRequest, Judgement, StepCheck
 from node.lab.checkers.finding import Event
 from node.lab.store_audit.kept import kept_events
 from node.lab.store_audit.rows import DamagedStoreError, Row
-from node.runtime.replica import AskLearner, step_for_learner
+from node.runtime.replica import AskLearner
+from node.runtime.translation import step_for_learner
 
 _HEIGHT_BYTES = 8
 

@@ -10,6 +10,9 @@ from consensus.types import PeerId
 from node.lab.checkers.finding import Event
 from node.net.link import SHORT_KEY_BYTES
 
+LOG_NAME = "node.log"
+"""In a peer's folder; a testnet has each of its peers write there."""
+
 _OFFENCES = "|".join(re.escape(offence.value) for offence in Offence)
 _KEY = rf"(?P<key>[0-9a-f]{{{2 * SHORT_KEY_BYTES}}})"
 _LINE = re.compile(

@@ -26,7 +26,8 @@ from learning.learner import ContributionFound, DeliverRequest
 from node.lab.checkers.finding import Event
 from node.lab.store_audit.kept import kept_events
 from node.lab.store_audit.rows import DamagedStoreError, Row
-from node.runtime.replica import AskLearner, delivery_for_learner
+from node.runtime.replica import AskLearner
+from node.runtime.translation import delivery_for_learner
 
 
 class MemberRows:

@@ -18,8 +18,8 @@ from node.lab.checkers.one_state import OneState
 from node.lab.checkers.signatures import ProvenBlocks, SignedByMembers
 from node.lab.checkers.work import WorkAddsUp
 from node.lab.store_audit.words import OneWord
-from node.rules.network_file import Consensus, NetworkRules, network_id
-from node.runtime.assembly import proof_of_work_rules
+from node.rules.conversion import proof_of_work_rules
+from node.rules.network_rules import Consensus, NetworkRules, members_of, network_id
 
 
 def court_of(rules: NetworkRules, honest: frozenset[PeerId], peers: int, start: Instant) -> Court:
@@ -40,11 +40,6 @@ def court_of(rules: NetworkRules, honest: frozenset[PeerId], peers: int, start: 
         return (StatesAddUp(is_memory_covered=is_work), *fitting, *_common(facts, honest))
 
     return Court(facts, choose)
-
-
-def members_of(rules: NetworkRules) -> tuple[PeerId, ...]:
-    """Of a total order; none under proof of work."""
-    return tuple(PeerId(bytes.fromhex(key)) for key in rules.total_order.members)
 
 
 def _common(facts: Facts, honest: Container[bytes]) -> tuple[Checker, ...]:

@@ -5,31 +5,18 @@ from pathlib import Path
 from typing import NoReturn
 
 from consensus.encoding import MalformedBytesError
-from consensus.proof_of_work.header import genesis_id
-from consensus.proof_of_work.machine import ProofOfWork
-from consensus.protocol import OrderingProtocol
 from consensus.records import CorruptRecordsError
-from consensus.total_order.machine import TotalOrder
-from consensus.types import Digest, Instant, PeerId, StepId
+from consensus.types import Digest, Instant, PeerId
 from learning.checkpoint import decode_kept_state
 from learning.evolution.rules import SearchSettings
-from learning.learner import StateKept
 from learning.task import Task, TaskError
 from learning.tasks.loading import load_task
 from node.common.errors import NodeError, fix_of_task
-from node.lab.store_audit.panel import members_of
 from node.lab.store_audit.rows import DamagedStoreError, StoredRecords, opened
-from node.processes.learner import LearnerSpec, make_learner
-from node.rules.network_file import Consensus, Learning, NetworkRules, network_id
-from node.runtime.assembly import (
-    NOBODY,
-    PROOF_OF_WORK_TABLES,
-    TOTAL_ORDER_TABLES,
-    learning_rules,
-    proof_of_work_rules,
-    total_order_rules,
-)
-from node.runtime.replica import STATE_KEY, STATE_TABLE
+from node.processes.learner import make_learner
+from node.rules.network_rules import Learning, NetworkRules
+from node.runtime.composition import Role, RowArchive, learner_spec, ordering_machine
+from node.storage.tables import STATE_TABLE
 
 ANY_SEED = bytes(32)
 """It draws between branches of equal work, and whom to ask: no fault of the records depends on it."""
@@ -41,7 +28,6 @@ class Reopening:
     def __init__(self, rules: NetworkRules, task: Task | None = None) -> None:
         """`task`: the network's, where it is not to be found by its name."""
         self._rules = rules
-        self._network_id = network_id(rules)
         self._given_task = task
 
     def fault(self, peer: PeerId, path: Path) -> str | None:
@@ -57,55 +43,13 @@ class Reopening:
         return None
 
     def _open(self, peer: PeerId, records: StoredRecords) -> None:
-        states = {key: decode_kept_state(value) for _, key, value in records.tables((STATE_TABLE,))}
-        kept = states.get(STATE_KEY)
-        is_work = self._rules.consensus is Consensus.PROOF_OF_WORK
-        machine = self._leader(peer, records, kept) if is_work else self._member(records, kept)
-        machine.start(Instant(0))
+        """Raises StoredStateError where a state is not the one that its digest names, or does not fit the task."""
+        states = [decode_kept_state(value) for _, value in records.records(STATE_TABLE)]
+        ordering_machine(self._rules, Role(peer, _sign_nothing, ANY_SEED, is_observer=True), records).start(Instant(0))
         if self._rules.learning is Learning.GRADIENT:
-            for state in states.values():
-                self._learn_from(peer, records, state)
-
-    def _leader(self, peer: PeerId, records: StoredRecords, kept: StateKept | None) -> OrderingProtocol:
-        return ProofOfWork(
-            rules=proof_of_work_rules(self._rules),
-            network_id=self._network_id,
-            identity=peer,
-            sign=_sign_nothing,
-            seed=ANY_SEED,
-            records=records.tables(PROOF_OF_WORK_TABLES),
-            archive=records,
-            is_leading=False,
-            replay_from=None if kept is None else StepId(kept.step),
-        )
-
-    def _member(self, records: StoredRecords, kept: StateKept | None) -> OrderingProtocol:
-        return TotalOrder(
-            rules=total_order_rules(self._rules),
-            network_id=self._network_id,
-            members=members_of(self._rules),
-            identity=NOBODY,
-            sign=_sign_nothing,
-            seed=ANY_SEED,
-            records=records.tables(TOTAL_ORDER_TABLES),
-            archive=records,
-            replay_from=None if kept is None else StepId(kept.commit_step),
-        )
-
-    def _learn_from(self, peer: PeerId, records: StoredRecords, state: StateKept) -> None:
-        """Raises StoredStateError where the state is not the one that its digest names, or does not fit the task."""
-        spec = LearnerSpec(
-            task=self._rules.task.name,
-            folder="",
-            rules=learning_rules(self._rules),
-            network_id=self._network_id,
-            author=peer,
-            genesis_step=genesis_id(self._network_id),
-            settings=SearchSettings(is_searching=False),
-            restored=state,
-            members=members_of(self._rules),
-        )
-        make_learner(self._task, spec, records)
+            for state in states:
+                spec = learner_spec(self._rules, peer, SearchSettings(is_searching=False), state)
+                make_learner(self._task, spec, RowArchive(records))
 
     @cached_property
     def _task(self) -> Task:

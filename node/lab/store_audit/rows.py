@@ -1,16 +1,15 @@
 """One peer's database as others may read it, while the peer runs and after its end: what is new in it, or all of it."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from consensus.proof_of_work.verdicts import BLOCK_TABLE
 from node.common.errors import NodeError
-from node.runtime.replica import PAYLOAD_TABLE
 from node.storage.store import BUSY_SECONDS_MAX, checksum, version_of
+from node.storage.tables import PAYLOAD_TABLE
 
 Place = tuple[str, bytes]
 """Table and key of a row."""
@@ -61,30 +60,21 @@ class StoreReader:
 
 
 class StoredRecords:
-    """All rows of a database as its node finds them at a restart: the archive of both kinds of order."""
+    """All rows of a database as its node finds them at a restart. Implements `node.runtime.composition.PeerRows`."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
 
-    def value(self, table: str, key: bytes) -> bytes | None:
+    def get(self, table: str, key: bytes) -> bytes | None:
         """What was recorded under (table, key)."""
         found = self._connection.execute(_VALUE_QUERY, (table, key)).fetchone()
         return None if found is None else _bytes(table, found[0])
 
-    def block(self, key: bytes) -> bytes | None:
-        """What was recorded under this key of the block table."""
-        return self.value(BLOCK_TABLE, key)
-
-    def payload(self, digest: bytes) -> bytes | None:
-        """A large payload."""
-        return self.value(PAYLOAD_TABLE, digest)
-
-    def tables(self, names: Iterable[str]) -> Iterator[tuple[str, bytes, bytes]]:
-        """Rows of these, by table and key. Raises DamagedStoreError."""
+    def records(self, table: str) -> Iterator[tuple[bytes, bytes]]:
+        """All (key, value) of a table, by key. Raises DamagedStoreError."""
         query = "SELECT key, value FROM records WHERE kind = ? ORDER BY key"
-        for name in names:
-            for key, value in self._connection.execute(query, (name,)):
-                yield name, _bytes(name, key), _bytes(name, value)
+        for key, value in self._connection.execute(query, (table,)):
+            yield _bytes(table, key), _bytes(table, value)
 
 
 _VALUE_QUERY = "SELECT value FROM records WHERE kind = ? AND key = ?"

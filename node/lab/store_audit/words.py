@@ -14,7 +14,7 @@ from consensus.total_order.order import COMMIT_CODEC, commit_digest
 from consensus.types import NetworkId, PeerId
 from learning.checkpoint import checkpoint_digest, decode_kept_state
 from node.lab.checkers.finding import Finding, Seen
-from node.runtime.replica import STATE_TABLE
+from node.storage.tables import STATE_TABLE
 
 _Subject = tuple[str, int]
 """What is spoken of: ("commit", index) or ("state", index of the commit that it follows)."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from consensus.total_order.committee import faulty_max
 from learning.exact import first_weights, stream_key
 from learning.gradient.conduct import Conduct, HonestConduct
 from learning.gradient.ledger import Clerk, Delivered, Judged, Ledger, LedgerRules, first_ledger
@@ -46,7 +47,7 @@ class ArenaSettings:
     shards: Shards
     workers: int = 16
     faulty_max: int | None = None
-    """f as the rule is told it; None: (workers - 1) // 3."""
+    """f as the rule is told it; None: as many as its workers can have."""
     deliveries: int = 2_000
     seed: int = 0
     speed_sigma: float = 0.0
@@ -121,8 +122,8 @@ class Arena:
         self._random = np.random.default_rng(settings.seed)
         self._ids = tuple(_worker_id(number, settings.seed) for number in range(settings.workers))
         self._number = {identity: number for number, identity in enumerate(self._ids)}
-        faulty_max = (settings.workers - 1) // 3 if settings.faulty_max is None else settings.faulty_max
-        self._group = Group(tuple(sorted(self._ids)), faulty_max)
+        tolerated = faulty_max(settings.workers) if settings.faulty_max is None else settings.faulty_max
+        self._group = Group(tuple(sorted(self._ids)), tolerated)
         self._clerk = Clerk(task.layout, LedgerRules(settings.learning_rate, settings.staleness_max), settings.rule)
         first = first_weights(stream_key(b"kubrat/arena/1", settings.seed.to_bytes(8, "little")), task.layout)
         first.setflags(write=False)

@@ -18,10 +18,9 @@ from pathlib import Path
 from consensus.proof_of_work.rules import FINALITY_DEPTH_MAX
 from node.lab.studies.finality_race import Race, Strategy, races_of
 from node.lab.studies.finality_theory import best_attack, catch_up_chance, counted_share, restarting_blocks
-from node.lab.studies.plots import Line, line_plot
+from node.lab.studies.plots import Line, line_plot, markdown_table, percent
 from node.lab.studies.request import check_request
-from node.lab.studies.tables import markdown_table, percent
-from node.rules.network_file import BLOCK_INTERVAL_MS_DEFAULT, ProofOfWorkSection
+from node.rules.network_rules import BLOCK_INTERVAL_MS_DEFAULT, ProofOfWorkSection
 
 PARTS = ("formula", "races")
 

@@ -27,9 +27,8 @@ from node.lab.studies.plan import (
     part_iv_cells,
     speed_cells,
 )
-from node.lab.studies.plots import Line, line_plot
+from node.lab.studies.plots import Line, line_plot, markdown_table, percent
 from node.lab.studies.request import check_request
-from node.lab.studies.tables import markdown_table, percent
 
 PARTS = ("filters", "dampening", "overhead", "attacks")
 """Parts i to iv."""

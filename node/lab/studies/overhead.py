@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from consensus.total_order.committee import faulty_max
 from learning.gradient.ledger import Ledger, PastModel
 from learning.gradient.quantised import QuantisedGradient, quantise
 from learning.rules.catalogue import rule_named
@@ -49,7 +50,7 @@ def _gradients(parameters: int) -> list[QuantisedGradient]:
 def _median_time(name: str, gradients: list[QuantisedGradient]) -> float:
     """In milliseconds. The models that gradients name are equal but for one parameter: the judge reads all of them."""
     rule, memory = rule_named(name), Memory()
-    group = Group(tuple(sorted(hashlib.blake2b(bytes([place])).digest() for place in range(WORKERS))), (WORKERS - 1) // 3)
+    group = Group(tuple(sorted(hashlib.blake2b(bytes([place])).digest() for place in range(WORKERS))), faulty_max(WORKERS))
     model: Float32Array = np.zeros(len(gradients[0].values), dtype=np.float32)
     past: list[PastModel] = [PastModel(0, b"", model)]
     times = []

@@ -2,12 +2,12 @@
 
 from dataclasses import replace
 
+from consensus.total_order.committee import faulty_max
 from learning.rules.catalogue import RULES
 from node.lab.studies.cells import Cell
 
 WORKERS = 16
-FAULTY_MAX = 5
-"""(16 - 1) // 3."""
+FAULTY_MAX = faulty_max(WORKERS)
 
 TABLE_A_LIARS, TABLE_A_FROM = 3, 300
 """Honest until the model has begun to learn; then 3 of 16 lie, with honest staleness."""

@@ -21,7 +21,7 @@ from node.lab.simulation.peer import SimulatedPeer
 from node.lab.simulation.propagation import Propagation
 from node.lab.simulation.run import Outcome, Simulation
 from node.lab.simulation.trace import Happening
-from node.rules.network_file import Consensus, Learning, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import Consensus, Learning, ProofOfWorkSection, TotalOrderSection
 
 RUN_VERSION = 1
 """Raised when the same run would end otherwise: remembered results of before then count no more."""

@@ -17,12 +17,12 @@ from node.common.wording import counted
 from node.lab.checkers.finding import Diverged, NoProgress, Verdict
 from node.lab.checkers.finding import Event as Seen
 from node.lab.checkers.progress import Pace
-from node.lab.scenarios.scenario import Event, Scenario, milliseconds
+from node.lab.scenarios.scenario import Event, Scenario, in_order, late_peers, milliseconds
 from node.lab.simulation.report import excerpt_lines, exit_code, reason
-from node.lab.simulation.schedule import in_order, late_peers
+from node.lab.store_audit.log import LOG_NAME
 from node.lab.testnet.deeds import Hands, PeerNumbers
 from node.lab.testnet.judge import Outcome
-from node.lab.testnet.peer import LOG_NAME, PeerState, TestnetPeer, last_error
+from node.lab.testnet.peer import PeerState, TestnetPeer, last_error
 from node.lab.testnet.pursuit import Place
 from node.lab.testnet.script import deed_of, remarks
 from node.lab.testnet.witness import Witness, now

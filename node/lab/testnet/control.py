@@ -9,10 +9,10 @@ from pathlib import Path
 
 import msgspec
 
+from node.common.address import Address
 from node.common.errors import EXIT_CANNOT_NOW, NodeError, disk_error
 from node.common.files import replace_file
 from node.common.invocation import command_text
-from node.rules.settings import Address
 from node.storage.api_address import is_alive
 
 CONTROL_FILE_NAME = "control.json"

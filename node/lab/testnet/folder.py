@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from node.common.errors import NodeError, disk_error
-from node.rules.settings import TestnetSettings
+from node.lab.testnet.settings import TestnetSettings
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from node.lab.testnet.deeds import (
 )
 from node.lab.testnet.peer import PeerState, TestnetPeer
 from node.lab.testnet.roster import warning_of
-from node.rules.network_file import NetworkRules
+from node.rules.network_rules import NetworkRules
 
 
 class TestnetHands:

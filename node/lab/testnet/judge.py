@@ -7,7 +7,7 @@ from node.api.status import StepStatus
 from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
 from node.lab.testnet.agreement import agreed_step, final_disagreement
 from node.lab.testnet.peer import TestnetPeer, last_error
-from node.rules.settings import TestnetSettings
+from node.lab.testnet.settings import TestnetSettings
 
 ACCURACY = "test_accuracy"
 

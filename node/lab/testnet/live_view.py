@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from node.common.figures import UNKNOWN, count, percent, short
+from node.common.wording import UNKNOWN, count, percent, short
 
 WIDE_COLUMNS = 100
 """From this width on there is room for an error's text beside the figures."""

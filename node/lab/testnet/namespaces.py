@@ -14,9 +14,9 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from node.common.address import Address
 from node.common.errors import NodeError
 from node.lab.testnet.deeds import PeerNumbers
-from node.rules.settings import Address
 
 NAMESPACE_FOLDER = Path("/run/netns")
 """Where iproute2 keeps namespaces by name (ip-netns(8))."""

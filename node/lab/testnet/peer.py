@@ -7,9 +7,9 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from node.api.status import NodeStatus
-from node.rules.settings import Address, PeerSettings
-
-LOG_NAME = "node.log"
+from node.common.address import Address
+from node.lab.store_audit.log import LOG_NAME
+from node.rules.settings import PeerSettings
 
 SILENT_SECONDS = 6.0
 """Without an answer for so long a peer has no say: its last one is old. Two or three questions have timed out meanwhile."""

@@ -18,9 +18,9 @@ from node.lab.testnet.peer import TestnetPeer
 from node.lab.testnet.pursuit import Place
 from node.lab.testnet.roster import make_peers
 from node.lab.testnet.separation import RefusalDivider
+from node.lab.testnet.settings import TestnetSettings
 from node.lab.testnet.supervisor import Network, Supervisor
 from node.lab.testnet.witness import Witness, now
-from node.rules.settings import TestnetSettings
 
 
 class PartitionBy(StrEnum):

@@ -11,8 +11,9 @@ from pathlib import Path
 
 from node.common.errors import NodeError
 from node.lab.faults.misconduct import Misconduct
+from node.lab.store_audit.log import LOG_NAME
 from node.lab.testnet.namespaces import enter
-from node.lab.testnet.peer import LOG_NAME, TestnetPeer
+from node.lab.testnet.peer import TestnetPeer
 from node.processes.process import forkserver, start_process
 from node.rules.settings import PeerSettings
 from node.runtime.logs import configure_logging

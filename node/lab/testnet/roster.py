@@ -7,18 +7,16 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from consensus.total_order.committee import faulty_max
+from node.common.address import Address
 from node.common.folder_names import NETWORK_FILE_NAME
 from node.common.wording import counted
 from node.lab.testnet.peer import TestnetPeer
+from node.lab.testnet.settings import TestnetSettings
 from node.processes.task_facts import task_section
-from node.rules.network_file import (
-    Consensus,
-    NetworkRules,
-    new_rules,
-    read_network_file,
-    write_network_file,
-)
-from node.rules.settings import Address, PeerSettings, TestnetSettings
+from node.rules.network_file import new_rules, read_network_file, write_network_file
+from node.rules.network_rules import Consensus, NetworkRules
+from node.rules.settings import PeerSettings
 from node.storage.folder import NodeFolder
 
 HOST = "127.0.0.1"
@@ -55,11 +53,6 @@ def make_peers(
         misconduct = (settings.fault, faulty) if key in faulty else ("", ())
         peers.append(TestnetPeer(name, peer_settings, key, fault=misconduct[0], colluders=misconduct[1]))
     return rules, peers
-
-
-def faulty_max(peers: int) -> int:
-    """So many faulty peers a network of this size withstands."""
-    return (peers - 1) // 3
 
 
 def warning_of(peers: int, faulty: int) -> str | None:

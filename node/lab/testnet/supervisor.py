@@ -20,9 +20,8 @@ import msgspec
 
 from node.api.status import NodeStatus
 from node.common.errors import NodeError
-from node.common.figures import metric
 from node.common.invocation import command_text
-from node.common.wording import counted
+from node.common.wording import counted, metric
 from node.lab.testnet.control import DeedReport, TestnetReport
 from node.lab.testnet.control_server import ControlServer
 from node.lab.testnet.deeds import Divider
@@ -35,9 +34,9 @@ from node.lab.testnet.process import STOP_SECONDS_MAX
 from node.lab.testnet.pursuit import Goal, Place, Pursuit
 from node.lab.testnet.roster import make_peers, warning_of
 from node.lab.testnet.separation import RefusalDivider
+from node.lab.testnet.settings import TestnetSettings
 from node.lab.testnet.views import outcome_document, peer_report, testnet_view
-from node.rules.network_file import NetworkRules
-from node.rules.settings import TestnetSettings
+from node.rules.network_rules import NetworkRules
 from node.storage.api_address import read_api_file
 
 POLL_SECONDS = 0.5

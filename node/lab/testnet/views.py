@@ -7,14 +7,13 @@ import msgspec
 from node.api.status import NodeStatus, StepStatus
 from node.cli.status_view import waiting_text
 from node.common.errors import EXIT_DISAGREEMENT
-from node.common.figures import finality
-from node.common.wording import counted
+from node.common.wording import counted, finality
 from node.lab.testnet.control import DeedReport, PeerReport
 from node.lab.testnet.judge import ACCURACY, Judge, Outcome
 from node.lab.testnet.live_view import PeerView, TestnetView
 from node.lab.testnet.peer import TestnetPeer, last_error
-from node.rules.network_file import Learning, NetworkRules, finality_depth, network_id
-from node.rules.settings import TestnetSettings
+from node.lab.testnet.settings import TestnetSettings
+from node.rules.network_rules import Learning, NetworkRules, finality_depth, network_id
 
 
 def testnet_view(

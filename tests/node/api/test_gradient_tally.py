@@ -1,7 +1,7 @@
 """What became of everybody's gradients is counted by worker, outcome and staleness."""
 
 from learning.learner import GradientJudged, GradientsJudged
-from node.api.gradient_tally import WORKERS_MAX, GradientTally
+from node.api.telemetry import WORKERS_MAX, GradientTally
 
 ALICE, BOB = b"a" * 32, b"b" * 32
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-from node.rules.settings import Address
+from node.common.address import Address
 from node.storage.api_address import PEER_HEADER
 
 EXAMPLE_PEER = "ab" * 32

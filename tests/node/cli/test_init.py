@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from node.cli import main
-from node.rules.network_file import TaskSection, differences, network_id, read_network_file, rule_fields, write_network_file
+from node.rules.network_file import read_network_file, write_network_file
+from node.rules.network_rules import TaskSection, differences, network_id, rule_fields
 from node.storage.folder import NodeFolder
 from tests.node.example_network import example_rules
 

@@ -6,7 +6,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from node.cli import main
-from node.rules.network_file import Consensus, read_network_file
+from node.rules.network_file import read_network_file
+from node.rules.network_rules import Consensus
 from node.storage.identity import load_identity
 
 ALICE, BOB = "ab" * 32, "cd" * 32

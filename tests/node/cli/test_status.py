@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from node.api.status import MemberStatus, NodeStatus, OrderStatus, PeerLink
 from node.cli import main
-from node.rules.settings import Address
+from node.common.address import Address
 from node.storage.api_address import API_FILE_NAME, ApiFile, write_api_file
 from node.storage.folder import NodeFolder
 from tests.node.cli.local_api import EXAMPLE_PEER, local_api

@@ -20,7 +20,7 @@ from node.net.handshake import Established, Failed, Handshake, Introduction, Rol
 from node.net.peers import Backoff
 from node.net.rates import Meter, RateLimits
 from node.net.transport import NetSettings, PeerNetwork
-from node.net.wire import Frame, Part, encode_frame
+from node.net.wire import PART_BYTES_MAX, Frame, GetPart, Part, encode_frame
 
 NETWORK = NetworkId(b"n" * 32)
 RULES = (("name", "digits"), ("proof_of_work.block_interval_ms", "500"))
@@ -77,10 +77,10 @@ class Node:
             self.network.broadcast(message)
         return True
 
-    def large_bytes(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes] | None:
-        self.asked_parts.append(digest)
-        content = self.held.get(digest, b"")
-        return len(content), content[offset : offset + length_max]
+    def part_asked(self, peer: PeerId, question: GetPart) -> None:
+        self.asked_parts.append(question.digest)
+        content, offset = self.held.get(question.digest, b""), question.offset
+        self.network.give_part(peer, Part(question.digest, offset, len(content), content[offset : offset + PART_BYTES_MAX]))
 
     def part_received(self, peer: PeerId, part: Part) -> None:
         self.parts.append(part)

@@ -7,7 +7,7 @@ from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.learner import StateKept
 from node.net.part_server import BURST_SECONDS, PEER_BYTES_PER_SECOND, STRANGERS_BYTES_PER_SECOND, PartServer
 from node.rules.retention import CHECKPOINTS_KEPT
-from node.runtime.replica import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_TABLE, checkpoint_key
+from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_TABLE, checkpoint_key
 
 ALICE, BOB = PeerId(b"a" * 32), PeerId(b"b" * 32)
 STATE = StateKept(b"g" * 32, 32, bytes(range(256)) * 5_000, 400, b"c" * 32)

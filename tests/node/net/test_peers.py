@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.types import PeerId
+from node.common.address import Address
 from node.net.address_group import group_of
 from node.net.peers import (
     ADDRESSES_KNOWN_MAX,
     ADDRESSES_PER_SOURCE_MAX,
     LEARNED_FAILURES_MAX,
-    Address,
     AddressBook,
     Backoff,
     Refusals,

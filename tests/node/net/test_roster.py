@@ -9,11 +9,11 @@ from random import Random
 import pytest
 
 from consensus.types import PeerId
+from node.common.address import Address
 from node.net.channel import Channel
 from node.net.contract import NetSettings
 from node.net.handshake import Role
 from node.net.link import Link
-from node.net.peers import Address
 from node.net.roster import GAVE_WAY, USEFUL_SECONDS, Roster
 from tests.node.net.example_peers import IMPATIENT, QUICK, Node, identity_of, node_of, play, running, stranger_at, until
 

@@ -3,7 +3,7 @@
 import pytest
 
 from learning.learner import AdoptRequest, DeliveredStep, DeliverRequest, LearnerRequest
-from node.processes.search_share import SHARE, SearchShare
+from node.processes.learner import SHARE, SearchShare
 
 STEP = bytes(32)
 DELIVERY = DeliverRequest(DeliveredStep(STEP, STEP, 1, ()))

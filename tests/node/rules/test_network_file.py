@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from node.common.errors import NodeError
-from node.rules.network_file import (
+from node.rules.network_file import network_text, new_rules, parse_network_text, read_network_file, write_network_file
+from node.rules.network_rules import (
     Consensus,
     EvolutionSection,
     GradientSection,
@@ -20,14 +21,9 @@ from node.rules.network_file import (
     differences,
     network_id,
     network_id_of_fields,
-    network_text,
-    new_rules,
-    parse_network_text,
-    read_network_file,
     rule_fields,
-    write_network_file,
 )
-from node.rules.strategy import Strategy
+from node.rules.settings import Strategy
 from node.rules.typed_toml import TomlProblem
 from tests.node.example_network import example_rules
 

@@ -29,9 +29,8 @@ from consensus.inputs import ClockRead, Input, PeerJoined, Received, TimerFired
 from consensus.types import Instant, NetworkId, PeerId
 from learning.learner import LearnerRequest
 from node.runtime import driver as driver_module
-from node.runtime.clock_watch import Jump
+from node.runtime.clock_watch import Jump, SystemClock
 from node.runtime.driver import Driver, HaltedError, Ports
-from node.runtime.peer import SystemClock
 from node.runtime.replica import Replica
 from node.storage.guard_file import GuardFile
 from node.storage.store import Store
@@ -86,17 +85,8 @@ class World:
     def refuse(self, peer: PeerId, offence: str, detail: str) -> None:
         self.log.append(("refuse", peer, offence, detail))
 
-    def ask(self, request: LearnerRequest) -> None:
+    def ask(self, request: LearnerRequest | SolvePuzzle | StopPuzzle | VerifyPuzzle) -> None:
         self.log.append(("ask", request))
-
-    def solve(self, job: SolvePuzzle) -> None:
-        self.log.append(("solve", job.prefix))
-
-    def stop(self) -> None:
-        self.log.append(("stop",))
-
-    def verify(self, job: VerifyPuzzle) -> None:
-        self.log.append(("verify", job.nonce))
 
     def fetch_payload(self, effect: FetchPayload) -> None:
         self.log.append(("payload", effect.digest))
@@ -146,9 +136,10 @@ def test_the_guard_file_is_raised_before_what_follows(tmp_path: Path) -> None:
 
 
 def test_effects_keep_their_order_whatever_they_are(tmp_path: Path) -> None:
-    effects = (SolvePuzzle(b"p", 1), StopPuzzle(), VerifyPuzzle(b"s" * 32, b"p", 9, 1), Refuse(ALICE, Offence.FLOODING, "much"))
+    jobs = (SolvePuzzle(b"p", 1), StopPuzzle(), VerifyPuzzle(b"s" * 32, b"p", 9, 1))
+    effects = (*jobs, Refuse(ALICE, Offence.FLOODING, "much"))
     world = run(Script(lambda _: (), effects), tmp_path)
-    assert world.log == [("solve", b"p"), ("stop",), ("verify", 9), ("refuse", ALICE, Offence.FLOODING, "much")]
+    assert world.log == [*(("ask", job) for job in jobs), ("refuse", ALICE, Offence.FLOODING, "much")]
 
 
 def test_a_timer_of_the_same_name_replaces_the_pending_one(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ from msgspec.structs import replace
 
 from learning.gradient.kept import commit_interval
 from learning.task import ParameterBlock
-from node.net.large_sizes import GRADIENT_BYTES_PER_PARAMETER, fetches_max, payload_bytes_max, retention_of
 from node.net.side_streams import payload_places
-from node.rules.network_file import Learning, NetworkRules
+from node.rules.network_rules import Learning, NetworkRules
 from node.rules.retention import CHECKPOINTS_KEPT, PAYLOADS_BYTES
+from node.runtime.large_sizes import GRADIENT_BYTES_PER_PARAMETER, fetches_max, payload_bytes_max, retention_of
 from tests.node.example_network import example_rules
 
 

@@ -31,8 +31,10 @@ from learning.gradient.stream_learner import StreamLearner
 from learning.gradient.submission import Submission, encode_submission
 from node.lab.checkers.bounds import Scale, excess
 from node.lab.simulation.network import SimulatedNetwork, SimulatedPeer
+from node.lab.simulation.peer import Built
 from node.rules.retention import CHECKPOINTS_KEPT
-from node.runtime.replica import PAYLOAD_TABLE, Replica
+from node.runtime.replica import Replica
+from node.storage.tables import PAYLOAD_TABLE
 from tests.consensus.proof_of_work.forge import Forge, Person
 from tests.learning.gradient.quadratic import LAYOUT, rules
 from tests.node.lab.simulation.puppet import IdleLearner, Puppet
@@ -91,7 +93,7 @@ class Adversity(RuleBasedStateMachine):
         self.last_round = 0
         self.last_sound: Reference | None = None
         if self.is_ordered:
-            self.liar.build = lambda _records, _guard: (Puppet(lambda _event: ()), IdleLearner())  # type: ignore[assignment]
+            self.liar.build = lambda _records, _guard: Built(Puppet(lambda _event: ()), IdleLearner())
             self.network.crash(self.liar.id)
             self.network.restart(self.liar.id)
 

@@ -11,12 +11,13 @@ from learning.learner import ModelExported, StateKept
 from learning.state import ModelState, genesis_state, parameter_bytes, state_digest
 from learning.task import Layout
 from learning.tasks.loading import load_task
-from node.rules.network_file import NetworkRules, TaskSection, network_id, new_rules
-from node.rules.strategy import Strategy
-from node.runtime.replica import STATE_KEY, STATE_TABLE
+from node.rules.network_file import new_rules
+from node.rules.network_rules import NetworkRules, TaskSection, network_id
+from node.rules.settings import Strategy
 from node.runtime.stopped_model import recomputed_model
 from node.storage.export import kept_final_model, model_bytes, store_layout
 from node.storage.folder import NodeFolder
+from node.storage.tables import STATE_KEY, STATE_TABLE
 
 DIGITS = load_task("digits")
 STEP = b"\x05" * 32

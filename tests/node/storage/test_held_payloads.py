@@ -23,16 +23,9 @@ from learning.gradient.submission import Submission, encode_submission
 from learning.learner import ContributionFound, GradientsJudged, LearnerAnswer, StateKept, StepAdopted
 from learning.rules.rule import Outcome
 from learning.tasks.own_samples import OwnSamples
-from node.runtime.assembly import TOTAL_ORDER_TABLES
-from node.runtime.replica import (
-    CHECKPOINT_DIGEST_TABLE,
-    PAYLOAD_TABLE,
-    AskLearner,
-    Forget,
-    OuterEffect,
-    Replica,
-    checkpoint_key,
-)
+from node.runtime.composition import TOTAL_ORDER_TABLES
+from node.runtime.replica import AskLearner, Forget, OuterEffect, Replica
+from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, checkpoint_key
 from tests.consensus.total_order.forge import NETWORK, START_MS, Forge, Forged, people
 from tests.learning.gradient.quadratic import LAYOUT, QuadraticTask, rules
 

@@ -10,7 +10,8 @@ from click.testing import CliRunner, Result
 from node.cli import main
 from node.common.errors import NodeError
 from node.lab.store_audit.__main__ import command as autopsy
-from node.rules.network_file import NetworkRules, TaskSection, write_network_file
+from node.rules.network_file import write_network_file
+from node.rules.network_rules import NetworkRules, TaskSection
 from node.storage.folder import NodeFolder
 from node.storage.task_trust import check_named, check_trust
 from tests.node.example_network import example_rules

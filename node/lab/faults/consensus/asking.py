@@ -10,9 +10,8 @@ from consensus.proof_of_work.header import genesis_id
 from consensus.total_order import messages as order
 from consensus.types import Instant
 from node.lab.faults.consensus.audience import Audience
-from node.lab.faults.consensus.bend import Effects
+from node.lab.faults.consensus.bend import Effects, is_timer
 from node.lab.faults.consensus.situation import ReplicaSituation
-from node.lab.faults.consensus.timers import is_timer
 
 ASKING_TIMER = "fault/asking"
 

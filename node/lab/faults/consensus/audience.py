@@ -1,9 +1,8 @@
 """The other peers, dealt out into two parts: those who are told one thing, and those who are told another, or nothing."""
 
-from collections import OrderedDict
-
 from consensus.inputs import Input, PeerJoined, PeerLeft
 from consensus.types import PeerId
+from node.common.bounded import BoundedMap
 
 PEERS_MAX = 4_096
 """Remembered of an open network; one that is forgotten and returns may find itself in the other part."""
@@ -18,7 +17,7 @@ class Audience:
         """`share` of all peers are chosen, 0 to 1."""
         self._parts = round(share * _PARTS)
         self._met = 0
-        self._is_chosen: OrderedDict[PeerId, bool] = OrderedDict()
+        self._is_chosen: BoundedMap[PeerId, bool] = BoundedMap(PEERS_MAX)
         self._connected: dict[PeerId, None] = {}
 
     def note(self, event: Input) -> None:
@@ -34,7 +33,7 @@ class Audience:
 
     def is_chosen(self, peer: PeerId) -> bool:
         """Whether this peer, once met, is one of the chosen."""
-        return self._is_chosen.get(peer, False)
+        return bool(self._is_chosen.get(peer))
 
     def connected(self, *, chosen: bool) -> tuple[PeerId, ...]:
         """Those of one part who are connected, in the order in which they came."""
@@ -45,8 +44,6 @@ class Audience:
             return
         self._is_chosen[peer] = self._chosen_of(self._met + 1) > self._chosen_of(self._met)
         self._met += 1
-        if len(self._is_chosen) > PEERS_MAX:
-            self._is_chosen.popitem(last=False)
 
     def _chosen_of(self, peers: int) -> int:
         """How many of the first so many are chosen, rounded up."""

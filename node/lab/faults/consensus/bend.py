@@ -1,14 +1,13 @@
 """The shape that most faults of a replica share: an honest replica, and what becomes of all that it hears and says."""
 
-from collections.abc import Callable
 from typing import Protocol
 
-from consensus.inputs import Input
+from consensus.inputs import Input, TimerFired
 from consensus.protocol import OrderingProtocol
-from consensus.types import Instant, PeerId
+from consensus.types import Instant
 from learning.learner import LearnerAnswer
 from node.runtime.learner_line import Awaited
-from node.runtime.replica import OuterEffect, ReplicaPort, Serving
+from node.runtime.replica import OuterEffect, ReplicaPort
 
 Effects = tuple[OuterEffect, ...]
 
@@ -28,11 +27,9 @@ class Bend(Protocol):
 class BentReplica:
     """Implements `node.runtime.replica.ReplicaPort`."""
 
-    def __init__(self, honest: ReplicaPort, bend: Bend, serving: Callable[[PeerId], Serving] | None = None) -> None:
-        """`serving`: how who asks for large bytes is answered, where that is part of the fault."""
+    def __init__(self, honest: ReplicaPort, bend: Bend) -> None:
         self._honest = honest
         self._bend = bend
-        self._serving = serving
 
     @property
     def ordering(self) -> OrderingProtocol:
@@ -43,10 +40,6 @@ class BentReplica:
     def awaited(self) -> Awaited | None:
         """As an honest peer."""
         return self._honest.awaited
-
-    def serving(self, peer: PeerId) -> Serving:
-        """As bent, where the fault has a say in it."""
-        return self._honest.serving(peer) if self._serving is None else self._serving(peer)
 
     def start(self, now: Instant) -> Effects:
         """As bent."""
@@ -62,3 +55,8 @@ class BentReplica:
     def answered(self, answer: LearnerAnswer, now: Instant) -> Effects:
         """As bent."""
         return self._bend.say(self._honest.answered(answer, now), now)
+
+
+def is_timer(event: Input, name: str) -> bool:
+    """Whether this is the timer of that name."""
+    return isinstance(event, TimerFired) and event.name == name

@@ -9,6 +9,7 @@ from consensus.total_order.block import Reference
 from consensus.total_order.messages import MESSAGE_CODEC, Commits, GetCommits
 from consensus.total_order.order import CommitRecord, commit_digest
 from consensus.types import DIGEST_BYTES, Instant, PeerId
+from node.common.bounded import BoundedMap
 from node.lab.faults.consensus.bend import Effects
 from node.lab.faults.consensus.situation import ReplicaSituation
 
@@ -28,7 +29,7 @@ class EndlessJoin:
         self._records = records
         self._references = references
         self._situation = situation
-        self._asked: dict[tuple[PeerId, int], int] = {}
+        self._asked: BoundedMap[tuple[PeerId, int], int] = BoundedMap(ASKED_MAX)
         self._last: dict[PeerId, tuple[int, bytes]] = {}
         """By who asks: the last false commit that it was told of, and its digest. There it goes on, if it believes us."""
 
@@ -49,14 +50,12 @@ class EndlessJoin:
             return
         if isinstance(question, GetCommits):
             self._asked[event.peer, question.number] = question.first
-            if len(self._asked) > ASKED_MAX:
-                del self._asked[next(iter(self._asked))]
 
     def _falsified(self, effect: Send, now: Instant) -> Send:
         answer = MESSAGE_CODEC.decode(effect.message)
         if not isinstance(answer, Commits):
             return effect
-        first = max(1, self._asked.get((effect.peer, answer.number), 1))
+        first = max(1, self._asked.get((effect.peer, answer.number)) or 1)
         last_index, previous = self._last.get(effect.peer, (0, b""))
         if first != last_index + 1:
             previous = answer.records[0].previous if answer.records else _nothing(b"commit", first)

@@ -19,11 +19,12 @@ from node.lab.faults.consensus.silence import Crash, Mute, Slow, Unanswering
 from node.lab.faults.consensus.situation import MakeReplica, ReplicaSituation
 from node.lab.faults.consensus.time_warp import TimeWarp
 from node.lab.faults.consensus.twins import Twins
+from node.lab.faults.consensus.withheld_parts import Serving
 from node.lab.faults.consensus.withholding import SilentLeader, WithholdBlock, WithholdBody, WithholdPayload
 from node.lab.faults.consensus.workless_headers import WorklessHeaders
 from node.lab.faults.fault import Family, Fault, FaultParameter, Values
-from node.rules.network_file import Consensus, Learning
-from node.runtime.replica import ReplicaPort, Serving
+from node.rules.network_rules import Consensus, Learning
+from node.runtime.replica import ReplicaPort
 
 _NONE = "none"
 _OWN_KEY = "its own key, with which it signs what an honest peer would not"
@@ -67,17 +68,20 @@ def _contribution_flood(values: Values, replica: ReplicaPort, situation: Replica
     return BentReplica(replica, ContributionFlood(int(values["per_second"]), situation, replica.ordering))
 
 
-def _withhold_payload(values: Values, replica: ReplicaPort) -> ReplicaPort:
-    return _serving(WithholdPayload(values["share"], Serving.SILENT if values["silent"] else Serving.DENIES), replica)
+def _withhold_payload(values: Values, replica: ReplicaPort, situation: ReplicaSituation) -> ReplicaPort:
+    return _withholding(values, Serving.SILENT if values["silent"] else Serving.DENIES, replica, situation)
 
 
-def _serving(bend: WithholdPayload, replica: ReplicaPort) -> ReplicaPort:
-    return BentReplica(replica, bend, bend.serving)
+def _withholding(values: Values, answer: Serving, replica: ReplicaPort, situation: ReplicaSituation) -> ReplicaPort:
+    bend = WithholdPayload(values["share"], answer)
+    situation.withholding.follow(bend.serving)
+    return BentReplica(replica, bend)
 
 
 def _forgotten_payload(values: Values, replica: ReplicaPort, situation: ReplicaSituation) -> ReplicaPort:
     bend = ForgottenPayload(round(1_000 * values["after"]), gives_again=bool(values["gives"]), situation=situation)
-    return BentReplica(replica, bend, bend.serving)
+    situation.withholding.follow(bend.serving)
+    return BentReplica(replica, bend)
 
 
 CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
@@ -133,7 +137,7 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         "withhold-payload",
         "names large payloads and keeps them from a `share` of the others, who are told so unless it is `silent`",
         "the choice of its victims",
-        lambda values, replica, situation: _withhold_payload(values, replica),  # noqa: ARG005
+        _withhold_payload,
         FaultParameter("share", 1.0, 0.0, 1.0),
         FaultParameter("silent", 1, 0, 1, is_whole=True),
         learning=Learning.GRADIENT,
@@ -142,7 +146,7 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         "late-parts",
         "gives a `share` of the others each part of a payload or a state at the last moment",
         "the choice of its victims",
-        lambda values, replica, situation: _serving(WithholdPayload(values["share"], Serving.LATE), replica),  # noqa: ARG005
+        lambda values, replica, situation: _withholding(values, Serving.LATE, replica, situation),
         FaultParameter("share", 1.0, 0.0, 1.0),
         learning=Learning.GRADIENT,
     ),

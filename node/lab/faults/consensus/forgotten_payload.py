@@ -22,7 +22,9 @@ from learning.gradient.submission import Submission, decode_submission, encode_s
 from node.lab.faults.consensus.bend import Effects
 from node.lab.faults.consensus.own_blocks import contents_of
 from node.lab.faults.consensus.situation import ReplicaSituation
-from node.runtime.replica import PAYLOAD_TABLE, OuterEffect, Serving
+from node.lab.faults.consensus.withheld_parts import Serving
+from node.runtime.replica import OuterEffect
+from node.storage.tables import PAYLOAD_TABLE
 
 ROUNDS_KEPT = 4
 """Newest rounds whose blocks it could name as parents."""

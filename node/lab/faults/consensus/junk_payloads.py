@@ -8,10 +8,10 @@ from consensus.steps import Attachment
 from consensus.total_order.block import ATTACHMENTS_MAX, genesis_step
 from consensus.types import Digest, Instant
 from learning.gradient.quantised import payload_digest
-from node.lab.faults.consensus.bend import Effects
+from node.lab.faults.consensus.bend import Effects, is_timer
 from node.lab.faults.consensus.situation import ReplicaSituation
-from node.lab.faults.consensus.timers import is_timer
-from node.runtime.replica import PAYLOAD_TABLE, OuterEffect
+from node.runtime.replica import OuterEffect
+from node.storage.tables import PAYLOAD_TABLE
 
 JUNK_TIMER = "fault/junk-payloads"
 

@@ -8,10 +8,9 @@ from consensus.encoding import MalformedBytesError
 from consensus.inputs import Input, Received
 from consensus.total_order.messages import MESSAGE_BYTES_MAX
 from consensus.types import Instant
-from node.lab.faults.consensus.bend import Effects
+from node.lab.faults.consensus.bend import Effects, is_timer
 from node.lab.faults.consensus.own_blocks import contents_of
 from node.lab.faults.consensus.situation import ReplicaSituation
-from node.lab.faults.consensus.timers import is_timer
 
 HELD_MAX = 1_000
 """Messages not heard yet; what comes beyond them is heard at once. Some rounds' worth of 200 members."""

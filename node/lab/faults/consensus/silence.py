@@ -7,9 +7,8 @@ from consensus.inputs import Input
 from consensus.proof_of_work import messages as work
 from consensus.total_order import messages as order
 from consensus.types import Instant
-from node.lab.faults.consensus.bend import Effects
+from node.lab.faults.consensus.bend import Effects, is_timer
 from node.lab.faults.consensus.situation import ReplicaSituation
-from node.lab.faults.consensus.timers import is_timer
 from node.runtime.replica import OuterEffect
 
 HELD_MAX = 10_000

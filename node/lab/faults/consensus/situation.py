@@ -8,6 +8,7 @@ from consensus.signing import Signer
 from consensus.total_order.committee import Committee
 from consensus.types import NetworkId, PeerId
 from node.lab.faults.consensus.own_blocks import OwnBlocks, OwnOrderBlocks, OwnWorkBlocks
+from node.lab.faults.consensus.withheld_parts import Withholding
 from node.lab.faults.fault import Values
 from node.runtime.replica import ReplicaPort
 
@@ -25,6 +26,8 @@ class ReplicaSituation:
     """How far ahead of the clock a block may be dated; 0 under total order, where no limit is needed."""
     make_twin: Callable[[], ReplicaPort]
     """A second replica of this key, that knows of no record and no guard."""
+    withholding: Withholding
+    """How who asks this peer for large bytes is answered."""
     work_rules: ProofOfWorkRules | None = None
     """Of proof of work."""
     gc_depth: int = 0

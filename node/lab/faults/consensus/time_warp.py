@@ -5,11 +5,11 @@ from dataclasses import replace
 from consensus.effects import SetTimer
 from consensus.inputs import Input
 from consensus.protocol import OrderingProtocol
-from consensus.types import Instant, PeerId
+from consensus.types import Instant
 from learning.learner import LearnerAnswer
 from node.lab.faults.consensus.bend import Effects
 from node.runtime.learner_line import Awaited
-from node.runtime.replica import ReplicaPort, Serving
+from node.runtime.replica import ReplicaPort
 
 
 class TimeWarp:
@@ -32,10 +32,6 @@ class TimeWarp:
     def awaited(self) -> Awaited | None:
         """As an honest peer."""
         return self._honest.awaited
-
-    def serving(self, peer: PeerId) -> Serving:
-        """As the honest one."""
-        return self._honest.serving(peer)
 
     def start(self, now: Instant) -> Effects:
         """By its own clock."""

@@ -15,7 +15,7 @@ from learning.learner import ContributionFound, LearnerAnswer
 from node.lab.faults.consensus.audience import Audience
 from node.lab.faults.consensus.bend import Effects
 from node.runtime.learner_line import Awaited
-from node.runtime.replica import OuterEffect, ReplicaPort, Serving
+from node.runtime.replica import OuterEffect, ReplicaPort
 
 TWIN_TIMERS = "fault/twin/"
 """Before the names of the second twin's timers."""
@@ -47,10 +47,6 @@ class Twins:
     def awaited(self) -> Awaited | None:
         """As an honest peer."""
         return self._twins[0].awaited
-
-    def serving(self, peer: PeerId) -> Serving:
-        """As the first twin."""
-        return self._twins[0].serving(peer)
 
     def start(self, now: Instant) -> Effects:
         """Both begin."""

@@ -9,7 +9,8 @@ from node.lab.faults.consensus.audience import Audience
 from node.lab.faults.consensus.bend import Effects
 from node.lab.faults.consensus.own_blocks import OwnBlocks
 from node.lab.faults.consensus.situation import ReplicaSituation
-from node.runtime.replica import OuterEffect, Serving
+from node.lab.faults.consensus.withheld_parts import Serving
+from node.runtime.replica import OuterEffect
 
 
 class WithholdBlock:

@@ -10,9 +10,9 @@ from consensus.proof_of_work.header import Block, Body, Draft, Header, body_dige
 from consensus.proof_of_work.link import Link, genesis_link, header_fault, next_link, next_target
 from consensus.proof_of_work.messages import MESSAGE_CODEC, BlockMessage, Blocks, Headers
 from consensus.types import DIGEST_BYTES, Height, Instant, StepId, WallTime
-from node.lab.faults.consensus.bend import Effects
+from node.common.bounded import BoundedMap
+from node.lab.faults.consensus.bend import Effects, is_timer
 from node.lab.faults.consensus.situation import ReplicaSituation
-from node.lab.faults.consensus.timers import is_timer
 
 WORKLESS_TIMER = "fault/workless-headers"
 
@@ -37,7 +37,8 @@ class WorklessHeaders:
         self._situation = situation
         self._rules = situation.work_rules
         genesis = genesis_link(genesis_id(situation.network_id))
-        self._links: dict[StepId, Link] = {genesis.id: genesis}
+        self._links: BoundedMap[StepId, Link] = BoundedMap(LINKS_MAX)
+        self._links[genesis.id] = genesis
         self._head = genesis
         self._count = 0
         self._is_due = True
@@ -66,8 +67,6 @@ class WorklessHeaders:
             return
         link = next_link(parent, header_id(self._situation.network_id, header), header, self._rules)
         self._links[link.id] = link
-        if len(self._links) > LINKS_MAX:
-            del self._links[next(iter(self._links))]
         if link.work > self._head.work:
             self._head = link
 

@@ -14,6 +14,7 @@ from learning.learner import (
     SignedPayload,
     StepOffered,
 )
+from node.common.bounded import RecentSet
 from node.lab.faults.evolution.bend import Answers, Payloads
 
 BASES_MAX = 64
@@ -84,7 +85,7 @@ class StolenCandidate:
     def __init__(self, author: bytes, payloads: Payloads) -> None:
         self._author = author
         self._payloads = payloads
-        self._served: dict[bytes, None] = {}
+        self._served: RecentSet[bytes] = RecentSet(BASES_MAX)
         self._loot: list[ContributionFound] = []
 
     def hear(self, request: LearnerRequest) -> None:
@@ -114,10 +115,8 @@ class StolenCandidate:
         except MalformedPayloadError:  # another liar's
             return
         if isinstance(submission, Candidate):
-            self._served[item.base] = None
+            self._served.add(item.base)
             self._loot.append(ContributionFound(item.base, item.payload))
-        if len(self._served) > BASES_MAX:
-            del self._served[next(iter(self._served))]
 
 
 class UnverifiableIndex:

@@ -9,7 +9,7 @@ from node.lab.faults.evolution.own_work import OwnWorkIsGood
 from node.lab.faults.evolution.scoring import ColludingScorers, ScoresInverted
 from node.lab.faults.evolution.situation import LearnerSituation, MakeLearner
 from node.lab.faults.fault import Family, Fault, FaultParameter, Values
-from node.rules.network_file import Consensus, Learning
+from node.rules.network_rules import Consensus, Learning
 
 _NONE = "none"
 

@@ -10,6 +10,7 @@ from learning.evolution.payload import Candidate, MalformedPayloadError
 from learning.evolution.scores import Scores
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.learner import ContributionFound, DeliverRequest, LearnerAnswer, LearnerRequest, SignedPayload
+from node.common.bounded import BoundedMap
 from node.lab.faults.evolution.bend import Answers, Payloads
 
 GENERATIONS_MAX = 8
@@ -36,7 +37,7 @@ class ColludingScorers:
     def __init__(self, colluders: frozenset[bytes], payloads: Payloads) -> None:
         self._colluders = colluders
         self._payloads = payloads
-        self._authors: dict[bytes, list[bytes]] = {}
+        self._authors: BoundedMap[bytes, tuple[bytes, ...]] = BoundedMap(GENERATIONS_MAX)
         """Who has put up a candidate, by generation, in the order of delivery; the slate holds the first of them."""
 
     def hear(self, request: LearnerRequest) -> None:
@@ -51,7 +52,7 @@ class ColludingScorers:
 
     def _scores_of(self, generation: bytes, values: tuple[int, ...]) -> tuple[int, ...]:
         """The slate's first entry is the parent, then come the authors."""
-        authors = (None, *self._authors.get(generation, ()))[: len(values)]
+        authors = (None, *(self._authors.get(generation) or ()))[: len(values)]
         return tuple(FITNESS_MAX if author in self._colluders else FITNESS_LOWEST for author in authors)
 
     def _note(self, item: SignedPayload) -> None:
@@ -61,11 +62,9 @@ class ColludingScorers:
             return
         if not isinstance(submission, Candidate):
             return
-        authors = self._authors.setdefault(item.base, [])
+        authors = self._authors.get(item.base) or ()
         if item.author not in authors:
-            authors.append(item.author)
-        if len(self._authors) > GENERATIONS_MAX:
-            del self._authors[next(iter(self._authors))]
+            self._authors[item.base] = (*authors, item.author)
 
 
 Rescore = Callable[[bytes, tuple[int, ...]], tuple[int, ...]]

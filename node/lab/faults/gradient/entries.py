@@ -10,7 +10,7 @@ from node.lab.faults.gradient.conduct import Attack, FaultyConduct
 from node.lab.faults.gradient.crude import Constant, NotFinite, RandomVector, Replay, SignFlip, Silent, Truthful, Zero
 from node.lab.faults.gradient.poison import Backdoor, LabelFlip
 from node.lab.faults.gradient.statistical import InnerProductManipulation, LittleIsEnough, Mimic, MinMax, SlowDrift
-from node.rules.network_file import Consensus, Learning
+from node.rules.network_rules import Consensus, Learning
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,11 @@ import logging
 from dataclasses import dataclass, field
 
 from consensus.types import KEY_BYTES, SIGNATURE_BYTES
+from node.common.address import Address
 from node.lab.faults.network.doors import Doors, door, name_doors
 from node.lab.faults.network.raid import Visit
 from node.lab.faults.network.situation import NetworkSituation
 from node.lab.faults.network.stranger import Stranger, stranger_at
-from node.net.peers import Address
 from node.net.session import public_nonce
 from node.net.wire import PROTOCOL_VERSION, Hello, Proof, encode_frame
 

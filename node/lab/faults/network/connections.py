@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from itertools import chain, cycle
 
+from node.common.address import Address
 from node.lab.faults.network.raid import Visit
-from node.net.peers import Address
 
 log = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
 
+from node.common.address import Address
 from node.lab.faults.network.situation import NetworkSituation
 from node.lab.faults.network.stranger import HEARTBEAT_SECONDS, Stranger, stranger_on
 from node.net.channel import MESSAGE_SIZE_SETTING, ChannelClosedError
 from node.net.handshake import Role
-from node.net.peers import Address
 from node.net.wire import ADDRESSES_MAX, Addresses, FrameError, GetAddresses
 
 CLOSE_SECONDS_MAX = 1.0

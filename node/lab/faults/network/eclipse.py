@@ -1,10 +1,10 @@
 """Strangers who behave, listen, and name none but each other: whoever is connected to them alone sees what they show."""
 
+from node.common.address import Address
 from node.lab.faults.network.doors import Doors, door, name_doors
 from node.lab.faults.network.raid import Visit
 from node.lab.faults.network.situation import NetworkSituation
 from node.lab.faults.network.stranger import Stranger, stranger_at
-from node.net.peers import Address
 
 
 def eclipsing(situation: NetworkSituation) -> Visit:

@@ -2,7 +2,7 @@
 
 from node.lab.faults.fault import Family, Fault, FaultParameter, Values
 from node.lab.faults.network.situation import Attack, MakeAttack, NetworkSituation
-from node.rules.network_file import Consensus
+from node.rules.network_rules import Consensus
 
 _KEYS = "as many keys as it likes"
 _SOCKETS = "as many connections as it likes"

@@ -20,10 +20,10 @@ from consensus.proof_of_work.messages import (
 )
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.types import DIGEST_BYTES, Height, NetworkId, PeerId
+from node.common.address import Address
 from node.lab.faults.network.raid import Visit
 from node.lab.faults.network.situation import NetworkSituation
 from node.lab.faults.network.stranger import Stranger, stranger_at
-from node.net.peers import Address
 from node.net.wire import GossipFrame, OrderingFrame
 
 CHAIN_BLOCKS = 9

@@ -11,10 +11,10 @@ from consensus.proof_of_work.header import genesis_id
 from consensus.total_order import messages as order
 from consensus.total_order.block import Reference
 from consensus.types import DIGEST_BYTES
+from node.common.address import Address
 from node.lab.faults.network.raid import Visit
 from node.lab.faults.network.situation import NetworkSituation
 from node.lab.faults.network.stranger import Stranger, stranger_at
-from node.net.peers import Address
 from node.net.wire import Frame, GetPart, OrderingFrame
 
 ORDER_PER_SECOND, WORK_PER_SECOND = 40, 20

@@ -4,10 +4,10 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
+from node.common.address import Address
 from node.lab.faults.network.situation import Attack, NetworkSituation
 from node.net.channel import ChannelClosedError
 from node.net.dialling import UnreachableError
-from node.net.peers import Address
 from node.net.wire import FrameError
 
 log = logging.getLogger(__name__)

@@ -4,12 +4,13 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from node.common.address import Address
+from node.common.bounded import RecentSet
 from node.lab.faults.network.raid import Visit
 from node.lab.faults.network.situation import NetworkSituation
 from node.lab.faults.network.stranger import Stranger, stranger_at
 from node.net.channel import ChannelClosedError
 from node.net.gossip import short_digest
-from node.net.peers import Address
 from node.net.wire import GossipFrame, Have, OrderingFrame, Want
 
 REPEATS = 64
@@ -27,16 +28,13 @@ WAITING_MAX = 256
 class _Ring:
     """All strangers of one attacker: what one hears all bring. A stranger's queue holds what it is still to say."""
 
-    heard: dict[bytes, None] = field(default_factory=dict)
+    heard: RecentSet[bytes] = field(default_factory=lambda: RecentSet(HEARD_MAX))
     queues: dict[int, "asyncio.Queue[bytes]"] = field(default_factory=dict)
 
     def pass_round(self, message: bytes) -> None:
         digest = short_digest(message)
-        if digest in self.heard:
+        if not self.heard.add(digest):
             return
-        self.heard[digest] = None
-        if len(self.heard) > HEARD_MAX:
-            del self.heard[next(iter(self.heard))]
         for queue in self.queues.values():
             if not queue.full():
                 queue.put_nowait(message)

@@ -6,8 +6,8 @@ from random import Random
 
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.types import NetworkId
+from node.common.address import Address
 from node.lab.faults.fault import Values
-from node.net.peers import Address
 
 
 @dataclass(frozen=True, slots=True)

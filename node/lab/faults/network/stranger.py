@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus.types import NetworkId, PeerId
+from node.common.address import Address
 from node.lab.faults.network.situation import NetworkSituation
 from node.net.channel import Channel, ChannelClosedError, Traffic, WebSocket
 from node.net.dialling import client_session, open_web_socket
 from node.net.handshake import Established, Handshake, Introduction, Role
-from node.net.peers import Address
 from node.net.rates import Meter, RateLimits
 from node.net.wire import Frame, encode_frame
 

@@ -7,10 +7,11 @@ from hashlib import blake2b
 from itertools import cycle
 
 from consensus.types import DIGEST_BYTES, SIGNATURE_BYTES, NetworkId
+from node.common.address import Address
 from node.lab.faults.network.raid import Visit
 from node.lab.faults.network.situation import NetworkSituation
 from node.lab.faults.network.stranger import Stranger, stranger_at
-from node.net.peers import Address, is_loopback
+from node.net.peers import is_loopback
 from node.net.wire import (
     ADDRESSES_MAX,
     SHORT_DIGEST_BYTES,

@@ -10,10 +10,10 @@ from node.lab.scenarios.toy_tasks import toy_task
 from node.lab.simulation.peer import FirstRequests
 from node.lab.simulation.population import Population
 from node.net.contract import NetSettings
-from node.net.large_sizes import payload_bytes_max, state_bytes_max
-from node.rules.network_file import rule_fields
-from node.runtime.assembly import proof_of_work_rules
-from node.runtime.peer import outbound_target
+from node.rules.conversion import proof_of_work_rules
+from node.rules.network_rules import rule_fields
+from node.runtime.connected import outbound_target
+from node.runtime.large_sizes import payload_bytes_max, state_bytes_max
 
 
 @dataclass(frozen=True, slots=True)

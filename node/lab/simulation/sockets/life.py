@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from random import Random
 
 from consensus.effects import Accuse
@@ -11,11 +12,11 @@ from consensus.inputs import Input, PeerJoined, PeerLeft
 from consensus.types import PeerId
 from learning.learner import LearnerAnswer, StepAdopted
 from node.lab.faults.catalogue import NetworkSituation, attacks_of, parse_faults
+from node.lab.faults.consensus.withheld_parts import WithheldParts
 from node.lab.simulation.learner_desk import LearnerDesk
 from node.lab.simulation.links import Links
 from node.lab.simulation.peer import Agenda, PeerClock, SimulatedPeer
 from node.lab.simulation.puzzles import Puzzles
-from node.lab.simulation.sockets.doors import Doors
 from node.lab.simulation.sockets.ground import Ground
 from node.lab.simulation.sockets.host import Host, ip_of
 from node.lab.simulation.sockets.ports import (
@@ -28,18 +29,32 @@ from node.lab.simulation.sockets.ports import (
     ToldStreams,
 )
 from node.lab.simulation.trace import Happening
-from node.net.part_server import PartServer, answer_as
+from node.net.part_server import PartServer
 from node.net.side_streams import SideStreams
 from node.net.transport import PeerNetwork
-from node.net.wire import Part
+from node.net.wire import GetPart, Part
 from node.runtime.driver import Driver, Ports
-from node.runtime.replica import LATE_SECONDS
 
 PORT = 7_000
 """Where every peer listens."""
 
 NOTES_MAX = 1_024
 """The newest things that a person would read of one peer."""
+
+
+@dataclass(slots=True)
+class Doors:
+    """Of one peer, or of several together."""
+
+    came: int = 0
+    """Connections that were accepted: the peers' own among them, and strangers'."""
+    proven: int = 0
+    """Connections, dialled or accepted, whose other side has proven a key and got a place."""
+    noted: int = 0
+    """What people were told: peers that were refused, dropped, or cannot be reached."""
+
+    def __add__(self, other: "Doors") -> "Doors":
+        return Doors(self.came + other.came, self.proven + other.proven, self.noted + other.noted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +92,8 @@ class Life:
             payload_bytes_max=around.ground.payload_bytes_max,
             clock=around.clock,
         )
-        self._server = PartServer(self.records, frozenset(around.ground.members), around.clock)
+        honest = PartServer(self.records, frozenset(around.ground.members), around.clock)
+        self._server = WithheldParts(honest, peer.serving_of, _after)
         self._replica = ToldReplica(peer.replica, self._tell)
         self._driver = Driver(self._replica, self._ports(clock))
         self._streams.driver = self._driver
@@ -175,14 +191,9 @@ class Life:
         """A message of the ordering protocol; whether it was looked at."""
         return self._driver.received(peer, message)
 
-    def large_bytes(self, peer: PeerId, digest: bytes, offset: int, length_max: int) -> tuple[int, bytes] | None:
-        """A part of something large that we hold."""
-        give, later = self.network.give_part, asyncio.get_running_loop().call_later
-        return answer_as(
-            self._replica.serving(peer),
-            lambda: self._server.part(peer, digest, offset, length_max),
-            lambda total, content: later(LATE_SECONDS, give, peer, Part(digest, offset, total, content)),
-        )
+    def part_asked(self, peer: PeerId, question: GetPart) -> None:
+        """A peer asks for a part of something large."""
+        self._server.answer(peer, question, partial(self.network.give_part, peer))
 
     def part_received(self, peer: PeerId, part: Part) -> None:
         """A part of something large that we may have asked for."""
@@ -192,3 +203,7 @@ class Life:
         """What a person should know."""
         self._doors.noted += 1
         self.notes.append(text)
+
+
+def _after(seconds: float, action: Callable[[], None]) -> None:
+    asyncio.get_running_loop().call_later(seconds, action)

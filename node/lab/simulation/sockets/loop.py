@@ -7,9 +7,11 @@ from contextvars import ContextVar
 from socket import socket
 from typing import Protocol, TypeVar, TypeVarTuple, cast
 
+from consensus.types import Instant
 from node.lab.simulation.sockets.connection import MemoryTransport
 from node.lab.simulation.sockets.host import Host, Listener
 from node.lab.simulation.sockets.internet import Internet
+from node.lab.simulation.timeline import Action
 
 Result = TypeVar("Result")
 Arguments = TypeVarTuple("Arguments")
@@ -141,3 +143,20 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _write_to_self(self) -> None:
         """It never sleeps, so nothing has to wake it."""
+
+
+class LoopTime:
+    """Implements `TrueTime`."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, start: Instant) -> None:
+        self.start = start
+        self._loop = loop
+
+    @property
+    def now(self) -> Instant:
+        """Milliseconds since 1970; a timer for a whole millisecond fires within it, however its fraction is rounded."""
+        return Instant(self.start + int(self._loop.time() * 1000 + 0.001))
+
+    def after(self, delay_ms: int, action: Action) -> None:
+        """Let `action` happen in `delay_ms`, at the earliest now."""
+        self._loop.call_later(max(0, delay_ms) / 1000, action)

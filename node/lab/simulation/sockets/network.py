@@ -13,11 +13,9 @@ from node.lab.simulation.links import Links
 from node.lab.simulation.machines import Machines
 from node.lab.simulation.peer import Agenda, Build, SimulatedPeer, Watch
 from node.lab.simulation.puzzles import Puzzles
-from node.lab.simulation.sockets.doors import Doors
 from node.lab.simulation.sockets.ground import Ground
-from node.lab.simulation.sockets.life import Life, Surroundings
-from node.lab.simulation.sockets.loop import OWN_HOST, VirtualLoop
-from node.lab.simulation.sockets.loop_time import LoopTime
+from node.lab.simulation.sockets.life import Doors, Life, Surroundings
+from node.lab.simulation.sockets.loop import OWN_HOST, LoopTime, VirtualLoop
 from node.lab.simulation.sockets.ports import DiskFullError
 from node.lab.simulation.trace import Happening, Sink, Trace
 from node.runtime.driver import HaltedError
@@ -66,8 +64,7 @@ class SocketNetwork(Machines):
         self._around = Surroundings(seed, ground, Agenda(self._time), links, self.puzzles, self._loop.time, self._happened)
         for number, (peer_id, build) in enumerate(builds):
             records: Records = {}
-            replica, learner = build(records, 0)
-            self.peers[peer_id] = peer = SimulatedPeer(peer_id, number, build, replica, learner, faults.get(peer_id, ""))
+            self.peers[peer_id] = peer = SimulatedPeer(peer_id, number, build, *build(records, 0), faults.get(peer_id, ""))
             peer.disk.rows = records
             peer.is_up = peer_id not in late
             self.doors[peer_id] = Doors()
@@ -142,7 +139,7 @@ class SocketNetwork(Machines):
         """Start a crashed, halted or late peer from its records, with room on its disk."""
         peer = self.peers[peer_id]
         self._end(peer, None)
-        peer.replica, peer.learner = peer.build(peer.records, peer.guard_round)
+        peer.replica, peer.learner, peer.serving_of = peer.build(peer.records, peer.guard_round)
         peer.is_up, peer.puzzle, peer.halted, peer.stopped = True, None, None, None
         peer.disk.is_full = False
         self._begin(peer)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import assert_never
 
 from consensus.effects import (
     Accuse,
@@ -33,7 +34,7 @@ from node.lab.simulation.trace import Happening
 from node.net.side_streams import SideStreams
 from node.net.transport import PeerNetwork
 from node.runtime.learner_line import Awaited
-from node.runtime.replica import AskLearner, Forget, OuterEffect, ReplicaPort, Serving
+from node.runtime.replica import AskLearner, Forget, OuterEffect, ReplicaPort
 
 Told = Callable[[Happening], None]
 """Hears of each effect as it is carried out, while the life lasts."""
@@ -168,23 +169,21 @@ class SampledPuzzles:
     feed: Callable[[Input], None]
     told: Told
 
-    def solve(self, job: SolvePuzzle) -> None:
-        """Work on this puzzle instead of the present one."""
-        self.told(job)
-        self.peer.puzzle = job
-        solving_ms = self.puzzles.solving_ms(job, self.links.attempts_per_second / self.peer.slowness)
-        self.agenda.after(solving_ms, self.peer, partial(self._solved, job))
-
-    def stop(self) -> None:
-        """Work on none."""
-        self.told(StopPuzzle())
-        self.peer.puzzle = None
-
-    def verify(self, job: VerifyPuzzle) -> None:
-        """Say later whether it is solved."""
-        self.told(job)
-        verified = PuzzleVerified(job.step, self.puzzles.is_solved(job.prefix, job.nonce, job.target))
-        self.agenda.after(round(self.links.answer_ms * self.peer.slowness), self.peer, partial(self.feed, verified))
+    def ask(self, request: SolvePuzzle | StopPuzzle | VerifyPuzzle) -> None:
+        """Work on this puzzle, or on none, or say later whether one is solved."""
+        self.told(request)
+        match request:
+            case SolvePuzzle():
+                self.peer.puzzle = request
+                solving_ms = self.puzzles.solving_ms(request, self.links.attempts_per_second / self.peer.slowness)
+                self.agenda.after(solving_ms, self.peer, partial(self._solved, request))
+            case StopPuzzle():
+                self.peer.puzzle = None
+            case VerifyPuzzle(step, prefix, nonce, target):
+                verified = PuzzleVerified(step, self.puzzles.is_solved(prefix, nonce, target))
+                self.agenda.after(round(self.links.answer_ms * self.peer.slowness), self.peer, partial(self.feed, verified))
+            case _:
+                assert_never(request)
 
     def _solved(self, job: SolvePuzzle) -> None:
         if self.peer.puzzle is job:
@@ -204,10 +203,6 @@ class ToldReplica:
     def awaited(self) -> Awaited | None:
         """The payloads that the learner waits for."""
         return self._replica.awaited
-
-    def serving(self, peer: PeerId) -> Serving:
-        """How who asks for large bytes is answered."""
-        return self._replica.serving(peer)
 
     def start(self, now: Instant) -> tuple[OuterEffect, ...]:
         """What is to be done first."""

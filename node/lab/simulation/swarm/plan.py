@@ -7,6 +7,7 @@ Each kind of trouble is on or off for a whole run, so that a rare kind is not dr
 from itertools import chain
 from random import Random
 
+from consensus.total_order.committee import faulty_max
 from node.lab.faults.catalogue import FAULTS, Family, FaultError, check_fits, parse_fault
 from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario
 from node.lab.scenarios.toy_tasks import ToyTask
@@ -21,7 +22,7 @@ from node.lab.simulation.swarm.sections import (
 )
 from node.lab.simulation.swarm.spells import Ground, Kind
 from node.lab.simulation.swarm.troubles import CUT_INTERVALS_MAX, Story
-from node.rules.network_file import Consensus, Learning
+from node.rules.network_rules import Consensus, Learning
 
 STORM_S, BRIEF_STORM_S = 20, 12
 """So long troubles come."""
@@ -104,7 +105,7 @@ def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
     if is_brief and consensus is Consensus.TOTAL_ORDER:
         peers = min(peers, max(SIZES))  # all tell all: 25 members cost as much as a dozen other runs
     is_near = is_long or (peers <= NEAR_PEERS_MAX and random.random() < NEAR_CHANCE)
-    tolerated = (peers - 1) // 3  # under proof of work: of the work, as all peers have as much
+    tolerated = faulty_max(peers)  # under proof of work: of the work, as all peers have as much
     favoured = (times * (fault,) for fault, times in FAVOURED.items() if _fits(fault, consensus, learning))
     faults = (*fitting_faults(consensus, learning), *chain.from_iterable(favoured))
     kinds = tuple(kind for kind in Kind if random.random() < KIND_CHANCE)

@@ -3,7 +3,7 @@
 from random import Random
 
 from node.lab.scenarios.scenario import Delays, LinksSection, ProcessorSection
-from node.rules.network_file import Consensus, EvolutionSection, GradientSection, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import Consensus, EvolutionSection, GradientSection, ProofOfWorkSection, TotalOrderSection
 
 BLOCK_INTERVAL_MS = 1_000
 FINALITY_DEPTHS = (12, 12, 12, 12, 40)

@@ -2,7 +2,7 @@ import pytest
 from click.testing import CliRunner
 
 from node.cli import main
-from node.rules.settings import TestnetSettings
+from node.lab.testnet.settings import TestnetSettings
 
 
 @pytest.mark.parametrize(

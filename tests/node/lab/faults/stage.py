@@ -12,7 +12,7 @@ from node.lab.checkers.finding import Pass
 from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario
 from node.lab.simulation.peer import SimulatedPeer
 from node.lab.simulation.run import Outcome, Simulation
-from node.rules.network_file import Consensus, GradientSection, Learning
+from node.rules.network_rules import Consensus, GradientSection, Learning
 from node.runtime.replica import OuterEffect
 
 WORK, ORDER = Consensus.PROOF_OF_WORK, Consensus.TOTAL_ORDER

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from node.lab.testnet.peer import LOG_NAME
+from node.lab.store_audit.log import LOG_NAME
 from tests.node.real_peers import run
 
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(200)]

@@ -17,7 +17,7 @@ from node.lab.faults.catalogue import (
     parse_fault,
     parse_faults,
 )
-from node.rules.network_file import Consensus, Learning
+from node.rules.network_rules import Consensus, Learning
 
 SITUATION = Situation(b"liar", frozenset({b"liar"}), (ParameterBlock("weight", (3,), 3),), 10, 7)
 

@@ -13,12 +13,12 @@ from consensus.types import Instant, PeerId
 from learning.learner import DeliverRequest
 from node.lab.checkers.bounds import Scale, declared_bounds, excess, stored_excess
 from node.lab.checkers.court import Court, Facts
-from node.lab.checkers.excerpt import LINES_MAX
-from node.lab.checkers.finding import Diverged, NoProgress, Pass
+from node.lab.checkers.finding import LINES_MAX, Diverged, NoProgress, Pass
 from node.lab.checkers.progress import Pace
 from node.lab.checkers.sizes import sizes_of
 from node.lab.simulation.network import SimulatedNetwork
-from node.runtime.replica import STATE_TABLE, AskLearner
+from node.runtime.replica import AskLearner
+from node.storage.tables import STATE_TABLE
 from tests.learning.gradient.quadratic import rules
 from tests.node.lab.runs.streams import (
     ALICE,

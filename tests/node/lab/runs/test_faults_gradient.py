@@ -10,7 +10,7 @@ from learning.learner import ContributionFound, GradientsJudged, StepAdopted
 from learning.rules.rule import Outcome
 from node.lab.faults.catalogue import GRADIENT_FAULTS
 from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario
-from node.rules.network_file import Consensus, GradientSection, Learning
+from node.rules.network_rules import Consensus, GradientSection, Learning
 from tests.node.lab.faults.stage import ORDER, WORK, Play, assert_passed, play_scenario
 
 NEAR = 0.2

@@ -11,7 +11,7 @@ from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, LinksSe
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.peer import SimulatedPeer
 from node.lab.simulation.population import START
-from node.rules.network_file import Consensus, Learning, TotalOrderSection
+from node.rules.network_rules import Consensus, Learning, TotalOrderSection
 from tests.node.lab.faults.stage import ORDER, WORK, Play, assert_passed, play_scenario
 
 

@@ -4,6 +4,7 @@ import pytest
 
 from consensus.effects import Guard
 from consensus.types import Instant
+from consensus.wanted import FETCHES_MAX
 from learning.learner import LearnerAnswer
 from node.lab.checkers.finding import Pass
 from node.lab.scenarios.scenario import Delays, Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario
@@ -11,7 +12,7 @@ from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.peer import SimulatedPeer
 from node.lab.simulation.run import Simulation
 from node.lab.simulation.swarm.run import lines_of, run_scenario
-from node.rules.network_file import Consensus, GradientSection, Learning, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import Consensus, GradientSection, Learning, ProofOfWorkSection, TotalOrderSection
 from node.runtime.replica import OuterEffect
 from tests.node.lab.runs.test_swarm import SEEDS
 
@@ -103,6 +104,7 @@ def test_a_joiner_that_lacks_more_payloads_than_may_be_fetched_at_once_arrives(
     The machine took it to be on its way, and asked again after 15 seconds, or 120. A late member of sixteen stood still.
     """
     monkeypatch.setattr("node.net.side_streams.FETCHES_MAX", 2)
+    monkeypatch.setattr("node.runtime.composition.fetches_max", lambda _: FETCHES_MAX)
     expect = ExpectSection(calm_s=10, heights_min=1, behind_max=20)
     join = Event(8, EventKind.JOIN, peers=(3,))
     late = members("late", join, learning=Learning.GRADIENT, duration_s=18, expect=expect)

@@ -32,8 +32,8 @@ from node.lab.checkers.finding import Diverged, NoProgress, Pass
 from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.swarm.run import run_scenario
-from node.rules.network_file import Consensus, EvolutionSection, Learning, NetworkRules, ProofOfWorkSection, TotalOrderSection
-from node.runtime.assembly import proof_of_work_rules
+from node.rules.conversion import proof_of_work_rules
+from node.rules.network_rules import Consensus, EvolutionSection, Learning, NetworkRules, ProofOfWorkSection, TotalOrderSection
 from node.runtime.replica import OuterEffect, Replica
 
 SEED, SPLITTING_SEED = 0, 2
@@ -252,7 +252,7 @@ def final_at_once(patch: pytest.MonkeyPatch) -> None:
     def shallow(rules: NetworkRules) -> ProofOfWorkRules:
         return replace(proof_of_work_rules(rules), finality_depth=1, contest_depth=1)
 
-    patch.setattr("node.lab.simulation.population.proof_of_work_rules", shallow)
+    patch.setattr("node.runtime.composition.proof_of_work_rules", shallow)
     patch.setattr("node.lab.simulation.run.proof_of_work_rules", shallow)
 
 

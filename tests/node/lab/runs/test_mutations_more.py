@@ -47,8 +47,9 @@ from node.lab.checkers.signatures import ProvenBlocks, SignedByMembers
 from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, Scenario
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.swarm.run import run_scenario
-from node.rules.network_file import Consensus, Learning, ProofOfWorkSection, TotalOrderSection
-from node.runtime.replica import PAYLOAD_TABLE, AskLearner, Forget, OuterEffect, Replica
+from node.rules.network_rules import Consensus, Learning, ProofOfWorkSection, TotalOrderSection
+from node.runtime.replica import AskLearner, Forget, OuterEffect, Replica
+from node.storage.tables import PAYLOAD_TABLE
 from tests.node.lab.runs.streams import (
     ALICE,
     BOB,

@@ -21,7 +21,8 @@ from learning.rules.rule import Outcome
 from node.lab.checkers.finding import Event, Seen
 from node.lab.checkers.rare_path import RarePath
 from node.lab.checkers.rare_paths import RarePaths
-from node.runtime.replica import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, AskLearner, Forget
+from node.runtime.replica import AskLearner, Forget
+from node.storage.tables import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE
 from tests.node.lab.runs.streams import ALICE, BOB, CAROL, DAVE, MEMBERS, delivery, head, name_of, proposal, seen, work_block
 from tests.node.lab.simulation.world import simulated_members
 

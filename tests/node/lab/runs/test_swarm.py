@@ -30,7 +30,7 @@ from node.lab.simulation.swarm.plan import (
     title_of,
 )
 from node.lab.simulation.swarm.run import Ended, lines_of, run_seed
-from node.rules.network_file import Consensus, Learning
+from node.rules.network_rules import Consensus, Learning
 
 SEEDS = range(1_000, 1_240)
 COPIED = range(1_607, 1_608)

@@ -9,8 +9,8 @@ from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, LearnerRequest
 from node.lab.simulation.links import Links
 from node.lab.simulation.network import SimulatedNetwork
-from node.lab.simulation.peer import Watch, watch_nothing
-from node.runtime.replica import OuterEffect, Serving
+from node.lab.simulation.peer import Built, Watch, watch_nothing
+from node.runtime.replica import OuterEffect
 
 START = Instant(1_800_000_000_000)
 
@@ -36,9 +36,6 @@ class Puppet:
         self.ordering = NoMachine()
         self.heard: list[tuple[int, Input]] = []
         self._react = react
-
-    def serving(self, peer: PeerId) -> Serving:
-        return Serving.GIVES
 
     def start(self, now: Instant) -> tuple[OuterEffect, ...]:
         return ()
@@ -85,7 +82,7 @@ class Stage:
         def build(records, guard_round):
             puppet = Puppet(lambda event: ())
             self.lives[peer].append(puppet)
-            return puppet, IdleLearner()
+            return Built(puppet, IdleLearner())
 
         return build
 

@@ -14,7 +14,8 @@ from node.lab.faults.evolution.bend import BentLearner
 from node.lab.faults.gradient.own_work import Incessant
 from node.lab.simulation.links import Links
 from node.lab.simulation.network import SimulatedNetwork, SimulatedPeer
-from node.runtime.replica import PAYLOAD_TABLE, STEPS_WAITING_MAX, Forget
+from node.runtime.replica import STEPS_WAITING_MAX, Forget
+from node.storage.tables import PAYLOAD_TABLE
 from tests.learning.gradient.quadratic import rules
 from tests.node.lab.simulation.world import simulated_leaders, simulated_workers
 

@@ -9,7 +9,7 @@ from consensus.types import StepId
 from node.lab.simulation.latency import Constant
 from node.lab.simulation.links import Links
 from node.lab.simulation.processor import Core, Prices
-from node.rules.network_file import Consensus
+from node.rules.network_rules import Consensus
 from tests.node.lab.simulation.puppet import Stage
 
 DEAR = Prices(message_us=2_000, byte_ns=0, signature_us=5_000, puzzle_us=50_000)

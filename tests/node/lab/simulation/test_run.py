@@ -10,7 +10,7 @@ from node.lab.checkers.finding import NoProgress, Pass
 from node.lab.scenarios.scenario import Event, EventKind, Scenario
 from node.lab.scenarios.scenario_file import parse_scenario
 from node.lab.simulation.run import Outcome, Simulation
-from node.rules.network_file import FINALITY_DEPTH_DEFAULT
+from node.rules.network_rules import FINALITY_DEPTH_DEFAULT
 from node.runtime.replica import Replica
 
 BOUNDARIES = 4

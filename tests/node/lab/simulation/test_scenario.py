@@ -7,10 +7,19 @@ import pytest
 
 from node.common.errors import NodeError
 from node.lab.scenarios.contradictions import check, warnings
-from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario, milliseconds
+from node.lab.scenarios.scenario import (
+    Event,
+    EventKind,
+    ExpectSection,
+    Faulty,
+    LinksSection,
+    Scenario,
+    in_order,
+    late_peers,
+    milliseconds,
+)
 from node.lab.scenarios.scenario_file import parse_scenario, read_scenario
-from node.lab.simulation.schedule import in_order, late_peers
-from node.rules.network_file import EvolutionSection, GradientSection, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import EvolutionSection, GradientSection, ProofOfWorkSection, TotalOrderSection
 from node.rules.typed_toml import TomlProblem, allowed_at
 from tests.node.lab.simulation.scenario_texts import PLAIN, checked, event
 

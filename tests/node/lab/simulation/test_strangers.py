@@ -7,7 +7,7 @@ from consensus.effects import Refuse, SolvePuzzle
 from node.lab.scenarios.contradictions import check
 from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario
 from node.lab.simulation.population import Population
-from node.rules.network_file import Consensus
+from node.rules.network_rules import Consensus
 from node.rules.typed_toml import TomlProblem
 from tests.node.lab.faults.stage import EVOLUTION, GRADIENT, ORDER, WORK, Play, assert_passed, play_scenario
 

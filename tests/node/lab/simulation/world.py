@@ -24,8 +24,10 @@ from learning.gradient.stream_learner import StreamLearner
 from learning.learner import Learner, StateKept
 from learning.tasks.own_samples import OwnSamples
 from node.lab.simulation.network import Build, Links, Records, SimulatedNetwork
+from node.lab.simulation.peer import Built
 from node.rules.retention import PAYLOAD_COMMITS
-from node.runtime.replica import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, Replica
+from node.runtime.replica import Replica
+from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE
 from tests.learning.gradient.quadratic import QuadraticTask
 from tests.learning.sphere import SphereTask
 
@@ -162,7 +164,7 @@ def _build_member(  # noqa: PLR0917 - all but the last two are bound when the ne
     payload_commits: int,
     records: Records,
     guard_round: int,
-) -> tuple[Replica, Learner]:
+) -> Built:
     kept = records.get((STATE_TABLE, STATE_KEY))
     restored = None if kept is None else decode_kept_state(kept)
     machine = TotalOrder(
@@ -178,7 +180,9 @@ def _build_member(  # noqa: PLR0917 - all but the last two are bound when the ne
         replay_from=None if restored is None else StepId(restored.commit_step),
         snapshot_behind=snapshot_behind,
     )
-    return Replica(machine, NETWORK, held_on(records), payload_commits), make(committee, _peer_id(key), records, restored)
+    return Built(
+        Replica(machine, NETWORK, held_on(records), payload_commits), make(committee, _peer_id(key), records, restored)
+    )
 
 
 def _slate_learner(committee: tuple[PeerId, ...], author: PeerId, _records: Records, restored: StateKept | None) -> Learner:
@@ -236,9 +240,7 @@ def _peer_id(key: Ed25519PrivateKey) -> PeerId:
     return PeerId(key.public_key().public_bytes_raw())
 
 
-def _build(
-    key: Ed25519PrivateKey, make: MakeLearner, rules: ProofOfWorkRules, records: Records, guard_round: int
-) -> tuple[Replica, Learner]:
+def _build(key: Ed25519PrivateKey, make: MakeLearner, rules: ProofOfWorkRules, records: Records, guard_round: int) -> Built:
     assert guard_round == 0, "proof of work guards no round"
     kept = records.get((STATE_TABLE, STATE_KEY))
     restored = None if kept is None else decode_kept_state(kept)
@@ -252,7 +254,7 @@ def _build(
         archive=MemoryArchive(records),
         replay_from=None if restored is None else StepId(restored.step),
     )
-    return Replica(machine, NETWORK, held_on(records)), make(_peer_id(key), records, restored)
+    return Built(Replica(machine, NETWORK, held_on(records)), make(_peer_id(key), records, restored))
 
 
 def held_on(records: Records) -> list[Digest]:

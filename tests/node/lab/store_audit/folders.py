@@ -15,8 +15,8 @@ from node.lab.scenarios.toy_tasks import ToyTask, toy_task
 from node.lab.simulation.population import START
 from node.lab.simulation.run import Simulation
 from node.lab.store_audit.autopsy import Autopsy
-from node.lab.testnet.peer import LOG_NAME
-from node.rules.network_file import NetworkRules
+from node.lab.store_audit.log import LOG_NAME
+from node.rules.network_rules import NetworkRules
 from node.storage.guard_file import GUARD_FILE_NAME
 from node.storage.store import Row, Store, checksum
 

@@ -23,8 +23,8 @@ def append(path: Path, *records: logging.LogRecord) -> None:
 
 
 def warning(text: str) -> logging.LogRecord:
-    """As `node.runtime.peer.Peer.note` logs what the network says."""
-    return logging.LogRecord("node.runtime.peer", logging.WARNING, "", 0, "%s", (text,), None)
+    """As `node.runtime.connected.Connected.note` logs what the network says."""
+    return logging.LogRecord("node.runtime.connected", logging.WARNING, "", 0, "%s", (text,), None)
 
 
 async def refusals() -> list[str]:

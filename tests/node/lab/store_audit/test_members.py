@@ -16,7 +16,7 @@ from consensus.types import Instant
 from learning.checkpoint import decode_kept_state, encode_kept_state
 from learning.state import ModelState, state_digest
 from node.lab.simulation.population import START
-from node.runtime.replica import STATE_KEY, STATE_TABLE, checkpoint_key
+from node.storage.tables import STATE_KEY, STATE_TABLE, checkpoint_key
 from tests.node.lab.store_audit.folders import ORDER, Folders, filled, folders_of, simulation_of
 
 pytestmark = pytest.mark.xdist_group("autopsy of members")  # they share what one of them has run

@@ -11,7 +11,7 @@ from learning.checkpoint import decode_kept_state, encode_kept_state
 from learning.learner import StateKept
 from node.lab.scenarios.toy_tasks import ToyTask, toy_task
 from node.lab.store_audit.reopening import Reopening
-from node.runtime.replica import STATE_KEY, STATE_TABLE
+from node.storage.tables import STATE_KEY, STATE_TABLE
 from tests.node.lab.store_audit.folders import ORDER, Folders, filled
 
 pytestmark = pytest.mark.xdist_group("reopening")  # they share what one of them has run

@@ -14,7 +14,7 @@ from node.lab.studies.finality import YEAR_S, Cell, depth_for, duration, mean_bl
 from node.lab.studies.finality_race import Race, RaceTrack, Strategy
 from node.lab.studies.finality_theory import best_attack, catch_up_chance, counted_share, restarting_blocks
 from node.lab.studies.request import ReproduceError
-from node.rules.network_file import ProofOfWorkSection
+from node.rules.network_rules import ProofOfWorkSection
 
 STANDARD_ERRORS = 4
 """Chance of a false alarm: 1 in 16,000 for each comparison, and the seeds are fixed."""

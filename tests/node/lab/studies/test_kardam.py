@@ -13,9 +13,8 @@ from node.lab.studies.cells import Cell, run_cell, run_cells
 from node.lab.studies.kardam import PARTS, reproduce_kardam
 from node.lab.studies.overhead import judge_times
 from node.lab.studies.plan import ATTACKS, DEFENCES, part_i_cells, part_ii_cells, part_iv_cells
-from node.lab.studies.plots import Line, line_plot
+from node.lab.studies.plots import Line, line_plot, markdown_table
 from node.lab.studies.request import ReproduceError
-from node.lab.studies.tables import markdown_table
 
 SMALL = Cell("mean", "0.15", 0, deliveries=40)
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from node.api.status import NodeStatus, StepStatus
 from node.lab.testnet.peer import TestnetPeer
 from node.lab.testnet.roster import make_peers
-from node.rules.network_file import Consensus, Learning, NetworkRules
-from node.rules.settings import TestnetSettings
-from node.rules.strategy import Strategy
+from node.lab.testnet.settings import TestnetSettings
+from node.rules.network_rules import Consensus, Learning, NetworkRules
+from node.rules.settings import Strategy
 
 SETTINGS = TestnetSettings(
     nodes=4,

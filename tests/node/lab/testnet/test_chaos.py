@@ -14,10 +14,11 @@ from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, No
 from node.lab.scenarios.scenario_file import parse_scenario
 from node.lab.scenarios.stage import scenario_rules
 from node.lab.store_audit.autopsy import Autopsy
+from node.lab.store_audit.log import LOG_NAME
 from node.lab.testnet.chaos import GRACE_SECONDS_MAX, START_SECONDS_MAX, Chaos
 from node.lab.testnet.deeds import Deed, Heal, Kill, Misbehave, Partition, Restart, Wipe
 from node.lab.testnet.judge import Judge
-from node.lab.testnet.peer import LOG_NAME, SILENT_SECONDS, TestnetPeer
+from node.lab.testnet.peer import SILENT_SECONDS, TestnetPeer
 from node.lab.testnet.pursuit import Place
 from node.lab.testnet.roster import make_peers
 from node.lab.testnet.witness import Witness

@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from node.api.status import PeerLink
-from node.lab.testnet.peer import LOG_NAME, SILENT_SECONDS, PeerState, TestnetPeer, last_error
+from node.common.address import Address
+from node.lab.store_audit.log import LOG_NAME
+from node.lab.testnet.peer import SILENT_SECONDS, PeerState, TestnetPeer, last_error
 from node.lab.testnet.views import conduct_text, links
-from node.rules.settings import Address
 from tests.node.lab.testnet.example_testnet import AliveProcess, chain, made
 
 

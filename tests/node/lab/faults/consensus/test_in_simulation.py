@@ -16,9 +16,10 @@ from node.lab.checkers.finding import Pass
 from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.population import START
-from node.rules.network_file import Consensus, ProofOfWorkSection, TotalOrderSection
-from node.runtime.replica import PAYLOAD_TABLE, AskLearner, Forget
+from node.rules.network_rules import Consensus, ProofOfWorkSection, TotalOrderSection
+from node.runtime.replica import AskLearner, Forget
 from node.runtime.shelf import Shelf
+from node.storage.tables import PAYLOAD_TABLE
 from tests.node.lab.faults.stage import (
     EVOLUTION,
     GRADIENT,

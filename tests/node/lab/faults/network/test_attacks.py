@@ -10,6 +10,7 @@ from random import Random
 import pytest
 
 from consensus.types import PeerId
+from node.common.address import Address
 from node.lab.faults.catalogue import NETWORK_FAULTS, NetworkSituation, attacks_of, parse_faults
 from node.lab.faults.network.attacks import VISITS
 from node.lab.faults.network.raid import raid
@@ -19,7 +20,6 @@ from node.lab.faults.network.visits import MALFORMED, OVERSIZED, Misbehave, misb
 from node.net.channel import ChannelClosedError
 from node.net.dialling import UnreachableError
 from node.net.gossip import Gossip
-from node.net.peers import Address
 from node.net.rates import RateLimits
 from node.net.transport import NetSettings
 from tests.node.net.example_peers import IMPATIENT, NETWORK, QUICK, RULES, Node, identity_of, node_of, play, running, until

@@ -3,9 +3,9 @@
 from dataclasses import replace
 from random import Random
 
+from node.common.address import Address
 from node.lab.faults.network.situation import NetworkSituation
 from node.lab.faults.network.stranger import stranger_at
-from node.net.peers import Address
 from tests.node.net.example_peers import NETWORK, QUICK, RULES, node_of, play, running, until
 
 

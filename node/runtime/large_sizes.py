@@ -6,7 +6,7 @@ from learning.gradient.kept import KEPT_BYTES_PER_STEP, KEPT_COMMITS, kept_inter
 from learning.gradient.quantised import payload_bytes
 from learning.task import Layout
 from node.net.side_streams import payload_places
-from node.rules.network_file import Learning, NetworkRules
+from node.rules.network_rules import Learning, NetworkRules
 from node.rules.retention import (
     PAYLOAD_COMMITS,
     PAYLOADS_BYTES,

@@ -1,37 +1,8 @@
-"""Collections that forget their oldest entries rather than grow."""
+"""The messages that a peer keeps for who asks for them."""
 
-from collections import OrderedDict
 from collections.abc import Iterator
-from typing import Generic, TypeVar
 
-Item = TypeVar("Item")
-
-
-class RecentSet(Generic[Item]):
-    """The last `count_max` distinct items added."""
-
-    def __init__(self, count_max: int) -> None:
-        self._count_max = count_max
-        self._items: OrderedDict[Item, None] = OrderedDict()
-
-    def add(self, item: Item) -> bool:
-        """Whether the item is new; the oldest is forgotten when there are too many."""
-        if item in self._items:
-            return False
-        self._items[item] = None
-        if len(self._items) > self._count_max:
-            self._items.popitem(last=False)
-        return True
-
-    def discard(self, item: Item) -> None:
-        """As if it had never been added."""
-        self._items.pop(item, None)
-
-    def __contains__(self, item: Item) -> bool:
-        return item in self._items
-
-    def __len__(self) -> int:
-        return len(self._items)
+from node.common.bounded import BoundedMap
 
 
 class MessageCache:
@@ -41,16 +12,18 @@ class MessageCache:
         self._count_max = count_max
         self._bytes_max = bytes_max
         self._seconds_max = seconds_max
-        self._messages: OrderedDict[bytes, tuple[bytes, float]] = OrderedDict()
+        self._messages: BoundedMap[bytes, tuple[bytes, float]] = BoundedMap(count_max)
         self._bytes = 0
 
     def add(self, digest: bytes, message: bytes, now: float) -> None:
         """Keep a message; the oldest make room."""
         if digest in self._messages:
             return
+        if len(self._messages) == self._count_max:
+            self._drop_oldest()
         self._messages[digest] = (message, now)
         self._bytes += len(message)
-        while len(self._messages) > self._count_max or self._bytes > self._bytes_max:
+        while self._bytes > self._bytes_max:
             self._drop_oldest()
 
     def get(self, digest: bytes) -> bytes | None:
@@ -76,5 +49,5 @@ class MessageCache:
         return self._bytes
 
     def _drop_oldest(self) -> None:
-        _, (message, _) = self._messages.popitem(last=False)
+        message, _ = self._messages.drop_oldest()
         self._bytes -= len(message)

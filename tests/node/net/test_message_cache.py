@@ -1,19 +1,9 @@
-"""Collections that forget."""
+"""What a peer keeps for who asks."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from node.net.bounded import MessageCache, RecentSet
-
-
-@given(st.lists(st.integers(0, 20)))
-def test_a_recent_set_holds_the_last_distinct_items(items: list[int]) -> None:
-    recent: RecentSet[int] = RecentSet(4)
-    kept: list[int] = []
-    for item in items:
-        assert recent.add(item) is (item not in kept)
-        kept = (kept if item in kept else [*kept, item])[-4:]
-        assert {number for number in range(21) if number in recent} == set(kept)
+from node.net.message_cache import MessageCache
 
 
 @given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 6), st.floats(0, 2))))

@@ -6,9 +6,10 @@ from msgspec.structs import replace
 from consensus.proof_of_work.rules import AUTHOR_WINDOW_MAX
 from learning.gradient.block_learner import BASE_AGE_MAX
 from learning.gradient.rules import GradientRules
-from node.rules.network_file import GradientSection, Learning, TaskSection, new_rules
-from node.rules.strategy import Strategy
-from node.runtime.assembly import learning_rules, proof_of_work_rules
+from node.rules.conversion import learning_rules, proof_of_work_rules
+from node.rules.network_file import new_rules
+from node.rules.network_rules import GradientSection, Learning, TaskSection
+from node.rules.settings import Strategy
 from tests.node.example_network import example_rules
 
 

@@ -4,48 +4,42 @@ import time
 from dataclasses import dataclass, field
 from importlib.metadata import version
 
-from consensus.types import PeerId
-from node.api.chains import ChainSource
 from node.api.status import ClockStatus, NodeStatus, PeerLink
 from node.api.telemetry import LagProbe, MemoryProbe, Vitals
 from node.net.transport import PeerNetwork
-from node.rules.network_file import Learning, NetworkRules, network_id
-from node.rules.settings import PeerSettings
+from node.rules.network_rules import Learning, network_id
 from node.runtime.driver import Driver
+from node.runtime.parts import PeerParts
 
 
 @dataclass(frozen=True, slots=True)
 class StatusSources:
     """Where the figures come from."""
 
-    settings: PeerSettings
-    rules: NetworkRules
-    peer_id: PeerId
-    chain: ChainSource
+    parts: PeerParts
     vitals: Vitals
     network: PeerNetwork
     driver: Driver
     lag: LagProbe
     memory: MemoryProbe
-    misconduct: str = ""
-    """What the peer was told to do wrong, for trying attacks."""
     started_s: float = field(default_factory=time.monotonic)
 
     def document(self) -> NodeStatus:
         """What the peer knows of itself now."""
         vitals, memory = self.vitals, self.memory.latest
-        chain = self.chain.facts(vitals)
+        settings, rules = self.parts.settings, self.parts.rules
+        chain = self.parts.chain.facts(vitals)
         awaited = self.driver.awaited
         head, now_s, peers = vitals.head, time.monotonic(), self.network.peers()
         return NodeStatus(
             version=version("kubrat"),
-            network_id=network_id(self.rules).hex(),
-            peer_id=self.peer_id.hex(),
-            network_name=self.rules.name,
-            task=self.rules.task.name,
-            listen=f"{self.settings.listen_host}:{self.network.port}",
-            consensus=self.rules.consensus.value,
-            is_observer=self.settings.is_observer,
+            network_id=network_id(rules).hex(),
+            peer_id=self.parts.identity.peer_id.hex(),
+            network_name=rules.name,
+            task=rules.task.name,
+            listen=f"{settings.listen_host}:{self.network.port}",
+            consensus=rules.consensus.value,
+            is_observer=settings.is_observer,
             height=None if head is None else head.height,
             head=None if head is None else head.step.hex(),
             final_height=chain.final_height,
@@ -72,9 +66,9 @@ class StatusSources:
             puzzle=chain.puzzle,
             order=chain.order,
             generation=chain.generation,
-            learning=self.rules.learning.value,
-            rule=self.rules.gradient.rule if self.rules.learning is Learning.GRADIENT else "",
-            fault=self.misconduct,
+            learning=rules.learning.value,
+            rule=rules.gradient.rule if rules.learning is Learning.GRADIENT else "",
+            fault=self.parts.misconduct,
             gradients=None if vitals.gradients is None else vitals.gradients.status(),
             clock=_clock_status(self.driver, chain.peers_ahead_ms),
             behind_by=chain.behind_by,

@@ -1,0 +1,47 @@
+"""What a user chose for a testnet on the command line, checked, in frozen form."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from node.rules.settings import Strategy
+
+if TYPE_CHECKING:  # it imports numpy, which most commands need not
+    from node.rules.network_rules import GradientSection
+
+
+@dataclass(frozen=True, slots=True)
+class TestnetSettings:
+    """How a testnet on this machine runs."""
+
+    __test__ = False  # a class called Test... that pytest should not collect
+
+    nodes: int
+    consensus: str
+    learning: str
+    task: str
+    strategy: Strategy
+    gradient: "GradientSection | None"
+    """How gradients are judged, where learning is "gradient"."""
+    faulty: int
+    """So many peers, the last ones, misbehave."""
+    fault: str
+    """How: NAME[:option=value,...] of `node.lab.faults`."""
+    network_file: Path | None
+    """Rules to use instead of fresh ones; consensus, learning, task and strategy then come from it."""
+    until_accuracy: float
+    """The goal: every peer's test accuracy, 0 to 1."""
+    until_fitness: float | None
+    """The goal instead, for a task without test accuracy; higher is better."""
+    is_until_interrupted: bool
+    """Go on after the goal, until Ctrl-C or the deadline."""
+    deadline_s: float
+    data_dir: Path | None
+    """Where the peers' folders are made; a temporary folder when None."""
+    is_kept: bool
+    """Keep the folders afterwards."""
+    is_json: bool
+    """Print one JSON object as the last line of stdout."""
+    puzzle_share: float
+    scenario: str = ""
+    """The name of what is played on the peers; then there is no goal to reach."""

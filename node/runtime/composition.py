@@ -1,0 +1,187 @@
+"""Compose a peer's ordering machine, replica and learner from the rules of its network and from what it has recorded.
+
+A node, a simulated peer and the audit of a store read records in ways of their own; all of them come here, so that what each
+part is made of is said once.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, assert_never
+
+from consensus.proof_of_work.header import genesis_id
+from consensus.proof_of_work.machine import ProofOfWork
+from consensus.proof_of_work.restore import FINAL_TABLE
+from consensus.proof_of_work.verdicts import BLOCK_TABLE, VERDICT_TABLE
+from consensus.protocol import OrderingProtocol
+from consensus.signing import Signer
+from consensus.total_order.archive import BASE_TABLE, COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE
+from consensus.total_order.machine import TotalOrder
+from consensus.types import KEY_BYTES, Digest, PeerId, StepId
+from learning.checkpoint import decode_kept_state
+from learning.evolution.rules import SearchSettings
+from learning.learner import AdoptRequest, LearnerRequest, StateKept
+from node.processes.learner import LearnerSpec
+from node.rules.conversion import contribution_rank, learning_rules, proof_of_work_rules, total_order_rules
+from node.rules.network_rules import Consensus, NetworkRules, members_of, network_id
+from node.runtime.large_sizes import fetches_max, retention_of
+from node.runtime.replica import Replica
+from node.storage.tables import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE
+
+PROOF_OF_WORK_TABLES = (BLOCK_TABLE, FINAL_TABLE, VERDICT_TABLE)
+"""What the ordering machine records, and is handed again at a restart."""
+
+TOTAL_ORDER_TABLES = (BASE_TABLE, COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE)
+"""The same for a total order; in this order the chain of commits is read before the blocks."""
+
+NOBODY = PeerId(bytes(KEY_BYTES))
+"""Who a member is that only observes: the machine signs for members alone."""
+
+
+class PeerRows(Protocol):
+    """What a peer has recorded; `node.storage.store.Store` is one."""
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """The value recorded under (table, key)."""
+        ...
+
+    def records(self, table: str) -> Iterable[tuple[bytes, bytes]]:
+        """All (key, value) of a table, in the order of their keys."""
+        ...
+
+
+class NoRows:
+    """Of a peer that has recorded nothing. Implements `PeerRows`."""
+
+    def get(self, table: str, key: bytes) -> None:
+        """Nothing."""
+
+    def records(self, table: str) -> tuple[tuple[bytes, bytes], ...]:  # noqa: ARG002
+        """None."""
+        return ()
+
+
+class RowArchive:
+    """Reads single rows back: as the archive of either machine, and for learners that look for large payloads."""
+
+    def __init__(self, rows: PeerRows) -> None:
+        self._rows = rows
+
+    def value(self, table: str, key: bytes) -> bytes | None:
+        """What was recorded under (table, key)."""
+        return self._rows.get(table, key)
+
+    def block(self, key: bytes) -> bytes | None:
+        """What was recorded under this key of the block table."""
+        return self._rows.get(BLOCK_TABLE, key)
+
+    def payload(self, digest: bytes) -> bytes | None:
+        """The large payload of this digest."""
+        return self._rows.get(PAYLOAD_TABLE, digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """What one peer is in its network."""
+
+    identity: PeerId
+    sign: Signer
+    seed: bytes
+    """Draws the lots between branches of equal work, and whom to ask: the same one after a restart."""
+    is_observer: bool = False
+    """Follows and checks, and decides nothing."""
+
+
+def ordering_machine(
+    rules: NetworkRules, role: Role, rows: PeerRows, *, guard_round: int = 0, snapshot_behind: int | None = None
+) -> OrderingProtocol:
+    """The one of this network. `guard_round` and `snapshot_behind`: of a total order."""
+    match rules.consensus:
+        case Consensus.PROOF_OF_WORK:
+            return proof_of_work_machine(rules, role, rows)
+        case Consensus.TOTAL_ORDER:
+            return total_order_machine(rules, role, rows, guard_round=guard_round, snapshot_behind=snapshot_behind)
+        case _:
+            assert_never(rules.consensus)
+
+
+def proof_of_work_machine(rules: NetworkRules, role: Role, rows: PeerRows) -> ProofOfWork:
+    """It goes on from its records. Raises CorruptRecordsError."""
+    kept = kept_state(rows)
+    return ProofOfWork(
+        rules=proof_of_work_rules(rules),
+        network_id=network_id(rules),
+        identity=role.identity,
+        sign=role.sign,
+        seed=role.seed,
+        records=_recorded(rows, PROOF_OF_WORK_TABLES),
+        archive=RowArchive(rows),
+        is_leading=not role.is_observer,
+        replay_from=None if kept is None else StepId(kept.step),
+        rank=contribution_rank(rules),
+        fetches_max=fetches_max(rules),
+    )
+
+
+def total_order_machine(
+    rules: NetworkRules, role: Role, rows: PeerRows, *, guard_round: int = 0, snapshot_behind: int | None = None
+) -> TotalOrder:
+    """It goes on from its records. `snapshot_behind`: where that is not what the rules say. Raises CorruptRecordsError."""
+    kept = kept_state(rows)
+    return TotalOrder(
+        rules=total_order_rules(rules),
+        network_id=network_id(rules),
+        members=members_of(rules),
+        identity=NOBODY if role.is_observer else role.identity,
+        sign=role.sign,
+        seed=role.seed,
+        records=_recorded(rows, TOTAL_ORDER_TABLES),
+        archive=RowArchive(rows),
+        guard_round=guard_round,
+        replay_from=None if kept is None else StepId(kept.commit_step),
+        snapshot_behind=snapshot_behind or retention_of(rules).snapshot_behind,
+        fetches_max=fetches_max(rules),
+    )
+
+
+def replica_over(
+    machine: OrderingProtocol, rules: NetworkRules, held: Iterable[bytes], payload_commits: int | None = None
+) -> Replica:
+    """`held`: digests of the recorded payloads. `payload_commits`: where they go after other than the rules say."""
+    digests = tuple(Digest(digest) for digest in held)
+    return Replica(machine, network_id(rules), digests, payload_commits or retention_of(rules).payload_commits)
+
+
+def learner_spec(rules: NetworkRules, author: PeerId, settings: SearchSettings, restored: StateKept | None) -> LearnerSpec:
+    """What the learner is told at its start, but for where it finds files."""
+    this_network = network_id(rules)
+    return LearnerSpec(
+        task=rules.task.name,
+        folder="",
+        rules=learning_rules(rules),
+        network_id=this_network,
+        author=author,
+        genesis_step=genesis_id(this_network),
+        settings=settings,
+        restored=restored,
+        members=members_of(rules),
+    )
+
+
+def first_requests(rules: NetworkRules, kept: StateKept | None) -> tuple[LearnerRequest, ...]:
+    """What the learner is asked before all else: under a total order it tells its head at once."""
+    if rules.consensus is Consensus.PROOF_OF_WORK:
+        return ()
+    return (AdoptRequest(b"" if kept is None else kept.step),)
+
+
+def kept_state(rows: PeerRows) -> StateKept | None:
+    """The newest final state that is recorded."""
+    data = rows.get(STATE_TABLE, STATE_KEY)
+    return None if data is None else decode_kept_state(data)
+
+
+def _recorded(rows: PeerRows, tables: tuple[str, ...]) -> Iterator[tuple[str, bytes, bytes]]:
+    """Table by table."""
+    for table in tables:
+        for key, value in rows.records(table):
+            yield table, key, value
