@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from learning.evolution.lineage import Mutation
+from learning.evolution.mutation import Mutation
 from learning.evolution.payload import Candidate
 from learning.evolution.scores import Scores, decode_submission
 from learning.evolution.slate import tagged_digest

@@ -1,12 +1,12 @@
 """Where a learner starts: at the network's first model, or at a final state that it kept before a restart."""
 
-from learning.evolution.lineage import KnownStep
-from learning.learner import StateKept
+from learning.following.state_tree import final_step
+from learning.learner import ProposedStep, StateKept
 from learning.state import ModelState, genesis_state, state_digest, stored_state
 from learning.task import Layout
 
 MODELS_BYTES_MAX = 64 * 2**20
-"""Models at hand beside the final one: hundreds of small ones, a dozen of a million parameters, within a peer's 600 MB."""
+"""Models at hand, the final one among them: hundreds of small ones, a dozen of a million parameters, within a peer's 600 MB."""
 
 KEPT_INTERVAL_MAX = 32
 """A restart rebuilds at most this many final steps, some milliseconds."""
@@ -14,20 +14,17 @@ KEPT_INTERVAL_MAX = 32
 KEPT_BYTES_PER_STEP = 64 * 2**10
 """Small models are kept at every final step, larger ones so rarely that keeping them writes about this much a step."""
 
-NO_PARENT = b""
-"""The root's parent is of no concern."""
-
 
 def origin_of(
     layout: Layout, network_id: bytes, genesis_step: bytes, restored: StateKept | None
-) -> tuple[KnownStep, ModelState]:
-    """The root of the lineage and its model. Raises StoredStateError when what is restored does not fit the layout."""
+) -> tuple[ProposedStep, ModelState]:
+    """The root of the tree and its model. Raises StoredStateError when what is restored does not fit the layout."""
     if restored is None:
         model = genesis_state(network_id, layout)
     else:
         model = stored_state(restored.parameters, restored.height, layout)
     step = genesis_step if restored is None else restored.step
-    return KnownStep(step, NO_PARENT, model.height, None, state_digest(model)), model
+    return final_step(step, model.height, state_digest(model)), model
 
 
 def kept_interval(layout: Layout) -> int:

@@ -9,17 +9,17 @@ from typing import assert_never
 
 from learning.checkpoint import CHECKPOINT_INTERVAL
 from learning.evolution.explorer import Explorer
-from learning.evolution.judge import Judge
-from learning.evolution.lineage import KnownStep, Lineage, Mutation
 from learning.evolution.measurement import Measurement
+from learning.evolution.mutation import Mutating, Mutation
 from learning.evolution.mutation_slate import Entry, MutationCandidacy
-from learning.evolution.origin import MODELS_BYTES_MAX, kept_interval, origin_of
+from learning.evolution.origin import kept_interval, origin_of
 from learning.evolution.payload import Candidate
 from learning.evolution.recipe import Recipe
 from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.evolution.scores import Scores, Submission, encode_submission
 from learning.evolution.slate import Decision, ModelConsensus, Slate, next_generation
 from learning.exact import MICRO
+from learning.following.state_tree import final_step
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
@@ -79,18 +79,17 @@ class SlateLearner:
         self._genesis_step = genesis_step
         self._is_observer = author not in members or not settings.is_searching
         self._measurement = Measurement(self._task, network_id)
+        self._mutating = Mutating(network_id, rules)
         self._explorer = Explorer(self._task, rules, settings, network_id, author, self._measurement)
         self._start_from(restored)
 
     def _start_from(self, restored: StateKept | None) -> None:
         """Raises StoredStateError when what is restored does not fit the task."""
-        root, model = origin_of(self._task.layout, self._network_id, self._genesis_step, restored)
+        self._head, self._model = origin_of(self._task.layout, self._network_id, self._genesis_step, restored)
         self._commit = 0 if restored is None else restored.commit
         self._commit_step = b"" if restored is None else restored.commit_step
-        self._lineage = Lineage(self._network_id, self._rules.schedule(), root, model, MODELS_BYTES_MAX)
-        self._judge = Judge(self._rules, self._lineage, self._measurement)
         candidacy = MutationCandidacy(len(self._members), self._rules.recipe_length_max)
-        self._consensus = ModelConsensus(self._members, root.id, candidacy)
+        self._consensus = ModelConsensus(self._members, self._head.id, candidacy)
         self._agreed: int | None = None
         self._begin()
 
@@ -99,11 +98,7 @@ class SlateLearner:
         self._measured: dict[bytes | None, int] = {}
         self._has_offered = self._has_scored = False
         if not self._is_observer:
-            self._explorer.start_from(self._head, self._lineage.model(self._head))
-
-    @property
-    def _head(self) -> KnownStep:
-        return self._lineage.root
+            self._explorer.start_from(self._head.id, self._model)
 
     def handle(self, request: LearnerRequest) -> tuple[LearnerAnswer, ...]:
         """Answer one request. Raises TaskError when the task fails.
@@ -144,13 +139,10 @@ class SlateLearner:
 
     def _decide(self, decision: Decision[Entry]) -> tuple[LearnerAnswer, ...]:
         parent, winner = self._head, decision.slate.entries[decision.winner]
-        model = self._lineage.child(parent, winner.mutation)
-        digest = state_digest(model)
-        step = next_generation(parent.id, winner.digest, digest)
-        head = KnownStep(step, parent.id, model.height, winner.mutation, digest)
-        self._lineage.add(head, model)
-        self._lineage.finalise(head)
-        self._consensus.begin(step)
+        self._model = self._mutating.child(parent.id, self._model, winner.mutation)
+        digest = state_digest(self._model)
+        self._head = final_step(next_generation(parent.id, winner.digest, digest), self._model.height, digest)
+        self._consensus.begin(self._head.id)
         self._agreed = decision.agreed[decision.winner]
         decided = self._decided(decision, parent.id)
         self._begin()
@@ -175,7 +167,7 @@ class SlateLearner:
         kept = StateKept(
             head.id,
             head.height,
-            parameter_bytes(self._lineage.model(head)),
+            parameter_bytes(self._model),
             self._commit,
             self._commit_step,
             head.state_digest,
@@ -190,13 +182,13 @@ class SlateLearner:
     def _adopted(self) -> StepAdopted:
         """The fitness is the agreed one, on the parent's batch; at genesis and after a restart our own measurement."""
         head = self._head
-        fitness = self._judge.parent_fitness(head) if self._agreed is None else self._agreed
-        metrics = self._task.metrics(self._lineage.model(head).parameters)
+        fitness = self._fitness_of(None) if self._agreed is None else self._agreed
+        metrics = self._task.metrics(self._model.parameters)
         return StepAdopted(head.id, head.height, fitness / MICRO, metrics, head.state_digest)
 
     def _export(self) -> ModelExported:
         head = self._head
-        return ModelExported(head.id, head.height, head.state_digest, parameter_bytes(self._lineage.model(head)))
+        return ModelExported(head.id, head.height, head.state_digest, parameter_bytes(self._model))
 
     # --- what we submit ---------------------------------------------------------------------------------------------
 
@@ -251,9 +243,11 @@ class SlateLearner:
         return (self._submission(Scores(slate.digest, values)),)
 
     def _fitness_of(self, mutation: Mutation | None) -> int:
+        head = self._head
         if mutation is None:
-            return self._judge.parent_fitness(self._head)
-        return self._judge.offspring(self._head, mutation).fitness
+            return self._measurement.fitness(head.id, self._model, head.state_digest)
+        child = self._mutating.child(head.id, self._model, mutation)
+        return self._measurement.fitness(head.id, child, state_digest(child))
 
     def _submission(self, submission: Submission) -> ContributionFound:
         return ContributionFound(self._head.id, encode_submission(submission))

@@ -8,8 +8,8 @@ and keep it as long as the chain lasts.
 from typing import assert_never
 
 from learning.evolution.rules import SearchSettings
+from learning.following.state_tree import StateTree, final_step
 from learning.gradient.blocks import BlockState, Scribe
-from learning.gradient.branches import BLOCKS_MAX, Branches, KnownBlock
 from learning.gradient.conduct import Conduct
 from learning.gradient.desk import Desk
 from learning.gradient.kept import KEPT_BLOCKS, decode_ledger, encode_memory, kept_interval, kept_parameters, state_bytes_max
@@ -49,6 +49,13 @@ from learning.tasks.gradient_check import check_gradient
 
 BASE_AGE_MAX = 16
 """Blocks below the head: a contribution whose base lies deeper has missed as many leaders, and is no longer offered."""
+
+BLOCKS_MAX = 8_192
+"""Each has cost its leader a block's work, and lists up to 64 contributions of some 300 bytes; an honest branch is a few
+hundred long."""
+
+STATES_BYTES_MAX = 128 * 2**20
+"""States at hand, the final one among them; what several share is counted once."""
 
 NEVER_LISTED = frozenset(
     {
@@ -94,7 +101,7 @@ class BlockLearner:
         size = state_bytes_max(checked.layout, rules.workers_window, rules.staleness_max, needs_models=needs_models)
         self._kept_interval = kept_interval(size, KEPT_BLOCKS)
         root, state = self._origin(checked.layout, network_id, genesis_step, restored)
-        self._branches = Branches(self._scribe, root, state)
+        self._tree = StateTree(self._scribe, root, state, steps_max=BLOCKS_MAX, bytes_max=STATES_BYTES_MAX)
         self._head = root
         self._state = state
         """After the head."""
@@ -110,19 +117,19 @@ class BlockLearner:
 
     def _origin(
         self, layout: Layout, network_id: bytes, genesis_step: bytes, restored: StateKept | None
-    ) -> tuple[KnownBlock, BlockState]:
+    ) -> tuple[ProposedStep, BlockState]:
         """Raises StoredStateError when what is restored does not fit the task, or is not what its block commits to."""
         rule = self._clerk.rule
         if restored is None:
             state = BlockState(first_ledger(genesis_state(network_id, layout).parameters, rule), ())
-            return KnownBlock(genesis_step, b"", 0, b"", (), state.digest), state
+            return final_step(genesis_step, 0, state.digest), state
         ledger, leaders = decode_ledger(
             restored.parameters, restored.memory, layout, needs_models=rule.needs_models, bits=self._clerk.bits
         )
         state = BlockState(ledger, leaders)
         if state.digest != restored.state_digest:
             raise StoredStateError(f"the stored state is not the one that block {restored.step.hex()} commits to")
-        return KnownBlock(restored.step, b"", restored.height, b"", (), state.digest), state
+        return final_step(restored.step, restored.height, state.digest), state
 
     def handle(self, request: LearnerRequest) -> tuple[LearnerAnswer, ...]:
         """Answer one request. Raises TaskError when the task fails, PayloadMissingError when a listed payload is not held."""
@@ -138,7 +145,7 @@ class BlockLearner:
             case FinaliseRequest(step):
                 return self._finalise(step)
             case ExportRequest(is_final):
-                return (self._export(self._branches.root if is_final else self._head),)
+                return (self._export(self._tree.root if is_final else self._head),)
             case DeliverRequest() | RestoreRequest():
                 raise AssertionError("a total order delivers to a StreamLearner")
             case _:
@@ -178,20 +185,20 @@ class BlockLearner:
 
     def _view(self, contribution: SignedPayload) -> BlockState:
         """The state to judge by: after the head, or after its base where that is newer than the head, or its rival."""
-        base = self._branches.find(contribution.base)
+        base = self._tree.find(contribution.base)
         if base is None or base.id in self._path:
             return self._state
-        return self._branches.at_hand(base) or self._state
+        return self._tree.at_hand(base) or self._state
 
     def _check(self, step: ProposedStep) -> StepChecked:
-        parent = self._branches.find(step.parent)
+        parent = self._tree.find(step.parent)
         if parent is None:
             return _invalid(step, f"unknown parent {step.parent.hex()}")
-        if self._branches.is_full:
+        if self._tree.is_full:
             return _invalid(step, "too many blocks wait for finality")
         if step.claim:
             return _invalid(step, f"a claim of {len(step.claim)} bytes, expected none")
-        state = self._scribe.begun(self._branches.state(parent), step.leader)
+        state = self._scribe.begun(self._tree.state(parent), step.leader)
         listed_max = self._scribe.listed_max(state)
         if len(step.contributions) > listed_max:
             return _invalid(step, f"lists {len(step.contributions)} contributions, allowed: {listed_max}")
@@ -202,31 +209,31 @@ class BlockLearner:
                 return _invalid(step, f"contribution {contribution.digest.hex()[:8]} is listed in vain: {outcome}")
         if state.digest != step.state_digest:
             return _invalid(step, f"state digest is {step.state_digest.hex()}, rebuilt {state.digest.hex()}")
-        self._branches.add(_block(step), state)
+        self._tree.add(step, state)
         return StepChecked(step.id, Judgement.GOOD, False, "")
 
     # --- where we stand ---------------------------------------------------------------------------------------------
 
     def _replay(self, step: ProposedStep) -> tuple[()]:
         """Blocks at or below the final one, and on branches that died with it, are of no use any more."""
-        if self._branches.find(step.parent) is None:
+        if self._tree.find(step.parent) is None:
             return ()
-        if self._branches.is_full:
+        if self._tree.is_full:
             raise StoredStateError(f"more stored blocks wait for finality than the {BLOCKS_MAX} allowed")
-        self._branches.add(_block(step), None)
+        self._tree.add(step, None)
         return ()
 
-    def _adopt(self, block: KnownBlock) -> tuple[LearnerAnswer, ...]:
+    def _adopt(self, block: ProposedStep) -> tuple[LearnerAnswer, ...]:
         self._stand_on(block)
         self._has_adopted = True
         ledger = self._state.ledger
         adopted = self._gauge.adopted(block.id, block.height, ledger.parameters, block.state_digest)
         return (adopted, self._offer.told(), *self._judged())
 
-    def _stand_on(self, block: KnownBlock) -> None:
-        self._head, self._state = block, self._branches.state(block)
-        path = tuple(self._branches.path(block))
-        self._path = frozenset(one.id for one in path) | {self._branches.root.id}
+    def _stand_on(self, block: ProposedStep) -> None:
+        self._head, self._state = block, self._tree.state(block)
+        path = tuple(self._tree.path(block))
+        self._path = frozenset(one.id for one in path) | {self._tree.root.id}
         self._listed = frozenset(item.digest for one in path for item in one.contributions)
         self._pending.keep(self._may_wait)
         waiting = tuple(known for known in self._pending if known.contribution.digest not in self._listed)
@@ -244,7 +251,7 @@ class BlockLearner:
     def _may_wait(self, waiting: Waiting) -> bool:
         """Whether a contribution may still be listed; one that is listed already may come back by a reorganisation."""
         contribution = waiting.contribution
-        base = self._branches.find(contribution.base)
+        base = self._tree.find(contribution.base)
         if base is None or base.height < self._head.height - BASE_AGE_MAX:
             return False
         if contribution.digest in self._listed:
@@ -254,19 +261,19 @@ class BlockLearner:
     def _judged(self) -> tuple[GradientsJudged, ...]:
         """What was not told before of the blocks that lead to the head; of what would have to be rebuilt, nothing."""
         answers = []
-        for block in self._branches.path(self._head):
-            state = self._branches.at_hand(block)
+        for block in self._tree.path(self._head):
+            state = self._tree.at_hand(block)
             if block.id not in self._told and state is not None and state.judged:
                 answers.append(told(block.id, state.ledger.version, state.judged))
-        self._told |= frozenset(block.id for block in self._branches.path(self._head))
+        self._told |= frozenset(block.id for block in self._tree.path(self._head))
         return tuple(reversed(answers))
 
     def _finalise(self, step: bytes) -> tuple[LearnerAnswer, ...]:
         """A block that is not above the final one, as after a restart, changes nothing."""
-        block = self._branches.find(step)
-        if block is None or block == self._branches.root:
+        block = self._tree.find(step)
+        if block is None or block.id == self._tree.root.id:
             return ()
-        remaining = self._branches.finalise(block)
+        remaining = self._tree.finalise(block)
         self._told &= remaining
         if self._head.id not in remaining:  # a restart finalises before it adopts
             self._stand_on(block)
@@ -280,19 +287,19 @@ class BlockLearner:
         self._stand_on(self._head)
         return (self._offer.told(),)
 
-    def _kept(self, block: KnownBlock) -> tuple[StateKept, ...]:
+    def _kept(self, block: ProposedStep) -> tuple[StateKept, ...]:
         if block.height < self._kept_height + self._kept_interval:
             return ()
         self._kept_height = block.height
-        state = self._branches.state(block)
+        state = self._tree.state(block)
         parameters, memory = kept_parameters(state.ledger), encode_memory(state.ledger, state.leaders)
         return (StateKept(block.id, block.height, parameters, state_digest=state.digest, memory=memory),)
 
-    def _export(self, block: KnownBlock) -> ModelExported:
-        return ModelExported(block.id, block.height, block.state_digest, kept_parameters(self._branches.state(block).ledger))
+    def _export(self, block: ProposedStep) -> ModelExported:
+        return ModelExported(block.id, block.height, block.state_digest, kept_parameters(self._tree.state(block).ledger))
 
-    def _known(self, step: bytes) -> KnownBlock:
-        known = self._branches.find(step)
+    def _known(self, step: bytes) -> ProposedStep:
+        known = self._tree.find(step)
         assert known is not None, f"block {step.hex()} was neither checked nor replayed"
         return known
 
@@ -307,10 +314,6 @@ class BlockLearner:
     def search(self) -> tuple[LearnerAnswer, ...]:
         """One gradient on the head's model, if one is due."""
         return self._desk.compute(self._state.ledger, self._head.id) if self.is_searching else ()
-
-
-def _block(step: ProposedStep) -> KnownBlock:
-    return KnownBlock(step.id, step.parent, step.height, step.leader, step.contributions, step.state_digest)
 
 
 def _useless(contribution: SignedPayload, judgement: Judgement, detail: str = "") -> ContributionAssessed:

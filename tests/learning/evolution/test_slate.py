@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learning.evolution.lineage import Mutation
+from learning.evolution.mutation import Mutation
 from learning.evolution.mutation_slate import Entry, MutationCandidacy, no_change_digest
 from learning.evolution.payload import Candidate
 from learning.evolution.recipe import Recipe

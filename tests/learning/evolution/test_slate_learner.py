@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learning.evolution.lineage import Mutation
+from learning.evolution.mutation import Mutation
 from learning.evolution.mutation_slate import no_change_digest
 from learning.evolution.payload import Candidate, decode_candidate
 from learning.evolution.recipe import Recipe, child_of, unchanged

@@ -70,8 +70,8 @@ class Forge:
         self.heights = {GENESIS: 0}
 
     def block(self, parent: bytes, leader: bytes, *contributions: SignedPayload) -> ProposedStep:
-        state = self._scribe.applied(self.states[parent], leader, contributions)
         height = self.heights[parent] + 1
+        state = self._scribe.applied(self.states[parent], block_of(parent, height, leader, contributions, b""))
         step = block_of(parent, height, leader, contributions, state.digest)
         self.states[step.id], self.heights[step.id] = state, height
         return step
