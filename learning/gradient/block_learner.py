@@ -10,7 +10,6 @@ from typing import assert_never
 from learning.evolution.rules import SearchSettings
 from learning.following.state_tree import StateTree, final_step
 from learning.gradient.blocks import BlockState, Scribe
-from learning.gradient.conduct import Conduct
 from learning.gradient.desk import Desk
 from learning.gradient.kept import KEPT_BLOCKS, decode_ledger, encode_memory, kept_interval, kept_parameters, state_bytes_max
 from learning.gradient.ledger import Clerk, Gradients, first_ledger
@@ -19,7 +18,7 @@ from learning.gradient.pending import Pending, Waiting, in_turns
 from learning.gradient.rules import GradientRules
 from learning.gradient.submission import decode_submission
 from learning.gradient.telling import Gauge, told
-from learning.gradient.worker import RowSource, Worker
+from learning.gradient.worker import MakeWorker, RowSource, Worker
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
@@ -82,21 +81,20 @@ class BlockLearner:
         genesis_step: bytes,
         gradients: Gradients,
         settings: SearchSettings,
-        conduct: Conduct,
         rows: RowSource,
         restored: StateKept | None = None,
+        make_worker: MakeWorker = Worker,
     ) -> None:
         """Starts from genesis, or from a `restored` final state. Raises TaskError (StoredStateError for what is restored)."""
         checked = check_task(task)
         check_gradient(task)
         self._author = author
         self._gradients = gradients
-        self._conduct = conduct
         self._is_working = settings.is_searching
         self._clerk = Clerk(checked.layout, rules.ledger_rules(), rules.named_rule())
         self._scribe = Scribe(self._clerk, gradients, rules.workers_window, rules.check_ms_max)
         self._gauge = Gauge(checked, network_id)
-        self._desk = Desk(Worker(task, rows, rules.worker_settings(), conduct), author, rules.staleness_max)
+        self._desk = Desk(make_worker(task, rows, rules.worker_settings()), author, rules.staleness_max)
         needs_models = self._clerk.rule.needs_models
         size = state_bytes_max(checked.layout, rules.workers_window, rules.staleness_max, needs_models=needs_models)
         self._kept_interval = kept_interval(size, KEPT_BLOCKS)
@@ -166,11 +164,8 @@ class BlockLearner:
             return (_useless(contribution, Judgement.INVALID, "its payload is no submission of a gradient"),)
         if self._scribe.fault_of(self._view(contribution), contribution.author, submission) is not None:
             return (_useless(contribution, Judgement.CONTESTED),)
-        gradient = self._clerk.gradient(submission, contribution.attached, self._gradients)
-        if gradient is None:
+        if self._clerk.gradient(submission, contribution.attached, self._gradients) is None:
             return (_useless(contribution, Judgement.INVALID, "its large payload is no gradient of this model"),)
-        if contribution.author != self._author:
-            self._conduct.heard(contribution.author, self._state.ledger.version, gradient.dense())
         waiting = Waiting(contribution, submission)
         if not self._pending.add(waiting, self._listed):
             return (_useless(contribution, Judgement.GOOD),)

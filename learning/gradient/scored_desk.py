@@ -8,7 +8,7 @@ from learning.gradient.scored_measurement import OwnMeasurement
 from learning.gradient.scored_slate import StepCandidacy, StepEntry
 from learning.gradient.scored_submission import encode_scored
 from learning.gradient.submission import Submission
-from learning.gradient.worker import Worker
+from learning.gradient.worker import Computing
 from learning.learner import ContributionFound
 from learning.state import ModelState
 
@@ -16,7 +16,7 @@ from learning.state import ModelState
 class ScoredDesk:
     """Sees what was delivered in the consensus, and remembers what is on its way; nothing here needs to survive a restart."""
 
-    def __init__(self, worker: Worker, measurement: OwnMeasurement, author: bytes) -> None:
+    def __init__(self, worker: Computing, measurement: OwnMeasurement, author: bytes) -> None:
         self._worker = worker
         self._measurement = measurement
         self._author = author

@@ -18,7 +18,6 @@ from typing import assert_never
 
 from learning.evolution.rules import SearchSettings
 from learning.evolution.slate import Decision, ModelConsensus, Slate, next_generation
-from learning.gradient.conduct import Conduct
 from learning.gradient.kept import commit_interval
 from learning.gradient.ledger import Gradients
 from learning.gradient.rules import GradientRules
@@ -35,7 +34,7 @@ from learning.gradient.scored_measurement import OwnMeasurement, OwnRows
 from learning.gradient.scored_slate import StepCandidacy, StepEntry, StepRules
 from learning.gradient.scored_telling import counted, refused, slate_shown, weights
 from learning.gradient.telling import Gauge
-from learning.gradient.worker import Worker
+from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
@@ -82,9 +81,9 @@ class ScoredLearner:
         genesis_step: bytes,
         gradients: Gradients,
         settings: SearchSettings,
-        conduct: Conduct,
         rows: OwnRows,
         restored: StateKept | None = None,
+        make_worker: MakeWorker = Worker,
     ) -> None:
         """Starts from genesis, or from a `restored` state. Who is not among the members, or does not search, is an observer.
 
@@ -98,10 +97,9 @@ class ScoredLearner:
         self._members = members
         self._genesis_step = genesis_step
         self._gradients = gradients
-        self._conduct = conduct
         self._is_observer = author not in members or not settings.is_searching
         self._rules = StepRules(rules.ledger_rules().learning_rate, checked.layout, len(members), rules.bits)
-        worker = Worker(task, rows, rules.worker_settings(), conduct)
+        worker = make_worker(task, rows, rules.worker_settings())
         self._desk = ScoredDesk(worker, OwnMeasurement(checked, rows, network_id, author), author)
         self._gauge = Gauge(checked, network_id)
         self._kept_interval = commit_interval(checked.layout, len(members), rules.staleness_max, needs_models=False)
@@ -183,14 +181,8 @@ class ScoredLearner:
 
     def _take(self, item: SignedPayload) -> GradientJudged | None:
         """What is told at once: that a gradient was refused."""
-        before = len(self._consensus.candidates)
         reason = self._consensus.deliver(item)
-        if reason is not None:
-            return refused(item, reason, self._model, self._digest, self._rules.entries_max)
-        if len(self._consensus.candidates) > before and item.author != self._author:
-            entry, *_ = self._consensus.candidates[item.author]
-            self._conduct.heard(item.author, self._model.height, entry.gradients[0].dense())
-        return None
+        return None if reason is None else refused(item, reason, self._model, self._digest, self._rules.entries_max)
 
     def _decide(self, decision: Decision[StepEntry], refusals: tuple[GradientJudged, ...]) -> tuple[LearnerAnswer, ...]:
         consensus, winner = self._consensus, decision.slate.entries[decision.winner]

@@ -8,13 +8,12 @@ import hashlib
 from typing import assert_never
 
 from learning.evolution.rules import SearchSettings
-from learning.gradient.conduct import Conduct
 from learning.gradient.desk import Desk
 from learning.gradient.kept import commit_interval, decode_ledger, encode_memory, kept_parameters
 from learning.gradient.ledger import Clerk, Delivered, Gradients, Judged, Ledger, first_ledger
 from learning.gradient.rules import GradientRules
 from learning.gradient.telling import Gauge, told
-from learning.gradient.worker import RowSource, Worker
+from learning.gradient.worker import MakeWorker, RowSource, Worker
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
@@ -62,9 +61,9 @@ class StreamLearner:
         genesis_step: bytes,
         gradients: Gradients,
         settings: SearchSettings,
-        conduct: Conduct,
         rows: RowSource,
         restored: StateKept | None = None,
+        make_worker: MakeWorker = Worker,
     ) -> None:
         """Starts from genesis, or from a `restored` state. Who is not among the members, or does not search, is an observer.
 
@@ -77,12 +76,11 @@ class StreamLearner:
         self._author = author
         self._genesis_step = genesis_step
         self._gradients = gradients
-        self._conduct = conduct
         self._group = Group(tuple(sorted(members)), (len(members) - 1) // 3)
         self._is_worker = author in members and settings.is_searching
         self._clerk = Clerk(checked.layout, rules.ledger_rules(), rules.named_rule())
         self._gauge = Gauge(checked, network_id)
-        self._desk = Desk(Worker(task, rows, rules.worker_settings(), conduct), author, rules.staleness_max)
+        self._desk = Desk(make_worker(task, rows, rules.worker_settings()), author, rules.staleness_max)
         needs_models = self._clerk.rule.needs_models
         self._kept_interval = commit_interval(checked.layout, len(members), rules.staleness_max, needs_models=needs_models)
         self._start_from(restored)
@@ -153,8 +151,6 @@ class StreamLearner:
             read.add(item.author)
         if item.author == self._author:
             self._desk.has_come(item.payload)
-        elif judged.gradient is not None:
-            self._conduct.heard(item.author, judged.version, judged.gradient.dense())
         return judged
 
     def _measured(self, before: int) -> tuple[StepAdopted, ...]:

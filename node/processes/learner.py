@@ -15,11 +15,11 @@ from learning.evolution.learner import EvolutionLearner, EvolutionRules, SearchS
 from learning.evolution.slate_learner import SlateLearner
 from learning.exact import ExactArithmeticError, self_test
 from learning.gradient.block_learner import BlockLearner
-from learning.gradient.conduct import Conduct, HonestConduct
 from learning.gradient.ledger import Gradients
 from learning.gradient.rules import GradientRules
 from learning.gradient.scored_learner import ScoredLearner
 from learning.gradient.stream_learner import StreamLearner
+from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import Learner, LearnerAnswer, LearnerRequest, SearchProgress, StateKept
 from learning.rules.catalogue import needs_scores
 from learning.task import DifferentiableTask, Layout, Task, TaskError, differentiable
@@ -114,10 +114,10 @@ def _one_thread() -> None:
     threadpoolctl.threadpool_limits(limits=1)
 
 
-def make_learner(task: Task, spec: LearnerSpec, gradients: Gradients, conduct: Conduct | None = None) -> Learner:
+def make_learner(task: Task, spec: LearnerSpec, gradients: Gradients, make_worker: MakeWorker = Worker) -> Learner:
     """The learner that the spec asks for. `gradients`: where it finds large payloads. Raises TaskError."""
     if isinstance(spec.rules, GradientRules):
-        return _gradient_learner(task, spec, spec.rules, gradients, HonestConduct() if conduct is None else conduct)
+        return _gradient_learner(task, spec, spec.rules, gradients, make_worker)
     return _evolution_learner(task, spec, spec.rules)
 
 
@@ -137,7 +137,9 @@ def _evolution_learner(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> 
     return EvolutionLearner(task, rules, spec.network_id, spec.author, spec.genesis_step, spec.settings, spec.restored)
 
 
-def _gradient_learner(task: Task, spec: LearnerSpec, rules: GradientRules, gradients: Gradients, conduct: Conduct) -> Learner:
+def _gradient_learner(
+    task: Task, spec: LearnerSpec, rules: GradientRules, gradients: Gradients, make_worker: MakeWorker
+) -> Learner:
     """With members: the order that they agree on; without: the order of the leaders' blocks."""
     trained = differentiable(task)
     rows = own_rows(trained, spec, rules)
@@ -152,9 +154,9 @@ def _gradient_learner(task: Task, spec: LearnerSpec, rules: GradientRules, gradi
             genesis_step=spec.genesis_step,
             gradients=gradients,
             settings=spec.settings,
-            conduct=conduct,
             rows=rows,
             restored=spec.restored,
+            make_worker=make_worker,
         )
     return BlockLearner(
         task=trained,
@@ -164,9 +166,9 @@ def _gradient_learner(task: Task, spec: LearnerSpec, rules: GradientRules, gradi
         genesis_step=spec.genesis_step,
         gradients=gradients,
         settings=spec.settings,
-        conduct=conduct,
         rows=rows,
         restored=spec.restored,
+        make_worker=make_worker,
     )
 
 

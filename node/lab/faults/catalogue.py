@@ -5,7 +5,6 @@ import math
 import re
 from collections.abc import Iterable
 
-from learning.gradient.conduct import Conduct, HonestConduct
 from learning.gradient.stream_learner import StreamLearner
 from learning.learner import Learner
 from node.lab.faults.consensus.entries import CONSENSUS_FAULTS
@@ -14,6 +13,7 @@ from node.lab.faults.evolution.bend import BentLearner
 from node.lab.faults.evolution.entries import EVOLUTION_FAULTS
 from node.lab.faults.evolution.situation import LearnerSituation
 from node.lab.faults.fault import FRESH, Family, Fault, FaultError, FaultParameter, FaultSpec
+from node.lab.faults.gradient.conduct import Conduct, HonestConduct
 from node.lab.faults.gradient.entries import GRADIENT_FAULTS, INCESSANT, Misconduct, Situation, gradient_conduct
 from node.lab.faults.gradient.own_work import Incessant, OwnGradientsAreGood
 from node.lab.faults.network.entries import NETWORK_FAULTS

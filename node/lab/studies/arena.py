@@ -13,16 +13,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from learning.exact import first_weights, stream_key
-from learning.gradient.conduct import Conduct, HonestConduct
 from learning.gradient.ledger import Clerk, Delivered, Judged, Ledger, LedgerRules, first_ledger
 from learning.gradient.quantised import payload_digest
 from learning.gradient.submission import Submission, encode_submission
-from learning.gradient.worker import Worker, WorkerSettings
+from learning.gradient.worker import WorkerSettings
 from learning.rules.rule import Group, Outcome, Rule
 from learning.task import DifferentiableTask, Float32Array
 from learning.tasks.own_samples import OwnSamples
 from learning.tasks.shards import Shards, rows_for
 from node.lab.faults.catalogue import FaultSpec, Situation, make_conduct
+from node.lab.faults.gradient.conduct import Conduct, HonestConduct
+from node.lab.faults.gradient.lying_learner import LyingWorker
 
 MEASURED_EVERY = 50
 """Deliveries between two measurements of the test accuracy."""
@@ -154,12 +155,12 @@ class Arena:
 
     # --- workers ----------------------------------------------------------------------------------------------------
 
-    def _worker(self, number: int) -> Worker:
+    def _worker(self, number: int) -> LyingWorker:
         settings = self._settings
         seed = hashlib.blake2b(f"{settings.seed}".encode(), digest_size=32).digest()
         rows = rows_for(self._task.sample_labels, settings.shards, settings.workers, number, seed)
         samples = OwnSamples(self._task, rows, self._ids[number])
-        return Worker(self._task, samples, settings.worker, HonestConduct())
+        return LyingWorker(self._task, samples, settings.worker, HonestConduct())
 
     def _faulty_conducts(self) -> Mapping[int, Conduct]:
         settings = self._settings
@@ -229,7 +230,7 @@ class Arena:
             return
         gradient = judged.gradient.dense()
         for conduct in self._faulty.values():
-            conduct.heard(self._ids[author], judged.version, gradient)
+            conduct.heard(self._ids[author], gradient)
 
     def _measure(self, time: float) -> None:
         is_due = self._delivered % MEASURED_EVERY == 0 or self._delivered == self._settings.deliveries

@@ -8,8 +8,7 @@ import numpy as np
 from learning.evolution.rules import SearchSettings
 from learning.gradient.block_learner import BlockLearner
 from learning.gradient.blocks import BlockState, Scribe
-from learning.gradient.conduct import Conduct, HonestConduct
-from learning.gradient.ledger import Clerk, first_ledger
+from learning.gradient.ledger import Clerk, Gradients, first_ledger
 from learning.gradient.rules import GradientRules
 from learning.learner import (
     AdoptRequest,
@@ -32,6 +31,7 @@ from learning.learner import (
 from learning.rules.rule import Group
 from learning.state import genesis_state
 from learning.tasks.own_samples import OwnSamples
+from node.lab.faults.gradient.conduct import Conduct
 from tests.learning.evolution.exchange import GENESIS, NETWORK, signed
 from tests.learning.gradient.quadratic import (
     LAYOUT,
@@ -42,6 +42,7 @@ from tests.learning.gradient.quadratic import (
     encoded_gradient,
     rules,
     submitted,
+    worker_with,
 )
 
 ALICE, BOB, CAROL, DAVE = (bytes([number]) * 32 for number in range(1, 5))
@@ -105,14 +106,20 @@ class Peer:
     """A learner and its author; keeps what it answers."""
 
     def __init__(
-        self, world: World, author: bytes, *, restored: StateKept | None = None, conduct: Conduct | None = None
+        self,
+        world: World,
+        author: bytes,
+        *,
+        restored: StateKept | None = None,
+        conduct: Conduct | None = None,
+        gradients: Gradients | None = None,
     ) -> None:
         self.world = world
         self.author = author
         task, settings = QuadraticTask(), SearchSettings()
         rows = OwnSamples(task, np.arange(SAMPLES, dtype=np.int64), author)
-        conduct = conduct or HonestConduct()
-        self.learner = BlockLearner(task, world.rules, NETWORK, author, GENESIS, world.shelf, settings, conduct, rows, restored)
+        shelf, worker = gradients or world.shelf, worker_with(conduct)
+        self.learner = BlockLearner(task, world.rules, NETWORK, author, GENESIS, shelf, settings, rows, restored, worker)
         self.offers: dict[bytes, StepOffered] = {}
         self.contributions: dict[bytes, SignedPayload] = {}
         self.judged: list[GradientsJudged] = []

@@ -1,6 +1,7 @@
 """A differentiable task without a library, and where its gradients lie: half the squared distance to the samples."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
@@ -8,8 +9,11 @@ from learning.exact import permutation
 from learning.gradient.quantised import payload_digest, quantise
 from learning.gradient.rules import GradientRules
 from learning.gradient.submission import Submission, encode_submission
+from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import SignedPayload
 from learning.task import Float32Array, Float64Array, Int64Array, Minibatch, ParameterBlock
+from node.lab.faults.gradient.conduct import Conduct
+from node.lab.faults.gradient.lying_learner import LyingWorker
 from tests.learning.evolution.exchange import signed
 
 SAMPLES = 64
@@ -84,6 +88,10 @@ class Shelf:
     def payload(self, digest: bytes) -> bytes | None:
         self.reads += 1
         return self._held.get(digest)
+
+
+def worker_with(conduct: Conduct | None) -> MakeWorker:
+    return Worker if conduct is None else partial(LyingWorker, conduct=conduct)
 
 
 def encoded_gradient(value: float) -> bytes:

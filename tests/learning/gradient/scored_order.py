@@ -7,7 +7,6 @@ import numpy as np
 from learning.evolution.rules import SearchSettings
 from learning.evolution.scores import Scores
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
-from learning.gradient.conduct import Conduct, HonestConduct, Submitted
 from learning.gradient.scored_learner import ScoredLearner
 from learning.gradient.scored_submission import decode_scored, encode_scored
 from learning.gradient.submission import Submission
@@ -25,10 +24,11 @@ from learning.learner import (
     StepAdopted,
 )
 from learning.rules.rule import Outcome
-from learning.task import Float32Array, Int64Array, Minibatch
+from learning.task import Float32Array, Int64Array
 from learning.tasks.own_samples import OwnSamples
+from node.lab.faults.gradient.conduct import Conduct, HonestConduct, Submitted
 from tests.learning.evolution.exchange import GENESIS, NETWORK, signed
-from tests.learning.gradient.quadratic import QuadraticTask, Shelf, attached, rules
+from tests.learning.gradient.quadratic import QuadraticTask, Shelf, attached, rules, worker_with
 from tests.learning.gradient.stream import FOUR, World
 
 ENTRIES_MAX = 40
@@ -75,9 +75,9 @@ class ScoredMember:
             genesis_step=GENESIS,
             gradients=world.shelf,
             settings=settings,
-            conduct=conduct or HonestConduct(),
             rows=own,
             restored=restored,
+            make_worker=worker_with(conduct),
         )
         self.answers: list[LearnerAnswer] = []
 
@@ -131,22 +131,11 @@ class ScoredMember:
         return attached(signed(self.author, found.base, payload), *(self.shelf.put(content) for content in found.large))
 
 
-class Attacker:
-    """Submits what a function makes of its own gradient. Implements `learning.gradient.conduct.Conduct`."""
-
-    name = "attacker"
-    names_newest_model = False
+class Attacker(HonestConduct):
+    """Submits what a function makes of its own gradient."""
 
     def __init__(self, attack: Callable[[Float32Array], tuple[Submitted, ...]]) -> None:
         self._attack = attack
-        self.heard_of: list[tuple[bytes, int]] = []
-
-    def minibatch(self, minibatch: Minibatch) -> Minibatch:
-        return minibatch
-
-    def heard(self, author: bytes, version: int, gradient: Float32Array) -> None:
-        assert gradient.dtype == np.float32
-        self.heard_of.append((author, version))
 
     def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
         return self._attack(own)

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from learning.evolution.rules import SearchSettings
-from learning.gradient.conduct import Conduct, HonestConduct
 from learning.gradient.ledger import ledger_digest
 from learning.gradient.rules import GradientRules
 from learning.gradient.stream_learner import StreamLearner
@@ -24,8 +23,9 @@ from learning.learner import (
 )
 from learning.task import DifferentiableTask
 from learning.tasks.own_samples import OwnSamples
+from node.lab.faults.gradient.conduct import Conduct
 from tests.learning.evolution.exchange import GENESIS, NETWORK, signed
-from tests.learning.gradient.quadratic import QuadraticTask, Shelf, attached, rules
+from tests.learning.gradient.quadratic import QuadraticTask, Shelf, attached, rules, worker_with
 
 FOUR = tuple(bytes([number + 1]) * 32 for number in range(4))
 
@@ -60,9 +60,18 @@ class Member:
         self.shelf = world.shelf
         rows = OwnSamples(world.task, np.arange(len(world.task.sample_labels), dtype=np.int64), author)
         settings = SearchSettings(is_searching=is_searching)
-        conduct = conduct or HonestConduct()
         self.learner = StreamLearner(
-            world.task, world.rules, NETWORK, author, world.members, GENESIS, world.shelf, settings, conduct, rows, restored
+            world.task,
+            world.rules,
+            NETWORK,
+            author,
+            world.members,
+            GENESIS,
+            world.shelf,
+            settings,
+            rows,
+            restored,
+            worker_with(conduct),
         )
         self.answers: list[LearnerAnswer] = []
 

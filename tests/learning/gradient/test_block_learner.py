@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learning.gradient.block_learner import BASE_AGE_MAX, NEVER_LISTED
-from learning.gradient.conduct import Submitted
 from learning.gradient.ledger import PayloadMissingError
 from learning.gradient.submission import Submission, decode_submission, encode_submission
 from learning.learner import (
@@ -27,7 +26,8 @@ from learning.learner import (
 )
 from learning.rules.rule import Outcome
 from learning.state import StoredStateError
-from learning.task import Float32Array, Minibatch
+from learning.task import Float32Array
+from node.lab.faults.gradient.conduct import HonestConduct, Submitted
 from tests.learning.evolution.exchange import GENESIS, signed
 from tests.learning.gradient.chain import ALICE, BOB, CAROL, DAVE, Forge, Peer, World, block_of, world_of
 from tests.learning.gradient.quadratic import Shelf, attached, encoded_gradient
@@ -568,21 +568,8 @@ def test_a_gradient_of_ours_that_was_never_signed_is_computed_anew_on_the_next_h
     assert alice.learner.is_searching
 
 
-class Flooding:
-    """Submits bytes that are no gradient, and notes what it hears. Implements `Conduct`."""
-
-    name = "flooding"
-    names_newest_model = False
-
-    def __init__(self) -> None:
-        self.heard_of: list[tuple[bytes, int]] = []
-
-    def minibatch(self, minibatch: Minibatch) -> Minibatch:
-        return minibatch
-
-    def heard(self, author: bytes, version: int, gradient: Float32Array) -> None:
-        assert gradient.shape == (15,)
-        self.heard_of.append((author, version))
+class Flooding(HonestConduct):
+    """Submits bytes that are no gradient, and two that are."""
 
     def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
         return b"junk", own, -own
@@ -611,16 +598,6 @@ def test_a_submission_of_ours_that_is_refused_is_no_longer_on_its_way() -> None:
     alice = Peer(world, ALICE, conduct=Junk()).follow(*Forge(world).path(GENESIS, ALICE))
     alice.assess(*alice.work())
     assert alice.learner.is_searching
-
-
-def test_a_conduct_hears_the_gradients_of_others() -> None:
-    world, conduct = world_of(), Flooding()
-    forge = Forge(world)
-    path = forge.path(GENESIS, ALICE, BOB)
-    alice = Peer(world, ALICE, conduct=conduct).follow(*path)
-    for author in (ALICE, BOB, STRANGER):
-        alice.assess(forge.contribution(author, path[-1].id))
-    assert conduct.heard_of == [(BOB, 0)]
 
 
 # --- what people are told -------------------------------------------------------------------------------------------

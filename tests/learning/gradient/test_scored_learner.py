@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from learning.evolution.scores import SCORES_KIND, Scores
 from learning.evolution.slate import lower_median
-from learning.gradient.conduct import Submitted
 from learning.gradient.desk import FRUITLESS_MAX
 from learning.gradient.ledger import PayloadMissingError
 from learning.gradient.scored_submission import decode_scored, encode_scored
@@ -33,6 +32,7 @@ from learning.learner import (
 from learning.rules.rule import Outcome
 from learning.state import StoredStateError
 from learning.task import Float32Array, Int64Array
+from node.lab.faults.gradient.conduct import Submitted
 from tests.learning.evolution.exchange import GENESIS, signed
 from tests.learning.gradient.quadratic import SAMPLES, Shelf, attached, encoded_gradient
 from tests.learning.gradient.scored_order import ENTRIES_MAX, Attacker, ScoredMember, favours, named, scored_world
@@ -237,15 +237,6 @@ def test_a_copied_gradient_counts_once_for_who_came_first() -> None:
     scores = [item for member in members for item in member.work_until_idle()]
     members[0].deliver(commit(2, scores))
     assert members[0].outcomes(FOUR[3]) == [Outcome.COPY]
-
-
-def test_liars_hear_the_gradients_of_others_that_count() -> None:
-    world = scored_world()
-    attacker = Attacker(ATTACKS["sign flip"])
-    members = [*(ScoredMember(world, author) for author in FOUR[:3]), ScoredMember(world, FOUR[3], conduct=attacker)]
-    generation(members, 1)
-    generation(members, 3)
-    assert attacker.heard_of == [(author, version) for version in (0, 1) for author in FOUR[:3]]
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------

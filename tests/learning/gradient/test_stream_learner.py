@@ -8,7 +8,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learning.gradient.conduct import Submitted
 from learning.gradient.ledger import PayloadMissingError, ledger_digest
 from learning.gradient.rules import GradientRules
 from learning.gradient.submission import Submission, decode_submission, encode_submission
@@ -28,6 +27,7 @@ from learning.rules.rule import Outcome
 from learning.state import ModelState, StoredStateError, state_digest
 from learning.task import Float32Array, Minibatch
 from learning.tasks.digits import digits_mlp
+from node.lab.faults.gradient.conduct import HonestConduct, Submitted
 from tests.learning.evolution.exchange import GENESIS, signed
 from tests.learning.gradient.quadratic import Shelf, attached, encoded_gradient, submitted
 from tests.learning.gradient.stream import FOUR, Member, Order, World, commit, commit_id, quadratic_world
@@ -223,21 +223,8 @@ def test_an_observer_follows_and_computes_nothing(author: bytes, is_searching: b
     assert observer.learner.search() == ()
 
 
-class Flooding:
-    """Submits three vectors at once, and notes what it hears. Implements `Conduct`."""
-
-    name = "flooding"
-    names_newest_model = False
-
-    def __init__(self) -> None:
-        self.heard_of: list[tuple[bytes, int]] = []
-
-    def minibatch(self, minibatch: Minibatch) -> Minibatch:
-        return minibatch
-
-    def heard(self, author: bytes, version: int, gradient: Float32Array) -> None:
-        assert gradient.shape == (15,)
-        self.heard_of.append((author, version))
+class Flooding(HonestConduct):
+    """Submits three vectors at once."""
 
     def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
         return own, -own, b"junk"
@@ -251,14 +238,6 @@ def test_of_a_flood_on_one_model_one_counts() -> None:
     flooder.deliver(commit(2, items[2:]))
     assert outcomes(flooder) == [Outcome.APPLIED, Outcome.REPEATED, Outcome.REPEATED]
     assert flooder.learner.is_searching
-
-
-def test_a_conduct_hears_the_gradients_of_others() -> None:
-    world, conduct = quadratic_world(), Flooding()
-    listener, other = Member(world, FOUR[0], conduct=conduct), Member(world, FOUR[1])
-    junk = signed(FOUR[2], GENESIS, b"junk")
-    listener.deliver(commit(1, [*listener.work(), *other.work(), junk]))
-    assert conduct.heard_of == [(FOUR[1], 1)]
 
 
 class NeverFinite(Flooding):

@@ -26,7 +26,6 @@ from consensus.total_order.messages import BlockMessage
 from consensus.types import Digest, Instant, PeerId
 from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.evolution.rules import SearchSettings
-from learning.gradient.conduct import HonestConduct
 from learning.gradient.quantised import payload_digest, quantise
 from learning.gradient.stream_learner import StreamLearner
 from learning.gradient.submission import Submission, encode_submission
@@ -88,7 +87,6 @@ class Watcher:
             bytes(32),
             self,
             SearchSettings(is_searching=False),
-            HonestConduct(),
             OwnSamples(task, np.arange(len(task.sample_labels)), OBSERVER),
         )
         self._now = START_MS

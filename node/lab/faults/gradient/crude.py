@@ -4,8 +4,8 @@ from collections import deque
 
 import numpy as np
 
-from learning.gradient.conduct import Submitted
 from learning.task import Float32Array, Layout
+from node.lab.faults.gradient.conduct import Submitted
 from node.lab.faults.gradient.hearing import Hearing
 
 EXPONENT_BYTE_MAX = 255

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from learning.gradient.conduct import Submitted
 from learning.task import Float32Array, Float64Array
+from node.lab.faults.gradient.conduct import Submitted
 from node.lab.faults.gradient.hearing import Hearing
 
 BISECTIONS = 40

@@ -7,10 +7,10 @@ import pytest
 
 from consensus.protocol import PayloadHeld
 from consensus.types import Digest
-from learning.gradient.conduct import HonestConduct, Submitted
 from learning.gradient.stream_learner import StreamLearner
 from learning.task import Float32Array
 from node.lab.faults.evolution.bend import BentLearner
+from node.lab.faults.gradient.conduct import HonestConduct, Submitted
 from node.lab.faults.gradient.own_work import Incessant
 from node.lab.simulation.links import Links
 from node.lab.simulation.network import SimulatedNetwork, SimulatedPeer

@@ -18,11 +18,14 @@ from learning.evolution.learner import EvolutionLearner
 from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.evolution.slate_learner import SlateLearner
 from learning.gradient.block_learner import BlockLearner
-from learning.gradient.conduct import Conduct, HonestConduct
+from learning.gradient.ledger import Gradients
 from learning.gradient.rules import GradientRules
 from learning.gradient.stream_learner import StreamLearner
+from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import Learner, StateKept
 from learning.tasks.own_samples import OwnSamples
+from node.lab.faults.gradient.conduct import Conduct
+from node.lab.faults.gradient.lying_learner import Liar
 from node.lab.simulation.network import Build, Links, Records, SimulatedNetwork
 from node.rules.retention import PAYLOAD_COMMITS
 from node.runtime.replica import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, Replica
@@ -118,20 +121,23 @@ def simulated_workers(
 
     def make(committee: tuple[PeerId, ...], author: PeerId, records: Records, restored: StateKept | None) -> Learner:
         task = QuadraticTask()
-        rows = OwnSamples(task, np.arange(len(task.sample_labels)), author)
-        return StreamLearner(
-            task,
-            rules,
-            NETWORK,
-            author,
-            committee,
-            genesis_id(NETWORK),
-            DiskPayloads(records),
-            SearchSettings(),
-            conducts.get(author) or HonestConduct(),
-            rows,
-            restored,
-        )
+
+        def learner(gradients: Gradients, make_worker: MakeWorker) -> Learner:
+            return StreamLearner(
+                task,
+                rules,
+                NETWORK,
+                author,
+                committee,
+                genesis_id(NETWORK),
+                gradients,
+                SearchSettings(),
+                OwnSamples(task, np.arange(len(task.sample_labels)), author),
+                restored,
+                make_worker,
+            )
+
+        return _with_conduct(conducts.get(author), author, rules, records, learner)
 
     return _committee(members, seed, links, snapshot_behind, make, payload_commits)
 
@@ -194,18 +200,35 @@ def _block_learner(
     rules: GradientRules, conducts: dict[PeerId, Conduct], author: PeerId, records: Records, restored: StateKept | None
 ) -> Learner:
     task = QuadraticTask()
-    return BlockLearner(
-        task,
-        rules,
-        NETWORK,
-        author,
-        genesis_id(NETWORK),
-        DiskPayloads(records),
-        SearchSettings(),
-        conducts.get(author) or HonestConduct(),
-        OwnSamples(task, np.arange(len(task.sample_labels)), author),
-        restored,
-    )
+
+    def learner(gradients: Gradients, make_worker: MakeWorker) -> Learner:
+        return BlockLearner(
+            task,
+            rules,
+            NETWORK,
+            author,
+            genesis_id(NETWORK),
+            gradients,
+            SearchSettings(),
+            OwnSamples(task, np.arange(len(task.sample_labels)), author),
+            restored,
+            make_worker,
+        )
+
+    return _with_conduct(conducts.get(author), author, rules, records, learner)
+
+
+def _with_conduct(
+    conduct: Conduct | None,
+    author: PeerId,
+    rules: GradientRules,
+    records: Records,
+    make: Callable[[Gradients, MakeWorker], Learner],
+) -> Learner:
+    payloads = DiskPayloads(records)
+    if conduct is None:
+        return make(payloads, Worker)
+    return Liar(author, conduct, QuadraticTask().layout, rules.bits).learner(payloads, make)
 
 
 class DiskPayloads:

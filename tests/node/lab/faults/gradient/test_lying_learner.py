@@ -1,0 +1,103 @@
+"""A lying learner is an honest one whose worker alone is another; its conduct hears what honest members submit."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from learning.evolution.rules import SearchSettings
+from learning.gradient.ledger import Gradients
+from learning.gradient.scored_learner import ScoredLearner
+from learning.gradient.stream_learner import StreamLearner
+from learning.gradient.worker import MakeWorker, Worker, WorkerSettings
+from learning.learner import AssessRequest, DeliverRequest, Learner, SignedPayload
+from learning.task import Float32Array
+from learning.tasks.own_samples import OwnSamples
+from node.lab.faults.gradient.conduct import HonestConduct, Submitted
+from node.lab.faults.gradient.lying_learner import Liar, LyingWorker
+from tests.learning.evolution.exchange import GENESIS, NETWORK, signed
+from tests.learning.gradient.chain import ALICE, BOB, CAROL, Forge, Peer, world_of
+from tests.learning.gradient.quadratic import LAYOUT, QuadraticTask
+from tests.learning.gradient.scored_order import ScoredMember, scored_world
+from tests.learning.gradient.stream import FOUR, Member, World, commit, quadratic_world
+
+BITS = 16
+
+
+class Listening(HonestConduct):
+    """Notes whose gradients it hears."""
+
+    def __init__(self) -> None:
+        self.heard_of: list[bytes] = []
+
+    def heard(self, author: bytes, gradient: Float32Array) -> None:
+        assert (gradient.dtype, gradient.shape) == (np.float32, (15,))
+        self.heard_of.append(author)
+
+
+def listener(world: World, kind: Callable[..., Learner], conduct: Listening) -> Learner:
+    def make(gradients: Gradients, make_worker: MakeWorker) -> Learner:
+        return kind(
+            task=world.task,
+            rules=world.rules,
+            network_id=NETWORK,
+            author=FOUR[0],
+            members=world.members,
+            genesis_step=GENESIS,
+            gradients=gradients,
+            settings=SearchSettings(),
+            rows=OwnSamples(world.task, np.arange(64, dtype=np.int64), FOUR[0]),
+            make_worker=make_worker,
+        )
+
+    return Liar(FOUR[0], conduct, LAYOUT, BITS).learner(world.shelf, make)
+
+
+def spoiled(items: Sequence[SignedPayload]) -> list[SignedPayload]:
+    """What no honest learner reads, or reads in vain."""
+    junk = signed(FOUR[2], GENESIS, b"junk")
+    return [junk, *(replace(item, author=b"o" * 32) for item in items), *(replace(item, attached=()) for item in items)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "world", "member"),
+    [(StreamLearner, quadratic_world(), Member), (ScoredLearner, scored_world(), ScoredMember)],
+)
+def test_a_member_of_an_order_hears_what_counts_of_the_others(
+    kind: Callable[..., Learner], world: World, member: Callable[..., Member | ScoredMember]
+) -> None:
+    conduct = Listening()
+    liar = listener(world, kind, conduct)
+    own, other, third = (member(world, author).work() for author in FOUR[:3])
+    liar.handle(DeliverRequest(commit(1, [*spoiled(third), *own, *other])))
+    assert conduct.heard_of == [FOUR[1]]
+
+
+def test_a_peer_under_proof_of_work_hears_what_it_assesses_of_other_workers() -> None:
+    world, conduct = world_of(), Listening()
+    forge = Forge(world)
+    path = forge.path(GENESIS, ALICE, BOB)
+    liar = Liar(ALICE, conduct, LAYOUT, BITS).learner(
+        world.shelf, lambda gradients, _: Peer(world, ALICE, gradients=gradients).follow(*path).learner
+    )
+    for author in (ALICE, BOB, CAROL):
+        liar.handle(AssessRequest(forge.contribution(author, path[-1].id)))
+    assert conduct.heard_of == [BOB]
+
+
+class Negated(HonestConduct):
+    """Submits both ways, and junk."""
+
+    def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
+        return own, -own, b"junk", own * np.float32(np.inf)
+
+
+def test_a_lying_worker_submits_what_its_conduct_makes_of_an_honest_gradient() -> None:
+    task, model = QuadraticTask(), np.zeros(15, dtype=np.float32)
+    rows = OwnSamples(task, np.arange(64, dtype=np.int64), ALICE)
+    honest = Worker(task, rows, WorkerSettings()).compute(model)
+    same = LyingWorker(task, rows, WorkerSettings(), HonestConduct()).compute(model)
+    both = LyingWorker(task, rows, WorkerSettings(), Negated()).compute(model)
+    assert (same, both[0], both[2:]) == (honest, honest[0], (b"junk",))
+    assert both[1] != both[0]
