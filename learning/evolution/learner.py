@@ -16,7 +16,7 @@ from learning.evolution.payload import Candidate, Claim, MalformedPayloadError, 
 from learning.evolution.recipe import Recipe
 from learning.evolution.rules import EvolutionRules, RulesError, SearchSettings
 from learning.exact import MICRO
-from learning.following.state_tree import StateTree
+from learning.following.state_tree import StateTree, final_step
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
@@ -30,6 +30,7 @@ from learning.learner import (
     LearnerAnswer,
     LearnerRequest,
     ModelExported,
+    Participant,
     ProposedStep,
     ReplayRequest,
     RestoreRequest,
@@ -79,7 +80,8 @@ class EvolutionLearner:
         self._task = check_task(task)
         self._rules = rules
         self._author = author
-        root, model = origin_of(self._task.layout, network_id, genesis_step, restored)
+        origin = origin_of(self._task.layout, Participant(network_id, author, genesis_step), restored)
+        root, model = final_step(origin.step, origin.model.height, origin.digest), origin.model
         self._mutating = Mutating(network_id, rules)
         self._tree = StateTree(self._mutating, root, model, steps_max=STEPS_MAX, bytes_max=MODELS_BYTES_MAX)
         self._measurement = Measurement(self._task, network_id)
@@ -107,7 +109,7 @@ class EvolutionLearner:
             case ExportRequest(is_final):
                 return (self._export(self._tree.root if is_final else self._adopted),)
             case DeliverRequest() | RestoreRequest():
-                raise AssertionError("a total order delivers to a SlateLearner")
+                raise AssertionError("a total order delivers to a LineLearner")
             case _:
                 assert_never(request)
 

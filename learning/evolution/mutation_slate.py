@@ -20,6 +20,11 @@ class Entry:
     claimed_fitness: int | None
     """Micro-units; for people alone."""
 
+    @property
+    def author(self) -> bytes | None:
+        """None for the parent."""
+        return None if self.mutation is None else self.mutation.author
+
 
 class MutationCandidacy:
     """Implements `learning.evolution.slate.Candidacy`. No change has no privilege: its digest is drawn by the generation."""

@@ -1,8 +1,8 @@
 """Where a learner starts: at the network's first model, or at a final state that it kept before a restart."""
 
-from learning.following.state_tree import final_step
-from learning.learner import ProposedStep, StateKept
-from learning.state import ModelState, genesis_state, state_digest, stored_state
+from learning.following.line import Head
+from learning.learner import Participant, StateKept
+from learning.state import genesis_state, state_digest, stored_state
 from learning.task import Layout
 
 MODELS_BYTES_MAX = 64 * 2**20
@@ -15,16 +15,13 @@ KEPT_BYTES_PER_STEP = 64 * 2**10
 """Small models are kept at every final step, larger ones so rarely that keeping them writes about this much a step."""
 
 
-def origin_of(
-    layout: Layout, network_id: bytes, genesis_step: bytes, restored: StateKept | None
-) -> tuple[ProposedStep, ModelState]:
-    """The root of the tree and its model. Raises StoredStateError when what is restored does not fit the layout."""
+def origin_of(layout: Layout, participant: Participant, restored: StateKept | None) -> Head:
+    """Raises StoredStateError when what is restored does not fit the layout."""
     if restored is None:
-        model = genesis_state(network_id, layout)
+        step, model = participant.genesis_step, genesis_state(participant.network_id, layout)
     else:
-        model = stored_state(restored.parameters, restored.height, layout)
-    step = genesis_step if restored is None else restored.step
-    return final_step(step, model.height, state_digest(model)), model
+        step, model = restored.step, stored_state(restored.parameters, restored.height, layout)
+    return Head(step, model, state_digest(model))
 
 
 def kept_interval(layout: Layout) -> int:

@@ -145,7 +145,7 @@ class BlockLearner:
             case ExportRequest(is_final):
                 return (self._export(self._tree.root if is_final else self._head),)
             case DeliverRequest() | RestoreRequest():
-                raise AssertionError("a total order delivers to a StreamLearner")
+                raise AssertionError("a total order delivers to a LineLearner")
             case _:
                 assert_never(request)
 

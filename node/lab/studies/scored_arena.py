@@ -12,15 +12,18 @@ from functools import partial
 
 import numpy as np
 
-from learning.evolution.rules import SearchSettings
+from learning.evolution.generations import Generations
 from learning.evolution.scores import Scores
 from learning.evolution.slate import quorum
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
+from learning.following.line import LineLearner
 from learning.gradient.ledger import Gradients
 from learning.gradient.quantised import payload_digest
 from learning.gradient.rules import GradientRules
-from learning.gradient.scored_learner import ScoredLearner
+from learning.gradient.scored_learner import Steps
+from learning.gradient.scored_slate import StepEntry
 from learning.gradient.scored_submission import encode_scored
+from learning.gradient.submission import Submission
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import (
     ContributionFound,
@@ -29,6 +32,7 @@ from learning.learner import (
     GenerationDecided,
     Learner,
     LearnerAnswer,
+    Participant,
     SignedPayload,
     SlateEntry,
     StepAdopted,
@@ -162,7 +166,7 @@ class _Arena:
         self._payloads = _Payloads()
         self._height = 0
         network_id = hashlib.blake2b(f"scored arena {seed}".encode(), digest_size=32).digest()
-        self._models: list[ScoredLearner] = []
+        self._models: list[Generations[Submission, StepEntry]] = []
         """What each member's learner holds, whatever it says."""
         self._learners: list[Learner] = []
         for number, author in enumerate(self._ids):
@@ -184,26 +188,16 @@ class _Arena:
         rows: OwnSamples,
         gradients: Gradients,
         make_worker: MakeWorker,
-    ) -> ScoredLearner:
-        learner = ScoredLearner(
-            task=task,
-            rules=rules,
-            network_id=network_id,
-            author=author,
-            members=self._ids,
-            genesis_step=bytes(32),
-            gradients=gradients,
-            settings=SearchSettings(),
-            rows=rows,
-            make_worker=make_worker,
-        )
-        self._models.append(learner)
-        return learner
+    ) -> Learner:
+        participant = Participant(network_id, author, bytes(32), self._ids)
+        generations = Generations(Steps(task, rules, participant, gradients, rows, make_worker), participant)
+        self._models.append(generations)
+        return LineLearner(generations, None)
 
     @property
     def parameters(self) -> Float32Array:
         """Of the agreed model."""
-        return self._models[0].parameters
+        return self._models[0].head.model.parameters
 
     def generation(self, *, is_lying: bool) -> None:
         """One: the gradients in two commits, the scores in a third."""
@@ -237,7 +231,7 @@ class _Arena:
 
     def _scores(self, number: int, honest: bytes) -> bytes:
         """A liar's: the best for what liars have put up, the worst for all else."""
-        slate = self._models[number].slate
+        slate = self._models[number].consensus.slate
         if slate is None or number not in self._turncoats or not self._turncoats[number].is_lying:
             return honest
         own = {self._ids[liar] for liar in self._turncoats}

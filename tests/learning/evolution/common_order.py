@@ -4,12 +4,14 @@ import hashlib
 import random
 from collections.abc import Callable, Sequence
 
+from learning.evolution.generations import Generations
 from learning.evolution.payload import Candidate
 from learning.evolution.recipe import Recipe
 from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.evolution.scores import Scores, Submission, decode_submission, encode_submission
-from learning.evolution.slate_learner import SlateLearner
+from learning.evolution.slate_learner import Mutations
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
+from learning.following.line import LineLearner
 from learning.learner import (
     AdoptRequest,
     ContributionFound,
@@ -19,6 +21,7 @@ from learning.learner import (
     GenerationDecided,
     LearnerAnswer,
     ModelExported,
+    Participant,
     SignedPayload,
     StateKept,
     StepAdopted,
@@ -57,7 +60,10 @@ class Member:
         self.author = author
         self.members = members
         self.task = task or SphereTask()
-        self.learner = SlateLearner(self.task, rules, NETWORK, author, members, GENESIS, settings, restored)
+        participant = Participant(NETWORK, author, GENESIS, members, settings.is_searching)
+        self.mutations = Mutations(self.task, rules, participant, settings)
+        self.generations = Generations(self.mutations, participant)
+        self.learner = LineLearner(self.generations, restored)
         self.distortion = distortion
         self.decided: list[GenerationDecided] = []
         self.adopted: list[StepAdopted] = []
@@ -174,7 +180,7 @@ def favours(*authors: bytes) -> Distortion:
     def distort(member: Member, submission: Submission) -> list[Submission]:
         if isinstance(submission, Candidate):
             return [Candidate(POOR, submission.claimed_fitness)]
-        slate = member.learner._consensus.slate
+        slate = member.generations.consensus.slate
         assert slate is not None
         return [Scores(submission.slate, tuple(_favour(entry.mutation, authors) for entry in slate.entries))]
 

@@ -287,7 +287,7 @@ def test_the_claim_is_the_authors_own_measurement() -> None:
     (item,) = alice.work_until_idle()
     candidate = decode_submission(item.payload, 1, 4)
     assert isinstance(candidate, Candidate)
-    assert bob.learner._fitness_of(Mutation(FOUR[0], candidate.recipe)) == candidate.claimed_fitness
+    assert bob.mutations.fitness_of(Mutation(FOUR[0], candidate.recipe)) == candidate.claimed_fitness
 
 
 def candidates_of_four() -> list[SignedPayload]:
@@ -351,7 +351,7 @@ def test_a_restart_from_a_kept_state_and_the_deliveries_after_it_gives_the_same_
         again.deliver(step)
     assert history(again) == history(members[1])[kept_at + 1 :]
     assert again.model == members[1].model
-    assert again.learner._consensus.entries == members[1].learner._consensus.entries
+    assert again.generations.consensus.entries == members[1].generations.consensus.entries
     order.members[1] = again
     order.run(12)
     assert [history(member)[-1] for member in members[2:]] == [history(again)[-1]] * 2

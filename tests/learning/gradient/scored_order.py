@@ -4,10 +4,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from learning.evolution.rules import SearchSettings
+from learning.evolution.generations import Generations
 from learning.evolution.scores import Scores
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
-from learning.gradient.scored_learner import ScoredLearner
+from learning.following.line import LineLearner
+from learning.gradient.scored_learner import Steps
 from learning.gradient.scored_submission import decode_scored, encode_scored
 from learning.gradient.submission import Submission
 from learning.learner import (
@@ -19,6 +20,7 @@ from learning.learner import (
     GradientsJudged,
     LearnerAnswer,
     ModelExported,
+    Participant,
     SignedPayload,
     StateKept,
     StepAdopted,
@@ -65,20 +67,10 @@ class ScoredMember:
         self.distortion = distortion
         everything = np.arange(len(world.task.sample_labels), dtype=np.int64)
         own = OwnSamples(world.task, everything if rows is None else rows, author)
-        settings = SearchSettings(is_searching=is_searching)
-        self.learner = ScoredLearner(
-            task=world.task,
-            rules=world.rules,
-            network_id=NETWORK,
-            author=author,
-            members=world.members,
-            genesis_step=GENESIS,
-            gradients=world.shelf,
-            settings=settings,
-            rows=own,
-            restored=restored,
-            make_worker=worker_with(conduct),
-        )
+        participant = Participant(NETWORK, author, GENESIS, world.members, is_searching)
+        steps = Steps(world.task, world.rules, participant, world.shelf, own, worker_with(conduct))
+        self.generations = Generations(steps, participant)
+        self.learner = LineLearner(self.generations, restored)
         self.answers: list[LearnerAnswer] = []
 
     @property
@@ -145,7 +137,7 @@ def favours(*authors: bytes) -> Distortion:
     """Top scores for what these have put up, bottom scores for all else."""
 
     def distorted(member: ScoredMember, scores: Scores) -> Scores:
-        slate = member.learner.slate
+        slate = member.generations.consensus.slate
         assert slate is not None
         return Scores(
             scores.slate, tuple(FITNESS_MAX if entry.author in authors else FITNESS_LOWEST for entry in slate.entries)

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from learning.evolution.rules import SearchSettings
+from learning.following.line import LineLearner
 from learning.gradient.ledger import ledger_digest
 from learning.gradient.rules import GradientRules
-from learning.gradient.stream_learner import StreamLearner
+from learning.gradient.stream_learner import GradientStream
 from learning.learner import (
     ContributionFound,
     DeliveredStep,
     DeliverRequest,
     GradientsJudged,
     LearnerAnswer,
+    Participant,
     SignedPayload,
     StateKept,
     StepAdopted,
@@ -59,25 +60,14 @@ class Member:
         self.author = author
         self.shelf = world.shelf
         rows = OwnSamples(world.task, np.arange(len(world.task.sample_labels), dtype=np.int64), author)
-        settings = SearchSettings(is_searching=is_searching)
-        self.learner = StreamLearner(
-            world.task,
-            world.rules,
-            NETWORK,
-            author,
-            world.members,
-            GENESIS,
-            world.shelf,
-            settings,
-            rows,
-            restored,
-            worker_with(conduct),
-        )
+        participant = Participant(NETWORK, author, GENESIS, world.members, is_searching)
+        self.stream = GradientStream(world.task, world.rules, participant, world.shelf, rows, worker_with(conduct))
+        self.learner = LineLearner(self.stream, restored)
         self.answers: list[LearnerAnswer] = []
 
     @property
     def digest(self) -> bytes:
-        return ledger_digest(self.learner.ledger)
+        return ledger_digest(self.stream.ledger)
 
     @property
     def adopted(self) -> list[StepAdopted]:

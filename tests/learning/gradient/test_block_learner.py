@@ -702,5 +702,5 @@ def test_a_kept_state_that_no_block_commits_to_is_refused() -> None:
 
 
 def test_what_only_a_total_order_needs_is_refused() -> None:
-    with pytest.raises(AssertionError, match="delivers to a StreamLearner"):
+    with pytest.raises(AssertionError, match="delivers to a LineLearner"):
         Peer(world_of(), ALICE).ask(DeliverRequest(commit(1, [])))

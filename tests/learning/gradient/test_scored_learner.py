@@ -228,7 +228,7 @@ def test_a_copied_gradient_counts_once_for_who_came_first() -> None:
     (own,), others = members[0].work_until_idle(), [item for member in members[1:3] for item in member.work_until_idle()]
     copy = replace(own, author=FOUR[3])
     members[0].deliver(commit(1, [own, copy, *others]))
-    slate = members[0].learner.slate
+    slate = members[0].generations.consensus.slate
     assert slate is not None
     assert len(slate.entries) == 1 + 2 * (3 + 2)
     assert FOUR[3] not in {entry.author for entry in slate.entries}

@@ -73,7 +73,7 @@ def test_members_of_a_long_run_tell_and_keep_the_same() -> None:
     first = order.members[0]
     assert [kept.commit for kept in first.kept] == [64, 128, 192]
     assert [kept.checkpoint for kept in first.kept] == [1, 2, 3]
-    assert first.learner.ledger.version > 100
+    assert first.stream.ledger.version > 100
     assert all(member.answers == first.answers for member in order.members)
 
 
@@ -175,7 +175,7 @@ def test_a_gradient_is_computed_on_the_newest_model_and_names_the_newest_commit(
     (item,) = other.work()
     submission = decode_submission(item.payload)
     assert submission is not None
-    assert (submission.base, submission.base_digest) == (1, other.learner.ledger.digest)
+    assert (submission.base, submission.base_digest) == (1, other.stream.ledger.digest)
     assert item.base == commit_id(1)
 
 
@@ -188,7 +188,7 @@ def test_a_lost_gradient_is_given_up_once_it_would_soon_be_too_old() -> None:
         step = commit(height, other.work())
         loser.deliver(step)
         other.deliver(step)
-    assert loser.learner.ledger.version == world.rules.staleness_max // 2
+    assert loser.stream.ledger.version == world.rules.staleness_max // 2
     assert loser.learner.is_searching
 
 
@@ -264,7 +264,7 @@ def test_a_gradient_that_is_never_finite_waits_for_another_model() -> None:
 
 def lies(member: Member) -> dict[str, tuple[SignedPayload, Outcome]]:
     """One submission of each wrong kind at version 1, by the third member, and what becomes of it."""
-    shelf, liar, ledger = member.shelf, FOUR[2], member.learner.ledger
+    shelf, liar, ledger = member.shelf, FOUR[2], member.stream.ledger
     good = encoded_gradient(0.5)
     digest, length = shelf.put(good)
     short, short_length = shelf.put(good[:-1])
@@ -311,7 +311,7 @@ def test_a_lie_changes_nothing_and_is_told_of(lie: str) -> None:
 def test_a_model_that_left_the_window_is_too_old() -> None:
     world = quadratic_world()
     member, other = members_of(world, 2)
-    old = submitted(FOUR[2], 0, member.learner.ledger.digest, encoded_gradient(0.5), world.shelf)
+    old = submitted(FOUR[2], 0, member.stream.ledger.digest, encoded_gradient(0.5), world.shelf)
     for height in range(1, world.rules.staleness_max + 2):
         step = commit(height, other.work())
         member.deliver(step)
@@ -324,7 +324,7 @@ def test_a_model_that_left_the_window_is_too_old() -> None:
 def test_the_second_of_one_author_on_a_model_is_refused() -> None:
     world = quadratic_world()
     member = Member(world, FOUR[0])
-    digest = member.learner.ledger.digest
+    digest = member.stream.ledger.digest
     pair = [submitted(FOUR[1], 0, digest, encoded_gradient(value), world.shelf) for value in (0.5, 0.25)]
     member.deliver(commit(1, pair))
     assert outcomes(member) == [Outcome.APPLIED, Outcome.REPEATED]
@@ -334,12 +334,12 @@ def test_one_payload_of_an_author_is_read_in_a_commit_however_many_items_name_it
     """On eight models in turn, each newer than the last, so that none repeats another."""
     world = quadratic_world()
     member, other = members_of(world, 2)
-    digests = [member.learner.ledger.digest]
+    digests = [member.stream.ledger.digest]
     for height in range(1, 8):
         step = commit(height, other.work())
         member.deliver(step)
         other.deliver(step)
-        digests.append(member.learner.ledger.digest)
+        digests.append(member.stream.ledger.digest)
     items = [submitted(FOUR[2], base, digest, encoded_gradient(0.5), world.shelf) for base, digest in enumerate(digests)]
     before = world.shelf.reads
     member.deliver(commit(8, items))
@@ -354,7 +354,7 @@ def test_one_payload_of_an_author_is_read_in_a_commit_however_many_items_name_it
 def test_junk_that_eight_items_name_is_read_once() -> None:
     world = quadratic_world()
     member, other = members_of(world, 2)
-    ledger = member.learner.ledger
+    ledger = member.stream.ledger
     junk = [submitted(FOUR[2], 0, ledger.digest, b"junk", world.shelf)] * 8
     member.deliver(commit(1, [*junk, *other.work()]))
     assert world.shelf.reads == 2
@@ -363,7 +363,7 @@ def test_junk_that_eight_items_name_is_read_once() -> None:
 
 def test_a_delivered_payload_that_is_not_held_is_a_broken_promise() -> None:
     member = Member(quadratic_world(), FOUR[0])
-    item = submitted(FOUR[1], 0, member.learner.ledger.digest, encoded_gradient(0.5), Shelf())
+    item = submitted(FOUR[1], 0, member.stream.ledger.digest, encoded_gradient(0.5), Shelf())
     with pytest.raises(PayloadMissingError, match="is not held"):
         member.deliver(commit(1, [item]))
 
@@ -375,7 +375,7 @@ def test_deliveries_that_a_state_holds_are_passed_over() -> None:
     world = quadratic_world()
     order = run(world, 20)
     member = order.members[0]
-    before = ledger_digest(member.learner.ledger)
+    before = ledger_digest(member.stream.ledger)
     member.deliver(*order.log)
     assert member.digest == before
 

@@ -14,15 +14,17 @@ from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.types import Digest, Instant, NetworkId, PeerId, StepId
 from learning.checkpoint import decode_kept_state
+from learning.evolution.generations import Generations
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.rules import EvolutionRules, SearchSettings
-from learning.evolution.slate_learner import SlateLearner
+from learning.evolution.slate_learner import Mutations
+from learning.following.line import LineLearner
 from learning.gradient.block_learner import BlockLearner
 from learning.gradient.ledger import Gradients
 from learning.gradient.rules import GradientRules
-from learning.gradient.stream_learner import StreamLearner
+from learning.gradient.stream_learner import GradientStream
 from learning.gradient.worker import MakeWorker, Worker
-from learning.learner import Learner, StateKept
+from learning.learner import Learner, Participant, StateKept
 from learning.tasks.own_samples import OwnSamples
 from node.lab.faults.gradient.conduct import Conduct
 from node.lab.faults.gradient.lying_learner import Liar
@@ -123,19 +125,9 @@ def simulated_workers(
         task = QuadraticTask()
 
         def learner(gradients: Gradients, make_worker: MakeWorker) -> Learner:
-            return StreamLearner(
-                task,
-                rules,
-                NETWORK,
-                author,
-                committee,
-                genesis_id(NETWORK),
-                gradients,
-                SearchSettings(),
-                OwnSamples(task, np.arange(len(task.sample_labels)), author),
-                restored,
-                make_worker,
-            )
+            rows = OwnSamples(task, np.arange(len(task.sample_labels)), author)
+            participant = Participant(NETWORK, author, genesis_id(NETWORK), committee)
+            return LineLearner(GradientStream(task, rules, participant, gradients, rows, make_worker), restored)
 
         return _with_conduct(conducts.get(author), author, rules, records, learner)
 
@@ -188,8 +180,9 @@ def _build_member(  # noqa: PLR0917 - all but the last two are bound when the ne
 
 
 def _slate_learner(committee: tuple[PeerId, ...], author: PeerId, _records: Records, restored: StateKept | None) -> Learner:
-    settings = SearchSettings(chunk=16)
-    return SlateLearner(SphereTask(), EVOLUTION, NETWORK, author, committee, genesis_id(NETWORK), settings, restored)
+    participant = Participant(NETWORK, author, genesis_id(NETWORK), committee)
+    mutations = Mutations(SphereTask(), EVOLUTION, participant, SearchSettings(chunk=16))
+    return LineLearner(Generations(mutations, participant), restored)
 
 
 def _searcher(author: PeerId, _records: Records, restored: StateKept | None) -> Learner:

@@ -6,12 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from learning.evolution.rules import SearchSettings
+from learning.evolution.generations import Generations
+from learning.following.line import Follower, LineLearner
 from learning.gradient.ledger import Gradients
-from learning.gradient.scored_learner import ScoredLearner
-from learning.gradient.stream_learner import StreamLearner
+from learning.gradient.scored_learner import Steps
+from learning.gradient.stream_learner import GradientStream
 from learning.gradient.worker import MakeWorker, Worker, WorkerSettings
-from learning.learner import AssessRequest, DeliverRequest, Learner, SignedPayload
+from learning.learner import AssessRequest, DeliverRequest, Learner, Participant, SignedPayload
 from learning.task import Float32Array
 from learning.tasks.own_samples import OwnSamples
 from node.lab.faults.gradient.conduct import HonestConduct, Submitted
@@ -36,20 +37,23 @@ class Listening(HonestConduct):
         self.heard_of.append(author)
 
 
-def listener(world: World, kind: Callable[..., Learner], conduct: Listening) -> Learner:
-    def make(gradients: Gradients, make_worker: MakeWorker) -> Learner:
-        return kind(
-            task=world.task,
-            rules=world.rules,
-            network_id=NETWORK,
-            author=FOUR[0],
-            members=world.members,
-            genesis_step=GENESIS,
-            gradients=gradients,
-            settings=SearchSettings(),
-            rows=OwnSamples(world.task, np.arange(64, dtype=np.int64), FOUR[0]),
-            make_worker=make_worker,
-        )
+MakeFollower = Callable[[World, Participant, Gradients, OwnSamples], Follower]
+
+
+def stream(world: World, participant: Participant, gradients: Gradients, rows: OwnSamples) -> Follower:
+    return GradientStream(world.task, world.rules, participant, gradients, rows)
+
+
+def generations(world: World, participant: Participant, gradients: Gradients, rows: OwnSamples) -> Follower:
+    return Generations(Steps(world.task, world.rules, participant, gradients, rows), participant)
+
+
+def listener(world: World, follower: MakeFollower, conduct: Listening) -> Learner:
+    rows = OwnSamples(world.task, np.arange(64, dtype=np.int64), FOUR[0])
+    participant = Participant(NETWORK, FOUR[0], GENESIS, world.members)
+
+    def make(gradients: Gradients, _: MakeWorker) -> Learner:
+        return LineLearner(follower(world, participant, gradients, rows), None)
 
     return Liar(FOUR[0], conduct, LAYOUT, BITS).learner(world.shelf, make)
 
@@ -61,14 +65,14 @@ def spoiled(items: Sequence[SignedPayload]) -> list[SignedPayload]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "world", "member"),
-    [(StreamLearner, quadratic_world(), Member), (ScoredLearner, scored_world(), ScoredMember)],
+    ("follower", "world", "member"),
+    [(stream, quadratic_world(), Member), (generations, scored_world(), ScoredMember)],
 )
 def test_a_member_of_an_order_hears_what_counts_of_the_others(
-    kind: Callable[..., Learner], world: World, member: Callable[..., Member | ScoredMember]
+    follower: MakeFollower, world: World, member: Callable[..., Member | ScoredMember]
 ) -> None:
     conduct = Listening()
-    liar = listener(world, kind, conduct)
+    liar = listener(world, follower, conduct)
     own, other, third = (member(world, author).work() for author in FOUR[:3])
     liar.handle(DeliverRequest(commit(1, [*spoiled(third), *own, *other])))
     assert conduct.heard_of == [FOUR[1]]

@@ -1,0 +1,242 @@
+"""Generations over a total order: candidates, their scores, and the next agreed model, the same at every member.
+
+Every member holds the same generation after the same commit, since only delivered submissions count (`slate`). In its idle time
+a member first looks for its candidate, of which it submits one in each generation; then it measures the candidates of the
+others as they arrive, so that its scores are ready soon after the slate is closed. An observer does neither, and follows.
+"""
+
+from collections.abc import Mapping
+from typing import Generic, Protocol, TypeVar
+
+from learning.evolution.scores import Scores
+from learning.evolution.slate import Decision, Ignored, Listed, ModelConsensus, Slate, next_generation
+from learning.following.line import Head, kept_state
+from learning.learner import (
+    ContributionFound,
+    DeliveredStep,
+    GenerationDecided,
+    GenerationWaits,
+    GradientJudged,
+    GradientsJudged,
+    LearnerAnswer,
+    Participant,
+    SearchProgress,
+    SignedPayload,
+    SlateEntry,
+    StateKept,
+    StepAdopted,
+)
+from learning.state import ModelState, state_digest
+
+C = TypeVar("C")
+"""A candidate as its author submits it, decoded."""
+
+E = TypeVar("E", bound=Listed)
+"""An entry of the slate."""
+
+
+class Candidates(Protocol[C, E]):
+    """One kind of candidates: where they start from, and how a member makes, measures and tells of them.
+
+    All that is asked is about the generation that was begun last.
+    """
+
+    def origin(self, restored: StateKept | None) -> Head:
+        """The first model, or the kept one. Raises StoredStateError when what is kept does not fit the task."""
+        ...
+
+    def begin(self, head: Head, restored: StateKept | None) -> ModelConsensus[C, E]:
+        """The generation that starts from `head`, as far as a restored state has seen it.
+
+        Raises StoredStateError when what is kept of it does not fit.
+        """
+        ...
+
+    def state(self, entry: E) -> ModelState:
+        """The model that an entry leads to, a version later."""
+        ...
+
+    def adopted(self, agreed: int | None) -> StepAdopted:
+        """The head, for people. `agreed`: its agreed fitness in micro-units, unless it was restored or is the first."""
+        ...
+
+    def checkpoint(self, commit: int, *, is_first: bool) -> int | None:
+        """Whether to keep the state: a number as in `StateKept.checkpoint`, or None.
+
+        Asked after each commit, and before that, with `is_first`, where a generation has begun with it.
+        """
+        ...
+
+    def memory(self, consensus: ModelConsensus[C, E]) -> bytes:
+        """What a kept state needs besides the model."""
+        ...
+
+    # --- our own part ---
+
+    def start_search(self) -> None:
+        """Look for our candidate."""
+        ...
+
+    @property
+    def is_active(self) -> bool:
+        """Whether `advance` would look for it."""
+        ...
+
+    def advance(self) -> tuple[ContributionFound | SearchProgress, ...]:
+        """One slice of search; several candidates only by a fault."""
+        ...
+
+    def fitness(self, entry: E) -> int:
+        """Our own measurement, in micro-units. Raises TaskError."""
+        ...
+
+    def encode(self, scores: Scores) -> bytes:
+        """As they are submitted."""
+        ...
+
+    # --- for people ---
+
+    def shown(self, decision: Decision[E], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
+        """The slate with our own measurements, by the entries' digests."""
+        ...
+
+    def refused(self, item: SignedPayload, reason: Ignored) -> GradientJudged | None:
+        """What is told at once of a submission that changes nothing."""
+        ...
+
+    def judged(
+        self, winner: E, candidates: Mapping[bytes, tuple[E, ...]]
+    ) -> tuple[tuple[GradientJudged, ...], tuple[tuple[bytes, float], ...]]:
+        """What became of the candidates, and whose had which part in the winner; nothing where that goes without saying."""
+        ...
+
+    def progress(self) -> tuple[SearchProgress, ...]:
+        """How much was searched, at the end of a generation."""
+        ...
+
+
+class Generations(Generic[C, E]):
+    """Implements `learning.following.line.Follower`."""
+
+    def __init__(self, candidates: Candidates[C, E], participant: Participant) -> None:
+        self.candidates = candidates
+        self._participant = participant
+
+    def start_from(self, restored: StateKept | None) -> None:
+        """Raises StoredStateError when what is restored does not fit the task."""
+        self._agreed: int | None = None
+        self._begin(self.candidates.origin(restored), restored)
+
+    def _begin(self, head: Head, restored: StateKept | None = None) -> None:
+        """A generation, and our own part in it."""
+        self.consensus = self.candidates.begin(head, restored)
+        self.head = head
+        self._measured: dict[bytes, int] = {}
+        """Our own measurements in micro-units, by the entries' digests."""
+        self._has_offered = self._has_scored = False
+        if not self._participant.is_observer:
+            self.candidates.start_search()
+
+    # --- what the order delivers ------------------------------------------------------------------------------------
+
+    def deliver(self, step: DeliveredStep) -> tuple[LearnerAnswer, ...]:
+        """Take a commit's submissions. Raises PayloadMissingError."""
+        before = self.waits()
+        refused = tuple(row for item in step.items if (row := self._take(item)) is not None)
+        match self.consensus.end_of_commit():
+            case Decision() as decision:
+                answers = self._decide(decision, refused, step)
+            case Slate() | None:
+                waits = self.waits()
+                told = (GradientsJudged(step.id, self.head.model.height, refused, ()),) if refused else ()
+                answers = (*told, *waits) if waits != before else told
+        return (*answers, *self._kept(step))
+
+    def _take(self, item: SignedPayload) -> GradientJudged | None:
+        reason = self.consensus.deliver(item)
+        return None if reason is None else self.candidates.refused(item, reason)
+
+    def _decide(
+        self, decision: Decision[E], refused: tuple[GradientJudged, ...], commit: DeliveredStep
+    ) -> tuple[LearnerAnswer, ...]:
+        parent, winner = self.head.step, decision.slate.entries[decision.winner]
+        judged, weights = self.candidates.judged(winner, self.consensus.candidates)
+        slate = self.candidates.shown(decision, self._measured)
+        ignored = tuple((reason.value, count) for reason, count in decision.ignored)
+        model = self.candidates.state(winner)
+        digest = state_digest(model)
+        step, height = next_generation(parent, winner.digest, digest), model.height
+        self._agreed = decision.agreed[decision.winner]
+        self._begin(Head(step, model, digest))
+        return (
+            self.adopted(),
+            *((GradientsJudged(step, height, (*judged, *refused), weights),) if judged else ()),
+            GenerationDecided(step, height, parent, slate, decision.winner, decision.scorers, ignored),
+            *self._kept(commit, is_first=True),
+            *self.waits(),
+            *self.candidates.progress(),
+        )
+
+    def adopted(self) -> StepAdopted:
+        """Raises TaskError."""
+        return self.candidates.adopted(self._agreed)
+
+    def waits(self) -> tuple[GenerationWaits]:
+        """For whose candidates, or scores."""
+        consensus = self.consensus
+        return (GenerationWaits(self.head.step, self.head.model.height, consensus.phase, consensus.counted, consensus.needed),)
+
+    def _kept(self, commit: DeliveredStep, *, is_first: bool = False) -> tuple[StateKept, ...]:
+        checkpoint = self.candidates.checkpoint(commit.height, is_first=is_first)
+        if checkpoint is None:
+            return ()
+        return (kept_state(self.head, commit, checkpoint, self.candidates.memory(self.consensus)),)
+
+    # --- what we submit ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether `search` has anything to do before the next delivery."""
+        return not self._participant.is_observer and (self._may_offer or self._may_score or self._unmeasured is not None)
+
+    def search(self) -> tuple[LearnerAnswer, ...]:
+        """One slice of search, or one measurement; our candidate or our scores, once they are ready."""
+        if not self.is_searching:
+            return ()
+        if self._may_offer:
+            answers = self.candidates.advance()
+            self._has_offered = any(isinstance(answer, ContributionFound) for answer in answers)
+            return answers
+        entry = self._unmeasured
+        if entry is None:
+            return (self._score(),)
+        self._measured[entry.digest] = self.candidates.fitness(entry)
+        return ()
+
+    @property
+    def _may_offer(self) -> bool:
+        """The slate is open, and our candidate neither on it nor on its way."""
+        if self._has_offered or self.consensus.slate is not None or not self.candidates.is_active:
+            return False
+        return self._participant.author not in self.consensus.counted
+
+    @property
+    def _may_score(self) -> bool:
+        """The slate is closed, and our scores neither delivered nor on their way."""
+        return (
+            self.consensus.slate is not None and not self._has_scored and self._participant.author not in self.consensus.counted
+        )
+
+    @property
+    def _unmeasured(self) -> E | None:
+        """The next entry to measure, for scores that are still to be given."""
+        if self.consensus.slate is not None and not self._may_score:
+            return None
+        return next((entry for entry in self.consensus.entries if entry.digest not in self._measured), None)
+
+    def _score(self) -> ContributionFound:
+        slate = self.consensus.slate
+        assert slate is not None, "scores for an open slate"
+        self._has_scored = True
+        scores = Scores(slate.digest, tuple(self._measured[entry.digest] for entry in slate.entries))
+        return ContributionFound(self.head.step, self.candidates.encode(scores))
