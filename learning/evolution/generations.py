@@ -5,12 +5,12 @@ a member first looks for its candidate, of which it submits one in each generati
 others as they arrive, so that its scores are ready soon after the slate is closed. An observer does neither, and follows.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from learning.evolution.scores import Scores
+from learning.evolution.scores import Scores, encode_submission
 from learning.evolution.slate import Decision, Ignored, Listed, ModelConsensus, Slate, next_generation
-from learning.following.line import Head, kept_state
+from learning.following.line import Head
 from learning.learner import (
     ContributionFound,
     DeliveredStep,
@@ -46,7 +46,7 @@ class Candidates(Protocol[C, E]):
         ...
 
     def begin(self, head: Head, restored: StateKept | None) -> ModelConsensus[C, E]:
-        """The generation that starts from `head`, as far as a restored state has seen it.
+        """The generation that starts from `head`, as far as a restored state has seen it; we look for our candidate from now.
 
         Raises StoredStateError when what is kept of it does not fit.
         """
@@ -60,22 +60,14 @@ class Candidates(Protocol[C, E]):
         """The head, for people. `agreed`: its agreed fitness in micro-units, unless it was restored or is the first."""
         ...
 
-    def checkpoint(self, commit: int, *, is_first: bool) -> int | None:
-        """Whether to keep the state: a number as in `StateKept.checkpoint`, or None.
+    def kept(self, commit: DeliveredStep, consensus: ModelConsensus[C, E], *, is_first: bool = False) -> tuple[StateKept, ...]:
+        """The state, where it is worth keeping; the same at every member.
 
         Asked after each commit, and before that, with `is_first`, where a generation has begun with it.
         """
         ...
 
-    def memory(self, consensus: ModelConsensus[C, E]) -> bytes:
-        """What a kept state needs besides the model."""
-        ...
-
     # --- our own part ---
-
-    def start_search(self) -> None:
-        """Look for our candidate."""
-        ...
 
     @property
     def is_active(self) -> bool:
@@ -90,24 +82,19 @@ class Candidates(Protocol[C, E]):
         """Our own measurement, in micro-units. Raises TaskError."""
         ...
 
-    def encode(self, scores: Scores) -> bytes:
-        """As they are submitted."""
-        ...
-
     # --- for people ---
 
     def shown(self, decision: Decision[E], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
         """The slate with our own measurements, by the entries' digests."""
         ...
 
-    def refused(self, item: SignedPayload, reason: Ignored) -> GradientJudged | None:
-        """What is told at once of a submission that changes nothing."""
-        ...
-
     def judged(
-        self, winner: E, candidates: Mapping[bytes, tuple[E, ...]]
+        self, refused: Sequence[tuple[SignedPayload, Ignored]], winner: E | None, candidates: Mapping[bytes, tuple[E, ...]]
     ) -> tuple[tuple[GradientJudged, ...], tuple[tuple[bytes, float], ...]]:
-        """What became of the candidates, and whose had which part in the winner; nothing where that goes without saying."""
+        """What became of a commit's submissions, and whose had which part in the winner; nothing where the slate says it all.
+
+        `winner`: None where the commit has decided nothing.
+        """
         ...
 
     def progress(self) -> tuple[SearchProgress, ...]:
@@ -134,33 +121,29 @@ class Generations(Generic[C, E]):
         self._measured: dict[bytes, int] = {}
         """Our own measurements in micro-units, by the entries' digests."""
         self._has_offered = self._has_scored = False
-        if not self._participant.is_observer:
-            self.candidates.start_search()
 
     # --- what the order delivers ------------------------------------------------------------------------------------
 
     def deliver(self, step: DeliveredStep) -> tuple[LearnerAnswer, ...]:
         """Take a commit's submissions. Raises PayloadMissingError."""
         before = self.waits()
-        refused = tuple(row for item in step.items if (row := self._take(item)) is not None)
+        taken = tuple((item, self.consensus.deliver(item)) for item in step.items)
+        refused = tuple((item, reason) for item, reason in taken if reason is not None)
         match self.consensus.end_of_commit():
             case Decision() as decision:
-                answers = self._decide(decision, refused, step)
+                answers = self._decide(step, refused, decision)
             case Slate() | None:
+                rows, weights = self.candidates.judged(refused, None, self.consensus.candidates)
+                told = (GradientsJudged(step.id, self.head.model.height, rows, weights),) if rows else ()
                 waits = self.waits()
-                told = (GradientsJudged(step.id, self.head.model.height, refused, ()),) if refused else ()
                 answers = (*told, *waits) if waits != before else told
-        return (*answers, *self._kept(step))
-
-    def _take(self, item: SignedPayload) -> GradientJudged | None:
-        reason = self.consensus.deliver(item)
-        return None if reason is None else self.candidates.refused(item, reason)
+        return (*answers, *self.candidates.kept(step, self.consensus))
 
     def _decide(
-        self, decision: Decision[E], refused: tuple[GradientJudged, ...], commit: DeliveredStep
+        self, commit: DeliveredStep, refused: Sequence[tuple[SignedPayload, Ignored]], decision: Decision[E]
     ) -> tuple[LearnerAnswer, ...]:
         parent, winner = self.head.step, decision.slate.entries[decision.winner]
-        judged, weights = self.candidates.judged(winner, self.consensus.candidates)
+        rows, weights = self.candidates.judged(refused, winner, self.consensus.candidates)
         slate = self.candidates.shown(decision, self._measured)
         ignored = tuple((reason.value, count) for reason, count in decision.ignored)
         model = self.candidates.state(winner)
@@ -170,9 +153,9 @@ class Generations(Generic[C, E]):
         self._begin(Head(step, model, digest))
         return (
             self.adopted(),
-            *((GradientsJudged(step, height, (*judged, *refused), weights),) if judged else ()),
+            *((GradientsJudged(step, height, rows, weights),) if rows else ()),
             GenerationDecided(step, height, parent, slate, decision.winner, decision.scorers, ignored),
-            *self._kept(commit, is_first=True),
+            *self.candidates.kept(commit, self.consensus, is_first=True),
             *self.waits(),
             *self.candidates.progress(),
         )
@@ -185,12 +168,6 @@ class Generations(Generic[C, E]):
         """For whose candidates, or scores."""
         consensus = self.consensus
         return (GenerationWaits(self.head.step, self.head.model.height, consensus.phase, consensus.counted, consensus.needed),)
-
-    def _kept(self, commit: DeliveredStep, *, is_first: bool = False) -> tuple[StateKept, ...]:
-        checkpoint = self.candidates.checkpoint(commit.height, is_first=is_first)
-        if checkpoint is None:
-            return ()
-        return (kept_state(self.head, commit, checkpoint, self.candidates.memory(self.consensus)),)
 
     # --- what we submit ---------------------------------------------------------------------------------------------
 
@@ -239,4 +216,4 @@ class Generations(Generic[C, E]):
         assert slate is not None, "scores for an open slate"
         self._has_scored = True
         scores = Scores(slate.digest, tuple(self._measured[entry.digest] for entry in slate.entries))
-        return ContributionFound(self.head.step, self.candidates.encode(scores))
+        return ContributionFound(self.head.step, encode_submission(scores))

@@ -14,9 +14,9 @@ from learning.evolution.mutation import Mutating, Mutation
 from learning.evolution.origin import MODELS_BYTES_MAX, kept_interval, origin_of
 from learning.evolution.payload import Candidate, Claim, MalformedPayloadError, encode_candidate, encode_claim
 from learning.evolution.recipe import Recipe
-from learning.evolution.rules import EvolutionRules, RulesError, SearchSettings
+from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.exact import MICRO
-from learning.following.state_tree import StateTree, final_step
+from learning.following.state_tree import StateTree, final_step, invalid
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
@@ -44,8 +44,6 @@ from learning.state import StoredStateError, parameter_bytes, state_digest
 from learning.task import Task
 from learning.task_check import check_repeatable, check_task
 
-__all__ = ["EvolutionLearner", "EvolutionRules", "RulesError", "SearchSettings"]
-
 STEPS_MAX = 16_384
 """About 12 MB. Each step above the final one has cost its leader a block's work, and an honest branch is a few hundred long."""
 
@@ -66,27 +64,25 @@ class BestKnown:
 class EvolutionLearner:
     """Implements `learning.learner.Learner`: one author's evolutionary search, and its judgement of the others'."""
 
-    def __init__(  # noqa: PLR0917 - each is another thing, of another owner
+    def __init__(
         self,
         task: Task,
         rules: EvolutionRules,
-        network_id: bytes,
-        author: bytes,
-        genesis_step: bytes,
+        participant: Participant,
         settings: SearchSettings,
         restored: StateKept | None = None,
     ) -> None:
         """Starts from genesis, or from a `restored` final state. Raises TaskError (StoredStateError for what is restored)."""
         self._task = check_task(task)
         self._rules = rules
-        self._author = author
-        origin = origin_of(self._task.layout, Participant(network_id, author, genesis_step), restored)
+        network_id, self._author = participant.network_id, participant.author
+        origin = origin_of(self._task.layout, participant, restored)
         root, model = final_step(origin.step, origin.model.height, origin.digest), origin.model
         self._mutating = Mutating(network_id, rules)
         self._tree = StateTree(self._mutating, root, model, steps_max=STEPS_MAX, bytes_max=MODELS_BYTES_MAX)
         self._measurement = Measurement(self._task, network_id)
         check_repeatable(self._task, model.parameters, self._measurement.batch(root.id), rules.fitness_tolerance)
-        self._explorer = Explorer(self._task, rules, settings, network_id, author, self._measurement)
+        self._explorer = Explorer(self._task, rules, settings, network_id, self._author, self._measurement)
         self._judge = Judge(rules, self._mutating, self._tree, self._measurement)
         self._adopted = root
         self._kept_height = root.height
@@ -103,7 +99,7 @@ class EvolutionLearner:
             case ReplayRequest(step):
                 return self._replay(step)
             case AdoptRequest(step):
-                return self._adopt(self._known(step))
+                return self._adopt(self._tree.known(step))
             case FinaliseRequest(step):
                 return self._finalise(step)
             case ExportRequest(is_final):
@@ -157,23 +153,20 @@ class EvolutionLearner:
         return best is None or best.is_beaten_by(fitness, contribution)
 
     def _check(self, step: ProposedStep) -> StepChecked:
-        parent = self._tree.find(step.parent)
-        if parent is None:
-            return StepChecked(step.id, Judgement.INVALID, False, f"unknown parent {step.parent.hex()}")
-        if self._tree.is_full:
-            return StepChecked(step.id, Judgement.INVALID, False, "too many steps wait for finality")
+        parent = self._tree.parent_of(step)
+        if isinstance(parent, str):
+            return invalid(step, parent)
         try:
             decoded = self._judge.decode_step(step, parent)
         except MalformedPayloadError as error:
-            return StepChecked(step.id, Judgement.INVALID, False, str(error))
+            return invalid(step, str(error))
         model = self._mutating.child(parent.id, self._tree.state(parent), decoded.mutation)
         digest = state_digest(model)
         if digest != step.state_digest:
-            detail = f"state digest is {step.state_digest.hex()}, rebuilt {digest.hex()}"
-            return StepChecked(step.id, Judgement.INVALID, False, detail)
+            return invalid(step, f"state digest is {step.state_digest.hex()}, rebuilt {digest.hex()}")
         opinion = self._judge.opinion_of_step(decoded, parent, model, digest)
         if opinion.judgement is Judgement.INVALID:
-            return StepChecked(step.id, opinion.judgement, False, opinion.detail)
+            return invalid(step, opinion.detail)
         self._tree.add(step, model)
         return StepChecked(step.id, opinion.judgement, opinion.is_proven_lie, opinion.detail)
 
@@ -184,13 +177,11 @@ class EvolutionLearner:
         parent = self._tree.find(step.parent)
         if parent is None:
             return ()
-        if self._tree.is_full:
-            raise StoredStateError(f"more stored steps wait for finality than the {STEPS_MAX} allowed")
         try:
             self._judge.decode_step(step, parent)
         except MalformedPayloadError as error:
             raise StoredStateError(f"stored step {step.id.hex()}: {error}") from error
-        self._tree.add(step, None)
+        self._tree.add_stored(step)
         return ()
 
     def _adopt(self, step: ProposedStep) -> tuple[LearnerAnswer, ...]:
@@ -203,11 +194,10 @@ class EvolutionLearner:
         return (adopted, self._offer(step), *self._explorer.progress(1))
 
     def _finalise(self, step: bytes) -> tuple[LearnerAnswer, ...]:
-        """A step that is not above the final one, as after a restart, changes nothing."""
-        known = self._tree.find(step)
-        if known is None or known.id == self._tree.root.id:
+        remaining = self._tree.finalise(step)
+        if remaining is None:
             return ()
-        remaining = self._tree.finalise(known)
+        known = self._tree.root
         self._best = {base: best for base, best in self._best.items() if base in remaining}
         self._announced = {base: fitness for base, fitness in self._announced.items() if base in remaining}
         if self._adopted.id not in remaining:  # a restart finalises before it adopts
@@ -221,11 +211,6 @@ class EvolutionLearner:
 
     def _export(self, step: ProposedStep) -> ModelExported:
         return ModelExported(step.id, step.height, step.state_digest, parameter_bytes(self._tree.state(step)))
-
-    def _known(self, step: bytes) -> ProposedStep:
-        known = self._tree.find(step)
-        assert known is not None, f"step {step.hex()} was neither checked nor replayed"
-        return known
 
     # --- what we offer ----------------------------------------------------------------------------------------------
 

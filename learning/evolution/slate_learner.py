@@ -10,16 +10,15 @@ from learning.evolution.mutation_slate import Entry, MutationCandidacy
 from learning.evolution.origin import kept_interval, origin_of
 from learning.evolution.payload import Candidate
 from learning.evolution.rules import EvolutionRules, SearchSettings
-from learning.evolution.scores import Scores, encode_submission
-from learning.evolution.slate import Decision, Ignored, ModelConsensus
+from learning.evolution.scores import encode_submission
+from learning.evolution.slate import Decision, ModelConsensus
 from learning.exact import MICRO
-from learning.following.line import Head
+from learning.following.line import Head, kept_state
 from learning.learner import (
     ContributionFound,
-    GradientJudged,
+    DeliveredStep,
     Participant,
     SearchProgress,
-    SignedPayload,
     SlateEntry,
     StateKept,
     StepAdopted,
@@ -51,8 +50,10 @@ class Mutations:
         return origin_of(self._task.layout, self._participant, restored)
 
     def begin(self, head: Head, restored: StateKept | None) -> Consensus:  # noqa: ARG002  kept where a generation begins
-        """The generation of this head."""
+        """An observer does not search."""
         self._head = head
+        if not self._participant.is_observer:
+            self._explorer.start_from(head.step, head.model)
         return ModelConsensus(self._participant.members, head.step, self._candidacy)
 
     def state(self, entry: Entry) -> ModelState:
@@ -66,22 +67,14 @@ class Mutations:
         metrics = self._task.metrics(head.model.parameters)
         return StepAdopted(head.step, head.model.height, fitness / MICRO, metrics, head.digest)
 
-    def checkpoint(self, commit: int, *, is_first: bool) -> int | None:  # noqa: ARG002  Candidates
-        """At the same heights at every member, where a generation begins."""
+    def kept(self, commit: DeliveredStep, consensus: Consensus, *, is_first: bool = False) -> tuple[StateKept, ...]:  # noqa: ARG002
+        """Where a generation begins, at some heights: so there is nothing of it to keep."""
         height = self._head.model.height
         if not is_first or height % kept_interval(self._task.layout):
-            return None
-        return 0 if height % CHECKPOINT_INTERVAL else height // CHECKPOINT_INTERVAL
-
-    def memory(self, consensus: Consensus) -> bytes:  # noqa: ARG002  Candidates
-        """Nothing: a state is kept where a generation begins."""
-        return b""
+            return ()
+        return (kept_state(self._head, commit, 0 if height % CHECKPOINT_INTERVAL else height // CHECKPOINT_INTERVAL),)
 
     # --- our own part -----------------------------------------------------------------------------------------------
-
-    def start_search(self) -> None:
-        """From the head."""
-        self._explorer.start_from(self._head.step, self._head.model)
 
     @property
     def is_active(self) -> bool:
@@ -108,10 +101,6 @@ class Mutations:
         child = self._mutating.child(head.step, head.model, mutation)
         return self._measurement.fitness(head.step, child, state_digest(child))
 
-    def encode(self, scores: Scores) -> bytes:
-        """As they are submitted."""
-        return encode_submission(scores)
-
     def progress(self) -> tuple[SearchProgress, ...]:
         """Told at every generation's end."""
         return self._explorer.progress(1)
@@ -125,14 +114,6 @@ class Mutations:
             for entry, agreed in zip(decision.slate.entries, decision.agreed, strict=True)
         )
 
-    def refused(self, item: SignedPayload, reason: Ignored) -> GradientJudged | None:  # noqa: ARG002  Candidates
-        """Nothing: it is counted with the decision."""
-        return None
-
-    def judged(
-        self,
-        winner: Entry,  # noqa: ARG002  Candidates
-        candidates: Mapping[bytes, tuple[Entry, ...]],  # noqa: ARG002  Candidates
-    ) -> tuple[tuple[GradientJudged, ...], tuple[tuple[bytes, float], ...]]:
+    def judged(self, *_: object) -> tuple[tuple[()], tuple[()]]:
         """The slate says it all."""
         return (), ()

@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from learning.learner import ProposedStep
+from learning.learner import Judgement, ProposedStep, StepChecked
 from learning.state import StoredStateError
 
 S = TypeVar("S")
@@ -48,6 +48,11 @@ def final_step(step: bytes, height: int, state_digest: bytes) -> ProposedStep:
     return ProposedStep(step, b"", height, b"", (), b"", state_digest)
 
 
+def invalid(step: ProposedStep, detail: str) -> StepChecked:
+    """It can never be accepted, whatever is measured."""
+    return StepChecked(step.id, Judgement.INVALID, False, detail)
+
+
 class StateTree(Generic[S]):
     """A tree of steps; its root is the newest final one, whose state is always kept.
 
@@ -82,13 +87,33 @@ class StateTree(Generic[S]):
         """The step of this id, if it is the root or above it."""
         return self._steps.get(step)
 
-    def add(self, step: ProposedStep, state: S | None) -> None:
-        """Remember a step on a known parent, and its state, or leave that to be rebuilt."""
+    def known(self, step: bytes) -> ProposedStep:
+        """The step of this id, which whoever asks has had checked or replayed."""
+        known = self._steps.get(step)
+        assert known is not None, f"step {step.hex()} was neither checked nor replayed"
+        return known
+
+    def parent_of(self, step: ProposedStep) -> ProposedStep | str:
+        """What a new step builds on, or why there is no place for it, for people."""
+        if step.parent not in self._steps:
+            return f"unknown parent {step.parent.hex()}"
+        return "too many steps wait for finality" if self.is_full else self._steps[step.parent]
+
+    def add(self, step: ProposedStep, state: S) -> None:
+        """Remember a step on a known parent, and its state."""
+        self._add(step)
+        self._keep(step.id, state)
+
+    def add_stored(self, step: ProposedStep) -> None:
+        """Remember a step on a known parent, from our own records; its state is left to be rebuilt. Raises StoredStateError."""
+        if self.is_full:
+            raise StoredStateError(f"more stored steps wait for finality than the {self._steps_max} allowed")
+        self._add(step)
+
+    def _add(self, step: ProposedStep) -> None:
         assert step.parent in self._steps, "a step on an unknown parent"
         assert not self.is_full, f"more than {self._steps_max} steps wait for finality"
         self._steps[step.id] = step
-        if state is not None:
-            self._keep(step.id, state)
 
     def path(self, step: ProposedStep) -> Iterator[ProposedStep]:
         """From the step down to the first one above the root."""
@@ -122,8 +147,14 @@ class StateTree(Generic[S]):
             self._keep(descendant.id, state)
         return state
 
-    def finalise(self, step: ProposedStep) -> frozenset[bytes]:
-        """Make the step the root; returns the ids that remain: it and its descendants."""
+    def finalise(self, final: bytes) -> frozenset[bytes] | None:
+        """Make the step of this id the root; the ids that remain: it and its descendants.
+
+        None where it is not above the root, as after a restart: then nothing changes.
+        """
+        step = self._steps.get(final)
+        if step is None or step.id == self._root.id:
+            return None
         state = self.state(step)
         kept = {step.id: step}
         for other in sorted(self._steps.values(), key=lambda known: known.height):

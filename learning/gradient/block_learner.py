@@ -7,8 +7,7 @@ and keep it as long as the chain lasts.
 
 from typing import assert_never
 
-from learning.evolution.rules import SearchSettings
-from learning.following.state_tree import StateTree, final_step
+from learning.following.state_tree import StateTree, final_step, invalid
 from learning.gradient.blocks import BlockState, Scribe
 from learning.gradient.desk import Desk
 from learning.gradient.kept import KEPT_BLOCKS, decode_ledger, encode_memory, kept_interval, kept_parameters, state_bytes_max
@@ -32,6 +31,7 @@ from learning.learner import (
     LearnerAnswer,
     LearnerRequest,
     ModelExported,
+    Participant,
     ProposedStep,
     ReplayRequest,
     RestoreRequest,
@@ -76,11 +76,8 @@ class BlockLearner:
         self,
         task: DifferentiableTask,
         rules: GradientRules,
-        network_id: bytes,
-        author: bytes,
-        genesis_step: bytes,
+        participant: Participant,
         gradients: Gradients,
-        settings: SearchSettings,
         rows: RowSource,
         restored: StateKept | None = None,
         make_worker: MakeWorker = Worker,
@@ -88,17 +85,17 @@ class BlockLearner:
         """Starts from genesis, or from a `restored` final state. Raises TaskError (StoredStateError for what is restored)."""
         checked = check_task(task)
         check_gradient(task)
-        self._author = author
+        self._author = participant.author
         self._gradients = gradients
-        self._is_working = settings.is_searching
+        self._is_working = participant.is_searching
         self._clerk = Clerk(checked.layout, rules.ledger_rules(), rules.named_rule())
         self._scribe = Scribe(self._clerk, gradients, rules.workers_window, rules.check_ms_max)
-        self._gauge = Gauge(checked, network_id)
-        self._desk = Desk(make_worker(task, rows, rules.worker_settings()), author, rules.staleness_max)
+        self._gauge = Gauge(checked, participant.network_id)
+        self._desk = Desk(make_worker(task, rows, rules.worker_settings()), self._author, rules.staleness_max)
         needs_models = self._clerk.rule.needs_models
         size = state_bytes_max(checked.layout, rules.workers_window, rules.staleness_max, needs_models=needs_models)
         self._kept_interval = kept_interval(size, KEPT_BLOCKS)
-        root, state = self._origin(checked.layout, network_id, genesis_step, restored)
+        root, state = self._origin(checked.layout, participant, restored)
         self._tree = StateTree(self._scribe, root, state, steps_max=BLOCKS_MAX, bytes_max=STATES_BYTES_MAX)
         self._head = root
         self._state = state
@@ -110,17 +107,15 @@ class BlockLearner:
         self._has_adopted = False
         self._kept_height = root.height
         self._pending = Pending()
-        self._offer = Offer(root.id, self._scribe.begun(state, author))
+        self._offer = Offer(root.id, self._scribe.begun(state, self._author))
         self._told: frozenset[bytes] = frozenset()
 
-    def _origin(
-        self, layout: Layout, network_id: bytes, genesis_step: bytes, restored: StateKept | None
-    ) -> tuple[ProposedStep, BlockState]:
+    def _origin(self, layout: Layout, participant: Participant, restored: StateKept | None) -> tuple[ProposedStep, BlockState]:
         """Raises StoredStateError when what is restored does not fit the task, or is not what its block commits to."""
         rule = self._clerk.rule
         if restored is None:
-            state = BlockState(first_ledger(genesis_state(network_id, layout).parameters, rule), ())
-            return final_step(genesis_step, 0, state.digest), state
+            state = BlockState(first_ledger(genesis_state(participant.network_id, layout).parameters, rule), ())
+            return final_step(participant.genesis_step, 0, state.digest), state
         ledger, leaders = decode_ledger(
             restored.parameters, restored.memory, layout, needs_models=rule.needs_models, bits=self._clerk.bits
         )
@@ -139,7 +134,7 @@ class BlockLearner:
             case ReplayRequest(step):
                 return self._replay(step)
             case AdoptRequest(step):
-                return self._adopt(self._known(step))
+                return self._adopt(self._tree.known(step))
             case FinaliseRequest(step):
                 return self._finalise(step)
             case ExportRequest(is_final):
@@ -186,24 +181,22 @@ class BlockLearner:
         return self._tree.at_hand(base) or self._state
 
     def _check(self, step: ProposedStep) -> StepChecked:
-        parent = self._tree.find(step.parent)
-        if parent is None:
-            return _invalid(step, f"unknown parent {step.parent.hex()}")
-        if self._tree.is_full:
-            return _invalid(step, "too many blocks wait for finality")
+        parent = self._tree.parent_of(step)
+        if isinstance(parent, str):
+            return invalid(step, parent)
         if step.claim:
-            return _invalid(step, f"a claim of {len(step.claim)} bytes, expected none")
+            return invalid(step, f"a claim of {len(step.claim)} bytes, expected none")
         state = self._scribe.begun(self._tree.state(parent), step.leader)
         listed_max = self._scribe.listed_max(state)
         if len(step.contributions) > listed_max:
-            return _invalid(step, f"lists {len(step.contributions)} contributions, allowed: {listed_max}")
+            return invalid(step, f"lists {len(step.contributions)} contributions, allowed: {listed_max}")
         for contribution in step.contributions:
             state = self._scribe.listed(state, contribution)
             outcome = state.judged[-1].outcome
             if outcome in NEVER_LISTED:
-                return _invalid(step, f"contribution {contribution.digest.hex()[:8]} is listed in vain: {outcome}")
+                return invalid(step, f"contribution {contribution.digest.hex()[:8]} is listed in vain: {outcome}")
         if state.digest != step.state_digest:
-            return _invalid(step, f"state digest is {step.state_digest.hex()}, rebuilt {state.digest.hex()}")
+            return invalid(step, f"state digest is {step.state_digest.hex()}, rebuilt {state.digest.hex()}")
         self._tree.add(step, state)
         return StepChecked(step.id, Judgement.GOOD, False, "")
 
@@ -211,11 +204,8 @@ class BlockLearner:
 
     def _replay(self, step: ProposedStep) -> tuple[()]:
         """Blocks at or below the final one, and on branches that died with it, are of no use any more."""
-        if self._tree.find(step.parent) is None:
-            return ()
-        if self._tree.is_full:
-            raise StoredStateError(f"more stored blocks wait for finality than the {BLOCKS_MAX} allowed")
-        self._tree.add(step, None)
+        if self._tree.find(step.parent) is not None:
+            self._tree.add_stored(step)
         return ()
 
     def _adopt(self, block: ProposedStep) -> tuple[LearnerAnswer, ...]:
@@ -264,11 +254,10 @@ class BlockLearner:
         return tuple(reversed(answers))
 
     def _finalise(self, step: bytes) -> tuple[LearnerAnswer, ...]:
-        """A block that is not above the final one, as after a restart, changes nothing."""
-        block = self._tree.find(step)
-        if block is None or block.id == self._tree.root.id:
+        remaining = self._tree.finalise(step)
+        if remaining is None:
             return ()
-        remaining = self._tree.finalise(block)
+        block = self._tree.root
         self._told &= remaining
         if self._head.id not in remaining:  # a restart finalises before it adopts
             self._stand_on(block)
@@ -293,11 +282,6 @@ class BlockLearner:
     def _export(self, block: ProposedStep) -> ModelExported:
         return ModelExported(block.id, block.height, block.state_digest, kept_parameters(self._tree.state(block).ledger))
 
-    def _known(self, step: bytes) -> ProposedStep:
-        known = self._tree.find(step)
-        assert known is not None, f"block {step.hex()} was neither checked nor replayed"
-        return known
-
     # --- what we submit ---------------------------------------------------------------------------------------------
 
     @property
@@ -313,7 +297,3 @@ class BlockLearner:
 
 def _useless(contribution: SignedPayload, judgement: Judgement, detail: str = "") -> ContributionAssessed:
     return ContributionAssessed(contribution.digest, judgement, False, detail)
-
-
-def _invalid(step: ProposedStep, detail: str) -> StepChecked:
-    return StepChecked(step.id, Judgement.INVALID, False, detail)

@@ -14,11 +14,10 @@ the honest members' samples must be alike. Where each has other classes (Dirichl
 without liars it learns there, too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from learning.evolution.scores import Scores
 from learning.evolution.slate import Decision, Ignored, ModelConsensus
-from learning.following.line import Head
+from learning.following.line import Head, kept_state
 from learning.gradient.desk import FRUITLESS_MAX
 from learning.gradient.kept import commit_interval
 from learning.gradient.ledger import Gradients
@@ -34,6 +33,7 @@ from learning.gradient.telling import Gauge
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import (
     ContributionFound,
+    DeliveredStep,
     GradientJudged,
     Participant,
     SearchProgress,
@@ -86,7 +86,7 @@ class Steps:
         """Raises StoredStateError when what is kept of the generation does not fit."""
         kept = None if restored is None else decode_generation(restored.memory)
         gradients = self._gradients if kept is None else KeptPayloads(kept, self._gradients)
-        self._head = head
+        self._head, self._fruitless = head, 0
         self._candidacy = StepCandidacy(self._rules, head.model, head.digest, gradients)
         consensus: StepConsensus = ModelConsensus(self._participant.members, head.step, self._candidacy)
         if kept is not None:
@@ -102,20 +102,12 @@ class Steps:
         head = self._head
         return self._gauge.adopted(head.step, head.model.height, head.model.parameters, head.digest)
 
-    def checkpoint(self, commit: int, *, is_first: bool) -> int | None:
-        """After the same commits at every member, in the middle of a generation, too."""
-        number, rest = divmod(commit, self._kept_interval)
-        return None if rest or is_first else number
-
-    def memory(self, consensus: StepConsensus) -> bytes:
-        """The generation under way."""
-        return encode_generation(consensus)
+    def kept(self, commit: DeliveredStep, consensus: StepConsensus, *, is_first: bool = False) -> tuple[StateKept, ...]:
+        """After some commits, with the generation under way."""
+        number, rest = divmod(commit.height, self._kept_interval)
+        return () if rest or is_first else (kept_state(self._head, commit, number, encode_generation(consensus)),)
 
     # --- our own part -----------------------------------------------------------------------------------------------
-
-    def start_search(self) -> None:
-        """A gradient on the head's model; nothing here needs to survive a restart."""
-        self._fruitless = 0
 
     @property
     def is_active(self) -> bool:
@@ -136,10 +128,6 @@ class Steps:
         """On our own samples."""
         return self._measurement.fitness(self._candidacy.state(entry).parameters)
 
-    def encode(self, scores: Scores) -> bytes:
-        """As they are submitted."""
-        return encode_scored(scores)
-
     def progress(self) -> tuple[SearchProgress, ...]:
         """Nothing: a gradient is one of many only where nothing is scored."""
         return ()
@@ -150,12 +138,14 @@ class Steps:
         """All fitness as the lead over no change."""
         return slate_shown(decision, measured)
 
-    def refused(self, item: SignedPayload, reason: Ignored) -> GradientJudged | None:
-        """Of a gradient; None for scores."""
-        return refused(item, reason, self._head.model, self._head.digest, self._rules.entries_max)
-
     def judged(
-        self, winner: StepEntry, candidates: Mapping[bytes, tuple[StepEntry, ...]]
+        self,
+        refusals: Sequence[tuple[SignedPayload, Ignored]],
+        winner: StepEntry | None,
+        candidates: Mapping[bytes, tuple[StepEntry, ...]],
     ) -> tuple[tuple[GradientJudged, ...], tuple[tuple[bytes, float], ...]]:
-        """The gradients of the generation, and whose had a part in the step."""
-        return counted(winner, candidates), weights(winner)
+        """Those that count are told of at the end of their generation, the others at once."""
+        head, entries_max = self._head, self._rules.entries_max
+        rows = (refused(item, reason, head.model, head.digest, entries_max) for item, reason in refusals)
+        told = tuple(row for row in rows if row is not None)
+        return (told, ()) if winner is None else ((*counted(winner, candidates), *told), weights(winner))

@@ -12,7 +12,8 @@ import threadpoolctl
 
 from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.evolution.generations import Generations
-from learning.evolution.learner import EvolutionLearner, EvolutionRules, SearchSettings
+from learning.evolution.learner import EvolutionLearner
+from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.evolution.slate_learner import Mutations
 from learning.exact import ExactArithmeticError, self_test
 from learning.following.line import LineLearner
@@ -132,7 +133,7 @@ def _evolution_learner(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> 
     participant = _participant(spec)
     if spec.members:
         return LineLearner(Generations(Mutations(task, rules, participant, spec.settings), participant), spec.restored)
-    return EvolutionLearner(task, rules, spec.network_id, spec.author, spec.genesis_step, spec.settings, spec.restored)
+    return EvolutionLearner(task, rules, participant, spec.settings, spec.restored)
 
 
 def _gradient_learner(
@@ -146,18 +147,7 @@ def _gradient_learner(
         return LineLearner(Generations(steps, participant), spec.restored)
     if spec.members:
         return LineLearner(GradientStream(trained, rules, participant, gradients, rows, make_worker), spec.restored)
-    return BlockLearner(
-        task=trained,
-        rules=rules,
-        network_id=spec.network_id,
-        author=spec.author,
-        genesis_step=spec.genesis_step,
-        gradients=gradients,
-        settings=spec.settings,
-        rows=rows,
-        restored=spec.restored,
-        make_worker=make_worker,
-    )
+    return BlockLearner(trained, rules, participant, gradients, rows, spec.restored, make_worker)
 
 
 def own_rows(task: DifferentiableTask, spec: LearnerSpec, rules: GradientRules) -> OwnSamples:

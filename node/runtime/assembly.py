@@ -26,9 +26,8 @@ from consensus.total_order.archive import CorruptRecordsError as CorruptOrderErr
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.types import KEY_BYTES, Digest, PeerId, StepId
 from learning.checkpoint import decode_kept_state
-from learning.evolution.learner import SearchSettings
 from learning.evolution.payload import claimed_fitness
-from learning.evolution.rules import EvolutionRules
+from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.gradient.block_learner import BASE_AGE_MAX
 from learning.gradient.rules import GradientRules, check_ms_max
 from learning.learner import AdoptRequest, LearnerRequest, StateKept

@@ -2,7 +2,8 @@
 
 import hashlib
 
-from learning.evolution.learner import EvolutionLearner, EvolutionRules, SearchSettings
+from learning.evolution.learner import EvolutionLearner
+from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
@@ -11,6 +12,7 @@ from learning.learner import (
     ContributionFound,
     LearnerAnswer,
     LearnerRequest,
+    Participant,
     ProposedStep,
     SignedPayload,
     StateKept,
@@ -55,7 +57,7 @@ class Peer:
     ) -> None:
         self.author = author
         self.task = task or SphereTask()
-        self.learner = EvolutionLearner(self.task, rules, NETWORK, author, GENESIS, settings, restored)
+        self.learner = EvolutionLearner(self.task, rules, Participant(NETWORK, author, GENESIS), settings, restored)
         self.offers: dict[bytes, StepOffered] = {}
         self.contributions: dict[bytes, SignedPayload] = {}
 

@@ -23,6 +23,7 @@ from learning.learner import (
     Judgement,
     LearnerAnswer,
     ModelExported,
+    Participant,
     ProposedStep,
     ReplayRequest,
     SearchProgress,
@@ -475,7 +476,7 @@ def test_a_task_that_fails_is_named() -> None:
             return float("nan")
 
     with pytest.raises(TaskError, match="task 'sphere': fitness of a first model is nan"):
-        EvolutionLearner(NotANumber(), RULES, NETWORK, ALICE, GENESIS, SETTINGS)
+        EvolutionLearner(NotANumber(), RULES, Participant(NETWORK, ALICE, GENESIS), SETTINGS)
 
 
 def test_a_model_that_diverges_later_is_the_lowest_and_not_a_fault() -> None:

@@ -96,7 +96,7 @@ def test_rebuilt_states_are_the_same(seed: int, bytes_max: int, rule: str) -> No
     steps = forest(forge, 20, seed)
     tree, chance = blocks_of(forge, bytes_max), random.Random(seed)
     for step in steps:
-        tree.add(step, forge.states[step.id] if chance.random() < 0.5 else None)
+        tree.add(step, forge.states[step.id]) if chance.random() < 0.5 else tree.add_stored(step)
     for step in chance.choices(steps, k=20):
         assert tree.state(step).digest == step.state_digest
 
@@ -111,14 +111,14 @@ def test_a_step_that_is_added_without_its_state_is_rebuilt_and_compared() -> Non
     path = path_of(models_of(100, room=20)[0], 5)
     replayed, _ = models_of(100, room=20)
     for step in path[1:]:
-        replayed.add(step, None)
+        replayed.add_stored(step)
     assert state_digest(replayed.state(path[5])) == path[5].state_digest
 
 
 def test_damaged_records_are_noticed() -> None:
     tree, _ = models_of(100, room=3)
     damaged = ProposedStep(b"one", GENESIS, 1, ALICE, (), b"", bytes(32))
-    tree.add(damaged, None)
+    tree.add_stored(damaged)
     with pytest.raises(StoredStateError, match="step 6f6e65 at height 1 leads to another state than stored"):
         tree.state(damaged)
 
@@ -182,7 +182,7 @@ def test_what_states_share_is_counted_once_and_as_long_as_one_of_them_is_there()
     for step in steps:
         tree.add(step, forge.states[step.id])
     for last in (3, 7, 8):
-        tree.finalise(steps[last])
+        tree.finalise(steps[last].id)
         states = [state for step in steps[last:] if (state := tree.at_hand(step)) is not None]
         assert len(states) == len(steps) - last
         distinct = {id(array): array.nbytes for state in states for array in arrays_of(state)}
@@ -204,7 +204,7 @@ def test_finality_forgets_what_lies_below_and_beside() -> None:
     path = path_of(tree, 6)
     grow(tree, path[2], 99)
     rival_above = grow(tree, path[4], 98)
-    remaining = tree.finalise(path[4])
+    remaining = tree.finalise(path[4].id)
     assert (remaining, tree.root) == ({step.id for step in (*path[4:], rival_above)}, path[4])
     assert [tree.find(step.id) for step in path[:4]] == [None] * 4
     assert state_digest(tree.state(rival_above)) == rival_above.state_digest
@@ -216,17 +216,28 @@ def test_finalising_a_step_that_must_be_rebuilt_forgets_all_but_what_descends() 
     (side,) = forge.path(trunk[0].id, CAROL)
     tree = blocks_of(forge, ROOMY)
     for step in (*trunk, side):
-        tree.add(step, None)
-    assert tree.finalise(side) == frozenset([side.id])
+        tree.add_stored(step)
+    assert tree.finalise(side.id) == frozenset([side.id])
     assert [tree.find(step.id) for step in trunk] == [None, None]
     assert tree.state(side).digest == side.state_digest
 
 
 def test_steps_that_wait_for_finality_are_bounded() -> None:
-    tree, _ = models_of(100, room=3)
+    tree, model = models_of(100, room=3)
     for number in range(STEPS_MAX - 1):
         assert not tree.is_full
-        tree.add(ProposedStep(number.to_bytes(32, "big"), GENESIS, 1, ALICE, (), b"", bytes(32)), None)
-    assert tree.is_full
+        tree.add_stored(ProposedStep(number.to_bytes(32, "big"), GENESIS, 1, ALICE, (), b"", bytes(32)))
+    further = ProposedStep(b"x" * 32, GENESIS, 1, ALICE, (), b"", bytes(32))
+    assert tree.parent_of(further) == "too many steps wait for finality"
     with pytest.raises(AssertionError, match=f"more than {STEPS_MAX} steps wait for finality"):
-        tree.add(ProposedStep(b"x" * 32, GENESIS, 1, ALICE, (), b"", bytes(32)), None)
+        tree.add(further, model)
+    with pytest.raises(StoredStateError, match=f"more stored steps wait for finality than the {STEPS_MAX} allowed"):
+        tree.add_stored(further)
+
+
+def test_a_step_that_is_not_above_the_final_one_changes_nothing() -> None:
+    tree, _ = models_of(100, room=20)
+    path = path_of(tree, 3)
+    tree.finalise(path[1].id)
+    assert [tree.finalise(step.id) for step in path[:2]] == [None, None]
+    assert tree.root == path[1]

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from learning.evolution.rules import SearchSettings
 from learning.gradient.block_learner import BlockLearner
 from learning.gradient.blocks import BlockState, Scribe
 from learning.gradient.ledger import Clerk, Gradients, first_ledger
@@ -21,6 +20,7 @@ from learning.learner import (
     Judgement,
     LearnerAnswer,
     LearnerRequest,
+    Participant,
     ProposedStep,
     SignedPayload,
     StateKept,
@@ -116,10 +116,10 @@ class Peer:
     ) -> None:
         self.world = world
         self.author = author
-        task, settings = QuadraticTask(), SearchSettings()
+        task = QuadraticTask()
         rows = OwnSamples(task, np.arange(SAMPLES, dtype=np.int64), author)
         shelf, worker = gradients or world.shelf, worker_with(conduct)
-        self.learner = BlockLearner(task, world.rules, NETWORK, author, GENESIS, shelf, settings, rows, restored, worker)
+        self.learner = BlockLearner(task, world.rules, Participant(NETWORK, author, GENESIS), shelf, rows, restored, worker)
         self.offers: dict[bytes, StepOffered] = {}
         self.contributions: dict[bytes, SignedPayload] = {}
         self.judged: list[GradientsJudged] = []

@@ -186,7 +186,8 @@ def _slate_learner(committee: tuple[PeerId, ...], author: PeerId, _records: Reco
 
 
 def _searcher(author: PeerId, _records: Records, restored: StateKept | None) -> Learner:
-    return EvolutionLearner(SphereTask(), EVOLUTION, NETWORK, author, genesis_id(NETWORK), SearchSettings(chunk=16), restored)
+    participant = Participant(NETWORK, author, genesis_id(NETWORK))
+    return EvolutionLearner(SphereTask(), EVOLUTION, participant, SearchSettings(chunk=16), restored)
 
 
 def _block_learner(
@@ -195,18 +196,9 @@ def _block_learner(
     task = QuadraticTask()
 
     def learner(gradients: Gradients, make_worker: MakeWorker) -> Learner:
-        return BlockLearner(
-            task,
-            rules,
-            NETWORK,
-            author,
-            genesis_id(NETWORK),
-            gradients,
-            SearchSettings(),
-            OwnSamples(task, np.arange(len(task.sample_labels)), author),
-            restored,
-            make_worker,
-        )
+        rows = OwnSamples(task, np.arange(len(task.sample_labels)), author)
+        participant = Participant(NETWORK, author, genesis_id(NETWORK))
+        return BlockLearner(task, rules, participant, gradients, rows, restored, make_worker)
 
     return _with_conduct(conducts.get(author), author, rules, records, learner)
 
