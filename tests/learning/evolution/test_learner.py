@@ -34,7 +34,8 @@ from learning.learner import (
 )
 from learning.state import ModelState, StoredStateError, genesis_state, state_digest
 from learning.task import Float32Array, Float64Array, Int64Array, ParameterBlock, TaskError
-from tests.learning.evolution.exchange import ALICE, BOB, GENESIS, NETWORK, RULES, SETTINGS, Peer, grown, signed
+from tests.learning.evolution.exchange import ALICE, BOB, GENESIS, NETWORK, RULES, SETTINGS, Peer, grown
+from tests.learning.following.line_world import signed
 from tests.learning.sphere import SphereTask
 
 
@@ -73,7 +74,7 @@ def test_two_peers_improve_together_and_hold_the_same_state(recipe_length_max: i
     adopted, head = first, GENESIS
     for height in range(1, 41):
         leader = peers[height % 2]
-        for contribution in [found for peer in peers for found in peer.explore(slices=24)]:
+        for contribution in [found for peer in peers for found in peer.work(24)]:
             for peer in peers:
                 assert peer.assess(contribution).detail == ""
         step = leader.lead(head, height)
@@ -167,11 +168,11 @@ def test_progress_counts_every_candidate_over_all_generations() -> None:
     alice = Peer(ALICE)
     (first, *_) = grown(Peer(BOB), 1)
     alice.adopt(GENESIS)
-    alice.explore(slices=4)
+    alice.work(4)
     alice.check(first)
     alice.ask(FinaliseRequest(first.id))
     assert counts_of(alice.ask(AdoptRequest(first.id))) == [32]
-    alice.explore(slices=3)
+    alice.work(3)
     second = alice.lead(first.id, 2)
     alice.check(second)
     assert counts_of(alice.ask(AdoptRequest(second.id))) == [56]
@@ -189,7 +190,7 @@ def test_a_search_misled_by_its_fast_scores_tells_nothing_worse_than_before() ->
 
     alice = Peer(ALICE, replace(RULES, regression_allowed=UNLIMITED), task=Misleading())
     alice.adopt(GENESIS)
-    assert len(alice.explore(slices=600)) == 1
+    assert len(alice.work(600)) == 1
 
 
 def test_each_generation_is_measured_on_the_batch_that_its_parent_selects() -> None:

@@ -27,7 +27,7 @@ from learning.evolution.slate import (
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.learner import Phase, SignedPayload
 from tests.learning.evolution.common_order import names
-from tests.learning.evolution.exchange import signed
+from tests.learning.following.line_world import signed
 
 GENERATION = b"G" * 32
 FOUR = names(4)

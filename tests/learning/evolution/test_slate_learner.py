@@ -33,17 +33,17 @@ from learning.task import Task
 from learning.tasks.noisy import NoisyTask, StochasticTask
 from learning.tasks.sharded import ShardedTask
 from tests.learning.evolution.common_order import (
-    CommonOrder,
     Distortion,
     Member,
     claims_perfection,
-    commit,
     favours,
     keeps_scores_back,
     names,
     says_all_twice,
+    some,
 )
-from tests.learning.evolution.exchange import GENESIS, NETWORK, RULES, SETTINGS, signed
+from tests.learning.evolution.exchange import GENESIS, NETWORK, RULES, SETTINGS
+from tests.learning.following.line_world import Order, commit, signed
 from tests.learning.sphere import SphereTask
 
 GENERATIONS = 30
@@ -57,9 +57,9 @@ def members_of(count: int, distortions: dict[int, Distortion] | None = None) -> 
     return [Member(author, authors, distortion=(distortions or {}).get(place)) for place, author in enumerate(authors)]
 
 
-def run(members: list[Member], generations: int = GENERATIONS, seed: int = 1) -> CommonOrder:
-    order = CommonOrder(members, seed)
-    order.run(generations)
+def run(members: list[Member], generations: int = GENERATIONS, seed: int = 1) -> Order:
+    order = Order(members, seed, some)
+    order.run_to(generations)
     return order
 
 
@@ -203,9 +203,9 @@ def test_colluders_up_to_f_cannot_lift_their_candidates() -> None:
 
 def test_more_than_f_who_keep_back_their_scores_stop_the_generation_and_it_is_told_for_whom_it_waits() -> None:
     members = members_of(4, {2: keeps_scores_back, 3: keeps_scores_back})
-    with pytest.raises(AssertionError, match="no generation is decided any more"):
+    with pytest.raises(AssertionError, match="the model does not move any more"):
         run(members, generations=1)
-    waits = [answer for answer in members[0].others if isinstance(answer, GenerationWaits)][-1]
+    waits = [answer for answer in members[0].answers if isinstance(answer, GenerationWaits)][-1]
     assert (waits.generation, waits.height, waits.phase, waits.needed) == (GENESIS, 0, Phase.SCORES, 3)
     assert set(waits.counted) == set(FOUR[:2])
 
@@ -213,8 +213,8 @@ def test_more_than_f_who_keep_back_their_scores_stop_the_generation_and_it_is_to
 def test_a_candidate_for_an_old_generation_is_ignored_by_all() -> None:
     members = members_of(4)
     order = run(members, generations=3)
-    order.submit(signed(FOUR[2], GENESIS, encode_submission(Candidate(Recipe((0,)), 0))))
-    order.run(8)
+    order.pending.append(signed(FOUR[2], GENESIS, encode_submission(Candidate(Recipe((0,)), 0))))
+    order.run_to(8)
     assert [history(member) for member in members[1:]] == [history(members[0])] * 3
     assert ignored(members[0])["for another generation"] >= 1
 
@@ -334,7 +334,7 @@ def test_an_observer_neither_searches_nor_measures_what_is_delivered() -> None:
 def test_progress_counts_candidates_over_all_generations() -> None:
     alice = Member(FOUR[0], FOUR[:1])
     run([alice], generations=4)
-    assert [answer.candidates for answer in alice.others if isinstance(answer, SearchProgress)][:4] == [32, 64, 96, 128]
+    assert [answer.candidates for answer in alice.answers if isinstance(answer, SearchProgress)][:4] == [32, 64, 96, 128]
 
 
 # --- restart ------------------------------------------------------------------------------------------------------------
@@ -352,8 +352,8 @@ def test_a_restart_from_a_kept_state_and_the_deliveries_after_it_gives_the_same_
     assert history(again) == history(members[1])[kept_at + 1 :]
     assert again.model == members[1].model
     assert again.generations.consensus.entries == members[1].generations.consensus.entries
-    order.members[1] = again
-    order.run(12)
+    order.replace(1, again)
+    order.run_to(12)
     assert [history(member)[-1] for member in members[2:]] == [history(again)[-1]] * 2
 
 
@@ -415,6 +415,6 @@ def test_adoption_answers_with_the_model_at_the_head() -> None:
 
 def test_of_a_commit_that_brings_nothing_is_said_that_it_was_applied() -> None:
     alice = Member(FOUR[0], FOUR)
-    before = len(alice.others)
+    before = len(alice.answers)
     alice.deliver(commit(1, [signed(FOUR[1], b"x" * 32, b"junk")]))
-    assert (alice.others[before:], alice.decided, alice.kept) == ([StepApplied(1)], [], [])
+    assert (alice.answers[before:], alice.decided, alice.kept) == ([StepApplied(1)], [], [])

@@ -19,7 +19,8 @@ from learning.gradient.ledger import Clerk
 from learning.learner import ProposedStep
 from learning.state import ModelState, StoredStateError, genesis_state, state_digest
 from learning.task import ParameterBlock
-from tests.learning.evolution.exchange import GENESIS, NETWORK, RULES, signed
+from tests.learning.evolution.exchange import GENESIS, NETWORK, RULES
+from tests.learning.following.line_world import signed
 from tests.learning.gradient.chain import ALICE, BOB, CAROL, Forge, world_of
 from tests.learning.gradient.quadratic import LAYOUT
 

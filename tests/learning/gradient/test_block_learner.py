@@ -28,10 +28,11 @@ from learning.rules.rule import Outcome
 from learning.state import StoredStateError
 from learning.task import Float32Array
 from node.lab.faults.gradient.conduct import HonestConduct, Submitted
-from tests.learning.evolution.exchange import GENESIS, signed
-from tests.learning.gradient.chain import ALICE, BOB, CAROL, DAVE, Forge, Peer, World, block_of, world_of
-from tests.learning.gradient.quadratic import Shelf, attached, encoded_gradient
-from tests.learning.gradient.stream import commit
+from tests.learning.evolution.exchange import GENESIS
+from tests.learning.following.line_world import Shelf, attached, commit, signed
+from tests.learning.following.tree_world import step_of
+from tests.learning.gradient.chain import ALICE, BOB, CAROL, DAVE, Forge, Peer, World, world_of
+from tests.learning.gradient.quadratic import encoded_gradient
 
 RULES = ("mean", "dampened", "kardam", "buffered")
 STRANGER = b"o" * 32
@@ -291,7 +292,7 @@ def test_gradients_that_leaders_leave_out_are_offered_until_too_old() -> None:
 def test_a_wrong_state_digest_is_invalid() -> None:
     world = world_of()
     right = Forge(world).block(GENESIS, ALICE)
-    wrong = block_of(GENESIS, 1, ALICE, (), bytes(32))
+    wrong = step_of(GENESIS, 1, ALICE, (), bytes(32))
     detail = f"state digest is {bytes(32).hex()}, rebuilt {right.state_digest.hex()}"
     assert Peer(world, BOB).check(wrong) == StepChecked(wrong.id, Judgement.INVALID, False, detail)
 
@@ -309,7 +310,7 @@ def test_a_claim_is_invalid() -> None:
 
 
 def test_an_unknown_parent_is_invalid() -> None:
-    step = block_of(bytes(32), 1, ALICE, (), bytes(32))
+    step = step_of(bytes(32), 1, ALICE, (), bytes(32))
     assert Peer(world_of(), BOB).check(step).detail == f"unknown parent {bytes(32).hex()}"
 
 
@@ -686,7 +687,7 @@ def test_a_restart_that_finalises_beyond_its_head_stands_there() -> None:
 
 def test_a_stored_block_that_leads_elsewhere_is_damage() -> None:
     world = world_of()
-    step = block_of(GENESIS, 1, ALICE, (), bytes(32))
+    step = step_of(GENESIS, 1, ALICE, (), bytes(32))
     peer = Peer(world, BOB)
     peer.ask(ReplayRequest(step))
     with pytest.raises(StoredStateError, match="at height 1 leads to another state than stored"):

@@ -33,10 +33,11 @@ from learning.rules.rule import Outcome
 from learning.state import StoredStateError
 from learning.task import Float32Array, Int64Array
 from node.lab.faults.gradient.conduct import Submitted
-from tests.learning.evolution.exchange import GENESIS, signed
-from tests.learning.gradient.quadratic import SAMPLES, Shelf, attached, encoded_gradient
-from tests.learning.gradient.scored_order import ENTRIES_MAX, Attacker, ScoredMember, favours, named, scored_world
-from tests.learning.gradient.stream import FOUR, Order, World, commit
+from tests.learning.evolution.exchange import GENESIS
+from tests.learning.following.line_world import Order, Shelf, attached, commit, signed
+from tests.learning.gradient.quadratic import SAMPLES, encoded_gradient
+from tests.learning.gradient.scored_order import ENTRIES_MAX, Attacker, ScoredMember, favours, half_a_slate, named, scored_world
+from tests.learning.gradient.stream import FOUR, World
 
 SEVEN = tuple(bytes([number + 1]) * 32 for number in range(7))
 OBSERVER = b"o" * 32
@@ -67,7 +68,7 @@ def members_of(world: World, liars: int = 0, attack: Attack | None = None) -> li
 
 
 def run(members: list[ScoredMember], commits: int, seed: int = 1) -> Order:
-    order = Order(members, seed)  # type: ignore[arg-type]  # one more kind of member
+    order = Order(members, seed, half_a_slate)
     order.run(commits)
     return order
 
@@ -363,7 +364,7 @@ def test_a_restart_in_any_phase_of_a_generation_comes_to_the_same_state_and_goes
     phases = set()
     for seed in range(12):
         order = run(members_of(scored_world()), 70, seed)
-        member: ScoredMember = order.members[1]  # type: ignore[assignment]  # one more kind of member
+        member: ScoredMember = order.members[1]
         (kept,) = member.kept
         shelf = Shelf()  # what was delivered before is forgotten
         after = order.log[kept.commit :]
@@ -408,17 +409,16 @@ def test_a_restart_does_not_submit_again_what_was_delivered() -> None:
 
 def test_who_comes_late_goes_on_from_a_state_of_another() -> None:
     order = run_long()
-    donor: ScoredMember = order.members[0]  # type: ignore[assignment]  # one more kind of member
+    donor: ScoredMember = order.members[0]
     late = ScoredMember(scored_world(), FOUR[3])
-    late.shelf._held = donor.shelf._held
+    late.shelf.held = donor.shelf.held
     adopted, waits = late.learner.handle(RestoreRequest(donor.kept[-1]))
     assert isinstance(adopted, StepAdopted)
     assert isinstance(waits, GenerationWaits)
     assert (adopted.step, adopted.height) == (donor.kept[-1].step, donor.kept[-1].height) == (waits.generation, waits.height)
     late.deliver(*order.log)
     assert late.model == donor.model
-    order.members[3] = late  # type: ignore[call-overload]  # one more kind of member
-    order._read[id(late)] = len(order.log)
+    order.replace(3, late)
     order.run(40)
     assert late.model == donor.model
     assert late.outcomes(FOUR[3])
@@ -435,7 +435,7 @@ def test_who_comes_late_goes_on_from_a_state_of_another() -> None:
     ],
 )
 def test_a_stored_state_that_does_not_fit_is_named(change: Callable[[StateKept], StateKept], message: str) -> None:
-    member: ScoredMember = run_long().members[0]  # type: ignore[assignment]  # one more kind of member
+    member: ScoredMember = run_long().members[0]
     with pytest.raises(StoredStateError, match=message):
         ScoredMember(scored_world(), FOUR[0], restored=change(member.kept[0]))
 

@@ -28,9 +28,10 @@ from learning.state import ModelState, StoredStateError, state_digest
 from learning.task import Float32Array, Minibatch
 from learning.tasks.digits import digits_mlp
 from node.lab.faults.gradient.conduct import HonestConduct, Submitted
-from tests.learning.evolution.exchange import GENESIS, signed
-from tests.learning.gradient.quadratic import Shelf, attached, encoded_gradient, submitted
-from tests.learning.gradient.stream import FOUR, Member, Order, World, commit, commit_id, quadratic_world
+from tests.learning.evolution.exchange import GENESIS
+from tests.learning.following.line_world import Order, Shelf, attached, commit, commit_id, signed
+from tests.learning.gradient.quadratic import encoded_gradient, submitted
+from tests.learning.gradient.stream import FOUR, Member, World, quadratic_world, seven_of_ten
 
 RULES = ("mean", "dampened", "kardam", "buffered")
 LONG = 200
@@ -42,13 +43,9 @@ def members_of(world: World, count: int = 4) -> list[Member]:
 
 
 def run(world: World, commits: int, seed: int = 1) -> Order:
-    order = Order(members_of(world), seed)
+    order = Order(members_of(world), seed, seven_of_ten)
     order.run(commits)
     return order
-
-
-def outcomes(member: Member) -> list[str]:
-    return [one.outcome for told in member.judged for one in told.judged]
 
 
 def restored_state(member: Member) -> StateKept:
@@ -110,7 +107,7 @@ def test_four_members_read_nine_digits_of_ten() -> None:
     torch.set_num_threads(1)
     settled = GradientRules("mean", "0.2", "0.9", 32, 16, 200, 8, "whole", 0)
     order = run(World(digits_mlp(), settled, Shelf()), 250)
-    assert len(outcomes(order.members[0])) < 700
+    assert len(order.members[0].outcomes()) < 700
     assert order.members[0].adopted[-1].metrics["test_accuracy"] > 0.9
 
 
@@ -208,7 +205,7 @@ def test_none_is_computed_on_a_model_that_one_of_ours_was_accepted_for() -> None
     """Buffered gradients are accepted long before the model moves."""
     member = Member(quadratic_world("buffered"), FOUR[0])
     member.deliver(commit(1, member.work()))
-    assert outcomes(member) == [Outcome.COLLECTED]
+    assert member.outcomes() == [Outcome.COLLECTED]
     assert not member.learner.is_searching
 
 
@@ -236,7 +233,7 @@ def test_of_a_flood_on_one_model_one_counts() -> None:
     flooder.deliver(commit(1, items[:2]))
     assert not flooder.learner.is_searching
     flooder.deliver(commit(2, items[2:]))
-    assert outcomes(flooder) == [Outcome.APPLIED, Outcome.REPEATED, Outcome.REPEATED]
+    assert flooder.outcomes() == [Outcome.APPLIED, Outcome.REPEATED, Outcome.REPEATED]
     assert flooder.learner.is_searching
 
 
@@ -304,7 +301,7 @@ def test_a_lie_changes_nothing_and_is_told_of(lie: str) -> None:
     item, outcome = lies(one)[lie]
     one.deliver(commit(2, [item]))
     other.deliver(commit(2, [item]))
-    assert outcomes(one) == outcomes(other) == [Outcome.APPLIED, outcome]
+    assert one.outcomes() == other.outcomes() == [Outcome.APPLIED, outcome]
     assert one.digest == other.digest == before
 
 
@@ -327,7 +324,7 @@ def test_the_second_of_one_author_on_a_model_is_refused() -> None:
     digest = member.stream.ledger.digest
     pair = [submitted(FOUR[1], 0, digest, encoded_gradient(value), world.shelf) for value in (0.5, 0.25)]
     member.deliver(commit(1, pair))
-    assert outcomes(member) == [Outcome.APPLIED, Outcome.REPEATED]
+    assert member.outcomes() == [Outcome.APPLIED, Outcome.REPEATED]
 
 
 def test_one_payload_of_an_author_is_read_in_a_commit_however_many_items_name_it() -> None:
@@ -346,7 +343,7 @@ def test_one_payload_of_an_author_is_read_in_a_commit_however_many_items_name_it
     assert world.shelf.reads == before + 1
     too_old = len(items) - 1 - world.rules.staleness_max
     left = len(items) - 1 - too_old
-    assert outcomes(member)[-8:] == [Outcome.STALE] * too_old + [Outcome.APPLIED] + [Outcome.CROWDED] * left
+    assert member.outcomes()[-8:] == [Outcome.STALE] * too_old + [Outcome.APPLIED] + [Outcome.CROWDED] * left
     member.deliver(commit(9, items[-1:]))
     assert world.shelf.reads == before + 2
 
@@ -358,7 +355,7 @@ def test_junk_that_eight_items_name_is_read_once() -> None:
     junk = [submitted(FOUR[2], 0, ledger.digest, b"junk", world.shelf)] * 8
     member.deliver(commit(1, [*junk, *other.work()]))
     assert world.shelf.reads == 2
-    assert outcomes(member) == [Outcome.MALFORMED] + [Outcome.CROWDED] * 7 + [Outcome.APPLIED]
+    assert member.outcomes() == [Outcome.MALFORMED] + [Outcome.CROWDED] * 7 + [Outcome.APPLIED]
 
 
 def test_a_delivered_payload_that_is_not_held_is_a_broken_promise() -> None:

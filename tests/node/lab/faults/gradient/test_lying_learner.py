@@ -17,11 +17,12 @@ from learning.task import Float32Array
 from learning.tasks.own_samples import OwnSamples
 from node.lab.faults.gradient.conduct import HonestConduct, Submitted
 from node.lab.faults.gradient.lying_learner import Liar, LyingWorker
-from tests.learning.evolution.exchange import GENESIS, NETWORK, signed
+from tests.learning.evolution.exchange import GENESIS, NETWORK
+from tests.learning.following.line_world import LineMember, commit, signed
 from tests.learning.gradient.chain import ALICE, BOB, CAROL, Forge, Peer, world_of
 from tests.learning.gradient.quadratic import LAYOUT, QuadraticTask
 from tests.learning.gradient.scored_order import ScoredMember, scored_world
-from tests.learning.gradient.stream import FOUR, Member, World, commit, quadratic_world
+from tests.learning.gradient.stream import FOUR, Member, World, quadratic_world
 
 BITS = 16
 
@@ -69,7 +70,7 @@ def spoiled(items: Sequence[SignedPayload]) -> list[SignedPayload]:
     [(stream, quadratic_world(), Member), (generations, scored_world(), ScoredMember)],
 )
 def test_a_member_of_an_order_hears_what_counts_of_the_others(
-    follower: MakeFollower, world: World, member: Callable[..., Member | ScoredMember]
+    follower: MakeFollower, world: World, member: Callable[..., LineMember]
 ) -> None:
     conduct = Listening()
     liar = listener(world, follower, conduct)
