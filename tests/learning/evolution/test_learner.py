@@ -293,15 +293,6 @@ def test_a_step_without_change_is_good() -> None:
     assert started(BOB).check(step) == StepChecked(step.id, Judgement.GOOD, False, "")
 
 
-def test_a_wrong_state_digest_is_invalid_and_leaves_no_trace() -> None:
-    step = replace(step_by(started(ALICE)), state_digest=bytes(32))
-    bob = started(BOB)
-    answer = bob.check(step)
-    assert (answer.judgement, answer.detail.startswith(f"state digest is {'00' * 32}, rebuilt ")) == (Judgement.INVALID, True)
-    child = bob.check(replace(step, id=b"c" * 32, parent=step.id, height=2))
-    assert (child.judgement, child.detail) == (Judgement.INVALID, f"unknown parent {step.id.hex()}")
-
-
 def test_a_step_of_wrong_form_is_invalid() -> None:
     alice, bob = started(ALICE), started(BOB)
     step = step_by(alice)
@@ -382,15 +373,6 @@ def test_a_contested_step_can_be_built_on_when_most_of_the_work_has() -> None:
 # --- time passes ----------------------------------------------------------------------------------------------------
 
 
-def test_a_reorganisation_needs_no_undo() -> None:
-    alice, bob = Peer(ALICE), Peer(BOB)
-    ours, theirs = grown(alice, 3), grown(bob, 5)
-    for step in theirs:
-        assert alice.check(step).judgement is Judgement.GOOD
-    assert alice.adopt(theirs[-1].id).state_digest == theirs[-1].state_digest
-    assert alice.adopt(ours[-1].id).state_digest == ours[-1].state_digest
-
-
 def test_a_candidate_for_another_branch_is_offered_when_that_is_adopted() -> None:
     alice, bob = Peer(ALICE), Peer(BOB)
     (step,) = grown(bob, 1)
@@ -446,29 +428,6 @@ def test_damaged_records_stop_the_replay() -> None:
     damaged.ask(ReplayRequest(replace(step, state_digest=bytes(32))))
     with pytest.raises(StoredStateError, match="leads to another state than stored"):
         damaged.adopt(step.id)
-
-
-def test_a_stored_state_of_another_model_is_refused() -> None:
-    with pytest.raises(StoredStateError, match="12 bytes of parameters, the task's model 80"):
-        Peer(ALICE, restored=StateKept(b"s" * 32, 5, bytes(12)))
-
-
-def test_the_exported_model_is_the_adopted_one() -> None:
-    alice = Peer(ALICE)
-    path = grown(alice, 2)
-    (answer,) = alice.ask(ExportRequest())
-    assert isinstance(answer, ModelExported)
-    assert (answer.step, answer.height, state_digest(exported(alice))) == (path[-1].id, 2, path[-1].state_digest)
-
-
-def test_the_newest_final_model_is_exported_where_it_is_asked_for() -> None:
-    alice = Peer(ALICE)
-    path = grown(alice, 3)
-    alice.ask(FinaliseRequest(path[0].id))
-    (answer,) = alice.ask(ExportRequest(is_final=True))
-    assert isinstance(answer, ModelExported)
-    model = ModelState(np.frombuffer(answer.parameters, "<f4").astype(np.float32), answer.height)
-    assert (answer.step, answer.height, state_digest(model)) == (path[0].id, 1, path[0].state_digest)
 
 
 def test_a_task_that_fails_is_named() -> None:

@@ -16,17 +16,11 @@ from learning.evolution.scores import Scores, decode_submission, encode_submissi
 from learning.evolution.slate import faulty_max, next_generation, quorum
 from learning.exact import MICRO, noise_key
 from learning.learner import (
-    AdoptRequest,
-    CheckRequest,
-    FinaliseRequest,
     GenerationWaits,
     Phase,
-    ProposedStep,
     SearchProgress,
     SignedPayload,
     SlateEntry,
-    StepAdopted,
-    StepApplied,
 )
 from learning.state import genesis_state, state_digest
 from learning.task import Task
@@ -389,32 +383,3 @@ def test_states_are_kept_at_the_same_heights_by_all() -> None:
     kept = [(state.step, state.height, state.commit) for state in members[0].kept]
     assert [height for _, height, _ in kept][:2] == [4, 8]
     assert [[(state.step, state.height, state.commit) for state in member.kept] for member in members] == [kept] * 4
-
-
-def test_a_gap_in_the_deliveries_stops_the_learner() -> None:
-    alice = Member(FOUR[0], FOUR)
-    with pytest.raises(AssertionError, match="delivery 2 after 0"):
-        alice.deliver(commit(2, []))
-
-
-def test_requests_of_proof_of_work_stop_the_learner() -> None:
-    alice = Member(FOUR[0], FOUR)
-    step = ProposedStep(bytes(32), GENESIS, 1, FOUR[0], (), b"", bytes(32))
-    for request in (CheckRequest(step), FinaliseRequest(GENESIS)):
-        with pytest.raises(AssertionError, match=f"does not ask for {type(request).__name__}"):
-            alice.learner.handle(request)
-
-
-def test_adoption_answers_with_the_model_at_the_head() -> None:
-    members = members_of(4)
-    run(members, generations=2)
-    (answer,) = members[0].learner.handle(AdoptRequest(GENESIS))
-    assert isinstance(answer, StepAdopted)
-    assert answer == members[0].adopted[-1]
-
-
-def test_of_a_commit_that_brings_nothing_is_said_that_it_was_applied() -> None:
-    alice = Member(FOUR[0], FOUR)
-    before = len(alice.answers)
-    alice.deliver(commit(1, [signed(FOUR[1], b"x" * 32, b"junk")]))
-    assert (alice.answers[before:], alice.decided, alice.kept) == ([StepApplied(1)], [], [])

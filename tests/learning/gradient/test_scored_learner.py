@@ -15,14 +15,11 @@ from learning.gradient.ledger import PayloadMissingError
 from learning.gradient.scored_submission import decode_scored, encode_scored
 from learning.gradient.submission import Submission
 from learning.learner import (
-    AdoptRequest,
-    CheckRequest,
     GenerationDecided,
     GenerationWaits,
     GradientJudged,
     LearnerAnswer,
     Phase,
-    ProposedStep,
     RestoreRequest,
     SignedPayload,
     StateKept,
@@ -440,24 +437,7 @@ def test_a_stored_state_that_does_not_fit_is_named(change: Callable[[StateKept],
         ScoredMember(scored_world(), FOUR[0], restored=change(member.kept[0]))
 
 
-# --- what stops it --------------------------------------------------------------------------------------------------
-
-
-def test_a_gap_in_the_deliveries_stops_the_learner() -> None:
-    with pytest.raises(AssertionError, match="delivery 2 after 0"):
-        ScoredMember(scored_world(), FOUR[0]).deliver(commit(2, []))
-
-
-def test_requests_of_proof_of_work_stop_the_learner() -> None:
-    step = ProposedStep(bytes(32), GENESIS, 1, FOUR[0], (), b"", bytes(32))
-    with pytest.raises(AssertionError, match="does not ask for CheckRequest"):
-        ScoredMember(scored_world(), FOUR[0]).learner.handle(CheckRequest(step))
-
-
-def test_adoption_answers_with_the_agreed_model() -> None:
-    members = members_of(scored_world())
-    generation(members, 1)
-    assert members[0].learner.handle(AdoptRequest(GENESIS)) == (members[0].adopted[-1],)
+# --- what is agreed -------------------------------------------------------------------------------------------------
 
 
 def test_the_agreed_lead_is_the_lower_median_of_the_members_leads() -> None:

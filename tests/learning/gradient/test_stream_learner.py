@@ -8,23 +8,17 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learning.gradient.ledger import PayloadMissingError, ledger_digest
+from learning.gradient.ledger import PayloadMissingError
 from learning.gradient.rules import GradientRules
 from learning.gradient.submission import Submission, decode_submission, encode_submission
 from learning.learner import (
     AdoptRequest,
-    CheckRequest,
-    DeliverRequest,
-    ExportRequest,
-    ModelExported,
-    ProposedStep,
     RestoreRequest,
     SignedPayload,
     StateKept,
-    StepAdopted,
 )
 from learning.rules.rule import Outcome
-from learning.state import ModelState, StoredStateError, state_digest
+from learning.state import StoredStateError
 from learning.task import Float32Array, Minibatch
 from learning.tasks.digits import digits_mlp
 from node.lab.faults.gradient.conduct import HonestConduct, Submitted
@@ -123,27 +117,6 @@ def test_a_restart_from_any_kept_state_leads_to_the_same(rule: str) -> None:
         member.deliver(*order.log)
         assert member.digest == order.members[0].digest
         assert member.kept == [later for later in order.members[0].kept if later.commit > kept.commit]
-
-
-def test_a_late_joiner_goes_on_from_what_members_vouch_for() -> None:
-    world = quadratic_world()
-    order = run(world, LONG)
-    late = Member(world, FOUR[3])
-    late.deliver(*order.log[:10])
-    (adopted,) = late.learner.handle(RestoreRequest(restored_state(order.members[0])))
-    assert isinstance(adopted, StepAdopted)
-    late.deliver(*order.log)
-    assert late.digest == order.members[0].digest
-
-
-def test_an_exported_model_is_the_one_that_was_told_of() -> None:
-    member = run(quadratic_world(), 30).members[0]
-    (exported,), (adopted,) = member.learner.handle(ExportRequest()), member.learner.handle(AdoptRequest(GENESIS))
-    assert isinstance(exported, ModelExported)
-    assert isinstance(adopted, StepAdopted)
-    assert (exported.step, exported.height, exported.state_digest) == (adopted.step, adopted.height, adopted.state_digest)
-    parameters = np.frombuffer(exported.parameters, "<f4").astype(np.float32)
-    assert state_digest(ModelState(parameters, exported.height)) == exported.state_digest
 
 
 def test_a_kept_state_with_another_digest_is_refused() -> None:
@@ -363,28 +336,3 @@ def test_a_delivered_payload_that_is_not_held_is_a_broken_promise() -> None:
     item = submitted(FOUR[1], 0, member.stream.ledger.digest, encoded_gradient(0.5), Shelf())
     with pytest.raises(PayloadMissingError, match="is not held"):
         member.deliver(commit(1, [item]))
-
-
-# --- the contract ---------------------------------------------------------------------------------------------------
-
-
-def test_deliveries_that_a_state_holds_are_passed_over() -> None:
-    world = quadratic_world()
-    order = run(world, 20)
-    member = order.members[0]
-    before = ledger_digest(member.stream.ledger)
-    member.deliver(*order.log)
-    assert member.digest == before
-
-
-def test_a_gap_between_deliveries_stops_the_learner() -> None:
-    member = Member(quadratic_world(), FOUR[0])
-    with pytest.raises(AssertionError, match="delivery 2 after 0"):
-        member.learner.handle(DeliverRequest(commit(2, [])))
-
-
-def test_what_only_blocks_need_is_refused() -> None:
-    member = Member(quadratic_world(), FOUR[0])
-    step = ProposedStep(bytes(32), GENESIS, 1, FOUR[0], (), b"", bytes(32))
-    with pytest.raises(AssertionError, match="does not ask for CheckRequest"):
-        member.learner.handle(CheckRequest(step))
