@@ -10,8 +10,7 @@ from typing import assert_never
 from learning.evolution.explorer import Explorer
 from learning.evolution.judge import Judge, Offspring
 from learning.evolution.measurement import Measurement
-from learning.evolution.mutation import Mutating, Mutation
-from learning.evolution.origin import MODELS_BYTES_MAX, kept_interval, origin_of
+from learning.evolution.mutation import MODELS_BYTES_MAX, Mutating, Mutation, kept_interval, origin_of
 from learning.evolution.payload import Candidate, Claim, MalformedPayloadError, encode_candidate, encode_claim
 from learning.evolution.recipe import Recipe
 from learning.evolution.rules import EvolutionRules, SearchSettings

@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from learning.checkpoint import CHECKPOINT_INTERVAL
 from learning.evolution.explorer import Explorer
 from learning.evolution.measurement import Measurement
-from learning.evolution.mutation import Mutating, Mutation
+from learning.evolution.mutation import Mutating, Mutation, kept_interval, origin_of
 from learning.evolution.mutation_slate import Entry, MutationCandidacy
-from learning.evolution.origin import kept_interval, origin_of
 from learning.evolution.payload import Candidate
 from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.evolution.scores import encode_submission

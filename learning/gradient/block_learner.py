@@ -12,8 +12,7 @@ from learning.gradient.blocks import BlockState, Scribe
 from learning.gradient.desk import Desk
 from learning.gradient.kept import KEPT_BLOCKS, decode_ledger, encode_memory, kept_interval, kept_parameters, state_bytes_max
 from learning.gradient.ledger import Clerk, Gradients, first_ledger
-from learning.gradient.offer import Offer
-from learning.gradient.pending import Pending, Waiting, in_turns
+from learning.gradient.pending import Offer, Pending, Waiting, in_turns
 from learning.gradient.rules import GradientRules
 from learning.gradient.submission import decode_submission
 from learning.gradient.telling import Gauge, told

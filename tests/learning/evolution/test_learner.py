@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from learning.evolution.learner import EvolutionLearner
-from learning.evolution.origin import kept_interval
+from learning.evolution.mutation import kept_interval
 from learning.evolution.payload import Candidate, Claim, decode_candidate, decode_claim, encode_candidate, encode_claim
 from learning.evolution.recipe import Recipe, child_of
 from learning.evolution.rules import UNLIMITED
@@ -371,6 +371,17 @@ def test_a_contested_step_can_be_built_on_when_most_of_the_work_has() -> None:
 
 
 # --- time passes ----------------------------------------------------------------------------------------------------
+
+
+def test_the_search_from_a_step_that_has_died_ends() -> None:
+    alice, (rival,) = Peer(ALICE), grown(Peer(BOB), 1)
+    grown(alice, 2)
+    alice.check(rival)
+    assert alice.learner.is_searching
+    alice.finalise(rival.id)
+    assert not alice.learner.is_searching
+    alice.adopt(rival.id)
+    assert alice.learner.is_searching
 
 
 def test_a_candidate_for_another_branch_is_offered_when_that_is_adopted() -> None:
