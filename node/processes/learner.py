@@ -13,15 +13,15 @@ import threadpoolctl
 from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.evolution.generations import Generations
 from learning.evolution.learner import EvolutionLearner
+from learning.evolution.mutation_candidates import MutationCandidates
 from learning.evolution.rules import EvolutionRules, SearchSettings
-from learning.evolution.slate_learner import Mutations
 from learning.exact import ExactArithmeticError, self_test
 from learning.following.line import LineLearner
 from learning.gradient.block_learner import BlockLearner
 from learning.gradient.ledger import Gradients
 from learning.gradient.rules import GradientRules
-from learning.gradient.scored_learner import Steps
-from learning.gradient.stream_learner import GradientStream
+from learning.gradient.step_candidates import StepCandidates
+from learning.gradient.stream import GradientStream
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import Learner, LearnerAnswer, LearnerRequest, Participant, SearchProgress, StateKept
 from learning.rules.catalogue import needs_scores
@@ -132,7 +132,7 @@ def _evolution_learner(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> 
     """With members: they decide by their scores; without: every step is checked by everybody."""
     participant = _participant(spec)
     if spec.members:
-        return LineLearner(Generations(Mutations(task, rules, participant, spec.settings), participant), spec.restored)
+        return LineLearner(Generations(MutationCandidates(task, rules, participant, spec.settings), participant), spec.restored)
     return EvolutionLearner(task, rules, participant, spec.settings, spec.restored)
 
 
@@ -143,7 +143,7 @@ def _gradient_learner(
     trained, participant = differentiable(task), _participant(spec)
     rows = own_rows(trained, spec, rules)
     if spec.members and needs_scores(rules.rule):
-        steps = Steps(trained, rules, participant, gradients, rows, make_worker)
+        steps = StepCandidates(trained, rules, participant, gradients, rows, make_worker)
         return LineLearner(Generations(steps, participant), spec.restored)
     if spec.members:
         return LineLearner(GradientStream(trained, rules, participant, gradients, rows, make_worker), spec.restored)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from learning.following.line import LineLearner
-from learning.gradient.stream_learner import GradientStream
+from learning.gradient.stream import GradientStream
 from learning.learner import Learner
 from node.lab.faults.consensus.entries import CONSENSUS_FAULTS
 from node.lab.faults.consensus.situation import ReplicaSituation

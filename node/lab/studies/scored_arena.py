@@ -20,9 +20,9 @@ from learning.following.line import LineLearner
 from learning.gradient.ledger import Gradients
 from learning.gradient.quantised import payload_digest
 from learning.gradient.rules import GradientRules
-from learning.gradient.scored_learner import Steps
 from learning.gradient.scored_slate import StepEntry
 from learning.gradient.scored_submission import encode_scored
+from learning.gradient.step_candidates import StepCandidates
 from learning.gradient.submission import Submission
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import (
@@ -190,7 +190,7 @@ class _Arena:
         make_worker: MakeWorker,
     ) -> Learner:
         participant = Participant(network_id, author, bytes(32), self._ids)
-        generations = Generations(Steps(task, rules, participant, gradients, rows, make_worker), participant)
+        generations = Generations(StepCandidates(task, rules, participant, gradients, rows, make_worker), participant)
         self._models.append(generations)
         return LineLearner(generations, None)
 

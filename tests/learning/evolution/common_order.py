@@ -4,11 +4,11 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 
 from learning.evolution.generations import Generations
+from learning.evolution.mutation_candidates import MutationCandidates
 from learning.evolution.payload import Candidate
 from learning.evolution.recipe import Recipe
 from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.evolution.scores import Scores, Submission, decode_submission, encode_submission
-from learning.evolution.slate_learner import Mutations
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.learner import AdoptRequest, ContributionFound, Participant, SignedPayload, StateKept
 from learning.task import Task
@@ -45,7 +45,7 @@ class Member(LineMember):
         self.task = task or SphereTask()
         self.distortion = distortion
         participant = Participant(NETWORK, author, GENESIS, members, settings.is_searching)
-        self.mutations = Mutations(self.task, rules, participant, settings)
+        self.mutations = MutationCandidates(self.task, rules, participant, settings)
         self.generations = Generations(self.mutations, participant)
         super().__init__(author, self.generations, Shelf(), restored)
         self.answers += self.learner.handle(AdoptRequest(GENESIS))

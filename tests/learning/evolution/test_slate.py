@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learning.evolution.mutation import Mutation
-from learning.evolution.mutation_slate import Entry, MutationCandidacy, no_change_digest
+from learning.evolution.mutation_candidates import Entry, MutationCandidacy, no_change_digest
 from learning.evolution.payload import Candidate
 from learning.evolution.recipe import Recipe
 from learning.evolution.scores import Scores, encode_submission

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learning.evolution.mutation import Mutation
-from learning.evolution.mutation_slate import no_change_digest
+from learning.evolution.mutation_candidates import no_change_digest
 from learning.evolution.payload import Candidate, decode_candidate
 from learning.evolution.recipe import Recipe, child_of, unchanged
 from learning.evolution.scores import Scores, decode_submission, encode_submission

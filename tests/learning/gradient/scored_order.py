@@ -8,8 +8,8 @@ import numpy as np
 from learning.evolution.generations import Generations
 from learning.evolution.scores import Scores
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
-from learning.gradient.scored_learner import Steps
 from learning.gradient.scored_submission import decode_scored, encode_scored
+from learning.gradient.step_candidates import StepCandidates
 from learning.gradient.submission import Submission
 from learning.learner import ContributionFound, Participant, SignedPayload, StateKept
 from learning.task import Float32Array, Int64Array
@@ -56,7 +56,7 @@ class ScoredMember(LineMember):
         everything = np.arange(len(world.task.sample_labels), dtype=np.int64)
         own = OwnSamples(world.task, everything if rows is None else rows, author)
         participant = Participant(NETWORK, author, GENESIS, world.members, is_searching)
-        steps = Steps(world.task, world.rules, participant, world.shelf, own, worker_with(conduct))
+        steps = StepCandidates(world.task, world.rules, participant, world.shelf, own, worker_with(conduct))
         self.generations = Generations(steps, participant)
         super().__init__(author, self.generations, world.shelf, restored)
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from learning.gradient.ledger import ledger_digest
 from learning.gradient.rules import GradientRules
-from learning.gradient.stream_learner import GradientStream
+from learning.gradient.stream import GradientStream
 from learning.learner import Participant, StateKept
 from learning.task import DifferentiableTask
 from learning.tasks.own_samples import OwnSamples

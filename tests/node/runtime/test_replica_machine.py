@@ -28,7 +28,7 @@ from consensus.total_order.messages import BlockMessage
 from consensus.types import StepId
 from learning.following.line import LineLearner
 from learning.gradient.quantised import payload_digest, quantise
-from learning.gradient.stream_learner import GradientStream
+from learning.gradient.stream import GradientStream
 from learning.gradient.submission import Submission, encode_submission
 from node.lab.checkers.bounds import Scale, excess
 from node.lab.simulation.network import SimulatedNetwork, SimulatedPeer

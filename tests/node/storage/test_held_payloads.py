@@ -27,7 +27,7 @@ from consensus.types import Digest, Instant, PeerId
 from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.following.line import LineLearner
 from learning.gradient.quantised import payload_digest, quantise
-from learning.gradient.stream_learner import GradientStream
+from learning.gradient.stream import GradientStream
 from learning.gradient.submission import Submission, encode_submission
 from learning.learner import ContributionFound, GradientsJudged, LearnerAnswer, Participant, StateKept, StepAdopted
 from learning.rules.rule import Outcome

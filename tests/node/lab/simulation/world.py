@@ -16,13 +16,13 @@ from consensus.types import Digest, Instant, NetworkId, PeerId, StepId
 from learning.checkpoint import decode_kept_state
 from learning.evolution.generations import Generations
 from learning.evolution.learner import EvolutionLearner
+from learning.evolution.mutation_candidates import MutationCandidates
 from learning.evolution.rules import EvolutionRules, SearchSettings
-from learning.evolution.slate_learner import Mutations
 from learning.following.line import LineLearner
 from learning.gradient.block_learner import BlockLearner
 from learning.gradient.ledger import Gradients
 from learning.gradient.rules import GradientRules
-from learning.gradient.stream_learner import GradientStream
+from learning.gradient.stream import GradientStream
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import Learner, Participant, StateKept
 from learning.tasks.own_samples import OwnSamples
@@ -181,7 +181,7 @@ def _build_member(  # noqa: PLR0917 - all but the last two are bound when the ne
 
 def _slate_learner(committee: tuple[PeerId, ...], author: PeerId, _records: Records, restored: StateKept | None) -> Learner:
     participant = Participant(NETWORK, author, genesis_id(NETWORK), committee)
-    mutations = Mutations(SphereTask(), EVOLUTION, participant, SearchSettings(chunk=16))
+    mutations = MutationCandidates(SphereTask(), EVOLUTION, participant, SearchSettings(chunk=16))
     return LineLearner(Generations(mutations, participant), restored)
 
 

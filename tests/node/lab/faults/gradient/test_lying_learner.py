@@ -9,8 +9,8 @@ import pytest
 from learning.evolution.generations import Generations
 from learning.following.line import Follower, LineLearner
 from learning.gradient.ledger import Gradients
-from learning.gradient.scored_learner import Steps
-from learning.gradient.stream_learner import GradientStream
+from learning.gradient.step_candidates import StepCandidates
+from learning.gradient.stream import GradientStream
 from learning.gradient.worker import MakeWorker, Worker, WorkerSettings
 from learning.learner import AssessRequest, DeliverRequest, Learner, Participant, SignedPayload
 from learning.task import Float32Array
@@ -46,7 +46,7 @@ def stream(world: World, participant: Participant, gradients: Gradients, rows: O
 
 
 def generations(world: World, participant: Participant, gradients: Gradients, rows: OwnSamples) -> Follower:
-    return Generations(Steps(world.task, world.rules, participant, gradients, rows), participant)
+    return Generations(StepCandidates(world.task, world.rules, participant, gradients, rows), participant)
 
 
 def listener(world: World, follower: MakeFollower, conduct: Listening) -> Learner:

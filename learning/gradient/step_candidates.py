@@ -48,7 +48,7 @@ from learning.task_check import check_task
 from learning.tasks.gradient_check import check_gradient
 
 
-class Steps:
+class StepCandidates:
     """Implements `learning.evolution.generations.Candidates`: one gradient of ours, and all models that gradients lead to."""
 
     def __init__(  # noqa: PLR0917 - each is another thing, of another owner

@@ -1,16 +1,16 @@
-"""The evolutionary learner over a total order: its candidates are mutations, and all members measure them alike."""
+"""Evolution over a total order: each member's candidate is one mutation, and one entry; all members measure them alike."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from learning.checkpoint import CHECKPOINT_INTERVAL
 from learning.evolution.explorer import Explorer
 from learning.evolution.measurement import Measurement
 from learning.evolution.mutation import Mutating, Mutation, kept_interval, origin_of
-from learning.evolution.mutation_slate import Entry, MutationCandidacy
 from learning.evolution.payload import Candidate
 from learning.evolution.rules import EvolutionRules, SearchSettings
-from learning.evolution.scores import encode_submission
-from learning.evolution.slate import Decision, ModelConsensus
+from learning.evolution.scores import Scores, decode_submission, encode_submission
+from learning.evolution.slate import Decision, ModelConsensus, tagged_digest
 from learning.exact import MICRO
 from learning.following.line import Head, kept_state
 from learning.learner import (
@@ -18,6 +18,7 @@ from learning.learner import (
     DeliveredStep,
     Participant,
     SearchProgress,
+    SignedPayload,
     SlateEntry,
     StateKept,
     StepAdopted,
@@ -26,10 +27,59 @@ from learning.state import ModelState, state_digest
 from learning.task import Task
 from learning.task_check import check_task
 
+NO_CHANGE_TAG = b"kubrat/no-change/1"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A candidate on the slate; for the parent, mutation and claim are None."""
+
+    digest: bytes
+    mutation: Mutation | None
+    claimed_fitness: int | None
+    """Micro-units; for people alone."""
+
+    @property
+    def author(self) -> bytes | None:
+        """None for the parent."""
+        return None if self.mutation is None else self.mutation.author
+
+
+class MutationCandidacy:
+    """Implements `learning.evolution.slate.Candidacy`. No change has no privilege: its digest is drawn by the generation."""
+
+    counts_leads = False
+
+    def __init__(self, members: int, recipe_length_max: int) -> None:
+        self._members = members
+        self._recipe_length_max = recipe_length_max
+
+    def parent(self, generation: bytes) -> Entry:
+        """Neither a mutation nor a claim."""
+        return Entry(no_change_digest(generation), None, None)
+
+    def read(self, payload: bytes) -> Candidate | Scores:
+        """Raises MalformedPayloadError."""
+        return decode_submission(payload, self._recipe_length_max, self._members)
+
+    def entries(self, item: SignedPayload, candidate: Candidate) -> tuple[Entry, ...]:
+        """Named by the submission, so that equal mutations of two authors are two."""
+        return (Entry(item.digest, Mutation(item.author, candidate.recipe), candidate.claimed_fitness),)
+
+    def joint(self, entries: tuple[Entry, ...]) -> tuple[Entry, ...]:  # noqa: ARG002  Candidacy
+        """None."""
+        return ()
+
+
+def no_change_digest(generation: bytes) -> bytes:
+    """The parent's digest on the slate: BLAKE2b-256 over (length-prefixed tag, generation)."""
+    return tagged_digest(NO_CHANGE_TAG, generation)
+
+
 Consensus = ModelConsensus[Candidate, Entry]
 
 
-class Mutations:
+class MutationCandidates:
     """Implements `learning.evolution.generations.Candidates`."""
 
     def __init__(self, task: Task, rules: EvolutionRules, participant: Participant, settings: SearchSettings) -> None:
