@@ -107,7 +107,7 @@ class Scribe:
             return BlockState(state.ledger, state.leaders, (*state.judged, repeated))
         delivered = Delivered(contribution.author, contribution.payload, contribution.attached)
         ledger, judged = self._clerk.advance(state.ledger, delivered, self.group(state), self._gradients)
-        return BlockState(ledger, state.leaders, (*state.judged, replace(judged, gradient=None)))
+        return BlockState(ledger, state.leaders, (*state.judged, judged))
 
     def applied(self, state: BlockState, step: ProposedStep) -> BlockState:
         """The state after a block. Raises PayloadMissingError."""

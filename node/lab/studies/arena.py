@@ -14,7 +14,7 @@ import numpy as np
 
 from learning.exact import first_weights, stream_key
 from learning.gradient.ledger import Clerk, Delivered, Judged, Ledger, LedgerRules, first_ledger
-from learning.gradient.quantised import payload_digest
+from learning.gradient.quantised import decode_gradient, payload_digest
 from learning.gradient.submission import Submission, encode_submission
 from learning.gradient.worker import WorkerSettings
 from learning.rules.rule import Group, Outcome, Rule
@@ -221,14 +221,15 @@ class Arena:
         self._trace.outcomes[number, judged.outcome] += 1
         if judged.staleness is not None:
             self._trace.staleness[judged.staleness] += 1
-        self._tell(number, judged)
+        self._tell(number, judged, payload)
         self._measure(time)
 
-    def _tell(self, author: int, judged: Judged) -> None:
+    def _tell(self, author: int, judged: Judged, payload: bytes) -> None:
         """The liars hear what the others deliver."""
-        if judged.gradient is None or not self._faulty or author in self._faulty:
+        is_gradient = judged.was_read and judged.outcome is not Outcome.MALFORMED
+        if not is_gradient or not self._faulty or author in self._faulty:
             return
-        gradient = judged.gradient.dense()
+        gradient = decode_gradient(payload, self._task.layout, self._clerk.bits).dense()
         for conduct in self._faulty.values():
             conduct.heard(self._ids[author], gradient)
 
