@@ -56,6 +56,24 @@ class DeliveredStep:
     items: tuple[SignedPayload, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """The peer that a learner works for, and its network."""
+
+    network_id: bytes
+    author: bytes
+    genesis_step: bytes
+    members: tuple[bytes, ...] = ()
+    """Of a total order; none under proof of work."""
+    is_searching: bool = True
+    """Who does not search follows all the same."""
+
+    @property
+    def is_observer(self) -> bool:
+        """Total order: it submits nothing."""
+        return self.author not in self.members or not self.is_searching
+
+
 # --- requests -------------------------------------------------------------------------------------------------------
 
 

@@ -1,6 +1,5 @@
 """One author's search, from one step to the next, and how much of it was done."""
 
-from learning.evolution.lineage import KnownStep
 from learning.evolution.measurement import Measurement
 from learning.evolution.recipe import Recipe
 from learning.evolution.rules import EvolutionRules, SearchSettings
@@ -47,11 +46,11 @@ class Explorer:
         """Whether `advance` would search: not for an observer, nor once every index was tried."""
         return self._search is not None and self._settings.is_searching and not self._search.is_exhausted
 
-    def start_from(self, step: KnownStep, model: ModelState) -> None:
+    def start_from(self, step: bytes, model: ModelState) -> None:
         """Search mutations of `model`, the state after `step`; what was found on another step is forgotten."""
         self._tried_before = self._tried
-        key, sigma = noise_key(self._network_id, step.id, self._author), self._schedule.at(step.height)
-        generation = Generation(model, key, sigma, self._measurement.batch(step.id))
+        key, sigma = noise_key(self._network_id, step, self._author), self._schedule.at(model.height)
+        generation = Generation(model, key, sigma, self._measurement.batch(step))
         self._search = Search(self._task, self._rules, self._settings, generation)
 
     def stop(self) -> None:

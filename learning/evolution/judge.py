@@ -5,11 +5,12 @@ Section 4 of docs/protocol.md.
 
 from dataclasses import dataclass, replace
 
-from learning.evolution.lineage import KnownStep, Lineage, Mutation
 from learning.evolution.measurement import Measurement
-from learning.evolution.payload import Candidate, Claim, MalformedPayloadError, decode_candidate, decode_claim
+from learning.evolution.mutation import Mutating, Mutation
+from learning.evolution.payload import Candidate, Claim, MalformedPayloadError, decode_claim
 from learning.evolution.rules import EvolutionRules
-from learning.learner import Judgement, ProposedStep, SignedPayload
+from learning.following.state_tree import StateTree
+from learning.learner import Judgement, ProposedStep
 from learning.state import ModelState, state_digest
 
 REFUTED_FACTOR = 2
@@ -50,34 +51,30 @@ class DecodedStep:
 class Judge:
     """Rebuilds, measures, compares."""
 
-    def __init__(self, rules: EvolutionRules, lineage: Lineage, measurement: Measurement) -> None:
+    def __init__(
+        self, rules: EvolutionRules, mutating: Mutating, tree: StateTree[ModelState], measurement: Measurement
+    ) -> None:
         self._rules = rules
-        self._lineage = lineage
+        self._mutating = mutating
+        self._tree = tree
         self._measurement = measurement
 
-    def parent_fitness(self, base: KnownStep) -> int:
+    def parent_fitness(self, base: ProposedStep) -> int:
         """Micro-units of the model after `base`, on the batch that its children are measured on."""
-        return self._measurement.fitness(base.id, self._lineage.model(base), base.state_digest)
+        return self._measurement.fitness(base.id, self._tree.state(base), base.state_digest)
 
-    def offspring(self, base: KnownStep, mutation: Mutation) -> Offspring:
+    def offspring(self, base: ProposedStep, mutation: Mutation) -> Offspring:
         """The child of `base` by this mutation, measured."""
-        model = self._lineage.child(base, mutation)
+        model = self._mutating.child(base.id, self._tree.state(base), mutation)
         digest = state_digest(model)
         return Offspring(model, digest, self._measurement.fitness(base.id, model, digest))
-
-    def candidate_of(self, contribution: SignedPayload) -> tuple[Candidate, Mutation]:
-        """What a contribution offers. Raises MalformedPayloadError."""
-        if contribution.attached:
-            raise MalformedPayloadError(f"attachments: {len(contribution.attached)}, allowed 0")
-        candidate = decode_candidate(contribution.payload, self._rules.recipe_length_max)
-        return candidate, Mutation(contribution.author, candidate.recipe)
 
     def opinion_of_candidate(self, candidate: Candidate, offspring: Offspring) -> Opinion:
         """GOOD, or CONTESTED where the author's claim is beyond the tolerance."""
         opinion = self._opinion((("claimed_fitness", candidate.claimed_fitness, offspring.fitness),))
         return replace(opinion, judgement=Judgement.CONTESTED) if opinion.judgement is Judgement.REFUTED else opinion
 
-    def decode_step(self, step: ProposedStep, parent: KnownStep) -> DecodedStep:
+    def decode_step(self, step: ProposedStep, parent: ProposedStep) -> DecodedStep:
         """The step's content. Raises MalformedPayloadError when it can never be applied, whatever is measured."""
         if step.height != parent.height + 1:
             raise MalformedPayloadError(f"height is {step.height}, expected {parent.height + 1}")
@@ -89,10 +86,10 @@ class Judge:
         contribution = step.contributions[0]
         if contribution.base != parent.id:
             raise MalformedPayloadError(f"contribution for base {contribution.base.hex()}, expected {parent.id.hex()}")
-        candidate, mutation = self.candidate_of(contribution)
+        candidate, mutation = self._mutating.candidate_of(contribution)
         return DecodedStep(mutation, candidate, claim)
 
-    def opinion_of_step(self, decoded: DecodedStep, parent: KnownStep, model: ModelState, digest: bytes) -> Opinion:
+    def opinion_of_step(self, decoded: DecodedStep, parent: ProposedStep, model: ModelState, digest: bytes) -> Opinion:
         """GOOD, CONTESTED or REFUTED, for a step whose `model` has been rebuilt and has the digest that it commits to.
 
         INVALID where the claims themselves say that the child is worse than allowed: nothing has to be measured for that.

@@ -9,13 +9,13 @@ from typing import assert_never
 
 from learning.evolution.explorer import Explorer
 from learning.evolution.judge import Judge, Offspring
-from learning.evolution.lineage import STEPS_MAX, KnownStep, Lineage, Mutation
 from learning.evolution.measurement import Measurement
-from learning.evolution.origin import MODELS_BYTES_MAX, kept_interval, origin_of
+from learning.evolution.mutation import MODELS_BYTES_MAX, Mutating, Mutation, kept_interval, origin_of
 from learning.evolution.payload import Candidate, Claim, MalformedPayloadError, encode_candidate, encode_claim
 from learning.evolution.recipe import Recipe
-from learning.evolution.rules import EvolutionRules, RulesError, SearchSettings
+from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.exact import MICRO
+from learning.following.state_tree import StateTree, final_step, invalid
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
@@ -29,6 +29,7 @@ from learning.learner import (
     LearnerAnswer,
     LearnerRequest,
     ModelExported,
+    Participant,
     ProposedStep,
     ReplayRequest,
     RestoreRequest,
@@ -42,7 +43,8 @@ from learning.state import StoredStateError, parameter_bytes, state_digest
 from learning.task import Task
 from learning.task_check import check_repeatable, check_task
 
-__all__ = ["EvolutionLearner", "EvolutionRules", "RulesError", "SearchSettings"]
+STEPS_MAX = 16_384
+"""About 12 MB. Each step above the final one has cost its leader a block's work, and an honest branch is a few hundred long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,26 +63,26 @@ class BestKnown:
 class EvolutionLearner:
     """Implements `learning.learner.Learner`: one author's evolutionary search, and its judgement of the others'."""
 
-    def __init__(  # noqa: PLR0917 - each is another thing, of another owner
+    def __init__(
         self,
         task: Task,
         rules: EvolutionRules,
-        network_id: bytes,
-        author: bytes,
-        genesis_step: bytes,
+        participant: Participant,
         settings: SearchSettings,
         restored: StateKept | None = None,
     ) -> None:
         """Starts from genesis, or from a `restored` final state. Raises TaskError (StoredStateError for what is restored)."""
         self._task = check_task(task)
         self._rules = rules
-        self._author = author
-        root, model = origin_of(self._task.layout, network_id, genesis_step, restored)
-        self._lineage = Lineage(network_id, rules.schedule(), root, model, MODELS_BYTES_MAX)
+        network_id, self._author = participant.network_id, participant.author
+        origin = origin_of(self._task.layout, participant, restored)
+        root, model = final_step(origin.step, origin.model.height, origin.digest), origin.model
+        self._mutating = Mutating(network_id, rules)
+        self._tree = StateTree(self._mutating, root, model, steps_max=STEPS_MAX, bytes_max=MODELS_BYTES_MAX)
         self._measurement = Measurement(self._task, network_id)
         check_repeatable(self._task, model.parameters, self._measurement.batch(root.id), rules.fitness_tolerance)
-        self._explorer = Explorer(self._task, rules, settings, network_id, author, self._measurement)
-        self._judge = Judge(rules, self._lineage, self._measurement)
+        self._explorer = Explorer(self._task, rules, settings, network_id, self._author, self._measurement)
+        self._judge = Judge(rules, self._mutating, self._tree, self._measurement)
         self._adopted = root
         self._kept_height = root.height
         self._best: dict[bytes, BestKnown] = {}
@@ -96,13 +98,13 @@ class EvolutionLearner:
             case ReplayRequest(step):
                 return self._replay(step)
             case AdoptRequest(step):
-                return self._adopt(self._known(step))
+                return self._adopt(self._tree.known(step))
             case FinaliseRequest(step):
                 return self._finalise(step)
             case ExportRequest(is_final):
-                return (self._export(self._lineage.root if is_final else self._adopted),)
+                return (self._export(self._tree.root if is_final else self._adopted),)
             case DeliverRequest() | RestoreRequest():
-                raise AssertionError("a total order delivers to a SlateLearner")
+                raise AssertionError("a total order delivers to a LineLearner")
             case _:
                 assert_never(request)
 
@@ -123,11 +125,11 @@ class EvolutionLearner:
 
     def _assess(self, contribution: SignedPayload) -> tuple[LearnerAnswer, ...]:
         """What claims no more than the best that we know is not measured: true or false, it is of no use to anybody."""
-        base = self._lineage.find(contribution.base)
+        base = self._tree.find(contribution.base)
         if base is None:  # we have forgotten it, and who sent it has not: no lie
             return (_useless(contribution),)
         try:
-            candidate, mutation = self._judge.candidate_of(contribution)
+            candidate, mutation = self._mutating.candidate_of(contribution)
         except MalformedPayloadError as error:
             return (ContributionAssessed(contribution.digest, Judgement.INVALID, False, str(error)),)
         if not self._is_best(base, candidate.claimed_fitness, contribution.digest):
@@ -143,64 +145,58 @@ class EvolutionLearner:
         self._best[base.id] = BestKnown(offspring.fitness, contribution.digest, offspring.digest)
         return (answer, self._offer(base)) if base.id == self._adopted.id else (answer,)
 
-    def _is_best(self, base: KnownStep, fitness: int, contribution: bytes) -> bool:
+    def _is_best(self, base: ProposedStep, fitness: int, contribution: bytes) -> bool:
         if not self._rules.may_follow(fitness, self._judge.parent_fitness(base)):
             return False
         best = self._best.get(base.id)
         return best is None or best.is_beaten_by(fitness, contribution)
 
     def _check(self, step: ProposedStep) -> StepChecked:
-        parent = self._lineage.find(step.parent)
-        if parent is None:
-            return StepChecked(step.id, Judgement.INVALID, False, f"unknown parent {step.parent.hex()}")
-        if self._lineage.is_full:
-            return StepChecked(step.id, Judgement.INVALID, False, "too many steps wait for finality")
+        parent = self._tree.parent_of(step)
+        if isinstance(parent, str):
+            return invalid(step, parent)
         try:
             decoded = self._judge.decode_step(step, parent)
         except MalformedPayloadError as error:
-            return StepChecked(step.id, Judgement.INVALID, False, str(error))
-        model = self._lineage.child(parent, decoded.mutation)
+            return invalid(step, str(error))
+        model = self._mutating.child(parent.id, self._tree.state(parent), decoded.mutation)
         digest = state_digest(model)
         if digest != step.state_digest:
-            detail = f"state digest is {step.state_digest.hex()}, rebuilt {digest.hex()}"
-            return StepChecked(step.id, Judgement.INVALID, False, detail)
+            return invalid(step, f"state digest is {step.state_digest.hex()}, rebuilt {digest.hex()}")
         opinion = self._judge.opinion_of_step(decoded, parent, model, digest)
         if opinion.judgement is Judgement.INVALID:
-            return StepChecked(step.id, opinion.judgement, False, opinion.detail)
-        self._lineage.add(KnownStep(step.id, parent.id, step.height, decoded.mutation, digest), model)
+            return invalid(step, opinion.detail)
+        self._tree.add(step, model)
         return StepChecked(step.id, opinion.judgement, opinion.is_proven_lie, opinion.detail)
 
     # --- where we stand ---------------------------------------------------------------------------------------------
 
     def _replay(self, step: ProposedStep) -> tuple[()]:
         """Steps at or below the final one, and on branches that died with it, are of no use any more."""
-        parent = self._lineage.find(step.parent)
+        parent = self._tree.find(step.parent)
         if parent is None:
             return ()
-        if self._lineage.is_full:
-            raise StoredStateError(f"more stored steps wait for finality than the {STEPS_MAX} allowed")
         try:
-            decoded = self._judge.decode_step(step, parent)
+            self._judge.decode_step(step, parent)
         except MalformedPayloadError as error:
             raise StoredStateError(f"stored step {step.id.hex()}: {error}") from error
-        self._lineage.add(KnownStep(step.id, parent.id, step.height, decoded.mutation, step.state_digest), None)
+        self._tree.add_stored(step)
         return ()
 
-    def _adopt(self, step: KnownStep) -> tuple[LearnerAnswer, ...]:
+    def _adopt(self, step: ProposedStep) -> tuple[LearnerAnswer, ...]:
         if not self._explorer.has_start or step.id != self._adopted.id:
-            self._explorer.start_from(step, self._lineage.model(step))
+            self._explorer.start_from(step.id, self._tree.state(step))
         self._adopted = step
         fitness = self._judge.parent_fitness(step) / MICRO
-        metrics = self._task.metrics(self._lineage.model(step).parameters)
+        metrics = self._task.metrics(self._tree.state(step).parameters)
         adopted = StepAdopted(step.id, step.height, fitness, metrics, step.state_digest)
         return (adopted, self._offer(step), *self._explorer.progress(1))
 
     def _finalise(self, step: bytes) -> tuple[LearnerAnswer, ...]:
-        """A step that is not above the final one, as after a restart, changes nothing."""
-        known = self._lineage.find(step)
-        if known is None or known == self._lineage.root:
+        remaining = self._tree.finalise(step)
+        if remaining is None:
             return ()
-        remaining = self._lineage.finalise(known)
+        known = self._tree.root
         self._best = {base: best for base, best in self._best.items() if base in remaining}
         self._announced = {base: fitness for base, fitness in self._announced.items() if base in remaining}
         if self._adopted.id not in remaining:  # a restart finalises before it adopts
@@ -209,24 +205,19 @@ class EvolutionLearner:
         if known.height < self._kept_height + kept_interval(self._task.layout):
             return ()
         self._kept_height = known.height
-        parameters = parameter_bytes(self._lineage.model(known))
+        parameters = parameter_bytes(self._tree.state(known))
         return (StateKept(known.id, known.height, parameters, state_digest=known.state_digest),)
 
-    def _export(self, step: KnownStep) -> ModelExported:
-        return ModelExported(step.id, step.height, step.state_digest, parameter_bytes(self._lineage.model(step)))
-
-    def _known(self, step: bytes) -> KnownStep:
-        known = self._lineage.find(step)
-        assert known is not None, f"step {step.hex()} was neither checked nor replayed"
-        return known
+    def _export(self, step: ProposedStep) -> ModelExported:
+        return ModelExported(step.id, step.height, step.state_digest, parameter_bytes(self._tree.state(step)))
 
     # --- what we offer ----------------------------------------------------------------------------------------------
 
-    def _offer(self, base: KnownStep) -> StepOffered:
+    def _offer(self, base: ProposedStep) -> StepOffered:
         parent_fitness = self._judge.parent_fitness(base)
         best = self._best.get(base.id)
         if best is None:
-            digest = state_digest(self._lineage.child(base, None))
+            digest = state_digest(self._mutating.child(base.id, self._tree.state(base), None))
             return StepOffered(base.id, (), encode_claim(Claim(parent_fitness, parent_fitness)), digest)
         return StepOffered(base.id, (best.contribution,), encode_claim(Claim(best.fitness, parent_fitness)), best.state_digest)
 
@@ -238,7 +229,7 @@ class EvolutionLearner:
         self._announced[base.id] = offspring.fitness
         return (ContributionFound(base.id, encode_candidate(Candidate(recipe, offspring.fitness))),)
 
-    def _is_worth_telling(self, base: KnownStep, offspring: Offspring) -> bool:
+    def _is_worth_telling(self, base: ProposedStep, offspring: Offspring) -> bool:
         if not self._rules.may_follow(offspring.fitness, self._judge.parent_fitness(base)):
             return False
         best = self._best.get(base.id)

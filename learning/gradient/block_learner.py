@@ -9,19 +9,16 @@ Section 7 of docs/protocol.md.
 
 from typing import assert_never
 
-from learning.evolution.rules import SearchSettings
+from learning.following.state_tree import StateTree, final_step, invalid
 from learning.gradient.blocks import BlockState, Scribe
-from learning.gradient.branches import BLOCKS_MAX, Branches, KnownBlock
-from learning.gradient.conduct import Conduct
 from learning.gradient.desk import Desk
 from learning.gradient.kept import KEPT_BLOCKS, decode_ledger, encode_memory, kept_interval, kept_parameters, state_bytes_max
 from learning.gradient.ledger import Clerk, Gradients, first_ledger
-from learning.gradient.offer import Offer
-from learning.gradient.pending import Pending, Waiting, in_turns
+from learning.gradient.pending import Offer, Pending, Waiting, in_turns
 from learning.gradient.rules import GradientRules
 from learning.gradient.submission import decode_submission
 from learning.gradient.telling import Gauge, told
-from learning.gradient.worker import RowSource, Worker
+from learning.gradient.worker import MakeWorker, RowSource, Worker
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
@@ -35,6 +32,7 @@ from learning.learner import (
     LearnerAnswer,
     LearnerRequest,
     ModelExported,
+    Participant,
     ProposedStep,
     ReplayRequest,
     RestoreRequest,
@@ -51,6 +49,13 @@ from learning.tasks.gradient_check import check_gradient
 
 BASE_AGE_MAX = 16
 """Blocks below the head: a contribution whose base lies deeper has missed as many leaders, and is no longer offered."""
+
+BLOCKS_MAX = 8_192
+"""Each has cost its leader a block's work, and lists up to 64 contributions of some 300 bytes; an honest branch is a few
+hundred long."""
+
+STATES_BYTES_MAX = 128 * 2**20
+"""States at hand, the final one among them; what several share is counted once."""
 
 NEVER_LISTED = frozenset(
     {
@@ -72,31 +77,27 @@ class BlockLearner:
         self,
         task: DifferentiableTask,
         rules: GradientRules,
-        network_id: bytes,
-        author: bytes,
-        genesis_step: bytes,
+        participant: Participant,
         gradients: Gradients,
-        settings: SearchSettings,
-        conduct: Conduct,
         rows: RowSource,
         restored: StateKept | None = None,
+        make_worker: MakeWorker = Worker,
     ) -> None:
         """Starts from genesis, or from a `restored` final state. Raises TaskError (StoredStateError for what is restored)."""
         checked = check_task(task)
         check_gradient(task)
-        self._author = author
+        self._author = participant.author
         self._gradients = gradients
-        self._conduct = conduct
-        self._is_working = settings.is_searching
+        self._is_working = participant.is_searching
         self._clerk = Clerk(checked.layout, rules.ledger_rules(), rules.named_rule())
         self._scribe = Scribe(self._clerk, gradients, rules.workers_window, rules.check_ms_max)
-        self._gauge = Gauge(checked, network_id)
-        self._desk = Desk(Worker(task, rows, rules.worker_settings(), conduct), author, rules.staleness_max)
+        self._gauge = Gauge(checked, participant.network_id)
+        self._desk = Desk(make_worker(task, rows, rules.worker_settings()), self._author, rules.staleness_max)
         needs_models = self._clerk.rule.needs_models
         size = state_bytes_max(checked.layout, rules.workers_window, rules.staleness_max, needs_models=needs_models)
         self._kept_interval = kept_interval(size, KEPT_BLOCKS)
-        root, state = self._origin(checked.layout, network_id, genesis_step, restored)
-        self._branches = Branches(self._scribe, root, state)
+        root, state = self._origin(checked.layout, participant, restored)
+        self._tree = StateTree(self._scribe, root, state, steps_max=BLOCKS_MAX, bytes_max=STATES_BYTES_MAX)
         self._head = root
         self._state = state
         """After the head."""
@@ -107,24 +108,22 @@ class BlockLearner:
         self._has_adopted = False
         self._kept_height = root.height
         self._pending = Pending()
-        self._offer = Offer(root.id, self._scribe.begun(state, author))
+        self._offer = Offer(root.id, self._scribe.begun(state, self._author))
         self._told: frozenset[bytes] = frozenset()
 
-    def _origin(
-        self, layout: Layout, network_id: bytes, genesis_step: bytes, restored: StateKept | None
-    ) -> tuple[KnownBlock, BlockState]:
+    def _origin(self, layout: Layout, participant: Participant, restored: StateKept | None) -> tuple[ProposedStep, BlockState]:
         """Raises StoredStateError when what is restored does not fit the task, or is not what its block commits to."""
         rule = self._clerk.rule
         if restored is None:
-            state = BlockState(first_ledger(genesis_state(network_id, layout).parameters, rule), ())
-            return KnownBlock(genesis_step, b"", 0, b"", (), state.digest), state
+            state = BlockState(first_ledger(genesis_state(participant.network_id, layout).parameters, rule), ())
+            return final_step(participant.genesis_step, 0, state.digest), state
         ledger, leaders = decode_ledger(
             restored.parameters, restored.memory, layout, needs_models=rule.needs_models, bits=self._clerk.bits
         )
         state = BlockState(ledger, leaders)
         if state.digest != restored.state_digest:
             raise StoredStateError(f"the stored state is not the one that block {restored.step.hex()} commits to")
-        return KnownBlock(restored.step, b"", restored.height, b"", (), state.digest), state
+        return final_step(restored.step, restored.height, state.digest), state
 
     def handle(self, request: LearnerRequest) -> tuple[LearnerAnswer, ...]:
         """Answer one request. Raises TaskError when the task fails, PayloadMissingError when a listed payload is not held."""
@@ -136,13 +135,13 @@ class BlockLearner:
             case ReplayRequest(step):
                 return self._replay(step)
             case AdoptRequest(step):
-                return self._adopt(self._known(step))
+                return self._adopt(self._tree.known(step))
             case FinaliseRequest(step):
                 return self._finalise(step)
             case ExportRequest(is_final):
-                return (self._export(self._branches.root if is_final else self._head),)
+                return (self._export(self._tree.root if is_final else self._head),)
             case DeliverRequest() | RestoreRequest():
-                raise AssertionError("a total order delivers to a StreamLearner")
+                raise AssertionError("a total order delivers to a LineLearner")
             case _:
                 assert_never(request)
 
@@ -161,11 +160,8 @@ class BlockLearner:
             return (_useless(contribution, Judgement.INVALID, "its payload is no submission of a gradient"),)
         if self._scribe.fault_of(self._view(contribution), contribution.author, submission) is not None:
             return (_useless(contribution, Judgement.CONTESTED),)
-        gradient = self._clerk.gradient(submission, contribution.attached, self._gradients)
-        if gradient is None:
+        if self._clerk.gradient(submission, contribution.attached, self._gradients) is None:
             return (_useless(contribution, Judgement.INVALID, "its large payload is no gradient of this model"),)
-        if contribution.author != self._author:
-            self._conduct.heard(contribution.author, self._state.ledger.version, gradient.dense())
         waiting = Waiting(contribution, submission)
         if not self._pending.add(waiting, self._listed):
             return (_useless(contribution, Judgement.GOOD),)
@@ -180,55 +176,50 @@ class BlockLearner:
 
     def _view(self, contribution: SignedPayload) -> BlockState:
         """The state to judge by: after the head, or after its base where that is newer than the head, or its rival."""
-        base = self._branches.find(contribution.base)
+        base = self._tree.find(contribution.base)
         if base is None or base.id in self._path:
             return self._state
-        return self._branches.at_hand(base) or self._state
+        return self._tree.at_hand(base) or self._state
 
     def _check(self, step: ProposedStep) -> StepChecked:
-        parent = self._branches.find(step.parent)
-        if parent is None:
-            return _invalid(step, f"unknown parent {step.parent.hex()}")
-        if self._branches.is_full:
-            return _invalid(step, "too many blocks wait for finality")
+        parent = self._tree.parent_of(step)
+        if isinstance(parent, str):
+            return invalid(step, parent)
         if step.claim:
-            return _invalid(step, f"a claim of {len(step.claim)} bytes, expected none")
-        state = self._scribe.begun(self._branches.state(parent), step.leader)
+            return invalid(step, f"a claim of {len(step.claim)} bytes, expected none")
+        state = self._scribe.begun(self._tree.state(parent), step.leader)
         listed_max = self._scribe.listed_max(state)
         if len(step.contributions) > listed_max:
-            return _invalid(step, f"lists {len(step.contributions)} contributions, allowed: {listed_max}")
+            return invalid(step, f"lists {len(step.contributions)} contributions, allowed: {listed_max}")
         for contribution in step.contributions:
             state = self._scribe.listed(state, contribution)
             outcome = state.judged[-1].outcome
             if outcome in NEVER_LISTED:
-                return _invalid(step, f"contribution {contribution.digest.hex()[:8]} is listed in vain: {outcome}")
+                return invalid(step, f"contribution {contribution.digest.hex()[:8]} is listed in vain: {outcome}")
         if state.digest != step.state_digest:
-            return _invalid(step, f"state digest is {step.state_digest.hex()}, rebuilt {state.digest.hex()}")
-        self._branches.add(_block(step), state)
+            return invalid(step, f"state digest is {step.state_digest.hex()}, rebuilt {state.digest.hex()}")
+        self._tree.add(step, state)
         return StepChecked(step.id, Judgement.GOOD, False, "")
 
     # --- where we stand ---------------------------------------------------------------------------------------------
 
     def _replay(self, step: ProposedStep) -> tuple[()]:
         """Blocks at or below the final one, and on branches that died with it, are of no use any more."""
-        if self._branches.find(step.parent) is None:
-            return ()
-        if self._branches.is_full:
-            raise StoredStateError(f"more stored blocks wait for finality than the {BLOCKS_MAX} allowed")
-        self._branches.add(_block(step), None)
+        if self._tree.find(step.parent) is not None:
+            self._tree.add_stored(step)
         return ()
 
-    def _adopt(self, block: KnownBlock) -> tuple[LearnerAnswer, ...]:
+    def _adopt(self, block: ProposedStep) -> tuple[LearnerAnswer, ...]:
         self._stand_on(block)
         self._has_adopted = True
         ledger = self._state.ledger
         adopted = self._gauge.adopted(block.id, block.height, ledger.parameters, block.state_digest)
         return (adopted, self._offer.told(), *self._judged())
 
-    def _stand_on(self, block: KnownBlock) -> None:
-        self._head, self._state = block, self._branches.state(block)
-        path = tuple(self._branches.path(block))
-        self._path = frozenset(one.id for one in path) | {self._branches.root.id}
+    def _stand_on(self, block: ProposedStep) -> None:
+        self._head, self._state = block, self._tree.state(block)
+        path = tuple(self._tree.path(block))
+        self._path = frozenset(one.id for one in path) | {self._tree.root.id}
         self._listed = frozenset(item.digest for one in path for item in one.contributions)
         self._pending.keep(self._may_wait)
         waiting = tuple(known for known in self._pending if known.contribution.digest not in self._listed)
@@ -246,7 +237,7 @@ class BlockLearner:
     def _may_wait(self, waiting: Waiting) -> bool:
         """Whether a contribution may still be listed; one that is listed already may come back by a reorganisation."""
         contribution = waiting.contribution
-        base = self._branches.find(contribution.base)
+        base = self._tree.find(contribution.base)
         if base is None or base.height < self._head.height - BASE_AGE_MAX:
             return False
         if contribution.digest in self._listed:
@@ -256,19 +247,18 @@ class BlockLearner:
     def _judged(self) -> tuple[GradientsJudged, ...]:
         """What was not told before of the blocks that lead to the head; of what would have to be rebuilt, nothing."""
         answers = []
-        for block in self._branches.path(self._head):
-            state = self._branches.at_hand(block)
+        for block in self._tree.path(self._head):
+            state = self._tree.at_hand(block)
             if block.id not in self._told and state is not None and state.judged:
                 answers.append(told(block.id, state.ledger.version, state.judged))
-        self._told |= frozenset(block.id for block in self._branches.path(self._head))
+        self._told |= frozenset(block.id for block in self._tree.path(self._head))
         return tuple(reversed(answers))
 
     def _finalise(self, step: bytes) -> tuple[LearnerAnswer, ...]:
-        """A block that is not above the final one, as after a restart, changes nothing."""
-        block = self._branches.find(step)
-        if block is None or block == self._branches.root:
+        remaining = self._tree.finalise(step)
+        if remaining is None:
             return ()
-        remaining = self._branches.finalise(block)
+        block = self._tree.root
         self._told &= remaining
         if self._head.id not in remaining:  # a restart finalises before it adopts
             self._stand_on(block)
@@ -282,21 +272,16 @@ class BlockLearner:
         self._stand_on(self._head)
         return (self._offer.told(),)
 
-    def _kept(self, block: KnownBlock) -> tuple[StateKept, ...]:
+    def _kept(self, block: ProposedStep) -> tuple[StateKept, ...]:
         if block.height < self._kept_height + self._kept_interval:
             return ()
         self._kept_height = block.height
-        state = self._branches.state(block)
+        state = self._tree.state(block)
         parameters, memory = kept_parameters(state.ledger), encode_memory(state.ledger, state.leaders)
         return (StateKept(block.id, block.height, parameters, state_digest=state.digest, memory=memory),)
 
-    def _export(self, block: KnownBlock) -> ModelExported:
-        return ModelExported(block.id, block.height, block.state_digest, kept_parameters(self._branches.state(block).ledger))
-
-    def _known(self, step: bytes) -> KnownBlock:
-        known = self._branches.find(step)
-        assert known is not None, f"block {step.hex()} was neither checked nor replayed"
-        return known
+    def _export(self, block: ProposedStep) -> ModelExported:
+        return ModelExported(block.id, block.height, block.state_digest, kept_parameters(self._tree.state(block).ledger))
 
     # --- what we submit ---------------------------------------------------------------------------------------------
 
@@ -311,13 +296,5 @@ class BlockLearner:
         return self._desk.compute(self._state.ledger, self._head.id) if self.is_searching else ()
 
 
-def _block(step: ProposedStep) -> KnownBlock:
-    return KnownBlock(step.id, step.parent, step.height, step.leader, step.contributions, step.state_digest)
-
-
 def _useless(contribution: SignedPayload, judgement: Judgement, detail: str = "") -> ContributionAssessed:
     return ContributionAssessed(contribution.digest, judgement, False, detail)
-
-
-def _invalid(step: ProposedStep, detail: str) -> StepChecked:
-    return StepChecked(step.id, Judgement.INVALID, False, detail)

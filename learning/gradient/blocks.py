@@ -5,13 +5,15 @@ Section 7 of docs/protocol.md.
 
 import hashlib
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from learning.following.state_tree import Array
 from learning.gradient.ledger import Clerk, Delivered, Gradients, Judged, Ledger, ledger_digest
 from learning.gradient.rules import CHECK_MS_MAX_DEFAULT
 from learning.gradient.submission import Submission
-from learning.learner import SignedPayload
+from learning.learner import ProposedStep, SignedPayload
 from learning.rules.rule import Group, Outcome
 
 BLOCK_STATE_TAG = b"kubrat/block-state/1"
@@ -26,6 +28,9 @@ LISTED_MAX = 64
 VALUES_PER_MS = 25_000
 """So many values of gradients are compared in a millisecond: 40 ns each, measured under the rule `robust` with several voices a
 worker, whose sorting costs most, on a core that has other things to do."""
+
+PAST_MODEL_BYTES = 8
+"""A reference in the tuple of past models, which no two versions share."""
 
 NOBODY = Group((), 0)
 
@@ -56,7 +61,7 @@ def _reopened(ledger: Ledger) -> Ledger:
 
 
 class Scribe:
-    """Applies blocks. Holds nothing that changes."""
+    """Applies blocks; implements `learning.following.state_tree.Transition`. Holds nothing that changes."""
 
     def __init__(
         self, clerk: Clerk, gradients: Gradients, workers_window: int, check_ms_max: int = CHECK_MS_MAX_DEFAULT
@@ -105,14 +110,30 @@ class Scribe:
             return BlockState(state.ledger, state.leaders, (*state.judged, repeated))
         delivered = Delivered(contribution.author, contribution.payload, contribution.attached)
         ledger, judged = self._clerk.advance(state.ledger, delivered, self.group(state), self._gradients)
-        return BlockState(ledger, state.leaders, (*state.judged, replace(judged, gradient=None)))
+        return BlockState(ledger, state.leaders, (*state.judged, judged))
 
-    def applied(self, parent: BlockState, leader: bytes, contributions: tuple[SignedPayload, ...]) -> BlockState:
+    def applied(self, state: BlockState, step: ProposedStep) -> BlockState:
         """The state after a block. Raises PayloadMissingError."""
-        state = self.begun(parent, leader)
-        for contribution in contributions:
+        state = self.begun(state, step.leader)
+        for contribution in step.contributions:
             state = self.listed(state, contribution)
         return state
+
+    def digest(self, state: BlockState) -> bytes:
+        """Of everything that later blocks depend on."""
+        return state.digest
+
+    def arrays(self, state: BlockState) -> Iterator[Array]:
+        """The model and those before it, and what the rule remembers."""
+        ledger = state.ledger
+        yield ledger.parameters
+        yield from ledger.memory.vectors
+        yield from (slot.gradient.values for slot in ledger.memory.slots)
+        yield from (past.parameters for past in ledger.past if past.parameters is not None)
+
+    def own_bytes(self, state: BlockState) -> int:
+        """The references to past models."""
+        return PAST_MODEL_BYTES * len(state.ledger.past)
 
     def fault_of(self, state: BlockState, author: bytes, submission: Submission) -> Outcome | None:
         """Why a submission would be refused if the block listed it next, whatever its gradient is."""

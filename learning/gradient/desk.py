@@ -3,7 +3,7 @@
 from learning.gradient.ledger import Ledger
 from learning.gradient.quantised import payload_digest
 from learning.gradient.submission import Submission, encode_submission
-from learning.gradient.worker import Worker
+from learning.gradient.worker import Computing
 from learning.learner import ContributionFound, SearchProgress
 
 FRUITLESS_MAX = 8
@@ -13,7 +13,7 @@ FRUITLESS_MAX = 8
 class Desk:
     """Remembers what we have submitted until it has come, or is lost. Nothing here needs to survive a restart."""
 
-    def __init__(self, worker: Worker, author: bytes, staleness_max: int) -> None:
+    def __init__(self, worker: Computing, author: bytes, staleness_max: int) -> None:
         self._worker = worker
         self._author = author
         self._patience = max(1, staleness_max // 2)

@@ -64,8 +64,6 @@ class Judged:
     staleness: int | None
     """None where the base is unknown."""
     weights: tuple[tuple[bytes, float], ...] = field(default=())
-    gradient: QuantisedGradient | None = field(default=None, compare=False, repr=False)
-    """What the rule has judged; None where it came to no judgement."""
     was_read: bool = field(default=False, compare=False)
     """Whether the bytes of its payload were read, which is what costs."""
 
@@ -198,9 +196,7 @@ class Clerk:
             noted = replace(ledger, bases=tuple(sorted(bases.items())))
         moved = self._moved(noted, ruling)
         outcome = Outcome.OUT_OF_RANGE if moved is None else ruling.outcome
-        judged = Judged(
-            arrival.author, outcome, arrival.version, arrival.staleness, ruling.weights, arrival.gradient, was_read=True
-        )
+        judged = Judged(arrival.author, outcome, arrival.version, arrival.staleness, ruling.weights, was_read=True)
         return (ledger if moved is None else moved), judged
 
     def _moved(self, ledger: Ledger, ruling: Ruling) -> Ledger | None:

@@ -1,11 +1,13 @@
-"""Contributions that wait to be listed in a block, in the order in which they came, or in turns of their authors."""
+"""Contributions that wait to be listed in a block, and the block that we would lead next."""
 
 from collections import Counter
 from collections.abc import Callable, Container, Iterable, Iterator
 from dataclasses import dataclass
 
+from learning.gradient.blocks import BlockState, Scribe
 from learning.gradient.submission import Submission
-from learning.learner import SignedPayload
+from learning.learner import SignedPayload, StepOffered
+from learning.rules.rule import Outcome
 
 PENDING_MAX = 256
 """Four full blocks."""
@@ -72,3 +74,35 @@ class Pending:
     def keep(self, is_kept: Callable[[Waiting], bool]) -> None:
         """Forget the others."""
         self._waiting = {digest: known for digest, known in self._waiting.items() if is_kept(known)}
+
+
+OF_NO_USE = frozenset({Outcome.COPY, Outcome.OUT_OF_RANGE})
+"""What leaves the state as it is: it takes no other's place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """The block that we would lead next; it grows as contributions come, so that each is judged once.
+
+    On top of `base`; `state`: after the block, ourselves being its leader.
+    """
+
+    base: bytes
+    state: BlockState
+    listed: tuple[bytes, ...] = ()
+
+    def extended(self, waiting: Waiting, scribe: Scribe) -> "Offer | None":
+        """With one more contribution; None when the block is full, or would gain nothing by it. Raises PayloadMissingError."""
+        contribution = waiting.contribution
+        if len(self.listed) >= scribe.listed_max(self.state):
+            return None
+        if scribe.fault_in_block(self.state, contribution.author, waiting.submission) is not None:
+            return None
+        state = scribe.listed(self.state, contribution)
+        if state.judged[-1].outcome in OF_NO_USE:
+            return None
+        return Offer(self.base, state, (*self.listed, contribution.digest))
+
+    def told(self) -> StepOffered:
+        """For the ordering machine; a block of gradients claims nothing."""
+        return StepOffered(self.base, self.listed, b"", self.state.digest)

@@ -13,7 +13,7 @@ from learning.rules.rule import Arrival, Group, Memory, Outcome, PastModels, Rul
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Implements `Rule` by moving nothing: gradients alone decide nothing here (`learning.gradient.scored_learner` does)."""
+    """Implements `Rule` by moving nothing: gradients alone decide nothing here (`learning.gradient.step_candidates` does)."""
 
     @property
     def name(self) -> str:

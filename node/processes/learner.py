@@ -11,16 +11,19 @@ from pathlib import Path
 import threadpoolctl
 
 from learning.checkpoint import checkpoint_digest, encode_kept_state
-from learning.evolution.learner import EvolutionLearner, EvolutionRules, SearchSettings
-from learning.evolution.slate_learner import SlateLearner
+from learning.evolution.generations import Generations
+from learning.evolution.learner import EvolutionLearner
+from learning.evolution.mutation_candidates import MutationCandidates
+from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.exact import ExactArithmeticError, self_test
+from learning.following.line import LineLearner
 from learning.gradient.block_learner import BlockLearner
-from learning.gradient.conduct import Conduct, HonestConduct
 from learning.gradient.ledger import Gradients
 from learning.gradient.rules import GradientRules
-from learning.gradient.scored_learner import ScoredLearner
-from learning.gradient.stream_learner import StreamLearner
-from learning.learner import DeliverRequest, Learner, LearnerAnswer, LearnerRequest, SearchProgress, StateKept
+from learning.gradient.step_candidates import StepCandidates
+from learning.gradient.stream import GradientStream
+from learning.gradient.worker import MakeWorker, Worker
+from learning.learner import DeliverRequest, Learner, LearnerAnswer, LearnerRequest, Participant, SearchProgress, StateKept
 from learning.rules.catalogue import needs_scores
 from learning.task import DifferentiableTask, Layout, Task, TaskError, differentiable
 from learning.tasks.loading import load_task
@@ -115,60 +118,37 @@ def _one_thread() -> None:
     threadpoolctl.threadpool_limits(limits=1)
 
 
-def make_learner(task: Task, spec: LearnerSpec, gradients: Gradients, conduct: Conduct | None = None) -> Learner:
+def make_learner(task: Task, spec: LearnerSpec, gradients: Gradients, make_worker: MakeWorker = Worker) -> Learner:
     """The learner that the spec asks for. `gradients`: where it finds large payloads. Raises TaskError."""
     if isinstance(spec.rules, GradientRules):
-        return _gradient_learner(task, spec, spec.rules, gradients, HonestConduct() if conduct is None else conduct)
+        return _gradient_learner(task, spec, spec.rules, gradients, make_worker)
     return _evolution_learner(task, spec, spec.rules)
+
+
+def _participant(spec: LearnerSpec) -> Participant:
+    return Participant(spec.network_id, spec.author, spec.genesis_step, spec.members, spec.settings.is_searching)
 
 
 def _evolution_learner(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> Learner:
     """With members: they decide by their scores; without: every step is checked by everybody."""
+    participant = _participant(spec)
     if spec.members:
-        return SlateLearner(
-            task,
-            rules,
-            spec.network_id,
-            spec.author,
-            spec.members,
-            spec.genesis_step,
-            spec.settings,
-            spec.restored,
-        )
-    return EvolutionLearner(task, rules, spec.network_id, spec.author, spec.genesis_step, spec.settings, spec.restored)
+        return LineLearner(Generations(MutationCandidates(task, rules, participant, spec.settings), participant), spec.restored)
+    return EvolutionLearner(task, rules, participant, spec.settings, spec.restored)
 
 
-def _gradient_learner(task: Task, spec: LearnerSpec, rules: GradientRules, gradients: Gradients, conduct: Conduct) -> Learner:
+def _gradient_learner(
+    task: Task, spec: LearnerSpec, rules: GradientRules, gradients: Gradients, make_worker: MakeWorker
+) -> Learner:
     """With members: the order that they agree on; without: the order of the leaders' blocks."""
-    trained = differentiable(task)
+    trained, participant = differentiable(task), _participant(spec)
     rows = own_rows(trained, spec, rules)
+    if spec.members and needs_scores(rules.rule):
+        steps = StepCandidates(trained, rules, participant, gradients, rows, make_worker)
+        return LineLearner(Generations(steps, participant), spec.restored)
     if spec.members:
-        member_learner = ScoredLearner if needs_scores(rules.rule) else StreamLearner
-        return member_learner(
-            task=trained,
-            rules=rules,
-            network_id=spec.network_id,
-            author=spec.author,
-            members=spec.members,
-            genesis_step=spec.genesis_step,
-            gradients=gradients,
-            settings=spec.settings,
-            conduct=conduct,
-            rows=rows,
-            restored=spec.restored,
-        )
-    return BlockLearner(
-        task=trained,
-        rules=rules,
-        network_id=spec.network_id,
-        author=spec.author,
-        genesis_step=spec.genesis_step,
-        gradients=gradients,
-        settings=spec.settings,
-        conduct=conduct,
-        rows=rows,
-        restored=spec.restored,
-    )
+        return LineLearner(GradientStream(trained, rules, participant, gradients, rows, make_worker), spec.restored)
+    return BlockLearner(trained, rules, participant, gradients, rows, spec.restored, make_worker)
 
 
 def own_rows(task: DifferentiableTask, spec: LearnerSpec, rules: GradientRules) -> OwnSamples:

@@ -18,7 +18,7 @@ import uvloop
 
 from consensus.protocol import OrderingProtocol
 from consensus.records import CorruptRecordsError
-from learning.evolution.learner import SearchSettings
+from learning.evolution.rules import SearchSettings
 from node.api.chains import ChainSource, ProofOfWorkChain, TotalOrderChain
 from node.common.errors import NodeError
 from node.net.part_server import PartServer

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from learning.checkpoint import CHECKPOINT_INTERVAL, checkpoint_digest, decode_kept_state, encode_kept_state
-from learning.evolution.origin import kept_interval
+from learning.evolution.mutation import kept_interval
 from learning.learner import StateKept
 from learning.task import ParameterBlock
 

@@ -13,7 +13,7 @@ from consensus.proof_of_work.header import Body, genesis_id
 from consensus.types import Digest, Height
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.rules import EvolutionRules, SearchSettings
-from learning.learner import AdoptRequest, FinaliseRequest, ProposedStep, ReplayRequest, StepOffered
+from learning.learner import AdoptRequest, FinaliseRequest, Participant, ProposedStep, ReplayRequest, StepOffered
 from learning.tasks.loading import load_task
 from node.rules.conversion import learning_rules, proof_of_work_rules
 from node.rules.network_file import parse_network_text
@@ -51,7 +51,8 @@ def made_chain(folder: NodeFolder) -> list[Forged]:
     evolution = learning_rules(rules)
     assert isinstance(evolution, EvolutionRules)
     genesis = genesis_id(name)
-    learner = EvolutionLearner(load_task(rules.task.name), evolution, name, identity.peer_id, genesis, SearchSettings())
+    participant = Participant(name, identity.peer_id, genesis)
+    learner = EvolutionLearner(load_task(rules.task.name), evolution, participant, SearchSettings())
     forge, leader = Forge(proof_of_work_rules(rules), name), Person(identity.peer_id, identity.sign)
     time_ms = int(time.time() * 1000) - 500 * LENGTH
     chain: list[Forged] = []

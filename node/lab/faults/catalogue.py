@@ -5,8 +5,8 @@ import math
 import re
 from collections.abc import Iterable
 
-from learning.gradient.conduct import Conduct, HonestConduct
-from learning.gradient.stream_learner import StreamLearner
+from learning.following.line import LineLearner
+from learning.gradient.stream import GradientStream
 from learning.learner import Learner
 from node.lab.faults.consensus.entries import CONSENSUS_FAULTS
 from node.lab.faults.consensus.situation import ReplicaSituation
@@ -14,6 +14,7 @@ from node.lab.faults.evolution.bend import BentLearner
 from node.lab.faults.evolution.entries import EVOLUTION_FAULTS
 from node.lab.faults.evolution.situation import LearnerSituation
 from node.lab.faults.fault import FRESH, Family, Fault, FaultError, FaultParameter, FaultSpec
+from node.lab.faults.gradient.conduct import Conduct, HonestConduct
 from node.lab.faults.gradient.entries import GRADIENT_FAULTS, INCESSANT, Misconduct, Situation, gradient_conduct
 from node.lab.faults.gradient.own_work import Incessant, OwnGradientsAreGood
 from node.lab.faults.network.entries import NETWORK_FAULTS
@@ -149,8 +150,8 @@ def conduct_of(specs: Iterable[FaultSpec], situation: Situation) -> Conduct:
 def unashamed(learner: Learner, specs: Iterable[FaultSpec], author: bytes) -> Learner:
     """The gradient learner of a peer with these faults: a liar passes on what its own learner finds wrong with its lies."""
     names = [spec.name for spec in specs if fault_named(spec.name).family is Family.GRADIENT]
-    if INCESSANT in names and isinstance(learner, StreamLearner):
-        return BentLearner(learner, Incessant(lambda: learner.ledger))
+    if INCESSANT in names and isinstance(learner, LineLearner) and isinstance(stream := learner.follower, GradientStream):
+        return BentLearner(learner, Incessant(lambda: stream.ledger))
     return BentLearner(learner, OwnGradientsAreGood(author)) if names else learner
 
 

@@ -1,13 +1,14 @@
-"""The learner of a peer that was told to misbehave: an honest one, wrapped, or with a conduct of its own."""
+"""The learner of a peer that was told to misbehave: an honest one, wrapped, or with a worker of its own."""
 
 from dataclasses import dataclass
 
-from learning.gradient.conduct import Conduct
 from learning.gradient.ledger import Gradients
 from learning.gradient.rules import GradientRules
 from learning.learner import Learner
 from learning.task import Task, differentiable
 from node.lab.faults.catalogue import LearnerSituation, Situation, bent_learner, conduct_of, parse_faults, unashamed
+from node.lab.faults.gradient.conduct import Conduct
+from node.lab.faults.gradient.lying_learner import Liar
 from node.processes.learner import LearnerSpec, make_learner
 
 
@@ -24,8 +25,11 @@ class MakeFaultyLearner:
         """Raises TaskError."""
         specs = parse_faults(self.fault)
         if isinstance(spec.rules, GradientRules):
-            honest = make_learner(task, spec, gradients, self._conduct(task, spec))
-            return unashamed(honest, specs, spec.author)
+            liar = Liar(spec.author, self._conduct(task, spec), task.layout, spec.rules.bits)
+            return liar.learner(
+                gradients,
+                lambda reading, worker: unashamed(make_learner(task, spec, reading, worker), specs, spec.author),
+            )
         situation = LearnerSituation(
             author=spec.author,
             colluders=frozenset((spec.author, *self.colluders)),

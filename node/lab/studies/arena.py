@@ -14,16 +14,17 @@ import numpy as np
 
 from consensus.total_order.committee import faulty_max
 from learning.exact import first_weights, stream_key
-from learning.gradient.conduct import Conduct, HonestConduct
 from learning.gradient.ledger import Clerk, Delivered, Judged, Ledger, LedgerRules, first_ledger
-from learning.gradient.quantised import payload_digest
+from learning.gradient.quantised import decode_gradient, payload_digest
 from learning.gradient.submission import Submission, encode_submission
-from learning.gradient.worker import Worker, WorkerSettings
+from learning.gradient.worker import WorkerSettings
 from learning.rules.rule import Group, Outcome, Rule
 from learning.task import DifferentiableTask, Float32Array
 from learning.tasks.own_samples import OwnSamples
 from learning.tasks.shards import Shards, rows_for
 from node.lab.faults.catalogue import FaultSpec, Situation, make_conduct
+from node.lab.faults.gradient.conduct import Conduct, HonestConduct
+from node.lab.faults.gradient.lying_learner import LyingWorker
 
 MEASURED_EVERY = 50
 """Deliveries between two measurements of the test accuracy."""
@@ -155,12 +156,12 @@ class Arena:
 
     # --- workers ----------------------------------------------------------------------------------------------------
 
-    def _worker(self, number: int) -> Worker:
+    def _worker(self, number: int) -> LyingWorker:
         settings = self._settings
         seed = hashlib.blake2b(f"{settings.seed}".encode(), digest_size=32).digest()
         rows = rows_for(self._task.sample_labels, settings.shards, settings.workers, number, seed)
         samples = OwnSamples(self._task, rows, self._ids[number])
-        return Worker(self._task, samples, settings.worker, HonestConduct())
+        return LyingWorker(self._task, samples, settings.worker, HonestConduct())
 
     def _faulty_conducts(self) -> Mapping[int, Conduct]:
         settings = self._settings
@@ -221,16 +222,17 @@ class Arena:
         self._trace.outcomes[number, judged.outcome] += 1
         if judged.staleness is not None:
             self._trace.staleness[judged.staleness] += 1
-        self._tell(number, judged)
+        self._tell(number, judged, payload)
         self._measure(time)
 
-    def _tell(self, author: int, judged: Judged) -> None:
+    def _tell(self, author: int, judged: Judged, payload: bytes) -> None:
         """The liars hear what the others deliver."""
-        if judged.gradient is None or not self._faulty or author in self._faulty:
+        is_gradient = judged.was_read and judged.outcome is not Outcome.MALFORMED
+        if not is_gradient or not self._faulty or author in self._faulty:
             return
-        gradient = judged.gradient.dense()
+        gradient = decode_gradient(payload, self._task.layout, self._clerk.bits).dense()
         for conduct in self._faulty.values():
-            conduct.heard(self._ids[author], judged.version, gradient)
+            conduct.heard(self._ids[author], gradient)
 
     def _measure(self, time: float) -> None:
         is_due = self._delivered % MEASURED_EVERY == 0 or self._delivered == self._settings.deliveries

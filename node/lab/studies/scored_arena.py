@@ -8,24 +8,31 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
-from learning.evolution.rules import SearchSettings
+from learning.evolution.generations import Generations
 from learning.evolution.scores import Scores
 from learning.evolution.slate import quorum
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
-from learning.gradient.conduct import Conduct, HonestConduct, Submitted
+from learning.following.line import LineLearner
+from learning.gradient.ledger import Gradients
 from learning.gradient.quantised import payload_digest
 from learning.gradient.rules import GradientRules
-from learning.gradient.scored_learner import ScoredLearner
+from learning.gradient.scored_slate import StepEntry
 from learning.gradient.scored_submission import encode_scored
+from learning.gradient.step_candidates import StepCandidates
+from learning.gradient.submission import Submission
+from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import (
     ContributionFound,
     DeliveredStep,
     DeliverRequest,
     GenerationDecided,
+    Learner,
     LearnerAnswer,
+    Participant,
     SignedPayload,
     SlateEntry,
     StepAdopted,
@@ -33,6 +40,8 @@ from learning.learner import (
 from learning.task import DifferentiableTask, Float32Array, Minibatch
 from learning.tasks.own_samples import OwnSamples
 from learning.tasks.shards import Shards, rows_for
+from node.lab.faults.gradient.conduct import Conduct, HonestConduct, Submitted
+from node.lab.faults.gradient.lying_learner import Liar
 
 RULES = GradientRules(
     rule="scored",
@@ -101,7 +110,7 @@ def run_scored(  # noqa: PLR0917 - each is another thing
 
 
 class _Turncoat:
-    """Honest at first; hears all from the start. Implements `learning.gradient.conduct.Conduct`."""
+    """Honest at first; hears all from the start. Implements `Conduct`."""
 
     names_newest_model = False
 
@@ -119,9 +128,9 @@ class _Turncoat:
         """As the conduct of the moment does."""
         return self._conduct.minibatch(minibatch)
 
-    def heard(self, author: bytes, version: int, gradient: Float32Array) -> None:
+    def heard(self, author: bytes, gradient: Float32Array) -> None:
         """For the time when it lies."""
-        self._faulty.heard(author, version, gradient)
+        self._faulty.heard(author, gradient)
 
     def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
         """As the conduct of the moment does."""
@@ -157,28 +166,38 @@ class _Arena:
         self._payloads = _Payloads()
         self._height = 0
         network_id = hashlib.blake2b(f"scored arena {seed}".encode(), digest_size=32).digest()
-        self._learners = []
+        self._models: list[Generations[Submission, StepEntry]] = []
+        """What each member's learner holds, whatever it says."""
+        self._learners: list[Learner] = []
         for number, author in enumerate(self._ids):
-            rows = rows_for(task.sample_labels, shards, members, number, network_id)
-            learner = ScoredLearner(
-                task=task,
-                rules=rules,
-                network_id=network_id,
-                author=author,
-                members=self._ids,
-                genesis_step=bytes(32),
-                gradients=self._payloads,
-                settings=SearchSettings(),
-                conduct=self._turncoats.get(number, HonestConduct()),
-                rows=OwnSamples(task, rows, author),
-            )
-            self._learners.append(learner)
+            rows = OwnSamples(task, rows_for(task.sample_labels, shards, members, number, network_id), author)
+            make = partial(self._learner, task, rules, network_id, author, rows)
+            turncoat = self._turncoats.get(number)
+            if turncoat is None:
+                self._learners.append(make(self._payloads, Worker))
+            else:
+                self._learners.append(Liar(author, turncoat, task.layout, rules.bits).learner(self._payloads, make))
         self._note_model(task.metrics(self.parameters)["test_accuracy"])
+
+    def _learner(  # noqa: PLR0917 - each is another thing
+        self,
+        task: DifferentiableTask,
+        rules: GradientRules,
+        network_id: bytes,
+        author: bytes,
+        rows: OwnSamples,
+        gradients: Gradients,
+        make_worker: MakeWorker,
+    ) -> Learner:
+        participant = Participant(network_id, author, bytes(32), self._ids)
+        generations = Generations(StepCandidates(task, rules, participant, gradients, rows, make_worker), participant)
+        self._models.append(generations)
+        return LineLearner(generations, None)
 
     @property
     def parameters(self) -> Float32Array:
         """Of the agreed model."""
-        return self._learners[0].parameters
+        return self._models[0].head.model.parameters
 
     def generation(self, *, is_lying: bool) -> None:
         """One: the gradients in two commits, the scores in a third."""
@@ -212,7 +231,7 @@ class _Arena:
 
     def _scores(self, number: int, honest: bytes) -> bytes:
         """A liar's: the best for what liars have put up, the worst for all else."""
-        slate = self._learners[number].slate
+        slate = self._models[number].consensus.slate
         if slate is None or number not in self._turncoats or not self._turncoats[number].is_lying:
             return honest
         own = {self._ids[liar] for liar in self._turncoats}

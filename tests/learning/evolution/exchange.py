@@ -1,24 +1,11 @@
-"""What a node does around a learner, without the network: sign findings, turn offers into steps, hand them round."""
+"""A peer that evolves under proof of work, and the path that it makes by itself."""
 
-import hashlib
-
-from learning.evolution.learner import EvolutionLearner, EvolutionRules, SearchSettings
-from learning.learner import (
-    AdoptRequest,
-    AssessRequest,
-    CheckRequest,
-    ContributionAssessed,
-    ContributionFound,
-    LearnerAnswer,
-    LearnerRequest,
-    ProposedStep,
-    SignedPayload,
-    StateKept,
-    StepAdopted,
-    StepChecked,
-    StepOffered,
-)
+from learning.evolution.learner import EvolutionLearner
+from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.learner import Participant, ProposedStep, SignedPayload, StateKept
 from learning.task import Task
+from tests.learning.following.line_world import Shelf
+from tests.learning.following.tree_world import TreePeer
 from tests.learning.sphere import SphereTask
 
 NETWORK = b"n" * 32
@@ -38,12 +25,8 @@ SETTINGS = SearchSettings(race_samples=16, finalists=4, chunk=8)
 SLICES_MAX = 2_000
 
 
-def signed(author: bytes, base: bytes, payload: bytes) -> SignedPayload:
-    return SignedPayload(hashlib.blake2b(author + base + payload, digest_size=32).digest(), author, base, payload)
-
-
-class Peer:
-    """A learner and its author; keeps what it offers."""
+class Peer(TreePeer):
+    """Small, and quick to find something."""
 
     def __init__(
         self,
@@ -53,60 +36,16 @@ class Peer:
         task: Task | None = None,
         restored: StateKept | None = None,
     ) -> None:
-        self.author = author
         self.task = task or SphereTask()
-        self.learner = EvolutionLearner(self.task, rules, NETWORK, author, GENESIS, settings, restored)
-        self.offers: dict[bytes, StepOffered] = {}
-        self.contributions: dict[bytes, SignedPayload] = {}
-
-    def ask(self, request: LearnerRequest) -> tuple[LearnerAnswer, ...]:
-        answers = self.learner.handle(request)
-        self.offers.update({answer.base: answer for answer in answers if isinstance(answer, StepOffered)})
-        return answers
-
-    def adopt(self, step: bytes) -> StepAdopted:
-        answer = self.ask(AdoptRequest(step))[0]
-        assert isinstance(answer, StepAdopted)
-        return answer
-
-    def assess(self, contribution: SignedPayload) -> ContributionAssessed:
-        self.contributions[contribution.digest] = contribution
-        answer = self.ask(AssessRequest(contribution))[0]
-        assert isinstance(answer, ContributionAssessed)
-        return answer
-
-    def check(self, step: ProposedStep) -> StepChecked:
-        (answer,) = self.ask(CheckRequest(step))
-        assert isinstance(answer, StepChecked)
-        return answer
-
-    def explore(self, slices: int) -> list[SignedPayload]:
-        """What so many slices of search find, signed."""
-        answers = [answer for _ in range(slices) for answer in self.learner.search()]
-        found = [answer for answer in answers if isinstance(answer, ContributionFound)]
-        return [signed(self.author, finding.base, finding.payload) for finding in found]
+        participant = Participant(NETWORK, author, GENESIS)
+        super().__init__(author, EvolutionLearner(self.task, rules, participant, settings, restored), Shelf())
 
     def find(self) -> SignedPayload:
         """Search until something is found."""
         for _ in range(SLICES_MAX):
-            if found := self.explore(1):
+            if found := self.work():
                 return found[0]
         raise AssertionError("nothing found")
-
-    def lead(self, base: bytes, height: int) -> ProposedStep:
-        """The step that this peer's newest offer for `base` makes."""
-        offer = self.offers[base]
-        contributions = tuple(self.contributions[digest] for digest in offer.contributions)
-        content = base + b"".join(offer.contributions) + offer.claim + offer.state_digest
-        return ProposedStep(
-            hashlib.blake2b(content, digest_size=32).digest(),
-            base,
-            height,
-            self.author,
-            contributions,
-            offer.claim,
-            offer.state_digest,
-        )
 
 
 def grown(peer: Peer, generations: int) -> list[ProposedStep]:

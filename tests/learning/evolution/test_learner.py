@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from learning.evolution.learner import EvolutionLearner
-from learning.evolution.origin import kept_interval
+from learning.evolution.mutation import kept_interval
 from learning.evolution.payload import Candidate, Claim, decode_candidate, decode_claim, encode_candidate, encode_claim
 from learning.evolution.recipe import Recipe, child_of
 from learning.evolution.rules import UNLIMITED
@@ -23,6 +23,7 @@ from learning.learner import (
     Judgement,
     LearnerAnswer,
     ModelExported,
+    Participant,
     ProposedStep,
     ReplayRequest,
     SearchProgress,
@@ -33,7 +34,8 @@ from learning.learner import (
 )
 from learning.state import ModelState, StoredStateError, genesis_state, state_digest
 from learning.task import Float32Array, Float64Array, Int64Array, ParameterBlock, TaskError
-from tests.learning.evolution.exchange import ALICE, BOB, GENESIS, NETWORK, RULES, SETTINGS, Peer, grown, signed
+from tests.learning.evolution.exchange import ALICE, BOB, GENESIS, NETWORK, RULES, SETTINGS, Peer, grown
+from tests.learning.following.line_world import signed
 from tests.learning.sphere import SphereTask
 
 
@@ -72,7 +74,7 @@ def test_two_peers_improve_together_and_hold_the_same_state(recipe_length_max: i
     adopted, head = first, GENESIS
     for height in range(1, 41):
         leader = peers[height % 2]
-        for contribution in [found for peer in peers for found in peer.explore(slices=24)]:
+        for contribution in [found for peer in peers for found in peer.work(24)]:
             for peer in peers:
                 assert peer.assess(contribution).detail == ""
         step = leader.lead(head, height)
@@ -166,11 +168,11 @@ def test_progress_counts_every_candidate_over_all_generations() -> None:
     alice = Peer(ALICE)
     (first, *_) = grown(Peer(BOB), 1)
     alice.adopt(GENESIS)
-    alice.explore(slices=4)
+    alice.work(4)
     alice.check(first)
     alice.ask(FinaliseRequest(first.id))
     assert counts_of(alice.ask(AdoptRequest(first.id))) == [32]
-    alice.explore(slices=3)
+    alice.work(3)
     second = alice.lead(first.id, 2)
     alice.check(second)
     assert counts_of(alice.ask(AdoptRequest(second.id))) == [56]
@@ -188,7 +190,7 @@ def test_a_search_misled_by_its_fast_scores_tells_nothing_worse_than_before() ->
 
     alice = Peer(ALICE, replace(RULES, regression_allowed=UNLIMITED), task=Misleading())
     alice.adopt(GENESIS)
-    assert len(alice.explore(slices=600)) == 1
+    assert len(alice.work(600)) == 1
 
 
 def test_each_generation_is_measured_on_the_batch_that_its_parent_selects() -> None:
@@ -291,15 +293,6 @@ def test_a_step_without_change_is_good() -> None:
     assert started(BOB).check(step) == StepChecked(step.id, Judgement.GOOD, False, "")
 
 
-def test_a_wrong_state_digest_is_invalid_and_leaves_no_trace() -> None:
-    step = replace(step_by(started(ALICE)), state_digest=bytes(32))
-    bob = started(BOB)
-    answer = bob.check(step)
-    assert (answer.judgement, answer.detail.startswith(f"state digest is {'00' * 32}, rebuilt ")) == (Judgement.INVALID, True)
-    child = bob.check(replace(step, id=b"c" * 32, parent=step.id, height=2))
-    assert (child.judgement, child.detail) == (Judgement.INVALID, f"unknown parent {step.id.hex()}")
-
-
 def test_a_step_of_wrong_form_is_invalid() -> None:
     alice, bob = started(ALICE), started(BOB)
     step = step_by(alice)
@@ -380,13 +373,15 @@ def test_a_contested_step_can_be_built_on_when_most_of_the_work_has() -> None:
 # --- time passes ----------------------------------------------------------------------------------------------------
 
 
-def test_a_reorganisation_needs_no_undo() -> None:
-    alice, bob = Peer(ALICE), Peer(BOB)
-    ours, theirs = grown(alice, 3), grown(bob, 5)
-    for step in theirs:
-        assert alice.check(step).judgement is Judgement.GOOD
-    assert alice.adopt(theirs[-1].id).state_digest == theirs[-1].state_digest
-    assert alice.adopt(ours[-1].id).state_digest == ours[-1].state_digest
+def test_the_search_from_a_step_that_has_died_ends() -> None:
+    alice, (rival,) = Peer(ALICE), grown(Peer(BOB), 1)
+    grown(alice, 2)
+    alice.check(rival)
+    assert alice.learner.is_searching
+    alice.finalise(rival.id)
+    assert not alice.learner.is_searching
+    alice.adopt(rival.id)
+    assert alice.learner.is_searching
 
 
 def test_a_candidate_for_another_branch_is_offered_when_that_is_adopted() -> None:
@@ -446,36 +441,13 @@ def test_damaged_records_stop_the_replay() -> None:
         damaged.adopt(step.id)
 
 
-def test_a_stored_state_of_another_model_is_refused() -> None:
-    with pytest.raises(StoredStateError, match="12 bytes of parameters, the task's model 80"):
-        Peer(ALICE, restored=StateKept(b"s" * 32, 5, bytes(12)))
-
-
-def test_the_exported_model_is_the_adopted_one() -> None:
-    alice = Peer(ALICE)
-    path = grown(alice, 2)
-    (answer,) = alice.ask(ExportRequest())
-    assert isinstance(answer, ModelExported)
-    assert (answer.step, answer.height, state_digest(exported(alice))) == (path[-1].id, 2, path[-1].state_digest)
-
-
-def test_the_newest_final_model_is_exported_where_it_is_asked_for() -> None:
-    alice = Peer(ALICE)
-    path = grown(alice, 3)
-    alice.ask(FinaliseRequest(path[0].id))
-    (answer,) = alice.ask(ExportRequest(is_final=True))
-    assert isinstance(answer, ModelExported)
-    model = ModelState(np.frombuffer(answer.parameters, "<f4").astype(np.float32), answer.height)
-    assert (answer.step, answer.height, state_digest(model)) == (path[0].id, 1, path[0].state_digest)
-
-
 def test_a_task_that_fails_is_named() -> None:
     class NotANumber(SphereTask):
         def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
             return float("nan")
 
     with pytest.raises(TaskError, match="task 'sphere': fitness of a first model is nan"):
-        EvolutionLearner(NotANumber(), RULES, NETWORK, ALICE, GENESIS, SETTINGS)
+        EvolutionLearner(NotANumber(), RULES, Participant(NETWORK, ALICE, GENESIS), SETTINGS)
 
 
 def test_a_model_that_diverges_later_is_the_lowest_and_not_a_fault() -> None:

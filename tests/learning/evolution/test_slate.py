@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learning.evolution.lineage import Mutation
-from learning.evolution.mutation_slate import Entry, MutationCandidacy, no_change_digest
+from learning.evolution.mutation import Mutation
+from learning.evolution.mutation_candidates import Entry, MutationCandidacy, no_change_digest
 from learning.evolution.payload import Candidate
 from learning.evolution.recipe import Recipe
 from learning.evolution.scores import Scores, encode_submission
@@ -27,7 +27,7 @@ from learning.evolution.slate import (
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.learner import Phase, SignedPayload
 from tests.learning.evolution.common_order import names
-from tests.learning.evolution.exchange import signed
+from tests.learning.following.line_world import signed
 
 GENERATION = b"G" * 32
 FOUR = names(4)

@@ -8,42 +8,36 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learning.evolution.lineage import Mutation
-from learning.evolution.mutation_slate import no_change_digest
+from learning.evolution.mutation import Mutation
+from learning.evolution.mutation_candidates import no_change_digest
 from learning.evolution.payload import Candidate, decode_candidate
 from learning.evolution.recipe import Recipe, child_of, unchanged
 from learning.evolution.scores import Scores, decode_submission, encode_submission
 from learning.evolution.slate import faulty_max, next_generation, quorum
 from learning.exact import MICRO, noise_key
 from learning.learner import (
-    AdoptRequest,
-    CheckRequest,
-    FinaliseRequest,
     GenerationWaits,
     Phase,
-    ProposedStep,
     SearchProgress,
     SignedPayload,
     SlateEntry,
-    StepAdopted,
-    StepApplied,
 )
 from learning.state import genesis_state, state_digest
 from learning.task import Task
 from learning.tasks.noisy import NoisyTask, StochasticTask
 from learning.tasks.sharded import ShardedTask
 from tests.learning.evolution.common_order import (
-    CommonOrder,
     Distortion,
     Member,
     claims_perfection,
-    commit,
     favours,
     keeps_scores_back,
     names,
     says_all_twice,
+    some,
 )
-from tests.learning.evolution.exchange import GENESIS, NETWORK, RULES, SETTINGS, signed
+from tests.learning.evolution.exchange import GENESIS, NETWORK, RULES, SETTINGS
+from tests.learning.following.line_world import Order, commit, signed
 from tests.learning.sphere import SphereTask
 
 GENERATIONS = 30
@@ -57,9 +51,9 @@ def members_of(count: int, distortions: dict[int, Distortion] | None = None) -> 
     return [Member(author, authors, distortion=(distortions or {}).get(place)) for place, author in enumerate(authors)]
 
 
-def run(members: list[Member], generations: int = GENERATIONS, seed: int = 1) -> CommonOrder:
-    order = CommonOrder(members, seed)
-    order.run(generations)
+def run(members: list[Member], generations: int = GENERATIONS, seed: int = 1) -> Order:
+    order = Order(members, seed, some)
+    order.run_to(generations)
     return order
 
 
@@ -203,9 +197,9 @@ def test_colluders_up_to_f_cannot_lift_their_candidates() -> None:
 
 def test_more_than_f_who_keep_back_their_scores_stop_the_generation_and_it_is_told_for_whom_it_waits() -> None:
     members = members_of(4, {2: keeps_scores_back, 3: keeps_scores_back})
-    with pytest.raises(AssertionError, match="no generation is decided any more"):
+    with pytest.raises(AssertionError, match="the model does not move any more"):
         run(members, generations=1)
-    waits = [answer for answer in members[0].others if isinstance(answer, GenerationWaits)][-1]
+    waits = [answer for answer in members[0].answers if isinstance(answer, GenerationWaits)][-1]
     assert (waits.generation, waits.height, waits.phase, waits.needed) == (GENESIS, 0, Phase.SCORES, 3)
     assert set(waits.counted) == set(FOUR[:2])
 
@@ -213,8 +207,8 @@ def test_more_than_f_who_keep_back_their_scores_stop_the_generation_and_it_is_to
 def test_a_candidate_for_an_old_generation_is_ignored_by_all() -> None:
     members = members_of(4)
     order = run(members, generations=3)
-    order.submit(signed(FOUR[2], GENESIS, encode_submission(Candidate(Recipe((0,)), 0))))
-    order.run(8)
+    order.pending.append(signed(FOUR[2], GENESIS, encode_submission(Candidate(Recipe((0,)), 0))))
+    order.run_to(8)
     assert [history(member) for member in members[1:]] == [history(members[0])] * 3
     assert ignored(members[0])["for another generation"] >= 1
 
@@ -287,7 +281,7 @@ def test_the_claim_is_the_authors_own_measurement() -> None:
     (item,) = alice.work_until_idle()
     candidate = decode_submission(item.payload, 1, 4)
     assert isinstance(candidate, Candidate)
-    assert bob.learner._fitness_of(Mutation(FOUR[0], candidate.recipe)) == candidate.claimed_fitness
+    assert bob.mutations.fitness_of(Mutation(FOUR[0], candidate.recipe)) == candidate.claimed_fitness
 
 
 def candidates_of_four() -> list[SignedPayload]:
@@ -334,7 +328,7 @@ def test_an_observer_neither_searches_nor_measures_what_is_delivered() -> None:
 def test_progress_counts_candidates_over_all_generations() -> None:
     alice = Member(FOUR[0], FOUR[:1])
     run([alice], generations=4)
-    assert [answer.candidates for answer in alice.others if isinstance(answer, SearchProgress)][:4] == [32, 64, 96, 128]
+    assert [answer.candidates for answer in alice.answers if isinstance(answer, SearchProgress)][:4] == [32, 64, 96, 128]
 
 
 # --- restart ------------------------------------------------------------------------------------------------------------
@@ -351,9 +345,9 @@ def test_a_restart_from_a_kept_state_and_the_deliveries_after_it_gives_the_same_
         again.deliver(step)
     assert history(again) == history(members[1])[kept_at + 1 :]
     assert again.model == members[1].model
-    assert again.learner._consensus.entries == members[1].learner._consensus.entries
-    order.members[1] = again
-    order.run(12)
+    assert again.generations.consensus.entries == members[1].generations.consensus.entries
+    order.replace(1, again)
+    order.run_to(12)
     assert [history(member)[-1] for member in members[2:]] == [history(again)[-1]] * 2
 
 
@@ -389,32 +383,3 @@ def test_states_are_kept_at_the_same_heights_by_all() -> None:
     kept = [(state.step, state.height, state.commit) for state in members[0].kept]
     assert [height for _, height, _ in kept][:2] == [4, 8]
     assert [[(state.step, state.height, state.commit) for state in member.kept] for member in members] == [kept] * 4
-
-
-def test_a_gap_in_the_deliveries_stops_the_learner() -> None:
-    alice = Member(FOUR[0], FOUR)
-    with pytest.raises(AssertionError, match="delivery 2 after 0"):
-        alice.deliver(commit(2, []))
-
-
-def test_requests_of_proof_of_work_stop_the_learner() -> None:
-    alice = Member(FOUR[0], FOUR)
-    step = ProposedStep(bytes(32), GENESIS, 1, FOUR[0], (), b"", bytes(32))
-    for request in (CheckRequest(step), FinaliseRequest(GENESIS)):
-        with pytest.raises(AssertionError, match=f"does not ask for {type(request).__name__}"):
-            alice.learner.handle(request)
-
-
-def test_adoption_answers_with_the_model_at_the_head() -> None:
-    members = members_of(4)
-    run(members, generations=2)
-    (answer,) = members[0].learner.handle(AdoptRequest(GENESIS))
-    assert isinstance(answer, StepAdopted)
-    assert answer == members[0].adopted[-1]
-
-
-def test_of_a_commit_that_brings_nothing_is_said_that_it_was_applied() -> None:
-    alice = Member(FOUR[0], FOUR)
-    before = len(alice.others)
-    alice.deliver(commit(1, [signed(FOUR[1], b"x" * 32, b"junk")]))
-    assert (alice.others[before:], alice.decided, alice.kept) == ([StepApplied(1)], [], [])

@@ -1,47 +1,29 @@
-"""What a node does around a block learner, without the network: sign findings, turn offers into blocks, hand them round."""
+"""Peers of a network of gradients under proof of work, and a forge for any blocks."""
 
-import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
-from learning.evolution.rules import SearchSettings
 from learning.gradient.block_learner import BlockLearner
 from learning.gradient.blocks import BlockState, Scribe
-from learning.gradient.conduct import Conduct, HonestConduct
-from learning.gradient.ledger import Clerk, first_ledger
+from learning.gradient.ledger import Clerk, Gradients, first_ledger
 from learning.gradient.rules import GradientRules
-from learning.learner import (
-    AdoptRequest,
-    AssessRequest,
-    CheckRequest,
-    ContributionAssessed,
-    ContributionFound,
-    FinaliseRequest,
-    GradientsJudged,
-    Judgement,
-    LearnerAnswer,
-    LearnerRequest,
-    ProposedStep,
-    SignedPayload,
-    StateKept,
-    StepAdopted,
-    StepChecked,
-    StepOffered,
-)
+from learning.learner import Participant, ProposedStep, SignedPayload, StateKept
 from learning.rules.rule import Group
 from learning.state import genesis_state
 from learning.tasks.own_samples import OwnSamples
-from tests.learning.evolution.exchange import GENESIS, NETWORK, signed
+from node.lab.faults.gradient.conduct import Conduct
+from tests.learning.evolution.exchange import GENESIS, NETWORK
+from tests.learning.following.line_world import Shelf
+from tests.learning.following.tree_world import TreePeer, step_of
 from tests.learning.gradient.quadratic import (
     LAYOUT,
     SAMPLES,
     QuadraticTask,
-    Shelf,
-    attached,
     encoded_gradient,
     rules,
     submitted,
+    worker_with,
 )
 
 ALICE, BOB, CAROL, DAVE = (bytes([number]) * 32 for number in range(1, 5))
@@ -70,9 +52,9 @@ class Forge:
         self.heights = {GENESIS: 0}
 
     def block(self, parent: bytes, leader: bytes, *contributions: SignedPayload) -> ProposedStep:
-        state = self._scribe.applied(self.states[parent], leader, contributions)
         height = self.heights[parent] + 1
-        step = block_of(parent, height, leader, contributions, state.digest)
+        state = self._scribe.applied(self.states[parent], step_of(parent, height, leader, contributions, b""))
+        step = step_of(parent, height, leader, contributions, state.digest)
         self.states[step.id], self.heights[step.id] = state, height
         return step
 
@@ -93,74 +75,19 @@ class Forge:
         return submitted(author, ledger.version, ledger.digest, encoded_gradient(value), self.world.shelf, base)
 
 
-def block_of(
-    parent: bytes, height: int, leader: bytes, contributions: tuple[SignedPayload, ...], state_digest: bytes
-) -> ProposedStep:
-    content = parent + leader + b"".join(item.digest for item in contributions) + state_digest
-    block = hashlib.blake2b(content, digest_size=32).digest()
-    return ProposedStep(block, parent, height, leader, contributions, b"", state_digest)
-
-
-class Peer:
-    """A learner and its author; keeps what it answers."""
+class Peer(TreePeer):
+    """One of a network of gradients."""
 
     def __init__(
-        self, world: World, author: bytes, *, restored: StateKept | None = None, conduct: Conduct | None = None
+        self,
+        world: World,
+        author: bytes,
+        *,
+        restored: StateKept | None = None,
+        conduct: Conduct | None = None,
+        gradients: Gradients | None = None,
     ) -> None:
-        self.world = world
-        self.author = author
-        task, settings = QuadraticTask(), SearchSettings()
+        task = QuadraticTask()
         rows = OwnSamples(task, np.arange(SAMPLES, dtype=np.int64), author)
-        conduct = conduct or HonestConduct()
-        self.learner = BlockLearner(task, world.rules, NETWORK, author, GENESIS, world.shelf, settings, conduct, rows, restored)
-        self.offers: dict[bytes, StepOffered] = {}
-        self.contributions: dict[bytes, SignedPayload] = {}
-        self.judged: list[GradientsJudged] = []
-        self.kept: list[StateKept] = []
-
-    def ask(self, request: LearnerRequest) -> tuple[LearnerAnswer, ...]:
-        answers = self.learner.handle(request)
-        self.offers.update({answer.base: answer for answer in answers if isinstance(answer, StepOffered)})
-        self.judged += [answer for answer in answers if isinstance(answer, GradientsJudged)]
-        self.kept += [answer for answer in answers if isinstance(answer, StateKept)]
-        return answers
-
-    def check(self, step: ProposedStep) -> StepChecked:
-        (answer,) = self.ask(CheckRequest(step))
-        assert isinstance(answer, StepChecked)
-        return answer
-
-    def adopt(self, step: bytes) -> StepAdopted:
-        answer = self.ask(AdoptRequest(step))[0]
-        assert isinstance(answer, StepAdopted)
-        return answer
-
-    def follow(self, *steps: ProposedStep) -> "Peer":
-        """Check and adopt these, one after the other."""
-        for step in steps:
-            assert self.check(step) == StepChecked(step.id, Judgement.GOOD, False, "")
-            self.adopt(step.id)
-        return self
-
-    def finalise(self, step: bytes) -> tuple[LearnerAnswer, ...]:
-        return self.ask(FinaliseRequest(step))
-
-    def assess(self, contribution: SignedPayload) -> ContributionAssessed:
-        self.contributions[contribution.digest] = contribution
-        answer = self.ask(AssessRequest(contribution))[0]
-        assert isinstance(answer, ContributionAssessed)
-        return answer
-
-    def work(self) -> list[SignedPayload]:
-        found = [answer for answer in self.learner.search() if isinstance(answer, ContributionFound)]
-        return [self._signed(answer) for answer in found]
-
-    def lead(self, base: bytes, height: int) -> ProposedStep:
-        """The block that this peer's newest offer for `base` makes."""
-        offer = self.offers[base]
-        contributions = tuple(self.contributions[digest] for digest in offer.contributions)
-        return replace(block_of(base, height, self.author, contributions, offer.state_digest), claim=offer.claim)
-
-    def _signed(self, found: ContributionFound) -> SignedPayload:
-        large = [self.world.shelf.put(content) for content in found.large]
-        return attached(signed(self.author, found.base, found.payload), *large)
+        participant, shelf, worker = Participant(NETWORK, author, GENESIS), gradients or world.shelf, worker_with(conduct)
+        super().__init__(author, BlockLearner(task, world.rules, participant, shelf, rows, restored, worker), world.shelf)

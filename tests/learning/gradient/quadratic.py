@@ -1,16 +1,20 @@
 """A differentiable task without a library, and where its gradients lie: half the squared distance to the samples."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
 from learning.exact import permutation
-from learning.gradient.quantised import payload_digest, quantise
+from learning.gradient.quantised import quantise
 from learning.gradient.rules import GradientRules
 from learning.gradient.submission import Submission, encode_submission
+from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import SignedPayload
 from learning.task import Float32Array, Float64Array, Int64Array, Minibatch, ParameterBlock
-from tests.learning.evolution.exchange import signed
+from node.lab.faults.gradient.conduct import Conduct
+from node.lab.faults.gradient.lying_learner import LyingWorker
+from tests.learning.following.line_world import Shelf, attached, signed
 
 SAMPLES = 64
 CENTRE = 0.25
@@ -69,21 +73,8 @@ def rules(rule: str = "mean", **changes: object) -> GradientRules:
     return GradientRules(**(values | changes))
 
 
-class Shelf:
-    """Large payloads by digest: what a node's store is to its learner."""
-
-    def __init__(self) -> None:
-        self._held: dict[bytes, bytes] = {}
-        self.reads = 0
-
-    def put(self, encoded: bytes) -> tuple[bytes, int]:
-        digest = payload_digest(encoded)
-        self._held[digest] = encoded
-        return digest, len(encoded)
-
-    def payload(self, digest: bytes) -> bytes | None:
-        self.reads += 1
-        return self._held.get(digest)
+def worker_with(conduct: Conduct | None) -> MakeWorker:
+    return Worker if conduct is None else partial(LyingWorker, conduct=conduct)
 
 
 def encoded_gradient(value: float) -> bytes:
@@ -99,7 +90,3 @@ def submitted(  # noqa: PLR0917 - each is another thing
     digest, length = shelf.put(encoded)
     payload = encode_submission(Submission(base, base_digest, digest, length))
     return attached(signed(author, step, payload), (digest, length))
-
-
-def attached(item: SignedPayload, *large: tuple[bytes, int]) -> SignedPayload:
-    return SignedPayload(item.digest, item.author, item.base, item.payload, large)

@@ -1,41 +1,33 @@
-"""Members whose steps everybody scores, over a total order without a network: one log of commits, read at any pace."""
+"""Members of a total order whose steps everybody scores."""
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from learning.evolution.rules import SearchSettings
+from learning.evolution.generations import Generations
 from learning.evolution.scores import Scores
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
-from learning.gradient.conduct import Conduct, HonestConduct, Submitted
-from learning.gradient.scored_learner import ScoredLearner
 from learning.gradient.scored_submission import decode_scored, encode_scored
+from learning.gradient.step_candidates import StepCandidates
 from learning.gradient.submission import Submission
-from learning.learner import (
-    ContributionFound,
-    DeliveredStep,
-    DeliverRequest,
-    ExportRequest,
-    GenerationDecided,
-    GradientsJudged,
-    LearnerAnswer,
-    ModelExported,
-    SignedPayload,
-    StateKept,
-    StepAdopted,
-)
-from learning.rules.rule import Outcome
-from learning.task import Float32Array, Int64Array, Minibatch
+from learning.learner import ContributionFound, Participant, SignedPayload, StateKept
+from learning.task import Float32Array, Int64Array
 from learning.tasks.own_samples import OwnSamples
-from tests.learning.evolution.exchange import GENESIS, NETWORK, signed
-from tests.learning.gradient.quadratic import QuadraticTask, Shelf, attached, rules
+from node.lab.faults.gradient.conduct import Conduct, HonestConduct, Submitted
+from tests.learning.evolution.exchange import GENESIS, NETWORK
+from tests.learning.following.line_world import LineMember, Shelf, signed
+from tests.learning.gradient.quadratic import QuadraticTask, rules, worker_with
 from tests.learning.gradient.stream import FOUR, World
 
 ENTRIES_MAX = 40
 """More than any slate in these tests."""
 
-SLICES = 6
-"""Half of what a slate of four members takes."""
+
+def half_a_slate(chance: random.Random) -> int:
+    """Slices of work between two commits, seven times of ten: half of what a slate of four members takes."""
+    return 6 if chance.random() < 0.7 else 0
+
 
 Distortion = Callable[["ScoredMember", Scores], Scores]
 """What a member submits as its scores instead of those that it has measured."""
@@ -46,8 +38,8 @@ def scored_world(members: tuple[bytes, ...] = FOUR, learning_rate: str = "0.5") 
     return World(QuadraticTask(), rules("scored", learning_rate=learning_rate), Shelf(), members)
 
 
-class ScoredMember:
-    """A learner and its author; keeps what it answers."""
+class ScoredMember(LineMember):
+    """One of a network whose steps are scored."""
 
     def __init__(
         self,
@@ -60,93 +52,28 @@ class ScoredMember:
         distortion: Distortion | None = None,
         rows: Int64Array | None = None,
     ) -> None:
-        self.author = author
-        self.shelf = world.shelf
         self.distortion = distortion
         everything = np.arange(len(world.task.sample_labels), dtype=np.int64)
         own = OwnSamples(world.task, everything if rows is None else rows, author)
-        settings = SearchSettings(is_searching=is_searching)
-        self.learner = ScoredLearner(
-            task=world.task,
-            rules=world.rules,
-            network_id=NETWORK,
-            author=author,
-            members=world.members,
-            genesis_step=GENESIS,
-            gradients=world.shelf,
-            settings=settings,
-            conduct=conduct or HonestConduct(),
-            rows=own,
-            restored=restored,
-        )
-        self.answers: list[LearnerAnswer] = []
+        participant = Participant(NETWORK, author, GENESIS, world.members, is_searching)
+        steps = StepCandidates(world.task, world.rules, participant, world.shelf, own, worker_with(conduct))
+        self.generations = Generations(steps, participant)
+        super().__init__(author, self.generations, world.shelf, restored)
 
-    @property
-    def model(self) -> ModelExported:
-        (answer,) = self.learner.handle(ExportRequest())
-        assert isinstance(answer, ModelExported)
-        return answer
-
-    @property
-    def adopted(self) -> list[StepAdopted]:
-        return [answer for answer in self.answers if isinstance(answer, StepAdopted)]
-
-    @property
-    def decided(self) -> list[GenerationDecided]:
-        return [answer for answer in self.answers if isinstance(answer, GenerationDecided)]
-
-    @property
-    def kept(self) -> list[StateKept]:
-        return [answer for answer in self.answers if isinstance(answer, StateKept)]
-
-    @property
-    def judged(self) -> list[GradientsJudged]:
-        return [answer for answer in self.answers if isinstance(answer, GradientsJudged)]
-
-    def outcomes(self, author: bytes) -> list[Outcome]:
-        """What this member has told of the gradients of that author."""
-        return [Outcome(one.outcome) for told in self.judged for one in told.judged if one.author == author]
-
-    def deliver(self, *steps: DeliveredStep) -> None:
-        for step in steps:
-            self.answers += self.learner.handle(DeliverRequest(step))
-
-    def work(self) -> list[SignedPayload]:
-        """A few slices."""
-        answers = [answer for _ in range(SLICES) for answer in self.learner.search()]
-        return [self._signed(answer) for answer in answers if isinstance(answer, ContributionFound)]
-
-    def work_until_idle(self) -> list[SignedPayload]:
-        items: list[SignedPayload] = []
-        while self.learner.is_searching:
-            items += self.work()
-        return items
-
-    def _signed(self, found: ContributionFound) -> SignedPayload:
-        payload = found.payload
+    def submitted(self, found: ContributionFound) -> Iterable[SignedPayload]:
+        """Its scores are distorted."""
         if not found.large and self.distortion is not None:
-            scores = decode_scored(payload, ENTRIES_MAX)
+            scores = decode_scored(found.payload, ENTRIES_MAX)
             assert isinstance(scores, Scores)
-            payload = encode_scored(self.distortion(self, scores))
-        return attached(signed(self.author, found.base, payload), *(self.shelf.put(content) for content in found.large))
+            return [signed(self.author, found.base, encode_scored(self.distortion(self, scores)))]
+        return super().submitted(found)
 
 
-class Attacker:
-    """Submits what a function makes of its own gradient. Implements `learning.gradient.conduct.Conduct`."""
-
-    name = "attacker"
-    names_newest_model = False
+class Attacker(HonestConduct):
+    """Submits what a function makes of its own gradient."""
 
     def __init__(self, attack: Callable[[Float32Array], tuple[Submitted, ...]]) -> None:
         self._attack = attack
-        self.heard_of: list[tuple[bytes, int]] = []
-
-    def minibatch(self, minibatch: Minibatch) -> Minibatch:
-        return minibatch
-
-    def heard(self, author: bytes, version: int, gradient: Float32Array) -> None:
-        assert gradient.dtype == np.float32
-        self.heard_of.append((author, version))
 
     def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
         return self._attack(own)
@@ -156,7 +83,7 @@ def favours(*authors: bytes) -> Distortion:
     """Top scores for what these have put up, bottom scores for all else."""
 
     def distorted(member: ScoredMember, scores: Scores) -> Scores:
-        slate = member.learner.slate
+        slate = member.generations.consensus.slate
         assert slate is not None
         return Scores(
             scores.slate, tuple(FITNESS_MAX if entry.author in authors else FITNESS_LOWEST for entry in slate.entries)

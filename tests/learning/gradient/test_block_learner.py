@@ -8,17 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learning.gradient.block_learner import BASE_AGE_MAX, NEVER_LISTED
-from learning.gradient.conduct import Submitted
 from learning.gradient.ledger import PayloadMissingError
 from learning.gradient.submission import Submission, decode_submission, encode_submission
 from learning.learner import (
-    AdoptRequest,
     CheckRequest,
     ContributionAssessed,
-    DeliverRequest,
     ExportRequest,
     Judgement,
-    ModelExported,
     ProposedStep,
     ReplayRequest,
     SignedPayload,
@@ -27,11 +23,12 @@ from learning.learner import (
 )
 from learning.rules.rule import Outcome
 from learning.state import StoredStateError
-from learning.task import Float32Array, Minibatch
-from tests.learning.evolution.exchange import GENESIS, signed
-from tests.learning.gradient.chain import ALICE, BOB, CAROL, DAVE, Forge, Peer, World, block_of, world_of
-from tests.learning.gradient.quadratic import Shelf, attached, encoded_gradient
-from tests.learning.gradient.stream import commit
+from learning.task import Float32Array
+from node.lab.faults.gradient.conduct import HonestConduct, Submitted
+from tests.learning.evolution.exchange import GENESIS
+from tests.learning.following.line_world import Shelf, attached, signed
+from tests.learning.gradient.chain import ALICE, BOB, CAROL, DAVE, Forge, Peer, World, world_of
+from tests.learning.gradient.quadratic import encoded_gradient
 
 RULES = ("mean", "dampened", "kardam", "buffered")
 STRANGER = b"o" * 32
@@ -288,14 +285,6 @@ def test_gradients_that_leaders_leave_out_are_offered_until_too_old() -> None:
 # --- wrong blocks ---------------------------------------------------------------------------------------------------
 
 
-def test_a_wrong_state_digest_is_invalid() -> None:
-    world = world_of()
-    right = Forge(world).block(GENESIS, ALICE)
-    wrong = block_of(GENESIS, 1, ALICE, (), bytes(32))
-    detail = f"state digest is {bytes(32).hex()}, rebuilt {right.state_digest.hex()}"
-    assert Peer(world, BOB).check(wrong) == StepChecked(wrong.id, Judgement.INVALID, False, detail)
-
-
 def test_the_leader_is_part_of_the_state() -> None:
     world = world_of()
     step = replace(Forge(world).block(GENESIS, ALICE), leader=BOB)
@@ -306,11 +295,6 @@ def test_a_claim_is_invalid() -> None:
     world = world_of()
     step = replace(Forge(world).block(GENESIS, ALICE), claim=b"!")
     assert Peer(world, BOB).check(step) == StepChecked(step.id, Judgement.INVALID, False, "a claim of 1 bytes, expected none")
-
-
-def test_an_unknown_parent_is_invalid() -> None:
-    step = block_of(bytes(32), 1, ALICE, (), bytes(32))
-    assert Peer(world_of(), BOB).check(step).detail == f"unknown parent {bytes(32).hex()}"
 
 
 def test_a_listed_payload_that_is_not_held_is_a_broken_promise() -> None:
@@ -568,21 +552,8 @@ def test_a_gradient_of_ours_that_was_never_signed_is_computed_anew_on_the_next_h
     assert alice.learner.is_searching
 
 
-class Flooding:
-    """Submits bytes that are no gradient, and notes what it hears. Implements `Conduct`."""
-
-    name = "flooding"
-    names_newest_model = False
-
-    def __init__(self) -> None:
-        self.heard_of: list[tuple[bytes, int]] = []
-
-    def minibatch(self, minibatch: Minibatch) -> Minibatch:
-        return minibatch
-
-    def heard(self, author: bytes, version: int, gradient: Float32Array) -> None:
-        assert gradient.shape == (15,)
-        self.heard_of.append((author, version))
+class Flooding(HonestConduct):
+    """Submits bytes that are no gradient, and two that are."""
 
     def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
         return b"junk", own, -own
@@ -613,16 +584,6 @@ def test_a_submission_of_ours_that_is_refused_is_no_longer_on_its_way() -> None:
     assert alice.learner.is_searching
 
 
-def test_a_conduct_hears_the_gradients_of_others() -> None:
-    world, conduct = world_of(), Flooding()
-    forge = Forge(world)
-    path = forge.path(GENESIS, ALICE, BOB)
-    alice = Peer(world, ALICE, conduct=conduct).follow(*path)
-    for author in (ALICE, BOB, STRANGER):
-        alice.assess(forge.contribution(author, path[-1].id))
-    assert conduct.heard_of == [(BOB, 0)]
-
-
 # --- what people are told -------------------------------------------------------------------------------------------
 
 
@@ -636,25 +597,6 @@ def test_what_became_of_gradients_is_told_once() -> None:
     assert outcomes(carol) == [Outcome.APPLIED] * 3
     assert carol.judged[-1].weights == ((BOB, 1.0),)
     assert carol.judged[-1].judged[0].staleness == 0
-
-
-def test_the_newest_final_model_is_exported_where_it_is_asked_for() -> None:
-    _, carol, path = standing_on_two(world_of())
-    before = carol.learner.handle(ExportRequest())
-    carol.finalise(path[0].id)
-    (exported,) = carol.learner.handle(ExportRequest(is_final=True))
-    assert isinstance(exported, ModelExported)
-    assert (exported.step, exported.height, exported.state_digest) == (path[0].id, 1, path[0].state_digest)
-    assert carol.learner.handle(ExportRequest()) == before
-
-
-def test_the_head_is_told_and_exported_under_the_digest_of_its_block() -> None:
-    _, carol, path = standing_on_two(world_of())
-    adopted, (exported,) = carol.adopt(path[-1].id), carol.learner.handle(ExportRequest())
-    assert isinstance(exported, ModelExported)
-    step = path[-1]
-    assert (adopted.step, adopted.height, adopted.state_digest) == (step.id, 2, step.state_digest)
-    assert (exported.step, exported.height, exported.state_digest) == (step.id, 2, step.state_digest)
 
 
 # --- final blocks and restarts --------------------------------------------------------------------------------------
@@ -679,51 +621,9 @@ def test_a_restart_from_any_kept_state_leads_to_the_same(rule: str) -> None:
         assert again.check(next_step).judgement is Judgement.GOOD
 
 
-def test_a_final_block_ends_the_branches_beside_it() -> None:
-    forge, carol, path = standing_on_two(world_of())
-    rival = forge.block(path[0].id, ALICE)
-    carol.check(rival)
-    carol.finalise(path[-1].id)
-    assert carol.check(forge.block(rival.id, ALICE)).detail == f"unknown parent {rival.id.hex()}"
-
-
-def test_nothing_is_searched_before_the_head_is_known() -> None:
-    world = world_of()
-    chain = mined([alice := Peer(world, ALICE)], 3)
-    alice.finalise(chain[-1].id)
-    again = Peer(world, ALICE, restored=alice.kept[-1])
-    assert not again.learner.is_searching
-    again.adopt(chain[-1].id)
-    assert again.learner.is_searching
-
-
-def test_a_restart_that_finalises_beyond_its_head_stands_there() -> None:
-    world = world_of()
-    chain = mined([Peer(world, ALICE)], 3)
-    again = Peer(world, BOB)
-    for step in chain:
-        again.ask(ReplayRequest(step))
-    again.finalise(chain[-1].id)
-    assert again.learner.handle(ExportRequest()) == Peer(world, BOB).follow(*chain).learner.handle(ExportRequest())
-
-
-def test_a_stored_block_that_leads_elsewhere_is_damage() -> None:
-    world = world_of()
-    step = block_of(GENESIS, 1, ALICE, (), bytes(32))
-    peer = Peer(world, BOB)
-    peer.ask(ReplayRequest(step))
-    with pytest.raises(StoredStateError, match="at height 1 leads to another state than stored"):
-        peer.ask(AdoptRequest(step.id))
-
-
 def test_a_kept_state_that_no_block_commits_to_is_refused() -> None:
     world = world_of()
     chain = mined([alice := Peer(world, ALICE)], 3)
     alice.finalise(chain[-1].id)
     with pytest.raises(StoredStateError, match="is not the one that block"):
         Peer(world, ALICE, restored=replace(alice.kept[-1], state_digest=bytes(32)))
-
-
-def test_what_only_a_total_order_needs_is_refused() -> None:
-    with pytest.raises(AssertionError, match="delivers to a StreamLearner"):
-        Peer(world_of(), ALICE).ask(DeliverRequest(commit(1, [])))

@@ -12,7 +12,7 @@ from learning.gradient.scored_slate import StepCandidacy
 from learning.gradient.scored_submission import encode_scored
 from learning.learner import SignedPayload
 from learning.state import StoredStateError, state_digest
-from tests.learning.gradient.quadratic import Shelf
+from tests.learning.following.line_world import Shelf
 from tests.learning.gradient.test_scored_slate import GENERATION, Booth
 from tests.learning.gradient.tiny import gradient_of, worker
 

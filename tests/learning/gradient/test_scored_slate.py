@@ -19,7 +19,7 @@ from learning.gradient.submission import Submission
 from learning.learner import SignedPayload
 from learning.state import ModelState, state_digest
 from learning.task import Float32Array
-from tests.learning.gradient.quadratic import Shelf
+from tests.learning.following.line_world import Shelf
 from tests.learning.gradient.tiny import LAYOUT, gradient_of, vector_of, worker
 
 GENERATION = b"G" * 32

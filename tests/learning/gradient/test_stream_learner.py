@@ -8,29 +8,24 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learning.gradient.conduct import Submitted
-from learning.gradient.ledger import PayloadMissingError, ledger_digest
+from learning.gradient.ledger import PayloadMissingError
 from learning.gradient.rules import GradientRules
 from learning.gradient.submission import Submission, decode_submission, encode_submission
 from learning.learner import (
     AdoptRequest,
-    CheckRequest,
-    DeliverRequest,
-    ExportRequest,
-    ModelExported,
-    ProposedStep,
     RestoreRequest,
     SignedPayload,
     StateKept,
-    StepAdopted,
 )
 from learning.rules.rule import Outcome
-from learning.state import ModelState, StoredStateError, state_digest
+from learning.state import StoredStateError
 from learning.task import Float32Array, Minibatch
 from learning.tasks.digits import digits_mlp
-from tests.learning.evolution.exchange import GENESIS, signed
-from tests.learning.gradient.quadratic import Shelf, attached, encoded_gradient, submitted
-from tests.learning.gradient.stream import FOUR, Member, Order, World, commit, commit_id, quadratic_world
+from node.lab.faults.gradient.conduct import HonestConduct, Submitted
+from tests.learning.evolution.exchange import GENESIS
+from tests.learning.following.line_world import Order, Shelf, attached, commit, commit_id, signed
+from tests.learning.gradient.quadratic import encoded_gradient, submitted
+from tests.learning.gradient.stream import FOUR, Member, World, quadratic_world, seven_of_ten
 
 RULES = ("mean", "dampened", "kardam", "buffered")
 LONG = 200
@@ -42,13 +37,9 @@ def members_of(world: World, count: int = 4) -> list[Member]:
 
 
 def run(world: World, commits: int, seed: int = 1) -> Order:
-    order = Order(members_of(world), seed)
+    order = Order(members_of(world), seed, seven_of_ten)
     order.run(commits)
     return order
-
-
-def outcomes(member: Member) -> list[str]:
-    return [one.outcome for told in member.judged for one in told.judged]
 
 
 def restored_state(member: Member) -> StateKept:
@@ -73,7 +64,7 @@ def test_members_of_a_long_run_tell_and_keep_the_same() -> None:
     first = order.members[0]
     assert [kept.commit for kept in first.kept] == [64, 128, 192]
     assert [kept.checkpoint for kept in first.kept] == [1, 2, 3]
-    assert first.learner.ledger.version > 100
+    assert first.stream.ledger.version > 100
     assert all(member.answers == first.answers for member in order.members)
 
 
@@ -110,7 +101,7 @@ def test_four_members_read_nine_digits_of_ten() -> None:
     torch.set_num_threads(1)
     settled = GradientRules("mean", "0.2", "0.9", 32, 16, 200, 8, "whole", 0)
     order = run(World(digits_mlp(), settled, Shelf()), 250)
-    assert len(outcomes(order.members[0])) < 700
+    assert len(order.members[0].outcomes()) < 700
     assert order.members[0].adopted[-1].metrics["test_accuracy"] > 0.9
 
 
@@ -126,27 +117,6 @@ def test_a_restart_from_any_kept_state_leads_to_the_same(rule: str) -> None:
         member.deliver(*order.log)
         assert member.digest == order.members[0].digest
         assert member.kept == [later for later in order.members[0].kept if later.commit > kept.commit]
-
-
-def test_a_late_joiner_goes_on_from_what_members_vouch_for() -> None:
-    world = quadratic_world()
-    order = run(world, LONG)
-    late = Member(world, FOUR[3])
-    late.deliver(*order.log[:10])
-    (adopted,) = late.learner.handle(RestoreRequest(restored_state(order.members[0])))
-    assert isinstance(adopted, StepAdopted)
-    late.deliver(*order.log)
-    assert late.digest == order.members[0].digest
-
-
-def test_an_exported_model_is_the_one_that_was_told_of() -> None:
-    member = run(quadratic_world(), 30).members[0]
-    (exported,), (adopted,) = member.learner.handle(ExportRequest()), member.learner.handle(AdoptRequest(GENESIS))
-    assert isinstance(exported, ModelExported)
-    assert isinstance(adopted, StepAdopted)
-    assert (exported.step, exported.height, exported.state_digest) == (adopted.step, adopted.height, adopted.state_digest)
-    parameters = np.frombuffer(exported.parameters, "<f4").astype(np.float32)
-    assert state_digest(ModelState(parameters, exported.height)) == exported.state_digest
 
 
 def test_a_kept_state_with_another_digest_is_refused() -> None:
@@ -175,7 +145,7 @@ def test_a_gradient_is_computed_on_the_newest_model_and_names_the_newest_commit(
     (item,) = other.work()
     submission = decode_submission(item.payload)
     assert submission is not None
-    assert (submission.base, submission.base_digest) == (1, other.learner.ledger.digest)
+    assert (submission.base, submission.base_digest) == (1, other.stream.ledger.digest)
     assert item.base == commit_id(1)
 
 
@@ -188,7 +158,7 @@ def test_a_lost_gradient_is_given_up_once_it_would_soon_be_too_old() -> None:
         step = commit(height, other.work())
         loser.deliver(step)
         other.deliver(step)
-    assert loser.learner.ledger.version == world.rules.staleness_max // 2
+    assert loser.stream.ledger.version == world.rules.staleness_max // 2
     assert loser.learner.is_searching
 
 
@@ -208,7 +178,7 @@ def test_none_is_computed_on_a_model_that_one_of_ours_was_accepted_for() -> None
     """Buffered gradients are accepted long before the model moves."""
     member = Member(quadratic_world("buffered"), FOUR[0])
     member.deliver(commit(1, member.work()))
-    assert outcomes(member) == [Outcome.COLLECTED]
+    assert member.outcomes() == [Outcome.COLLECTED]
     assert not member.learner.is_searching
 
 
@@ -223,21 +193,8 @@ def test_an_observer_follows_and_computes_nothing(author: bytes, is_searching: b
     assert observer.learner.search() == ()
 
 
-class Flooding:
-    """Submits three vectors at once, and notes what it hears. Implements `Conduct`."""
-
-    name = "flooding"
-    names_newest_model = False
-
-    def __init__(self) -> None:
-        self.heard_of: list[tuple[bytes, int]] = []
-
-    def minibatch(self, minibatch: Minibatch) -> Minibatch:
-        return minibatch
-
-    def heard(self, author: bytes, version: int, gradient: Float32Array) -> None:
-        assert gradient.shape == (15,)
-        self.heard_of.append((author, version))
+class Flooding(HonestConduct):
+    """Submits three vectors at once."""
 
     def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
         return own, -own, b"junk"
@@ -249,16 +206,8 @@ def test_of_a_flood_on_one_model_one_counts() -> None:
     flooder.deliver(commit(1, items[:2]))
     assert not flooder.learner.is_searching
     flooder.deliver(commit(2, items[2:]))
-    assert outcomes(flooder) == [Outcome.APPLIED, Outcome.REPEATED, Outcome.REPEATED]
+    assert flooder.outcomes() == [Outcome.APPLIED, Outcome.REPEATED, Outcome.REPEATED]
     assert flooder.learner.is_searching
-
-
-def test_a_conduct_hears_the_gradients_of_others() -> None:
-    world, conduct = quadratic_world(), Flooding()
-    listener, other = Member(world, FOUR[0], conduct=conduct), Member(world, FOUR[1])
-    junk = signed(FOUR[2], GENESIS, b"junk")
-    listener.deliver(commit(1, [*listener.work(), *other.work(), junk]))
-    assert conduct.heard_of == [(FOUR[1], 1)]
 
 
 class NeverFinite(Flooding):
@@ -285,7 +234,7 @@ def test_a_gradient_that_is_never_finite_waits_for_another_model() -> None:
 
 def lies(member: Member) -> dict[str, tuple[SignedPayload, Outcome]]:
     """One submission of each wrong kind at version 1, by the third member, and what becomes of it."""
-    shelf, liar, ledger = member.shelf, FOUR[2], member.learner.ledger
+    shelf, liar, ledger = member.shelf, FOUR[2], member.stream.ledger
     good = encoded_gradient(0.5)
     digest, length = shelf.put(good)
     short, short_length = shelf.put(good[:-1])
@@ -325,14 +274,14 @@ def test_a_lie_changes_nothing_and_is_told_of(lie: str) -> None:
     item, outcome = lies(one)[lie]
     one.deliver(commit(2, [item]))
     other.deliver(commit(2, [item]))
-    assert outcomes(one) == outcomes(other) == [Outcome.APPLIED, outcome]
+    assert one.outcomes() == other.outcomes() == [Outcome.APPLIED, outcome]
     assert one.digest == other.digest == before
 
 
 def test_a_model_that_left_the_window_is_too_old() -> None:
     world = quadratic_world()
     member, other = members_of(world, 2)
-    old = submitted(FOUR[2], 0, member.learner.ledger.digest, encoded_gradient(0.5), world.shelf)
+    old = submitted(FOUR[2], 0, member.stream.ledger.digest, encoded_gradient(0.5), world.shelf)
     for height in range(1, world.rules.staleness_max + 2):
         step = commit(height, other.work())
         member.deliver(step)
@@ -345,29 +294,29 @@ def test_a_model_that_left_the_window_is_too_old() -> None:
 def test_the_second_of_one_author_on_a_model_is_refused() -> None:
     world = quadratic_world()
     member = Member(world, FOUR[0])
-    digest = member.learner.ledger.digest
+    digest = member.stream.ledger.digest
     pair = [submitted(FOUR[1], 0, digest, encoded_gradient(value), world.shelf) for value in (0.5, 0.25)]
     member.deliver(commit(1, pair))
-    assert outcomes(member) == [Outcome.APPLIED, Outcome.REPEATED]
+    assert member.outcomes() == [Outcome.APPLIED, Outcome.REPEATED]
 
 
 def test_one_payload_of_an_author_is_read_in_a_commit_however_many_items_name_it() -> None:
     """On eight models in turn, each newer than the last, so that none repeats another."""
     world = quadratic_world()
     member, other = members_of(world, 2)
-    digests = [member.learner.ledger.digest]
+    digests = [member.stream.ledger.digest]
     for height in range(1, 8):
         step = commit(height, other.work())
         member.deliver(step)
         other.deliver(step)
-        digests.append(member.learner.ledger.digest)
+        digests.append(member.stream.ledger.digest)
     items = [submitted(FOUR[2], base, digest, encoded_gradient(0.5), world.shelf) for base, digest in enumerate(digests)]
     before = world.shelf.reads
     member.deliver(commit(8, items))
     assert world.shelf.reads == before + 1
     too_old = len(items) - 1 - world.rules.staleness_max
     left = len(items) - 1 - too_old
-    assert outcomes(member)[-8:] == [Outcome.STALE] * too_old + [Outcome.APPLIED] + [Outcome.CROWDED] * left
+    assert member.outcomes()[-8:] == [Outcome.STALE] * too_old + [Outcome.APPLIED] + [Outcome.CROWDED] * left
     member.deliver(commit(9, items[-1:]))
     assert world.shelf.reads == before + 2
 
@@ -375,40 +324,15 @@ def test_one_payload_of_an_author_is_read_in_a_commit_however_many_items_name_it
 def test_junk_that_eight_items_name_is_read_once() -> None:
     world = quadratic_world()
     member, other = members_of(world, 2)
-    ledger = member.learner.ledger
+    ledger = member.stream.ledger
     junk = [submitted(FOUR[2], 0, ledger.digest, b"junk", world.shelf)] * 8
     member.deliver(commit(1, [*junk, *other.work()]))
     assert world.shelf.reads == 2
-    assert outcomes(member) == [Outcome.MALFORMED] + [Outcome.CROWDED] * 7 + [Outcome.APPLIED]
+    assert member.outcomes() == [Outcome.MALFORMED] + [Outcome.CROWDED] * 7 + [Outcome.APPLIED]
 
 
 def test_a_delivered_payload_that_is_not_held_is_a_broken_promise() -> None:
     member = Member(quadratic_world(), FOUR[0])
-    item = submitted(FOUR[1], 0, member.learner.ledger.digest, encoded_gradient(0.5), Shelf())
+    item = submitted(FOUR[1], 0, member.stream.ledger.digest, encoded_gradient(0.5), Shelf())
     with pytest.raises(PayloadMissingError, match="is not held"):
         member.deliver(commit(1, [item]))
-
-
-# --- the contract ---------------------------------------------------------------------------------------------------
-
-
-def test_deliveries_that_a_state_holds_are_passed_over() -> None:
-    world = quadratic_world()
-    order = run(world, 20)
-    member = order.members[0]
-    before = ledger_digest(member.learner.ledger)
-    member.deliver(*order.log)
-    assert member.digest == before
-
-
-def test_a_gap_between_deliveries_stops_the_learner() -> None:
-    member = Member(quadratic_world(), FOUR[0])
-    with pytest.raises(AssertionError, match="delivery 2 after 0"):
-        member.learner.handle(DeliverRequest(commit(2, [])))
-
-
-def test_what_only_blocks_need_is_refused() -> None:
-    member = Member(quadratic_world(), FOUR[0])
-    step = ProposedStep(bytes(32), GENESIS, 1, FOUR[0], (), b"", bytes(32))
-    with pytest.raises(AssertionError, match="does not ask for CheckRequest"):
-        member.learner.handle(CheckRequest(step))

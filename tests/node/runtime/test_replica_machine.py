@@ -26,8 +26,9 @@ from consensus.total_order.dag import Dag
 from consensus.total_order.machine import TotalOrder
 from consensus.total_order.messages import BlockMessage
 from consensus.types import StepId
+from learning.following.line import LineLearner
 from learning.gradient.quantised import payload_digest, quantise
-from learning.gradient.stream_learner import StreamLearner
+from learning.gradient.stream import GradientStream
 from learning.gradient.submission import Submission, encode_submission
 from node.lab.checkers.bounds import Scale, excess
 from node.lab.simulation.network import SimulatedNetwork, SimulatedPeer
@@ -164,9 +165,9 @@ class Adversity(RuleBasedStateMachine):
     def _submission(self, payload: LargePayload) -> bytes:
         """On the newest model, so that it counts."""
         learner = self.honest[0].learner
-        version, digest = (
-            (learner.ledger.version, learner.ledger.digest) if isinstance(learner, StreamLearner) else (0, bytes(32))
-        )
+        stream = learner.follower if isinstance(learner, LineLearner) else None
+        is_known = isinstance(stream, GradientStream)
+        version, digest = (stream.ledger.version, stream.ledger.digest) if is_known else (0, bytes(32))
         return encode_submission(Submission(version, digest, payload.digest, payload.length))
 
     def _blocks(self, payload: LargePayload, is_orphan: bool) -> list[bytes]:

@@ -15,12 +15,11 @@ from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.total_order.messages import BlockMessage
 from consensus.types import Digest, Instant, PeerId
 from learning.checkpoint import checkpoint_digest, encode_kept_state
-from learning.evolution.rules import SearchSettings
-from learning.gradient.conduct import HonestConduct
+from learning.following.line import LineLearner
 from learning.gradient.quantised import payload_digest, quantise
-from learning.gradient.stream_learner import StreamLearner
+from learning.gradient.stream import GradientStream
 from learning.gradient.submission import Submission, encode_submission
-from learning.learner import ContributionFound, GradientsJudged, LearnerAnswer, StateKept, StepAdopted
+from learning.learner import ContributionFound, GradientsJudged, LearnerAnswer, Participant, StateKept, StepAdopted
 from learning.rules.rule import Outcome
 from learning.tasks.own_samples import OwnSamples
 from node.runtime.composition import TOTAL_ORDER_TABLES
@@ -62,18 +61,10 @@ class Watcher:
         )
         held = [Digest(key) for table, key in self.rows if table == PAYLOAD_TABLE]
         self.replica = Replica(machine, NETWORK, held, payload_commits=SHORT)
-        self.learner = StreamLearner(
-            task,
-            rules(staleness_max=30),
-            NETWORK,
-            OBSERVER,
-            tuple(member.id for member in MEMBERS),
-            bytes(32),
-            self,
-            SearchSettings(is_searching=False),
-            HonestConduct(),
-            OwnSamples(task, np.arange(len(task.sample_labels)), OBSERVER),
-        )
+        rows = OwnSamples(task, np.arange(len(task.sample_labels)), OBSERVER)
+        participant = Participant(NETWORK, OBSERVER, bytes(32), tuple(member.id for member in MEMBERS), is_searching=False)
+        self.stream = GradientStream(task, rules(staleness_max=30), participant, self, rows)
+        self.learner = LineLearner(self.stream, None)
         self._now = START_MS
         self._carry_out(self.replica.start(Instant(self._now)))
         for member in MEMBERS:
@@ -149,18 +140,18 @@ class Story:
         return created
 
 
-def gradient_on(learner: StreamLearner, seed: int) -> tuple[bytes, Item]:
+def gradient_on(stream: GradientStream, seed: int) -> tuple[bytes, Item]:
     """An encoded gradient of the newest model, and the item that names it."""
     values = np.random.Generator(np.random.Philox(key=seed)).normal(0, 0.1, 15).astype(np.float32)
     encoded = quantise(values, LAYOUT, 16).encoded
-    submission = Submission(learner.ledger.version, learner.ledger.digest, payload_digest(encoded), len(encoded))
+    submission = Submission(stream.ledger.version, stream.ledger.digest, payload_digest(encoded), len(encoded))
     return encoded, Item(bytes(32), encode_submission(submission))
 
 
 def test_a_payload_that_was_forgotten_is_fetched_again_before_what_names_it_is_delivered() -> None:
     """The first block that names it has a parent that nobody has, so it is never ordered; a sound one names it much later."""
     watcher, story = Watcher(), Story()
-    encoded, named = gradient_on(watcher.learner, seed=1)
+    encoded, named = gradient_on(watcher.stream, seed=1)
     large = LargePayload(payload_digest(encoded), len(encoded))
     watcher.network[large.digest] = encoded
     watcher.show(story.newest)
@@ -184,7 +175,7 @@ def test_a_payload_that_the_disk_has_lost_is_fetched_before_its_commit_is_replay
     contents: dict[bytes, bytes] = {}
     watcher.show(story.newest)
     for seed in range(3):
-        encoded, named = gradient_on(watcher.learner, seed)
+        encoded, named = gradient_on(watcher.stream, seed)
         contents[payload_digest(encoded)] = encoded
         watcher.network = contents
         watcher.show(story.next_round(items=(named,), attachments=(LargePayload(payload_digest(encoded), len(encoded)),)))
@@ -204,13 +195,13 @@ def test_a_payload_that_the_disk_has_lost_is_fetched_before_its_commit_is_replay
     again.arrive(lost, contents[lost])
     assert (again.judged, again.replica.awaited) == (watcher.judged, None)
     watcher.show([story.newest[0]])
-    assert again.learner.ledger.digest == watcher.learner.ledger.digest
+    assert again.stream.ledger.digest == watcher.stream.ledger.digest
 
 
 def test_a_learner_whose_payload_nobody_has_any_more_starts_from_a_checkpoint_and_what_follows_it() -> None:
     watcher, story = Watcher(), Story()
     watcher.show(story.newest)
-    encoded, named = gradient_on(watcher.learner, seed=1)
+    encoded, named = gradient_on(watcher.stream, seed=1)
     large = LargePayload(payload_digest(encoded), len(encoded))
     watcher.network[large.digest] = encoded
     watcher.show(story.next_round(items=(named,), attachments=(large,)))
@@ -231,9 +222,9 @@ def test_a_learner_whose_payload_nobody_has_any_more_starts_from_a_checkpoint_an
     assert (asked.step, asked.state_digest) == (kept.commit_step, checkpoint_digest(state))
     again.feed(StateHeld(asked.step, state))
     assert again.replica.awaited is None
-    assert again.learner.ledger.digest == watcher.learner.ledger.digest
+    assert again.stream.ledger.digest == watcher.stream.ledger.digest
     again.feed(TimerFired("sync"))
-    encoded, named = gradient_on(watcher.learner, seed=2)
+    encoded, named = gradient_on(watcher.stream, seed=2)
     later = LargePayload(payload_digest(encoded), len(encoded))
     for each in (watcher, again):
         each.network[later.digest] = encoded
@@ -241,7 +232,7 @@ def test_a_learner_whose_payload_nobody_has_any_more_starts_from_a_checkpoint_an
     for each in (watcher, again):
         for created in rounds:
             each.show(created)
-    assert again.learner.ledger.digest == watcher.learner.ledger.digest
+    assert again.stream.ledger.digest == watcher.stream.ledger.digest
     assert (again.judged[-1], len(again.states)) == (Outcome.APPLIED, 1)
 
 
@@ -249,7 +240,7 @@ def test_a_learner_that_has_gone_on_meanwhile_is_not_taken_back_to_a_checkpoint(
     """Its payload comes while the state is on its way."""
     watcher, story = Watcher(), Story()
     watcher.show(story.newest)
-    encoded, named = gradient_on(watcher.learner, seed=1)
+    encoded, named = gradient_on(watcher.stream, seed=1)
     large = LargePayload(payload_digest(encoded), len(encoded))
     watcher.network[large.digest] = encoded
     watcher.show(story.next_round(items=(named,), attachments=(large,)))
@@ -276,7 +267,7 @@ def test_a_payload_that_nothing_names_any_more_is_forgotten_as_soon_as_it_comes(
     watcher.show(story.newest)
     unknown = story.forge.on(0, story.newest, time_ms=5)
     watcher.show(story.next_round())
-    encoded, named = gradient_on(watcher.learner, seed=1)
+    encoded, named = gradient_on(watcher.stream, seed=1)
     large = LargePayload(payload_digest(encoded), len(encoded))
     orphan = story.forge.on(LIAR, [unknown, *story.newest[1:]], items=(named,), attachments=(large,))
     watcher.show([*story.next_round(range(3)), orphan])

@@ -1,4 +1,4 @@
-"""The shape that all gradient faults share: an attack on the vectors, one on the samples, and a claim on the base."""
+"""What a worker makes of the gradient that it has computed: an honest one submits it, a faulty one an attack."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -6,7 +6,6 @@ from typing import Protocol
 
 import numpy as np
 
-from learning.gradient.conduct import Submitted
 from learning.task import Float32Array, Minibatch
 
 
@@ -27,6 +26,54 @@ class Hearing:
         return np.stack([*others, own])
 
 
+Submitted = Float32Array | bytes
+"""A vector, (parameters,), that the worker quantises; or the bytes of a payload as they are, which only a liar sends."""
+
+
+class Conduct(Protocol):
+    """The three places where a worker could lie: on what it computes, what it submits, and which model it names."""
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        ...
+
+    @property
+    def names_newest_model(self) -> bool:
+        """Whether it claims the newest model that it knows when it submits, whatever model it has computed on."""
+        ...
+
+    def minibatch(self, minibatch: Minibatch) -> Minibatch:
+        """What the gradient is computed on, in place of the samples drawn."""
+        ...
+
+    def heard(self, author: bytes, gradient: Float32Array) -> None:
+        """Another worker's gradient, (parameters,), has been delivered."""
+        ...
+
+    def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
+        """What to submit in place of our own gradient (momentum included), (parameters,): none, one, or several."""
+        ...
+
+
+class HonestConduct:
+    """Submits what it has computed. Implements `Conduct`."""
+
+    name = "honest"
+    names_newest_model = False
+
+    def minibatch(self, minibatch: Minibatch) -> Minibatch:
+        """As drawn."""
+        return minibatch
+
+    def heard(self, author: bytes, gradient: Float32Array) -> None:
+        """Of no interest."""
+
+    def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
+        """Our own."""
+        return (own,)
+
+
 class Attack(Protocol):
     """What a faulty worker submits."""
 
@@ -36,7 +83,7 @@ class Attack(Protocol):
 
 
 class FaultyConduct:
-    """Implements `learning.gradient.conduct.Conduct`."""
+    """The shape that all gradient faults share: an attack on the vectors, one on the samples, and a claim on the base."""
 
     def __init__(
         self,
@@ -58,7 +105,7 @@ class FaultyConduct:
         """As drawn, or poisoned."""
         return minibatch if self._poison is None else self._poison(minibatch)
 
-    def heard(self, author: bytes, version: int, gradient: Float32Array) -> None:  # noqa: ARG002 - the contract's
+    def heard(self, author: bytes, gradient: Float32Array) -> None:
         """Kept until its author's next one."""
         self._hearing.note(author, gradient)
 

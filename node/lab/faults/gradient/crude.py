@@ -4,9 +4,8 @@ from collections import deque
 
 import numpy as np
 
-from learning.gradient.conduct import Submitted
 from learning.task import Float32Array, Layout
-from node.lab.faults.gradient.conduct import Hearing
+from node.lab.faults.gradient.conduct import Hearing, Submitted
 
 EXPONENT_BYTE_MAX = 255
 """The largest exponent byte: 2**127 times any 16-bit value but 0 or 1 is infinity in float32."""

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from learning.gradient.conduct import Conduct
 from learning.task import Layout
 from node.lab.faults.fault import Family, Fault, FaultParameter, FaultSpec, Values
-from node.lab.faults.gradient.conduct import Attack, FaultyConduct
+from node.lab.faults.gradient.conduct import Attack, Conduct, FaultyConduct
 from node.lab.faults.gradient.crude import Constant, NotFinite, RandomVector, Replay, SignFlip, Silent, Truthful, Zero
 from node.lab.faults.gradient.poison import Backdoor, LabelFlip
 from node.lab.faults.gradient.statistical import InnerProductManipulation, LittleIsEnough, Mimic, MinMax, SlowDrift

@@ -2,9 +2,8 @@
 
 import numpy as np
 
-from learning.gradient.conduct import Submitted
 from learning.task import Float32Array, Float64Array
-from node.lab.faults.gradient.conduct import Hearing
+from node.lab.faults.gradient.conduct import Hearing, Submitted
 
 BISECTIONS = 40
 """Of the factor's range: finer than float32 can tell."""

@@ -267,7 +267,7 @@ def inexact_child(patch: pytest.MonkeyPatch) -> None:
         exact = child_of(parent, key, recipe, sigma)
         return replace(exact, parameters=exact.parameters + np.float32(1e-6 * (next(made) % 2)))
 
-    patch.setattr("learning.evolution.lineage.child_of", child)
+    patch.setattr("learning.evolution.mutation.child_of", child)
 
 
 # --- limits -----------------------------------------------------------------------------------------------------------

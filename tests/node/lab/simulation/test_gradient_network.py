@@ -7,10 +7,10 @@ import pytest
 
 from consensus.inputs import PayloadHeld
 from consensus.types import Digest
-from learning.gradient.conduct import HonestConduct, Submitted
-from learning.gradient.stream_learner import StreamLearner
+from learning.following.line import LineLearner
 from learning.task import Float32Array
 from node.lab.faults.evolution.bend import BentLearner
+from node.lab.faults.gradient.conduct import HonestConduct, Submitted
 from node.lab.faults.gradient.own_work import Incessant
 from node.lab.simulation.links import Links
 from node.lab.simulation.network import SimulatedNetwork, SimulatedPeer
@@ -169,8 +169,8 @@ def test_an_order_that_is_quicker_than_its_learners_waits_for_them_and_they_go_o
     network = simulated_workers(4, 12, rules(staleness_max=500), dict(enumerate(honest)), links=links)
     *others, fourth = network.peers.values()
     learner = fourth.learner
-    assert isinstance(learner, StreamLearner)
-    fourth.learner, fourth.slowness = BentLearner(learner, Incessant(lambda: learner.ledger)), 0.1
+    assert isinstance(learner, LineLearner)
+    fourth.learner, fourth.slowness = BentLearner(learner, Incessant(lambda: learner.follower.ledger)), 0.1
     most = 0
     for _ in range(60):
         network.run_for(500)

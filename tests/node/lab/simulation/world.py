@@ -14,15 +14,20 @@ from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.types import Digest, Instant, NetworkId, PeerId, StepId
 from learning.checkpoint import decode_kept_state
+from learning.evolution.generations import Generations
 from learning.evolution.learner import EvolutionLearner
+from learning.evolution.mutation_candidates import MutationCandidates
 from learning.evolution.rules import EvolutionRules, SearchSettings
-from learning.evolution.slate_learner import SlateLearner
+from learning.following.line import LineLearner
 from learning.gradient.block_learner import BlockLearner
-from learning.gradient.conduct import Conduct, HonestConduct
+from learning.gradient.ledger import Gradients
 from learning.gradient.rules import GradientRules
-from learning.gradient.stream_learner import StreamLearner
-from learning.learner import Learner, StateKept
+from learning.gradient.stream import GradientStream
+from learning.gradient.worker import MakeWorker, Worker
+from learning.learner import Learner, Participant, StateKept
 from learning.tasks.own_samples import OwnSamples
+from node.lab.faults.gradient.conduct import Conduct
+from node.lab.faults.gradient.lying_learner import Liar
 from node.lab.simulation.network import Build, Links, Records, SimulatedNetwork
 from node.lab.simulation.peer import Built
 from node.rules.retention import PAYLOAD_COMMITS
@@ -120,20 +125,13 @@ def simulated_workers(
 
     def make(committee: tuple[PeerId, ...], author: PeerId, records: Records, restored: StateKept | None) -> Learner:
         task = QuadraticTask()
-        rows = OwnSamples(task, np.arange(len(task.sample_labels)), author)
-        return StreamLearner(
-            task,
-            rules,
-            NETWORK,
-            author,
-            committee,
-            genesis_id(NETWORK),
-            DiskPayloads(records),
-            SearchSettings(),
-            conducts.get(author) or HonestConduct(),
-            rows,
-            restored,
-        )
+
+        def learner(gradients: Gradients, make_worker: MakeWorker) -> Learner:
+            rows = OwnSamples(task, np.arange(len(task.sample_labels)), author)
+            participant = Participant(NETWORK, author, genesis_id(NETWORK), committee)
+            return LineLearner(GradientStream(task, rules, participant, gradients, rows, make_worker), restored)
+
+        return _with_conduct(conducts.get(author), author, rules, records, learner)
 
     return _committee(members, seed, links, snapshot_behind, make, payload_commits)
 
@@ -186,30 +184,40 @@ def _build_member(  # noqa: PLR0917 - all but the last two are bound when the ne
 
 
 def _slate_learner(committee: tuple[PeerId, ...], author: PeerId, _records: Records, restored: StateKept | None) -> Learner:
-    settings = SearchSettings(chunk=16)
-    return SlateLearner(SphereTask(), EVOLUTION, NETWORK, author, committee, genesis_id(NETWORK), settings, restored)
+    participant = Participant(NETWORK, author, genesis_id(NETWORK), committee)
+    mutations = MutationCandidates(SphereTask(), EVOLUTION, participant, SearchSettings(chunk=16))
+    return LineLearner(Generations(mutations, participant), restored)
 
 
 def _searcher(author: PeerId, _records: Records, restored: StateKept | None) -> Learner:
-    return EvolutionLearner(SphereTask(), EVOLUTION, NETWORK, author, genesis_id(NETWORK), SearchSettings(chunk=16), restored)
+    participant = Participant(NETWORK, author, genesis_id(NETWORK))
+    return EvolutionLearner(SphereTask(), EVOLUTION, participant, SearchSettings(chunk=16), restored)
 
 
 def _block_learner(
     rules: GradientRules, conducts: dict[PeerId, Conduct], author: PeerId, records: Records, restored: StateKept | None
 ) -> Learner:
     task = QuadraticTask()
-    return BlockLearner(
-        task,
-        rules,
-        NETWORK,
-        author,
-        genesis_id(NETWORK),
-        DiskPayloads(records),
-        SearchSettings(),
-        conducts.get(author) or HonestConduct(),
-        OwnSamples(task, np.arange(len(task.sample_labels)), author),
-        restored,
-    )
+
+    def learner(gradients: Gradients, make_worker: MakeWorker) -> Learner:
+        rows = OwnSamples(task, np.arange(len(task.sample_labels)), author)
+        participant = Participant(NETWORK, author, genesis_id(NETWORK))
+        return BlockLearner(task, rules, participant, gradients, rows, restored, make_worker)
+
+    return _with_conduct(conducts.get(author), author, rules, records, learner)
+
+
+def _with_conduct(
+    conduct: Conduct | None,
+    author: PeerId,
+    rules: GradientRules,
+    records: Records,
+    make: Callable[[Gradients, MakeWorker], Learner],
+) -> Learner:
+    payloads = DiskPayloads(records)
+    if conduct is None:
+        return make(payloads, Worker)
+    return Liar(author, conduct, QuadraticTask().layout, rules.bits).learner(payloads, make)
 
 
 class DiskPayloads:

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from learning.gradient.conduct import Conduct
 from learning.tasks.digits import digits_mlp
 from learning.tasks.shards import parse_shards
 from learning.tasks.supervised import SupervisedTask
 from node.lab.faults.catalogue import Situation, make_conduct, parse_fault
+from node.lab.faults.gradient.conduct import Conduct
 from node.lab.studies.scored_arena import ScoredTrace, member_id, run_scored
 
 GENERATIONS = 32

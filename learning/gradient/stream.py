@@ -1,0 +1,133 @@
+"""The gradient learner over a total order: the delivered order is the stream that every member judges alike.
+
+Every member holds the same ledger after the same commit. In its idle time a member computes one gradient on the newest model,
+submits it, and goes on when it has come; it never waits for the others. An observer follows, and computes nothing.
+"""
+
+import hashlib
+
+from learning.following.line import Head, kept_state
+from learning.gradient.desk import Desk
+from learning.gradient.kept import commit_interval, decode_ledger, encode_memory
+from learning.gradient.ledger import Clerk, Delivered, Gradients, Judged, first_ledger
+from learning.gradient.rules import GradientRules
+from learning.gradient.telling import Gauge, told
+from learning.gradient.worker import MakeWorker, RowSource, Worker
+from learning.learner import DeliveredStep, LearnerAnswer, Participant, SignedPayload, StateKept, StepAdopted
+from learning.rules.rule import Group
+from learning.state import ModelState, StoredStateError, genesis_state
+from learning.task import DifferentiableTask
+from learning.task_check import check_task
+from learning.tasks.gradient_check import check_gradient
+
+VERSION_TAG = b"kubrat/model-version/1"
+
+
+class GradientStream:
+    """Implements `learning.following.line.Follower`: each gradient that is delivered may move the model.
+
+    To people a step is a version of the model. Its id and its digest follow from the model alone, so that two members that
+    name the same version, each after a commit of its own, name the same step. What members vouch for is the whole state.
+    """
+
+    def __init__(  # noqa: PLR0917 - each is another thing, of another owner
+        self,
+        task: DifferentiableTask,
+        rules: GradientRules,
+        participant: Participant,
+        gradients: Gradients,
+        rows: RowSource,
+        make_worker: MakeWorker = Worker,
+    ) -> None:
+        """Raises TaskError."""
+        checked = check_task(task)
+        check_gradient(task)
+        self._layout = checked.layout
+        self._participant = participant
+        self._gradients = gradients
+        members = participant.members
+        self._group = Group(tuple(sorted(members)), (len(members) - 1) // 3)
+        self._clerk = Clerk(checked.layout, rules.ledger_rules(), rules.named_rule())
+        self._gauge = Gauge(checked, participant.network_id)
+        self._desk = Desk(make_worker(task, rows, rules.worker_settings()), participant.author, rules.staleness_max)
+        needs_models = self._clerk.rule.needs_models
+        self._kept_interval = commit_interval(checked.layout, len(members), rules.staleness_max, needs_models=needs_models)
+
+    def start_from(self, restored: StateKept | None) -> None:
+        """Raises StoredStateError when what is restored does not fit the task."""
+        rule, participant = self._clerk.rule, self._participant
+        if restored is None:
+            self._commit_step = participant.genesis_step
+            self.ledger = first_ledger(genesis_state(participant.network_id, self._layout).parameters, rule)
+            return
+        ledger, _ = decode_ledger(
+            restored.parameters, restored.memory, self._layout, needs_models=rule.needs_models, bits=self._clerk.bits
+        )
+        if ledger.digest != restored.state_digest:
+            raise StoredStateError(f"the stored model of version {restored.height} is not the one that its digest names")
+        self.ledger, self._commit_step = ledger, restored.commit_step
+        self._desk.keep(frozenset())  # what was on its way may be among the commits that are skipped, or lost with them
+
+    # --- what the order delivers ------------------------------------------------------------------------------------
+
+    def deliver(self, step: DeliveredStep) -> tuple[LearnerAnswer, ...]:
+        """Take a commit's gradients in their order. Raises PayloadMissingError."""
+        self._commit_step = step.id
+        before = self.ledger.version
+        read: set[bytes] = set()
+        judged = tuple(self._take(item, read) for item in step.items)
+        self._desk.model_moved(self.ledger.version)
+        answers = (told(step.id, self.ledger.version, judged),) if judged else ()
+        return (*answers, *self._measured(before), *self._kept(step))
+
+    def _take(self, item: SignedPayload, read: set[bytes]) -> Judged:
+        """Of each author one payload in a commit is read, and `read` notes whose: eight items of a block may name one on eight
+        models, and cost everybody eight times what an honest worker's does, who waits until its own has come.
+        """
+        delivered = Delivered(item.author, item.payload, item.attached)
+        self.ledger, judged = self._clerk.advance(
+            self.ledger, delivered, self._group, self._gradients, may_read=item.author not in read
+        )
+        if judged.was_read:
+            read.add(item.author)
+        if item.author == self._participant.author:
+            self._desk.has_come(item.payload)
+        return judged
+
+    def _measured(self, before: int) -> tuple[StepAdopted, ...]:
+        """Measuring takes time, so once in as many versions as there are members; after the same commits at all of them."""
+        is_due = before // self._group.size != self.ledger.version // self._group.size
+        return (self.adopted(),) if is_due else ()
+
+    def _kept(self, commit: DeliveredStep) -> tuple[StateKept, ...]:
+        number, rest = divmod(commit.height, self._kept_interval)
+        return () if rest else (kept_state(self.head, commit, number, encode_memory(self.ledger)),)
+
+    @property
+    def head(self) -> Head:
+        """The newest version of the model, named alike by every member."""
+        ledger, genesis = self.ledger, self._participant.genesis_step
+        model = ModelState(ledger.parameters, ledger.version)
+        if ledger.version == 0:
+            return Head(genesis, model, ledger.digest)
+        return Head(hashlib.blake2b(VERSION_TAG + genesis + ledger.digest, digest_size=32).digest(), model, ledger.digest)
+
+    def adopted(self) -> StepAdopted:
+        """Raises TaskError."""
+        head = self.head
+        return self._gauge.adopted(head.step, head.model.height, head.model.parameters, head.digest)
+
+    def waits(self) -> tuple[()]:
+        """Nobody waits for anybody."""
+        return ()
+
+    # --- what we submit ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether a gradient of ours is due before the next delivery."""
+        return not self._participant.is_observer and self._desk.is_due(self.ledger)
+
+    def search(self) -> tuple[LearnerAnswer, ...]:
+        """One gradient on the newest model, if one is due."""
+        return self._desk.compute(self.ledger, self._commit_step) if self.is_searching else ()

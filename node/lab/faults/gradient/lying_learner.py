@@ -1,0 +1,120 @@
+"""A gradient learner that lies, put together from an honest one: only its worker is another, and it hears what is read."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from learning.gradient.ledger import Gradients
+from learning.gradient.quantised import MalformedGradientError, decode_gradient
+from learning.gradient.worker import MakeWorker, RowSource, Worker, WorkerSettings
+from learning.learner import (
+    AssessRequest,
+    DeliverRequest,
+    Learner,
+    LearnerAnswer,
+    LearnerRequest,
+    SignedPayload,
+)
+from learning.task import DifferentiableTask, Float32Array, Layout
+from node.lab.faults.gradient.conduct import Conduct, Submitted
+
+
+class LyingWorker:
+    """Implements `learning.gradient.worker.Computing`: an honest worker, and what its conduct makes of its gradient."""
+
+    def __init__(self, task: DifferentiableTask, rows: RowSource, settings: WorkerSettings, conduct: Conduct) -> None:
+        self._honest = Worker(task, rows, settings)
+        self.conduct = conduct
+
+    def compute(self, parameters: Float32Array) -> tuple[bytes, ...]:
+        """What the conduct submits, as far as it can travel."""
+        own = self._honest.gradient(parameters, self.conduct.minibatch(self._honest.drawn()))
+        payloads = () if own is None else map(self._payload, self.conduct.submissions(own))
+        return tuple(payload for payload in payloads if payload is not None)
+
+    def _payload(self, submitted: Submitted) -> bytes | None:
+        return submitted if isinstance(submitted, bytes) else self._honest.encoded(submitted)
+
+
+@dataclass(frozen=True, slots=True)
+class Liar:
+    """Who lies, how, and in what network."""
+
+    author: bytes
+    conduct: Conduct
+    layout: Layout
+    bits: int
+    """Per value of a gradient."""
+
+    def learner(self, gradients: Gradients, make: Callable[[Gradients, MakeWorker], Learner]) -> Learner:
+        """Its learner; `make`: an honest one that reads these payloads and has this worker."""
+        reading = _Reading(gradients)
+        return _Eavesdropper(self, make(reading, partial(LyingWorker, conduct=self.conduct)), reading)
+
+
+class _Reading:
+    """Implements `Gradients`, and notes what a request has had read."""
+
+    def __init__(self, gradients: Gradients) -> None:
+        self._gradients = gradients
+        self.payloads: dict[bytes, bytes] = {}
+
+    def payload(self, digest: bytes) -> bytes | None:
+        """As they lie there."""
+        payload = self._gradients.payload(digest)
+        if payload is not None:
+            self.payloads[digest] = payload
+        return payload
+
+
+class _Eavesdropper:
+    """Implements `learning.learner.Learner`. What an honest learner reads of the others, the conduct hears."""
+
+    def __init__(self, liar: Liar, honest: Learner, reading: _Reading) -> None:
+        self._liar = liar
+        self._honest = honest
+        self._reading = reading
+
+    def handle(self, request: LearnerRequest) -> tuple[LearnerAnswer, ...]:
+        """As the honest one."""
+        self._reading.payloads.clear()
+        answers = self._honest.handle(request)
+        for author, gradient in self._read_of_others(request):
+            self._liar.conduct.heard(author, gradient)
+        return answers
+
+    @property
+    def is_searching(self) -> bool:
+        """As the honest one."""
+        return self._honest.is_searching
+
+    def search(self) -> tuple[LearnerAnswer, ...]:
+        """As the honest one, with the worker that lies."""
+        return self._honest.search()
+
+    def _read_of_others(self, request: LearnerRequest) -> Iterator[tuple[bytes, Float32Array]]:
+        """Of what several items name, the first of each author."""
+        seen: set[bytes] = set()
+        for item in _items(request):
+            if item.author in {self._liar.author, *seen}:
+                continue
+            for digest, length in item.attached:
+                payload = self._reading.payloads.get(digest)
+                if payload is None or len(payload) != length:
+                    continue
+                try:
+                    gradient = decode_gradient(payload, self._liar.layout, self._liar.bits)
+                except MalformedGradientError:
+                    continue
+                seen.add(item.author)
+                yield item.author, gradient.dense()
+
+
+def _items(request: LearnerRequest) -> tuple[SignedPayload, ...]:
+    match request:
+        case DeliverRequest(step):
+            return step.items
+        case AssessRequest(contribution):
+            return (contribution,)
+        case _:
+            return ()
