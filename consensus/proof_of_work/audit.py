@@ -9,7 +9,7 @@ from consensus.encoding import encode
 from consensus.proof_of_work.ahead import Branch
 from consensus.proof_of_work.bodies import BODIES_PER_REQUEST, STALLED_AGAIN_MS, STALLED_MS
 from consensus.proof_of_work.chain import Chain
-from consensus.proof_of_work.header import Block
+from consensus.proof_of_work.header import NamedBlock
 from consensus.proof_of_work.intake import Intake
 from consensus.proof_of_work.link import Link
 from consensus.proof_of_work.messages import GetBlocks, Place
@@ -38,21 +38,21 @@ class Audit:
         """Whether bodies of a heavier rival are arriving: meanwhile nothing becomes final."""
         return self._branch is not None and not self._is_stalled
 
-    def wants(self, step: StepId, block: Block) -> bool:
+    def wants(self, named: NamedBlock) -> bool:
         """Whether this is the next body to look at."""
         branch = self._branch
-        height = block.header.height
-        return branch is not None and height == branch.checked + 1 and branch.has(height, step)
+        height = named.header.height
+        return branch is not None and height == branch.checked + 1 and branch.has(height, named.id)
 
-    def take(self, peer: PeerId, step: StepId, block: Block, now: Instant) -> tuple[Effect, ...]:
+    def take(self, peer: PeerId, named: NamedBlock, now: Instant) -> tuple[Effect, ...]:
         """The next body of the rival. Refuses who sends a wrong one, and drops the branch that names a broken one."""
         branch = self._branch
         assert branch is not None, "the body is wanted"
-        effects = self._intake.inspect(peer, step, block)
+        effects = self._intake.inspect(peer, named)
         if not effects:
-            branch.checked = Height(block.header.height)
+            branch.checked = Height(named.header.height)
             self._expect(now)
-        elif self._intake.is_rejected(step):
+        elif self._intake.is_rejected(named.id):
             self._chain.ahead.remove(branch)
             self._branch = None
         return effects

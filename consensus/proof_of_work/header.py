@@ -72,6 +72,32 @@ BLOCK_CODEC: Codec[Block] = Codec(Block)
 
 
 @dataclass(frozen=True, slots=True)
+class NamedHeader:
+    """A header and its id, which is worked out once: where the header comes in."""
+
+    id: StepId
+    header: Header
+
+
+@dataclass(frozen=True, slots=True)
+class NamedBlock:
+    """A block and its id, which is worked out once: where the block comes in."""
+
+    id: StepId
+    block: Block
+
+    @property
+    def header(self) -> Header:
+        """The block's header."""
+        return self.block.header
+
+    @property
+    def named_header(self) -> NamedHeader:
+        """The block's header, with the id that both share."""
+        return NamedHeader(self.id, self.block.header)
+
+
+@dataclass(frozen=True, slots=True)
 class Draft:
     """A header before its puzzle is solved. `target` is an integer below 2**256."""
 
@@ -114,6 +140,16 @@ def puzzle_prefix(network_id: NetworkId, draft: Draft) -> bytes:
 def header_id(network_id: NetworkId, header: Header) -> StepId:
     """The digest that names the block and that its leader signs."""
     return _id_of(network_id, draft_of(header), header.nonce)
+
+
+def name_header(network_id: NetworkId, header: Header) -> NamedHeader:
+    """The header with its id."""
+    return NamedHeader(header_id(network_id, header), header)
+
+
+def name_block(network_id: NetworkId, block: Block) -> NamedBlock:
+    """The block with its id."""
+    return NamedBlock(header_id(network_id, block.header), block)
 
 
 def sign_header(network_id: NetworkId, draft: Draft, nonce: int, sign: Signer) -> Header:

@@ -12,10 +12,11 @@ from consensus.proof_of_work.header import (
     Block,
     Body,
     Header,
+    NamedBlock,
+    NamedHeader,
     body_digest,
     body_fault,
     draft_of,
-    header_id,
     is_signed_by_leader,
     puzzle_prefix,
 )
@@ -52,7 +53,7 @@ Effects = tuple[Effect, ...]
 class BodyArrived(Protocol):
     """What to do with a proven block whose body is in order; `is_news`: it was pushed, so others may not know it yet."""
 
-    def __call__(self, step: StepId, block: Block, source: PeerId, is_news: bool) -> Effects: ...
+    def __call__(self, named: NamedBlock, source: PeerId, *, is_news: bool) -> Effects: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,39 +88,33 @@ class Intake:
         self.staging = Staging(self.verifying)
         self.waiting = WaitingRoom()
 
-    def id_of(self, header: Header) -> StepId:
-        """The id of a header of this network."""
-        return header_id(self._network_id, header)
-
-    def is_new(self, header: Header) -> bool:
+    def is_new(self, named: NamedHeader | NamedBlock) -> bool:
         """Whether judging it would cost anything."""
-        step = self.id_of(header)
-        return self.staging.get(step) is None and Place(header.height, step) not in self._chain
+        return self.staging.get(named.id) is None and Place(named.header.height, named.id) not in self._chain
 
-    def take_block(self, source: PeerId, block: Block, now: Instant) -> tuple[Fate, Effects]:
+    def take_block(self, source: PeerId, named: NamedBlock, now: Instant) -> tuple[Fate, Effects]:
         """A block that a peer has pushed."""
-        step = self.id_of(block.header)
-        fault = self._foreign_body(source, block)
+        fault = self._foreign_body(source, named)
         if fault:
             return Fate.REFUSED, fault
-        fate, effects = self.take_header(source, block.header, block.body, now, is_asked=False)
+        fate, effects = self.take_header(source, named.named_header, named.block.body, now, is_asked=False)
         if fate is Fate.ORPHAN:
-            self.waiting.add_orphan(Waiting(step, block, source))
+            self.waiting.add_orphan(Waiting(named, source))
         elif fate is Fate.EARLY:
-            self.waiting.add_early(Waiting(step, block, source))
+            self.waiting.add_early(Waiting(named, source))
         elif fate is Fate.KNOWN:
-            effects += self.take_body(source, block)
+            effects += self._take_known(source, named)
         return fate, effects
 
     def take_header(
-        self, source: PeerId, header: Header, body: Body | None, now: Instant, *, is_asked: bool
+        self, source: PeerId, named: NamedHeader, body: Body | None, now: Instant, *, is_asked: bool
     ) -> tuple[Fate, Effects]:
         """A header that a peer has sent; `body` matches it, if there is one. `is_asked`: we have asked the peer for headers."""
-        step = self.id_of(header)
+        step, header = named.id, named.header
         if step in self._rejected:
             rejection = self._rejected[step]
             return Fate.REFUSED, (Refuse(source, rejection.offence, rejection.detail),)
-        if not self.is_new(header):
+        if not self.is_new(named):
             self.staging.also_from(step, source, now, is_asked=is_asked)
             return Fate.KNOWN, ()
         if not is_signed_by_leader(step, header):
@@ -139,20 +134,20 @@ class Intake:
             return Fate.DROPPED, ()
         return self._stage(Staged(link, header, body, source, source, parent.fork_height, is_asked), now)
 
-    def take_body(self, source: PeerId, block: Block) -> Effects:
+    def take_body(self, source: PeerId, named: NamedBlock) -> Effects:
         """The body of a block whose header is known; pushed, or asked for."""
-        fault = self._foreign_body(source, block)
-        if fault:
-            return fault
-        step = self.id_of(block.header)
-        staged = self.staging.get(step)
+        return self._foreign_body(source, named) or self._take_known(source, named)
+
+    def _take_known(self, source: PeerId, named: NamedBlock) -> Effects:
+        """A block whose header is known, and whose body is the one that the header names."""
+        staged = self.staging.get(named.id)
         if staged is not None and staged.body is None:
-            staged.body, staged.body_source = block.body, source
-        if self._chain.tree.standing(step) is not Standing.BODILESS:
+            staged.body, staged.body_source = named.block.body, source
+        if self._chain.tree.standing(named.id) is not Standing.BODILESS:
             return ()
-        if not is_signed_by_leader(step, block.header):  # the id does not cover the signature
-            return (self._unsigned(source, step),)
-        return self._judge_body(source, step, block, is_news=False)
+        if not is_signed_by_leader(named.id, named.header):  # the id does not cover the signature
+            return (self._unsigned(source, named.id),)
+        return self._judge_body(source, named, is_news=False)
 
     def puzzle_verified(self, answer: PuzzleVerified) -> tuple[bool, Effects]:
         """A puzzle was computed: the block is proven with all its ancestors, or waits for them, or was a lie.
@@ -175,15 +170,15 @@ class Intake:
         self.verifying.settle(staged.source, ticket, is_useful=is_useful)
         return is_useful, effects
 
-    def inspect(self, source: PeerId, step: StepId, block: Block) -> Effects:
+    def inspect(self, source: PeerId, named: NamedBlock) -> Effects:
         """What is wrong with a block that is only looked at, if anything."""
-        fault = self._foreign_body(source, block)
+        fault = self._foreign_body(source, named)
         if fault:
             return fault
-        if not is_signed_by_leader(step, block.header):
-            return (self._unsigned(source, step),)
-        wrong = body_fault(self._network_id, block, self._rules)
-        return () if wrong is None else self._reject(source, step, block, *wrong)
+        if not is_signed_by_leader(named.id, named.header):
+            return (self._unsigned(source, named.id),)
+        wrong = body_fault(self._network_id, named.block, self._rules)
+        return () if wrong is None else self._reject(source, named.id, named.block, *wrong)
 
     def is_rejected(self, step: StepId) -> bool:
         """Whether the block was found broken."""
@@ -211,7 +206,7 @@ class Intake:
         """Take the blocks whose time has come."""
         effects: Effects = ()
         for waiting in self.waiting.take_timely(WallTime(self._wall.at(now) + self._rules.future_limit_ms)):
-            effects += self.take_block(waiting.source, waiting.block, now)[1]
+            effects += self.take_block(waiting.source, waiting.named, now)[1]
         return effects
 
     def _parent_of(self, header: Header) -> Parent | None:
@@ -225,7 +220,7 @@ class Intake:
             return Fate.DROPPED, ()
         effects: Effects = ()
         for orphan in self.waiting.take_children(staged.link.id):
-            effects += self.take_block(orphan.source, orphan.block, now)[1]
+            effects += self.take_block(orphan.source, orphan.named, now)[1]
         return Fate.STAGED, effects
 
     def _promote(self, staged: Staged) -> tuple[bool, Effects]:
@@ -250,15 +245,15 @@ class Intake:
             return False, ()
         if staged.body is None or self._chain.tree.standing(staged.link.id) is not Standing.BODILESS:
             return True, ()
-        block = Block(staged.header, staged.body)
-        return True, self._judge_body(staged.body_source, staged.link.id, block, is_news=True)
+        named = NamedBlock(staged.link.id, Block(staged.header, staged.body))
+        return True, self._judge_body(staged.body_source, named, is_news=True)
 
-    def _judge_body(self, source: PeerId, step: StepId, block: Block, *, is_news: bool) -> Effects:
-        fault = body_fault(self._network_id, block, self._rules) or self._unpaid(block)
+    def _judge_body(self, source: PeerId, named: NamedBlock, *, is_news: bool) -> Effects:
+        fault = body_fault(self._network_id, named.block, self._rules) or self._unpaid(named.block)
         if fault is None:
-            return self._body_arrived(step, block, source, is_news)
-        self._chain.tree.condemn(step)
-        return self._reject(source, step, block, *fault)
+            return self._body_arrived(named, source, is_news=is_news)
+        self._chain.tree.condemn(named.id)
+        return self._reject(source, named.id, named.block, *fault)
 
     def _unpaid(self, block: Block) -> tuple[Offence, str] | None:
         """Large payloads of keys that have paid no block are not even fetched. Above an unchecked block the learner decides."""
@@ -271,10 +266,10 @@ class Intake:
                 return Offence.WRONG_BODY, f"lists a large payload of {author.hex()[:8]}, which has led no block of the window"
         return None
 
-    def _foreign_body(self, source: PeerId, block: Block) -> Effects:
-        if body_digest(self._network_id, block.body) == block.header.body:
+    def _foreign_body(self, source: PeerId, named: NamedBlock) -> Effects:
+        if body_digest(self._network_id, named.block.body) == named.header.body:
             return ()
-        return (Refuse(source, Offence.WRONG_BODY, f"body of block {self.id_of(block.header).hex()[:8]} is not the named one"),)
+        return (Refuse(source, Offence.WRONG_BODY, f"body of block {named.id.hex()[:8]} is not the named one"),)
 
     @staticmethod
     def _unsigned(source: PeerId, step: StepId) -> Refuse:

@@ -17,7 +17,7 @@ from consensus.proof_of_work.assessing import Rank, equal_claims
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.difficulty import work_of
 from consensus.proof_of_work.gossip import Gossip
-from consensus.proof_of_work.header import BLOCK_BYTES_MAX, Block, header_id
+from consensus.proof_of_work.header import BLOCK_BYTES_MAX, Block, NamedBlock, name_block
 from consensus.proof_of_work.intake import Fate, Intake
 from consensus.proof_of_work.link import next_link, next_target
 from consensus.proof_of_work.messages import (
@@ -143,7 +143,7 @@ class ProofOfWork:
             voices=self._voices,
             wall=self._wall,
         )
-        self._sync = Synchroniser(self._chain, self._intake, self._outlook, self._peers)
+        self._sync = Synchroniser(network_id, self._chain, self._intake, self._outlook, self._peers)
         self._arrival = Arrival(self._chain, self._outlook, self._sync, rules.block_interval_ms)
         self._serving = Serving(self._chain, archive)
         self._gossip = Gossip(
@@ -335,22 +335,23 @@ class ProofOfWork:
     def _take_block(self, peer: PeerId, record: PeerRecord, block: Block, size: int, now: Instant) -> Effects:
         if size > BLOCK_BYTES_MAX + MESSAGE_OVERHEAD_MAX:
             return (Refuse(peer, Offence.OVERSIZED, f"block of {size} bytes, allowed: {BLOCK_BYTES_MAX}"),)
-        if self._intake.is_new(block.header):
+        named = name_block(self._network_id, block)
+        if self._intake.is_new(named):
             spending = record.headers.spend(now)
             if spending is Spending.FLOODING:
                 return Refuse(peer, Offence.FLOODING, "blocks"), PassOver()
             if spending is Spending.OVERDRAWN:
                 return (PassOver(),)
-        fate, effects = self._intake.take_block(peer, block, now)
+        fate, effects = self._intake.take_block(peer, named, now)
         if fate in (Fate.STAGED, Fate.EARLY):
             self._peer_clocks.note(peer, block.header.time_ms, self._wall.at(now))
         if fate in (Fate.STAGED, Fate.KNOWN):
-            self._pushed = self._intake.id_of(block.header)
+            self._pushed = named.id
         if fate is Fate.DROPPED:
             return (*effects, PassOver())
         if fate is Fate.ORPHAN:
             return effects + self._sync.ask_about_orphan(peer, record, now)
-        self._note_work(record, block)
+        self._note_work(record, named.id)
         return effects
 
     def _verified(self, answer: PuzzleVerified, now: Instant) -> Effects:
@@ -360,25 +361,23 @@ class ProofOfWork:
             self._sync.proven(staged.source, now)
         return effects + self._sync.seek(now)
 
-    def _note_work(self, record: PeerRecord, block: Block) -> None:
-        step = self._intake.id_of(block.header)
+    def _note_work(self, record: PeerRecord, step: StepId) -> None:
         staged = self._intake.staging.get(step)
         link = self._chain.tree.link(step) if staged is None else staged.link
         if link is not None:
             record.has_shown(link.work, link.height)
 
     def _lead(self, solution: PuzzleSolved) -> Effects:
-        block = self._mining.solved(solution)
-        if block is None:
+        named = self._mining.solved(solution)
+        if named is None:
             return ()
         tree = self._chain.tree
-        step = header_id(self._network_id, block.header)
-        assert block.header.parent == tree.head.id, "puzzles are only ever on top of the head"
-        if not tree.insert(next_link(tree.head, step, block.header, self._rules)):
+        assert named.header.parent == tree.head.id, "puzzles are only ever on top of the head"
+        if not tree.insert(next_link(tree.head, named.id, named.header, self._rules)):
             return ()
-        self._mining.led(step, tree.head.id)
-        record, *check = self._verdicts.body_led(step, block)
-        return record, Broadcast(encode(BlockMessage(block))), *check
+        self._mining.led(named.id, tree.head.id)
+        record, *check = self._verdicts.body_led(named)
+        return record, Broadcast(encode(BlockMessage(named.block))), *check
 
     def _submit(self, submitted: Submitted) -> Effects:
         effects: Effects = ()
@@ -466,5 +465,5 @@ class ProofOfWork:
         effects: Effects = ()
         for link in self._chain.tree.with_standing(Standing.UNCHECKED):
             block = recorded(self._archive, link.height, link.id)
-            effects += self._verdicts.body_restored(link.id, block)
+            effects += self._verdicts.body_restored(NamedBlock(link.id, block))
         return effects

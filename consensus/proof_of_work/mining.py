@@ -4,7 +4,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from consensus.contribution import Contribution
-from consensus.proof_of_work.header import Block, Body, Draft, body_digest, fits, puzzle_prefix, sign_header
+from consensus.proof_of_work.header import (
+    Block,
+    Body,
+    Draft,
+    NamedBlock,
+    body_digest,
+    fits,
+    name_block,
+    puzzle_prefix,
+    sign_header,
+)
 from consensus.proof_of_work.link import Link, next_target
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.protocol import Effect, Offered, PuzzleSolved, SetTimer, SolvePuzzle, StopPuzzle
@@ -81,12 +91,13 @@ class Mining:
             del self._jobs[next(iter(self._jobs))]
         return SolvePuzzle(prefix, draft.target), SetTimer(REFRESH_TIMER, Instant(now + REFRESH_MS))
 
-    def solved(self, solution: PuzzleSolved) -> Block | None:
+    def solved(self, solution: PuzzleSolved) -> NamedBlock | None:
         """Our signed block, or None when the puzzle is no longer ours."""
         job = self._jobs.get(solution.prefix)
         if job is None or self._led is not None:
             return None
-        return Block(sign_header(self._network_id, job.draft, solution.nonce, self._sign), job.body)
+        header = sign_header(self._network_id, job.draft, solution.nonce, self._sign)
+        return name_block(self._network_id, Block(header, job.body))
 
     def led(self, step: StepId, base: StepId) -> None:
         """No new puzzle until the learner has answered for this block of ours."""

@@ -4,11 +4,14 @@ All requests are bounded and have a deadline; what one peer does not answer is a
 and nothing else: what counts is proven.
 """
 
+import itertools
+
 from consensus.encoding import encode
 from consensus.faults import Offence
 from consensus.proof_of_work.audit import Audit
 from consensus.proof_of_work.bodies import Bodies
 from consensus.proof_of_work.chain import Chain
+from consensus.proof_of_work.header import NamedHeader, name_block, name_header
 from consensus.proof_of_work.intake import Fate, Intake
 from consensus.proof_of_work.messages import HEADERS_MAX, Blocks, Busy, GetHeaders, Headers, Place, Tip
 from consensus.proof_of_work.outlook import Outlook
@@ -23,7 +26,7 @@ from consensus.proof_of_work.peers import (
 )
 from consensus.proof_of_work.staging import STAGED_MAX, STAGED_PER_PEER_MAX
 from consensus.protocol import Effect, Refuse, Send
-from consensus.types import Instant, PeerId, StepId
+from consensus.types import Instant, NetworkId, PeerId, StepId
 
 BACK_OFF_DOUBLINGS_MAX = 6
 """A peer that claims more work and never shows it is asked about once a minute."""
@@ -51,7 +54,8 @@ Effects = tuple[Effect, ...]
 class Synchroniser:
     """Knows what to ask of whom."""
 
-    def __init__(self, chain: Chain, intake: Intake, outlook: Outlook, peers: Peers) -> None:
+    def __init__(self, network_id: NetworkId, chain: Chain, intake: Intake, outlook: Outlook, peers: Peers) -> None:
+        self._network_id = network_id
         self._chain = chain
         self._intake = intake
         self._outlook = outlook
@@ -91,24 +95,25 @@ class Synchroniser:
         record.turns += 1 + waited_ms // 1000
         record.patience_ms -= waited_ms
         record.headers_asked_after = None
-        pairs = zip(answer.headers, answer.headers[1:], strict=False)
-        if any(later.parent != self._intake.id_of(earlier) for earlier, later in pairs):
+        headers = tuple(name_header(self._network_id, header) for header in answer.headers)
+        if any(later.header.parent != earlier.id for earlier, later in itertools.pairwise(headers)):
             return (Refuse(peer, Offence.MALFORMED, "headers do not follow one another"),)
-        effects, news = self._stage_all(peer, record, answer, now)
-        self._note_progress(record, answer, news, now)
+        effects, news = self._stage_all(peer, record, headers, now)
+        self._note_progress(record, headers, news, now)
         return effects + self.seek(now)
 
     def take_blocks(self, peer: PeerId, record: PeerRecord, answer: Blocks, now: Instant) -> Effects:
         """The answer to a request for blocks."""
-        steps = tuple(self._intake.id_of(block.header) for block in answer.blocks)
+        blocks = tuple(name_block(self._network_id, block) for block in answer.blocks)
+        steps = tuple(block.id for block in blocks)
         asked = record.block_requests.answered(steps)
         if asked is None:
             return _unasked(peer, record.block_requests, f"{len(answer.blocks)} blocks that were never asked for together")
         record.empty_answers = 0 if steps else record.empty_answers + 1
         effects: Effects = ()
-        for step, block in zip(steps, answer.blocks, strict=True):
-            if self.audit.wants(step, block):
-                effects += self.audit.take(peer, step, block, now)
+        for block in blocks:
+            if self.audit.wants(block):
+                effects += self.audit.take(peer, block, now)
             else:
                 effects += self._intake.take_body(peer, block)
         self._bodies.answered(peer, asked, steps, now)
@@ -148,15 +153,17 @@ class Synchroniser:
         is_waiting = self._work_staged(record) == 0 or now < record.header_requests.asked_at + VERIFYING_MS
         return record.fruitless == 0 and is_waiting
 
-    def _stage_all(self, peer: PeerId, record: PeerRecord, answer: Headers, now: Instant) -> tuple[Effects, int]:
+    def _stage_all(
+        self, peer: PeerId, record: PeerRecord, headers: tuple[NamedHeader, ...], now: Instant
+    ) -> tuple[Effects, int]:
         effects: Effects = ()
         news: list[StepId] = []
-        is_whole = len(answer.headers) < HEADERS_MAX
-        for header in answer.headers:
-            fate, more = self._intake.take_header(peer, header, None, now, is_asked=True)
+        is_whole = len(headers) < HEADERS_MAX
+        for named in headers:
+            fate, more = self._intake.take_header(peer, named, None, now, is_asked=True)
             effects += more
             if fate is Fate.STAGED:
-                news.append(self._intake.id_of(header))
+                news.append(named.id)
             if fate not in (Fate.STAGED, Fate.KNOWN):
                 is_whole = is_whole or fate is Fate.EARLY
                 break
@@ -176,22 +183,21 @@ class Synchroniser:
         staging.discard(news[0])
         return True
 
-    def _note_progress(self, record: PeerRecord, answer: Headers, news: int, now: Instant) -> None:
+    def _note_progress(self, record: PeerRecord, headers: tuple[NamedHeader, ...], news: int, now: Instant) -> None:
         if news > 0:
             record.fruitless, record.ask_again_at, self._progress_at = 0, now, now
-        if answer.headers:
-            record.shown = self._intake.id_of(answer.headers[-1])
-        if len(answer.headers) < HEADERS_MAX:
-            record.tip_work = min(record.tip_work, self._work_shown(answer))
+        if headers:
+            record.shown = headers[-1].id
+        if len(headers) < HEADERS_MAX:
+            record.tip_work = min(record.tip_work, self._work_shown(headers))
         elif news > 0:
-            last = answer.headers[-1]
-            record.headers_asked_after = Place(last.height, self._intake.id_of(last))
+            record.headers_asked_after = Place(headers[-1].header.height, headers[-1].id)
             if news == HEADERS_MAX:
                 record.patience_ms = min(PATIENCE_MS, record.patience_ms + PATIENCE_EARNED_MS)
 
-    def _work_shown(self, answer: Headers) -> int:
+    def _work_shown(self, headers: tuple[NamedHeader, ...]) -> int:
         """What a peer that has no further headers can have, whatever its tip claimed."""
-        staged = self._intake.staging.get(self._intake.id_of(answer.headers[-1])) if answer.headers else None
+        staged = self._intake.staging.get(headers[-1].id) if headers else None
         return max(self._outlook.work_known, 0 if staged is None else staged.link.work)
 
     def _work_staged(self, record: PeerRecord) -> int:

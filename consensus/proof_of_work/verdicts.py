@@ -7,7 +7,7 @@ from consensus.faults import Accusation, Offence
 from consensus.proof_of_work.archive import block_key
 from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX, Standing
 from consensus.proof_of_work.chain import Chain
-from consensus.proof_of_work.header import Block, attachments_of, step_of
+from consensus.proof_of_work.header import Block, NamedBlock, attachments_of, step_of
 from consensus.proof_of_work.messages import BlockMessage
 from consensus.proof_of_work.naming import Naming
 from consensus.proof_of_work.outlook import Outlook
@@ -35,7 +35,7 @@ class ChainStep:
 
 @dataclass(frozen=True, slots=True)
 class _Unchecked:
-    block: Block
+    named: NamedBlock
     source: PeerId
     is_news: bool
     """To be passed on, once we can answer for its payloads."""
@@ -59,22 +59,23 @@ class Verdicts:
         self.contested = 0
         """Blocks that we have contested since the start."""
 
-    def body_led(self, step: StepId, block: Block) -> tuple[Effect, ...]:
+    def body_led(self, named: NamedBlock) -> tuple[Effect, ...]:
         """A block of our own, on top of the head; made of contributions whose payloads we hold."""
-        self._unchecked[step] = _Unchecked(block, self._identity, is_news=False)
-        self._naming.name(step, attachments_of(block.body))
-        return self.check(self._chain.tree.give_body(step))
+        self._unchecked[named.id] = _Unchecked(named, self._identity, is_news=False)
+        self._naming.name(named.id, attachments_of(named.block.body))
+        return self.check(self._chain.tree.give_body(named.id))
 
-    def body_arrived(self, step: StepId, block: Block, source: PeerId, is_news: bool) -> tuple[Effect, ...]:
+    def body_arrived(self, named: NamedBlock, source: PeerId, *, is_news: bool) -> tuple[Effect, ...]:
         """The sound body of a proven block: check it as soon as its payloads are held and its parent is checked.
 
         What is new is passed on once its payloads are held: so who brings a block can be asked for them.
         """
+        step, attachments = named.id, attachments_of(named.block.body)
         if len(self._unchecked) >= TREE_BLOCKS_MAX:  # the tree has made room, or is full of them
             self._forget_decided()
-        self._unchecked[step] = _Unchecked(block, source, is_news)
-        self._naming.name(step, attachments_of(block.body))
-        self._wanted.wait(step, attachments_of(block.body), source, Need.BLOCK)
+        self._unchecked[step] = _Unchecked(named, source, is_news)
+        self._naming.name(step, attachments)
+        self._wanted.wait(step, attachments, source, Need.BLOCK)
         ready = self._chain.tree.give_body(step)
         return () if self._wanted.is_lacking(step) else (*self._pass_on(step), *self.check(ready))
 
@@ -83,13 +84,13 @@ class Verdicts:
         tree = self._chain.tree
         if tree.standing(step) is not Standing.UNCHECKED:
             return ()
-        is_ready = tree.is_checked(StepId(self._unchecked[step].block.header.parent))
+        is_ready = tree.is_checked(StepId(self._unchecked[step].named.header.parent))
         return (*self._pass_on(step), *self.check((step,) if is_ready else ()))
 
-    def body_restored(self, step: StepId, block: Block) -> tuple[Effect, ...]:
+    def body_restored(self, named: NamedBlock) -> tuple[Effect, ...]:
         """A block from our records that has no verdict yet; its payloads were held then. Who had sent it is forgotten."""
-        self._unchecked[step] = _Unchecked(block, self._identity, is_news=False)
-        return self.check((step,)) if self._chain.tree.is_checked(StepId(block.header.parent)) else ()
+        self._unchecked[named.id] = _Unchecked(named, self._identity, is_news=False)
+        return self.check((named.id,)) if self._chain.tree.is_checked(StepId(named.header.parent)) else ()
 
     def check(self, steps: tuple[StepId, ...]) -> tuple[Effect, ...]:
         """Ask the learner about blocks whose parent is checked; not yet about those that lack a payload, or are far behind."""
@@ -102,9 +103,9 @@ class Verdicts:
                 continue
             self._behind.pop(step, None)
             effects.extend(self._pass_on(step))
-            block = self._unchecked[step].block
-            effects.append(Record(BLOCK_TABLE, block_key(Height(block.header.height), step), encode(block)))
-            effects.append(Check(step_of(step, block)))
+            named = self._unchecked[step].named
+            effects.append(Record(BLOCK_TABLE, block_key(Height(named.header.height), step), encode(named.block)))
+            effects.append(Check(step_of(named.id, named.block)))
         return tuple(effects)
 
     def check_more(self) -> tuple[Effect, ...]:
@@ -123,7 +124,7 @@ class Verdicts:
         unchecked = self._unchecked.pop(answer.step)
         self.contested += answer.verdict in (Verdict.CONTESTED, Verdict.REFUTED)
         if answer.verdict is not Verdict.INVALID:
-            self.tell(answer.step, unchecked.block)
+            self.tell(answer.step, unchecked.named.block)
         ready = self._chain.tree.judge(answer.step, answer.verdict)
         if answer.verdict is Verdict.INVALID:
             self._naming.forget(answer.step)
@@ -166,15 +167,15 @@ class Verdicts:
         if not unchecked.is_news or not self._is_contender(step):
             return ()
         self._unchecked[step] = replace(unchecked, is_news=False)
-        return (Broadcast(encode(BlockMessage(unchecked.block))),)
+        return (Broadcast(encode(BlockMessage(unchecked.named.block))),)
 
     def _blame(self, answer: Checked, unchecked: _Unchecked) -> tuple[Effect, ...]:
-        leader = PeerId(unchecked.block.header.leader)
+        leader = PeerId(unchecked.named.header.leader)
         is_invalid = answer.verdict is Verdict.INVALID
         if leader == self._identity or not (is_invalid or answer.is_proven_lie):
             return ()
         offence = Offence.INVALID_STEP if is_invalid else Offence.FALSE_CLAIM
-        accuse = Accuse(Accusation(leader, offence, answer.detail, encode(unchecked.block)))
+        accuse = Accuse(Accusation(leader, offence, answer.detail, encode(unchecked.named.block)))
         if is_invalid and unchecked.source == leader:
             return accuse, Refuse(leader, offence, answer.detail)
         return (accuse,)

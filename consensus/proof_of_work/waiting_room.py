@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from consensus.proof_of_work.header import Block
+from consensus.proof_of_work.header import NamedBlock
 from consensus.types import PeerId, StepId, WallTime
 
 ORPHANS_MAX = 64
@@ -22,9 +22,13 @@ EARLY_PER_PEER_MAX = 8
 class Waiting:
     """A block and who sent it."""
 
-    id: StepId
-    block: Block
+    named: NamedBlock
     source: PeerId
+
+    @property
+    def id(self) -> StepId:
+        """The block's."""
+        return self.named.id
 
 
 class WaitingRoom:
@@ -50,7 +54,7 @@ class WaitingRoom:
 
     def take_children(self, parent: StepId) -> tuple[Waiting, ...]:
         """The orphans that have found their parent leave."""
-        found = tuple(waiting for waiting in self._orphans.values() if waiting.block.header.parent == parent)
+        found = tuple(waiting for waiting in self._orphans.values() if waiting.named.header.parent == parent)
         for waiting in found:
             del self._orphans[waiting.id]
         return found
@@ -66,7 +70,7 @@ class WaitingRoom:
 
     def take_timely(self, latest: WallTime) -> tuple[Waiting, ...]:
         """Those whose time is not after `latest` leave."""
-        found = tuple(waiting for waiting in self._early.values() if waiting.block.header.time_ms <= latest)
+        found = tuple(waiting for waiting in self._early.values() if waiting.named.header.time_ms <= latest)
         for waiting in found:
             del self._early[waiting.id]
         return found
