@@ -9,12 +9,12 @@ from consensus.proof_of_work.assessing import Assessing, Rank
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.header import attachments_told
+from consensus.proof_of_work.intake import Intake
 from consensus.proof_of_work.messages import ContributionMessage
 from consensus.proof_of_work.naming import Naming
 from consensus.proof_of_work.peers import PeerRecord, Peers
 from consensus.proof_of_work.pool import Assessment, Held, Pool, Pooled
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.proof_of_work.staging import Staging
 from consensus.proof_of_work.voices import Voices
 from consensus.protocol import Accuse, Assessed, Broadcast, Effect, PassOver, Refuse, Submitted, Verdict
 from consensus.signing import Signer
@@ -44,7 +44,7 @@ class Gossip:
         identity: PeerId,
         sign: Signer,
         chain: Chain,
-        staging: Staging,
+        intake: Intake,
         *,
         peers: Peers,
         wanted: Wanted,
@@ -57,7 +57,7 @@ class Gossip:
         self._identity = identity
         self._sign = sign
         self._chain = chain
-        self._staging = staging
+        self._intake = intake
         self._peers = peers
         self._wanted = wanted
         self._naming = naming
@@ -144,7 +144,7 @@ class Gossip:
         tree = self._chain.tree
         bases = tuple(link.id for link in tree.links() if self._is_base(link.id))
         held = tuple(link.id for link in tree.links() if tree.standing(link.id) in _UNDECIDED)
-        for digest in self.pool.keep_bases(bases, held + self._staging.ids()):
+        for digest in self.pool.keep_bases(bases, held + self._intake.staged()):
             self._wanted.drop(digest)
             self._naming.forget(digest)
         self._assessing.keep(lambda digest: self.pool.waiting(digest) is not None)
@@ -155,7 +155,7 @@ class Gossip:
         return link is not None and tree.is_checked(base) and link.height >= tree.head.height - self._bases_back
 
     def _may_become_base(self, base: StepId) -> bool:
-        return self._chain.tree.standing(base) in _UNDECIDED or self._staging.get(base) is not None
+        return self._chain.tree.standing(base) in _UNDECIDED or self._intake.is_staged(base)
 
     def _is_heard(self, contribution: Contribution, on: StepId) -> bool:
         return self._voices.is_heard(PeerId(contribution.author), on)

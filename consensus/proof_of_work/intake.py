@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import Protocol
 
 from consensus.encoding import encode
 from consensus.faults import Accusation, Offence
@@ -20,11 +19,12 @@ from consensus.proof_of_work.header import (
     is_signed_by_leader,
     puzzle_prefix,
 )
-from consensus.proof_of_work.link import header_fault, next_link
-from consensus.proof_of_work.messages import Place
+from consensus.proof_of_work.link import Link, header_fault, next_link
+from consensus.proof_of_work.messages import HEADERS_MAX, Place
 from consensus.proof_of_work.outlook import Outlook
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.proof_of_work.staging import Staged, Staging
+from consensus.proof_of_work.staging import STAGED_MAX, STAGED_PER_PEER_MAX, Staged, Staging
+from consensus.proof_of_work.verdicts import Verdicts
 from consensus.proof_of_work.verifying import Verifying
 from consensus.proof_of_work.voices import Voices
 from consensus.proof_of_work.waiting_room import Waiting, WaitingRoom
@@ -50,10 +50,21 @@ class Fate(Enum):
 Effects = tuple[Effect, ...]
 
 
-class BodyArrived(Protocol):
-    """What to do with a proven block whose body is in order; `is_news`: it was pushed, so others may not know it yet."""
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What became of a block that a peer has pushed. `link`: its place, where it is staged, or in the tree."""
 
-    def __call__(self, named: NamedBlock, source: PeerId, *, is_news: bool) -> Effects: ...
+    fate: Fate
+    link: Link | None
+    effects: Effects
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What a computed puzzle has led to. `source`: who has sent the header, if it adds to what may count; None: it does not."""
+
+    source: PeerId | None
+    effects: Effects
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +74,10 @@ class _Rejection:
 
 
 class Intake:
-    """Judges headers and bodies by the rules of the network; what passes goes into the chain, and to `body_arrived`."""
+    """Judges headers and bodies by the rules of the network; what passes goes into the chain, and its body on to `verdicts`.
+
+    It alone holds the headers that wait for their puzzle, the orphans, and the blocks that came too early.
+    """
 
     def __init__(
         self,
@@ -71,7 +85,7 @@ class Intake:
         rules: ProofOfWorkRules,
         chain: Chain,
         outlook: Outlook,
-        body_arrived: BodyArrived,
+        verdicts: Verdicts,
         *,
         voices: Voices,
         wall: WallClock,
@@ -80,31 +94,70 @@ class Intake:
         self._rules = rules
         self._chain = chain
         self._outlook = outlook
-        self._body_arrived = body_arrived
+        self._verdicts = verdicts
         self._voices = voices
         self._wall = wall
         self._rejected: dict[StepId, _Rejection] = {}
-        self.verifying = Verifying(rules.puzzle_memory_kib)
-        self.staging = Staging(self.verifying)
-        self.waiting = WaitingRoom()
+        self._verifying = Verifying(rules.puzzle_memory_kib)
+        self._staging = Staging(self._verifying)
+        self._waiting = WaitingRoom()
+
+    @property
+    def orphans(self) -> int:
+        """How many blocks wait for their parent."""
+        return self._waiting.orphans
+
+    def staged(self) -> tuple[StepId, ...]:
+        """The headers that wait for their puzzle to be verified."""
+        return self._staging.ids()
+
+    def is_staged(self, step: StepId) -> bool:
+        """Whether the header waits for its puzzle to be verified."""
+        return self._staging.get(step) is not None
+
+    def work_staged(self, step: StepId) -> int:
+        """The work of a branch that ends in this header, while it waits for its puzzle to be verified; else 0."""
+        staged = self._staging.get(step)
+        return 0 if staged is None else staged.link.work
+
+    def is_left_waiting(self, step: StepId) -> bool:
+        """Whether the header waits for a stranger's turn."""
+        return self._staging.is_left_waiting(step)
+
+    def has_asked_of_others(self, peer: PeerId) -> bool:
+        """Whether headers wait that belong to answers of other peers than this one."""
+        return self._staging.has_asked_of_others(peer)
+
+    def has_room_for_headers(self, peer: PeerId) -> bool:
+        """Whether a full answer of this peer could be taken in."""
+        staging = self._staging
+        has_room = len(staging) + HEADERS_MAX <= STAGED_MAX and self._chain.ahead.has_room
+        return has_room and staging.count_from(peer) + HEADERS_MAX <= STAGED_PER_PEER_MAX
+
+    def discard_light(self, step: StepId) -> bool:
+        """Forget a staged branch that begins here, if it is far behind our head; whether it was."""
+        if self._outlook.may_contend(max(staged.link.work for staged in self._staging.branch(step))):
+            return False
+        self._staging.discard(step)
+        return True
 
     def is_new(self, named: NamedHeader | NamedBlock) -> bool:
         """Whether judging it would cost anything."""
-        return self.staging.get(named.id) is None and Place(named.header.height, named.id) not in self._chain
+        return self._staging.get(named.id) is None and Place(named.header.height, named.id) not in self._chain
 
-    def take_block(self, source: PeerId, named: NamedBlock, now: Instant) -> tuple[Fate, Effects]:
+    def take_block(self, source: PeerId, named: NamedBlock, now: Instant) -> Pushed:
         """A block that a peer has pushed."""
         fault = self._foreign_body(source, named)
         if fault:
-            return Fate.REFUSED, fault
+            return Pushed(Fate.REFUSED, None, fault)
         fate, effects = self.take_header(source, named.named_header, named.block.body, now, is_asked=False)
         if fate is Fate.ORPHAN:
-            self.waiting.add_orphan(Waiting(named, source))
+            self._waiting.add_orphan(Waiting(named, source))
         elif fate is Fate.EARLY:
-            self.waiting.add_early(Waiting(named, source))
+            self._waiting.add_early(Waiting(named, source))
         elif fate is Fate.KNOWN:
             effects += self._take_known(source, named)
-        return fate, effects
+        return Pushed(fate, self._link_of(named.id), effects)
 
     def take_header(
         self, source: PeerId, named: NamedHeader, body: Body | None, now: Instant, *, is_asked: bool
@@ -115,7 +168,7 @@ class Intake:
             rejection = self._rejected[step]
             return Fate.REFUSED, (Refuse(source, rejection.offence, rejection.detail),)
         if not self.is_new(named):
-            self.staging.also_from(step, source, now, is_asked=is_asked)
+            self._staging.also_from(step, source, now, is_asked=is_asked)
             return Fate.KNOWN, ()
         if not is_signed_by_leader(step, header):
             return Fate.REFUSED, (self._unsigned(source, step),)
@@ -140,7 +193,7 @@ class Intake:
 
     def _take_known(self, source: PeerId, named: NamedBlock) -> Effects:
         """A block whose header is known, and whose body is the one that the header names."""
-        staged = self.staging.get(named.id)
+        staged = self._staging.get(named.id)
         if staged is not None and staged.body is None:
             staged.body, staged.body_source = named.block.body, source
         if self._chain.tree.standing(named.id) is not Standing.BODILESS:
@@ -149,26 +202,23 @@ class Intake:
             return (self._unsigned(source, named.id),)
         return self._judge_body(source, named, is_news=False)
 
-    def puzzle_verified(self, answer: PuzzleVerified) -> tuple[bool, Effects]:
-        """A puzzle was computed: the block is proven with all its ancestors, or waits for them, or was a lie.
-
-        Also whether anything was added to what may count.
-        """
-        staged, ticket = self.staging.answered(answer.step)
+    def puzzle_verified(self, answer: PuzzleVerified) -> Verified:
+        """A puzzle was computed: the block is proven with all its ancestors, or waits for them, or was a lie."""
+        staged, ticket = self._staging.answered(answer.step)
         if staged is None or ticket is None:
-            return False, ()
+            return Verified(None, ())
         if not answer.is_solved:
-            self.verifying.settle(staged.source, ticket, is_useful=False)
+            self._verifying.settle(staged.source, ticket, is_useful=False)
             detail = f"block {answer.step.hex()[:8]} does not solve its puzzle"
-            self.staging.discard(answer.step)
-            return False, self._reject(staged.source, answer.step, staged.header, Offence.WRONG_PUZZLE, detail)
+            self._staging.discard(answer.step)
+            return Verified(None, self._reject(staged.source, answer.step, staged.header, Offence.WRONG_PUZZLE, detail))
         staged.is_verified = True
-        if self.staging.get(staged.link.parent) is not None:  # it costs its source nothing until that is known
+        if self._staging.get(staged.link.parent) is not None:  # it costs its source nothing until that is known
             ticket.give_back()
-            return False, ()
+            return Verified(None, ())
         is_useful, effects = self._promote(staged)
-        self.verifying.settle(staged.source, ticket, is_useful=is_useful)
-        return is_useful, effects
+        self._verifying.settle(staged.source, ticket, is_useful=is_useful)
+        return Verified(staged.source if is_useful else None, effects)
 
     def inspect(self, source: PeerId, named: NamedBlock) -> Effects:
         """What is wrong with a block that is only looked at, if anything."""
@@ -184,10 +234,15 @@ class Intake:
         """Whether the block was found broken."""
         return step in self._rejected
 
+    def join(self, peer: PeerId, group: bytes, now: Instant) -> None:
+        """A peer has connected, or connected anew: what an earlier connection has left is gone."""
+        self.leave(peer)
+        self._verifying.join(peer, group, now)
+
     def leave(self, peer: PeerId) -> None:
         """The peer is gone: what it alone has brought is not verified any more."""
-        self.staging.leave(peer)
-        self.verifying.leave(peer)
+        self._staging.leave(peer)
+        self._verifying.leave(peer)
         self._chain.ahead.leave(peer)
 
     def verify_more(self, now: Instant) -> Effects:
@@ -199,28 +254,32 @@ class Intake:
                 int.from_bytes(staged.header.nonce, "big"),
                 int.from_bytes(staged.header.target, "big"),
             )
-            for staged in self.staging.start_verifying(now)
+            for staged in self._staging.start_verifying(now)
         )
 
     def retry_early(self, now: Instant) -> Effects:
         """Take the blocks whose time has come."""
         effects: Effects = ()
-        for waiting in self.waiting.take_timely(WallTime(self._wall.at(now) + self._rules.future_limit_ms)):
-            effects += self.take_block(waiting.source, waiting.named, now)[1]
+        for waiting in self._waiting.take_timely(WallTime(self._wall.at(now) + self._rules.future_limit_ms)):
+            effects += self.take_block(waiting.source, waiting.named, now).effects
         return effects
 
+    def _link_of(self, step: StepId) -> Link | None:
+        staged = self._staging.get(step)
+        return self._chain.tree.link(step) if staged is None else staged.link
+
     def _parent_of(self, header: Header) -> Parent | None:
-        staged = self.staging.get(StepId(header.parent))
+        staged = self._staging.get(StepId(header.parent))
         if staged is not None:
             return Parent(staged.link, staged.fork_height, is_dead=False)
         return self._chain.parent_of(header)
 
     def _stage(self, staged: Staged, now: Instant) -> tuple[Fate, Effects]:
-        if not self.staging.add(staged, now):
+        if not self._staging.add(staged, now):
             return Fate.DROPPED, ()
         effects: Effects = ()
-        for orphan in self.waiting.take_children(staged.link.id):
-            effects += self.take_block(orphan.source, orphan.named, now)[1]
+        for orphan in self._waiting.take_children(staged.link.id):
+            effects += self.take_block(orphan.source, orphan.named, now).effects
         return Fate.STAGED, effects
 
     def _promote(self, staged: Staged) -> tuple[bool, Effects]:
@@ -233,8 +292,8 @@ class Intake:
             effects += more
             if is_useful:
                 useful[next_one.link.id] = None
-            self.staging.remove(next_one.link.id)
-            ready.extend(child for child in self.staging.children(next_one.link.id) if child.is_verified)
+            self._staging.remove(next_one.link.id)
+            ready.extend(child for child in self._staging.children(next_one.link.id) if child.is_verified)
         return staged.link.id in useful, effects
 
     def _prove(self, staged: Staged) -> tuple[bool, Effects]:
@@ -251,7 +310,7 @@ class Intake:
     def _judge_body(self, source: PeerId, named: NamedBlock, *, is_news: bool) -> Effects:
         fault = body_fault(self._network_id, named.block, self._rules) or self._unpaid(named.block)
         if fault is None:
-            return self._body_arrived(named, source, is_news=is_news)
+            return self._verdicts.body_arrived(named, source, is_news=is_news)
         self._chain.tree.condemn(named.id)
         return self._reject(source, named.id, named.block, *fault)
 

@@ -133,15 +133,9 @@ class ProofOfWork:
         self._naming = Naming()
         self._outlook = Outlook(self._chain, self._wanted, rules)
         self._verdicts = Verdicts(self._chain, identity, self._wanted, self._naming, self._outlook)
-        self._voices = Voices(rules.author_window, self._chain, lambda step: self._verdicts.told(step).leader)
+        self._voices = Voices(rules.author_window, self._chain, self._verdicts.leader_of)
         self._intake = Intake(
-            network_id,
-            rules,
-            self._chain,
-            self._outlook,
-            self._verdicts.body_arrived,
-            voices=self._voices,
-            wall=self._wall,
+            network_id, rules, self._chain, self._outlook, self._verdicts, voices=self._voices, wall=self._wall
         )
         self._sync = Synchroniser(network_id, self._chain, self._intake, self._outlook, self._peers)
         self._arrival = Arrival(self._chain, self._outlook, self._sync, rules.block_interval_ms)
@@ -151,7 +145,7 @@ class ProofOfWork:
             identity,
             sign,
             self._chain,
-            self._intake.staging,
+            self._intake,
             peers=self._peers,
             wanted=self._wanted,
             naming=self._naming,
@@ -184,7 +178,7 @@ class ProofOfWork:
             attempts_expected=work_of(target),
             blocks_led=self._final_led + sum(step.leader == self._identity for step in path),
             blocks_contested=self._verdicts.contested,
-            orphans=self._intake.waiting.orphans,
+            orphans=self._intake.orphans,
             pool_size=len(self._gossip.pool),
             payloads_wanted=len(self._wanted),
             sync_target=self._sync.target_height(),
@@ -232,7 +226,7 @@ class ProofOfWork:
 
     def _pass_over_what_waits(self) -> Effects:
         """Whoever else sends a block that waits for a stranger's turn may have one that comes sooner."""
-        is_left_waiting = self._pushed is not None and self._intake.staging.is_left_waiting(self._pushed)
+        is_left_waiting = self._pushed is not None and self._intake.is_left_waiting(self._pushed)
         return (PassOver(),) if is_left_waiting else ()
 
     def _read_clock(self, event: ClockRead) -> None:
@@ -249,8 +243,7 @@ class ProofOfWork:
     def _respond(self, event: Input, now: Instant) -> Effects:
         match event:
             case PeerJoined(peer, group):
-                self._intake.leave(peer)  # what an earlier connection has left
-                self._intake.verifying.join(peer, group, now)
+                self._intake.join(peer, group, now)
                 self._peers.join(peer, now, group)
                 return (Send(peer, encode(self._serving.tip())),)
             case PeerLeft(peer):
@@ -342,7 +335,8 @@ class ProofOfWork:
                 return Refuse(peer, Offence.FLOODING, "blocks"), PassOver()
             if spending is Spending.OVERDRAWN:
                 return (PassOver(),)
-        fate, effects = self._intake.take_block(peer, named, now)
+        pushed = self._intake.take_block(peer, named, now)
+        fate, effects = pushed.fate, pushed.effects
         if fate in (Fate.STAGED, Fate.EARLY):
             self._peer_clocks.note(peer, block.header.time_ms, self._wall.at(now))
         if fate in (Fate.STAGED, Fate.KNOWN):
@@ -351,21 +345,15 @@ class ProofOfWork:
             return (*effects, PassOver())
         if fate is Fate.ORPHAN:
             return effects + self._sync.ask_about_orphan(peer, record, now)
-        self._note_work(record, named.id)
+        if pushed.link is not None:
+            record.has_shown(pushed.link.work, pushed.link.height)
         return effects
 
     def _verified(self, answer: PuzzleVerified, now: Instant) -> Effects:
-        staged = self._intake.staging.get(answer.step)
-        is_useful, effects = self._intake.puzzle_verified(answer)
-        if staged is not None and is_useful:
-            self._sync.proven(staged.source, now)
-        return effects + self._sync.seek(now)
-
-    def _note_work(self, record: PeerRecord, step: StepId) -> None:
-        staged = self._intake.staging.get(step)
-        link = self._chain.tree.link(step) if staged is None else staged.link
-        if link is not None:
-            record.has_shown(link.work, link.height)
+        verified = self._intake.puzzle_verified(answer)
+        if verified.source is not None:
+            self._sync.proven(verified.source, now)
+        return verified.effects + self._sync.seek(now)
 
     def _lead(self, solution: PuzzleSolved) -> Effects:
         named = self._mining.solved(solution)

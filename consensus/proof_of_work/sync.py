@@ -24,7 +24,6 @@ from consensus.proof_of_work.peers import (
     Peers,
     Requests,
 )
-from consensus.proof_of_work.staging import STAGED_MAX, STAGED_PER_PEER_MAX
 from consensus.protocol import Effect, Refuse, Send
 from consensus.types import Instant, NetworkId, PeerId, StepId
 
@@ -133,7 +132,7 @@ class Synchroniser:
     def ask_about_orphan(self, peer: PeerId, record: PeerRecord, now: Instant) -> Effects:
         """A peer has pushed a block whose parent we do not know: it has the headers in between."""
         is_allowed = record.header_requests.owed == 0 and now >= record.ask_again_at and record.asking.has_tokens(1, now)
-        if not is_allowed or not self._has_room_for_headers(peer):
+        if not is_allowed or not self._intake.has_room_for_headers(peer):
             return ()
         return (self._ask_headers(peer, record, now),)
 
@@ -167,21 +166,10 @@ class Synchroniser:
             if fate not in (Fate.STAGED, Fate.KNOWN):
                 is_whole = is_whole or fate is Fate.EARLY
                 break
-        if is_whole and self._discard_light(news):
+        if is_whole and news and self._intake.discard_light(news[0]):
             record.fruitless, record.ask_again_at = 0, Instant(now + LIGHT_MS)
             return effects, 0
         return effects, len(news)
-
-    def _discard_light(self, news: list[StepId]) -> bool:
-        """Whether a branch that begins with these is far behind our head: nothing is verified for that.
-
-        What was pushed before its parents were known ends the branch: it is not among the news.
-        """
-        staging = self._intake.staging
-        if not news or self._outlook.may_contend(max(staged.link.work for staged in staging.branch(news[0]))):
-            return False
-        staging.discard(news[0])
-        return True
 
     def _note_progress(self, record: PeerRecord, headers: tuple[NamedHeader, ...], news: int, now: Instant) -> None:
         if news > 0:
@@ -197,13 +185,11 @@ class Synchroniser:
 
     def _work_shown(self, headers: tuple[NamedHeader, ...]) -> int:
         """What a peer that has no further headers can have, whatever its tip claimed."""
-        staged = self._intake.staging.get(headers[-1].id) if headers else None
-        return max(self._outlook.work_known, 0 if staged is None else staged.link.work)
+        return max(self._outlook.work_known, self._intake.work_staged(headers[-1].id) if headers else 0)
 
     def _work_staged(self, record: PeerRecord) -> int:
         """Of the last header that the peer has shown, while that waits to be verified."""
-        staged = None if record.shown is None else self._intake.staging.get(record.shown)
-        return 0 if staged is None else staged.link.work
+        return 0 if record.shown is None else self._intake.work_staged(record.shown)
 
     def _seek_headers(self, now: Instant) -> Effects:
         if self._peers.heaviest_tip <= self._chain.tree.head.work:
@@ -219,7 +205,7 @@ class Synchroniser:
             and now >= record.ask_again_at
             and record.header_requests.may_ask(now)
             and record.asking.has_tokens(1, now)
-            and self._has_room_for_headers(peer)
+            and self._intake.has_room_for_headers(peer)
             and not self._is_covered(peer, now)
         ]
         if not candidates:
@@ -229,12 +215,7 @@ class Synchroniser:
 
     def _is_covered(self, peer: PeerId, now: Instant) -> bool:
         """Whether others have just given headers that are still being verified: they may be the same ones."""
-        return now < self._progress_at + COVERED_MS and self._intake.staging.has_asked_of_others(peer)
-
-    def _has_room_for_headers(self, peer: PeerId) -> bool:
-        staging = self._intake.staging
-        has_room = len(staging) + HEADERS_MAX <= STAGED_MAX and self._chain.ahead.has_room
-        return has_room and staging.count_from(peer) + HEADERS_MAX <= STAGED_PER_PEER_MAX
+        return now < self._progress_at + COVERED_MS and self._intake.has_asked_of_others(peer)
 
     def _ask_headers(self, peer: PeerId, record: PeerRecord, now: Instant) -> Send:
         """Counts as fruitless until the answer shows otherwise."""

@@ -143,6 +143,10 @@ class Verdicts:
         """What people are told of a checked block that is still in the tree."""
         return self._told[step]
 
+    def leader_of(self, step: StepId) -> PeerId:
+        """Who led a checked block that is still in the tree."""
+        return self._told[step].leader
+
     def forget_dead(self) -> None:
         """Drop what belongs to no living block of the tree."""
         self._forget_decided()
