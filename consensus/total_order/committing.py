@@ -1,6 +1,6 @@
 """Carries out decisions: a commit is recorded, delivered, and moves the horizon."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from consensus.contribution import Contribution, contribution_digest
 from consensus.protocol import Attachment, Deliver, DeliveredItem, DeliveredStep, Halt
@@ -11,7 +11,9 @@ from consensus.total_order.committee import Committee
 from consensus.total_order.dag import Vertex
 from consensus.total_order.intake import Intake
 from consensus.total_order.order import CommitRecord, commit_digest
+from consensus.total_order.proposer import Proposer
 from consensus.total_order.state import State
+from consensus.total_order.vouching import Vouching
 from consensus.types import SIGNATURE_BYTES, Digest, Height, NetworkId, StepId
 
 NO_SIGNATURE = bytes(SIGNATURE_BYTES)
@@ -19,17 +21,13 @@ NO_SIGNATURE = bytes(SIGNATURE_BYTES)
 
 
 class Committing:
-    """`ordered` is told of every block that enters the order, `forgotten` of every accepted block below the horizon, and
-    `skipped` that the order has gone on from a checkpoint, past commits whose blocks nobody is told of.
-    """
+    """Appends to the order; our own chain of blocks (`proposer`, None for an observer) learns what became of its blocks."""
 
-    def __init__(self, state: State, intake: Intake) -> None:
+    def __init__(self, state: State, intake: Intake, vouching: Vouching, proposer: Proposer | None) -> None:
         self._state = state
         self._intake = intake
-        self.ordered: Callable[[Vertex], None] = lambda _: None
-        self.forgotten: Callable[[list[Vertex]], None] = lambda _: None
-        self.skipped: Callable[[], None] = lambda: None
-        self.committed: Callable[[], None] = lambda: None
+        self._vouching = vouching
+        self._proposer = proposer
 
     def settle(self) -> bool:
         """Carry out what the commit rule has decided since; whether there was anything."""
@@ -55,20 +53,25 @@ class Committing:
         state.outbox.add(Deliver(delivered_step(state.network_id, state.committee, record, blocks)))
         for vertex in added:
             state.busy.pop(vertex.digest, None)
-            self.ordered(vertex)
-        self.committed()
-        self.move_horizon()
+        self._vouching.reached(state.order.index)
+        if self._proposer is not None:
+            self._proposer.committed(added)
+        self._move_horizon()
         return record
 
     def moved_to_checkpoint(self) -> None:
         """The order has begun anew above commits that we have not seen."""
-        self.skipped()
-        self.move_horizon()
+        self._vouching.reached(self._state.order.index)
+        if self._proposer is not None:
+            self._proposer.skipped()
+        self._move_horizon()
 
-    def move_horizon(self) -> None:
+    def _move_horizon(self) -> None:
         """Forget what the order leaves behind."""
         if self._state.order.horizon > self._state.dag.horizon:
-            self.forgotten(self._intake.horizon_moved())
+            forgotten = self._intake.horizon_moved()
+            if self._proposer is not None:
+                self._proposer.forgotten(forgotten)
 
     def _count(self, decision: Decision) -> None:
         counters = self._state.counters

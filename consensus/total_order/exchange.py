@@ -10,6 +10,7 @@ from consensus.protocol import PassOver, Refuse, Send
 from consensus.total_order.block import BLOCK_BYTES_MAX, Block
 from consensus.total_order.catch_up import CatchUp
 from consensus.total_order.intake import Fate, Intake
+from consensus.total_order.member import Member
 from consensus.total_order.messages import (
     MESSAGE_BYTES_MAX,
     MESSAGE_CODEC,
@@ -26,9 +27,7 @@ from consensus.total_order.messages import (
     Subscribe,
 )
 from consensus.total_order.peers import PeerRecord, Requests
-from consensus.total_order.proposer import Proposer
-from consensus.total_order.pushing import Pushing
-from consensus.total_order.recovery import Recovery, answer_own
+from consensus.total_order.recovery import answer_own
 from consensus.total_order.serving import Serving
 from consensus.total_order.snapshot import Snapshot
 from consensus.total_order.state import State
@@ -44,7 +43,7 @@ MESSAGE_OVERHEAD_MAX = 16
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """The way from a message to the parts; `proposer`, `pushing` and `recovery` are None for an observer."""
+    """The way from a message to the parts. `member`: None for an observer."""
 
     state: State
     intake: Intake
@@ -52,19 +51,17 @@ class Exchange:
     catch_up: CatchUp
     snapshot: Snapshot
     serving: Serving
-    proposer: Proposer | None
-    pushing: Pushing | None
-    recovery: Recovery | None
+    member: Member | None
 
     def join(self, peer: PeerId, now: Instant) -> None:
         """A peer has connected: ask for what it alone can give, and show it our newest block."""
         record = self.state.peers.join(peer, now)
         if record.member is not None:
             self.subscribe(peer, record, now)
-        if self.recovery is not None:
-            self.recovery.ask(peer, record, now)
-        if self.proposer is not None and self.proposer.last_block is not None:
-            self.state.outbox.add(Send(peer, encode(BlockMessage(self.proposer.last_block))))
+        if self.member is not None:
+            self.member.recovery.ask(peer, record, now)
+            if self.member.proposer.last_block is not None:
+                self.state.outbox.add(Send(peer, encode(BlockMessage(self.member.proposer.last_block))))
 
     def leave(self, peer: PeerId) -> None:
         """A peer has left or was refused."""
@@ -74,8 +71,8 @@ class Exchange:
         self.synchroniser.left(peer, () if record is None else record.block_requests.digests())
         self.catch_up.left(peer)
         self.snapshot.left(peer)
-        if self.recovery is not None:
-            self.recovery.left(peer)
+        if self.member is not None:
+            self.member.recovery.left(peer)
 
     def receive(self, peer: PeerId, data: bytes, now: Instant) -> None:
         """A message of a peer, as bytes."""
@@ -133,8 +130,8 @@ class Exchange:
                 record.wants_all = wants_all and record.member is None
                 self.serving.own_blocks(peer, from_round)
             case GetBlocks(_, references):
-                if self.pushing is not None and record.member is not None:
-                    self.pushing.asked(record.member, references)
+                if self.member is not None and record.member is not None:
+                    self.member.pushing.asked(record.member, references)
                 self.serving.blocks(peer, request)
             case GetCommits():
                 self.serving.commits(peer, request)
@@ -177,12 +174,12 @@ class Exchange:
             self.subscribe(peer, record, now)
 
     def _take_own(self, peer: PeerId, record: PeerRecord, answer: OwnNewest, now: Instant) -> None:
-        if self.recovery is None or self.proposer is None:
+        if self.member is None:
             self._refuse(peer, Offence.UNSOLICITED, "answer about our own newest block")
             return
-        block = self.recovery.answered(peer, record, answer)
+        block = self.member.recovery.answered(peer, record, answer)
         if block is not None:
-            self.proposer.has_signed(block.content.round)
+            self.member.proposer.has_signed(block.content.round)
             self.intake.take(peer, block, now)
 
     def _take_commits(self, peer: PeerId, record: PeerRecord, answer: Commits, now: Instant) -> None:
@@ -195,8 +192,8 @@ class Exchange:
         """Members that are ahead of what we keep of them, and members that have not told us our own newest block."""
         dag = self.state.dag
         for peer, record in self.state.peers.all():
-            if self.recovery is not None:
-                self.recovery.ask(peer, record, now)
+            if self.member is not None:
+                self.member.recovery.ask(peer, record, now)
             if record.member is None or (record.stream_deadline is not None and now < record.stream_deadline):
                 continue
             seen = self.state.newest_seen.get(record.member)

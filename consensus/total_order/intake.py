@@ -1,6 +1,5 @@
 """From bytes of a stranger to an accepted block: cheap checks first, then the signature, then its place in the graph."""
 
-from collections.abc import Callable
 from enum import Enum
 
 from consensus.budget import Spending
@@ -12,8 +11,10 @@ from consensus.total_order.block import Block, Reference, block_digest, content_
 from consensus.total_order.dag import Vertex
 from consensus.total_order.equivocation import accuse
 from consensus.total_order.forwarding import Forwarding
+from consensus.total_order.member import Member
 from consensus.total_order.state import State
 from consensus.total_order.synchroniser import Synchroniser
+from consensus.total_order.vouching import Vouching
 from consensus.types import Digest, Instant, PeerId
 from consensus.wanted import Need
 
@@ -36,14 +37,18 @@ class Fate(Enum):
 
 
 class Intake:
-    """Judges blocks; `accepted` is told of every block that the graph accepts, parents first."""
+    """Judges blocks; what the graph accepts goes on, parents first, to all who follow it. `member`: None for an observer."""
 
-    def __init__(self, state: State, synchroniser: Synchroniser, noted: Callable[[Block], None]) -> None:
+    def __init__(self, state: State, synchroniser: Synchroniser, vouching: Vouching, member: Member | None) -> None:
         self._state = state
         self._synchroniser = synchroniser
-        self._noted = noted
-        self.forwarding = Forwarding(state)
-        self.accepted: Callable[[Vertex], None] = lambda _: None
+        self._vouching = vouching
+        self._member = member
+        self._forwarding = Forwarding(state)
+
+    def tick(self) -> None:
+        """A quarter of a second has passed."""
+        self._forwarding.tick()
 
     def take(self, source: PeerId, block: Block, now: Instant) -> Fate:
         """A block that a peer has sent."""
@@ -72,14 +77,6 @@ class Intake:
             return Fate.TOO_FAR
         self.keep(digest, block, source, now)
         return Fate.KEPT
-
-    def is_sound(self, block: Block) -> bool:
-        """Whether a block is valid and signed, wherever it comes from."""
-        state = self._state
-        if content_fault(block.content, state.committee, state.genesis) is not None:
-            return False
-        author = state.committee.members[block.content.author]
-        return state.verify(author, block_digest(state.network_id, block.content), block.signature)
 
     def keep(self, digest: Digest, block: Block, source: PeerId | None, now: Instant) -> None:
         """Put a valid block into the graph. `source`: None for our own, whose large payloads are held.
@@ -152,7 +149,7 @@ class Intake:
         seen = self._state.newest_seen.get(content.author)
         if seen is None or seen.content.round < content.round:
             self._state.newest_seen[content.author] = block
-        self._noted(block)
+        self._vouching.note(block)
 
     def _has_place(self, digest: Digest, block: Block, is_wanted: bool) -> bool:
         """Whether the slot is free, or somebody's block needs this twin. A second block is evidence, kept or not."""
@@ -211,8 +208,9 @@ class Intake:
             if (vertex.block.content.items or vertex.block.content.attachments) and not state.order.is_ordered(vertex):
                 state.busy[vertex.digest] = None
             state.rule.accepted(vertex)
-            self.forwarding.forward(vertex)
-            self.accepted(vertex)
+            self._forwarding.forward(vertex)
+            if self._member is not None:
+                self._member.accepted(vertex)
 
     def _accuse_false_parents(self) -> None:
         for child, parent in self._state.dag.take_false_parents():

@@ -46,6 +46,7 @@ from consensus.total_order.dice import Dice
 from consensus.total_order.equivocation import Equivocators
 from consensus.total_order.exchange import Exchange
 from consensus.total_order.intake import Intake
+from consensus.total_order.member import Member
 from consensus.total_order.order import Order
 from consensus.total_order.peers import Peers
 from consensus.total_order.proposer import Proposer
@@ -134,14 +135,13 @@ class TotalOrder:
         state = self._state
         self._vouching = Vouching(committee)
         self._synchroniser = Synchroniser(state, dice)
-        self._intake = Intake(state, self._synchroniser, self._vouching.note)
-        self._committing = Committing(state, self._intake)
+        self._member = None if state.me is None else _member(state, state.me, sign, guard_round)
+        self._intake = Intake(state, self._synchroniser, self._vouching, self._member)
+        proposer = None if self._member is None else self._member.proposer
+        self._committing = Committing(state, self._intake, self._vouching, proposer)
         self._catch_up = CatchUp(state, dice, self._synchroniser, self._vouching, self._committing)
         behind_min = max(snapshot_behind, rules.gc_depth + 1)
         self._snapshot = Snapshot(state, dice, self._vouching, self._committing, behind_min)
-        self._proposer = None if state.me is None else Proposer(state, self._intake, state.me, sign, guard_round)
-        self._pushing = None if state.me is None else Pushing(state, state.me)
-        self._recovery = None if state.me is None else Recovery(state, self._intake, state.me)
         self._exchange = Exchange(
             state,
             self._intake,
@@ -149,29 +149,22 @@ class TotalOrder:
             self._catch_up,
             self._snapshot,
             Serving(state),
-            self._proposer,
-            self._pushing,
-            self._recovery,
+            self._member,
         )
-        self._intake.accepted = self._accepted
-        self._committing.ordered = self._ordered
-        self._committing.forgotten = self._forgotten
-        self._committing.skipped = self._skipped
-        self._committing.committed = self._committed
         self._pace_at: Instant | None = None
         self._resent_at = Instant(0)
         self._is_halted = False
         self._restoring = Restoring(state, replay_from)
         for vertex in self._restoring.read(records):
             self._restored(vertex)
-        if self._proposer is not None and state.me in state.newest_seen:
-            self._proposer.has_signed(state.newest_seen[state.me].content.round)
+        if proposer is not None and state.me in state.newest_seen:
+            proposer.has_signed(state.newest_seen[state.me].content.round)
         self._vouching.reached(state.order.index)
 
     @property
     def status(self) -> TotalOrderStatus:
         """What people may want to know now."""
-        return status_of(self._state, self._proposer, self._recovery, self._synchroniser, self._catch_up)
+        return status_of(self._state, self._member, self._synchroniser, self._catch_up)
 
     def start(self, now: Instant) -> Effects:
         """Deliver again what the learner has lost, and begin. Raises CorruptRecordsError."""
@@ -182,8 +175,8 @@ class TotalOrder:
             outbox.add(KeepPayloads(named))
         for delivery in self._restoring.replays():
             outbox.add(delivery)
-        if self._recovery is not None:
-            self._recovery.start(now)
+        if self._member is not None:
+            self._member.recovery.start(now)
         self._resent_at = now
         outbox.add(SetTimer(SYNC_TIMER, Instant(now + SYNC_MS)))
         self._settle(now)
@@ -214,8 +207,8 @@ class TotalOrder:
             case PeerLeft(peer):
                 self._exchange.leave(peer)
             case Submitted():
-                if self._proposer is not None:
-                    self._proposer.submit(event)
+                if self._member is not None:
+                    self._member.proposer.submit(event)
             case PayloadHeld(digest):
                 self._intake.payload_held(digest)
             case FetchFailed(digest, peer):
@@ -225,8 +218,8 @@ class TotalOrder:
                 self._note_needed(attachments)
                 self._snapshot.learner_waits_at = height if attachments else None
             case LearnerBehind(steps):
-                if self._proposer is not None:
-                    self._proposer.pacemaker.learner_behind = steps
+                if self._member is not None:
+                    self._member.proposer.pacemaker.learner_behind = steps
             case StateReached(height, state_digest):
                 self._note_state(height, state_digest)
             case StateHeld(step, content):
@@ -247,8 +240,8 @@ class TotalOrder:
 
     def _note_state(self, height: int, state_digest: bytes) -> None:
         digest = self._state.order.digest_at(height)
-        if digest is not None and self._proposer is not None:
-            self._proposer.checkpoint = Checkpoint(height, digest, state_digest)
+        if digest is not None and self._member is not None:
+            self._member.proposer.checkpoint = Checkpoint(height, digest, state_digest)
 
     # --- time ---
 
@@ -260,7 +253,7 @@ class TotalOrder:
         else:
             assert name == SYNC_TIMER, f"no timer is called {name}"
             self._state.outbox.add(SetTimer(SYNC_TIMER, Instant(now + SYNC_MS)))
-            self._intake.forwarding.tick()
+            self._intake.tick()
             self._synchroniser.tick(now)
             self._snapshot.tick(now)
             if not self._snapshot.is_joining:
@@ -269,11 +262,11 @@ class TotalOrder:
             self._resend(now)
 
     def _resend(self, now: Instant) -> None:
-        if self._proposer is None or self._proposer.last_block is None:
+        if self._member is None or self._member.proposer.last_block is None:
             return
-        if now >= max(self._resent_at, self._proposer.created_at) + RESEND_MS:
+        if now >= max(self._resent_at, self._member.proposer.created_at) + RESEND_MS:
             self._resent_at = now
-            self._proposer.resend()
+            self._member.proposer.resend()
 
     # --- what follows ---
 
@@ -293,12 +286,12 @@ class TotalOrder:
     def _release_payloads(self) -> None:
         """Tell which large payloads nothing needs any more that may still be ordered."""
         unnamed = self._state.dag.take_unnamed()
-        dropped = [] if self._proposer is None else self._proposer.take_dropped()
+        dropped = [] if self._member is None else self._member.proposer.take_dropped()
         for digest, _ in unnamed:
             self._state.wanted.drop(digest)
         if not (unnamed or dropped):
             return
-        carried = set() if self._proposer is None else self._proposer.carried_payloads()
+        carried = set() if self._member is None else self._member.proposer.carried_payloads()
         for were_accepted in (True, False):
             digests = [digest for digest, was_accepted in unnamed if was_accepted is were_accepted]
             digests += [] if were_accepted else [digest for digest in dropped if not self._state.dag.is_named(digest)]
@@ -307,15 +300,21 @@ class TotalOrder:
                 self._state.outbox.add(ReleasePayloads(tuple(digests), were_accepted))
 
     def _create(self, now: Instant) -> bool:
-        if self._proposer is None or self._recovery is None or not self._recovery.is_done:
+        """Create every block that is due, those of skipped rounds at once; whether there was any."""
+        member = self._member
+        if member is None or not member.recovery.is_done:
             return False
-        has_created = self._proposer.create_all(now)
-        if has_created and self._pushing is not None:
-            self._pushing.push()
+        has_created = False
+        while (created := member.proposer.create_due(now)) is not None:
+            self._intake.keep(created.digest, created.block, None, now)
+            member.proposer.created(created, now)
+            has_created = True
+        if has_created:
+            member.pushing.push()
         return has_created
 
     def _set_pace(self) -> None:
-        due_at = None if self._proposer is None else self._proposer.due_at
+        due_at = None if self._member is None else self._member.proposer.due_at
         if due_at is not None and due_at != self._pace_at:
             self._pace_at = due_at
             self._state.outbox.add(SetTimer(PACE_TIMER, due_at))
@@ -330,32 +329,13 @@ class TotalOrder:
                 return effects[: index + 1]
         return effects
 
-    # --- what the parts tell each other ---
-
-    def _accepted(self, vertex: Vertex) -> None:
-        if self._proposer is not None and self._pushing is not None:
-            self._proposer.accepted(vertex)
-            self._pushing.accepted(vertex)
-
-    def _ordered(self, vertex: Vertex) -> None:
-        if self._proposer is not None:
-            self._proposer.ordered(vertex)
-
-    def _forgotten(self, vertices: list[Vertex]) -> None:
-        if self._proposer is not None:
-            self._proposer.forgotten(vertices)
-
-    def _skipped(self) -> None:
-        if self._proposer is not None:
-            self._proposer.skipped()
-
-    def _committed(self) -> None:
-        self._vouching.reached(self._state.order.index)
-        if self._proposer is not None:
-            self._proposer.pacemaker.committed()
-
     def _restored(self, vertex: Vertex) -> None:
-        self._accepted(vertex)
         self._vouching.note(vertex.block)
-        if self._proposer is not None and vertex.author == self._state.me and not self._state.order.is_ordered(vertex):
-            self._proposer.restored(vertex)
+        if self._member is not None:
+            self._member.accepted(vertex)
+            if vertex.author == self._state.me and not self._state.order.is_ordered(vertex):
+                self._member.proposer.restored(vertex)
+
+
+def _member(state: State, me: int, sign: Signer, guard_round: int) -> Member:
+    return Member(Proposer(state, me, sign, guard_round), Pushing(state, me), Recovery(state, me))

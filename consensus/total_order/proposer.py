@@ -19,7 +19,6 @@ from consensus.total_order.block import (
     sign_block,
 )
 from consensus.total_order.dag import Vertex
-from consensus.total_order.intake import Intake
 from consensus.total_order.messages import BlockMessage
 from consensus.total_order.pacemaker import SILENT_ROUNDS, Pacemaker, Readiness
 from consensus.total_order.state import State
@@ -40,12 +39,20 @@ class Pending:
     attachments: tuple[LargePayload, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Created:
+    """A block of our own that has been signed, and is neither in the graph nor sent yet."""
+
+    digest: Digest
+    block: Block
+    readiness: Readiness
+
+
 class Proposer:
     """One member's own chain of blocks."""
 
-    def __init__(self, state: State, intake: Intake, me: int, sign: Signer, guard_round: int) -> None:
+    def __init__(self, state: State, me: int, sign: Signer, guard_round: int) -> None:
         self._state = state
-        self._intake = intake
         self._me = me
         self._sign = sign
         self.pacemaker = Pacemaker(state.rules, state.committee.size, state.committee.faulty_max)
@@ -90,10 +97,12 @@ class Proposer:
             self._included[parent.author] = max(self._included[parent.author], parent.round)
         self._carried(vertex)
 
-    def ordered(self, vertex: Vertex) -> None:
-        """A block is in the order."""
-        if vertex.author == self._me:
-            self._under_way.pop(vertex.round, None)
+    def committed(self, vertices: list[Vertex]) -> None:
+        """A commit has put these blocks into the order."""
+        for vertex in vertices:
+            if vertex.author == self._me:
+                self._under_way.pop(vertex.round, None)
+        self.pacemaker.committed()
 
     def forgotten(self, vertices: list[Vertex]) -> None:
         """Blocks fell below the horizon: what ours carried is lost, and goes into the next one."""
@@ -131,12 +140,27 @@ class Proposer:
         if self.last_block is not None:
             self._state.outbox.add(Broadcast(encode(BlockMessage(self.last_block))))
 
-    def create_all(self, now: Instant) -> bool:
-        """Create every block that is due, those of skipped rounds at once; whether there was any."""
-        has_created = False
-        while self._create_due(now):
-            has_created = True
-        return has_created
+    def create_due(self, now: Instant) -> Created | None:
+        """Create and sign the next block, if one is due; `created` is to follow, once the graph has accepted it."""
+        number = self.round_to_create()
+        if number is None:
+            self.due_at = None
+            return None
+        self.pacemaker.enter(number, now)
+        readiness = self._readiness(number)
+        self.due_at = self.pacemaker.due_at(readiness, now)
+        return self._create(number, readiness, now) if self.due_at <= now else None
+
+    def created(self, created: Created, now: Instant) -> None:
+        """The graph has accepted our new block: it is sent, once that it was signed is in the guard file."""
+        number = created.block.content.round
+        assert self.last.round == number, "our own block is accepted at once: its parents are"
+        self.created_at = now
+        self._state.outbox.guard(number)
+        self._state.outbox.add(Broadcast(encode(BlockMessage(created.block))))
+        self._state.counters.blocks_created += 1
+        self.pacemaker.created(created.readiness, now)
+        self._state.counters.rounds_filled += created.readiness.is_late
 
     def round_to_create(self) -> int | None:
         """The first round that we may create a block for: a quorum of the round before is here."""
@@ -176,21 +200,6 @@ class Proposer:
         if carried:
             self._under_way[vertex.round] = tuple(carried)
 
-    def _create_due(self, now: Instant) -> bool:
-        number = self.round_to_create()
-        if number is None:
-            self.due_at = None
-            return False
-        self.pacemaker.enter(number, now)
-        readiness = self._readiness(number)
-        self.due_at = self.pacemaker.due_at(readiness, now)
-        if self.due_at > now:
-            return False
-        self._create(number, now)
-        self.pacemaker.created(readiness, now)
-        self._state.counters.rounds_filled += readiness.is_late
-        return True
-
     def _readiness(self, number: int) -> Readiness:
         state = self._state
         return Readiness(
@@ -212,7 +221,7 @@ class Proposer:
             return True
         return not state.peers.is_connected(leader) and state.dag.kept_rounds[leader] < number - SILENT_ROUNDS
 
-    def _create(self, number: int, now: Instant) -> None:
+    def _create(self, number: int, readiness: Readiness, now: Instant) -> Created:
         state = self._state
         chosen = self._take_pending()
         attachments = tuple(dict.fromkeys(attachment for pending in chosen for attachment in pending.attachments))
@@ -232,12 +241,7 @@ class Proposer:
         if chosen:
             self._under_way[number] = chosen
         state.newest_seen[self._me] = block
-        self._intake.keep(digest, block, None, now)
-        assert self.last.round == number, "our own block is accepted at once: its parents are"
-        self.created_at = now
-        state.outbox.guard(number)
-        state.outbox.add(Broadcast(encode(BlockMessage(block))))
-        state.counters.blocks_created += 1
+        return Created(digest, block, readiness)
 
     def _parents(self, number: int) -> tuple[Reference, ...]:
         """Our own last block, then each other member's newest block that none of ours has named."""

@@ -8,7 +8,6 @@ from consensus.encoding import encode
 from consensus.faults import Offence
 from consensus.protocol import Refuse, Send
 from consensus.total_order.block import Block
-from consensus.total_order.intake import Intake
 from consensus.total_order.messages import AskOwn, OwnNewest
 from consensus.total_order.peers import PeerRecord
 from consensus.total_order.state import State
@@ -21,9 +20,8 @@ ASK_AGAIN_MS = 2_000
 class Recovery:
     """One start of one member."""
 
-    def __init__(self, state: State, intake: Intake, me: int) -> None:
+    def __init__(self, state: State, me: int) -> None:
         self._state = state
-        self._intake = intake
         self._me = me
         self._needed = 0 if state.committee.size == 1 else state.committee.validity
         self._life = 0
@@ -68,7 +66,7 @@ class Recovery:
         if answer.life != self._life:
             return None
         block = answer.block
-        if block is not None and (block.content.author != self._me or not self._intake.is_sound(block)):
+        if block is not None and (block.content.author != self._me or not self._state.is_sound(block)):
             self._state.outbox.add(Refuse(peer, Offence.WRONG_SIGNATURE, "shows a block as ours that is not"))
             return None
         self._answered |= 1 << record.member

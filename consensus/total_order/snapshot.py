@@ -163,7 +163,6 @@ class Snapshot:
             state.outbox.record(record_of_commit(record))
             state.order.restart(record)
         state.rule.move_to(state.order.leader_round + 1)
-        self._vouching.reached(state.order.index)
         state.counters.snapshots += 1
         state.counters.synced_commits += 1
         self._committing.moved_to_checkpoint()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from consensus.total_order.archive import TotalOrderArchive
-from consensus.total_order.block import Block, Reference
+from consensus.total_order.block import Block, Reference, block_digest, content_fault
 from consensus.total_order.commit_rule import CommitRule
 from consensus.total_order.committee import Committee
 from consensus.total_order.dag import Dag
@@ -75,3 +75,10 @@ class State:
     """By member: the valid block of the highest round that we have ever seen, kept in the graph or not."""
     busy: dict[bytes, None] = field(default_factory=dict)
     """Accepted blocks that carry something and are not ordered yet."""
+
+    def is_sound(self, block: Block) -> bool:
+        """Whether a block is valid and signed, wherever it comes from."""
+        if content_fault(block.content, self.committee, self.genesis) is not None:
+            return False
+        author = self.committee.members[block.content.author]
+        return self.verify(author, block_digest(self.network_id, block.content), block.signature)

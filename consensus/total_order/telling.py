@@ -3,26 +3,20 @@
 from dataclasses import replace
 
 from consensus.total_order.catch_up import CatchUp
-from consensus.total_order.proposer import Proposer
-from consensus.total_order.recovery import Recovery
+from consensus.total_order.member import Member
 from consensus.total_order.state import State
 from consensus.total_order.status import MemberStatus, TotalOrderStatus
 from consensus.total_order.synchroniser import Synchroniser
 from consensus.types import PeerId
 
 
-def status_of(
-    state: State,
-    proposer: Proposer | None,
-    recovery: Recovery | None,
-    synchroniser: Synchroniser,
-    catch_up: CatchUp,
-) -> TotalOrderStatus:
-    """A picture of one moment; `proposer` and `recovery` are None for an observer."""
+def status_of(state: State, member: Member | None, synchroniser: Synchroniser, catch_up: CatchUp) -> TotalOrderStatus:
+    """A picture of one moment. `member`: None for an observer."""
+    proposer = None if member is None else member.proposer
     counters = state.counters
     return TotalOrderStatus(
         is_member=state.me is not None,
-        is_recovering=recovery is not None and not recovery.is_done,
+        is_recovering=member is not None and not member.recovery.is_done,
         round=state.dag.quorum_round,
         own_round=0 if proposer is None else proposer.last.round,
         commit=state.order.digest,
@@ -40,7 +34,7 @@ def status_of(
         peers_ahead_ms=state.peer_clocks.median_ms,
         quorum=state.committee.quorum,
         members=tuple(_member_status(state, member) for member in range(state.committee.size)),
-        waiting_for=_peers(state, _waited_for(state, proposer, recovery)),
+        waiting_for=_peers(state, _waited_for(state, member)),
         equivocators=_peers(state, state.equivocators.members),
         counters=replace(counters),
     )
@@ -58,11 +52,11 @@ def _member_status(state: State, member: int) -> MemberStatus:
     )
 
 
-def _waited_for(state: State, proposer: Proposer | None, recovery: Recovery | None) -> int:
+def _waited_for(state: State, member: Member | None) -> int:
     """The members that somebody must hear from before anything goes on, as a set."""
-    if recovery is not None and not recovery.is_done:
-        return recovery.unanswered
-    current = state.dag.quorum_round + 1 if proposer is None else max(proposer.last.round, state.dag.quorum_round + 1)
+    if member is not None and not member.recovery.is_done:
+        return member.recovery.unanswered
+    current = max(0 if member is None else member.proposer.last.round, state.dag.quorum_round + 1)
     here = state.dag.authors(current)
     return 0 if state.committee.is_quorum(here) else state.committee.everybody & ~here
 

@@ -1,0 +1,22 @@
+"""What a member of the committee has, and an observer has not: blocks of its own."""
+
+from dataclasses import dataclass
+
+from consensus.total_order.dag import Vertex
+from consensus.total_order.proposer import Proposer
+from consensus.total_order.pushing import Pushing
+from consensus.total_order.recovery import Recovery
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Creates blocks, sends with them what others seem to lack, and asks at every start which it has signed."""
+
+    proposer: Proposer
+    pushing: Pushing
+    recovery: Recovery
+
+    def accepted(self, vertex: Vertex) -> None:
+        """The graph has accepted a block."""
+        self.proposer.accepted(vertex)
+        self.pushing.accepted(vertex)
