@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from consensus.attachment import LargePayload
-from consensus.protocol import FetchPayload
+from consensus.protocol import Attachment, FetchPayload
 from consensus.types import Digest, Instant, PeerId
 
 FETCHES_MAX = 64
@@ -162,6 +162,14 @@ class Wanted:
                 self._stalled[waiter] = None
         if source is not None:
             self.also_has(waiter, source)
+
+    def learner_needs(self, attachments: Iterable[Attachment]) -> None:
+        """Our learner waits for these payloads; for none: it goes on."""
+        needed = tuple(LargePayload(attachment.digest, attachment.length) for attachment in attachments)
+        if needed:
+            self.wait(LEARNER, needed, None, Need.LEARNER)
+        else:
+            self.drop(LEARNER)
 
     def also_has(self, waiter: bytes, peer: PeerId) -> None:
         """The peer has brought the waiter too, so it should hold what the waiter lacks."""

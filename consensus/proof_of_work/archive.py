@@ -2,13 +2,9 @@
 
 from typing import Protocol
 
-from consensus.encoding import MalformedBytesError
 from consensus.proof_of_work.header import BLOCK_CODEC, Block
+from consensus.records import decode_record
 from consensus.types import Height, StepId
-
-
-class CorruptRecordsError(Exception):
-    """The records contradict themselves or cannot be read; the message says which one."""
 
 
 class BlockArchive(Protocol):
@@ -32,7 +28,4 @@ def read_block(archive: BlockArchive, height: Height, step: StepId) -> Block | N
 
 def decode_block(height: Height, step: StepId, value: bytes) -> Block:
     """The block that was recorded under this height and id. Raises CorruptRecordsError when it cannot be read."""
-    try:
-        return BLOCK_CODEC.decode(value)
-    except MalformedBytesError as error:
-        raise CorruptRecordsError(f"record of block {step.hex()} (height {height}): {error}") from error
+    return decode_record(BLOCK_CODEC, value, f"block {step.hex()} (height {height})")

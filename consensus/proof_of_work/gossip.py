@@ -4,8 +4,9 @@ from consensus.attachment import LargePayload
 from consensus.budget import Spending
 from consensus.contribution import Contribution, contribution_digest, is_authentic, sign_contribution
 from consensus.encoding import encode
-from consensus.faults import Accusation, Offence
+from consensus.faults import Offence
 from consensus.proof_of_work.assessing import Assessing, Rank
+from consensus.proof_of_work.blame import blame
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.header import attachments_told
@@ -16,7 +17,7 @@ from consensus.proof_of_work.peers import PeerRecord, Peers
 from consensus.proof_of_work.pool import Assessment, Held, Pool, Pooled
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.voices import Voices
-from consensus.protocol import Accuse, Assessed, Broadcast, Effect, PassOver, Refuse, Submitted, Verdict
+from consensus.protocol import Assessed, Broadcast, Effect, PassOver, Refuse, Submitted, Verdict
 from consensus.signing import Signer
 from consensus.types import Digest, Instant, NetworkId, PeerId, StepId
 from consensus.wanted import Need, Wanted
@@ -211,12 +212,9 @@ class Gossip:
         author, source = PeerId(pooled.contribution.author), pooled.source
         if source is None or author == self._identity or not answer.detail:
             return ()
-        is_invalid = answer.verdict is Verdict.INVALID
-        offence = Offence.INVALID_STEP if is_invalid else Offence.FALSE_CLAIM
-        accuse = Accuse(Accusation(author, offence, answer.detail, encode(pooled.contribution)))
         self._voices.silence(author)
         record = self._peers.get(source)
         is_repeated = record is not None and record.false_contributions.spend(now) is not Spending.COVERED
-        if source == author or is_invalid or answer.is_proven_lie or is_repeated:
-            return accuse, Refuse(source, offence, answer.detail)
-        return (accuse,)
+        is_at_fault = source == author or answer.verdict is Verdict.INVALID or answer.is_proven_lie or is_repeated
+        refused = source if is_at_fault else None
+        return blame(author, pooled.contribution, answer.verdict, answer.detail, refused=refused)

@@ -7,11 +7,11 @@ from collections import deque
 from collections.abc import Iterable
 from typing import assert_never
 
-from consensus.attachment import LargePayload
 from consensus.budget import Spending
-from consensus.encoding import MalformedBytesError, encode
+from consensus.encoding import encode
 from consensus.faults import Offence
-from consensus.proof_of_work.archive import BlockArchive, CorruptRecordsError
+from consensus.message_reader import oversized_block, read_message
+from consensus.proof_of_work.archive import BlockArchive
 from consensus.proof_of_work.arrival import Arrival
 from consensus.proof_of_work.assessing import Rank, equal_claims
 from consensus.proof_of_work.block_tree import Standing
@@ -47,7 +47,6 @@ from consensus.proof_of_work.voices import Voices
 from consensus.protocol import (
     Adopt,
     Assessed,
-    Attachment,
     Broadcast,
     Checked,
     ClockRead,
@@ -77,9 +76,9 @@ from consensus.protocol import (
 from consensus.signing import Signer
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
 from consensus.wall_clock import PeerClocks, WallClock
-from consensus.wanted import FETCHES_MAX, FREE_SHARE, LEARNER, Need, Wanted
+from consensus.wanted import FETCHES_MAX, FREE_SHARE, Wanted
 
-__all__ = ["BlockArchive", "CorruptRecordsError", "PowStatus", "ProofOfWork", "ProofOfWorkRules"]
+__all__ = ["BlockArchive", "PowStatus", "ProofOfWork", "ProofOfWorkRules"]
 
 SYNC_TIMER = "sync"
 
@@ -88,9 +87,6 @@ SYNC_MS = 500
 
 TIP_MS = 5_000
 """How often peers are told of a head that has changed, so that one who missed a block asks for it."""
-
-MESSAGE_OVERHEAD_MAX = 16
-"""Tag, list and length bytes around a block."""
 
 Effects = tuple[Effect, ...]
 
@@ -274,7 +270,7 @@ class ProofOfWork:
                 self._wanted.failed(digest, peer, now)
                 return ()
             case PayloadsNeeded(attachments):
-                self._note_needed(attachments)
+                self._wanted.learner_needs(attachments)
                 return ()
             case StateReached() | StateHeld() | LearnerBehind():  # of total order; here the blocks lead to every state
                 return ()
@@ -287,13 +283,8 @@ class ProofOfWork:
         record = self._peers.get(peer)
         if record is None:  # refused a moment ago
             return (PassOver(),)
-        if len(data) > MESSAGE_BYTES_MAX:
-            return (Refuse(peer, Offence.OVERSIZED, f"message of {len(data)} bytes, allowed: {MESSAGE_BYTES_MAX}"),)
-        try:
-            message = MESSAGE_CODEC.decode(data)
-        except MalformedBytesError as error:
-            return (Refuse(peer, Offence.MALFORMED, str(error)),)
-        return self._take(peer, record, message, len(data), now)
+        message = read_message(MESSAGE_CODEC, peer, data, MESSAGE_BYTES_MAX)
+        return (message,) if isinstance(message, Refuse) else self._take(peer, record, message, len(data), now)
 
     def _take(self, peer: PeerId, record: PeerRecord, message: Message, size: int, now: Instant) -> Effects:
         match message:
@@ -326,8 +317,9 @@ class ProofOfWork:
         return (Send(peer, encode(answer)),)
 
     def _take_block(self, peer: PeerId, record: PeerRecord, block: Block, size: int, now: Instant) -> Effects:
-        if size > BLOCK_BYTES_MAX + MESSAGE_OVERHEAD_MAX:
-            return (Refuse(peer, Offence.OVERSIZED, f"block of {size} bytes, allowed: {BLOCK_BYTES_MAX}"),)
+        refusal = oversized_block(peer, size, BLOCK_BYTES_MAX)
+        if refusal is not None:
+            return (refusal,)
         named = name_block(self._network_id, block)
         if self._intake.is_new(named):
             spending = record.headers.spend(now)
@@ -379,13 +371,6 @@ class ProofOfWork:
             self._gossip.payloads_came(Digest(waiter))
             effects += self._verdicts.payloads_came(StepId(waiter))
         return effects
-
-    def _note_needed(self, attachments: tuple[Attachment, ...]) -> None:
-        if attachments:
-            needed = tuple(LargePayload(attachment.digest, attachment.length) for attachment in attachments)
-            self._wanted.wait(LEARNER, needed, None, Need.LEARNER)
-        else:
-            self._wanted.drop(LEARNER)
 
     def _tick(self, name: str, now: Instant) -> Effects:
         if name == REFRESH_TIMER:

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from consensus.proof_of_work.archive import BlockArchive, CorruptRecordsError, block_key, decode_block, read_block
+from consensus.proof_of_work.archive import BlockArchive, block_key, decode_block, read_block
 from consensus.proof_of_work.block_tree import BlockTree
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.final_chain import FinalChain
@@ -12,6 +12,7 @@ from consensus.proof_of_work.link import Link, genesis_link, header_fault, next_
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.verdicts import BLOCK_TABLE, VERDICT_TABLE
 from consensus.protocol import Effect, Finalise, Record, Replay, Verdict
+from consensus.records import CorruptRecordsError
 from consensus.types import DIGEST_BYTES, Height, NetworkId, PeerId, StepId
 
 FINAL_TABLE = "final"

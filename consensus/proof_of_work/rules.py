@@ -1,9 +1,10 @@
 """The rules of proof of work that all peers of a network share."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 from consensus.contribution import ATTACHMENTS_MAX
 from consensus.protocol import Verdict
+from consensus.rule_ranges import RulesError, check_ranges
 from consensus.types import Height
 
 FINALITY_DEPTH_MAX = 512
@@ -29,10 +30,6 @@ _RANGES = {
     "contributions_max": (0, CONTRIBUTIONS_MAX),
     "minimum_work": (0, 2**63 - 1),
 }
-
-
-class RulesError(ValueError):
-    """A rule is out of its range; the message names it, its value and the range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +90,7 @@ class ProofOfWorkRules:
     """
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            low, high = _RANGES[field.name]
-            value = getattr(self, field.name)
-            if not low <= value <= high:
-                raise RulesError(f"{field.name} is {value}, allowed: {low} to {high}")
+        check_ranges(self, _RANGES)
         if self.contest_depth > self.finality_depth:
             raise RulesError(f"contest_depth is {self.contest_depth}, allowed: 1 to finality_depth ({self.finality_depth})")
         if self.base_age_max > self.finality_depth:

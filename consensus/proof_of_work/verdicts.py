@@ -3,15 +3,15 @@
 from dataclasses import dataclass, replace
 
 from consensus.encoding import encode
-from consensus.faults import Accusation, Offence
 from consensus.proof_of_work.archive import block_key
+from consensus.proof_of_work.blame import blame
 from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX, Standing
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.header import Block, NamedBlock, attachments_of, step_of
 from consensus.proof_of_work.messages import BlockMessage
 from consensus.proof_of_work.naming import Naming
 from consensus.proof_of_work.outlook import Outlook
-from consensus.protocol import Accuse, Broadcast, Check, Checked, Effect, Record, Refuse, Verdict
+from consensus.protocol import Broadcast, Check, Checked, Effect, Record, Verdict
 from consensus.types import Digest, Height, PeerId, StepId
 from consensus.wanted import Need, Wanted
 
@@ -178,8 +178,5 @@ class Verdicts:
         is_invalid = answer.verdict is Verdict.INVALID
         if leader == self._identity or not (is_invalid or answer.is_proven_lie):
             return ()
-        offence = Offence.INVALID_STEP if is_invalid else Offence.FALSE_CLAIM
-        accuse = Accuse(Accusation(leader, offence, answer.detail, encode(unchecked.named.block)))
-        if is_invalid and unchecked.source == leader:
-            return accuse, Refuse(leader, offence, answer.detail)
-        return (accuse,)
+        refused = leader if is_invalid and unchecked.source == leader else None
+        return blame(leader, unchecked.named.block, answer.verdict, answer.detail, refused=refused)

@@ -5,8 +5,9 @@ Tables sort so that the chain of commits is read before the blocks: only those a
 
 from typing import Protocol
 
-from consensus.encoding import MalformedBytesError, encode
+from consensus.encoding import encode
 from consensus.protocol import Record
+from consensus.records import CorruptRecordsError, decode_record
 from consensus.total_order.block import BLOCK_CODEC, Block, Reference
 from consensus.total_order.order import COMMIT_CODEC, CommitRecord
 
@@ -21,10 +22,6 @@ EVIDENCE_TABLE = "evidence"
 
 VERTEX_TABLE = "vertex"
 """Key: round (8 bytes), author (4 bytes, both big endian), digest. Value: an accepted block, ours or another's."""
-
-
-class CorruptRecordsError(Exception):
-    """The records contradict themselves or cannot be read; the message says which one."""
 
 
 class TotalOrderArchive(Protocol):
@@ -57,18 +54,12 @@ def record_of_commit(record: CommitRecord) -> Record:
 
 def decode_block(key: bytes, value: bytes) -> Block:
     """A recorded block. Raises CorruptRecordsError when its bytes cannot be read."""
-    try:
-        return BLOCK_CODEC.decode(value)
-    except MalformedBytesError as error:
-        raise CorruptRecordsError(f"record of block {key.hex()}: {error}") from error
+    return decode_record(BLOCK_CODEC, value, f"block {key.hex()}")
 
 
 def decode_commit(key: bytes, value: bytes) -> CommitRecord:
     """A recorded commit. Raises CorruptRecordsError when its bytes cannot be read."""
-    try:
-        record = COMMIT_CODEC.decode(value)
-    except MalformedBytesError as error:
-        raise CorruptRecordsError(f"record of commit {key.hex()}: {error}") from error
+    record = decode_record(COMMIT_CODEC, value, f"commit {key.hex()}")
     if index_key(record.index) != key:
         raise CorruptRecordsError(f"record of commit {key.hex()} holds commit {record.index}")
     return record

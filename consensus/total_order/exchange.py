@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from consensus.budget import Spending
-from consensus.encoding import MalformedBytesError, encode
+from consensus.encoding import encode
 from consensus.faults import Offence
+from consensus.message_reader import oversized_block, read_message
 from consensus.protocol import PassOver, Refuse, Send
 from consensus.total_order.block import BLOCK_BYTES_MAX, Block
 from consensus.total_order.catch_up import CatchUp
@@ -36,9 +37,6 @@ from consensus.types import Instant, PeerId
 
 STREAM_MS = 2_000
 """So long after asking for a member's own blocks they may be asked for again."""
-
-MESSAGE_OVERHEAD_MAX = 16
-"""Tag, list and length bytes around a block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +78,20 @@ class Exchange:
         if record is None:  # refused a moment ago
             self.state.outbox.add(PassOver())
             return
-        if len(data) > MESSAGE_BYTES_MAX:
-            self._refuse(peer, Offence.OVERSIZED, f"message of {len(data)} bytes, allowed: {MESSAGE_BYTES_MAX}")
-            return
-        try:
-            message = MESSAGE_CODEC.decode(data)
-        except MalformedBytesError as error:
-            self._refuse(peer, Offence.MALFORMED, str(error))
-            return
-        self._take(peer, record, message, len(data), now)
+        message = read_message(MESSAGE_CODEC, peer, data, MESSAGE_BYTES_MAX)
+        if isinstance(message, Refuse):
+            self.state.outbox.add(message)
+        else:
+            self._take(peer, record, message, len(data), now)
 
     def _take(self, peer: PeerId, record: PeerRecord, message: Message, size: int, now: Instant) -> None:
         match message:
             case BlockMessage(block):
-                if size > BLOCK_BYTES_MAX + MESSAGE_OVERHEAD_MAX:
-                    self._refuse(peer, Offence.OVERSIZED, f"block of {size} bytes, allowed: {BLOCK_BYTES_MAX}")
-                else:
+                refusal = oversized_block(peer, size, BLOCK_BYTES_MAX)
+                if refusal is None:
                     self._take_pushed(peer, record, block, now)
+                else:
+                    self.state.outbox.add(refusal)
             case OwnBlocks(blocks):
                 self._take_stream(peer, record, blocks, now)
             case Blocks():

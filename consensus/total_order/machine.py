@@ -6,10 +6,8 @@ What follows is the same after every input: slots are decided, our own blocks cr
 from collections.abc import Iterable
 from typing import assert_never
 
-from consensus.attachment import LargePayload
 from consensus.protocol import (
     Assessed,
-    Attachment,
     Checked,
     ClockRead,
     Effect,
@@ -35,7 +33,7 @@ from consensus.protocol import (
     TimerFired,
 )
 from consensus.signing import Signer, is_signed_by
-from consensus.total_order.archive import CorruptRecordsError, TotalOrderArchive
+from consensus.total_order.archive import TotalOrderArchive
 from consensus.total_order.block import Checkpoint, genesis_references, genesis_step
 from consensus.total_order.catch_up import CatchUp
 from consensus.total_order.commit_rule import CommitRule
@@ -53,7 +51,7 @@ from consensus.total_order.proposer import Proposer
 from consensus.total_order.pushing import Pushing
 from consensus.total_order.recovery import Recovery
 from consensus.total_order.restore import Restoring
-from consensus.total_order.rules import RulesError, TotalOrderRules
+from consensus.total_order.rules import TotalOrderRules
 from consensus.total_order.serving import Serving
 from consensus.total_order.snapshot import SNAPSHOT_BEHIND, Snapshot
 from consensus.total_order.state import State, Verifier
@@ -62,12 +60,10 @@ from consensus.total_order.synchroniser import FETCH_TIMER, Synchroniser
 from consensus.total_order.telling import status_of
 from consensus.total_order.vouching import Vouching
 from consensus.types import Instant, NetworkId, PeerId, StepId
-from consensus.wanted import FETCHES_MAX, LEARNER, Need, Wanted
+from consensus.wanted import FETCHES_MAX, Wanted
 
 __all__ = [
     "CommitteeError",
-    "CorruptRecordsError",
-    "RulesError",
     "TotalOrder",
     "TotalOrderArchive",
     "TotalOrderRules",
@@ -215,7 +211,7 @@ class TotalOrder:
                 self._state.wanted.failed(digest, peer, now)
                 self._snapshot.state_failed(digest, now)
             case PayloadsNeeded(attachments, height):
-                self._note_needed(attachments)
+                self._state.wanted.learner_needs(attachments)
                 self._snapshot.learner_waits_at = height if attachments else None
             case LearnerBehind(steps):
                 if self._member is not None:
@@ -230,13 +226,6 @@ class TotalOrder:
                 raise AssertionError(f"total order never asks for {type(event).__name__}")
             case _:
                 assert_never(event)
-
-    def _note_needed(self, attachments: tuple[Attachment, ...]) -> None:
-        if attachments:
-            needed = tuple(LargePayload(attachment.digest, attachment.length) for attachment in attachments)
-            self._state.wanted.wait(LEARNER, needed, None, Need.LEARNER)
-        else:
-            self._state.wanted.drop(LEARNER)
 
     def _note_state(self, height: int, state_digest: bytes) -> None:
         digest = self._state.order.digest_at(height)

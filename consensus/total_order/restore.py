@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Iterator
 
 from consensus.protocol import Deliver, DeliveredStep
+from consensus.records import CorruptRecordsError
 from consensus.total_order.archive import (
     BASE_TABLE,
     COMMIT_TABLE,
     EVIDENCE_TABLE,
     VERTEX_TABLE,
-    CorruptRecordsError,
     decode_block,
     decode_commit,
     read_block,

@@ -1,6 +1,8 @@
 """The rules of total order that all members of a network share."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+
+from consensus.rule_ranges import RulesError, check_ranges
 
 GC_DEPTH_MIN = 3
 """A joiner needs more rounds than one decision takes (shared by tests, which run with so few)."""
@@ -12,10 +14,6 @@ _RANGES = {
     "delta_ms_min": (1, 60_000),
     "delta_ms_max": (1, 600_000),
 }
-
-
-class RulesError(ValueError):
-    """A rule is out of its range; the message names it, its value and the range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +31,7 @@ class TotalOrderRules:
     delta_ms_max: int = 10_000
 
     def __post_init__(self) -> None:
-        for field in fields(self):
-            low, high = _RANGES[field.name]
-            value = getattr(self, field.name)
-            if not low <= value <= high:
-                raise RulesError(f"{field.name} is {value}, allowed: {low} to {high}")
+        check_ranges(self, _RANGES)
         if self.delta_ms_min > self.delta_ms_max:
             raise RulesError(f"delta_ms_min is {self.delta_ms_min}, allowed: 1 to delta_ms_max ({self.delta_ms_max})")
         if self.idle_interval_ms < self.round_interval_ms:

@@ -18,11 +18,11 @@ import uvloop
 
 from consensus.proof_of_work.assessing import Rank, equal_claims
 from consensus.proof_of_work.header import genesis_id
-from consensus.proof_of_work.machine import CorruptRecordsError, ProofOfWork
+from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.protocol import OrderingProtocol
+from consensus.records import CorruptRecordsError
 from consensus.total_order.archive import BASE_TABLE, COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE
-from consensus.total_order.archive import CorruptRecordsError as CorruptOrderError
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.types import KEY_BYTES, Digest, PeerId, StepId
 from learning.checkpoint import decode_kept_state
@@ -108,11 +108,11 @@ def first_reason(store: Store) -> Iterator[None]:
     """A part that fails ends the node: the first failure is the reason to tell."""
     try:
         yield
-    except (BaseExceptionGroup, CorruptRecordsError, CorruptOrderError) as failure:
+    except (BaseExceptionGroup, CorruptRecordsError) as failure:
         reason: BaseException = failure
         while isinstance(reason, BaseExceptionGroup):
             reason = reason.exceptions[0]
-        if isinstance(reason, CorruptRecordsError | CorruptOrderError):
+        if isinstance(reason, CorruptRecordsError):
             fix = f"move {store.path} away and start again: the peer fetches the chain from the others, and keeps its key"
             raise NodeError(f"the records in {store.path} contradict themselves: {reason}", fix) from failure
         raise reason from failure

@@ -9,13 +9,12 @@ from pathlib import Path
 
 from consensus.encoding import MalformedBytesError, encode
 from consensus.proof_of_work import messages as work_messages
-from consensus.proof_of_work.archive import CorruptRecordsError
 from consensus.proof_of_work.header import BLOCK_CODEC
 from consensus.proof_of_work.verdicts import BLOCK_TABLE
 from consensus.protocol import Broadcast, FetchState, Record
+from consensus.records import CorruptRecordsError
 from consensus.total_order import messages as order_messages
 from consensus.total_order.archive import VERTEX_TABLE
-from consensus.total_order.archive import CorruptRecordsError as CorruptOrderError
 from consensus.total_order.block import BLOCK_CODEC as DAG_BLOCK_CODEC
 from consensus.types import Instant, PeerId
 from learning.learner import DeliverRequest
@@ -85,7 +84,7 @@ class Autopsy:
             findings = folder.read()
             for event in findings.events:
                 self._take(folder, event, now)
-        except (DamagedStoreError, CorruptRecordsError, CorruptOrderError, MalformedBytesError) as error:
+        except (DamagedStoreError, CorruptRecordsError, MalformedBytesError) as error:
             self.court.finding = self.court.finding or Finding(AS_WRITTEN, f"{peer.hex()[:8]}: {error}", ())
         else:
             self.court.inspect_disk(peer, findings.places, now)

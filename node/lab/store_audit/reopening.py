@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from consensus.encoding import MalformedBytesError
-from consensus.proof_of_work.archive import CorruptRecordsError
 from consensus.proof_of_work.header import genesis_id
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.protocol import OrderingProtocol
-from consensus.total_order.archive import CorruptRecordsError as CorruptOrderError
+from consensus.records import CorruptRecordsError
 from consensus.total_order.machine import TotalOrder
 from consensus.types import Digest, Instant, PeerId, StepId
 from learning.checkpoint import decode_kept_state
@@ -51,7 +50,7 @@ class Reopening:
             with opened(path) as connection:
                 if connection is not None:
                     self._open(peer, StoredRecords(connection))
-        except (CorruptRecordsError, CorruptOrderError, DamagedStoreError, MalformedBytesError, TaskError) as error:
+        except (CorruptRecordsError, DamagedStoreError, MalformedBytesError, TaskError) as error:
             return str(error)
         except AssertionError as error:  # to a node its own records are beyond doubt; here they are not
             return f"an assertion does not hold: {error}"

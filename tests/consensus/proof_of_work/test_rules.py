@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.proof_of_work.rules import RulesError
+from consensus.rule_ranges import RulesError
 from tests.consensus.proof_of_work.forge import RULES
 
 

@@ -11,8 +11,9 @@ import pytest
 from consensus.encoding import encode
 from consensus.faults import Offence
 from consensus.protocol import Effect, FetchFailed, FetchState, PeerJoined, PeerLeft, Record, Refuse, Send, TimerFired
+from consensus.records import CorruptRecordsError
 from consensus.total_order import commit_fetch
-from consensus.total_order.archive import BASE_TABLE, COMMIT_TABLE, CorruptRecordsError, index_key
+from consensus.total_order.archive import BASE_TABLE, COMMIT_TABLE, index_key
 from consensus.total_order.block import Checkpoint, CommitMark, Reference, genesis_step
 from consensus.total_order.catch_up import PAUSE_MS, RANGE_ROUNDS_MAX
 from consensus.total_order.machine import SYNC_MS

@@ -30,7 +30,8 @@ from consensus.protocol import (
     Submitted,
     TimerFired,
 )
-from consensus.total_order.archive import VERTEX_TABLE, CorruptRecordsError
+from consensus.records import CorruptRecordsError
+from consensus.total_order.archive import VERTEX_TABLE
 from consensus.total_order.block import BLOCK_BYTES_MAX, Item, Reference, block_digest, genesis_step
 from consensus.total_order.equivocation import accuse, proves_equivocation
 from consensus.total_order.forwarding import UNITS_PER_TICK

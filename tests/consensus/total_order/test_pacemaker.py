@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consensus.rule_ranges import RulesError
 from consensus.total_order.pacemaker import BARREN_ROUNDS, Pacemaker, Readiness
-from consensus.total_order.rules import RulesError, TotalOrderRules
+from consensus.total_order.rules import TotalOrderRules
 from consensus.types import Instant
 
 RULES = TotalOrderRules(gc_depth=20, round_interval_ms=10, idle_interval_ms=1_000, delta_ms_min=100, delta_ms_max=1_000)
