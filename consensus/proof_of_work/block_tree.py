@@ -7,7 +7,6 @@ every minute, and with it the worst model that it finds. Ties: a branch without 
 keyed hash, so that each peer draws its own lot.
 """
 
-import hashlib
 from collections.abc import Container, Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -15,6 +14,7 @@ from types import MappingProxyType
 from consensus.proof_of_work.link import Link
 from consensus.proof_of_work.rules import ContestDepths
 from consensus.protocol import Verdict
+from consensus.seeded_choice import lot_of
 from consensus.types import Height, StepId
 
 TREE_BLOCKS_MAX = 2_048
@@ -181,8 +181,7 @@ class BlockTree:
         return forgiven_at is None or link.height >= forgiven_at
 
     def _rank(self, link: Link) -> Rank:
-        lot = hashlib.blake2b(link.id, key=self._seed, digest_size=8).digest()
-        return link.work, self._forgiven_at[link.id] is None, -int.from_bytes(lot, "big")
+        return link.work, self._forgiven_at[link.id] is None, -lot_of(self._seed, link.id)
 
     def _descendants(self, step: StepId) -> list[StepId]:
         """The block and all on top of it."""

@@ -6,10 +6,10 @@ ordering runs over them; a quorum must vouch for what comes out, which must be t
 """
 
 from consensus.protocol import Halt
+from consensus.seeded_choice import SeededChoice
 from consensus.total_order.block import CommitMark
 from consensus.total_order.commit_fetch import CommitFetch, Link
 from consensus.total_order.committing import Committing
-from consensus.total_order.dice import Dice
 from consensus.total_order.messages import Commits
 from consensus.total_order.order import CommitRecord, commit_digest
 from consensus.total_order.peers import PeerRecord
@@ -41,13 +41,13 @@ class CatchUp:
     """At most one attempt at a time."""
 
     def __init__(
-        self, state: State, dice: Dice, synchroniser: Synchroniser, vouching: Vouching, committing: Committing
+        self, state: State, choice: SeededChoice, synchroniser: Synchroniser, vouching: Vouching, committing: Committing
     ) -> None:
         self._state = state
         self._synchroniser = synchroniser
         self._vouching = vouching
         self._committing = committing
-        self._fetch = CommitFetch(state, dice)
+        self._fetch = CommitFetch(state, choice)
         self._behind_min = max(2, state.rules.gc_depth // 2)
         self._rungs: list[CommitMark] = []
         """Certain commits above the buffer, the lowest last."""

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from consensus.encoding import encode
 from consensus.faults import Offence
 from consensus.protocol import Refuse, Send
+from consensus.seeded_choice import SeededChoice
 from consensus.total_order.block import CommitMark
 from consensus.total_order.committee import Committee
-from consensus.total_order.dice import Dice
 from consensus.total_order.messages import ANSWER_BYTES_MAX, COMMITS_MAX, Commits, GetCommits
 from consensus.total_order.order import CommitRecord, chain_digests, record_fault
 from consensus.total_order.peers import PeerRecord
@@ -43,9 +43,9 @@ class Request:
 class CommitFetch:
     """At most one request at a time, to one source."""
 
-    def __init__(self, state: State, dice: Dice) -> None:
+    def __init__(self, state: State, choice: SeededChoice) -> None:
         self._state = state
-        self._dice = dice
+        self._choice = choice
         self._failed: dict[PeerId, None] = {}
         self._source: PeerId | None = None
         self._followed: PeerId | None = None
@@ -122,7 +122,7 @@ class CommitFetch:
             return self._source
         candidates = [peer for peer in self._state.peers.connected_members() if peer not in self._failed]
         others = [peer for peer in candidates if peer != self._followed]
-        return self._dice.pick(others or candidates) if candidates else None
+        return self._choice.pick(others or candidates) if candidates else None
 
     def _adapt(self, request: Request, proven: int, now: Instant) -> None:
         """An honest answer is short where commits are large: then less is asked for, of the next."""

@@ -32,6 +32,7 @@ from consensus.protocol import (
     Submitted,
     TimerFired,
 )
+from consensus.seeded_choice import SeededChoice
 from consensus.signing import Signer, is_signed_by
 from consensus.total_order.archive import TotalOrderArchive
 from consensus.total_order.block import Checkpoint, genesis_references, genesis_step
@@ -40,7 +41,6 @@ from consensus.total_order.commit_rule import CommitRule
 from consensus.total_order.committee import Committee, CommitteeError
 from consensus.total_order.committing import Committing
 from consensus.total_order.dag import Dag, Vertex
-from consensus.total_order.dice import Dice
 from consensus.total_order.equivocation import Equivocators
 from consensus.total_order.exchange import Exchange
 from consensus.total_order.intake import Intake
@@ -112,7 +112,7 @@ class TotalOrder:
     ) -> None:
         committee = Committee(members)
         peers = Peers(committee)
-        dag, dice = Dag(committee), Dice(seed)
+        dag, choice = Dag(committee), SeededChoice(seed)
         self._state = State(
             network_id=network_id,
             rules=rules,
@@ -130,14 +130,14 @@ class TotalOrder:
         )
         state = self._state
         self._vouching = Vouching(committee)
-        self._synchroniser = Synchroniser(state, dice)
+        self._synchroniser = Synchroniser(state, choice)
         self._member = None if state.me is None else _member(state, state.me, sign, guard_round)
         self._intake = Intake(state, self._synchroniser, self._vouching, self._member)
         proposer = None if self._member is None else self._member.proposer
         self._committing = Committing(state, self._intake, self._vouching, proposer)
-        self._catch_up = CatchUp(state, dice, self._synchroniser, self._vouching, self._committing)
+        self._catch_up = CatchUp(state, choice, self._synchroniser, self._vouching, self._committing)
         behind_min = max(snapshot_behind, rules.gc_depth + 1)
-        self._snapshot = Snapshot(state, dice, self._vouching, self._committing, behind_min)
+        self._snapshot = Snapshot(state, choice, self._vouching, self._committing, behind_min)
         self._exchange = Exchange(
             state,
             self._intake,

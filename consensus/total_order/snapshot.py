@@ -7,11 +7,11 @@ above the garbage horizon comes with it, walked down from the digest: the next c
 from dataclasses import dataclass, field
 
 from consensus.protocol import FetchState, Record, Restore
+from consensus.seeded_choice import SeededChoice
 from consensus.total_order.archive import BASE_TABLE, index_key, record_of_commit
 from consensus.total_order.block import Checkpoint, CommitMark
 from consensus.total_order.commit_fetch import CommitFetch
 from consensus.total_order.committing import Committing
-from consensus.total_order.dice import Dice
 from consensus.total_order.messages import Commits
 from consensus.total_order.order import CommitRecord
 from consensus.total_order.peers import PeerRecord
@@ -52,13 +52,13 @@ class Joining:
 class Snapshot:
     """Joins the order at a checkpoint."""
 
-    def __init__(self, state: State, dice: Dice, vouching: Vouching, committing: Committing, behind_min: int) -> None:
+    def __init__(self, state: State, choice: SeededChoice, vouching: Vouching, committing: Committing, behind_min: int) -> None:
         self._state = state
-        self._dice = dice
+        self._choice = choice
         self._vouching = vouching
         self._committing = committing
         self._behind_min = behind_min
-        self._fetch = CommitFetch(state, dice)
+        self._fetch = CommitFetch(state, choice)
         self._joining: Joining | None = None
         self._begin_at = Instant(0)
         self.learner_waits_at: int | None = None
@@ -150,7 +150,7 @@ class Snapshot:
         """Of those who have signed it, by lot: a slow one may not be the first each time. Who is connected comes first."""
         checkpoint, state = joining.checkpoint, self._state
         signers = [index for index in range(state.committee.size) if joining.signers >> index & 1]
-        drawn = sorted(self._dice.shuffled(signers), key=lambda index: not state.peers.is_connected(index))
+        drawn = sorted(self._choice.shuffled(signers), key=lambda index: not state.peers.is_connected(index))
         peers = tuple(state.committee.members[index] for index in drawn)
         step, state_digest = StepId(checkpoint.digest), Digest(checkpoint.state_digest)
         state.outbox.add(FetchState(step, Height(checkpoint.index), state_digest, peers))

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from consensus.encoding import encode
 from consensus.faults import Offence
 from consensus.protocol import Refuse, Send, SetTimer
+from consensus.seeded_choice import SeededChoice
 from consensus.total_order.block import Block, Reference, block_digest
-from consensus.total_order.dice import Dice
 from consensus.total_order.due_queue import DueQueue
 from consensus.total_order.messages import BLOCKS_ASKED_MAX, Blocks, GetBlocks
 from consensus.total_order.peers import REQUESTS_OPEN_MAX, PeerRecord
@@ -70,9 +70,9 @@ class Pursuit:
 class Synchroniser:
     """Follows what the graph misses, and what a range of commits needs."""
 
-    def __init__(self, state: State, dice: Dice) -> None:
+    def __init__(self, state: State, choice: SeededChoice) -> None:
         self._state = state
-        self._dice = dice
+        self._choice = choice
         self._pursuits: dict[bytes, tuple[Reference, Pursuit]] = {}
         self._due = DueQueue()
         self._roomless: dict[PeerId, dict[bytes, None]] = {}
@@ -260,7 +260,7 @@ class Synchroniser:
                 return peer
         others = [peer for peer in peers.connected_members() if peer not in pursuit.tried]
         if others:
-            return self._dice.pick(others)
+            return self._choice.pick(others)
         if pursuit.tried:
             pursuit.tried.clear()
             pursuit.pause_ms = min(2 * pursuit.pause_ms, PAUSE_MS_MAX)

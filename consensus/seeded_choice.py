@@ -6,9 +6,16 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+_LOT_BYTES = 8
 
-class Dice:
-    """Draws from BLAKE2b(seed, counter). `seed`: up to 64 bytes."""
+
+def lot_of(seed: bytes, name: bytes) -> int:
+    """BLAKE2b of the name, keyed with the seed (up to 64 bytes): below 2**64."""
+    return int.from_bytes(hashlib.blake2b(name, key=seed, digest_size=_LOT_BYTES).digest(), "big")
+
+
+class SeededChoice:
+    """Draws the lots of 1, 2, 3 ... `seed`: up to 64 bytes."""
 
     def __init__(self, seed: bytes) -> None:
         self._seed = seed
@@ -17,8 +24,7 @@ class Dice:
     def pick(self, options: Sequence[T]) -> T:
         """One of them, all equally likely but for a bias below 2**-56; there is at least one."""
         self._count += 1
-        drawn = hashlib.blake2b(self._count.to_bytes(8, "big"), key=self._seed, digest_size=8).digest()
-        return options[int.from_bytes(drawn, "big") % len(options)]
+        return options[lot_of(self._seed, self._count.to_bytes(8, "big")) % len(options)]
 
     def shuffled(self, options: Sequence[T]) -> list[T]:
         """All of them, each order equally likely but for the same bias."""
