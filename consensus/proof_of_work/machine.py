@@ -3,7 +3,6 @@
 What follows is the same after every input: a new head is adopted, a deep block becomes final, the puzzle is replaced.
 """
 
-from collections import deque
 from collections.abc import Iterable
 from typing import assert_never
 
@@ -15,11 +14,10 @@ from consensus.proof_of_work.archive import BlockArchive
 from consensus.proof_of_work.arrival import Arrival
 from consensus.proof_of_work.assessing import Rank, equal_claims
 from consensus.proof_of_work.block_tree import Standing
-from consensus.proof_of_work.difficulty import work_of
 from consensus.proof_of_work.gossip import Gossip
 from consensus.proof_of_work.header import BLOCK_BYTES_MAX, Block, NamedBlock, name_block
 from consensus.proof_of_work.intake import Fate, Intake
-from consensus.proof_of_work.link import next_link, next_target
+from consensus.proof_of_work.link import next_link
 from consensus.proof_of_work.messages import (
     MESSAGE_BYTES_MAX,
     MESSAGE_CODEC,
@@ -40,9 +38,9 @@ from consensus.proof_of_work.peers import PeerRecord, Peers
 from consensus.proof_of_work.restore import read_records, rebuild_chain, record_of_final, recorded, replay_height, replays
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.serving import Serving
-from consensus.proof_of_work.status import STEPS_TOLD_MAX, PowStatus
+from consensus.proof_of_work.status import STEPS_TOLD_MAX, ChainReport, PowStatus
 from consensus.proof_of_work.sync import Synchroniser
-from consensus.proof_of_work.verdicts import ChainStep, Verdicts
+from consensus.proof_of_work.verdicts import Verdicts
 from consensus.proof_of_work.voices import Voices
 from consensus.protocol import (
     Adopt,
@@ -84,9 +82,6 @@ SYNC_TIMER = "sync"
 
 SYNC_MS = 500
 """How often overdue requests and early blocks are looked at again."""
-
-TIP_MS = 5_000
-"""How often peers are told of a head that has changed, so that one who missed a block asks for it."""
 
 Effects = tuple[Effect, ...]
 
@@ -135,7 +130,7 @@ class ProofOfWork:
         )
         self._sync = Synchroniser(network_id, self._chain, self._intake, self._outlook, self._peers)
         self._arrival = Arrival(self._chain, self._outlook, self._sync, rules.block_interval_ms)
-        self._serving = Serving(self._chain, archive)
+        self._serving = Serving(self._chain, archive, self._peers)
         self._gossip = Gossip(
             network_id,
             identity,
@@ -150,11 +145,9 @@ class ProofOfWork:
             rank=rank,
         )
         self._mining = Mining(network_id, rules, identity, sign, self._wall)
-        self._final_steps: deque[ChainStep] = deque(maxlen=STEPS_TOLD_MAX)
-        self._final_led = sum(self._chain.final.has_at(restored.links[step].height, step) for step in restored.own)
+        final_led = sum(self._chain.final.has_at(restored.links[step].height, step) for step in restored.own)
+        self._report = ChainReport(identity, rules, self._chain, self._verdicts, wanted=self._wanted, final_led=final_led)
         self._adopted = self._chain.tree.head.id
-        self._tip_told = self._adopted
-        self._tip_told_at = Instant(0)
         self._is_halted = False
         self._pushed: StepId | None = None
         """The block that the present input has pushed, if that has to be proven first."""
@@ -162,26 +155,7 @@ class ProofOfWork:
     @property
     def status(self) -> PowStatus:
         """What people may want to know now."""
-        tree = self._chain.tree
-        target = next_target(tree.head, self._rules)
-        path = tuple(self._verdicts.told(link.id) for link in tree.path(tree.head))
-        return PowStatus(
-            head=tree.head.id,
-            height=tree.head.height,
-            final=tree.root.id,
-            final_height=tree.root.height,
-            target=target,
-            attempts_expected=work_of(target),
-            blocks_led=self._final_led + sum(step.leader == self._identity for step in path),
-            blocks_contested=self._verdicts.contested,
-            orphans=self._intake.orphans,
-            pool_size=len(self._gossip.pool),
-            payloads_wanted=len(self._wanted),
-            sync_target=self._sync.target_height(),
-            peers_ahead_ms=self._peer_clocks.median_ms,
-            steps=(*self._final_steps, *path)[-STEPS_TOLD_MAX:],
-            final_steps=tuple(self._final_steps)[-STEPS_TOLD_MAX:],
-        )
+        return self._report.status(self._intake, self._gossip, self._sync, self._peer_clocks)
 
     def start(self, now: Instant) -> Effects:
         """Replay what is known, adopt the head, and check what had not been checked. Raises CorruptRecordsError."""
@@ -294,27 +268,16 @@ class ProofOfWork:
                 return self._gossip.take(peer, record, contribution, now)
             case Tip():
                 return self._sync.take_tip(record, message, now)
-            case GetHeaders():
-                return self._serve(peer, record, message, now)
+            case GetHeaders() | GetBlocks():
+                return (self._serving.answer(peer, record, message, now),)
             case Headers():
                 return self._sync.take_headers(peer, record, message, now)
-            case GetBlocks():
-                return self._serve(peer, record, message, now)
             case Blocks():
                 return self._sync.take_blocks(peer, record, message, now)
             case Busy():
                 return self._sync.take_busy(peer, record, message, now)
             case _:
                 assert_never(message)
-
-    def _serve(self, peer: PeerId, record: PeerRecord, request: GetHeaders | GetBlocks, now: Instant) -> Effects:
-        spending = record.requests.spend(now)
-        if spending is Spending.FLOODING:
-            return (Refuse(peer, Offence.FLOODING, "requests for headers and blocks"),)
-        if spending is Spending.OVERDRAWN:
-            return (Send(peer, encode(Busy(isinstance(request, GetBlocks)))),)
-        answer = self._serving.headers(request) if isinstance(request, GetHeaders) else self._serving.blocks(request)
-        return (Send(peer, encode(answer)),)
 
     def _take_block(self, peer: PeerId, record: PeerRecord, block: Block, size: int, now: Instant) -> Effects:
         refusal = oversized_block(peer, size, BLOCK_BYTES_MAX)
@@ -378,14 +341,7 @@ class ProofOfWork:
             return ()
         assert name == SYNC_TIMER, f"no timer is called {name}"
         effects = (SetTimer(SYNC_TIMER, Instant(now + SYNC_MS)), *self._intake.retry_early(now), *self._sync.seek(now))
-        return effects + self._tell_tip(now)
-
-    def _tell_tip(self, now: Instant) -> Effects:
-        if self._adopted == self._tip_told or now - self._tip_told_at < TIP_MS:
-            return ()
-        self._tip_told, self._tip_told_at = self._adopted, now
-        tip = encode(self._serving.tip())
-        return tuple(Send(peer, tip) for peer, _ in self._peers.all())
+        return effects + self._serving.tell_tip(now)
 
     def _settle(self, now: Instant) -> Effects:
         head = self._chain.tree.head
@@ -413,9 +369,8 @@ class ProofOfWork:
             return ()
         for link in self._chain.finalise(height):
             told = self._verdicts.told(link.id)
-            self._final_steps.append(told)
+            self._report.final(told)
             self._voices.final(told.leader, link.height)
-            self._final_led += told.leader == self._identity
             self._naming.forget(link.id, is_final=True)
         self._verdicts.forget_dead()
         self._sync.forget_dead()
@@ -428,7 +383,7 @@ class ProofOfWork:
             step = final.id_at(height)
             self._verdicts.tell(step, recorded(self._archive, Height(height), step))
             told = self._verdicts.told(step)
-            self._final_steps.append(told)
+            self._report.restored(told)
             self._voices.final(told.leader, told.height)
         for link in tree.links()[1:]:
             if tree.is_checked(link.id):

@@ -55,9 +55,8 @@ from consensus.total_order.rules import TotalOrderRules
 from consensus.total_order.serving import Serving
 from consensus.total_order.snapshot import SNAPSHOT_BEHIND, Snapshot
 from consensus.total_order.state import State, Verifier
-from consensus.total_order.status import TotalOrderStatus
+from consensus.total_order.status import TotalOrderStatus, status_of
 from consensus.total_order.synchroniser import FETCH_TIMER, Synchroniser
-from consensus.total_order.telling import status_of
 from consensus.total_order.vouching import Vouching
 from consensus.types import Instant, NetworkId, PeerId, StepId
 from consensus.wanted import FETCHES_MAX, Wanted

@@ -216,7 +216,7 @@ def _of_the_chain(scale: Scale) -> Groups:
         (REJECTED_MAX, "Intake._rejected"),
         (LEFT_OWING_MAX, "Peers._owed"),
         (SUBNETS_MAX, "Peers._asked_in_vain"),
-        (STEPS_TOLD_MAX, "ProofOfWork._final_steps"),
+        (STEPS_TOLD_MAX, "ChainReport._final_steps"),
         (ANSWERS_LATE_MAX, "Requests.unanswered"),
         (BODIES_PER_REQUEST, "Requests.unanswered[]"),
     )

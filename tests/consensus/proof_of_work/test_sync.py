@@ -6,7 +6,7 @@ from consensus.encoding import encode
 from consensus.faults import Offence
 from consensus.proof_of_work import serving
 from consensus.proof_of_work.bodies import BODIES_PER_REQUEST
-from consensus.proof_of_work.machine import SYNC_TIMER, TIP_MS
+from consensus.proof_of_work.machine import SYNC_TIMER
 from consensus.proof_of_work.messages import (
     HEADERS_MAX,
     Blocks,
@@ -18,6 +18,7 @@ from consensus.proof_of_work.messages import (
     Tip,
 )
 from consensus.proof_of_work.peers import ANSWER_TIMEOUT_MS, RESTARTED_MS
+from consensus.proof_of_work.serving import TIP_MS
 from consensus.proof_of_work.sync import LIGHT_MS
 from consensus.protocol import Effect, Offered, PeerJoined, PeerLeft, Send, SolvePuzzle, StopPuzzle, TimerFired, VerifyPuzzle
 from consensus.types import Instant
