@@ -8,17 +8,11 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from consensus.encoding import encode
 from consensus.total_order.block import Block, Reference
 from consensus.total_order.committee import Committee
+from consensus.total_order.equivocation import Twins
+from consensus.total_order.named_payloads import NamedPayloads
 from consensus.types import Digest
-
-TWINS_MAX = 4_096
-"""Second and further blocks of a slot that are kept because a kept block needs them. More are kept only for a block that has no
-twin itself: those are as few as honest members' references, while twins of twins could double with every round."""
-
-TWINS_BYTES_MAX = 16 * 2**20
-"""The same of all of them together: 4,096 small ones or 500 full ones."""
 
 
 class Vertex:
@@ -75,16 +69,6 @@ class Suspended:
     """Authors of it and of what builds on it, as a set of members: the honest among them have accepted it."""
 
 
-@dataclass(slots=True)
-class Naming:
-    """A large payload that blocks above the horizon name."""
-
-    round: int
-    """Of the last of them."""
-    was_accepted: bool = False
-    """Whether one of them was accepted: its payload is then held, and others may ask for it."""
-
-
 class Dag:
     """All blocks above the horizon that we keep. Blocks at or below it count as present; round 0 always does."""
 
@@ -111,14 +95,10 @@ class Dag:
         self._missing_rounds: dict[int, dict[bytes, None]] = {}
         self._wanted: dict[bytes, Reference] = {}
         self._payload_waiting: dict[bytes, dict[bytes, None]] = {}
-        self._named: dict[bytes, Naming] = {}
-        self._named_in: dict[int, dict[bytes, None]] = {}
-        """By round: the payloads whose last naming block is of it."""
+        self._named = NamedPayloads()
         self._false_parents: list[tuple[Block, Block]] = []
         self._holders: list[tuple[Block, int]] = []
-        self._twins: dict[bytes, int] = {}
-        """Their bytes."""
-        self._twins_bytes = 0
+        self._twins = Twins()
 
     # --- reading ---
 
@@ -180,7 +160,7 @@ class Dag:
 
     def named_payloads(self) -> tuple[Digest, ...]:
         """Large payloads that a block above the horizon names."""
-        return tuple(Digest(digest) for digest in self._named)
+        return self._named.digests()
 
     def is_named(self, digest: bytes) -> bool:
         """Whether a block above the horizon names this payload."""
@@ -188,7 +168,7 @@ class Dag:
 
     def has_room_for_twin(self, digest: bytes) -> bool:
         """Whether one more twin may be kept: within the total, or needed by a block that is no twin."""
-        if len(self._twins) < TWINS_MAX and self._twins_bytes < TWINS_BYTES_MAX:
+        if self._twins.has_room:
             return True
         children = (self.suspended.get(child) for child in self._waiting.get(digest, ()))
         return any(child is not None and not child.is_twin for child in children)
@@ -205,12 +185,10 @@ class Dag:
         known = slots.get(content.author, ())
         slots[content.author] = (*known, digest)
         if known:
-            self._twins[digest] = len(encode(block))
-            self._twins_bytes += self._twins[digest]
+            self._twins.add(digest, block)
         self.kept_rounds[content.author] = max(self.kept_rounds[content.author], content.round)
         self._wanted.pop(digest, None)
-        for payload in content.attachments:
-            self._note_named(payload.digest, content.round)
+        self._named.note(content.attachments, content.round)
         missing = self._missing_of(block)
         if missing or lacking:
             self._suspend(Suspended(digest, block, missing, lacking, bool(known)))
@@ -249,11 +227,9 @@ class Dag:
 
     def take_unnamed(self) -> list[tuple[Digest, bool]]:
         """Payloads that no block above the horizon names any more, and whether one that did was accepted; told once."""
-        unnamed: list[tuple[Digest, bool]] = []
-        for number in [number for number in self._named_in if number <= self.horizon]:
-            for digest in self._named_in.pop(number):
-                self._payload_waiting.pop(digest, None)
-                unnamed.append((Digest(digest), self._named.pop(digest).was_accepted))
+        unnamed = self._named.take_unnamed(self.horizon)
+        for digest, _ in unnamed:
+            self._payload_waiting.pop(digest, None)
         return unnamed
 
     def take_false_parents(self) -> list[tuple[Block, Block]]:
@@ -289,15 +265,6 @@ class Dag:
         true = None if parent is None else parent.reference
         names = (name for name in block.content.parents if name.digest == digest and name.round > self.horizon)
         return next((name for name in names if name != true), None)
-
-    def _note_named(self, payload: bytes, number: int) -> None:
-        naming = self._named.get(payload)
-        if naming is None:
-            naming = self._named[payload] = Naming(number)
-        elif naming.round < number:
-            del self._named_in[naming.round][payload]
-            naming.round = number
-        self._named_in.setdefault(naming.round, {})[payload] = None
 
     def _suspend(self, suspended: Suspended) -> None:
         self.suspended[suspended.digest] = suspended
@@ -387,15 +354,14 @@ class Dag:
         if newest is None or newest.round < number:
             self.newest[vertex.author] = vertex
         self.highest_round = max(self.highest_round, number)
-        for payload in vertex.block.content.attachments:
-            self._named[payload.digest].was_accepted = True
+        self._named.accepted(vertex.block.content.attachments)
         if number > self.quorum_round and self._committee.is_quorum(of_round.authors):
             self.quorum_round = number
 
     def _forget_slots(self, slots: dict[int, tuple[Digest, ...]]) -> None:
         for digests in slots.values():
             for digest in digests:
-                self._twins_bytes -= self._twins.pop(digest, 0)
+                self._twins.drop(digest)
                 self.dropped += self.suspended.pop(digest, None) is not None
 
     def _cross_horizon(self) -> list[Vertex]:

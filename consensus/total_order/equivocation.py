@@ -9,6 +9,13 @@ from consensus.total_order.block import Block, block_digest
 from consensus.total_order.committee import Committee
 from consensus.types import NetworkId
 
+TWINS_MAX = 4_096
+"""Second and further blocks of a slot that are kept because a kept block needs them. More are kept only for a block that has no
+twin itself: those are as few as honest members' references, while twins of twins could double with every round."""
+
+TWINS_BYTES_MAX = 16 * 2**20
+"""The same of all of them together: 4,096 small ones or 500 full ones."""
+
 
 class Evidence(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """The two blocks, the lower digest first."""
@@ -59,3 +66,28 @@ class Equivocators:
         is_new = member not in self
         self.members |= 1 << member
         return is_new
+
+
+class Twins:
+    """Second and further blocks of a slot that the graph keeps, by their bytes."""
+
+    def __init__(self) -> None:
+        self._bytes: dict[bytes, int] = {}
+        self.total_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._bytes)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether another one may be kept, whoever needs it."""
+        return len(self._bytes) < TWINS_MAX and self.total_bytes < TWINS_BYTES_MAX
+
+    def add(self, digest: bytes, block: Block) -> None:
+        """The graph keeps one more."""
+        self._bytes[digest] = len(encode(block))
+        self.total_bytes += self._bytes[digest]
+
+    def drop(self, digest: bytes) -> None:
+        """The graph has forgotten a block; one that is no twin changes nothing."""
+        self.total_bytes -= self._bytes.pop(digest, 0)

@@ -24,8 +24,8 @@ from consensus.proof_of_work.voices import BASES_KEPT
 from consensus.proof_of_work.waiting_room import EARLY_MAX, ORPHANS_MAX
 from consensus.total_order.block import ATTACHMENTS_MAX
 from consensus.total_order.catch_up import BUFFER_MAX, RANGE_ROUNDS_MAX, RUNGS_MAX
-from consensus.total_order.dag import TWINS_MAX
 from consensus.total_order.due_queue import STALE_MAX
+from consensus.total_order.equivocation import TWINS_MAX
 from consensus.total_order.intake import ROUNDS_AHEAD_MAX
 from consensus.total_order.messages import BLOCKS_ASKED_MAX, COMMITS_MAX
 from consensus.total_order.order import REFERENCES_MAX
@@ -164,10 +164,11 @@ def _of_the_graph(scale: Scale) -> Groups:
         (blocks, "Dag.accepted Dag.suspended Dag._waiting Dag._waiting[] Dag._wanted Dag._missing_rounds[] State.busy"),
         (0, "Dag._holders"),
         (blocks, "Round.vertices[] Dag._false_parents Order._ordered[] Dag._payload_waiting[]"),
-        (blocks * ATTACHMENTS_MAX, "Dag._payload_waiting Dag._named Dag._named_in Dag._named_in[]"),
+        (blocks * ATTACHMENTS_MAX, "Dag._payload_waiting"),
+        (blocks * ATTACHMENTS_MAX, "NamedPayloads._named NamedPayloads._named_in NamedPayloads._named_in[]"),
         (ATTACHMENTS_MAX, "Suspended.payloads"),
         (PACES_KEPT, "Pacemaker._paces"),
-        (blocks, "Dag._twins"),
+        (blocks, "Twins._bytes"),
     )
 
 

@@ -7,7 +7,7 @@ import random
 
 import pytest
 
-from consensus.total_order import dag as dag_module
+from consensus.total_order import equivocation
 from consensus.total_order.block import Reference
 from consensus.total_order.dag import Dag, Vertex
 from tests.consensus.total_order.forge import Forge, Forged, attachment, item
@@ -107,14 +107,14 @@ def test_twins_are_kept_side_by_side() -> None:
     assert one.has_twins
     assert dag.authors(1) == 0b1111
     dag.prune(1)
-    assert (dag._twins, dag._twins_bytes) == ({}, 0)
+    assert (len(dag._twins), dag._twins.total_bytes) == (0, 0)
 
 
 @pytest.mark.parametrize(("name", "bound"), [("TWINS_MAX", 1), ("TWINS_BYTES_MAX", 200)])
 def test_over_the_total_only_blocks_without_a_twin_may_ask_for_twins(
     monkeypatch: pytest.MonkeyPatch, name: str, bound: int
 ) -> None:
-    monkeypatch.setattr(dag_module, name, bound)
+    monkeypatch.setattr(equivocation, name, bound)
     twins = [FORGE.first(3, time_ms=copy) for copy in range(1, 5)]
     dag = filled([*ROUNDS[0][:3], twins[0], twins[1]])
     first = FORGE.on(0, [*ROUNDS[0][:3], twins[2]])
