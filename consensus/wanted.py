@@ -15,6 +15,7 @@ from typing import Protocol
 
 from consensus.attachment import LargePayload
 from consensus.protocol import Attachment, FetchPayload
+from consensus.reliability import Reliability
 from consensus.types import Digest, Instant, PeerId
 
 FETCHES_MAX = 64
@@ -37,13 +38,6 @@ STALLED_ATTEMPTS = 4
 
 SOURCES_MAX = 8
 """Peers remembered as having brought what waits: more are not needed, any connected peer may be asked."""
-
-SUSPECT_MS = 600_000
-"""Who did not give what it must hold is for so long asked after the other holders, those that failed least often first: to
-withhold costs those who wait a few seconds in ten minutes for each liar. An honest peer may fail, too, when it is busy.
-
-So does who took longer than LATE_MS_MAX to give nothing, whether it must hold it or not: who has a payload not says so at once.
-Else those who keep silent would fill all places with what nobody has."""
 
 LATE_MS = 250
 """Where another holder is known, who has not given a payload in so long, and a millisecond more for each kilobyte, is late: the
@@ -125,16 +119,9 @@ class Wanted:
         self._fetches: dict[bytes, PeerId] = {}
         self._cooling: deque[tuple[Instant, PeerId]] = deque()
         self._known_peers: tuple[PeerId, ...] = ()
-        self._failures: dict[PeerId, int] = {}
-        """How often holders did not give what they hold, and others took long to give nothing."""
-        self._late: dict[PeerId, int] = {}
-        """How often holders were late."""
+        self._reliability = Reliability()
         self._overtaken: dict[bytes, None] = {}
         """Fetches of payloads of which another holder is known."""
-        self._in_vain: Counter[PeerId] = Counter()
-        """How often each connected peer was asked since it last gave something: a stranger may relay what it never gives."""
-        self._suspected: dict[PeerId, Instant] = {}
-        """Until when that is remembered."""
         self._has_changed = False
         """Since it was last looked for somebody to ask."""
 
@@ -148,7 +135,7 @@ class Wanted:
         if pursuit is None:
             return ()
         if digest in self._fetches:
-            self._forgive(self._fetches[digest])
+            self._reliability.has_given(self._fetches[digest])
         self._give_up(digest)
         return tuple(waiter for waiter in pursuit.waiters if self._has_come(waiter, digest))
 
@@ -221,8 +208,8 @@ class Wanted:
             pursuit = self._pursuits[digest]
             assert pursuit.asked_at is not None, "it is under way"
             if peer in pursuit.holders or now >= pursuit.asked_at + LATE_MS_MAX:
-                self._blame(self._failures, peer, now)
-            self._in_vain[peer] += 1
+                self._reliability.failed(peer, now)
+            self._reliability.asked_in_vain(peer)
             self._cooling.append((Instant(now + COOLING_MS), peer))
             self._end(digest, now)
 
@@ -251,16 +238,13 @@ class Wanted:
         peers = tuple(self._peers.sources())
         if peers != self._known_peers:
             self._known_peers, self._has_changed = peers, True
-            self._in_vain = Counter({peer: count for peer, count in self._in_vain.items() if peer in peers})
+            self._reliability.are_connected(peers)
             for digest in [digest for digest, peer in self._fetches.items() if peer not in peers]:
                 self._end(digest, now)
         while self._cooling and self._cooling[0][0] <= now:
             self._cooling.popleft()
             self._has_changed = True
-        for peer in [peer for peer, until in self._suspected.items() if until <= now]:
-            del self._suspected[peer]
-            self._failures.pop(peer, None)
-            self._late.pop(peer, None)
+        self._reliability.forget_old(now)
         for digest in list(self._overtaken):
             self._look_whether_late(digest, now)
         rested: list[bytes] = []
@@ -331,7 +315,7 @@ class Wanted:
         free = [peer for peer in peers if load[peer] < self._places(peer)]
         if not free:
             return None
-        free.sort(key=lambda peer: (self._in_vain[peer], load[peer]))  # stable: who joined first comes first
+        free.sort(key=lambda peer: (self._reliability.in_vain(peer), load[peer]))  # stable: who joined first comes first
         free_to_name = sum(self._pursuits[digest].need is Need.FREE for digest in self._fetches)
         for (_, need), lane in self._lanes.items():
             if need is Need.FREE and free_to_name >= self._free_max:
@@ -352,33 +336,19 @@ class Wanted:
         if now < pursuit.late_at:
             return
         del self._overtaken[digest]
-        self._blame(self._late, peer, now)
+        self._reliability.was_late(peer, now)
         if self._is_there_a_better(pursuit, peer):
             del self._fetches[digest]
             self._enqueue(digest)
 
-    def _blame(self, counts: dict[PeerId, int], peer: PeerId, now: Instant) -> None:
-        counts[peer] = min(FETCHES_MAX, counts.get(peer, 0) + 1)
-        self._suspected[peer] = Instant(now + SUSPECT_MS)
-
-    def _forgive(self, giver: PeerId) -> None:
-        """It has given something: what failed while we could not reach it is soon forgotten, and what it keeps back is not."""
-        del self._in_vain[giver]
-        for counts in (self._failures, self._late):
-            if giver in counts:
-                counts[giver] //= 2
-
-    def _blamed(self, peer: PeerId) -> tuple[int, int]:
-        """Where payloads are large everybody is late now and then, and nobody fails."""
-        return self._failures.get(peer, 0), self._late.get(peer, 0)
-
     def _is_there_a_better(self, pursuit: _Pursuit, asked: PeerId) -> bool:
         untried = (peer for peer in pursuit.holders if peer in self._known_peers and peer not in pursuit.tried)
-        return any(self._blamed(peer) < self._blamed(asked) for peer in untried)
+        blamed = self._reliability.blamed
+        return any(blamed(peer) < blamed(asked) for peer in untried)
 
     def _places(self, peer: PeerId) -> int:
         """Half as many with each failure: those who withhold, however many, do not fill the room."""
-        return max(1, self._per_peer_max >> self._failures.get(peer, 0))
+        return max(1, self._per_peer_max >> self._reliability.failures(peer))
 
     def _whom(self, pursuit: _Pursuit, peers: Sequence[PeerId], free: list[PeerId]) -> PeerId | None:
         """A holder or source if there is one left to ask, that which failed least; else who was asked in vain least often.
@@ -392,7 +362,7 @@ class Wanted:
         named = dict.fromkeys((*pursuit.holders, *pursuit.sources))
         known = [peer for peer in named if peer in peers and peer not in pursuit.tried]
         anybody = next((peer for peer in free if peer not in pursuit.tried), None)
-        best = min((peer for peer in known if peer in free), key=self._blamed, default=None)
+        best = min((peer for peer in known if peer in free), key=self._reliability.blamed, default=None)
         if best is None:
             return None if known and pursuit.need is Need.FREE and not pursuit.attempts else anybody
         return anybody if self._is_better(anybody, pursuit, known) else best
@@ -401,7 +371,8 @@ class Wanted:
         """Whether to pass over who has merely brought what waits: each of them was asked in vain more often than this one."""
         if anybody is None or pursuit.holders or pursuit.need is Need.FREE:
             return False
-        return self._in_vain[anybody] < min(self._in_vain[peer] for peer in sources)
+        in_vain = self._reliability.in_vain
+        return in_vain(anybody) < min(in_vain(peer) for peer in sources)
 
     def _ask(self, digest: bytes, peer: PeerId, now: Instant) -> FetchPayload:
         pursuit = self._pursuits[digest]

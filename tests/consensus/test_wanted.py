@@ -10,6 +10,7 @@ from consensus.attachment import LargePayload
 from consensus.proof_of_work.peers import Peers
 from consensus.proof_of_work.rules import CONTRIBUTIONS_MAX
 from consensus.protocol import FetchPayload
+from consensus.reliability import SUSPECT_MS
 from consensus.types import Digest, Instant, PeerId
 from consensus.wanted import (
     COOLING_MS,
@@ -20,7 +21,6 @@ from consensus.wanted import (
     LATE_MS_MAX,
     REST_MS,
     STALLED_ATTEMPTS,
-    SUSPECT_MS,
     Need,
     Wanted,
 )

@@ -143,7 +143,7 @@ def _of_the_replica(scale: Scale) -> Groups:
         (named, "Wanted._pursuits Wanted._lacking Wanted._lacking[] Wanted._stalled Wanted._lanes[] Wanted._resting"),
         (named + scale.peers, "_Pursuit.waiters"),
         (len(Need) * (1 + STALLED_ATTEMPTS), "Wanted._lanes"),
-        (scale.peers + scale.strangers_max, "Wanted._known_peers Wanted._in_vain"),
+        (scale.peers + scale.strangers_max, "Wanted._known_peers Reliability._in_vain"),
     )
 
 
@@ -156,7 +156,7 @@ def _of_the_graph(scale: Scale) -> Groups:
             "Pushing._named[] Pushing._pushed Pushing._pushed[] Pushing._asked_until Pushing._asked_until[] Patience._debts "
             "Recovery._asked_at Round.vertices Slot.votes Slot.certificates "
             "State.newest_seen Suspended.missing Vouching._newest Vouching._marks[] Vouching._checkpoints "
-            "Vouching._newest_marks CommitFetch._failed Wanted._failures Wanted._late Wanted._suspected",
+            "Vouching._newest_marks CommitFetch._failed Reliability._failures Reliability._late Reliability._suspected",
         ),
         (peers + scale.strangers_max, "Peers._records PeerClocks._ahead_ms Synchroniser._roomless"),
         (rounds, "CommitRule._slots Dag._rounds Dag._slots Order._ordered Order._recent Proposer._under_way"),
