@@ -11,7 +11,8 @@ from collections.abc import Callable
 from functools import partial
 from statistics import fmean
 
-from consensus.protocol import Broadcast, Effect, PeerJoined, PeerLeft, Received, Record, Send, SetTimer, TimerFired
+from consensus.effects import Broadcast, Effect, Record, Send, SetTimer
+from consensus.inputs import PeerJoined, PeerLeft, Received, TimerFired
 from consensus.total_order.archive import COMMIT_TABLE, VERTEX_TABLE, vertex_key
 from consensus.total_order.block import BLOCK_CODEC, Block
 from consensus.total_order.machine import TotalOrder, TotalOrderRules

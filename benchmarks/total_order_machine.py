@@ -8,8 +8,9 @@ import resource
 import sys
 import time
 
+from consensus.effects import Broadcast, Deliver, Effect
 from consensus.encoding import encode
-from consensus.protocol import Broadcast, Deliver, Effect, PeerJoined, Received
+from consensus.inputs import PeerJoined, Received
 from consensus.total_order.block import CommitMark, Content, Reference, genesis_references, genesis_step, sign_block
 from consensus.total_order.committee import Committee
 from consensus.total_order.machine import TotalOrder, TotalOrderRules

@@ -4,9 +4,9 @@ from typing import TypeVar
 
 import msgspec
 
+from consensus.effects import Refuse
 from consensus.encoding import Codec, MalformedBytesError
 from consensus.faults import Offence
-from consensus.protocol import Refuse
 from consensus.types import PeerId
 
 M = TypeVar("M", bound=msgspec.Struct)

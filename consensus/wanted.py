@@ -14,8 +14,9 @@ from enum import IntEnum
 from typing import Protocol
 
 from consensus.attachment import LargePayload
-from consensus.protocol import Attachment, FetchPayload
+from consensus.effects import FetchPayload
 from consensus.reliability import Reliability
+from consensus.steps import Attachment
 from consensus.types import Digest, Instant, PeerId
 
 FETCHES_MAX = 64

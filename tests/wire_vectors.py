@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
+from consensus.effects import Broadcast, Send
 from consensus.encoding import Codec
 from consensus.proof_of_work.messages import MESSAGE_CODEC as WORK_CODEC
-from consensus.protocol import Broadcast, Send
 from consensus.total_order.messages import MESSAGE_CODEC as ORDER_CODEC
 from consensus.types import Instant, PeerId
 from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Scenario

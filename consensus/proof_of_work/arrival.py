@@ -4,12 +4,12 @@ A start is an arrival, too: who was away may have missed much. Once arrived, onl
 keep us from leading.
 """
 
+from consensus.effects import Halt
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.messages import Place
 from consensus.proof_of_work.outlook import Outlook
 from consensus.proof_of_work.peers import LONG_AGO
 from consensus.proof_of_work.sync import Synchroniser
-from consensus.protocol import Halt
 from consensus.types import Height, Instant, StepId
 
 LAG_BLOCKS = 8

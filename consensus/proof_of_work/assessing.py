@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from consensus.budget import Budget
 from consensus.contribution import Contribution
-from consensus.protocol import Assess
+from consensus.effects import Assess
 from consensus.types import Digest, Instant, PeerId
 
 UNDER_WAY_MAX = 4

@@ -5,6 +5,7 @@ since the state that it grew out of is gone: so its bodies have to be there, be 
 They are looked at one after the other and not kept.
 """
 
+from consensus.effects import Effect, Halt, Send
 from consensus.encoding import encode
 from consensus.proof_of_work.ahead import Branch
 from consensus.proof_of_work.bodies import BODIES_PER_REQUEST, STALLED_AGAIN_MS, STALLED_MS
@@ -15,7 +16,6 @@ from consensus.proof_of_work.link import Link
 from consensus.proof_of_work.messages import GetBlocks, Place
 from consensus.proof_of_work.outlook import Outlook
 from consensus.proof_of_work.peers import ANSWER_TIMEOUT_MS, LONG_AGO, Peers
-from consensus.protocol import Effect, Halt, Send
 from consensus.types import Height, Instant, PeerId, StepId
 
 

@@ -1,10 +1,11 @@
 """What a learner finds wrong is held against who signed it, a block as well as a contribution."""
 
 from consensus.contribution import Contribution
+from consensus.effects import Accuse, Effect, Refuse
 from consensus.encoding import encode
 from consensus.faults import Accusation, Offence
 from consensus.proof_of_work.header import Block
-from consensus.protocol import Accuse, Effect, Refuse, Verdict
+from consensus.steps import Verdict
 from consensus.types import PeerId
 
 

@@ -13,8 +13,8 @@ from types import MappingProxyType
 
 from consensus.proof_of_work.link import Link
 from consensus.proof_of_work.rules import ContestDepths
-from consensus.protocol import Verdict
 from consensus.seeded_choice import lot_of
+from consensus.steps import Verdict
 from consensus.types import Height, StepId
 
 TREE_BLOCKS_MAX = 2_048

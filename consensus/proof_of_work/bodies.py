@@ -6,6 +6,7 @@ brings its branch back.
 
 from dataclasses import dataclass
 
+from consensus.effects import Effect, Send
 from consensus.encoding import encode
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain
@@ -13,7 +14,6 @@ from consensus.proof_of_work.link import Link
 from consensus.proof_of_work.messages import GetBlocks, Place
 from consensus.proof_of_work.outlook import Outlook
 from consensus.proof_of_work.peers import ANSWER_TIMEOUT_MS, PeerRecord, Peers
-from consensus.protocol import Effect, Send
 from consensus.types import Instant, PeerId, StepId
 
 BODIES_PER_REQUEST = 16

@@ -3,8 +3,10 @@
 from consensus.attachment import LargePayload
 from consensus.budget import Spending
 from consensus.contribution import Contribution, contribution_digest, is_authentic, sign_contribution
+from consensus.effects import Broadcast, Effect, PassOver, Refuse
 from consensus.encoding import encode
 from consensus.faults import Offence
+from consensus.inputs import Assessed, Submitted
 from consensus.proof_of_work.assessing import Assessing, Rank
 from consensus.proof_of_work.blame import blame
 from consensus.proof_of_work.block_tree import Standing
@@ -17,8 +19,8 @@ from consensus.proof_of_work.peers import PeerRecord, Peers
 from consensus.proof_of_work.pool import Assessment, Held, Pool, Pooled
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.voices import Voices
-from consensus.protocol import Assessed, Broadcast, Effect, PassOver, Refuse, Submitted, Verdict
 from consensus.signing import Signer
+from consensus.steps import Verdict
 from consensus.types import Digest, Instant, NetworkId, PeerId, StepId
 from consensus.wanted import Need, Wanted
 

@@ -12,8 +12,8 @@ from consensus.faults import Offence
 from consensus.proof_of_work.difficulty import TARGET_BYTES
 from consensus.proof_of_work.puzzle import NONCE_BYTES
 from consensus.proof_of_work.rules import CONTRIBUTIONS_MAX, ProofOfWorkRules
-from consensus.protocol import Step
 from consensus.signing import Domain, Signer, digest_of, is_signed_by
+from consensus.steps import Step
 from consensus.types import Digest, Height, NetworkId, PeerId, StepId, WallTime
 
 CLAIM_BYTES_MAX = 256

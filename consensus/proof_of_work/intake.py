@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from enum import Enum
 
+from consensus.effects import Accuse, Effect, Refuse, VerifyPuzzle
 from consensus.encoding import encode
 from consensus.faults import Accusation, Offence
+from consensus.inputs import PuzzleVerified
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain, Parent
 from consensus.proof_of_work.header import (
@@ -28,7 +30,6 @@ from consensus.proof_of_work.verdicts import Verdicts
 from consensus.proof_of_work.verifying import Verifying
 from consensus.proof_of_work.voices import Voices
 from consensus.proof_of_work.waiting_room import Waiting, WaitingRoom
-from consensus.protocol import Accuse, Effect, PuzzleVerified, Refuse, VerifyPuzzle
 from consensus.types import Instant, NetworkId, PeerId, StepId, WallTime
 from consensus.wall_clock import WallClock
 

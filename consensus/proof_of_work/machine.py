@@ -7,8 +7,29 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from consensus.budget import Spending
+from consensus.effects import Adopt, Broadcast, Effect, Finalise, KeepPayloads, PassOver, Refuse, Send, SetTimer
 from consensus.encoding import encode
 from consensus.faults import Offence
+from consensus.inputs import (
+    Assessed,
+    Checked,
+    ClockRead,
+    FetchFailed,
+    Input,
+    LearnerBehind,
+    Offered,
+    PayloadHeld,
+    PayloadsNeeded,
+    PeerJoined,
+    PeerLeft,
+    PuzzleSolved,
+    PuzzleVerified,
+    Received,
+    StateHeld,
+    StateReached,
+    Submitted,
+    TimerFired,
+)
 from consensus.message_reader import oversized_block, read_message
 from consensus.proof_of_work.archive import BlockArchive
 from consensus.proof_of_work.arrival import Arrival
@@ -42,35 +63,6 @@ from consensus.proof_of_work.status import STEPS_TOLD_MAX, ChainReport, PowStatu
 from consensus.proof_of_work.sync import Synchroniser
 from consensus.proof_of_work.verdicts import Verdicts
 from consensus.proof_of_work.voices import Voices
-from consensus.protocol import (
-    Adopt,
-    Assessed,
-    Broadcast,
-    Checked,
-    ClockRead,
-    Effect,
-    FetchFailed,
-    Finalise,
-    Input,
-    KeepPayloads,
-    LearnerBehind,
-    Offered,
-    PassOver,
-    PayloadHeld,
-    PayloadsNeeded,
-    PeerJoined,
-    PeerLeft,
-    PuzzleSolved,
-    PuzzleVerified,
-    Received,
-    Refuse,
-    Send,
-    SetTimer,
-    StateHeld,
-    StateReached,
-    Submitted,
-    TimerFired,
-)
 from consensus.signing import Signer
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
 from consensus.wall_clock import PeerClocks, WallClock

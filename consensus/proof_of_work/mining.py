@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from consensus.contribution import Contribution
+from consensus.effects import Effect, SetTimer, SolvePuzzle, StopPuzzle
+from consensus.inputs import Offered, PuzzleSolved
 from consensus.proof_of_work.header import (
     Block,
     Body,
@@ -17,7 +19,6 @@ from consensus.proof_of_work.header import (
 )
 from consensus.proof_of_work.link import Link, next_target
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.protocol import Effect, Offered, PuzzleSolved, SetTimer, SolvePuzzle, StopPuzzle
 from consensus.signing import Signer
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
 from consensus.wall_clock import WallClock

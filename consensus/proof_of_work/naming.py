@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from consensus.attachment import LargePayload
-from consensus.protocol import ReleasePayloads
+from consensus.effects import ReleasePayloads
 from consensus.types import Digest
 
 

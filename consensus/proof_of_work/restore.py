@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from consensus.effects import Effect, Finalise, Record, Replay
 from consensus.proof_of_work.archive import BlockArchive, block_key, decode_block, read_block
 from consensus.proof_of_work.block_tree import BlockTree
 from consensus.proof_of_work.chain import Chain
@@ -11,8 +12,8 @@ from consensus.proof_of_work.header import Block, genesis_id, header_id, step_of
 from consensus.proof_of_work.link import Link, genesis_link, header_fault, next_link
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.verdicts import BLOCK_TABLE, VERDICT_TABLE
-from consensus.protocol import Effect, Finalise, Record, Replay, Verdict
 from consensus.records import CorruptRecordsError
+from consensus.steps import Verdict
 from consensus.types import DIGEST_BYTES, Height, NetworkId, PeerId, StepId
 
 FINAL_TABLE = "final"

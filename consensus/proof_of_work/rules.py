@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from consensus.contribution import ATTACHMENTS_MAX
-from consensus.protocol import Verdict
 from consensus.rule_ranges import RulesError, check_ranges
+from consensus.steps import Verdict
 from consensus.types import Height
 
 FINALITY_DEPTH_MAX = 512

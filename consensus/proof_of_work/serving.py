@@ -1,6 +1,7 @@
 """What peers that sync from us get: our tip, and answers out of our records. Each is bounded, and each peer has a budget."""
 
 from consensus.budget import Spending
+from consensus.effects import Effect, Refuse, Send
 from consensus.encoding import encode
 from consensus.faults import Offence
 from consensus.proof_of_work.archive import BlockArchive, read_block
@@ -10,7 +11,6 @@ from consensus.proof_of_work.final_chain import WORK_BYTES
 from consensus.proof_of_work.header import Block, Header
 from consensus.proof_of_work.messages import BLOCKS_BYTES_MAX, HEADERS_MAX, Blocks, Busy, GetBlocks, GetHeaders, Headers, Tip
 from consensus.proof_of_work.peers import PeerRecord, Peers
-from consensus.protocol import Effect, Refuse, Send
 from consensus.types import Height, Instant, PeerId, StepId
 
 TIP_MS = 5_000

@@ -6,6 +6,7 @@ and nothing else: what counts is proven.
 
 import itertools
 
+from consensus.effects import Effect, Refuse, Send
 from consensus.encoding import encode
 from consensus.faults import Offence
 from consensus.proof_of_work.audit import Audit
@@ -24,7 +25,6 @@ from consensus.proof_of_work.peers import (
     Peers,
     Requests,
 )
-from consensus.protocol import Effect, Refuse, Send
 from consensus.types import Instant, NetworkId, PeerId, StepId
 
 BACK_OFF_DOUBLINGS_MAX = 6

@@ -2,7 +2,9 @@
 
 from dataclasses import dataclass, replace
 
+from consensus.effects import Broadcast, Check, Effect, Record
 from consensus.encoding import encode
+from consensus.inputs import Checked
 from consensus.proof_of_work.archive import block_key
 from consensus.proof_of_work.blame import blame
 from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX, Standing
@@ -11,7 +13,7 @@ from consensus.proof_of_work.header import Block, NamedBlock, attachments_of, st
 from consensus.proof_of_work.messages import BlockMessage
 from consensus.proof_of_work.naming import Naming
 from consensus.proof_of_work.outlook import Outlook
-from consensus.protocol import Broadcast, Check, Checked, Effect, Record, Verdict
+from consensus.steps import Verdict
 from consensus.types import Digest, Height, PeerId, StepId
 from consensus.wanted import Need, Wanted
 

@@ -5,7 +5,7 @@ rungs are asked for when their turn comes. The blocks that they name are fetched
 ordering runs over them; a quorum must vouch for what comes out, which must be the very commit.
 """
 
-from consensus.protocol import Halt
+from consensus.effects import Halt
 from consensus.seeded_choice import SeededChoice
 from consensus.total_order.block import CommitMark
 from consensus.total_order.commit_fetch import CommitFetch, Link

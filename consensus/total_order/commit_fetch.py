@@ -8,9 +8,9 @@ nothing of it is kept. Who is asked is drawn by lot; who gives nothing is not as
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from consensus.effects import Refuse, Send
 from consensus.encoding import encode
 from consensus.faults import Offence
-from consensus.protocol import Refuse, Send
 from consensus.seeded_choice import SeededChoice
 from consensus.total_order.block import CommitMark
 from consensus.total_order.committee import Committee

@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 
 from consensus.contribution import Contribution, contribution_digest
-from consensus.protocol import Attachment, Deliver, DeliveredItem, DeliveredStep, Halt
+from consensus.effects import Deliver, Halt
+from consensus.steps import Attachment, DeliveredItem, DeliveredStep
 from consensus.total_order.archive import record_of_commit
 from consensus.total_order.block import Block
 from consensus.total_order.commit_rule import Decision, Way

@@ -4,8 +4,8 @@ Whoever has no part in the order may be an observer, and one short question is f
 that it says later is on anybody's account. Who misses a block sees it named by the next one, and asks for it.
 """
 
+from consensus.effects import Send
 from consensus.encoding import encode
-from consensus.protocol import Send
 from consensus.total_order.dag import Vertex
 from consensus.total_order.messages import BlockMessage
 from consensus.total_order.state import State

@@ -3,9 +3,9 @@
 from enum import Enum
 
 from consensus.budget import Spending
+from consensus.effects import Accuse, Halt, Record, Refuse
 from consensus.encoding import encode
 from consensus.faults import Accusation, Offence
-from consensus.protocol import Accuse, Halt, Record, Refuse
 from consensus.total_order.archive import EVIDENCE_TABLE, record_of_block
 from consensus.total_order.block import Block, Reference, block_digest, content_fault
 from consensus.total_order.dag import Vertex

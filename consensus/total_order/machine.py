@@ -6,15 +6,13 @@ What follows is the same after every input: slots are decided, our own blocks cr
 from collections.abc import Iterable
 from typing import assert_never
 
-from consensus.protocol import (
+from consensus.effects import Effect, Halt, KeepPayloads, Refuse, ReleasePayloads, SetTimer
+from consensus.inputs import (
     Assessed,
     Checked,
     ClockRead,
-    Effect,
     FetchFailed,
-    Halt,
     Input,
-    KeepPayloads,
     LearnerBehind,
     Offered,
     PayloadHeld,
@@ -24,9 +22,6 @@ from consensus.protocol import (
     PuzzleSolved,
     PuzzleVerified,
     Received,
-    Refuse,
-    ReleasePayloads,
-    SetTimer,
     StateHeld,
     StateReached,
     Submitted,

@@ -3,7 +3,7 @@
 So nothing that we sign or decide leaves before it is durable, whoever adds to it.
 """
 
-from consensus.protocol import Effect, Guard, Record
+from consensus.effects import Effect, Guard, Record
 
 
 class Outbox:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from consensus.attachment import LargePayload
 from consensus.contribution import PAYLOAD_BYTES_MAX
+from consensus.effects import Broadcast
 from consensus.encoding import encode
-from consensus.protocol import Broadcast, Submitted
+from consensus.inputs import Submitted
 from consensus.signing import Signer
 from consensus.total_order.block import (
     ATTACHMENTS_MAX,

@@ -8,8 +8,8 @@ round, and one that shows a long chain of them at once a round trip for each.
 
 from collections.abc import Iterable
 
+from consensus.effects import Send
 from consensus.encoding import encode
-from consensus.protocol import Send
 from consensus.total_order.block import Reference
 from consensus.total_order.dag import Vertex
 from consensus.total_order.messages import ANSWER_BYTES_MAX, BlockMessage

@@ -4,9 +4,9 @@ Our records may be lost or old. Among f + 1 answers one is honest; each is prove
 silence us by naming a round that we never reached.
 """
 
+from consensus.effects import Refuse, Send
 from consensus.encoding import encode
 from consensus.faults import Offence
-from consensus.protocol import Refuse, Send
 from consensus.total_order.block import Block
 from consensus.total_order.messages import AskOwn, OwnNewest
 from consensus.total_order.peers import PeerRecord

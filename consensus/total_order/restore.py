@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 
-from consensus.protocol import Deliver, DeliveredStep
+from consensus.effects import Deliver
 from consensus.records import CorruptRecordsError
+from consensus.steps import DeliveredStep
 from consensus.total_order.archive import (
     BASE_TABLE,
     COMMIT_TABLE,

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from consensus.effects import Send
 from consensus.encoding import encode
-from consensus.protocol import Send
 from consensus.total_order.archive import read_block, read_commit
 from consensus.total_order.block import Block
 from consensus.total_order.messages import (

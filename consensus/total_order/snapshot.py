@@ -6,7 +6,7 @@ above the garbage horizon comes with it, walked down from the digest: the next c
 
 from dataclasses import dataclass, field
 
-from consensus.protocol import FetchState, Record, Restore
+from consensus.effects import FetchState, Record, Restore
 from consensus.seeded_choice import SeededChoice
 from consensus.total_order.archive import BASE_TABLE, index_key, record_of_commit
 from consensus.total_order.block import Checkpoint, CommitMark

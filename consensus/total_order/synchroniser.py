@@ -8,9 +8,9 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from consensus.effects import Refuse, Send, SetTimer
 from consensus.encoding import encode
 from consensus.faults import Offence
-from consensus.protocol import Refuse, Send, SetTimer
 from consensus.seeded_choice import SeededChoice
 from consensus.total_order.block import Block, Reference, block_digest
 from consensus.total_order.due_queue import DueQueue

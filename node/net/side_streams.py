@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Protocol
 
-from consensus.protocol import FetchFailed, FetchPayload, FetchState, Input, PayloadHeld, Record, StateHeld
+from consensus.effects import FetchPayload, FetchState, Record
+from consensus.inputs import FetchFailed, Input, PayloadHeld, StateHeld
 from consensus.types import DIGEST_BYTES, Digest, PeerId
 from consensus.wanted import FETCHES_MAX
 from learning.checkpoint import checkpoint_digest

@@ -11,8 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
+from consensus.effects import SolvePuzzle, StopPuzzle, VerifyPuzzle
+from consensus.inputs import PuzzleSolved, PuzzleVerified
 from consensus.proof_of_work.puzzle import is_solved
-from consensus.protocol import PuzzleSolved, PuzzleVerified, SolvePuzzle, StopPuzzle, VerifyPuzzle
 
 MINER_NICENESS = 5
 """As the search of the same peer (`LEARNER_NICENESS`), and behind the event loop. Behind the search, at 10, a miner on a busy

@@ -1,6 +1,6 @@
 """The driver's ways to the two processes of its peer (the ports `learner` and `puzzle` of `node.runtime.ports`)."""
 
-from consensus.protocol import SolvePuzzle, StopPuzzle, VerifyPuzzle
+from consensus.effects import SolvePuzzle, StopPuzzle, VerifyPuzzle
 from learning.learner import LearnerRequest
 from node.processes.learner import LearnerMessage, LearnerSpec
 from node.processes.process import WorkerProcess

@@ -7,7 +7,7 @@ input after a jump on, and no timer of its own is needed.
 from dataclasses import dataclass
 from typing import Protocol
 
-from consensus.protocol import ClockRead
+from consensus.inputs import ClockRead
 
 NEWS_MS = 5
 """A change of the offset that is worth telling: a clock that is slewed (at most 500 parts in a million) gets there in 10 s."""

@@ -12,26 +12,24 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import assert_never
 
-from consensus.faults import Accusation
-from consensus.protocol import (
+from consensus.effects import (
     Accuse,
     Broadcast,
     FetchPayload,
     FetchState,
     Guard,
     Halt,
-    Input,
     PassOver,
-    Received,
     Record,
     Refuse,
     Send,
     SetTimer,
     SolvePuzzle,
     StopPuzzle,
-    TimerFired,
     VerifyPuzzle,
 )
+from consensus.faults import Accusation
+from consensus.inputs import Input, Received, TimerFired
 from consensus.types import PeerId
 from learning.learner import LearnerAnswer
 from node.common.errors import NodeError

@@ -12,10 +12,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from consensus.protocol import (
-    PeerJoined,
-    PeerLeft,
-)
+from consensus.inputs import PeerJoined, PeerLeft
 from consensus.types import Instant, PeerId
 from learning.learner import ExportRequest, LearnerRequest, ModelExported
 from learning.task import Layout

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from consensus.protocol import FetchPayload, FetchState, SolvePuzzle, VerifyPuzzle
+from consensus.effects import FetchPayload, FetchState, SolvePuzzle, VerifyPuzzle
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerRequest
 

@@ -9,18 +9,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol, assert_never
 
-from consensus import protocol
+from consensus import steps
 from consensus.attachment import LargePayload
 from consensus.contribution import Contribution, contribution_digest
-from consensus.protocol import (
+from consensus.effects import (
     Accuse,
     Adopt,
     Assess,
-    Assessed,
-    Attachment,
     Broadcast,
     Check,
-    Checked,
     Deliver,
     Effect,
     FetchPayload,
@@ -28,14 +25,8 @@ from consensus.protocol import (
     Finalise,
     Guard,
     Halt,
-    Input,
     KeepPayloads,
-    LearnerBehind,
-    Offered,
-    OrderingProtocol,
     PassOver,
-    PayloadHeld,
-    PayloadsNeeded,
     Record,
     Refuse,
     ReleasePayloads,
@@ -44,13 +35,22 @@ from consensus.protocol import (
     Send,
     SetTimer,
     SolvePuzzle,
-    StateReached,
-    Step,
     StopPuzzle,
-    Submitted,
-    Verdict,
     VerifyPuzzle,
 )
+from consensus.inputs import (
+    Assessed,
+    Checked,
+    Input,
+    LearnerBehind,
+    Offered,
+    PayloadHeld,
+    PayloadsNeeded,
+    StateReached,
+    Submitted,
+)
+from consensus.protocol import OrderingProtocol
+from consensus.steps import Attachment, Step, Verdict
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
 from learning.checkpoint import checkpoint_digest, decode_kept_state, encode_kept_state
 from learning.gradient.quantised import payload_digest
@@ -388,7 +388,7 @@ class Replica:
         self._steps_asked += sum(isinstance(request, DeliverRequest) for request in requests)
         return tuple(AskLearner(request) for request in requests)
 
-    def _delivered(self, step: protocol.DeliveredStep) -> Iterable[OuterEffect]:
+    def _delivered(self, step: steps.DeliveredStep) -> Iterable[OuterEffect]:
         self._height = step.height
         named = dict.fromkeys(large for item in step.items for large in item.attachments)
         asked = self._ask(DeliverRequest(delivery_for_learner(step)), step.height, named)
@@ -439,7 +439,7 @@ def step_for_learner(network_id: NetworkId, step: Step) -> ProposedStep:
     return ProposedStep(step.id, step.parent, step.height, step.leader, contributions, step.claim, step.state_digest)
 
 
-def delivery_for_learner(step: protocol.DeliveredStep) -> DeliveredStep:
+def delivery_for_learner(step: steps.DeliveredStep) -> DeliveredStep:
     """A step of a total order as the learner sees it."""
     items = tuple(
         SignedPayload(item.digest, item.author, item.base, item.payload, _attached(item.attachments)) for item in step.items

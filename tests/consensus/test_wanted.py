@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.attachment import LargePayload
+from consensus.effects import FetchPayload
 from consensus.proof_of_work.peers import Peers
 from consensus.proof_of_work.rules import CONTRIBUTIONS_MAX
-from consensus.protocol import FetchPayload
 from consensus.reliability import SUSPECT_MS
 from consensus.types import Digest, Instant, PeerId
 from consensus.wanted import (

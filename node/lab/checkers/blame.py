@@ -2,7 +2,7 @@
 
 from collections.abc import Container
 
-from consensus.protocol import Accuse, Halt, Refuse
+from consensus.effects import Accuse, Halt, Refuse
 from learning.learner import CheckRequest, Judgement, ProposedStep, StepChecked
 from node.lab.checkers.finding import Finding, Seen
 from node.runtime.replica import AskLearner

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from consensus.effects import Record
 from consensus.proof_of_work.header import BLOCK_CODEC, header_id
-from consensus.protocol import Record
 from consensus.types import NetworkId, PeerId
 from learning.learner import AdoptRequest, FinaliseRequest
 from node.lab.checkers.finding import Finding, Seen

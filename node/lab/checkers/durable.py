@@ -1,9 +1,9 @@
 """What is signed, decided or promised is durable before anybody hears of it."""
 
+from consensus.effects import Broadcast, Guard, Record, Send
 from consensus.encoding import MalformedBytesError
 from consensus.proof_of_work import messages as work_messages
 from consensus.proof_of_work.header import header_id
-from consensus.protocol import Broadcast, Guard, Record, Send
 from consensus.total_order.block import Block, block_digest
 from consensus.types import NetworkId, PeerId
 from learning.learner import CheckRequest, DeliverRequest

@@ -2,7 +2,7 @@
 
 import hashlib
 
-from consensus.protocol import Record
+from consensus.effects import Record
 from learning.checkpoint import decode_kept_state
 from learning.learner import StateKept
 from node.lab.checkers.finding import Finding, Seen

@@ -1,6 +1,6 @@
 """Total order: all honest members deliver one history, each without a gap."""
 
-from consensus.protocol import FetchState
+from consensus.effects import FetchState
 from consensus.types import PeerId
 from learning.learner import DeliveredStep, DeliverRequest
 from node.lab.checkers.finding import Finding, Seen

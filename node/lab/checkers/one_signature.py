@@ -8,9 +8,9 @@ from collections.abc import Container
 from dataclasses import dataclass
 from functools import lru_cache
 
+from consensus.effects import Broadcast, Record, Send
 from consensus.encoding import MalformedBytesError
 from consensus.proof_of_work.header import BLOCK_CODEC, Header, header_id
-from consensus.protocol import Broadcast, Record, Send
 from consensus.total_order.block import Block, block_digest
 from consensus.total_order.messages import MESSAGE_CODEC, BlockMessage, OwnBlocks
 from consensus.types import NetworkId, PeerId

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from consensus.protocol import Guard, Record, SolvePuzzle
+from consensus.effects import Guard, Record, SolvePuzzle
 from consensus.total_order.archive import COMMIT_TABLE
 from consensus.total_order.order import COMMIT_CODEC
 from consensus.types import Instant, PeerId

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Mapping
 
+from consensus.effects import Guard, Record
 from consensus.proof_of_work.header import BLOCK_CODEC
-from consensus.protocol import Guard, Record
 from consensus.types import PeerId
 from learning.learner import StepAdopted
 from node.lab.checkers.finding import Seen

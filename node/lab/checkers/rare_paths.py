@@ -3,8 +3,9 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from consensus.effects import Accuse, FetchPayload, Record, Refuse
 from consensus.faults import Offence
-from consensus.protocol import Accuse, FetchPayload, OrderingProtocol, Record, Refuse
+from consensus.protocol import OrderingProtocol
 from consensus.total_order.machine import TotalOrder
 from consensus.types import PeerId
 from learning.learner import (

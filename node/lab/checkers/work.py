@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal, localcontext
 
+from consensus.effects import Record, Send
 from consensus.encoding import MalformedBytesError
 from consensus.proof_of_work.header import BLOCK_CODEC, Header, header_id
 from consensus.proof_of_work.messages import MESSAGE_CODEC, Tip
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.protocol import Record, Send
 from consensus.types import NetworkId
 from node.lab.checkers.finding import Finding, Seen
 from node.lab.checkers.one_signature import BLOCK_TABLE

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from consensus.protocol import Broadcast
+from consensus.effects import Broadcast
 from consensus.types import Instant, PeerId
 from learning.learner import ContributionFound, DeliverRequest, GenerationDecided
 from node.lab.simulation.trace import Happening

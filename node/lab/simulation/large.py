@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from consensus.protocol import FetchPayload, FetchState
+from consensus.effects import FetchPayload, FetchState
 from consensus.types import PeerId
 from node.lab.simulation.disk import Disk
 from node.lab.simulation.flooding import FRAME_BYTES

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
+from consensus.effects import SolvePuzzle
 from consensus.faults import Accusation
-from consensus.protocol import SolvePuzzle
 from consensus.types import Instant, PeerId
 from learning.learner import Learner, LearnerAnswer, LearnerRequest, StepAdopted
 from node.lab.simulation.disk import Disk, Records

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from consensus.protocol import SolvePuzzle
+from consensus.effects import SolvePuzzle
 
 PUZZLE_SPACE = 2**256
 """How many digests there are."""

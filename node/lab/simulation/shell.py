@@ -8,27 +8,23 @@ from dataclasses import dataclass
 from functools import partial
 from typing import assert_never
 
-from consensus.protocol import (
+from consensus.effects import (
     Accuse,
     Broadcast,
     FetchPayload,
     FetchState,
     Guard,
     Halt,
-    Input,
     PassOver,
-    PeerJoined,
-    PeerLeft,
-    Received,
     Record,
     Refuse,
     Send,
     SetTimer,
     SolvePuzzle,
     StopPuzzle,
-    TimerFired,
     VerifyPuzzle,
 )
+from consensus.inputs import Input, PeerJoined, PeerLeft, Received, TimerFired
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, LearnerRequest, StepAdopted
 from node.lab.simulation.disk import Row

@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Callable
 from functools import cache
 
+from consensus.effects import Broadcast, Record, Send, SetTimer, SolvePuzzle
 from consensus.proof_of_work.difficulty import TARGET_BYTES
-from consensus.protocol import Broadcast, Record, Send, SetTimer, SolvePuzzle
 from consensus.types import Instant, PeerId
 from learning.learner import (
     AdoptRequest,

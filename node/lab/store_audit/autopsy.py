@@ -7,11 +7,11 @@ something is asked for one reading later, when its own folder was read again: de
 from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
+from consensus.effects import Broadcast, FetchState, Record
 from consensus.encoding import MalformedBytesError, encode
 from consensus.proof_of_work import messages as work_messages
 from consensus.proof_of_work.header import BLOCK_CODEC
 from consensus.proof_of_work.verdicts import BLOCK_TABLE
-from consensus.protocol import Broadcast, FetchState, Record
 from consensus.records import CorruptRecordsError
 from consensus.total_order import messages as order_messages
 from consensus.total_order.archive import VERTEX_TABLE

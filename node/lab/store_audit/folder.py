@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from consensus.protocol import Guard
+from consensus.effects import Guard
 from consensus.total_order.committee import Committee
 from consensus.types import PeerId
 from node.common.folder_names import STORE_FILE_NAME

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from consensus.protocol import Record
+from consensus.effects import Record
 from learning.checkpoint import decode_kept_state
 from learning.learner import StateKept, StepAdopted
 from node.lab.checkers.finding import Event

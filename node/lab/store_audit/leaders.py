@@ -6,11 +6,11 @@ ends: whoever reads says so.
 
 from collections.abc import Iterator
 
+from consensus.effects import Record
 from consensus.proof_of_work.archive import block_key, decode_block
 from consensus.proof_of_work.header import header_id, step_of
 from consensus.proof_of_work.restore import FINAL_TABLE
 from consensus.proof_of_work.verdicts import BLOCK_TABLE, VERDICT_TABLE
-from consensus.protocol import Record
 from consensus.types import Height, NetworkId, StepId
 from learning.learner import CheckRequest, FinaliseRequest, Judgement, StepChecked
 from node.lab.checkers.finding import Event

@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from consensus.effects import Accuse, Refuse
 from consensus.faults import Accusation, Offence
-from consensus.protocol import Accuse, Refuse
 from consensus.types import PeerId
 from node.lab.checkers.finding import Event
 from node.net.link import SHORT_KEY_BYTES

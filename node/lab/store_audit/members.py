@@ -6,8 +6,8 @@ between two kept states, and which of two equal submissions was found anew after
 
 from collections.abc import Iterator
 
+from consensus.effects import Accuse, FetchState, Record
 from consensus.faults import Accusation, Offence
-from consensus.protocol import Accuse, FetchState, Record
 from consensus.total_order.archive import (
     BASE_TABLE,
     COMMIT_TABLE,

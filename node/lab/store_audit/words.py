@@ -7,7 +7,7 @@ commit, whatever lies between; and what they keep on their disks is what they ha
 from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
-from consensus.protocol import Record
+from consensus.effects import Record
 from consensus.total_order.archive import COMMIT_TABLE, VERTEX_TABLE
 from consensus.total_order.block import BLOCK_CODEC
 from consensus.total_order.order import COMMIT_CODEC, commit_digest

@@ -17,7 +17,7 @@ from consensus.proof_of_work.header import Header, genesis_id, header_id
 from consensus.proof_of_work.link import Link, genesis_link, header_fault, next_link, next_target
 from consensus.proof_of_work.puzzle import NONCE_BYTES
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.protocol import Verdict
+from consensus.steps import Verdict
 from consensus.types import DIGEST_BYTES, KEY_BYTES, SIGNATURE_BYTES, Height, NetworkId
 from node.lab.studies.finality_theory import best_attack, counted_share
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 
-from consensus.protocol import Halt
+from consensus.effects import Halt
 from consensus.types import PeerId
 from learning.learner import StepAdopted
 from node.api.status import NodeStatus, StepStatus

@@ -4,32 +4,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from consensus.effects import Accuse, Check, Effect, FetchPayload, Record, Refuse, ReleasePayloads, Send, VerifyPuzzle
 from consensus.encoding import encode
 from consensus.faults import Offence
+from consensus.inputs import Checked, Input, PayloadHeld, PeerJoined, PuzzleVerified, Received, Submitted
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import MESSAGE_CODEC, BlockMessage, Message
 from consensus.proof_of_work.puzzle import is_solved
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.protocol import (
-    Accuse,
-    Check,
-    Checked,
-    Effect,
-    FetchPayload,
-    Input,
-    PayloadHeld,
-    PeerJoined,
-    PuzzleVerified,
-    Received,
-    Record,
-    Refuse,
-    ReleasePayloads,
-    Send,
-    Step,
-    Submitted,
-    Verdict,
-    VerifyPuzzle,
-)
+from consensus.steps import Step, Verdict
 from consensus.types import Digest, Instant, PeerId
 from tests.consensus.proof_of_work.forge import NETWORK, RULES, START_MS, Forged, person
 from tests.consensus.proof_of_work.network import Records

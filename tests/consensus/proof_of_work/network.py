@@ -6,23 +6,29 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from consensus.contribution import Contribution
-from consensus.proof_of_work.machine import ProofOfWork
-from consensus.proof_of_work.puzzle import is_solved
-from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.protocol import (
+from consensus.effects import (
     Accuse,
     Adopt,
     Assess,
-    Assessed,
-    Attachment,
     Broadcast,
     Check,
-    Checked,
     Effect,
-    FetchFailed,
     FetchPayload,
     Finalise,
     Halt,
+    Record,
+    Refuse,
+    Replay,
+    Send,
+    SetTimer,
+    SolvePuzzle,
+    StopPuzzle,
+    VerifyPuzzle,
+)
+from consensus.inputs import (
+    Assessed,
+    Checked,
+    FetchFailed,
     Input,
     Offered,
     PayloadHeld,
@@ -31,19 +37,13 @@ from consensus.protocol import (
     PuzzleSolved,
     PuzzleVerified,
     Received,
-    Record,
-    Refuse,
-    Replay,
-    Send,
-    SetTimer,
-    SolvePuzzle,
-    Step,
-    StopPuzzle,
     Submitted,
     TimerFired,
-    Verdict,
-    VerifyPuzzle,
 )
+from consensus.proof_of_work.machine import ProofOfWork
+from consensus.proof_of_work.puzzle import is_solved
+from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.steps import Attachment, Step, Verdict
 from consensus.types import Digest, Instant, PeerId, StepId
 from tests.consensus.proof_of_work.forge import NETWORK, START_MS, Person, person, state_after
 

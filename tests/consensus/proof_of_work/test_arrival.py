@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 
+from consensus.effects import Finalise
+from consensus.inputs import Checked, Offered, PeerJoined, PeerLeft
 from consensus.proof_of_work.arrival import ARRIVAL_MS_MIN, HEADERS_PATIENCE_MS, LAG_BLOCKS, LEADING_PATIENCE_MS
 from consensus.proof_of_work.bodies import STALLED_MS
 from consensus.proof_of_work.final_chain import WORK_BYTES
 from consensus.proof_of_work.messages import Headers, Tip
-from consensus.protocol import Checked, Finalise, Offered, PeerJoined, PeerLeft, Verdict
+from consensus.steps import Verdict
 from tests.consensus.proof_of_work.bench import OTHER, Bench, of_type
 from tests.consensus.proof_of_work.forge import RULES, Forge, person, state_after
 from tests.consensus.proof_of_work.test_unproven import Leading, later, show_headers, tip_of

@@ -7,8 +7,20 @@ import pytest
 
 from consensus.attachment import LargePayload
 from consensus.contribution import Contribution, contribution_digest, sign_contribution
+from consensus.effects import Adopt, Assess, Broadcast, Check, Effect, FetchPayload, Record, SolvePuzzle
 from consensus.encoding import encode
 from consensus.faults import Offence
+from consensus.inputs import (
+    Assessed,
+    Checked,
+    FetchFailed,
+    Offered,
+    PayloadHeld,
+    PeerJoined,
+    PuzzleSolved,
+    Submitted,
+    TimerFired,
+)
 from consensus.proof_of_work.arrival import ARRIVAL_MS_MIN
 from consensus.proof_of_work.bodies import BODIES_WAITING_MAX
 from consensus.proof_of_work.header import (
@@ -33,26 +45,7 @@ from consensus.proof_of_work.messages import (
 )
 from consensus.proof_of_work.pool import LACKING_PER_AUTHOR_MAX, LACKING_PER_SOURCE_MAX
 from consensus.proof_of_work.rules import CONTRIBUTIONS_MAX
-from consensus.protocol import (
-    Adopt,
-    Assess,
-    Assessed,
-    Broadcast,
-    Check,
-    Checked,
-    Effect,
-    FetchFailed,
-    FetchPayload,
-    Offered,
-    PayloadHeld,
-    PeerJoined,
-    PuzzleSolved,
-    Record,
-    SolvePuzzle,
-    Submitted,
-    TimerFired,
-    Verdict,
-)
+from consensus.steps import Verdict
 from consensus.types import Digest, Instant, PeerId, StepId
 from consensus.wanted import COOLING_MS, FETCHES_MAX, FETCHES_PER_PEER_MAX, REST_MS, STALLED_ATTEMPTS
 from tests.consensus.proof_of_work import forge

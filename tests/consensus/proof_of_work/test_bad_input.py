@@ -8,8 +8,20 @@ import pytest
 from consensus.attachment import LargePayload
 from consensus.budget import Budget, Spending
 from consensus.contribution import PAYLOAD_BYTES_MAX, contribution_digest, sign_contribution
+from consensus.effects import Accuse, Adopt, Assess, Broadcast, Check, FetchPayload, PassOver, VerifyPuzzle
 from consensus.encoding import encode
 from consensus.faults import Offence
+from consensus.inputs import (
+    Assessed,
+    Checked,
+    PayloadHeld,
+    PeerJoined,
+    PuzzleVerified,
+    Received,
+    StateHeld,
+    StateReached,
+    TimerFired,
+)
 from consensus.proof_of_work import machine, peers
 from consensus.proof_of_work.archive import block_key
 from consensus.proof_of_work.assessing import ASSESSED_BURST, QUEUED_PER_SOURCE_MAX
@@ -26,26 +38,7 @@ from consensus.proof_of_work.messages import (
     Tip,
 )
 from consensus.proof_of_work.waiting_room import EARLY_MAX, ORPHANS_MAX, ORPHANS_PER_PEER_MAX
-from consensus.protocol import (
-    Accuse,
-    Adopt,
-    Assess,
-    Assessed,
-    Broadcast,
-    Check,
-    Checked,
-    FetchPayload,
-    PassOver,
-    PayloadHeld,
-    PeerJoined,
-    PuzzleVerified,
-    Received,
-    StateHeld,
-    StateReached,
-    TimerFired,
-    Verdict,
-    VerifyPuzzle,
-)
+from consensus.steps import Verdict
 from consensus.types import Digest, Instant, NetworkId, StepId
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Answer, Bench, accusations, of_type, refusals, sent
 from tests.consensus.proof_of_work.forge import NETWORK, RULES, Forge, person, resigned

@@ -9,7 +9,7 @@ from consensus.proof_of_work import block_tree
 from consensus.proof_of_work.block_tree import BlockTree, Standing
 from consensus.proof_of_work.link import Link, genesis_link
 from consensus.proof_of_work.rules import ContestDepths
-from consensus.protocol import Verdict
+from consensus.steps import Verdict
 from consensus.types import Height, StepId
 
 CONTEST_DEPTH, REFUTED_DEPTH = 3, 5

@@ -1,5 +1,7 @@
 """Bodies: the lowest first, in batches, within what servers grant."""
 
+from consensus.effects import Effect
+from consensus.inputs import Checked
 from consensus.proof_of_work import peers
 from consensus.proof_of_work.bodies import BODIES_PER_REQUEST, BODIES_WAITING_MAX, HEDGE_MS
 from consensus.proof_of_work.messages import Blocks, Busy, GetBlocks, GetHeaders, Headers, Place
@@ -11,7 +13,7 @@ from consensus.proof_of_work.peers import (
     REQUESTS_BURST,
     REQUESTS_PER_SECOND,
 )
-from consensus.protocol import Checked, Effect, Verdict
+from consensus.steps import Verdict
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, refusals, sent
 from tests.consensus.proof_of_work.test_sync import CHAIN, FORGE, blocks_for, headers, later, tip_at
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from consensus.attachment import LargePayload
 from consensus.contribution import sign_contribution
 from consensus.encoding import encode
+from consensus.inputs import PayloadHeld, PeerJoined, Received, TimerFired
 from consensus.proof_of_work.machine import SYNC_TIMER
 from consensus.proof_of_work.messages import (
     BlockMessage,
@@ -22,7 +23,7 @@ from consensus.proof_of_work.messages import (
     Tip,
 )
 from consensus.proof_of_work.mining import REFRESH_TIMER
-from consensus.protocol import PayloadHeld, PeerJoined, Received, TimerFired, Verdict
+from consensus.steps import Verdict
 from consensus.types import Digest, Instant
 from tests.consensus.proof_of_work.bench import PEER, Answer, Bench
 from tests.consensus.proof_of_work.forge import NETWORK, RULES, Forge, Forged, person

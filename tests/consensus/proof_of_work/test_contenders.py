@@ -3,9 +3,9 @@
 A fork far below may be dated so that its puzzles are nearly free, and a check on an old parent costs a learner many states.
 """
 
+from consensus.effects import Broadcast, Check, Effect, VerifyPuzzle
 from consensus.proof_of_work.messages import GetHeaders, Headers
 from consensus.proof_of_work.outlook import CONTENDERS_BACK
-from consensus.protocol import Broadcast, Check, Effect, VerifyPuzzle
 from consensus.types import StepId
 from tests.consensus.proof_of_work.bench import OTHER, Bench, of_type, sent
 from tests.consensus.proof_of_work.forge import Forge, Forged, person

@@ -6,7 +6,9 @@ from dataclasses import dataclass, field, replace
 import msgspec
 
 from consensus.contribution import Contribution, is_authentic, sign_contribution
+from consensus.effects import Assess, Broadcast, Effect, Refuse, SolvePuzzle
 from consensus.faults import Offence
+from consensus.inputs import Assessed, Checked, Offered, PeerJoined, Received, Submitted, TimerFired
 from consensus.proof_of_work.assessing import (
     ASSESSED_BURST,
     ASSESSED_PER_SECOND,
@@ -16,21 +18,7 @@ from consensus.proof_of_work.assessing import (
 )
 from consensus.proof_of_work.messages import ContributionMessage
 from consensus.proof_of_work.peers import FALSE_CONTRIBUTIONS_BURST
-from consensus.protocol import (
-    Assess,
-    Assessed,
-    Broadcast,
-    Checked,
-    Effect,
-    Offered,
-    PeerJoined,
-    Received,
-    Refuse,
-    SolvePuzzle,
-    Submitted,
-    TimerFired,
-    Verdict,
-)
+from consensus.steps import Verdict
 from consensus.types import Digest, Instant, PeerId, StepId
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Answer, Bench, of_type, refusals
 from tests.consensus.proof_of_work.forge import NETWORK, RULES, Forge, Person, person, state_after

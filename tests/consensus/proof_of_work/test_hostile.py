@@ -12,7 +12,32 @@ import pytest
 
 from consensus.attachment import LargePayload
 from consensus.contribution import Contribution, contribution_digest, sign_contribution
+from consensus.effects import (
+    Assess,
+    Check,
+    Effect,
+    FetchPayload,
+    Halt,
+    Record,
+    Refuse,
+    Send,
+    SetTimer,
+    SolvePuzzle,
+    VerifyPuzzle,
+)
 from consensus.encoding import encode
+from consensus.inputs import (
+    Assessed,
+    Checked,
+    Input,
+    PayloadHeld,
+    PeerJoined,
+    PeerLeft,
+    PuzzleSolved,
+    PuzzleVerified,
+    Received,
+    TimerFired,
+)
 from consensus.proof_of_work.final_chain import WORK_BYTES
 from consensus.proof_of_work.header import Block, Header
 from consensus.proof_of_work.machine import ProofOfWork
@@ -29,30 +54,7 @@ from consensus.proof_of_work.messages import (
     Tip,
 )
 from consensus.proof_of_work.puzzle import is_solved
-from consensus.protocol import (
-    Assess,
-    Assessed,
-    Check,
-    Checked,
-    Effect,
-    FetchPayload,
-    Halt,
-    Input,
-    PayloadHeld,
-    PeerJoined,
-    PeerLeft,
-    PuzzleSolved,
-    PuzzleVerified,
-    Received,
-    Record,
-    Refuse,
-    Send,
-    SetTimer,
-    SolvePuzzle,
-    TimerFired,
-    Verdict,
-    VerifyPuzzle,
-)
+from consensus.steps import Verdict
 from consensus.types import Digest, Instant, StepId
 from node.lab.checkers.bounds import Scale, declared_bounds
 from node.lab.checkers.sizes import sizes_of

@@ -8,10 +8,12 @@ from dataclasses import replace
 
 import pytest
 
+from consensus.effects import Adopt, Replay, Send
+from consensus.inputs import PeerJoined
 from consensus.proof_of_work.header import BLOCK_CODEC
 from consensus.proof_of_work.messages import MESSAGE_CODEC, GetBlocks, GetHeaders
-from consensus.protocol import Adopt, PeerJoined, Replay, Send, Step, Verdict
 from consensus.records import CorruptRecordsError
+from consensus.steps import Step, Verdict
 from consensus.types import StepId
 from tests.consensus.proof_of_work.forge import RULES
 from tests.consensus.proof_of_work.network import Judge, Network, Node, Records, all_good, large, submit

@@ -2,12 +2,13 @@
 
 import pytest
 
+from consensus.effects import Effect, PassOver, VerifyPuzzle
+from consensus.inputs import PeerJoined, PeerLeft, PuzzleVerified, TimerFired
 from consensus.proof_of_work import verifying
 from consensus.proof_of_work.header import NamedHeader, header_id
 from consensus.proof_of_work.machine import SYNC_TIMER
 from consensus.proof_of_work.messages import BlockMessage
 from consensus.proof_of_work.staging import VERIFY_IN_FLIGHT_MAX
-from consensus.protocol import Effect, PassOver, PeerJoined, PeerLeft, PuzzleVerified, TimerFired, VerifyPuzzle
 from consensus.types import Instant, StepId
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type
 from tests.consensus.proof_of_work.forge import NETWORK, Forge, Person, person

@@ -2,8 +2,10 @@
 
 from itertools import pairwise
 
+from consensus.effects import Effect, Send, SolvePuzzle, StopPuzzle, VerifyPuzzle
 from consensus.encoding import encode
 from consensus.faults import Offence
+from consensus.inputs import Offered, PeerJoined, PeerLeft, TimerFired
 from consensus.proof_of_work import serving
 from consensus.proof_of_work.bodies import BODIES_PER_REQUEST
 from consensus.proof_of_work.machine import SYNC_TIMER
@@ -20,7 +22,6 @@ from consensus.proof_of_work.messages import (
 from consensus.proof_of_work.peers import ANSWER_TIMEOUT_MS, RESTARTED_MS
 from consensus.proof_of_work.serving import TIP_MS
 from consensus.proof_of_work.sync import LIGHT_MS
-from consensus.protocol import Effect, Offered, PeerJoined, PeerLeft, Send, SolvePuzzle, StopPuzzle, TimerFired, VerifyPuzzle
 from consensus.types import Instant
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, refusals, sent
 from tests.consensus.proof_of_work.forge import Forge, person, state_after

@@ -8,37 +8,29 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import partial
 
-from consensus.encoding import encode
-from consensus.faults import Accusation
-from consensus.protocol import (
+from consensus.effects import (
     Accuse,
     Broadcast,
     Deliver,
-    DeliveredStep,
     Effect,
-    FetchFailed,
     FetchPayload,
     FetchState,
     Guard,
     Halt,
-    Input,
     KeepPayloads,
     PassOver,
-    PayloadHeld,
-    PeerJoined,
-    PeerLeft,
-    Received,
     Record,
     Refuse,
     ReleasePayloads,
     Restore,
     Send,
     SetTimer,
-    StateHeld,
-    Submitted,
-    TimerFired,
 )
+from consensus.encoding import encode
+from consensus.faults import Accusation
+from consensus.inputs import FetchFailed, Input, PayloadHeld, PeerJoined, PeerLeft, Received, StateHeld, Submitted, TimerFired
 from consensus.signing import is_signed_by
+from consensus.steps import DeliveredStep
 from consensus.total_order.archive import VERTEX_TABLE
 from consensus.total_order.block import BLOCK_CODEC, genesis_step
 from consensus.total_order.machine import TotalOrder, TotalOrderRules

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consensus.effects import Send, SetTimer
 from consensus.encoding import encode
-from consensus.protocol import PeerJoined, Received, Send, SetTimer, TimerFired
+from consensus.inputs import PeerJoined, Received, TimerFired
 from consensus.total_order.block import Reference
 from consensus.total_order.due_queue import STALE_MAX, DueQueue
 from consensus.total_order.machine import SYNC_MS, TotalOrder

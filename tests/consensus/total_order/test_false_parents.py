@@ -2,8 +2,8 @@
 
 import pytest
 
+from consensus.effects import Accuse, Effect
 from consensus.faults import Offence
-from consensus.protocol import Accuse, Effect
 from consensus.total_order.block import Reference
 from consensus.total_order.dag import Dag
 from consensus.total_order.messages import BlockMessage

@@ -8,9 +8,10 @@ from itertools import pairwise
 import msgspec
 import pytest
 
+from consensus.effects import Effect, FetchState, Record, Refuse, Send
 from consensus.encoding import encode
 from consensus.faults import Offence
-from consensus.protocol import Effect, FetchFailed, FetchState, PeerJoined, PeerLeft, Record, Refuse, Send, TimerFired
+from consensus.inputs import FetchFailed, PeerJoined, PeerLeft, TimerFired
 from consensus.records import CorruptRecordsError
 from consensus.total_order import commit_fetch
 from consensus.total_order.archive import BASE_TABLE, COMMIT_TABLE, index_key

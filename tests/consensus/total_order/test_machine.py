@@ -7,30 +7,12 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 
+from consensus.effects import Accuse, Broadcast, Deliver, Effect, FetchPayload, Guard, Halt, PassOver, Record, Refuse, Send
 from consensus.encoding import encode
 from consensus.faults import Accusation, Offence
-from consensus.protocol import (
-    Accuse,
-    Attachment,
-    Broadcast,
-    Deliver,
-    Effect,
-    FetchFailed,
-    FetchPayload,
-    Guard,
-    Halt,
-    PassOver,
-    PayloadHeld,
-    PeerJoined,
-    PeerLeft,
-    Received,
-    Record,
-    Refuse,
-    Send,
-    Submitted,
-    TimerFired,
-)
+from consensus.inputs import FetchFailed, PayloadHeld, PeerJoined, PeerLeft, Received, Submitted, TimerFired
 from consensus.records import CorruptRecordsError
+from consensus.steps import Attachment
 from consensus.total_order.archive import VERTEX_TABLE
 from consensus.total_order.block import BLOCK_BYTES_MAX, Item, Reference, block_digest, genesis_step
 from consensus.total_order.equivocation import accuse, proves_equivocation

@@ -7,7 +7,8 @@ import pytest
 
 from consensus.encoding import encode
 from consensus.faults import Offence
-from consensus.protocol import Attachment, StateReached
+from consensus.inputs import StateReached
+from consensus.steps import Attachment
 from consensus.total_order.machine import TotalOrderRules
 from consensus.total_order.messages import Blocks, Commits
 from consensus.total_order.order import commit_digest

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from consensus.protocol import FetchFailed, FetchPayload, FetchState, Input, PayloadHeld, Record, StateHeld
+from consensus.effects import FetchPayload, FetchState, Record
+from consensus.inputs import FetchFailed, Input, PayloadHeld, StateHeld
 from consensus.types import Digest, Height, PeerId, StepId
 from consensus.wanted import FETCHES_MAX
 from learning.checkpoint import checkpoint_digest, encode_kept_state

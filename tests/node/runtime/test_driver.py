@@ -8,28 +8,24 @@ from pathlib import Path
 
 import pytest
 
-from consensus.faults import Offence
-from consensus.protocol import (
+from consensus.effects import (
     Broadcast,
-    ClockRead,
     Effect,
     FetchPayload,
     FetchState,
     Guard,
     Halt,
-    Input,
     PassOver,
-    PeerJoined,
-    Received,
     Record,
     Refuse,
     Send,
     SetTimer,
     SolvePuzzle,
     StopPuzzle,
-    TimerFired,
     VerifyPuzzle,
 )
+from consensus.faults import Offence
+from consensus.inputs import ClockRead, Input, PeerJoined, Received, TimerFired
 from consensus.types import Instant, NetworkId, PeerId
 from learning.learner import LearnerRequest
 from node.runtime import driver as driver_module

@@ -14,12 +14,12 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from consensus.attachment import LargePayload
 from consensus.contribution import sign_contribution
+from consensus.effects import Send, SolvePuzzle
 from consensus.encoding import encode
 from consensus.proof_of_work.header import Block, Body, puzzle_prefix, sign_header
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import BlockMessage as WorkMessage
 from consensus.proof_of_work.messages import ContributionMessage
-from consensus.protocol import Send, SolvePuzzle
 from consensus.total_order.block import CommitMark, Content, Item, Reference, genesis_references, genesis_step, sign_block
 from consensus.total_order.committee import Committee
 from consensus.total_order.dag import Dag

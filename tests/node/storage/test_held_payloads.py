@@ -7,19 +7,9 @@ from collections.abc import Iterable
 import numpy as np
 
 from consensus.attachment import LargePayload
+from consensus.effects import FetchPayload, FetchState, Record
 from consensus.encoding import encode
-from consensus.protocol import (
-    FetchFailed,
-    FetchPayload,
-    FetchState,
-    Input,
-    PayloadHeld,
-    PeerJoined,
-    Received,
-    Record,
-    StateHeld,
-    TimerFired,
-)
+from consensus.inputs import FetchFailed, Input, PayloadHeld, PeerJoined, Received, StateHeld, TimerFired
 from consensus.total_order.block import Checkpoint, Item
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.total_order.messages import BlockMessage

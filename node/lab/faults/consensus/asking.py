@@ -2,10 +2,11 @@
 
 from collections.abc import Callable
 
+from consensus.effects import Send, SetTimer
 from consensus.encoding import encode
+from consensus.inputs import Input, PeerJoined, PeerLeft
 from consensus.proof_of_work import messages as work
 from consensus.proof_of_work.header import genesis_id
-from consensus.protocol import Input, PeerJoined, PeerLeft, Send, SetTimer
 from consensus.total_order import messages as order
 from consensus.types import Instant
 from node.lab.faults.consensus.audience import Audience

@@ -2,7 +2,7 @@
 
 from collections import OrderedDict
 
-from consensus.protocol import Input, PeerJoined, PeerLeft
+from consensus.inputs import Input, PeerJoined, PeerLeft
 from consensus.types import PeerId
 
 PEERS_MAX = 4_096

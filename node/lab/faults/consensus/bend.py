@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from typing import Protocol
 
-from consensus.protocol import Input, OrderingProtocol
+from consensus.inputs import Input
+from consensus.protocol import OrderingProtocol
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer
 from node.runtime.learner_line import Awaited

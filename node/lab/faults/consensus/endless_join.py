@@ -2,8 +2,9 @@
 
 from hashlib import blake2b
 
+from consensus.effects import Send
 from consensus.encoding import MalformedBytesError, encode
-from consensus.protocol import Input, Received, Send
+from consensus.inputs import Input, Received
 from consensus.total_order.block import Reference
 from consensus.total_order.messages import MESSAGE_CODEC, Commits, GetCommits
 from consensus.total_order.order import CommitRecord, commit_digest

@@ -5,8 +5,9 @@ from hashlib import blake2b
 
 import msgspec
 
+from consensus.effects import Send
 from consensus.encoding import encode
-from consensus.protocol import Input, Send
+from consensus.inputs import Input
 from consensus.total_order.block import Reference
 from consensus.total_order.committee import MEMBERS_MAX
 from consensus.total_order.messages import MESSAGE_CODEC, Commits

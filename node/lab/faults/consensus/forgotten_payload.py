@@ -5,8 +5,9 @@ from hashlib import blake2b
 import msgspec
 
 from consensus.attachment import LargePayload
+from consensus.effects import Broadcast, Halt, Record, Send
 from consensus.encoding import MalformedBytesError, encode
-from consensus.protocol import Broadcast, Halt, Input, Received, Record, Send
+from consensus.inputs import Input, Received
 from consensus.total_order.block import (
     Content,
     Item,

@@ -2,7 +2,9 @@
 
 from hashlib import blake2b
 
-from consensus.protocol import Attachment, Input, Record, SetTimer, Submitted
+from consensus.effects import Record, SetTimer
+from consensus.inputs import Input, Submitted
+from consensus.steps import Attachment
 from consensus.total_order.block import ATTACHMENTS_MAX, genesis_step
 from consensus.types import Digest, Instant
 from learning.gradient.quantised import payload_digest

@@ -3,8 +3,9 @@
 from collections import deque
 from dataclasses import dataclass
 
+from consensus.effects import Broadcast, SetTimer
 from consensus.encoding import MalformedBytesError
-from consensus.protocol import Broadcast, Input, Received, SetTimer
+from consensus.inputs import Input, Received
 from consensus.total_order.messages import MESSAGE_BYTES_MAX
 from consensus.types import Instant
 from node.lab.faults.consensus.bend import Effects

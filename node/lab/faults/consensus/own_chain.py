@@ -1,8 +1,9 @@
 """A chain of its own from the very beginning, for whoever is new (proof of work only)."""
 
+from consensus.effects import Broadcast, Send
 from consensus.encoding import MalformedBytesError
+from consensus.inputs import Input, Received
 from consensus.proof_of_work.messages import MESSAGE_CODEC, Blocks, GetBlocks, GetHeaders
-from consensus.protocol import Broadcast, Input, Received, Send
 from consensus.types import Instant
 from node.lab.faults.consensus.bend import Effects
 

@@ -2,8 +2,9 @@
 
 from collections import deque
 
+from consensus.effects import Broadcast, Send, SetTimer
+from consensus.inputs import Input
 from consensus.proof_of_work import messages as work
-from consensus.protocol import Broadcast, Input, Send, SetTimer
 from consensus.total_order import messages as order
 from consensus.types import Instant
 from node.lab.faults.consensus.bend import Effects

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
-from consensus.protocol import Input, OrderingProtocol, SetTimer
+from consensus.effects import SetTimer
+from consensus.inputs import Input
+from consensus.protocol import OrderingProtocol
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer
 from node.lab.faults.consensus.bend import Effects

@@ -1,6 +1,6 @@
 """A fault's own timers: the honest replica never hears of them."""
 
-from consensus.protocol import Input, TimerFired
+from consensus.inputs import Input, TimerFired
 
 
 def is_timer(event: Input, name: str) -> bool:

@@ -5,19 +5,10 @@ Source: Bano, Sonnino, Chursin, Perelman, Li, Ching, Malkhi, "Twins: BFT Systems
 
 from dataclasses import replace
 
+from consensus.effects import Broadcast, FetchPayload, Halt, Send, SetTimer
 from consensus.encoding import encode
-from consensus.protocol import (
-    Broadcast,
-    FetchPayload,
-    Halt,
-    Input,
-    OrderingProtocol,
-    Received,
-    Send,
-    SetTimer,
-    StateHeld,
-    TimerFired,
-)
+from consensus.inputs import Input, Received, StateHeld, TimerFired
+from consensus.protocol import OrderingProtocol
 from consensus.total_order.messages import MESSAGE_CODEC, AskOwn, OwnNewest
 from consensus.types import Instant, PeerId
 from learning.learner import ContributionFound, LearnerAnswer

@@ -1,8 +1,9 @@
 """Blocks and payloads that some, or all, do not get."""
 
+from consensus.effects import Broadcast, Send
 from consensus.encoding import encode
+from consensus.inputs import Input
 from consensus.proof_of_work import messages as work
-from consensus.protocol import Broadcast, Input, Send
 from consensus.types import Instant, PeerId
 from node.lab.faults.consensus.audience import Audience
 from node.lab.faults.consensus.bend import Effects

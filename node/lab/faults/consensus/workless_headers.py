@@ -3,11 +3,12 @@
 from collections.abc import Iterator
 from hashlib import blake2b
 
+from consensus.effects import Broadcast, SetTimer
 from consensus.encoding import MalformedBytesError, encode
+from consensus.inputs import Input, Received
 from consensus.proof_of_work.header import Block, Body, Draft, Header, body_digest, genesis_id, header_id, sign_header
 from consensus.proof_of_work.link import Link, genesis_link, header_fault, next_link, next_target
 from consensus.proof_of_work.messages import MESSAGE_CODEC, BlockMessage, Blocks, Headers
-from consensus.protocol import Broadcast, Input, Received, SetTimer
 from consensus.types import DIGEST_BYTES, Height, Instant, StepId, WallTime
 from node.lab.faults.consensus.bend import Effects
 from node.lab.faults.consensus.situation import ReplicaSituation

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 
-from consensus.protocol import Accuse, Input, PeerJoined, PeerLeft
+from consensus.effects import Accuse
+from consensus.inputs import Input, PeerJoined, PeerLeft
 from consensus.types import PeerId
 from learning.learner import LearnerAnswer, StepAdopted
 from node.lab.faults.catalogue import NetworkSituation, attacks_of, parse_faults

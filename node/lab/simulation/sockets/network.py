@@ -5,8 +5,8 @@ from collections.abc import Collection, Iterable, Mapping
 from contextvars import copy_context
 from random import Random
 
+from consensus.effects import Refuse
 from consensus.faults import Offence
-from consensus.protocol import Refuse
 from consensus.types import Instant, PeerId
 from node.lab.simulation.disk import Records
 from node.lab.simulation.links import Links

@@ -5,17 +5,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from consensus.faults import Offence
-from consensus.protocol import (
+from consensus.effects import (
     Accuse,
     Broadcast,
     FetchPayload,
     FetchState,
     Guard,
     Halt,
-    Input,
-    PuzzleSolved,
-    PuzzleVerified,
     Record,
     Refuse,
     Send,
@@ -24,6 +20,8 @@ from consensus.protocol import (
     StopPuzzle,
     VerifyPuzzle,
 )
+from consensus.faults import Offence
+from consensus.inputs import Input, PuzzleSolved, PuzzleVerified
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, LearnerRequest
 from node.lab.simulation.disk import Disk, Row

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import pytest
 
+from consensus.effects import Accuse, Record, Refuse
 from consensus.faults import Accusation, Offence
-from consensus.protocol import Accuse, Record, Refuse
 from consensus.total_order.archive import record_of_block
 from consensus.total_order.block import Block, Reference
 from consensus.types import Instant, PeerId

@@ -4,8 +4,8 @@ from functools import cache
 
 import pytest
 
+from consensus.effects import Broadcast
 from consensus.proof_of_work import messages as work
-from consensus.protocol import Broadcast
 from learning.learner import ContributionFound, GradientsJudged, StepAdopted
 from learning.rules.rule import Outcome
 from node.lab.faults.catalogue import GRADIENT_FAULTS

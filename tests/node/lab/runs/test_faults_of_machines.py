@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from consensus.protocol import Broadcast
+from consensus.effects import Broadcast
 from learning.learner import StepAdopted
 from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, LinksSection, Scenario
 from node.lab.scenarios.toy_tasks import ToyTask

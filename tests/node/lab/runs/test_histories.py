@@ -2,7 +2,7 @@
 
 import pytest
 
-from consensus.protocol import Guard
+from consensus.effects import Guard
 from consensus.types import Instant
 from learning.learner import LearnerAnswer
 from node.lab.checkers.finding import Pass

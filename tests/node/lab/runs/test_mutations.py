@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from consensus.budget import Budget, Spending
+from consensus.effects import Effect, Record
 from consensus.proof_of_work.block_tree import BlockTree
 from consensus.proof_of_work.mining import Mining
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.protocol import DeliveredItem, Effect, Record, Verdict
+from consensus.steps import DeliveredItem, Verdict
 from consensus.total_order.block import Block
 from consensus.total_order.commit_rule import CommitRule, Decision
 from consensus.total_order.committee import Committee

@@ -7,7 +7,9 @@ import msgspec
 import pytest
 
 from consensus.contribution import Contribution
+from consensus.effects import Broadcast, Effect, Guard, Record
 from consensus.encoding import encode
+from consensus.inputs import PuzzleVerified
 from consensus.proof_of_work.archive import block_key
 from consensus.proof_of_work.block_tree import BlockTree, Rank
 from consensus.proof_of_work.header import Block, Body, Draft, body_digest, genesis_id, header_id, sign_header
@@ -16,7 +18,6 @@ from consensus.proof_of_work.link import Link
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import ContributionMessage
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.protocol import Broadcast, Effect, Guard, PuzzleVerified, Record
 from consensus.total_order.archive import COMMIT_TABLE, record_of_block
 from consensus.total_order.block import BLOCK_CODEC as DAG_BLOCK_CODEC
 from consensus.total_order.block import Block as DagBlock

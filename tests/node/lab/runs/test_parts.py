@@ -1,6 +1,6 @@
 """Who has no part in it once all is calm is named, though everybody's head moves on."""
 
-from consensus.protocol import Guard, Record, SolvePuzzle
+from consensus.effects import Guard, Record, SolvePuzzle
 from consensus.total_order.archive import record_of_commit
 from consensus.total_order.block import Reference
 from consensus.total_order.order import CommitRecord

@@ -1,8 +1,8 @@
 """Which events count as which rare path."""
 
+from consensus.effects import Accuse, Broadcast, FetchPayload, Guard, Record, Refuse
 from consensus.encoding import encode
 from consensus.faults import Accusation, Offence
-from consensus.protocol import Accuse, Broadcast, FetchPayload, Guard, Record, Refuse
 from consensus.types import Digest, PeerId
 from learning.learner import (
     AdoptRequest,

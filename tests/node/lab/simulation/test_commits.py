@@ -1,6 +1,6 @@
 """How long a total order takes, from what members hand in and deliver."""
 
-from consensus.protocol import Broadcast
+from consensus.effects import Broadcast
 from consensus.types import Instant, PeerId
 from learning.learner import ContributionFound, DeliveredStep, DeliverRequest, SignedPayload
 from node.lab.simulation.commits import Commits

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from consensus.protocol import PayloadHeld
+from consensus.inputs import PayloadHeld
 from consensus.types import Digest
 from learning.gradient.conduct import HonestConduct, Submitted
 from learning.gradient.stream_learner import StreamLearner

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
+from consensus.effects import Halt, Refuse, Send
 from consensus.proof_of_work.messages import MESSAGE_CODEC, Busy
-from consensus.protocol import Halt, Refuse, Send
 from consensus.types import Instant
 from node.lab.simulation.disk import Records
 from node.lab.simulation.peer import SimulatedPeer

@@ -2,7 +2,7 @@
 
 import pytest
 
-from consensus.protocol import Effect, Guard, Send
+from consensus.effects import Effect, Guard, Send
 from node.lab.simulation.network import SimulatedNetwork, SimulatedPeer
 from tests.node.lab.simulation.world import simulated_members
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consensus.protocol import Guard, PuzzleVerified, Record, Send, SetTimer, SolvePuzzle, StopPuzzle, VerifyPuzzle
+from consensus.effects import Guard, Record, Send, SetTimer, SolvePuzzle, StopPuzzle, VerifyPuzzle
+from consensus.inputs import PuzzleVerified
 from consensus.types import Instant, PeerId, StepId
 from learning.learner import AdoptRequest
 from node.lab.simulation.latency import Constant

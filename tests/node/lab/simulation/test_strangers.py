@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from consensus.protocol import Refuse, SolvePuzzle
+from consensus.effects import Refuse, SolvePuzzle
 from node.lab.scenarios.contradictions import check
 from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario
 from node.lab.simulation.population import Population

@@ -3,8 +3,9 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from consensus.effects import Refuse, Send, SetTimer
 from consensus.faults import Offence
-from consensus.protocol import PeerLeft, Received, Refuse, Send, SetTimer
+from consensus.inputs import PeerLeft, Received
 from consensus.types import Instant
 from node.lab.simulation.latency import Constant, Uniform
 from node.lab.simulation.links import Links

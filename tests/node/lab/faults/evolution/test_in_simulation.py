@@ -2,8 +2,8 @@
 
 import pytest
 
+from consensus.effects import Broadcast
 from consensus.proof_of_work import messages as work
-from consensus.protocol import Broadcast
 from consensus.total_order.messages import MESSAGE_CODEC, BlockMessage
 from learning.evolution.payload import Candidate, decode_candidate, decode_claim
 from learning.evolution.recipe import INDEX_MAX
