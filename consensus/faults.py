@@ -13,7 +13,6 @@ class Offence(StrEnum):
     OVERSIZED = "oversized message"
     UNSOLICITED = "answer that nobody asked for"
     WRONG_SIGNATURE = "wrong signature"
-    WRONG_NETWORK = "another network"
     WRONG_PUZZLE = "puzzle not solved"
     WRONG_TARGET = "wrong target"
     WRONG_TIME = "time not after the median of its ancestors"

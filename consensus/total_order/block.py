@@ -136,13 +136,3 @@ def content_fault(content: Content, committee: Committee, genesis: tuple[Referen
     if newest < committee.quorum:
         return Offence.TOO_FEW_PARENTS, f"{newest} parents of round {before}, allowed: {committee.quorum} or more"
     return None
-
-
-def parents_mask(content: Content) -> int:
-    """The members whose blocks of the round before are parents."""
-    mask = 0
-    before = content.round - 1
-    for parent in content.parents:
-        if parent.round == before:
-            mask |= 1 << parent.author
-    return mask
