@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from consensus.contribution import Contribution
-from consensus.types import Digest, Height, PeerId, StepId
+from consensus.signing import Domain, digest_of
+from consensus.types import Digest, Height, NetworkId, PeerId, StepId
 
 
 class Verdict(StrEnum):
@@ -70,3 +71,8 @@ class DeliveredStep:
     time_ms: int
     """Agreed time: never goes back, and no minority can move it."""
     items: tuple[DeliveredItem, ...]
+
+
+def genesis_step(network_id: NetworkId) -> StepId:
+    """The step that everybody starts from: derived from the network, never sent. Its height is 0."""
+    return StepId(digest_of(Domain.GENESIS, network_id, b""))

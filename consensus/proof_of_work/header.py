@@ -109,11 +109,6 @@ class Draft:
     body: Digest
 
 
-def genesis_id(network_id: NetworkId) -> StepId:
-    """The step that everybody starts from: derived from the network, never sent. Its height is 0."""
-    return StepId(digest_of(Domain.GENESIS, network_id, b""))
-
-
 def body_digest(network_id: NetworkId, body: Body) -> Digest:
     """Names the whole body, its contributions' signatures included: a header has one body."""
     return digest_of(Domain.BODY, network_id, encode(body))

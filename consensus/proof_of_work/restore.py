@@ -8,12 +8,12 @@ from consensus.proof_of_work.archive import BlockArchive, block_key, decode_bloc
 from consensus.proof_of_work.block_tree import BlockTree
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.final_chain import FinalChain
-from consensus.proof_of_work.header import Block, genesis_id, header_id, step_of
+from consensus.proof_of_work.header import Block, header_id, step_of
 from consensus.proof_of_work.link import Link, genesis_link, header_fault, next_link
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.verdicts import BLOCK_TABLE, VERDICT_TABLE
 from consensus.records import CorruptRecordsError
-from consensus.steps import Verdict
+from consensus.steps import Verdict, genesis_step
 from consensus.types import DIGEST_BYTES, Height, NetworkId, PeerId, StepId
 
 FINAL_TABLE = "final"
@@ -53,7 +53,7 @@ def read_records(
 
     Raises CorruptRecordsError when a row cannot be read, or contradicts an earlier one.
     """
-    genesis = genesis_link(genesis_id(network_id))
+    genesis = genesis_link(genesis_step(network_id))
     restored = Restored(network_id, rules, identity, {genesis.id: genesis}, {}, {}, genesis.id)
     for table, key, value in records:
         if table == BLOCK_TABLE:

@@ -10,7 +10,7 @@ from consensus.encoding import Codec, DigestBytes, Natural, SignatureBytes, enco
 from consensus.faults import Offence
 from consensus.signing import Domain, Signer, digest_of
 from consensus.total_order.committee import MEMBERS_MAX, Committee
-from consensus.types import Digest, NetworkId, StepId, WallTime
+from consensus.types import Digest, NetworkId, WallTime
 
 ITEMS_MAX = 8
 """Payloads in one block: 33 kB at most, so that a round of 64 full blocks is 2 MB. What is left over goes into the next."""
@@ -82,11 +82,6 @@ class Block(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 
 BLOCK_CODEC: Codec[Block] = Codec(Block)
-
-
-def genesis_step(network_id: NetworkId) -> StepId:
-    """The step before the first commit: derived from the network, never sent. Its height is 0."""
-    return StepId(digest_of(Domain.GENESIS, network_id, b""))
 
 
 def genesis_references(network_id: NetworkId, committee: Committee) -> tuple[Reference, ...]:

@@ -30,7 +30,7 @@ from consensus.inputs import (
 from consensus.seeded_choice import SeededChoice
 from consensus.signing import Signer, is_signed_by
 from consensus.total_order.archive import TotalOrderArchive
-from consensus.total_order.block import Checkpoint, genesis_references, genesis_step
+from consensus.total_order.block import Checkpoint, genesis_references
 from consensus.total_order.catch_up import CatchUp
 from consensus.total_order.commit_rule import CommitRule
 from consensus.total_order.committee import Committee, CommitteeError
@@ -62,7 +62,6 @@ __all__ = [
     "TotalOrderArchive",
     "TotalOrderRules",
     "TotalOrderStatus",
-    "genesis_step",
 ]
 
 PACE_TIMER = "pace"

@@ -11,7 +11,8 @@ import msgspec
 
 from consensus.encoding import Codec, DigestBytes, Natural, encode
 from consensus.signing import Domain, digest_of
-from consensus.total_order.block import CommitMark, Reference, genesis_step
+from consensus.steps import genesis_step
+from consensus.total_order.block import CommitMark, Reference
 from consensus.total_order.committee import Committee
 from consensus.total_order.dag import Vertex
 from consensus.types import NetworkId, StepId

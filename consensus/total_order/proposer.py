@@ -9,16 +9,7 @@ from consensus.effects import Broadcast
 from consensus.encoding import encode
 from consensus.inputs import Submitted
 from consensus.signing import Signer
-from consensus.total_order.block import (
-    ATTACHMENTS_MAX,
-    ITEMS_MAX,
-    Block,
-    Checkpoint,
-    Content,
-    Item,
-    Reference,
-    sign_block,
-)
+from consensus.total_order.block import ATTACHMENTS_MAX, ITEMS_MAX, Block, Checkpoint, Content, Item, Reference, sign_block
 from consensus.total_order.dag import Vertex
 from consensus.total_order.messages import BlockMessage
 from consensus.total_order.pacemaker import SILENT_ROUNDS, Pacemaker, Readiness

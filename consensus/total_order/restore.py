@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from consensus.effects import Deliver
 from consensus.records import CorruptRecordsError
-from consensus.steps import DeliveredStep
+from consensus.steps import DeliveredStep, genesis_step
 from consensus.total_order.archive import (
     BASE_TABLE,
     COMMIT_TABLE,
@@ -16,7 +16,7 @@ from consensus.total_order.archive import (
     read_commit,
     vertex_key,
 )
-from consensus.total_order.block import Block, Reference, block_digest, genesis_step
+from consensus.total_order.block import Block, Reference, block_digest
 from consensus.total_order.committing import delivered_step
 from consensus.total_order.dag import Vertex
 from consensus.total_order.state import State

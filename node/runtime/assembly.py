@@ -17,11 +17,11 @@ import msgspec
 import uvloop
 
 from consensus.proof_of_work.assessing import Rank, equal_claims
-from consensus.proof_of_work.header import genesis_id
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.protocol import OrderingProtocol
 from consensus.records import CorruptRecordsError
+from consensus.steps import genesis_step
 from consensus.total_order.archive import BASE_TABLE, COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.types import KEY_BYTES, Digest, PeerId, StepId
@@ -138,7 +138,7 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
         rules=learning_rules(rules),
         network_id=this_network,
         author=identity.peer_id,
-        genesis_step=genesis_id(this_network),
+        genesis_step=genesis_step(this_network),
         settings=SearchSettings(is_searching=settings.is_searching and not settings.is_observer),
         restored=kept,
         members=ordering.members,

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from consensus.encoding import MalformedBytesError
-from consensus.proof_of_work.header import genesis_id
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.protocol import OrderingProtocol
 from consensus.records import CorruptRecordsError
+from consensus.steps import genesis_step
 from consensus.total_order.machine import TotalOrder
 from consensus.types import Digest, Instant, PeerId, StepId
 from learning.checkpoint import decode_kept_state
@@ -100,7 +100,7 @@ class Reopening:
             rules=learning_rules(self._rules),
             network_id=self._network_id,
             author=peer,
-            genesis_step=genesis_id(self._network_id),
+            genesis_step=genesis_step(self._network_id),
             settings=SearchSettings(is_searching=False),
             restored=state,
             members=members_of(self._rules),

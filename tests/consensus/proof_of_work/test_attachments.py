@@ -23,12 +23,7 @@ from consensus.inputs import (
 )
 from consensus.proof_of_work.arrival import ARRIVAL_MS_MIN
 from consensus.proof_of_work.bodies import BODIES_WAITING_MAX
-from consensus.proof_of_work.header import (
-    BLOCK_BYTES_MAX,
-    HEADER_BYTES_MAX,
-    Block,
-    fits,
-)
+from consensus.proof_of_work.header import BLOCK_BYTES_MAX, HEADER_BYTES_MAX, Block, fits
 from consensus.proof_of_work.link import Link
 from consensus.proof_of_work.machine import SYNC_TIMER
 from consensus.proof_of_work.messages import (

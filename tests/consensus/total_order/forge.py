@@ -9,17 +9,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus.attachment import LargePayload
 from consensus.signing import Signer
-from consensus.total_order.block import (
-    Block,
-    Checkpoint,
-    CommitMark,
-    Content,
-    Item,
-    Reference,
-    genesis_references,
-    genesis_step,
-    sign_block,
-)
+from consensus.steps import genesis_step
+from consensus.total_order.block import Block, Checkpoint, CommitMark, Content, Item, Reference, genesis_references, sign_block
 from consensus.total_order.committee import Committee
 from consensus.types import Digest, NetworkId, PeerId
 

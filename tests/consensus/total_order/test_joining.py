@@ -13,9 +13,10 @@ from consensus.encoding import encode
 from consensus.faults import Offence
 from consensus.inputs import FetchFailed, PeerJoined, PeerLeft, TimerFired
 from consensus.records import CorruptRecordsError
+from consensus.steps import genesis_step
 from consensus.total_order import commit_fetch
 from consensus.total_order.archive import BASE_TABLE, COMMIT_TABLE, index_key
-from consensus.total_order.block import Checkpoint, CommitMark, Reference, genesis_step
+from consensus.total_order.block import Checkpoint, CommitMark, Reference
 from consensus.total_order.catch_up import PAUSE_MS, RANGE_ROUNDS_MAX
 from consensus.total_order.machine import SYNC_MS
 from consensus.total_order.messages import ANSWER_BYTES_MAX, COMMITS_MAX, BlockMessage, Blocks, Commits, GetBlocks, GetCommits

@@ -12,9 +12,9 @@ from consensus.encoding import encode
 from consensus.faults import Accusation, Offence
 from consensus.inputs import FetchFailed, PayloadHeld, PeerJoined, PeerLeft, Received, Submitted, TimerFired
 from consensus.records import CorruptRecordsError
-from consensus.steps import Attachment
+from consensus.steps import Attachment, genesis_step
 from consensus.total_order.archive import VERTEX_TABLE
-from consensus.total_order.block import BLOCK_BYTES_MAX, Item, Reference, block_digest, genesis_step
+from consensus.total_order.block import BLOCK_BYTES_MAX, Item, Reference, block_digest
 from consensus.total_order.equivocation import accuse, proves_equivocation
 from consensus.total_order.forwarding import UNITS_PER_TICK
 from consensus.total_order.machine import PACE_TIMER, TotalOrder

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from consensus.steps import genesis_step
 from consensus.total_order import order as order_module
-from consensus.total_order.block import genesis_step
 from consensus.total_order.commit_rule import CommitRule
 from consensus.total_order.dag import Dag, Vertex
 from consensus.total_order.order import CommitRecord, Order, chain_digests, median_time_ms

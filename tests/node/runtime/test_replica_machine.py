@@ -20,7 +20,8 @@ from consensus.proof_of_work.header import Block, Body, puzzle_prefix, sign_head
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import BlockMessage as WorkMessage
 from consensus.proof_of_work.messages import ContributionMessage
-from consensus.total_order.block import CommitMark, Content, Item, Reference, genesis_references, genesis_step, sign_block
+from consensus.steps import genesis_step
+from consensus.total_order.block import CommitMark, Content, Item, Reference, genesis_references, sign_block
 from consensus.total_order.committee import Committee
 from consensus.total_order.dag import Dag
 from consensus.total_order.machine import TotalOrder

@@ -8,14 +8,7 @@ from consensus.attachment import LargePayload
 from consensus.effects import Broadcast, Halt, Record, Send
 from consensus.encoding import MalformedBytesError, encode
 from consensus.inputs import Input, Received
-from consensus.total_order.block import (
-    Content,
-    Item,
-    Reference,
-    block_digest,
-    genesis_references,
-    sign_block,
-)
+from consensus.total_order.block import Content, Item, Reference, block_digest, genesis_references, sign_block
 from consensus.total_order.messages import BlockMessage
 from consensus.types import DIGEST_BYTES, Digest, Instant, PeerId
 from learning.gradient.submission import Submission, decode_submission, encode_submission

@@ -12,12 +12,13 @@ from consensus.encoding import encode
 from consensus.inputs import PuzzleVerified
 from consensus.proof_of_work.archive import block_key
 from consensus.proof_of_work.block_tree import BlockTree, Rank
-from consensus.proof_of_work.header import Block, Body, Draft, body_digest, genesis_id, header_id, sign_header
+from consensus.proof_of_work.header import Block, Body, Draft, body_digest, header_id, sign_header
 from consensus.proof_of_work.intake import Intake
 from consensus.proof_of_work.link import Link
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import ContributionMessage
 from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.steps import genesis_step
 from consensus.total_order.archive import COMMIT_TABLE, record_of_block
 from consensus.total_order.block import BLOCK_CODEC as DAG_BLOCK_CODEC
 from consensus.total_order.block import Block as DagBlock
@@ -309,7 +310,7 @@ def test_a_recorded_block_lies_under_its_own_key() -> None:
     assert detail.endswith("lies under the key of another")
 
 
-GENESIS = genesis_id(NETWORK)
+GENESIS = genesis_step(NETWORK)
 EASY = 2**256 - 1
 
 

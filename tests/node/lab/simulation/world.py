@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus.proof_of_work.header import genesis_id
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.steps import genesis_step
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.types import Digest, Instant, NetworkId, PeerId, StepId
 from learning.checkpoint import decode_kept_state
@@ -125,7 +125,7 @@ def simulated_workers(
             NETWORK,
             author,
             committee,
-            genesis_id(NETWORK),
+            genesis_step(NETWORK),
             DiskPayloads(records),
             SearchSettings(),
             conducts.get(author) or HonestConduct(),
@@ -183,11 +183,11 @@ def _build_member(  # noqa: PLR0917 - all but the last two are bound when the ne
 
 def _slate_learner(committee: tuple[PeerId, ...], author: PeerId, _records: Records, restored: StateKept | None) -> Learner:
     settings = SearchSettings(chunk=16)
-    return SlateLearner(SphereTask(), EVOLUTION, NETWORK, author, committee, genesis_id(NETWORK), settings, restored)
+    return SlateLearner(SphereTask(), EVOLUTION, NETWORK, author, committee, genesis_step(NETWORK), settings, restored)
 
 
 def _searcher(author: PeerId, _records: Records, restored: StateKept | None) -> Learner:
-    return EvolutionLearner(SphereTask(), EVOLUTION, NETWORK, author, genesis_id(NETWORK), SearchSettings(chunk=16), restored)
+    return EvolutionLearner(SphereTask(), EVOLUTION, NETWORK, author, genesis_step(NETWORK), SearchSettings(chunk=16), restored)
 
 
 def _block_learner(
@@ -199,7 +199,7 @@ def _block_learner(
         rules,
         NETWORK,
         author,
-        genesis_id(NETWORK),
+        genesis_step(NETWORK),
         DiskPayloads(records),
         SearchSettings(),
         conducts.get(author) or HonestConduct(),
