@@ -126,7 +126,7 @@ class Exchange:
                 self.serving.own_blocks(peer, from_round)
             case GetBlocks(_, references):
                 if self.member is not None and record.member is not None:
-                    self.member.pushing.asked(record.member, references)
+                    self.member.relay.asked(record.member, references)
                 self.serving.blocks(peer, request)
             case GetCommits():
                 self.serving.commits(peer, request)

@@ -10,8 +10,8 @@ from consensus.total_order.archive import EVIDENCE_TABLE, record_of_block
 from consensus.total_order.block import Block, Reference, block_digest, content_fault
 from consensus.total_order.dag import Vertex
 from consensus.total_order.equivocation import accuse
-from consensus.total_order.forwarding import Forwarding
 from consensus.total_order.member import Member
+from consensus.total_order.relay import ObserverFeed
 from consensus.total_order.state import State
 from consensus.total_order.synchroniser import Synchroniser
 from consensus.total_order.vouching import Vouching
@@ -44,11 +44,11 @@ class Intake:
         self._synchroniser = synchroniser
         self._vouching = vouching
         self._member = member
-        self._forwarding = Forwarding(state)
+        self._feed = ObserverFeed(state)
 
     def tick(self) -> None:
         """A quarter of a second has passed."""
-        self._forwarding.tick()
+        self._feed.tick()
 
     def take(self, source: PeerId, block: Block, now: Instant) -> Fate:
         """A block that a peer has sent."""
@@ -208,7 +208,7 @@ class Intake:
             if (vertex.block.content.items or vertex.block.content.attachments) and not state.order.is_ordered(vertex):
                 state.busy[vertex.digest] = None
             state.rule.accepted(vertex)
-            self._forwarding.forward(vertex)
+            self._feed.forward(vertex)
             if self._member is not None:
                 self._member.accepted(vertex)
 

@@ -43,8 +43,8 @@ from consensus.total_order.member import Member
 from consensus.total_order.order import Order
 from consensus.total_order.peers import Peers
 from consensus.total_order.proposer import Proposer
-from consensus.total_order.pushing import Pushing
 from consensus.total_order.recovery import Recovery
+from consensus.total_order.relay import Relay
 from consensus.total_order.restore import Restoring
 from consensus.total_order.rules import TotalOrderRules
 from consensus.total_order.serving import Serving
@@ -292,7 +292,7 @@ class TotalOrder:
             member.proposer.created(created, now)
             has_created = True
         if has_created:
-            member.pushing.push()
+            member.relay.push()
         return has_created
 
     def _set_pace(self) -> None:
@@ -320,4 +320,4 @@ class TotalOrder:
 
 
 def _member(state: State, me: int, sign: Signer, guard_round: int) -> Member:
-    return Member(Proposer(state, me, sign, guard_round), Pushing(state, me), Recovery(state, me))
+    return Member(Proposer(state, me, sign, guard_round), Relay(state, me), Recovery(state, me))

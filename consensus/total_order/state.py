@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from consensus.effects import Effect, Guard, Record
 from consensus.total_order.archive import TotalOrderArchive
 from consensus.total_order.block import Block, Reference, block_digest, content_fault
 from consensus.total_order.commit_rule import CommitRule
@@ -10,7 +11,6 @@ from consensus.total_order.committee import Committee
 from consensus.total_order.dag import Dag
 from consensus.total_order.equivocation import Equivocators
 from consensus.total_order.order import Order
-from consensus.total_order.outbox import Outbox
 from consensus.total_order.peers import Peers
 from consensus.total_order.rules import TotalOrderRules
 from consensus.types import Digest, NetworkId, PeerId
@@ -19,6 +19,37 @@ from consensus.wanted import Wanted
 
 Verifier = Callable[[PeerId, Digest, bytes], bool]
 """Whether the bytes are this peer's signature over the digest."""
+
+
+class Outbox:
+    """The effects of the input that is being handled: records first, all in one batch, then the guard, then all else in order.
+
+    So nothing that we sign or decide leaves before it is durable, whoever adds to it.
+    """
+
+    def __init__(self) -> None:
+        self._records: list[Record] = []
+        self._guard: int | None = None
+        self._others: list[Effect] = []
+
+    def record(self, record: Record) -> None:
+        """To be durable before anything else."""
+        self._records.append(record)
+
+    def guard(self, round_number: int) -> None:
+        """To be in the guard file before anything but the records."""
+        self._guard = max(round_number, self._guard or 0)
+
+    def add(self, effect: Effect) -> None:
+        """To be done after everything added before."""
+        self._others.append(effect)
+
+    def take(self) -> tuple[Effect, ...]:
+        """All effects in order; the outbox is empty afterwards."""
+        guard = () if self._guard is None else (Guard(self._guard),)
+        effects = (*self._records, *guard, *self._others)
+        self._records, self._guard, self._others = [], None, []
+        return effects
 
 
 @dataclass(slots=True)

@@ -152,8 +152,8 @@ def _of_the_graph(scale: Scale) -> Groups:
     return (
         (
             peers,
-            "Committee._indices Dag.kept_rounds Dag.newest Dag._slots[] Proposer._included Pushing._named "
-            "Pushing._named[] Pushing._pushed Pushing._pushed[] Pushing._asked_until Pushing._asked_until[] Patience._debts "
+            "Committee._indices Dag.kept_rounds Dag.newest Dag._slots[] Proposer._included Relay._named "
+            "Relay._named[] Relay._pushed Relay._pushed[] Relay._asked_until Relay._asked_until[] Patience._debts "
             "Recovery._asked_at Round.vertices Slot.votes Slot.certificates "
             "State.newest_seen Suspended.missing Vouching._newest Vouching._marks[] Vouching._checkpoints "
             "Vouching._newest_marks CommitFetch._failed Reliability._failures Reliability._late Reliability._suspected",

@@ -1,9 +1,6 @@
-"""With our own block we send the part of its history that a member seems to lack.
+"""Passing on blocks of others: to members those that they seem to lack, to observers who have asked for it all.
 
-Every member broadcasts its own blocks, so a block is pushed only where its author's way to the receiver seems to be cut: the
-receiver's newest blocks name the others' blocks, but for some rounds none of this author's; or the receiver has just asked us
-for one of them. An author that shows each of its blocks to one member alone would else cost all others a round trip in each
-round, and one that shows a long chain of them at once a round trip for each.
+Both are bounded: what is not passed on can be asked for.
 """
 
 from collections.abc import Iterable
@@ -14,6 +11,7 @@ from consensus.total_order.block import Reference
 from consensus.total_order.dag import Vertex
 from consensus.total_order.messages import ANSWER_BYTES_MAX, BlockMessage
 from consensus.total_order.state import State
+from consensus.types import PeerId
 
 LAG_ROUNDS = 2
 """A receiver that names an author's blocks later than this does not get them from the author."""
@@ -28,9 +26,22 @@ many. Where delays vary, members ask now and then for what is on its way, but ot
 CHAIN_MAX = 32
 """Blocks pushed to who asks for the end of a chain: half of what lies above the horizon, each of them once."""
 
+UNITS_PER_TICK = 512
+"""For all observers together in a quarter of a second: two thousand small blocks a second, 65 us of the loop each, and 2 MB/s
+of larger ones. Seventeen observers of four members that make thirty rounds a second get all."""
 
-class Pushing:
-    """Watches what each member's blocks name."""
+UNIT_BYTES = 1_024
+"""A larger block counts as several: bytes cost the link, and each block its own sealing."""
+
+
+class Relay:
+    """Watches what each member's blocks name: with our own block we send the part of its history that a member seems to lack.
+
+    Every member broadcasts its own blocks, so a block is pushed only where its author's way to the receiver seems to be cut:
+    the receiver's newest blocks name the others' blocks, but for some rounds none of this author's; or the receiver has just
+    asked us for one of them. An author that shows each of its blocks to one member alone would else cost all others a round
+    trip in each round, and one that shows a long chain of them at once a round trip for each.
+    """
 
     def __init__(self, state: State, me: int) -> None:
         size = state.committee.size
@@ -118,3 +129,37 @@ class Pushing:
         dag = self._state.dag
         found = (dag.vertex_of(author, number) for number in range(max(above, dag.horizon) + 1, up_to + 1))
         return [vertex for vertex in found if vertex is not None]
+
+
+class ObserverFeed:
+    """Whoever has no part in the order may be an observer, and one short question is followed by all blocks from then on:
+    nothing that it says later is on anybody's account. Who misses a block sees it named by the next one, and asks for it.
+    The observers take turns at being served first, so that none goes without for long.
+    """
+
+    def __init__(self, state: State) -> None:
+        self._state = state
+        self._units_left = UNITS_PER_TICK
+        self._blocks = 0
+
+    def tick(self) -> None:
+        """A quarter of a second has passed."""
+        self._units_left = UNITS_PER_TICK
+
+    def forward(self, vertex: Vertex) -> None:
+        """A block was accepted."""
+        observers = [peer for peer, record in self._state.peers.all() if record.wants_all]
+        if not observers or self._units_left <= 0:
+            return
+        message = encode(BlockMessage(vertex.block))
+        units = 1 + len(message) // UNIT_BYTES
+        self._blocks += 1
+        for peer in self._in_turn(observers):
+            if self._units_left <= 0:
+                return
+            self._units_left -= units
+            self._state.outbox.add(Send(peer, message))
+
+    def _in_turn(self, observers: list[PeerId]) -> list[PeerId]:
+        first = self._blocks % len(observers)
+        return observers[first:] + observers[:first]
