@@ -31,7 +31,7 @@ from consensus.inputs import (
     TimerFired,
 )
 from consensus.message_reader import oversized_block, read_message
-from consensus.proof_of_work.archive import BlockArchive
+from consensus.proof_of_work.archive import BlockArchive, record_of_final, recorded
 from consensus.proof_of_work.arrival import Arrival
 from consensus.proof_of_work.assessing import Rank, equal_claims
 from consensus.proof_of_work.block_tree import Standing
@@ -56,7 +56,7 @@ from consensus.proof_of_work.mining import REFRESH_TIMER, Mining
 from consensus.proof_of_work.naming import Naming
 from consensus.proof_of_work.outlook import Outlook
 from consensus.proof_of_work.peers import PeerRecord, Peers
-from consensus.proof_of_work.restore import read_records, rebuild_chain, record_of_final, recorded, replay_height, replays
+from consensus.proof_of_work.restore import read_records, rebuild_chain, replay_height, replays
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.serving import Serving
 from consensus.proof_of_work.status import STEPS_TOLD_MAX, ChainReport, PowStatus

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass, replace
 
-from consensus.effects import Broadcast, Check, Effect, Record
+from consensus.effects import Broadcast, Check, Effect
 from consensus.encoding import encode
 from consensus.inputs import Checked
-from consensus.proof_of_work.archive import block_key
+from consensus.proof_of_work.archive import record_of_block, record_of_verdict
 from consensus.proof_of_work.blame import blame
 from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX, Standing
 from consensus.proof_of_work.chain import Chain
@@ -16,13 +16,6 @@ from consensus.proof_of_work.outlook import Outlook
 from consensus.steps import Verdict
 from consensus.types import Digest, Height, PeerId, StepId
 from consensus.wanted import Need, Wanted
-
-BLOCK_TABLE = "block"
-"""Key: block_key. Value: the canonical block. Written before the block is checked, and once its large payloads are held: so
-parents come before children, and payloads before the blocks that name them."""
-
-VERDICT_TABLE = "verdict"
-"""Key: block id. Value: the verdict's word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +99,7 @@ class Verdicts:
             self._behind.pop(step, None)
             effects.extend(self._pass_on(step))
             named = self._unchecked[step].named
-            effects.append(Record(BLOCK_TABLE, block_key(Height(named.header.height), step), encode(named.block)))
+            effects.append(record_of_block(named))
             effects.append(Check(step_of(named.id, named.block)))
         return tuple(effects)
 
@@ -131,7 +124,7 @@ class Verdicts:
         if answer.verdict is Verdict.INVALID:
             self._naming.forget(answer.step)
             self._forget_decided()
-        record = Record(VERDICT_TABLE, answer.step, answer.verdict.value.encode())
+        record = record_of_verdict(answer.step, answer.verdict)
         return (record, *self._blame(answer, unchecked), *self.check(ready))
 
     def tell(self, step: StepId, block: Block) -> None:
