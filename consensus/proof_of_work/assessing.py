@@ -4,9 +4,9 @@ from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from consensus.budget import Budget
 from consensus.contribution import Contribution
 from consensus.effects import Assess
+from consensus.rate_limit import TokenBucket
 from consensus.types import Digest, Instant, PeerId
 
 UNDER_WAY_MAX = 4
@@ -44,7 +44,7 @@ class Assessing:
 
     def __init__(self, rank: Rank) -> None:
         self._rank = rank
-        self._turns = Budget(ASSESSED_BURST, ASSESSED_PER_SECOND, 1, Instant(0))
+        self._turns = TokenBucket(ASSESSED_BURST, ASSESSED_PER_SECOND, 1, Instant(0))
         self._arrivals = 0
         self._queues: dict[PeerId | None, list[_Queued]] = {}
         """None of them is empty; the source whose turn is next comes first."""

@@ -1,12 +1,12 @@
 """Contributions between blocks: ours and others' go the same way, from signature to assessment to everybody."""
 
 from consensus.attachment import LargePayload
-from consensus.budget import Spending
 from consensus.contribution import Contribution, contribution_digest, is_authentic, sign_contribution
 from consensus.effects import Broadcast, Effect, PassOver, Refuse
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import Assessed, Submitted
+from consensus.payload_requests import Need, PayloadRequests
 from consensus.proof_of_work.assessing import Assessing, Rank
 from consensus.proof_of_work.blame import blame
 from consensus.proof_of_work.block_tree import Standing
@@ -19,10 +19,10 @@ from consensus.proof_of_work.peers import PeerRecord, Peers
 from consensus.proof_of_work.pool import Assessment, Held, Pool, Pooled
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.voices import Voices
+from consensus.rate_limit import Spending
 from consensus.signing import Signer
 from consensus.steps import Verdict
 from consensus.types import Digest, Instant, NetworkId, PeerId, StepId
-from consensus.wanted import Need, Wanted
 
 BASES_BACK = 2
 """Contributions for blocks this far below the head are kept: reorganisations are seldom deeper."""
@@ -50,7 +50,7 @@ class Gossip:
         intake: Intake,
         *,
         peers: Peers,
-        wanted: Wanted,
+        wanted: PayloadRequests,
         naming: Naming,
         voices: Voices,
         rules: ProofOfWorkRules,

@@ -8,7 +8,7 @@ import msgspec
 from consensus.attachment import LargePayload
 from consensus.contribution import Contribution, contribution_digest, is_authentic
 from consensus.encoding import Codec, DigestBytes, KeyBytes, Natural, SignatureBytes, encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.proof_of_work.difficulty import TARGET_BYTES
 from consensus.proof_of_work.puzzle import NONCE_BYTES
 from consensus.proof_of_work.rules import CONTRIBUTIONS_MAX, ProofOfWorkRules

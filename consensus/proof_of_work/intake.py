@@ -5,7 +5,7 @@ from enum import Enum
 
 from consensus.effects import Accuse, Effect, Refuse, VerifyPuzzle
 from consensus.encoding import encode
-from consensus.faults import Accusation, Offence
+from consensus.evidence import Accusation, Offence
 from consensus.inputs import PuzzleVerified
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain, Parent

@@ -5,7 +5,7 @@ A link holds all that judging its children needs, so its ancestors may be forgot
 
 from dataclasses import dataclass
 
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.proof_of_work.difficulty import pause_ms_max, scaled_target, start_target, work_of
 from consensus.proof_of_work.header import Header
 from consensus.proof_of_work.rules import ProofOfWorkRules

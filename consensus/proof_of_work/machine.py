@@ -6,10 +6,9 @@ What follows is the same after every input: a new head is adopted, a deep block 
 from collections.abc import Iterable
 from typing import assert_never
 
-from consensus.budget import Spending
 from consensus.effects import Adopt, Broadcast, Effect, Finalise, KeepPayloads, PassOver, Refuse, Send, SetTimer
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import (
     Assessed,
     Checked,
@@ -31,6 +30,7 @@ from consensus.inputs import (
     TimerFired,
 )
 from consensus.message_reader import oversized_block, read_message
+from consensus.payload_requests import FETCHES_MAX, FREE_SHARE, PayloadRequests
 from consensus.proof_of_work.archive import BlockArchive, record_of_final, recorded
 from consensus.proof_of_work.arrival import Arrival
 from consensus.proof_of_work.assessing import Rank, equal_claims
@@ -63,10 +63,10 @@ from consensus.proof_of_work.status import STEPS_TOLD_MAX, ChainReport, PowStatu
 from consensus.proof_of_work.sync import Synchroniser
 from consensus.proof_of_work.verdicts import Verdicts
 from consensus.proof_of_work.voices import Voices
+from consensus.rate_limit import Spending
 from consensus.signing import Signer
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
 from consensus.wall_clock import PeerClocks, WallClock
-from consensus.wanted import FETCHES_MAX, FREE_SHARE, Wanted
 
 __all__ = ["BlockArchive", "PowStatus", "ProofOfWork", "ProofOfWorkRules"]
 
@@ -112,7 +112,7 @@ class ProofOfWork:
         self._peers = Peers()
         self._wall = WallClock()
         self._peer_clocks = PeerClocks()
-        self._wanted = Wanted(self._peers, fetches_max, FREE_SHARE)
+        self._wanted = PayloadRequests(self._peers, fetches_max, FREE_SHARE)
         self._naming = Naming()
         self._outlook = Outlook(self._chain, self._wanted, rules)
         self._verdicts = Verdicts(self._chain, identity, self._wanted, self._naming, self._outlook)

@@ -3,13 +3,13 @@
 A block whose body nobody gives in time is stalled, and so is all that follows it: none of it counts until the body comes.
 """
 
+from consensus.payload_requests import PayloadRequests
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.difficulty import work_of
 from consensus.proof_of_work.link import Link, next_target
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.types import StepId
-from consensus.wanted import Wanted
 
 CONTENDERS_BACK = 2
 """Blocks of work behind the head: what is further behind is neither verified when it is pushed, nor passed on, nor checked.
@@ -22,7 +22,7 @@ the head; and to check a block on an old parent costs a learner all states in be
 class Outlook:
     """Looks at the tree once after each change of it: a few hundred blocks at most, and most of the time none."""
 
-    def __init__(self, chain: Chain, wanted: Wanted, rules: ProofOfWorkRules) -> None:
+    def __init__(self, chain: Chain, wanted: PayloadRequests, rules: ProofOfWorkRules) -> None:
         self._chain = chain
         self._wanted = wanted
         self._rules = rules

@@ -1,9 +1,8 @@
 """What peers that sync from us get: our tip, and answers out of our records. Each is bounded, and each peer has a budget."""
 
-from consensus.budget import Spending
 from consensus.effects import Effect, Refuse, Send
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.proof_of_work.archive import BlockArchive, read_block
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain
@@ -11,6 +10,7 @@ from consensus.proof_of_work.final_chain import WORK_BYTES
 from consensus.proof_of_work.header import Block, Header
 from consensus.proof_of_work.messages import BLOCKS_BYTES_MAX, HEADERS_MAX, Blocks, Busy, GetBlocks, GetHeaders, Headers, Tip
 from consensus.proof_of_work.peers import PeerRecord, Peers
+from consensus.rate_limit import Spending
 from consensus.types import Height, Instant, PeerId, StepId
 
 TIP_MS = 5_000

@@ -3,6 +3,7 @@
 from collections import deque
 from dataclasses import dataclass
 
+from consensus.payload_requests import PayloadRequests
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.difficulty import work_of
 from consensus.proof_of_work.gossip import Gossip
@@ -13,7 +14,6 @@ from consensus.proof_of_work.sync import Synchroniser
 from consensus.proof_of_work.verdicts import ChainStep, Verdicts
 from consensus.types import Height, PeerId, StepId
 from consensus.wall_clock import PeerClocks
-from consensus.wanted import Wanted
 
 STEPS_TOLD_MAX = 64
 """A minute at one block a second: enough to compare peers of which one lags."""
@@ -53,7 +53,14 @@ class ChainReport:
     """Remembers of the newest final blocks what the tree has forgotten, and tells people of the whole."""
 
     def __init__(
-        self, identity: PeerId, rules: ProofOfWorkRules, chain: Chain, verdicts: Verdicts, *, wanted: Wanted, final_led: int
+        self,
+        identity: PeerId,
+        rules: ProofOfWorkRules,
+        chain: Chain,
+        verdicts: Verdicts,
+        *,
+        wanted: PayloadRequests,
+        final_led: int,
     ) -> None:
         """`final_led`: blocks that we led, among those that are final by the records."""
         self._identity = identity

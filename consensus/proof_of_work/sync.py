@@ -8,7 +8,7 @@ import itertools
 
 from consensus.effects import Effect, Refuse, Send
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.proof_of_work.audit import Audit
 from consensus.proof_of_work.bodies import Bodies
 from consensus.proof_of_work.chain import Chain

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from consensus.effects import Broadcast, Check, Effect
 from consensus.encoding import encode
 from consensus.inputs import Checked
+from consensus.payload_requests import Need, PayloadRequests
 from consensus.proof_of_work.archive import record_of_block, record_of_verdict
 from consensus.proof_of_work.blame import blame
 from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX, Standing
@@ -15,7 +16,6 @@ from consensus.proof_of_work.naming import Naming
 from consensus.proof_of_work.outlook import Outlook
 from consensus.steps import Verdict
 from consensus.types import Digest, Height, PeerId, StepId
-from consensus.wanted import Need, Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +39,7 @@ class _Unchecked:
 class Verdicts:
     """The bodies that wait, and what is told of the checked blocks above the final one."""
 
-    def __init__(self, chain: Chain, identity: PeerId, wanted: Wanted, naming: Naming, outlook: Outlook) -> None:
+    def __init__(self, chain: Chain, identity: PeerId, wanted: PayloadRequests, naming: Naming, outlook: Outlook) -> None:
         self._chain = chain
         self._outlook = outlook
         self._identity = identity

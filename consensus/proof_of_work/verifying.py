@@ -6,7 +6,7 @@ one that sends a single useless proof is a stranger again.
 
 from dataclasses import dataclass
 
-from consensus.budget import Budget
+from consensus.rate_limit import TokenBucket
 from consensus.types import Instant, PeerId
 
 PUZZLE_US_PER_MIB = 2_000
@@ -44,7 +44,7 @@ IN_FLIGHT_PER_PEER_MAX = 8
 class Ticket:
     """What one verification has taken from budgets."""
 
-    budgets: tuple[Budget, ...] = ()
+    budgets: tuple[TokenBucket, ...] = ()
     cost_us: int = 0
 
     def give_back(self) -> None:
@@ -58,7 +58,7 @@ FREE = Ticket()
 
 @dataclass(slots=True)
 class _Standing:
-    budget: Budget
+    budget: TokenBucket
     group: bytes
     is_stranger: bool = True
 
@@ -70,8 +70,8 @@ class Verifying:
         self.cost_us = max(PUZZLE_US_MIN, memory_kib * PUZZLE_US_PER_MIB // 1024)
         """What one verification is taken to cost."""
         self._standings: dict[PeerId, _Standing] = {}
-        self._groups: dict[bytes, Budget] = {}
-        self._strangers: Budget | None = None
+        self._groups: dict[bytes, TokenBucket] = {}
+        self._strangers: TokenBucket | None = None
 
     def join(self, peer: PeerId, group: bytes, now: Instant) -> None:
         """A peer has connected: it has nothing to show yet."""
@@ -121,7 +121,7 @@ class Verifying:
         if standing is not None:
             standing.is_stranger = not is_useful
 
-    def _budgets_of(self, peer: PeerId, now: Instant) -> tuple[Budget, ...]:
+    def _budgets_of(self, peer: PeerId, now: Instant) -> tuple[TokenBucket, ...]:
         if self._strangers is None:
             self._strangers = self._budget(STRANGERS_BURST, STRANGERS_US_PER_SECOND, now)
         standing = self._standings.get(peer)
@@ -130,5 +130,5 @@ class Verifying:
         group = self._groups.get(standing.group)
         return (standing.budget, self._strangers) if group is None else (standing.budget, group, self._strangers)
 
-    def _budget(self, puzzles: int, us_per_second: int, now: Instant) -> Budget:
-        return Budget(puzzles * self.cost_us, us_per_second, 0, now)
+    def _budget(self, puzzles: int, us_per_second: int, now: Instant) -> TokenBucket:
+        return TokenBucket(puzzles * self.cost_us, us_per_second, 0, now)

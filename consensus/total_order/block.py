@@ -7,7 +7,7 @@ import msgspec
 from consensus.attachment import LargePayload
 from consensus.contribution import Payload
 from consensus.encoding import Codec, DigestBytes, Natural, SignatureBytes, encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.signing import Domain, Signer, digest_of
 from consensus.total_order.committee import MEMBERS_MAX, Committee
 from consensus.types import Digest, NetworkId, WallTime

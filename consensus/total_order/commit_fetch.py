@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from consensus.effects import Refuse, Send
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.seeded_choice import SeededChoice
 from consensus.total_order.block import CommitMark
 from consensus.total_order.committee import Committee

@@ -3,7 +3,7 @@
 import msgspec
 
 from consensus.encoding import Codec, MalformedBytesError, encode
-from consensus.faults import Accusation, Offence
+from consensus.evidence import Accusation, Offence
 from consensus.signing import is_signed_by
 from consensus.total_order.block import Block, block_digest
 from consensus.total_order.committee import Committee

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from typing import assert_never
 
-from consensus.budget import Spending
 from consensus.effects import PassOver, Refuse, Send
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.message_reader import oversized_block, read_message
+from consensus.rate_limit import Spending
 from consensus.total_order.block import BLOCK_BYTES_MAX, Block
 from consensus.total_order.catch_up import CatchUp
 from consensus.total_order.intake import Fate, Intake

@@ -2,10 +2,11 @@
 
 from enum import Enum
 
-from consensus.budget import Spending
 from consensus.effects import Accuse, Halt, Record, Refuse
 from consensus.encoding import encode
-from consensus.faults import Accusation, Offence
+from consensus.evidence import Accusation, Offence
+from consensus.payload_requests import Need
+from consensus.rate_limit import Spending
 from consensus.total_order.archive import EVIDENCE_TABLE, record_of_block
 from consensus.total_order.block import Block, Reference, block_digest, content_fault
 from consensus.total_order.dag import Vertex
@@ -16,7 +17,6 @@ from consensus.total_order.state import State
 from consensus.total_order.synchroniser import Synchroniser
 from consensus.total_order.vouching import Vouching
 from consensus.types import Digest, Instant, PeerId
-from consensus.wanted import Need
 
 ROUNDS_AHEAD_MAX = 32
 """Blocks of later rounds than this, above the newest round that a quorum has blocks of, are not kept, unless a kept block or a

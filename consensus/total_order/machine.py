@@ -27,6 +27,7 @@ from consensus.inputs import (
     Submitted,
     TimerFired,
 )
+from consensus.payload_requests import FETCHES_MAX, PayloadRequests
 from consensus.seeded_choice import SeededChoice
 from consensus.signing import Signer, is_signed_by
 from consensus.total_order.archive import TotalOrderArchive
@@ -54,7 +55,6 @@ from consensus.total_order.status import TotalOrderStatus, status_of
 from consensus.total_order.synchroniser import FETCH_TIMER, Synchroniser
 from consensus.total_order.vouching import Vouching
 from consensus.types import Instant, NetworkId, PeerId, StepId
-from consensus.wanted import FETCHES_MAX, Wanted
 
 __all__ = [
     "CommitteeError",
@@ -117,7 +117,7 @@ class TotalOrder:
             order=Order(network_id, rules.gc_depth),
             equivocators=Equivocators(),
             peers=peers,
-            wanted=Wanted(peers, fetches_max),
+            wanted=PayloadRequests(peers, fetches_max),
             archive=archive,
             verify=verify,
         )

@@ -6,7 +6,7 @@ silence us by naming a round that we never reached.
 
 from consensus.effects import Refuse, Send
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.total_order.block import Block
 from consensus.total_order.messages import AskOwn, OwnNewest
 from consensus.total_order.peers import PeerRecord

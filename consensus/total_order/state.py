@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from consensus.effects import Effect, Guard, Record
+from consensus.payload_requests import PayloadRequests
 from consensus.total_order.archive import TotalOrderArchive
 from consensus.total_order.block import Block, Reference, block_digest, content_fault
 from consensus.total_order.commit_rule import CommitRule
@@ -15,7 +16,6 @@ from consensus.total_order.peers import Peers
 from consensus.total_order.rules import TotalOrderRules
 from consensus.types import Digest, NetworkId, PeerId
 from consensus.wall_clock import PeerClocks, WallClock
-from consensus.wanted import Wanted
 
 Verifier = Callable[[PeerId, Digest, bytes], bool]
 """Whether the bytes are this peer's signature over the digest."""
@@ -95,7 +95,7 @@ class State:
     order: Order
     equivocators: Equivocators
     peers: Peers
-    wanted: Wanted
+    wanted: PayloadRequests
     archive: TotalOrderArchive
     verify: Verifier
     wall: WallClock = field(default_factory=WallClock)

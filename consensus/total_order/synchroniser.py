@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from consensus.effects import Refuse, Send, SetTimer
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.seeded_choice import SeededChoice
 from consensus.total_order.block import Block, Reference, block_digest
 from consensus.total_order.due_queue import DueQueue

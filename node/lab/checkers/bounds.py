@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from consensus.contribution import ATTACHMENTS_MAX as ATTACHMENTS_PER_CONTRIBUTION
+from consensus.payload_requests import FETCHES_MAX, STALLED_ATTEMPTS, Need
 from consensus.proof_of_work.ahead import BRANCHES_MAX, LINKS_MAX, RIVALS_MAX
 from consensus.proof_of_work.assessing import QUEUED_PER_SOURCE_MAX, UNDER_WAY_MAX
 from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX
@@ -34,7 +35,6 @@ from consensus.total_order.peers import REQUESTS_KEPT_MAX
 from consensus.total_order.proposer import PENDING_MAX
 from consensus.total_order.synchroniser import HINTS_MAX
 from consensus.total_order.vouching import CHECKPOINTS_KEPT, MARKS_AHEAD_MAX, MARKS_KEPT
-from consensus.wanted import FETCHES_MAX, STALLED_ATTEMPTS, Need
 from node.lab.checkers.sizes import sizes_of
 from node.rules.retention import CHECKPOINTS_KEPT as CHECKPOINTS_STORED
 from node.rules.retention import PAYLOAD_COMMITS
@@ -138,12 +138,13 @@ def _of_the_replica(scale: Scale) -> Groups:
         (0, "Replica._inputs"),
         (of_pool, "Naming._named Naming._counts Naming._final Naming._released[]"),
         (2, "Naming._released"),
-        (FETCHES_MAX, "Wanted._fetches Wanted._cooling"),
-        (FETCHES_MAX, "Wanted._overtaken"),
-        (named, "Wanted._pursuits Wanted._lacking Wanted._lacking[] Wanted._stalled Wanted._lanes[] Wanted._resting"),
+        (FETCHES_MAX, "PayloadRequests._fetches PayloadRequests._cooling"),
+        (FETCHES_MAX, "PayloadRequests._overtaken"),
+        (named, "PayloadRequests._pursuits PayloadRequests._lacking PayloadRequests._lacking[] PayloadRequests._stalled"),
+        (named, "PayloadRequests._lanes[] PayloadRequests._resting"),
         (named + scale.peers, "_Pursuit.waiters"),
-        (len(Need) * (1 + STALLED_ATTEMPTS), "Wanted._lanes"),
-        (scale.peers + scale.strangers_max, "Wanted._known_peers Reliability._in_vain"),
+        (len(Need) * (1 + STALLED_ATTEMPTS), "PayloadRequests._lanes"),
+        (scale.peers + scale.strangers_max, "PayloadRequests._known_peers Reliability._in_vain"),
     )
 
 

@@ -7,7 +7,7 @@ between two kept states, and which of two equal submissions was found anew after
 from collections.abc import Iterator
 
 from consensus.effects import Accuse, FetchState, Record
-from consensus.faults import Accusation, Offence
+from consensus.evidence import Accusation, Offence
 from consensus.total_order.archive import (
     BASE_TABLE,
     COMMIT_TABLE,

@@ -9,7 +9,7 @@ from consensus.attachment import LargePayload
 from consensus.contribution import Contribution, contribution_digest, sign_contribution
 from consensus.effects import Adopt, Assess, Broadcast, Check, Effect, FetchPayload, Record, SolvePuzzle
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import (
     Assessed,
     Checked,
@@ -21,6 +21,7 @@ from consensus.inputs import (
     Submitted,
     TimerFired,
 )
+from consensus.payload_requests import COOLING_MS, FETCHES_MAX, FETCHES_PER_PEER_MAX, REST_MS, STALLED_ATTEMPTS
 from consensus.proof_of_work.arrival import ARRIVAL_MS_MIN
 from consensus.proof_of_work.bodies import BODIES_WAITING_MAX
 from consensus.proof_of_work.header import BLOCK_BYTES_MAX, HEADER_BYTES_MAX, Block, fits
@@ -42,7 +43,6 @@ from consensus.proof_of_work.pool import LACKING_PER_AUTHOR_MAX, LACKING_PER_SOU
 from consensus.proof_of_work.rules import CONTRIBUTIONS_MAX
 from consensus.steps import Verdict
 from consensus.types import Digest, Instant, PeerId, StepId
-from consensus.wanted import COOLING_MS, FETCHES_MAX, FETCHES_PER_PEER_MAX, REST_MS, STALLED_ATTEMPTS
 from tests.consensus.proof_of_work import forge
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, accusations, of_type, refusals, sent
 from tests.consensus.proof_of_work.forge import NETWORK, Forge, Forged, Person, person, state_after

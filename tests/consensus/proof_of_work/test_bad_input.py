@@ -6,11 +6,10 @@ import msgspec
 import pytest
 
 from consensus.attachment import LargePayload
-from consensus.budget import Budget, Spending
 from consensus.contribution import PAYLOAD_BYTES_MAX, contribution_digest, sign_contribution
 from consensus.effects import Accuse, Adopt, Assess, Broadcast, Check, FetchPayload, PassOver, VerifyPuzzle
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import (
     Assessed,
     Checked,
@@ -38,6 +37,7 @@ from consensus.proof_of_work.messages import (
     Tip,
 )
 from consensus.proof_of_work.waiting_room import EARLY_MAX, ORPHANS_MAX, ORPHANS_PER_PEER_MAX
+from consensus.rate_limit import Spending, TokenBucket
 from consensus.steps import Verdict
 from consensus.types import Digest, Instant, NetworkId, StepId
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Answer, Bench, accusations, of_type, refusals, sent
@@ -378,7 +378,7 @@ def test_a_flood_of_new_headers_is_first_ignored_then_refused() -> None:
 
 
 def test_the_budget_for_headers_refills_with_time() -> None:
-    budget = Budget(burst=2, per_second=1, debt_max=peers.DEBT_MAX, now=Instant(0))
+    budget = TokenBucket(burst=2, per_second=1, debt_max=peers.DEBT_MAX, now=Instant(0))
     spent = [budget.spend(Instant(at)) for at in (0, 0, 500, 1_000, 3_000, 3_000)]
     covered, over = Spending.COVERED, Spending.OVERDRAWN
     assert spent == [covered, covered, over, over, covered, over]

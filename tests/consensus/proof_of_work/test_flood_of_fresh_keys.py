@@ -7,7 +7,7 @@ import msgspec
 
 from consensus.contribution import Contribution, is_authentic, sign_contribution
 from consensus.effects import Assess, Broadcast, Effect, Refuse, SolvePuzzle
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import Assessed, Checked, Offered, PeerJoined, Received, Submitted, TimerFired
 from consensus.proof_of_work.assessing import (
     ASSESSED_BURST,

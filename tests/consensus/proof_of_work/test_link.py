@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.proof_of_work.difficulty import scaled_target, start_target, work_of
 from consensus.proof_of_work.link import Link, header_fault, next_target
 from consensus.types import Height

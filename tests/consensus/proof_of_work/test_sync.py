@@ -4,7 +4,7 @@ from itertools import pairwise
 
 from consensus.effects import Effect, Send, SolvePuzzle, StopPuzzle, VerifyPuzzle
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import Offered, PeerJoined, PeerLeft, TimerFired
 from consensus.proof_of_work import serving
 from consensus.proof_of_work.bodies import BODIES_PER_REQUEST

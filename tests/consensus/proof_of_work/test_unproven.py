@@ -7,7 +7,7 @@ import pytest
 
 from consensus.effects import Effect, Finalise, Halt, Record, SolvePuzzle, StopPuzzle, VerifyPuzzle
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import Offered, PeerJoined, PeerLeft, PuzzleVerified, TimerFired
 from consensus.proof_of_work import block_tree
 from consensus.proof_of_work.archive import block_key

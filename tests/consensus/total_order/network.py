@@ -27,7 +27,7 @@ from consensus.effects import (
     SetTimer,
 )
 from consensus.encoding import encode
-from consensus.faults import Accusation
+from consensus.evidence import Accusation
 from consensus.inputs import FetchFailed, Input, PayloadHeld, PeerJoined, PeerLeft, Received, StateHeld, Submitted, TimerFired
 from consensus.signing import is_signed_by
 from consensus.steps import DeliveredStep, genesis_step

@@ -5,7 +5,7 @@ import pytest
 
 from consensus.attachment import LargePayload
 from consensus.encoding import MalformedBytesError, encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.signing import is_signed_by
 from consensus.total_order.block import (
     ATTACHMENTS_MAX,

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import Submitted
 from consensus.total_order.archive import VERTEX_TABLE
 from consensus.total_order.block import BLOCK_CODEC, Block, Reference

@@ -10,7 +10,7 @@ import pytest
 
 from consensus.effects import Effect, FetchState, Record, Refuse, Send
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import FetchFailed, PeerJoined, PeerLeft, TimerFired
 from consensus.records import CorruptRecordsError
 from consensus.steps import genesis_step

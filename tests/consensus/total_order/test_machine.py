@@ -9,7 +9,7 @@ import pytest
 
 from consensus.effects import Accuse, Broadcast, Deliver, Effect, FetchPayload, Guard, Halt, PassOver, Record, Refuse, Send
 from consensus.encoding import encode
-from consensus.faults import Accusation, Offence
+from consensus.evidence import Accusation, Offence
 from consensus.inputs import FetchFailed, PayloadHeld, PeerJoined, PeerLeft, Received, Submitted, TimerFired
 from consensus.records import CorruptRecordsError
 from consensus.steps import Attachment, genesis_step

@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import StateReached
 from consensus.steps import Attachment
 from consensus.total_order.machine import TotalOrderRules

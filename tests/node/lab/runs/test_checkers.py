@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from consensus.contribution import Contribution
 from consensus.effects import Accuse, Broadcast, FetchState, Guard, Halt, Record, Refuse, Send
 from consensus.encoding import encode
-from consensus.faults import Accusation, Offence
+from consensus.evidence import Accusation, Offence
 from consensus.proof_of_work import messages as work_messages
 from consensus.proof_of_work.archive import block_key
 from consensus.proof_of_work.difficulty import start_target, work_of

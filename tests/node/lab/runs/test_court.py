@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import pytest
 
 from consensus.effects import Accuse, Record, Refuse
-from consensus.faults import Accusation, Offence
+from consensus.evidence import Accusation, Offence
 from consensus.total_order.archive import record_of_block
 from consensus.total_order.block import Block, Reference
 from consensus.types import Instant, PeerId

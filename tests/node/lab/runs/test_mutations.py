@@ -10,11 +10,11 @@ from itertools import count
 import numpy as np
 import pytest
 
-from consensus.budget import Budget, Spending
 from consensus.effects import Effect, Record
 from consensus.proof_of_work.block_tree import BlockTree
 from consensus.proof_of_work.mining import Mining
 from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.rate_limit import Spending, TokenBucket
 from consensus.steps import DeliveredItem, Verdict
 from consensus.total_order.block import Block
 from consensus.total_order.commit_rule import CommitRule, Decision
@@ -275,13 +275,13 @@ def inexact_child(patch: pytest.MonkeyPatch) -> None:
 
 def no_debt_allowed(patch: pytest.MonkeyPatch) -> None:
     """Who asks for a little more than its share counts as one that floods."""
-    proper = Budget.spend
+    proper = TokenBucket.spend
 
-    def spend(self: Budget, now: Instant) -> Spending:
+    def spend(self: TokenBucket, now: Instant) -> Spending:
         self._burst = min(self._burst, 1_000)
         return Spending.FLOODING if proper(self, now) is not Spending.COVERED else Spending.COVERED
 
-    patch.setattr(Budget, "spend", spend)
+    patch.setattr(TokenBucket, "spend", spend)
 
 
 GOES_ON = variant(

@@ -13,7 +13,7 @@ class Spending(Enum):
     FLOODING = "refused"
 
 
-class Budget:
+class TokenBucket:
     """A bucket of tokens that refills with time, in whole thousandths of a token."""
 
     def __init__(self, burst: int, per_second: int, debt_max: int, now: Instant) -> None:

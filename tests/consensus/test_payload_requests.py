@@ -8,11 +8,7 @@ from hypothesis import strategies as st
 
 from consensus.attachment import LargePayload
 from consensus.effects import FetchPayload
-from consensus.proof_of_work.peers import Peers
-from consensus.proof_of_work.rules import CONTRIBUTIONS_MAX
-from consensus.reliability import SUSPECT_MS
-from consensus.types import Digest, Instant, PeerId
-from consensus.wanted import (
+from consensus.payload_requests import (
     COOLING_MS,
     FETCHES_MAX,
     FETCHES_PER_PEER_MAX,
@@ -22,8 +18,12 @@ from consensus.wanted import (
     REST_MS,
     STALLED_ATTEMPTS,
     Need,
-    Wanted,
+    PayloadRequests,
 )
+from consensus.proof_of_work.peers import Peers
+from consensus.proof_of_work.rules import CONTRIBUTIONS_MAX
+from consensus.reliability import SUSPECT_MS
+from consensus.types import Digest, Instant, PeerId
 
 ALICE, BOB, CAROL = (PeerId(bytes([number]) * 32) for number in (1, 2, 3))
 
@@ -40,11 +40,11 @@ def waiter(number: int) -> bytes:
     return digest(1_000_000 + number)
 
 
-def table(*connected: PeerId, fetches_max: int = FETCHES_MAX) -> tuple[Wanted, Peers]:
+def table(*connected: PeerId, fetches_max: int = FETCHES_MAX) -> tuple[PayloadRequests, Peers]:
     peers = Peers()
     for peer in connected:
         peers.join(peer, Instant(0))
-    return Wanted(peers, fetches_max, FREE_SHARE), peers
+    return PayloadRequests(peers, fetches_max, FREE_SHARE), peers
 
 
 def asked(effects: tuple[FetchPayload, ...]) -> list[tuple[int, PeerId]]:
@@ -81,7 +81,7 @@ def test_who_lacks_two_payloads_waits_for_both_and_all_who_wait_for_one_are_told
     assert payloads.note_held(digest(7)) == (waiter(1),)
 
 
-def fail_all(payloads: Wanted, fetches: list[tuple[int, PeerId]], now: int) -> None:
+def fail_all(payloads: PayloadRequests, fetches: list[tuple[int, PeerId]], now: int) -> None:
     for number, peer in fetches:
         payloads.failed(digest(number), peer, Instant(now))
 
@@ -117,7 +117,7 @@ def test_a_peer_that_has_nothing_is_not_asked_faster_than_its_places_cool() -> N
     assert len(payloads.fetch_more(Instant(COOLING_MS))) == FETCHES_PER_PEER_MAX
 
 
-def lied_to() -> Wanted:
+def lied_to() -> PayloadRequests:
     """By ALICE, who names payloads and does not give them."""
     payloads, _ = table(ALICE, BOB, CAROL)
     payloads.wait(digest(7), (payload(7),), None, Need.FREE)
@@ -129,7 +129,7 @@ def lied_to() -> Wanted:
     return payloads
 
 
-def named_by_alice(payloads: Wanted, *numbers: int) -> None:
+def named_by_alice(payloads: PayloadRequests, *numbers: int) -> None:
     for number in numbers:
         payloads.wait(digest(number), (payload(number),), None, Need.FREE)
         payloads.accepted_by(digest(number), (ALICE,))

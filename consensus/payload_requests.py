@@ -92,7 +92,7 @@ class _Pursuit:
         return min(self.attempts, STALLED_ATTEMPTS), self.need
 
 
-class Wanted:
+class PayloadRequests:
     """One pursuit per digest, whoever waits for it: 0.6 kB each. Bounded by what waits: pool and tree, or graph.
 
     A peer of proof of work that syncs holds a few thousand. A tree full of blocks that withhold 128 payloads each makes 150 MB,
