@@ -11,7 +11,7 @@ from collections.abc import Container, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from consensus.proof_of_work.link import Link
+from consensus.proof_of_work.block_index import Link
 from consensus.proof_of_work.rules import ContestDepths
 from consensus.seeded_choice import lot_of
 from consensus.steps import Verdict

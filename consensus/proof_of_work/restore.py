@@ -4,12 +4,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from consensus.effects import Effect, Finalise, Replay
-from consensus.proof_of_work.archive import BLOCK_TABLE, FINAL_TABLE, VERDICT_TABLE, BlockArchive, decode_block, recorded
+from consensus.proof_of_work.block_index import Link, genesis_link, header_fault, next_link
 from consensus.proof_of_work.block_tree import BlockTree
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.final_chain import FinalChain
 from consensus.proof_of_work.header import header_id, step_of
-from consensus.proof_of_work.link import Link, genesis_link, header_fault, next_link
+from consensus.proof_of_work.records import BLOCK_TABLE, FINAL_TABLE, VERDICT_TABLE, BlockArchive, decode_block, recorded
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.records import CorruptRecordsError
 from consensus.steps import Verdict, genesis_step

@@ -16,7 +16,7 @@ from typing import assert_never
 import msgspec
 import uvloop
 
-from consensus.proof_of_work.assessing import Rank, equal_claims
+from consensus.proof_of_work.assessment_queue import Rank, equal_claims
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.protocol import OrderingProtocol

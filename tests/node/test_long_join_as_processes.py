@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from consensus.encoding import encode
-from consensus.proof_of_work.archive import block_key
 from consensus.proof_of_work.header import Body
+from consensus.proof_of_work.records import block_key
 from consensus.steps import genesis_step
 from consensus.types import Digest, Height
 from learning.evolution.learner import EvolutionLearner

@@ -4,7 +4,6 @@ from collections.abc import Callable
 
 from consensus.contribution import contribution_digest, is_authentic
 from consensus.effects import Record
-from consensus.proof_of_work.archive import BLOCK_TABLE
 from consensus.proof_of_work.header import (
     BLOCK_CODEC,
     Header,
@@ -14,6 +13,7 @@ from consensus.proof_of_work.header import (
     is_signed_by_leader,
     puzzle_prefix,
 )
+from consensus.proof_of_work.records import BLOCK_TABLE
 from consensus.signing import is_signed_by
 from consensus.total_order.archive import VERTEX_TABLE
 from consensus.total_order.block import BLOCK_CODEC as DAG_BLOCK_CODEC

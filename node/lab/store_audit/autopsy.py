@@ -10,8 +10,8 @@ from pathlib import Path
 from consensus.effects import Broadcast, FetchState, Record
 from consensus.encoding import MalformedBytesError, encode
 from consensus.proof_of_work import messages as work_messages
-from consensus.proof_of_work.archive import BLOCK_TABLE
 from consensus.proof_of_work.header import BLOCK_CODEC
+from consensus.proof_of_work.records import BLOCK_TABLE
 from consensus.records import CorruptRecordsError
 from consensus.total_order import messages as order_messages
 from consensus.total_order.archive import VERTEX_TABLE

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from consensus.proof_of_work.archive import BLOCK_TABLE
+from consensus.proof_of_work.records import BLOCK_TABLE
 from node.common.errors import NodeError
 from node.runtime.replica import PAYLOAD_TABLE
 from node.storage.store import BUSY_SECONDS_MAX, checksum, version_of

@@ -9,12 +9,12 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
+from consensus.proof_of_work.block_index import Link, genesis_link, header_fault, next_link, next_target
 from consensus.proof_of_work.block_tree import BlockTree
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.difficulty import TARGET_BYTES, work_of
 from consensus.proof_of_work.final_chain import FinalChain
 from consensus.proof_of_work.header import Header, header_id
-from consensus.proof_of_work.link import Link, genesis_link, header_fault, next_link, next_target
 from consensus.proof_of_work.puzzle import NONCE_BYTES
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.steps import Verdict, genesis_step

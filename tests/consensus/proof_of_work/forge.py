@@ -7,8 +7,8 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus.contribution import Contribution
+from consensus.proof_of_work.block_index import Link, genesis_link, next_link, next_target
 from consensus.proof_of_work.header import Block, Body, Draft, body_digest, header_id, puzzle_prefix, sign_header
-from consensus.proof_of_work.link import Link, genesis_link, next_link, next_target
 from consensus.proof_of_work.puzzle import search_nonce
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.signing import Signer

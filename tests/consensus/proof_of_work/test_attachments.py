@@ -22,11 +22,12 @@ from consensus.inputs import (
     TimerFired,
 )
 from consensus.payload_requests import COOLING_MS, FETCHES_MAX, FETCHES_PER_PEER_MAX, REST_MS, STALLED_ATTEMPTS
-from consensus.proof_of_work.arrival import ARRIVAL_MS_MIN
-from consensus.proof_of_work.bodies import BODIES_WAITING_MAX
+from consensus.proof_of_work.block_download import BODIES_WAITING_MAX
+from consensus.proof_of_work.block_index import Link
 from consensus.proof_of_work.header import BLOCK_BYTES_MAX, HEADER_BYTES_MAX, Block, fits
-from consensus.proof_of_work.link import Link
+from consensus.proof_of_work.initial_sync import ARRIVAL_MS_MIN
 from consensus.proof_of_work.machine import SYNC_TIMER
+from consensus.proof_of_work.mempool import LACKING_PER_AUTHOR_MAX, LACKING_PER_SOURCE_MAX
 from consensus.proof_of_work.messages import (
     HEADERS_MAX,
     BlockMessage,
@@ -39,7 +40,6 @@ from consensus.proof_of_work.messages import (
     Place,
     Tip,
 )
-from consensus.proof_of_work.pool import LACKING_PER_AUTHOR_MAX, LACKING_PER_SOURCE_MAX
 from consensus.proof_of_work.rules import CONTRIBUTIONS_MAX
 from consensus.steps import Verdict
 from consensus.types import Digest, Instant, PeerId, StepId

@@ -22,8 +22,7 @@ from consensus.inputs import (
     TimerFired,
 )
 from consensus.proof_of_work import machine, peers
-from consensus.proof_of_work.archive import block_key
-from consensus.proof_of_work.assessing import ASSESSED_BURST, QUEUED_PER_SOURCE_MAX
+from consensus.proof_of_work.assessment_queue import ASSESSED_BURST, QUEUED_PER_SOURCE_MAX
 from consensus.proof_of_work.header import BLOCK_BYTES_MAX, BLOCK_CODEC, Block, Body
 from consensus.proof_of_work.messages import (
     MESSAGE_BYTES_MAX,
@@ -36,7 +35,8 @@ from consensus.proof_of_work.messages import (
     Place,
     Tip,
 )
-from consensus.proof_of_work.waiting_room import EARLY_MAX, ORPHANS_MAX, ORPHANS_PER_PEER_MAX
+from consensus.proof_of_work.orphanage import EARLY_MAX, ORPHANS_MAX, ORPHANS_PER_PEER_MAX
+from consensus.proof_of_work.records import block_key
 from consensus.rate_limit import Spending, TokenBucket
 from consensus.steps import Verdict
 from consensus.types import Digest, Instant, NetworkId, StepId

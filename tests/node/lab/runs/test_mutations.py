@@ -213,7 +213,7 @@ def leads_twice(patch: pytest.MonkeyPatch) -> None:
 
 def difficulty_that_stays(patch: pytest.MonkeyPatch) -> None:
     """Every block is as hard as the first."""
-    patch.setattr("consensus.proof_of_work.link.scaled_target", lambda start, _drift_ms, _half_life_ms: start)
+    patch.setattr("consensus.proof_of_work.block_index.scaled_target", lambda start, _drift_ms, _half_life_ms: start)
 
 
 # --- a restart that knows nothing -------------------------------------------------------------------------------------

@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.contribution import Contribution
-from consensus.proof_of_work.pool import (
+from consensus.proof_of_work.mempool import (
     HELD_MAX,
     HELD_PER_SOURCE_MAX,
     LACKING_MAX,
@@ -13,7 +13,7 @@ from consensus.proof_of_work.pool import (
     POOL_MAX,
     Assessment,
     Held,
-    Pool,
+    Mempool,
     Pooled,
 )
 from consensus.types import Digest, PeerId, StepId
@@ -31,7 +31,7 @@ def contribution(author: int = 0, base: StepId = BASE) -> Contribution:
 
 
 def test_a_contribution_is_good_only_after_the_learner_said_so() -> None:
-    pool = Pool()
+    pool = Mempool()
     assert pool.add(digest(1), contribution(), PEER)
     assert pool.good(digest(1)) is None
     assert pool.settle(digest(1), is_good=True) is not None
@@ -39,7 +39,7 @@ def test_a_contribution_is_good_only_after_the_learner_said_so() -> None:
 
 
 def test_a_refused_contribution_is_remembered_and_never_good() -> None:
-    pool = Pool()
+    pool = Mempool()
     pool.add(digest(1), contribution(), PEER)
     pool.settle(digest(1), is_good=False)
     assert (pool.good(digest(1)), digest(1) in pool) == (None, True)
@@ -48,7 +48,7 @@ def test_a_refused_contribution_is_remembered_and_never_good() -> None:
 
 
 def test_an_author_has_a_limit_for_each_base() -> None:
-    pool = Pool()
+    pool = Mempool()
     added = [pool.add(digest(number), contribution(), PEER) for number in range(PER_AUTHOR_MAX + 1)]
     assert added == [True] * PER_AUTHOR_MAX + [False]
     assert pool.add(digest(1_000), contribution(base=OTHER_BASE), PEER)
@@ -56,7 +56,7 @@ def test_an_author_has_a_limit_for_each_base() -> None:
 
 
 def test_an_author_has_a_limit_over_all_bases() -> None:
-    pool = Pool()
+    pool = Mempool()
     bases = [StepId(number.to_bytes(32, "big")) for number in range(PER_AUTHOR_IN_ALL_MAX + 1)]
     added = [pool.add(digest(number), contribution(base=base), PEER) for number, base in enumerate(bases)]
     assert added == [True] * PER_AUTHOR_IN_ALL_MAX + [False]
@@ -64,7 +64,7 @@ def test_an_author_has_a_limit_over_all_bases() -> None:
 
 
 def test_what_lacks_a_payload_can_be_assessed_only_once_it_is_complete() -> None:
-    pool = Pool()
+    pool = Mempool()
     assert pool.add_lacking(digest(1), contribution(), PEER)
     assert (digest(1) in pool, pool.settle(digest(1), is_good=True), pool.good(digest(1))) == (True, None, None)
     completed = Pooled(contribution(), PEER, Assessment.WAITING)
@@ -73,7 +73,7 @@ def test_what_lacks_a_payload_can_be_assessed_only_once_it_is_complete() -> None
 
 
 def test_what_lacks_payloads_is_bounded_by_author_by_source_and_in_all() -> None:
-    pool = Pool()
+    pool = Mempool()
     sources = [PeerId(bytes([number]) * 32) for number in range(6)]
     by_author = [pool.add_lacking(digest(number), contribution(), sources[number % 6]) for number in range(9)]
     assert by_author == [True] * LACKING_PER_AUTHOR_MAX + [False]
@@ -90,7 +90,7 @@ def test_what_lacks_payloads_is_bounded_by_author_by_source_and_in_all() -> None
 
 
 def test_a_full_pool_has_room_for_our_own() -> None:
-    pool = Pool()
+    pool = Mempool()
     for number in range(POOL_MAX):
         assert pool.add(digest(number), contribution(author=number), PEER)
     assert not pool.add(digest(POOL_MAX), contribution(author=POOL_MAX), PEER)
@@ -98,7 +98,7 @@ def test_a_full_pool_has_room_for_our_own() -> None:
 
 
 def test_a_full_pool_forgets_what_was_refused_the_oldest_first() -> None:
-    pool = Pool()
+    pool = Mempool()
     for number in range(POOL_MAX):
         pool.add(digest(number), contribution(author=number), PEER)
     for number in (7, 3):
@@ -108,7 +108,7 @@ def test_a_full_pool_forgets_what_was_refused_the_oldest_first() -> None:
 
 
 def test_what_is_held_leaves_with_its_base() -> None:
-    pool = Pool()
+    pool = Mempool()
     held = [Held(digest(number), contribution(base=BASE if number % 2 else OTHER_BASE), PEER) for number in range(4)]
     for one in held:
         pool.hold(one)
@@ -117,14 +117,14 @@ def test_what_is_held_leaves_with_its_base() -> None:
 
 
 def test_what_is_held_is_bounded() -> None:
-    pool = Pool()
+    pool = Mempool()
     for number in range(HELD_MAX + 5):
         pool.hold(Held(digest(number), contribution(), PeerId(bytes([number]) * 32)))
     assert [held.digest for held in pool.take_held(BASE)] == [digest(number) for number in range(5, HELD_MAX + 5)]
 
 
 def test_what_one_source_has_us_hold_is_bounded() -> None:
-    pool = Pool()
+    pool = Mempool()
     pool.hold(Held(digest(1_000), contribution(), PeerId(b"o" * 32)))
     for number in range(HELD_PER_SOURCE_MAX + 5):
         pool.hold(Held(digest(number), contribution(), PEER))
@@ -133,14 +133,14 @@ def test_what_one_source_has_us_hold_is_bounded() -> None:
 
 
 def test_what_was_dropped_may_come_again() -> None:
-    pool = Pool()
+    pool = Mempool()
     pool.add(digest(1), contribution(), PEER)
     pool.drop(digest(1))
     assert (digest(1) in pool, pool.waiting(digest(1)), pool.add(digest(1), contribution(), PEER)) == (False, None, True)
 
 
 def test_other_bases_are_forgotten() -> None:
-    pool = Pool()
+    pool = Mempool()
     pool.add(digest(1), contribution(), PEER)
     pool.add(digest(2), contribution(base=OTHER_BASE), PEER)
     pool.hold(Held(digest(3), contribution(base=OTHER_BASE), PEER))
@@ -157,7 +157,7 @@ CHOICES = st.one_of(
 
 @given(st.lists(CHOICES, max_size=300))
 def test_an_author_s_room_is_what_its_pooled_contributions_leave(choices: list[tuple[int, int] | frozenset[int]]) -> None:
-    pool, pooled = Pool(), []
+    pool, pooled = Mempool(), []
     bases = [StepId(bytes([number]) * 32) for number in range(BASES)]
     for number, choice in enumerate(choices):
         if isinstance(choice, frozenset):

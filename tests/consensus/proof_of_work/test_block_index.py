@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.evidence import Offence
+from consensus.proof_of_work.block_index import Link, header_fault, next_target
 from consensus.proof_of_work.difficulty import scaled_target, start_target, work_of
-from consensus.proof_of_work.link import Link, header_fault, next_target
 from consensus.types import Height
 from tests.consensus.proof_of_work.forge import RULES, START_MS, Forge, person
 

@@ -13,7 +13,7 @@ PER_AUTHOR_IN_ALL_MAX = 128
 """Over all bases: those that evolution keeps with 32 each, or one gradient on each of the last 128."""
 
 POOL_MAX = 4_096
-"""Twice what 64 peers may have waiting for their turn (`assessing.QUEUED_PER_SOURCE_MAX`); 18 MB at most."""
+"""Twice what 64 peers may have waiting for their turn (`assessment_queue.QUEUED_PER_SOURCE_MAX`); 18 MB at most."""
 
 LACKING_MAX = 256
 """Contributions that wait for their large payloads, of all peers: sixteen rounds of as many workers."""
@@ -58,7 +58,7 @@ class Held:
     source: PeerId
 
 
-class Pool:
+class Mempool:
     """Bounded by author and base, by author, and in total; what lacks payloads also by who brought it."""
 
     def __init__(self) -> None:

@@ -7,8 +7,12 @@ from consensus.effects import Accuse, Effect, Refuse, VerifyPuzzle
 from consensus.encoding import encode
 from consensus.evidence import Accusation, Offence
 from consensus.inputs import PuzzleVerified
+from consensus.proof_of_work.author_window import AuthorWindow
+from consensus.proof_of_work.block_checks import BlockChecks
+from consensus.proof_of_work.block_index import Link, header_fault, next_link
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain, Parent
+from consensus.proof_of_work.head_candidates import HeadCandidates
 from consensus.proof_of_work.header import (
     Block,
     Body,
@@ -21,15 +25,11 @@ from consensus.proof_of_work.header import (
     is_signed_by_leader,
     puzzle_prefix,
 )
-from consensus.proof_of_work.link import Link, header_fault, next_link
 from consensus.proof_of_work.messages import HEADERS_MAX, Place
-from consensus.proof_of_work.outlook import Outlook
+from consensus.proof_of_work.orphanage import Orphanage, Waiting
+from consensus.proof_of_work.puzzle_budgets import PuzzleBudgets
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.proof_of_work.staging import STAGED_MAX, STAGED_PER_PEER_MAX, Staged, Staging
-from consensus.proof_of_work.verdicts import Verdicts
-from consensus.proof_of_work.verifying import Verifying
-from consensus.proof_of_work.voices import Voices
-from consensus.proof_of_work.waiting_room import Waiting, WaitingRoom
+from consensus.proof_of_work.unverified_headers import STAGED_MAX, STAGED_PER_PEER_MAX, Staged, UnverifiedHeaders
 from consensus.types import Instant, NetworkId, PeerId, StepId, WallTime
 from consensus.wall_clock import WallClock
 
@@ -74,8 +74,8 @@ class _Rejection:
     detail: str
 
 
-class Intake:
-    """Judges headers and bodies by the rules of the network; what passes goes into the chain, and its body on to `verdicts`.
+class Validation:
+    """Judges headers and bodies by the rules of the network; what passes goes into the chain, and its body on to `checks`.
 
     It alone holds the headers that wait for their puzzle, the orphans, and the blocks that came too early.
     """
@@ -85,23 +85,23 @@ class Intake:
         network_id: NetworkId,
         rules: ProofOfWorkRules,
         chain: Chain,
-        outlook: Outlook,
-        verdicts: Verdicts,
+        candidates: HeadCandidates,
+        checks: BlockChecks,
         *,
-        voices: Voices,
+        author_window: AuthorWindow,
         wall: WallClock,
     ) -> None:
         self._network_id = network_id
         self._rules = rules
         self._chain = chain
-        self._outlook = outlook
-        self._verdicts = verdicts
-        self._voices = voices
+        self._candidates = candidates
+        self._checks = checks
+        self._author_window = author_window
         self._wall = wall
         self._rejected: dict[StepId, _Rejection] = {}
-        self._verifying = Verifying(rules.puzzle_memory_kib)
-        self._staging = Staging(self._verifying)
-        self._waiting = WaitingRoom()
+        self._budgets = PuzzleBudgets(rules.puzzle_memory_kib)
+        self._unverified = UnverifiedHeaders(self._budgets)
+        self._waiting = Orphanage()
 
     @property
     def orphans(self) -> int:
@@ -110,41 +110,41 @@ class Intake:
 
     def staged(self) -> tuple[StepId, ...]:
         """The headers that wait for their puzzle to be verified."""
-        return self._staging.ids()
+        return self._unverified.ids()
 
     def is_staged(self, step: StepId) -> bool:
         """Whether the header waits for its puzzle to be verified."""
-        return self._staging.get(step) is not None
+        return self._unverified.get(step) is not None
 
     def work_staged(self, step: StepId) -> int:
         """The work of a branch that ends in this header, while it waits for its puzzle to be verified; else 0."""
-        staged = self._staging.get(step)
+        staged = self._unverified.get(step)
         return 0 if staged is None else staged.link.work
 
     def is_left_waiting(self, step: StepId) -> bool:
         """Whether the header waits for a stranger's turn."""
-        return self._staging.is_left_waiting(step)
+        return self._unverified.is_left_waiting(step)
 
     def has_asked_of_others(self, peer: PeerId) -> bool:
         """Whether headers wait that belong to answers of other peers than this one."""
-        return self._staging.has_asked_of_others(peer)
+        return self._unverified.has_asked_of_others(peer)
 
     def has_room_for_headers(self, peer: PeerId) -> bool:
         """Whether a full answer of this peer could be taken in."""
-        staging = self._staging
-        has_room = len(staging) + HEADERS_MAX <= STAGED_MAX and self._chain.ahead.has_room
-        return has_room and staging.count_from(peer) + HEADERS_MAX <= STAGED_PER_PEER_MAX
+        unverified = self._unverified
+        has_room = len(unverified) + HEADERS_MAX <= STAGED_MAX and self._chain.ahead.has_room
+        return has_room and unverified.count_from(peer) + HEADERS_MAX <= STAGED_PER_PEER_MAX
 
     def discard_light(self, step: StepId) -> bool:
         """Forget a staged branch that begins here, if it is far behind our head; whether it was."""
-        if self._outlook.may_contend(max(staged.link.work for staged in self._staging.branch(step))):
+        if self._candidates.may_contend(max(staged.link.work for staged in self._unverified.branch(step))):
             return False
-        self._staging.discard(step)
+        self._unverified.discard(step)
         return True
 
     def is_new(self, named: NamedHeader | NamedBlock) -> bool:
         """Whether judging it would cost anything."""
-        return self._staging.get(named.id) is None and Place(named.header.height, named.id) not in self._chain
+        return self._unverified.get(named.id) is None and Place(named.header.height, named.id) not in self._chain
 
     def take_block(self, source: PeerId, named: NamedBlock, now: Instant) -> Pushed:
         """A block that a peer has pushed."""
@@ -169,7 +169,7 @@ class Intake:
             rejection = self._rejected[step]
             return Fate.REFUSED, (Refuse(source, rejection.offence, rejection.detail),)
         if not self.is_new(named):
-            self._staging.also_from(step, source, now, is_asked=is_asked)
+            self._unverified.also_from(step, source, now, is_asked=is_asked)
             return Fate.KNOWN, ()
         if not is_signed_by_leader(step, header):
             return Fate.REFUSED, (self._unsigned(source, step),)
@@ -184,7 +184,7 @@ class Intake:
         if parent.is_dead:
             return Fate.DROPPED, ()
         link = next_link(parent.link, step, header, self._rules)
-        if not is_asked and not self._outlook.may_contend(link.work):
+        if not is_asked and not self._candidates.may_contend(link.work):
             return Fate.DROPPED, ()
         return self._stage(Staged(link, header, body, source, source, parent.fork_height, is_asked), now)
 
@@ -194,7 +194,7 @@ class Intake:
 
     def _take_known(self, source: PeerId, named: NamedBlock) -> Effects:
         """A block whose header is known, and whose body is the one that the header names."""
-        staged = self._staging.get(named.id)
+        staged = self._unverified.get(named.id)
         if staged is not None and staged.body is None:
             staged.body, staged.body_source = named.block.body, source
         if self._chain.tree.standing(named.id) is not Standing.BODILESS:
@@ -205,20 +205,20 @@ class Intake:
 
     def puzzle_verified(self, answer: PuzzleVerified) -> Verified:
         """A puzzle was computed: the block is proven with all its ancestors, or waits for them, or was a lie."""
-        staged, ticket = self._staging.answered(answer.step)
+        staged, ticket = self._unverified.answered(answer.step)
         if staged is None or ticket is None:
             return Verified(None, ())
         if not answer.is_solved:
-            self._verifying.settle(staged.source, ticket, is_useful=False)
+            self._budgets.settle(staged.source, ticket, is_useful=False)
             detail = f"block {answer.step.hex()[:8]} does not solve its puzzle"
-            self._staging.discard(answer.step)
+            self._unverified.discard(answer.step)
             return Verified(None, self._reject(staged.source, answer.step, staged.header, Offence.WRONG_PUZZLE, detail))
         staged.is_verified = True
-        if self._staging.get(staged.link.parent) is not None:  # it costs its source nothing until that is known
+        if self._unverified.get(staged.link.parent) is not None:  # it costs its source nothing until that is known
             ticket.give_back()
             return Verified(None, ())
         is_useful, effects = self._promote(staged)
-        self._verifying.settle(staged.source, ticket, is_useful=is_useful)
+        self._budgets.settle(staged.source, ticket, is_useful=is_useful)
         return Verified(staged.source if is_useful else None, effects)
 
     def inspect(self, source: PeerId, named: NamedBlock) -> Effects:
@@ -238,12 +238,12 @@ class Intake:
     def join(self, peer: PeerId, group: bytes, now: Instant) -> None:
         """A peer has connected, or connected anew: what an earlier connection has left is gone."""
         self.leave(peer)
-        self._verifying.join(peer, group, now)
+        self._budgets.join(peer, group, now)
 
     def leave(self, peer: PeerId) -> None:
         """The peer is gone: what it alone has brought is not verified any more."""
-        self._staging.leave(peer)
-        self._verifying.leave(peer)
+        self._unverified.leave(peer)
+        self._budgets.leave(peer)
         self._chain.ahead.leave(peer)
 
     def verify_more(self, now: Instant) -> Effects:
@@ -255,7 +255,7 @@ class Intake:
                 int.from_bytes(staged.header.nonce, "big"),
                 int.from_bytes(staged.header.target, "big"),
             )
-            for staged in self._staging.start_verifying(now)
+            for staged in self._unverified.start_verifying(now)
         )
 
     def retry_early(self, now: Instant) -> Effects:
@@ -266,17 +266,17 @@ class Intake:
         return effects
 
     def _link_of(self, step: StepId) -> Link | None:
-        staged = self._staging.get(step)
+        staged = self._unverified.get(step)
         return self._chain.tree.link(step) if staged is None else staged.link
 
     def _parent_of(self, header: Header) -> Parent | None:
-        staged = self._staging.get(StepId(header.parent))
+        staged = self._unverified.get(StepId(header.parent))
         if staged is not None:
             return Parent(staged.link, staged.fork_height, is_dead=False)
         return self._chain.parent_of(header)
 
     def _stage(self, staged: Staged, now: Instant) -> tuple[Fate, Effects]:
-        if not self._staging.add(staged, now):
+        if not self._unverified.add(staged, now):
             return Fate.DROPPED, ()
         effects: Effects = ()
         for orphan in self._waiting.take_children(staged.link.id):
@@ -293,15 +293,15 @@ class Intake:
             effects += more
             if is_useful:
                 useful[next_one.link.id] = None
-            self._staging.remove(next_one.link.id)
-            ready.extend(child for child in self._staging.children(next_one.link.id) if child.is_verified)
+            self._unverified.remove(next_one.link.id)
+            ready.extend(child for child in self._unverified.children(next_one.link.id) if child.is_verified)
         return staged.link.id in useful, effects
 
     def _prove(self, staged: Staged) -> tuple[bool, Effects]:
         parent = self._chain.parent_of(staged.header)
         if parent is None:  # forgotten while the puzzle was computed: a dead branch
             return False, ()
-        if not self._chain.extend(parent, staged.link, self._outlook.lost, staged.source):
+        if not self._chain.extend(parent, staged.link, self._candidates.lost, staged.source):
             return False, ()
         if staged.body is None or self._chain.tree.standing(staged.link.id) is not Standing.BODILESS:
             return True, ()
@@ -311,7 +311,7 @@ class Intake:
     def _judge_body(self, source: PeerId, named: NamedBlock, *, is_news: bool) -> Effects:
         fault = body_fault(self._network_id, named.block, self._rules) or self._unpaid(named.block)
         if fault is None:
-            return self._verdicts.body_arrived(named, source, is_news=is_news)
+            return self._checks.body_arrived(named, source, is_news=is_news)
         self._chain.tree.condemn(named.id)
         return self._reject(source, named.id, named.block, *fault)
 
@@ -322,7 +322,7 @@ class Intake:
             return None
         for contribution in block.body.contributions:
             author = PeerId(contribution.author)
-            if contribution.attachments and not self._voices.may_attach(author, leader, parent):
+            if contribution.attachments and not self._author_window.may_attach(author, leader, parent):
                 return Offence.WRONG_BODY, f"lists a large payload of {author.hex()[:8]}, which has led no block of the window"
         return None
 

@@ -6,9 +6,9 @@ Nobody acts on them. What a peer alone has brought leaves with it.
 from collections import Counter
 from dataclasses import dataclass
 
+from consensus.proof_of_work.block_index import Link
 from consensus.proof_of_work.header import Body, Header
-from consensus.proof_of_work.link import Link
-from consensus.proof_of_work.verifying import Ticket, Verifying
+from consensus.proof_of_work.puzzle_budgets import PuzzleBudgets, Ticket
 from consensus.types import Height, Instant, PeerId, StepId
 
 STAGED_MAX = 1_024
@@ -56,11 +56,11 @@ class _Flight:
     ticket: Ticket
 
 
-class Staging:
+class UnverifiedHeaders:
     """Staged headers in order of arrival, parents before children."""
 
-    def __init__(self, verifying: Verifying) -> None:
-        self._verifying = verifying
+    def __init__(self, budgets: PuzzleBudgets) -> None:
+        self._budgets = budgets
         self._staged: dict[StepId, Staged] = {}
         self._children: dict[StepId, dict[StepId, None]] = {}
         """By parent, which need not be staged itself."""
@@ -117,14 +117,14 @@ class Staging:
     def is_left_waiting(self, step: StepId) -> bool:
         """Whether it waits for a stranger's turn."""
         staged = self._staged.get(step)
-        return staged is not None and self._verifying.is_stranger(staged.source) and self._is_waiting(staged)
+        return staged is not None and self._budgets.is_stranger(staged.source) and self._is_waiting(staged)
 
     def start_verifying(self, now: Instant) -> tuple[Staged, ...]:
         """Those to verify now, within the bounds; they count as in flight until `answered`."""
         started: list[Staged] = []
         for peer in self._by_rank(now):
             while len(self._in_flight) < VERIFY_IN_FLIGHT_MAX and peer in self._waiting:
-                ticket = self._verifying.start(peer, self._flights[peer], now)
+                ticket = self._budgets.start(peer, self._flights[peer], now)
                 if ticket is None:
                     break
                 started.append(self._start(peer, ticket))
@@ -179,9 +179,9 @@ class Staging:
             heirs[staged.link.parent] = staged.source
 
     def _has_room_for_push(self, peer: PeerId) -> bool:
-        if not self._verifying.is_stranger(peer):
+        if not self._budgets.is_stranger(peer):
             return True
-        by_strangers = sum(count for other, count in self._pushed.items() if self._verifying.is_stranger(other))
+        by_strangers = sum(count for other, count in self._pushed.items() if self._budgets.is_stranger(other))
         return self._pushed[peer] < PUSHED_PER_STRANGER_MAX and by_strangers < PUSHED_BY_STRANGERS_MAX
 
     def _by_rank(self, now: Instant) -> list[PeerId]:
@@ -190,7 +190,7 @@ class Staging:
         return sorted(firsts, key=lambda peer: self._turn(peer, now, is_asked=firsts[peer].is_asked))
 
     def _turn(self, peer: PeerId, now: Instant, *, is_asked: bool) -> tuple[bool, bool, int]:
-        is_stranger, used = self._verifying.turn(peer, now)
+        is_stranger, used = self._budgets.turn(peer, now)
         return is_stranger, is_stranger and not is_asked, used
 
     def _is_waiting(self, staged: Staged) -> bool:
@@ -202,7 +202,7 @@ class Staging:
         Else a stranger whose turn never comes could keep a block from us by being the first to send it.
         """
         turn = self._turn(peer, now, is_asked=is_asked)
-        is_stranger = self._verifying.is_stranger(peer)
+        is_stranger = self._budgets.is_stranger(peer)
         staged = self._staged.get(step)
         while staged is not None and not staged.is_vouched_for:
             staged.is_vouched_for = not is_stranger

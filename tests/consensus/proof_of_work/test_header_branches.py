@@ -2,9 +2,9 @@ from itertools import pairwise
 
 import pytest
 
-from consensus.proof_of_work import ahead
-from consensus.proof_of_work.ahead import BRANCHES_MAX, RIVALS_MAX, Ahead, Branch
-from consensus.proof_of_work.link import Link
+from consensus.proof_of_work import header_branches as ahead
+from consensus.proof_of_work.block_index import Link
+from consensus.proof_of_work.header_branches import BRANCHES_MAX, RIVALS_MAX, Branch, HeaderBranches
 from consensus.types import Height
 from tests.consensus.proof_of_work.forge import Forge, person
 from tests.consensus.proof_of_work.test_block_tree import ROOT, branch_of, link_on
@@ -13,8 +13,8 @@ FORGE = Forge()
 CHAIN = tuple(forged.link for forged in FORGE.branch(FORGE.genesis, person("alice"), 40))
 
 
-def grown(links: tuple[Link, ...], base: Link, fork_height: Height | None = None) -> Ahead:
-    made = Ahead()
+def grown(links: tuple[Link, ...], base: Link, fork_height: Height | None = None) -> HeaderBranches:
+    made = HeaderBranches()
     parent = base
     for link in links:
         assert made.extend(parent, fork_height, link)
@@ -46,7 +46,7 @@ def test_a_fork_in_the_middle_of_a_branch_has_the_same_blocks_below_it() -> None
 
 
 def test_the_lightest_of_too_many_branches_is_forgotten() -> None:
-    made = Ahead()
+    made = HeaderBranches()
     links = [link_on(ROOT, number, work=number + 1) for number in range(BRANCHES_MAX + 1)]
     for link in links:
         made.extend(ROOT, None, link)
@@ -55,7 +55,7 @@ def test_the_lightest_of_too_many_branches_is_forgotten() -> None:
 
 
 def test_of_too_many_rivals_the_heaviest_and_the_newest_stay() -> None:
-    made = Ahead()
+    made = HeaderBranches()
     links = [link_on(ROOT, number, work=1_000 - number) for number in range(RIVALS_MAX + 2)]
     for link in links:
         made.extend(ROOT, Height(0), link)
@@ -79,7 +79,7 @@ def test_there_is_room_for_so_many_links_in_all(monkeypatch: pytest.MonkeyPatch)
 
 def test_the_branch_that_a_connected_peer_is_growing_outlives_heavier_ones_until_the_peer_leaves() -> None:
     liar, honest = person("liar").id, person("honest").id
-    made = Ahead()
+    made = HeaderBranches()
     for number in range(BRANCHES_MAX):
         made.extend(ROOT, None, link_on(ROOT, number, work=1_000 + number), liar)
     parent = ROOT

@@ -7,7 +7,7 @@ from consensus.effects import ReleasePayloads
 from consensus.types import Digest
 
 
-class Naming:
+class NamedPayloads:
     """Counts, for each payload, the contributions of the pool and the blocks of the tree that name it. Bounded by both."""
 
     def __init__(self) -> None:

@@ -3,7 +3,7 @@
 from consensus.effects import Effect
 from consensus.inputs import Checked
 from consensus.proof_of_work import peers
-from consensus.proof_of_work.bodies import BODIES_PER_REQUEST, BODIES_WAITING_MAX, HEDGE_MS
+from consensus.proof_of_work.block_download import BODIES_PER_REQUEST, BODIES_WAITING_MAX, HEDGE_MS
 from consensus.proof_of_work.messages import Blocks, Busy, GetBlocks, GetHeaders, Headers, Place
 from consensus.proof_of_work.peers import (
     ANSWER_TIMEOUT_MS,
@@ -15,7 +15,7 @@ from consensus.proof_of_work.peers import (
 )
 from consensus.steps import Verdict
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, refusals, sent
-from tests.consensus.proof_of_work.test_sync import CHAIN, FORGE, blocks_for, headers, later, tip_at
+from tests.consensus.proof_of_work.test_header_sync import CHAIN, FORGE, blocks_for, headers, later, tip_at
 
 
 def heights(effects: tuple[Effect, ...]) -> list[int]:

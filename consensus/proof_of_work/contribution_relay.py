@@ -7,18 +7,18 @@ from consensus.encoding import encode
 from consensus.evidence import Offence
 from consensus.inputs import Assessed, Submitted
 from consensus.payload_requests import Need, PayloadRequests
-from consensus.proof_of_work.assessing import Assessing, Rank
+from consensus.proof_of_work.assessment_queue import AssessmentQueue, Rank
+from consensus.proof_of_work.author_window import AuthorWindow
 from consensus.proof_of_work.blame import blame
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.header import attachments_told
-from consensus.proof_of_work.intake import Intake
+from consensus.proof_of_work.mempool import Assessment, Held, Mempool, Pooled
 from consensus.proof_of_work.messages import ContributionMessage
-from consensus.proof_of_work.naming import Naming
+from consensus.proof_of_work.named_payloads import NamedPayloads
 from consensus.proof_of_work.peers import PeerRecord, Peers
-from consensus.proof_of_work.pool import Assessment, Held, Pool, Pooled
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.proof_of_work.voices import Voices
+from consensus.proof_of_work.validation import Validation
 from consensus.rate_limit import Spending
 from consensus.signing import Signer
 from consensus.steps import Verdict
@@ -35,7 +35,7 @@ _UNDECIDED = (Standing.BODILESS, Standing.UNCHECKED)
 Effects = tuple[Effect, ...]
 
 
-class Gossip:
+class ContributionRelay:
     """Fills the pool; `sign` is the signer of `identity`.
 
     Checks come in the order of their cost: what is known, whose turn it is, a voice, and only then a signature and the learner.
@@ -47,12 +47,12 @@ class Gossip:
         identity: PeerId,
         sign: Signer,
         chain: Chain,
-        intake: Intake,
+        validation: Validation,
         *,
         peers: Peers,
         wanted: PayloadRequests,
-        naming: Naming,
-        voices: Voices,
+        named_payloads: NamedPayloads,
+        author_window: AuthorWindow,
         rules: ProofOfWorkRules,
         rank: Rank,
     ) -> None:
@@ -60,15 +60,15 @@ class Gossip:
         self._identity = identity
         self._sign = sign
         self._chain = chain
-        self._intake = intake
+        self._validation = validation
         self._peers = peers
         self._wanted = wanted
-        self._naming = naming
-        self._voices = voices
+        self._named_payloads = named_payloads
+        self._author_window = author_window
         self._rules = rules
         self._bases_back = BASES_BACK + rules.base_age_max
-        self._assessing = Assessing(rank)
-        self.pool = Pool()
+        self._assessments = AssessmentQueue(rank)
+        self.pool = Mempool()
 
     def submit(self, submitted: Submitted) -> Effects:
         """What our own learner has found; we hold its attachments."""
@@ -81,7 +81,7 @@ class Gossip:
         digest = contribution_digest(self._network_id, contribution)
         if not self.pool.add(digest, contribution, None):
             return self._useless(attachments)
-        self._naming.name(digest, attachments)
+        self._named_payloads.name(digest, attachments)
         self._queue(digest, contribution, None)
         return ()
 
@@ -99,7 +99,7 @@ class Gossip:
         if len(contribution.attachments) > self._rules.attachments_max:
             detail = f"contribution {digest.hex()[:8]} names {attachments_told(contribution, self._rules)}"
             return (Refuse(peer, Offence.MALFORMED, detail),)
-        if not self._assessing.has_room(peer):
+        if not self._assessments.has_room(peer):
             return (PassOver(),)
         if self._is_base(StepId(contribution.base)):
             return self._admit(digest, contribution, peer)
@@ -115,16 +115,16 @@ class Gossip:
 
     def assess_more(self, now: Instant) -> Effects:
         """Ask the learner for as much as the bounds allow; called once after every input."""
-        return self._assessing.start(self._is_still_wanted, now)
+        return self._assessments.start(self._is_still_wanted, now)
 
     def assessed(self, answer: Assessed, now: Instant) -> Effects:
         """The learner's answer: what is good and new goes to everybody, unless it is our own and we have no voice yet."""
-        self._assessing.answered(answer.contribution)
+        self._assessments.answered(answer.contribution)
         pooled = self.pool.settle(answer.contribution, is_good=answer.verdict is Verdict.GOOD and answer.is_useful)
         if pooled is None:
             return ()
         if pooled.assessment is Assessment.REFUSED:
-            self._naming.forget(answer.contribution)
+            self._named_payloads.forget(answer.contribution)
         if answer.verdict is not Verdict.GOOD:
             return self._blame(answer, pooled, now)
         contribution = pooled.contribution
@@ -147,10 +147,10 @@ class Gossip:
         tree = self._chain.tree
         bases = tuple(link.id for link in tree.links() if self._is_base(link.id))
         held = tuple(link.id for link in tree.links() if tree.standing(link.id) in _UNDECIDED)
-        for digest in self.pool.keep_bases(bases, held + self._intake.staged()):
+        for digest in self.pool.keep_bases(bases, held + self._validation.staged()):
             self._wanted.drop(digest)
-            self._naming.forget(digest)
-        self._assessing.keep(lambda digest: self.pool.waiting(digest) is not None)
+            self._named_payloads.forget(digest)
+        self._assessments.keep(lambda digest: self.pool.waiting(digest) is not None)
 
     def _is_base(self, base: StepId) -> bool:
         tree = self._chain.tree
@@ -158,10 +158,10 @@ class Gossip:
         return link is not None and tree.is_checked(base) and link.height >= tree.head.height - self._bases_back
 
     def _may_become_base(self, base: StepId) -> bool:
-        return self._chain.tree.standing(base) in _UNDECIDED or self._intake.is_staged(base)
+        return self._chain.tree.standing(base) in _UNDECIDED or self._validation.is_staged(base)
 
     def _is_heard(self, contribution: Contribution, on: StepId) -> bool:
-        return self._voices.is_heard(PeerId(contribution.author), on)
+        return self._author_window.is_heard(PeerId(contribution.author), on)
 
     def _admit(self, digest: Digest, contribution: Contribution, source: PeerId) -> Effects:
         """Assess it, once its large payloads are held. Its base is checked."""
@@ -174,25 +174,25 @@ class Gossip:
             if self.pool.add(digest, contribution, source):
                 self._queue(digest, contribution, source)
         elif self.pool.add_lacking(digest, contribution, source):
-            self._naming.name(digest, contribution.attachments)
+            self._named_payloads.name(digest, contribution.attachments)
             self._wanted.wait(digest, contribution.attachments, source, Need.FREE)
         return ()
 
     def _useless(self, attachments: tuple[LargePayload, ...]) -> Effects:
         """What our learner has found came too late: nobody will ever hear of its payloads."""
-        self._naming.name(OWN, attachments)
-        self._naming.forget(OWN)
+        self._named_payloads.name(OWN, attachments)
+        self._named_payloads.forget(OWN)
         return ()
 
     def _queue(self, digest: Digest, contribution: Contribution, source: PeerId | None) -> None:
-        gone = self._assessing.add(digest, contribution, source)
+        gone = self._assessments.add(digest, contribution, source)
         if gone is not None:
             self._drop(gone)
 
     def _drop(self, digest: Digest) -> None:
         self.pool.drop(digest)
         if digest not in self.pool:
-            self._naming.forget(digest)
+            self._named_payloads.forget(digest)
 
     def _is_still_wanted(self, digest: Digest) -> bool:
         """Not once its base is forgotten, nor once its author has lied: then it may come again, when it is heard again."""
@@ -214,7 +214,7 @@ class Gossip:
         author, source = PeerId(pooled.contribution.author), pooled.source
         if source is None or author == self._identity or not answer.detail:
             return ()
-        self._voices.silence(author)
+        self._author_window.silence(author)
         record = self._peers.get(source)
         is_repeated = record is not None and record.false_contributions.spend(now) is not Spending.COVERED
         is_at_fault = source == author or answer.verdict is Verdict.INVALID or answer.is_proven_lie or is_repeated

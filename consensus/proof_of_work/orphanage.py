@@ -31,7 +31,7 @@ class Waiting:
         return self.named.id
 
 
-class WaitingRoom:
+class Orphanage:
     """Bounded; when it is full, the one that waits longest leaves."""
 
     def __init__(self) -> None:

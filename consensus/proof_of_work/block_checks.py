@@ -6,14 +6,14 @@ from consensus.effects import Broadcast, Check, Effect
 from consensus.encoding import encode
 from consensus.inputs import Checked
 from consensus.payload_requests import Need, PayloadRequests
-from consensus.proof_of_work.archive import record_of_block, record_of_verdict
 from consensus.proof_of_work.blame import blame
 from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX, Standing
 from consensus.proof_of_work.chain import Chain
+from consensus.proof_of_work.head_candidates import HeadCandidates
 from consensus.proof_of_work.header import Block, NamedBlock, attachments_of, step_of
 from consensus.proof_of_work.messages import BlockMessage
-from consensus.proof_of_work.naming import Naming
-from consensus.proof_of_work.outlook import Outlook
+from consensus.proof_of_work.named_payloads import NamedPayloads
+from consensus.proof_of_work.records import record_of_block, record_of_verdict
 from consensus.steps import Verdict
 from consensus.types import Digest, Height, PeerId, StepId
 
@@ -36,15 +36,17 @@ class _Unchecked:
     """To be passed on, once we can answer for its payloads."""
 
 
-class Verdicts:
+class BlockChecks:
     """The bodies that wait, and what is told of the checked blocks above the final one."""
 
-    def __init__(self, chain: Chain, identity: PeerId, wanted: PayloadRequests, naming: Naming, outlook: Outlook) -> None:
+    def __init__(
+        self, chain: Chain, identity: PeerId, wanted: PayloadRequests, named_payloads: NamedPayloads, candidates: HeadCandidates
+    ) -> None:
         self._chain = chain
-        self._outlook = outlook
+        self._candidates = candidates
         self._identity = identity
         self._wanted = wanted
-        self._naming = naming
+        self._named_payloads = named_payloads
         self._unchecked: dict[StepId, _Unchecked] = {}
         self._behind: dict[StepId, None] = {}
         """Those that could be checked, but for their branch, which is too far behind the head."""
@@ -57,7 +59,7 @@ class Verdicts:
     def body_led(self, named: NamedBlock) -> tuple[Effect, ...]:
         """A block of our own, on top of the head; made of contributions whose payloads we hold."""
         self._unchecked[named.id] = _Unchecked(named, self._identity, is_news=False)
-        self._naming.name(named.id, attachments_of(named.block.body))
+        self._named_payloads.name(named.id, attachments_of(named.block.body))
         return self.check(self._chain.tree.give_body(named.id))
 
     def body_arrived(self, named: NamedBlock, source: PeerId, *, is_news: bool) -> tuple[Effect, ...]:
@@ -69,7 +71,7 @@ class Verdicts:
         if len(self._unchecked) >= TREE_BLOCKS_MAX:  # the tree has made room, or is full of them
             self._forget_decided()
         self._unchecked[step] = _Unchecked(named, source, is_news)
-        self._naming.name(step, attachments)
+        self._named_payloads.name(step, attachments)
         self._wanted.wait(step, attachments, source, Need.BLOCK)
         ready = self._chain.tree.give_body(step)
         return () if self._wanted.is_lacking(step) else (*self._pass_on(step), *self.check(ready))
@@ -122,7 +124,7 @@ class Verdicts:
             self.tell(answer.step, unchecked.named.block)
         ready = self._chain.tree.judge(answer.step, answer.verdict)
         if answer.verdict is Verdict.INVALID:
-            self._naming.forget(answer.step)
+            self._named_payloads.forget(answer.step)
             self._forget_decided()
         record = record_of_verdict(answer.step, answer.verdict)
         return (record, *self._blame(answer, unchecked), *self.check(ready))
@@ -131,7 +133,7 @@ class Verdicts:
         """Remember a checked block for people, and the payloads that it names."""
         header = block.header
         if step in self._chain.tree and step != self._chain.tree.root.id:
-            self._naming.name(step, attachments_of(block.body))
+            self._named_payloads.name(step, attachments_of(block.body))
         self._told[step] = ChainStep(Height(header.height), step, Digest(block.body.state_digest), PeerId(header.leader))
 
     def told(self, step: StepId) -> ChainStep:
@@ -147,7 +149,7 @@ class Verdicts:
         self._forget_decided()
         for step in [step for step in self._told if step not in self._chain.tree]:
             del self._told[step]
-            self._naming.forget(step)
+            self._named_payloads.forget(step)
 
     def _forget_decided(self) -> None:
         """Nothing waits any more below an invalid block, or on a dead branch."""
@@ -155,10 +157,10 @@ class Verdicts:
         for step in [step for step in self._unchecked if tree.standing(step) is not Standing.UNCHECKED]:
             del self._unchecked[step]
             self._wanted.drop(step)
-            self._naming.forget(step)
+            self._named_payloads.forget(step)
 
     def _is_contender(self, step: StepId) -> bool:
-        return self._outlook.may_contend(self._chain.work_above(step))
+        return self._candidates.may_contend(self._chain.work_above(step))
 
     def _pass_on(self, step: StepId) -> tuple[Effect, ...]:
         """At most once, and not while its branch is far behind."""

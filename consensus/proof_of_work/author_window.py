@@ -12,7 +12,7 @@ LeaderOf = Callable[[StepId], PeerId]
 """The leader of a checked block that is not yet final."""
 
 
-class Voices:
+class AuthorWindow:
     """A voice lasts for `window` blocks after the newest block that its author led; a window of 0: everybody has one.
 
     Looking one up costs two dictionaries, so it comes before a contribution's signature is verified. Bounded by the window: one

@@ -4,8 +4,8 @@ from typing import Protocol
 
 from consensus.effects import Record
 from consensus.encoding import encode
+from consensus.proof_of_work.block_index import Link
 from consensus.proof_of_work.header import BLOCK_CODEC, Block, NamedBlock
-from consensus.proof_of_work.link import Link
 from consensus.records import CorruptRecordsError, decode_record
 from consensus.steps import Verdict
 from consensus.types import Height, StepId

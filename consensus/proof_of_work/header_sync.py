@@ -1,4 +1,4 @@
-"""Catching up with peers that have more work: headers first, then bodies (`bodies`), from several peers at once.
+"""Catching up with peers that have more work: headers first, then bodies (`block_download`), from several peers at once.
 
 All requests are bounded and have a deadline; what one peer does not answer is asked of another. A claim decides whom we ask,
 and nothing else: what counts is proven.
@@ -10,12 +10,11 @@ from consensus.effects import Effect, Refuse, Send
 from consensus.encoding import encode
 from consensus.evidence import Offence
 from consensus.proof_of_work.audit import Audit
-from consensus.proof_of_work.bodies import Bodies
+from consensus.proof_of_work.block_download import BlockDownload
 from consensus.proof_of_work.chain import Chain
+from consensus.proof_of_work.head_candidates import HeadCandidates
 from consensus.proof_of_work.header import NamedHeader, name_block, name_header
-from consensus.proof_of_work.intake import Fate, Intake
 from consensus.proof_of_work.messages import HEADERS_MAX, Blocks, Busy, GetHeaders, Headers, Place, Tip
-from consensus.proof_of_work.outlook import Outlook
 from consensus.proof_of_work.peers import (
     ANSWER_TIMEOUT_MS,
     LONG_AGO,
@@ -25,6 +24,7 @@ from consensus.proof_of_work.peers import (
     Peers,
     Requests,
 )
+from consensus.proof_of_work.validation import Fate, Validation
 from consensus.types import Instant, NetworkId, PeerId, StepId
 
 BACK_OFF_DOUBLINGS_MAX = 6
@@ -50,23 +50,25 @@ ANSWERS_A_TURN = 4
 Effects = tuple[Effect, ...]
 
 
-class Synchroniser:
+class HeaderSync:
     """Knows what to ask of whom."""
 
-    def __init__(self, network_id: NetworkId, chain: Chain, intake: Intake, outlook: Outlook, peers: Peers) -> None:
+    def __init__(
+        self, network_id: NetworkId, chain: Chain, validation: Validation, candidates: HeadCandidates, peers: Peers
+    ) -> None:
         self._network_id = network_id
         self._chain = chain
-        self._intake = intake
-        self._outlook = outlook
+        self._validation = validation
+        self._candidates = candidates
         self._peers = peers
-        self._bodies = Bodies(chain, outlook, peers)
-        self.audit = Audit(chain, intake, outlook, peers)
+        self._block_download = BlockDownload(chain, candidates, peers)
+        self.audit = Audit(chain, validation, candidates, peers)
         self._progress_at = LONG_AGO
         """When headers have last come, or were last proven."""
 
     def is_fetching_headers(self, now: Instant) -> bool:
         """Whether a peer claims more work than is proven, and is showing it. Its patience bounds how long that counts."""
-        known = self._outlook.work_known
+        known = self._candidates.work_known
         return self._chain.ahead.has_room and any(
             record.tip_work > known and record.patience_ms > 0 and self._is_showing(record, now)
             for _, record in self._peers.all()
@@ -79,7 +81,7 @@ class Synchroniser:
 
     def target_height(self) -> int:
         """The greatest height that is proven, or of our head."""
-        return max(self._outlook.heaviest.height, self._chain.tree.head.height)
+        return max(self._candidates.heaviest.height, self._chain.tree.head.height)
 
     def take_tip(self, record: PeerRecord, tip: Tip, now: Instant) -> Effects:
         """A peer says what it builds on."""
@@ -114,8 +116,8 @@ class Synchroniser:
             if self.audit.wants(block):
                 effects += self.audit.take(peer, block, now)
             else:
-                effects += self._intake.take_body(peer, block)
-        self._bodies.answered(peer, asked, steps, now)
+                effects += self._validation.take_body(peer, block)
+        self._block_download.answered(peer, asked, steps, now)
         return effects + self.seek(now)
 
     def take_busy(self, peer: PeerId, record: PeerRecord, answer: Busy, now: Instant) -> Effects:
@@ -126,24 +128,24 @@ class Synchroniser:
             return _unasked(peer, requests, "is busy, though nothing was asked of it")
         requests.not_before = Instant(now + BUSY_MS)
         if answer.is_about_blocks:
-            self._bodies.busy(peer, asked, now)
+            self._block_download.busy(peer, asked, now)
         return self.seek(now)
 
     def ask_about_orphan(self, peer: PeerId, record: PeerRecord, now: Instant) -> Effects:
         """A peer has pushed a block whose parent we do not know: it has the headers in between."""
         is_allowed = record.header_requests.owed == 0 and now >= record.ask_again_at and record.asking.has_tokens(1, now)
-        if not is_allowed or not self._intake.has_room_for_headers(peer):
+        if not is_allowed or not self._validation.has_room_for_headers(peer):
             return ()
         return (self._ask_headers(peer, record, now),)
 
     def seek(self, now: Instant) -> Effects:
         """Ask for what is missing, as far as the bounds allow."""
-        self._chain.place(self._outlook.lost)
-        return self._seek_headers(now) + self._bodies.seek(now) + self.audit.seek(now)
+        self._chain.place(self._candidates.lost)
+        return self._seek_headers(now) + self._block_download.seek(now) + self.audit.seek(now)
 
     def forget_dead(self) -> None:
         """Drop what is noted of blocks that are no longer in the tree."""
-        self._bodies.forget_dead()
+        self._block_download.forget_dead()
 
     def _is_showing(self, record: PeerRecord, now: Instant) -> bool:
         """Whether its headers are on their way, or are being verified, or will be asked for when it is their turn."""
@@ -159,14 +161,14 @@ class Synchroniser:
         news: list[StepId] = []
         is_whole = len(headers) < HEADERS_MAX
         for named in headers:
-            fate, more = self._intake.take_header(peer, named, None, now, is_asked=True)
+            fate, more = self._validation.take_header(peer, named, None, now, is_asked=True)
             effects += more
             if fate is Fate.STAGED:
                 news.append(named.id)
             if fate not in (Fate.STAGED, Fate.KNOWN):
                 is_whole = is_whole or fate is Fate.EARLY
                 break
-        if is_whole and news and self._intake.discard_light(news[0]):
+        if is_whole and news and self._validation.discard_light(news[0]):
             record.fruitless, record.ask_again_at = 0, Instant(now + LIGHT_MS)
             return effects, 0
         return effects, len(news)
@@ -185,11 +187,11 @@ class Synchroniser:
 
     def _work_shown(self, headers: tuple[NamedHeader, ...]) -> int:
         """What a peer that has no further headers can have, whatever its tip claimed."""
-        return max(self._outlook.work_known, self._intake.work_staged(headers[-1].id) if headers else 0)
+        return max(self._candidates.work_known, self._validation.work_staged(headers[-1].id) if headers else 0)
 
     def _work_staged(self, record: PeerRecord) -> int:
         """Of the last header that the peer has shown, while that waits to be verified."""
-        return 0 if record.shown is None else self._intake.work_staged(record.shown)
+        return 0 if record.shown is None else self._validation.work_staged(record.shown)
 
     def _seek_headers(self, now: Instant) -> Effects:
         if self._peers.heaviest_tip <= self._chain.tree.head.work:
@@ -197,7 +199,7 @@ class Synchroniser:
         records = self._peers.all()
         if any(record.header_requests.is_pending(now) for _, record in records):
             return ()
-        known_work = self._outlook.work_known
+        known_work = self._candidates.work_known
         candidates = [
             (self._peers.asked_in_vain_at(record), record.fruitless, record.turns // ANSWERS_A_TURN, index)
             for index, (peer, record) in enumerate(records)
@@ -205,7 +207,7 @@ class Synchroniser:
             and now >= record.ask_again_at
             and record.header_requests.may_ask(now)
             and record.asking.has_tokens(1, now)
-            and self._intake.has_room_for_headers(peer)
+            and self._validation.has_room_for_headers(peer)
             and not self._is_covered(peer, now)
         ]
         if not candidates:
@@ -215,7 +217,7 @@ class Synchroniser:
 
     def _is_covered(self, peer: PeerId, now: Instant) -> bool:
         """Whether others have just given headers that are still being verified: they may be the same ones."""
-        return now < self._progress_at + COVERED_MS and self._intake.has_asked_of_others(peer)
+        return now < self._progress_at + COVERED_MS and self._validation.has_asked_of_others(peer)
 
     def _ask_headers(self, peer: PeerId, record: PeerRecord, now: Instant) -> Send:
         """Counts as fruitless until the answer shows otherwise."""
@@ -225,7 +227,7 @@ class Synchroniser:
         record.ask_again_at = Instant(deadline + (BACK_OFF_MS << min(record.fruitless, BACK_OFF_DOUBLINGS_MAX)))
         self._peers.asked_for_headers(record, now)
         after = () if record.headers_asked_after is None else (record.headers_asked_after,)
-        return Send(peer, encode(GetHeaders(after + self._chain.locator(self._outlook.heaviest))))
+        return Send(peer, encode(GetHeaders(after + self._chain.locator(self._candidates.heaviest))))
 
 
 def _unasked(peer: PeerId, requests: Requests, what: str) -> Effects:

@@ -5,8 +5,8 @@ Packed, 96 bytes a block, so that a newcomer can follow the headers of a long ch
 
 import struct
 
+from consensus.proof_of_work.block_index import MEDIAN_BLOCKS, Link
 from consensus.proof_of_work.final_chain import WORK_BYTES
-from consensus.proof_of_work.link import MEDIAN_BLOCKS, Link
 from consensus.types import Height, PeerId, StepId
 
 BRANCHES_MAX = 8
@@ -92,7 +92,7 @@ class Branch:
         return step, time_ms, latest_ms, elapsed_ms, work
 
 
-class Ahead:
+class HeaderBranches:
     """A bounded number of branches, of bounded length together."""
 
     def __init__(self) -> None:

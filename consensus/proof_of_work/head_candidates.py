@@ -4,10 +4,10 @@ A block whose body nobody gives in time is stalled, and so is all that follows i
 """
 
 from consensus.payload_requests import PayloadRequests
+from consensus.proof_of_work.block_index import Link, next_target
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.difficulty import work_of
-from consensus.proof_of_work.link import Link, next_target
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.types import StepId
 
@@ -19,7 +19,7 @@ the head; and to check a block on an old parent costs a learner all states in be
 """
 
 
-class Outlook:
+class HeadCandidates:
     """Looks at the tree once after each change of it: a few hundred blocks at most, and most of the time none."""
 
     def __init__(self, chain: Chain, wanted: PayloadRequests, rules: ProofOfWorkRules) -> None:

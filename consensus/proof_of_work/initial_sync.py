@@ -6,10 +6,10 @@ keep us from leading.
 
 from consensus.effects import Halt
 from consensus.proof_of_work.chain import Chain
+from consensus.proof_of_work.head_candidates import HeadCandidates
+from consensus.proof_of_work.header_sync import HeaderSync
 from consensus.proof_of_work.messages import Place
-from consensus.proof_of_work.outlook import Outlook
 from consensus.proof_of_work.peers import LONG_AGO
-from consensus.proof_of_work.sync import Synchroniser
 from consensus.types import Height, Instant, StepId
 
 LAG_BLOCKS = 8
@@ -43,13 +43,13 @@ STEP_MS_MAX = 1_000
 """Between two inputs at most so much patience is lost: a process that was stopped has not waited."""
 
 
-class Arrival:
+class InitialSync:
     """Decides from what is proven whether to lead, to finalise, and to halt."""
 
-    def __init__(self, chain: Chain, outlook: Outlook, sync: Synchroniser, block_interval_ms: int) -> None:
+    def __init__(self, chain: Chain, candidates: HeadCandidates, header_sync: HeaderSync, block_interval_ms: int) -> None:
         self._chain = chain
-        self._outlook = outlook
-        self._sync = sync
+        self._candidates = candidates
+        self._header_sync = header_sync
         self._has_arrived = False
         self._may_arrive_at = LONG_AGO
         self._block_interval_ms = block_interval_ms
@@ -70,7 +70,7 @@ class Arrival:
         link = self._chain.tree.link(step)
         if link is None or not self._is_behind():
             return
-        if self._chain.is_on_branch(Place(link.height, step), self._outlook.heaviest):
+        if self._chain.is_on_branch(Place(link.height, step), self._candidates.heaviest):
             self._earn((self._block_interval_ms if self._has_arrived else PATIENCE_PER_CHECK_MS) * PATIENCE_RETURNS)
 
     def look(self, now: Instant) -> None:
@@ -81,43 +81,43 @@ class Arrival:
         self._earn(-elapsed_ms * PATIENCE_RETURNS if is_behind else elapsed_ms)
         if not self._has_arrived:
             self._wait_for_headers(elapsed_ms, now)
-            self._has_arrived = not is_behind and self._outlook.has_minimum_work and self._knows_what_peers_have(now)
+            self._has_arrived = not is_behind and self._candidates.has_minimum_work and self._knows_what_peers_have(now)
 
     def is_catching_up(self, now: Instant) -> bool:
         """Whether leading would be of no use."""
-        if not self._outlook.has_minimum_work:
+        if not self._candidates.has_minimum_work:
             return True
-        if now < self._may_arrive_at and self._sync.is_fetching_headers(now):
+        if now < self._may_arrive_at and self._header_sync.is_fetching_headers(now):
             return True
         return self._patience > 0 and self._is_behind()
 
     def may_finalise(self, height: Height, now: Instant) -> bool:
         """Whether the block at this height of the head's branch can be called final, if it is deep enough."""
-        if not self._outlook.has_minimum_work or self._sync.audit.is_under_way:
+        if not self._candidates.has_minimum_work or self._header_sync.audit.is_under_way:
             return False
         if not self._has_arrived and not self._knows_what_peers_have(now):
             return False
-        heaviest = self._outlook.heaviest
+        heaviest = self._candidates.heaviest
         if heaviest.id == self._chain.tree.head.id:
             return True
         return self._chain.is_on_branch(Place(height, self._chain.main_id(height)), heaviest)
 
     def reason_to_halt(self) -> Halt | None:
         """A heavier branch from below the final block, once we have arrived and its bodies were looked at."""
-        return self._sync.audit.verdict() if self._has_arrived else None
+        return self._header_sync.audit.verdict() if self._has_arrived else None
 
     def _is_behind(self) -> bool:
-        return self._outlook.heaviest.height > self._chain.tree.head.height + LAG_BLOCKS
+        return self._candidates.heaviest.height > self._chain.tree.head.height + LAG_BLOCKS
 
     def _knows_what_peers_have(self, now: Instant) -> bool:
-        is_waiting = self._headers_patience_ms > 0 and self._sync.is_fetching_headers(now)
+        is_waiting = self._headers_patience_ms > 0 and self._header_sync.is_fetching_headers(now)
         return now >= self._may_arrive_at and not is_waiting
 
     def _wait_for_headers(self, elapsed_ms: int, now: Instant) -> None:
-        height = self._outlook.heaviest.height
+        height = self._candidates.heaviest.height
         earned_ms = max(0, height - self._highest) * PATIENCE_PER_HEADER_MS
         self._highest = max(self._highest, height)
-        spent_ms = elapsed_ms if self._sync.is_fetching_headers(now) else 0
+        spent_ms = elapsed_ms if self._header_sync.is_fetching_headers(now) else 0
         self._headers_patience_ms = min(HEADERS_PATIENCE_MS, max(0, self._headers_patience_ms + earned_ms - spent_ms))
 
     def _earn(self, patience: int) -> None:

@@ -6,8 +6,9 @@ from consensus.effects import Effect, Send, SolvePuzzle, StopPuzzle, VerifyPuzzl
 from consensus.encoding import encode
 from consensus.evidence import Offence
 from consensus.inputs import Offered, PeerJoined, PeerLeft, TimerFired
-from consensus.proof_of_work import serving
-from consensus.proof_of_work.bodies import BODIES_PER_REQUEST
+from consensus.proof_of_work import responses as serving
+from consensus.proof_of_work.block_download import BODIES_PER_REQUEST
+from consensus.proof_of_work.header_sync import LIGHT_MS
 from consensus.proof_of_work.machine import SYNC_TIMER
 from consensus.proof_of_work.messages import (
     HEADERS_MAX,
@@ -20,8 +21,7 @@ from consensus.proof_of_work.messages import (
     Tip,
 )
 from consensus.proof_of_work.peers import ANSWER_TIMEOUT_MS, RESTARTED_MS
-from consensus.proof_of_work.serving import TIP_MS
-from consensus.proof_of_work.sync import LIGHT_MS
+from consensus.proof_of_work.responses import TIP_MS
 from consensus.types import Instant
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, refusals, sent
 from tests.consensus.proof_of_work.forge import Forge, person, state_after

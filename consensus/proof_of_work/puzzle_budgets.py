@@ -63,7 +63,7 @@ class _Standing:
     is_stranger: bool = True
 
 
-class Verifying:
+class PuzzleBudgets:
     """The budgets for other peers' puzzles. `memory_kib`: of one puzzle."""
 
     def __init__(self, memory_kib: int) -> None:

@@ -1,18 +1,18 @@
 """Getting the bodies of proven blocks: the lowest missing one first, in batches, from several peers at once.
 
-A body that nobody gives within STALLED_MS is stalled (see `outlook`); it is asked for again now and then, and any arrival
-brings its branch back.
+A body that nobody gives within STALLED_MS is stalled (see `head_candidates`); it is asked for again now and then, and any
+arrival brings its branch back.
 """
 
 from dataclasses import dataclass
 
 from consensus.effects import Effect, Send
 from consensus.encoding import encode
+from consensus.proof_of_work.block_index import Link
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain
-from consensus.proof_of_work.link import Link
+from consensus.proof_of_work.head_candidates import HeadCandidates
 from consensus.proof_of_work.messages import GetBlocks, Place
-from consensus.proof_of_work.outlook import Outlook
 from consensus.proof_of_work.peers import ANSWER_TIMEOUT_MS, PeerRecord, Peers
 from consensus.types import Instant, PeerId, StepId
 
@@ -51,12 +51,12 @@ class _Search:
     tried: tuple[PeerId, ...] = ()
 
 
-class Bodies:
+class BlockDownload:
     """Knows which body to ask of whom."""
 
-    def __init__(self, chain: Chain, outlook: Outlook, peers: Peers) -> None:
+    def __init__(self, chain: Chain, candidates: HeadCandidates, peers: Peers) -> None:
         self._chain = chain
-        self._outlook = outlook
+        self._candidates = candidates
         self._peers = peers
         self._searches: dict[StepId, _Search] = {}
         self._gaps: dict[StepId, Instant] = {}
@@ -111,18 +111,18 @@ class Bodies:
         """Give up what nobody has given; the stalled ones that are to be asked for again now."""
         gaps: dict[StepId, Instant] = {}
         again: list[Link] = []
-        for link in self._outlook.gaps:
-            is_lost = link.id in self._outlook.lost
+        for link in self._candidates.gaps:
+            is_lost = link.id in self._candidates.lost
             due = self._gaps.get(link.id, Instant(now + STALLED_MS))
-            if self._outlook.is_stalled(link.id):
+            if self._candidates.is_stalled(link.id):
                 if due <= now:
                     self._searches.pop(link.id, None)
                     again.append(link)
                     due = Instant(now + STALLED_AGAIN_MS)
-            elif is_lost or self._outlook.depths[link.id] > BODIES_WAITING_MAX:
+            elif is_lost or self._candidates.depths[link.id] > BODIES_WAITING_MAX:
                 continue  # its turn has not come
             elif due <= now:
-                self._outlook.stall(link.id)
+                self._candidates.stall(link.id)
                 due = Instant(now + STALLED_AGAIN_MS)
             gaps[link.id] = due
         self._gaps = gaps
@@ -130,10 +130,10 @@ class Bodies:
 
     def _wanted(self, now: Instant) -> list[Link]:
         """What may be asked for, that of the heaviest branch first, the lowest first."""
-        if not self._outlook.gaps:
+        if not self._candidates.gaps:
             return []
-        tree, depths = self._chain.tree, self._outlook.depths
-        bodiless = [link for link in self._outlook.living if tree.standing(link.id) is Standing.BODILESS]
+        tree, depths = self._chain.tree, self._candidates.depths
+        bodiless = [link for link in self._candidates.living if tree.standing(link.id) is Standing.BODILESS]
         near = [link for link in bodiless if depths[link.id] <= BODIES_WAITING_MAX]
         wanted = [link for link in near if self._is_due(link, now)]
         has_more = len(near) < len(bodiless)
@@ -146,7 +146,7 @@ class Bodies:
     def _heaviest_path(self) -> dict[StepId, None]:
         """The undecided blocks below the tip of the heaviest branch in the tree."""
         tree = self._chain.tree
-        link = self._outlook.heaviest_in_tree
+        link = self._candidates.heaviest_in_tree
         path: dict[StepId, None] = {}
         while link is not None and not tree.is_checked(link.id):
             path[link.id] = None

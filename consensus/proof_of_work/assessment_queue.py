@@ -39,7 +39,7 @@ class _Queued:
     contribution: Contribution
 
 
-class Assessing:
+class AssessmentQueue:
     """One queue for each source, None being ourselves; a peer that sends many delays its own."""
 
     def __init__(self, rank: Rank) -> None:

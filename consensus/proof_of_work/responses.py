@@ -3,13 +3,13 @@
 from consensus.effects import Effect, Refuse, Send
 from consensus.encoding import encode
 from consensus.evidence import Offence
-from consensus.proof_of_work.archive import BlockArchive, read_block
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.final_chain import WORK_BYTES
 from consensus.proof_of_work.header import Block, Header
 from consensus.proof_of_work.messages import BLOCKS_BYTES_MAX, HEADERS_MAX, Blocks, Busy, GetBlocks, GetHeaders, Headers, Tip
 from consensus.proof_of_work.peers import PeerRecord, Peers
+from consensus.proof_of_work.records import BlockArchive, read_block
 from consensus.rate_limit import Spending
 from consensus.types import Height, Instant, PeerId, StepId
 
@@ -17,7 +17,7 @@ TIP_MS = 5_000
 """How often peers are told of a head that has changed, so that one who missed a block asks for it."""
 
 
-class Serving:
+class Responses:
     """Reads the main chain and the archive."""
 
     def __init__(self, chain: Chain, archive: BlockArchive, peers: Peers) -> None:
