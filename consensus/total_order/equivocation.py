@@ -68,7 +68,7 @@ class Equivocators:
         return is_new
 
 
-class Twins:
+class KeptTwins:
     """Second and further blocks of a slot that the graph keeps, by their bytes."""
 
     def __init__(self) -> None:

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass
 
+from consensus.total_order.amnesia_recovery import AmnesiaRecovery
 from consensus.total_order.dag import Vertex
 from consensus.total_order.proposer import Proposer
-from consensus.total_order.recovery import Recovery
 from consensus.total_order.relay import Relay
 
 
@@ -14,7 +14,7 @@ class Member:
 
     proposer: Proposer
     relay: Relay
-    recovery: Recovery
+    recovery: AmnesiaRecovery
 
     def accepted(self, vertex: Vertex) -> None:
         """The graph has accepted a block."""

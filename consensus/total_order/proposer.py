@@ -76,7 +76,7 @@ class Proposer:
         """We learn that we have signed for this round in an earlier life, which may have ended before its guard was written."""
         if round_number > self.signed_round:
             self.signed_round = round_number
-            self._state.outbox.guard(round_number)
+            self._state.effects.guard(round_number)
 
     def accepted(self, vertex: Vertex) -> None:
         """A block was accepted: if it is ours, of this life or an earlier one, it is what we build on."""
@@ -130,7 +130,7 @@ class Proposer:
     def resend(self) -> None:
         """Send our newest block once more."""
         if self.last_block is not None:
-            self._state.outbox.add(Broadcast(encode(BlockMessage(self.last_block))))
+            self._state.effects.add(Broadcast(encode(BlockMessage(self.last_block))))
 
     def create_due(self, now: Instant) -> Created | None:
         """Create and sign the next block, if one is due; `created` is to follow, once the graph has accepted it."""
@@ -148,8 +148,8 @@ class Proposer:
         number = created.block.content.round
         assert self.last.round == number, "our own block is accepted at once: its parents are"
         self.created_at = now
-        self._state.outbox.guard(number)
-        self._state.outbox.add(Broadcast(encode(BlockMessage(created.block))))
+        self._state.effects.guard(number)
+        self._state.effects.add(Broadcast(encode(BlockMessage(created.block))))
         self._state.counters.blocks_created += 1
         self.pacemaker.created(created.readiness, now)
         self._state.counters.rounds_filled += created.readiness.is_late

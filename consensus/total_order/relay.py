@@ -88,7 +88,7 @@ class Relay:
     def _send(self, member: int, vertices: list[Vertex]) -> None:
         peer = self._state.committee.members[member]
         for vertex in vertices:
-            self._state.outbox.add(Send(peer, encode(BlockMessage(vertex.block))))
+            self._state.effects.add(Send(peer, encode(BlockMessage(vertex.block))))
             self._state.counters.blocks_pushed += 1
 
     def _lacking(self, member: int, newest_round: int) -> list[Vertex]:
@@ -158,7 +158,7 @@ class ObserverFeed:
             if self._units_left <= 0:
                 return
             self._units_left -= units
-            self._state.outbox.add(Send(peer, message))
+            self._state.effects.add(Send(peer, message))
 
     def _in_turn(self, observers: list[PeerId]) -> list[PeerId]:
         first = self._blocks % len(observers)

@@ -22,8 +22,8 @@ from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.protocol import OrderingProtocol
 from consensus.records import CorruptRecordsError
 from consensus.steps import genesis_step
-from consensus.total_order.archive import BASE_TABLE, COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
+from consensus.total_order.records import BASE_TABLE, COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE
 from consensus.types import KEY_BYTES, Digest, PeerId, StepId
 from learning.checkpoint import decode_kept_state
 from learning.evolution.learner import SearchSettings

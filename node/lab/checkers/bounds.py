@@ -23,18 +23,18 @@ from consensus.proof_of_work.rules import AUTHOR_WINDOW_MAX, CONTRIBUTIONS_MAX
 from consensus.proof_of_work.status import STEPS_TOLD_MAX
 from consensus.proof_of_work.unverified_headers import SOURCES_MAX, STAGED_MAX, VERIFY_IN_FLIGHT_MAX
 from consensus.proof_of_work.validation import REJECTED_MAX
+from consensus.total_order.attestations import CHECKPOINTS_KEPT, MARKS_AHEAD_MAX, MARKS_KEPT
 from consensus.total_order.block import ATTACHMENTS_MAX
-from consensus.total_order.catch_up import BUFFER_MAX, RANGE_ROUNDS_MAX, RUNGS_MAX
+from consensus.total_order.commit_sync import BUFFER_MAX, RANGE_ROUNDS_MAX, RUNGS_MAX
 from consensus.total_order.due_queue import STALE_MAX
 from consensus.total_order.equivocation import TWINS_MAX
-from consensus.total_order.intake import ROUNDS_AHEAD_MAX
+from consensus.total_order.linearizer import REFERENCES_MAX
 from consensus.total_order.messages import BLOCKS_ASKED_MAX, COMMITS_MAX
-from consensus.total_order.order import REFERENCES_MAX
 from consensus.total_order.pacemaker import PACES_KEPT
 from consensus.total_order.peers import REQUESTS_KEPT_MAX
 from consensus.total_order.proposer import PENDING_MAX
 from consensus.total_order.synchroniser import HINTS_MAX
-from consensus.total_order.vouching import CHECKPOINTS_KEPT, MARKS_AHEAD_MAX, MARKS_KEPT
+from consensus.total_order.validation import ROUNDS_AHEAD_MAX
 from node.lab.checkers.sizes import sizes_of
 from node.rules.retention import CHECKPOINTS_KEPT as CHECKPOINTS_STORED
 from node.rules.retention import PAYLOAD_COMMITS
@@ -155,21 +155,21 @@ def _of_the_graph(scale: Scale) -> Groups:
             peers,
             "Committee._indices Dag.kept_rounds Dag.newest Dag._slots[] Proposer._included Relay._named "
             "Relay._named[] Relay._pushed Relay._pushed[] Relay._asked_until Relay._asked_until[] Patience._debts "
-            "Recovery._asked_at Round.vertices Slot.votes Slot.certificates "
-            "State.newest_seen Suspended.missing Vouching._newest Vouching._marks[] Vouching._checkpoints "
-            "Vouching._newest_marks CommitFetch._failed Reliability._failures Reliability._late Reliability._suspected",
+            "AmnesiaRecovery._asked_at Round.vertices Slot.votes Slot.certificates "
+            "State.newest_seen Suspended.missing Attestations._newest Attestations._marks[] Attestations._checkpoints "
+            "Attestations._newest_marks CommitFetch._failed Reliability._failures Reliability._late Reliability._suspected",
         ),
         (peers + scale.strangers_max, "Peers._records PeerClocks._ahead_ms Synchroniser._roomless"),
-        (rounds, "CommitRule._slots Dag._rounds Dag._slots Order._ordered Order._recent Proposer._under_way"),
+        (rounds, "CommitRule._slots Dag._rounds Dag._slots Linearizer._ordered Linearizer._recent Proposer._under_way"),
         (rounds, "Dag._missing_rounds"),
         (blocks, "Dag.accepted Dag.suspended Dag._waiting Dag._waiting[] Dag._wanted Dag._missing_rounds[] State.busy"),
         (0, "Dag._holders"),
-        (blocks, "Round.vertices[] Dag._false_parents Order._ordered[] Dag._payload_waiting[]"),
+        (blocks, "Round.vertices[] Dag._false_parents Linearizer._ordered[] Dag._payload_waiting[]"),
         (blocks * ATTACHMENTS_MAX, "Dag._payload_waiting"),
-        (blocks * ATTACHMENTS_MAX, "NamedPayloads._named NamedPayloads._named_in NamedPayloads._named_in[]"),
+        (blocks * ATTACHMENTS_MAX, "NamedPayloads._by_digest NamedPayloads._by_round NamedPayloads._by_round[]"),
         (ATTACHMENTS_MAX, "Suspended.payloads"),
         (PACES_KEPT, "Pacemaker._paces"),
-        (blocks, "Twins._bytes"),
+        (blocks, "KeptTwins._bytes"),
     )
 
 
@@ -177,15 +177,15 @@ def _of_the_order(scale: Scale) -> Groups:
     peers, ranges = scale.peers, RANGE_ROUNDS_MAX * scale.peers + REFERENCES_MAX
     missing = ranges + scale.blocks
     return (
-        (0, "Outbox._records Outbox._others"),
-        (BUFFER_MAX + COMMITS_MAX, "CatchUp._buffer"),
-        (RUNGS_MAX, "CatchUp._rungs"),
+        (0, "PendingEffects._records PendingEffects._others"),
+        (BUFFER_MAX + COMMITS_MAX, "CommitSync._buffer"),
+        (RUNGS_MAX, "CommitSync._rungs"),
         (scale.gc_depth + 1, "Joining.records"),
         (PENDING_MAX, "Proposer._pending"),
         (PENDING_MAX * ATTACHMENTS_MAX, "Proposer._dropped"),
-        (MARKS_AHEAD_MAX, "Vouching._marks"),
-        (MARKS_KEPT, "Vouching._newest_marks[]"),
-        (CHECKPOINTS_KEPT, "Vouching._checkpoints[]"),
+        (MARKS_AHEAD_MAX, "Attestations._marks"),
+        (MARKS_KEPT, "Attestations._newest_marks[]"),
+        (CHECKPOINTS_KEPT, "Attestations._checkpoints[]"),
         (SNAPSHOTS_MAX, "Restoring._bases"),
         (REQUESTS_KEPT_MAX, "Requests.asked Requests.deadlines"),
         (HINTS_MAX + peers, "Pursuit.hints Pursuit.tried Pursuit.in_flight"),

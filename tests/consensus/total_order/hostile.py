@@ -15,6 +15,7 @@ from consensus.encoding import encode
 from consensus.inputs import Input, PayloadHeld, PeerJoined, PeerLeft, Received, StateHeld, TimerFired
 from consensus.steps import genesis_step
 from consensus.total_order.block import Block, Checkpoint, CommitMark, Reference, block_digest
+from consensus.total_order.linearizer import COMMIT_CODEC, CommitRecord
 from consensus.total_order.machine import TotalOrder
 from consensus.total_order.messages import (
     AskOwn,
@@ -28,7 +29,6 @@ from consensus.total_order.messages import (
     OwnNewest,
     Subscribe,
 )
-from consensus.total_order.order import COMMIT_CODEC, CommitRecord
 from consensus.total_order.rules import TotalOrderRules
 from consensus.types import Digest, Instant, PeerId, StepId
 from tests.consensus.total_order.forge import (

@@ -13,9 +13,9 @@ from consensus.evidence import Accusation, Offence
 from consensus.inputs import FetchFailed, PayloadHeld, PeerJoined, PeerLeft, Received, Submitted, TimerFired
 from consensus.records import CorruptRecordsError
 from consensus.steps import Attachment, genesis_step
-from consensus.total_order.archive import VERTEX_TABLE
 from consensus.total_order.block import BLOCK_BYTES_MAX, Item, Reference, block_digest
 from consensus.total_order.equivocation import accuse, proves_equivocation
+from consensus.total_order.linearizer import CommitRecord
 from consensus.total_order.machine import PACE_TIMER, TotalOrder
 from consensus.total_order.messages import (
     MESSAGE_BYTES_MAX,
@@ -30,10 +30,10 @@ from consensus.total_order.messages import (
     OwnNewest,
     Subscribe,
 )
-from consensus.total_order.order import CommitRecord
 from consensus.total_order.peers import BLOCKS_BURST
+from consensus.total_order.records import VERTEX_TABLE
 from consensus.total_order.relay import UNITS_PER_TICK
-from consensus.total_order.snapshot import SNAPSHOT_BEHIND
+from consensus.total_order.state_sync import SNAPSHOT_BEHIND
 from consensus.types import Digest, Instant, NetworkId, PeerId, StepId
 from tests.consensus.total_order.forge import NETWORK, START_MS, Forge, Forged, attachment, item, own_first, people, person
 from tests.consensus.total_order.network import RULES, Disk, read

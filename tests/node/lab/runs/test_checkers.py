@@ -12,8 +12,8 @@ from consensus.proof_of_work import messages as work_messages
 from consensus.proof_of_work.block_index import Link, genesis_link, header_fault, next_link, next_target
 from consensus.proof_of_work.difficulty import start_target, work_of
 from consensus.proof_of_work.records import block_key
-from consensus.total_order.archive import record_of_block
 from consensus.total_order.messages import BlockMessage, OwnBlocks
+from consensus.total_order.records import record_of_block
 from consensus.types import Digest, Height, Instant, PeerId, StepId
 from learning.learner import (
     AssessRequest,

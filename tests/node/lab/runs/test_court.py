@@ -7,8 +7,8 @@ import pytest
 
 from consensus.effects import Accuse, Record, Refuse
 from consensus.evidence import Accusation, Offence
-from consensus.total_order.archive import record_of_block
 from consensus.total_order.block import Block, Reference
+from consensus.total_order.records import record_of_block
 from consensus.types import Instant, PeerId
 from learning.learner import DeliverRequest
 from node.lab.checkers.bounds import Scale, declared_bounds, excess, stored_excess

@@ -19,12 +19,12 @@ from consensus.proof_of_work.records import block_key
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.validation import Validation
 from consensus.steps import genesis_step
-from consensus.total_order.archive import COMMIT_TABLE, record_of_block
 from consensus.total_order.block import BLOCK_CODEC as DAG_BLOCK_CODEC
 from consensus.total_order.block import Block as DagBlock
 from consensus.total_order.block import Reference, block_digest
 from consensus.total_order.machine import TotalOrder
 from consensus.total_order.messages import BlockMessage
+from consensus.total_order.records import COMMIT_TABLE, record_of_block
 from consensus.types import Digest, Height, PeerId
 from learning.gradient.ledger import Clerk, Ledger
 from learning.gradient.submission import Submission, encode_submission

@@ -17,7 +17,7 @@ ASK_AGAIN_MS = 2_000
 """Who has not answered is asked again."""
 
 
-class Recovery:
+class AmnesiaRecovery:
     """One start of one member."""
 
     def __init__(self, state: State, me: int) -> None:
@@ -52,7 +52,7 @@ class Recovery:
             return
         self._asked_at[peer] = now
         self._asked |= 1 << record.member
-        self._state.outbox.add(Send(peer, encode(AskOwn(self._life))))
+        self._state.effects.add(Send(peer, encode(AskOwn(self._life))))
 
     def left(self, peer: PeerId) -> None:
         """Ask again once it is back."""
@@ -61,13 +61,13 @@ class Recovery:
     def answered(self, peer: PeerId, record: PeerRecord, answer: OwnNewest) -> Block | None:
         """Count an answer; the block it shows, if there is one. A false proof is refused."""
         if record.member is None or not self._asked >> record.member & 1:
-            self._state.outbox.add(Refuse(peer, Offence.UNSOLICITED, "answer about our own newest block"))
+            self._state.effects.add(Refuse(peer, Offence.UNSOLICITED, "answer about our own newest block"))
             return None
         if answer.life != self._life:
             return None
         block = answer.block
         if block is not None and (block.content.author != self._me or not self._state.is_sound(block)):
-            self._state.outbox.add(Refuse(peer, Offence.WRONG_SIGNATURE, "shows a block as ours that is not"))
+            self._state.effects.add(Refuse(peer, Offence.WRONG_SIGNATURE, "shows a block as ours that is not"))
             return None
         self._answered |= 1 << record.member
         return block
@@ -76,6 +76,6 @@ class Recovery:
 def answer_own(state: State, peer: PeerId, record: PeerRecord, question: AskOwn) -> None:
     """Show a member the newest block of its own that we have ever seen."""
     if record.member is None:
-        state.outbox.add(Refuse(peer, Offence.UNKNOWN_MEMBER, "asks for blocks of its own, but is no member"))
+        state.effects.add(Refuse(peer, Offence.UNKNOWN_MEMBER, "asks for blocks of its own, but is no member"))
         return
-    state.outbox.add(Send(peer, encode(OwnNewest(question.life, state.newest_seen.get(record.member)))))
+    state.effects.add(Send(peer, encode(OwnNewest(question.life, state.newest_seen.get(record.member)))))

@@ -2,17 +2,17 @@
 
 import pytest
 
+from consensus.total_order.attestations import CHECKPOINTS_KEPT, MARKS_AHEAD_MAX, MARKS_KEPT, Attestations
 from consensus.total_order.block import Checkpoint, CommitMark
-from consensus.total_order.vouching import CHECKPOINTS_KEPT, MARKS_AHEAD_MAX, MARKS_KEPT, Vouching
 from tests.consensus.total_order.forge import Forge
 
 FORGE = Forge(4, is_real=False)
 ONE, OTHER = b"1" * 32, b"2" * 32
 
 
-def noted(*said: tuple[int, int, bytes]) -> Vouching:
+def noted(*said: tuple[int, int, bytes]) -> Attestations:
     """After blocks by these members that name these commits."""
-    vouching = Vouching(FORGE.committee)
+    vouching = Attestations(FORGE.committee)
     for copy, (author, index, digest) in enumerate(said):
         vouching.note(FORGE.first(author, commit=CommitMark(index, digest), time_ms=copy).block)
     return vouching
@@ -56,7 +56,7 @@ def test_an_honest_member_has_reached_what_f_plus_1_say_they_have() -> None:
 
 
 def test_a_checkpoint_is_agreed_once_f_plus_1_members_have_signed_the_very_same() -> None:
-    vouching = Vouching(FORGE.committee)
+    vouching = Attestations(FORGE.committee)
     said = [(0, 8, ONE), (1, 8, ONE), (1, 16, ONE), (2, 16, OTHER)]
     for author, index, state in said:
         vouching.note(FORGE.first(author, checkpoint=Checkpoint(index, ONE, state)).block)

@@ -7,18 +7,18 @@ import re
 import pytest
 
 from consensus.steps import genesis_step
-from consensus.total_order import order as order_module
+from consensus.total_order import linearizer as order_module
 from consensus.total_order.commit_rule import CommitRule
 from consensus.total_order.dag import Dag, Vertex
-from consensus.total_order.order import CommitRecord, Order, chain_digests, median_time_ms
+from consensus.total_order.linearizer import CommitRecord, Linearizer, chain_digests, median_time_ms
 from tests.consensus.total_order.forge import NETWORK, Forge, Forged, own_first
 from tests.consensus.total_order.test_commit_rule import Follower, Graph, full_rounds
 
 
-def run(graph: Graph, depth: int, order_of_blocks: list[Forged]) -> tuple[Order, list[CommitRecord]]:
+def run(graph: Graph, depth: int, order_of_blocks: list[Forged]) -> tuple[Linearizer, list[CommitRecord]]:
     """Commit as a machine does: with a horizon that moves and a graph that forgets."""
     follower = Follower(graph.forge)
-    order = Order(NETWORK, depth)
+    order = Linearizer(NETWORK, depth)
     records: list[CommitRecord] = []
 
     def settle(accepted: list[Vertex]) -> None:
@@ -60,7 +60,7 @@ def test_of_two_blocks_in_one_history_the_lower_digest_is_delivered() -> None:
     for block in (*first, *twins, *second, third):
         for vertex in dag.add(block.digest, block.block, set()):
             rule.accepted(vertex)
-    record, added = Order(NETWORK, 60).commit(dag.accepted[third.digest])
+    record, added = Linearizer(NETWORK, 60).commit(dag.accepted[third.digest])
     assert [vertex.digest for vertex in added if (vertex.author, vertex.round) == (3, 1)] == [twins[0].digest]
     assert len(record.references) == 8
 
@@ -72,7 +72,7 @@ def test_a_commit_that_is_too_long_goes_on_in_the_next(monkeypatch: pytest.Monke
     follower = Follower(forge)
     for block in itertools.chain(*rounds):
         follower.add(block)
-    order = Order(NETWORK, 60)
+    order = Linearizer(NETWORK, 60)
     leaders = [follower.dag.accepted[rounds[number][0].digest] for number in (3, 4)]
     records = [order.commit(leader)[0] for leader in leaders]
     named = [reference for record in records for reference in record.references]
@@ -94,7 +94,7 @@ def test_the_time_of_a_commit_is_the_lower_median_and_never_goes_back() -> None:
     assert median_time_ms(vertices[first[1].digest]) == 0, "genesis has no time"
     assert median_time_ms(vertices[second[2].digest]) == 4_000
     assert median_time_ms(vertices[third[3].digest]) == 10
-    order = Order(NETWORK, 60)
+    order = Linearizer(NETWORK, 60)
     assert [order.commit(vertices[block.digest])[0].time_ms for block in (first[1], second[2], third[3])] == [0, 4_000, 4_000]
 
 
@@ -104,7 +104,7 @@ def test_the_horizon_follows_the_leader_of_the_last_commit() -> None:
     follower = Follower(forge)
     for block in itertools.chain(*rounds):
         follower.add(block)
-    order = Order(NETWORK, 3)
+    order = Linearizer(NETWORK, 3)
     horizons = []
     for number in (1, 2, 8):
         record, _ = order.commit(follower.dag.accepted[rounds[number - 1][0].digest])
@@ -123,6 +123,6 @@ def test_a_chain_is_broken_by_any_change() -> None:
         broken = list(records)
         del broken[chance.randrange(len(records) - 1)]
         assert chain_digests(NETWORK, genesis_step(NETWORK), broken) is None
-    order = Order(NETWORK, 60)
+    order = Linearizer(NETWORK, 60)
     with pytest.raises(AssertionError, match=re.escape("commit 2 after 0")):
         order.append(records[1])

@@ -14,7 +14,7 @@ CHECKPOINTS_KEPT = 4
 """Of each member; members that make them at the same heights have the newest but one in common."""
 
 
-class Vouching:
+class Attestations:
     """Marks are counted by distinct members; a member that signs two blocks for one round still counts once."""
 
     def __init__(self, committee: Committee) -> None:

@@ -40,7 +40,7 @@ def commit_digest(network_id: NetworkId, record: CommitRecord) -> StepId:
     return StepId(digest_of(Domain.COMMIT, network_id, encode(record)))
 
 
-class Order:
+class Linearizer:
     """The commit sequence. Holds in memory what the next commits depend on: the newest gc_depth rounds of it."""
 
     def __init__(self, network_id: NetworkId, gc_depth: int) -> None:

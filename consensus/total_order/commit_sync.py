@@ -7,15 +7,15 @@ ordering runs over them; a quorum must vouch for what comes out, which must be t
 
 from consensus.effects import Halt
 from consensus.seeded_choice import SeededChoice
+from consensus.total_order.attestations import MARKS_AHEAD_MAX, Attestations
 from consensus.total_order.block import CommitMark
 from consensus.total_order.commit_fetch import CommitFetch, Link
-from consensus.total_order.committing import Committing
+from consensus.total_order.committer import Committer
+from consensus.total_order.linearizer import CommitRecord, commit_digest
 from consensus.total_order.messages import Commits
-from consensus.total_order.order import CommitRecord, commit_digest
 from consensus.total_order.peers import PeerRecord
 from consensus.total_order.state import State
 from consensus.total_order.synchroniser import Synchroniser
-from consensus.total_order.vouching import MARKS_AHEAD_MAX, Vouching
 from consensus.types import Instant, PeerId, StepId
 
 BUFFER_MAX = MARKS_AHEAD_MAX
@@ -37,16 +37,16 @@ PAUSE_MS = 3_000
 """Between an attempt in which everybody has failed and the next."""
 
 
-class CatchUp:
+class CommitSync:
     """At most one attempt at a time."""
 
     def __init__(
-        self, state: State, choice: SeededChoice, synchroniser: Synchroniser, vouching: Vouching, committing: Committing
+        self, state: State, choice: SeededChoice, synchroniser: Synchroniser, attestations: Attestations, committer: Committer
     ) -> None:
         self._state = state
         self._synchroniser = synchroniser
-        self._vouching = vouching
-        self._committing = committing
+        self._attestations = attestations
+        self._committer = committer
         self._fetch = CommitFetch(state, choice)
         self._behind_min = max(2, state.rules.gc_depth // 2)
         self._rungs: list[CommitMark] = []
@@ -62,7 +62,7 @@ class CatchUp:
     @property
     def behind_by(self) -> int:
         """Commits that an honest member has and we have not."""
-        return max(0, self._vouching.certain_index() - self._state.order.index)
+        return max(0, self._attestations.certain_index() - self._state.order.index)
 
     def tick(self, now: Instant) -> None:
         """Begin, go on, or give up."""
@@ -110,7 +110,7 @@ class CatchUp:
     # --- inside ---
 
     def _begin(self, now: Instant) -> None:
-        certain = self._vouching.certain_commit()
+        certain = self._attestations.certain_commit()
         if certain is not None:
             self._rungs = [certain]
             self._progress_at = now
@@ -168,7 +168,7 @@ class CatchUp:
         """Whoever names a later commit of the chain vouches for all before it."""
         members = 0
         for record, digest in self._buffer:
-            members |= self._vouching.members_naming(record.index, digest)
+            members |= self._attestations.members_naming(record.index, digest)
         return self._state.committee.is_quorum(members)
 
     def _take_over(self, record: CommitRecord, digest: StepId) -> None:
@@ -181,10 +181,12 @@ class CatchUp:
         leader = self._state.dag.accepted[record.leader.digest]
         self._state.rule.move_to(record.leader.round + 1)
         self._state.counters.synced_commits += 1
-        made = self._committing.commit(leader)
+        made = self._committer.commit(leader)
         if commit_digest(self._state.network_id, made) != digest:
             self._contradict(record.index)
 
     def _contradict(self, index: int) -> None:
         faulty_max = self._state.committee.faulty_max
-        self._state.outbox.add(Halt(f"more than {faulty_max} of the members are faulty: they vouch for another commit {index}"))
+        self._state.effects.add(
+            Halt(f"more than {faulty_max} of the members are faulty: they vouch for another commit {index}")
+        )

@@ -8,9 +8,9 @@ from consensus.encoding import encode
 from consensus.evidence import Offence
 from consensus.message_reader import oversized_block, read_message
 from consensus.rate_limit import Spending
+from consensus.total_order.amnesia_recovery import answer_own
 from consensus.total_order.block import BLOCK_BYTES_MAX, Block
-from consensus.total_order.catch_up import CatchUp
-from consensus.total_order.intake import Fate, Intake
+from consensus.total_order.commit_sync import CommitSync
 from consensus.total_order.member import Member
 from consensus.total_order.messages import (
     MESSAGE_BYTES_MAX,
@@ -28,11 +28,11 @@ from consensus.total_order.messages import (
     Subscribe,
 )
 from consensus.total_order.peers import PeerRecord, Requests
-from consensus.total_order.recovery import answer_own
-from consensus.total_order.serving import Serving
-from consensus.total_order.snapshot import Snapshot
+from consensus.total_order.responses import Responses
 from consensus.total_order.state import State
+from consensus.total_order.state_sync import StateSync
 from consensus.total_order.synchroniser import Synchroniser
+from consensus.total_order.validation import Fate, Validation
 from consensus.types import Instant, PeerId
 
 STREAM_MS = 2_000
@@ -40,15 +40,15 @@ STREAM_MS = 2_000
 
 
 @dataclass(frozen=True, slots=True)
-class Exchange:
+class MessageRouter:
     """The way from a message to the parts. `member`: None for an observer."""
 
     state: State
-    intake: Intake
+    validation: Validation
     synchroniser: Synchroniser
-    catch_up: CatchUp
-    snapshot: Snapshot
-    serving: Serving
+    commit_sync: CommitSync
+    state_sync: StateSync
+    responses: Responses
     member: Member | None
 
     def join(self, peer: PeerId, now: Instant) -> None:
@@ -59,7 +59,7 @@ class Exchange:
         if self.member is not None:
             self.member.recovery.ask(peer, record, now)
             if self.member.proposer.last_block is not None:
-                self.state.outbox.add(Send(peer, encode(BlockMessage(self.member.proposer.last_block))))
+                self.state.effects.add(Send(peer, encode(BlockMessage(self.member.proposer.last_block))))
 
     def leave(self, peer: PeerId) -> None:
         """A peer has left or was refused."""
@@ -67,8 +67,8 @@ class Exchange:
         self.state.peers.leave(peer)
         self.state.peer_clocks.left(peer)
         self.synchroniser.left(peer, () if record is None else record.block_requests.digests())
-        self.catch_up.left(peer)
-        self.snapshot.left(peer)
+        self.commit_sync.left(peer)
+        self.state_sync.left(peer)
         if self.member is not None:
             self.member.recovery.left(peer)
 
@@ -76,11 +76,11 @@ class Exchange:
         """A message of a peer, as bytes."""
         record = self.state.peers.get(peer)
         if record is None:  # refused a moment ago
-            self.state.outbox.add(PassOver())
+            self.state.effects.add(PassOver())
             return
         message = read_message(MESSAGE_CODEC, peer, data, MESSAGE_BYTES_MAX)
         if isinstance(message, Refuse):
-            self.state.outbox.add(message)
+            self.state.effects.add(message)
         else:
             self._take(peer, record, message, len(data), now)
 
@@ -91,7 +91,7 @@ class Exchange:
                 if refusal is None:
                     self._take_pushed(peer, record, block, now)
                 else:
-                    self.state.outbox.add(refusal)
+                    self.state.effects.add(refusal)
             case OwnBlocks(blocks):
                 self._take_stream(peer, record, blocks, now)
             case Blocks():
@@ -106,11 +106,11 @@ class Exchange:
                 assert_never(message)
 
     def _take_pushed(self, peer: PeerId, record: PeerRecord, block: Block, now: Instant) -> None:
-        fate = self.intake.take(peer, block, now)
+        fate = self.validation.take(peer, block, now)
         if fate is Fate.KEPT and block.content.author == record.member:
             self.state.peer_clocks.note(peer, block.content.time_ms, self.state.wall.at(now))
         if fate in {Fate.OVER_BUDGET, Fate.TOO_FAR}:
-            self.state.outbox.add(PassOver())
+            self.state.effects.add(PassOver())
 
     def _serve(
         self, peer: PeerId, record: PeerRecord, request: Subscribe | GetBlocks | GetCommits | AskOwn, now: Instant
@@ -123,13 +123,13 @@ class Exchange:
         match request:
             case Subscribe(from_round, wants_all):
                 record.wants_all = wants_all and record.member is None
-                self.serving.own_blocks(peer, from_round)
+                self.responses.own_blocks(peer, from_round)
             case GetBlocks(_, references):
                 if self.member is not None and record.member is not None:
                     self.member.relay.asked(record.member, references)
-                self.serving.blocks(peer, request)
+                self.responses.blocks(peer, request)
             case GetCommits():
-                self.serving.commits(peer, request)
+                self.responses.commits(peer, request)
             case AskOwn():
                 answer_own(self.state, peer, record, request)
             case _:
@@ -140,7 +140,7 @@ class Exchange:
     def _take_blocks(self, peer: PeerId, record: PeerRecord, answer: Blocks, now: Instant) -> None:
         if self._is_useful(peer, record, record.block_requests, answer.number, now):
             for _, block in self.synchroniser.answered(peer, record, answer):
-                self.state.counters.blocks_fetched += self.intake.take(peer, block, now) is Fate.KEPT
+                self.state.counters.blocks_fetched += self.validation.take(peer, block, now) is Fate.KEPT
 
     def _is_useful(self, peer: PeerId, record: PeerRecord, requests: Requests, number: int, now: Instant) -> bool:
         """Whether an answer is expected. To a number that was never used it is a lie; one that is late costs its sender."""
@@ -158,13 +158,13 @@ class Exchange:
         record.stream_deadline = Instant(now + STREAM_MS)
         dag = self.state.dag
         from_round = max(dag.kept_rounds[record.member], dag.horizon) + 1
-        self.state.outbox.add(Send(peer, encode(Subscribe(from_round, self.state.me is None))))
+        self.state.effects.add(Send(peer, encode(Subscribe(from_round, self.state.me is None))))
 
     def _take_stream(self, peer: PeerId, record: PeerRecord, blocks: tuple[Block, ...], now: Instant) -> None:
         if record.member is None or record.stream_deadline is None:
             self._refuse(peer, Offence.UNSOLICITED, "own blocks")
             return
-        fates = [self.intake.take(peer, block, now) for block in blocks if block.content.author == record.member]
+        fates = [self.validation.take(peer, block, now) for block in blocks if block.content.author == record.member]
         if len(fates) == STREAM_BLOCKS_MAX and Fate.KEPT in fates and Fate.TOO_FAR not in fates:
             self.subscribe(peer, record, now)
 
@@ -175,13 +175,13 @@ class Exchange:
         block = self.member.recovery.answered(peer, record, answer)
         if block is not None:
             self.member.proposer.has_signed(block.content.round)
-            self.intake.take(peer, block, now)
+            self.validation.take(peer, block, now)
 
     def _take_commits(self, peer: PeerId, record: PeerRecord, answer: Commits, now: Instant) -> None:
         if not self._is_useful(peer, record, record.commit_requests, answer.number, now):
             return
-        if not self.snapshot.take(peer, record, answer, now):
-            self.catch_up.take(peer, record, answer, now)
+        if not self.state_sync.take(peer, record, answer, now):
+            self.commit_sync.take(peer, record, answer, now)
 
     def ask_again(self, now: Instant) -> None:
         """Members that are ahead of what we keep of them, and members that have not told us our own newest block."""
@@ -196,4 +196,4 @@ class Exchange:
                 self.subscribe(peer, record, now)
 
     def _refuse(self, peer: PeerId, offence: Offence, detail: str) -> None:
-        self.state.outbox.add(Refuse(peer, offence, detail))
+        self.state.effects.add(Refuse(peer, offence, detail))

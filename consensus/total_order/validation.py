@@ -7,15 +7,15 @@ from consensus.encoding import encode
 from consensus.evidence import Accusation, Offence
 from consensus.payload_requests import Need
 from consensus.rate_limit import Spending
-from consensus.total_order.archive import EVIDENCE_TABLE, record_of_block
+from consensus.total_order.attestations import Attestations
 from consensus.total_order.block import Block, Reference, block_digest, content_fault
 from consensus.total_order.dag import Vertex
 from consensus.total_order.equivocation import accuse
 from consensus.total_order.member import Member
+from consensus.total_order.records import EVIDENCE_TABLE, record_of_block
 from consensus.total_order.relay import ObserverFeed
 from consensus.total_order.state import State
 from consensus.total_order.synchroniser import Synchroniser
-from consensus.total_order.vouching import Vouching
 from consensus.types import Digest, Instant, PeerId
 
 ROUNDS_AHEAD_MAX = 32
@@ -36,13 +36,13 @@ class Fate(Enum):
     REFUSED = "its sender broke the protocol"
 
 
-class Intake:
+class Validation:
     """Judges blocks; what the graph accepts goes on, parents first, to all who follow it. `member`: None for an observer."""
 
-    def __init__(self, state: State, synchroniser: Synchroniser, vouching: Vouching, member: Member | None) -> None:
+    def __init__(self, state: State, synchroniser: Synchroniser, attestations: Attestations, member: Member | None) -> None:
         self._state = state
         self._synchroniser = synchroniser
-        self._vouching = vouching
+        self._attestations = attestations
         self._member = member
         self._feed = ObserverFeed(state)
 
@@ -120,7 +120,7 @@ class Intake:
             return Fate.TWIN  # nobody honest will ever need it
         spending = record.blocks.spend(now)
         if spending is Spending.FLOODING:
-            state.outbox.add(Refuse(source, Offence.FLOODING, "blocks"))
+            state.effects.add(Refuse(source, Offence.FLOODING, "blocks"))
         return None if spending is Spending.COVERED else Fate.OVER_BUDGET
 
     def _is_sound(self, source: PeerId, digest: Digest, block: Block) -> bool:
@@ -129,18 +129,18 @@ class Intake:
         author = block.content.author
         if author >= state.committee.size:
             detail = f"author is {author}, allowed: 0 to {state.committee.size - 1}"
-            state.outbox.add(Refuse(source, Offence.UNKNOWN_MEMBER, detail))
+            state.effects.add(Refuse(source, Offence.UNKNOWN_MEMBER, detail))
             return False
         member = state.committee.members[author]
         if not state.verify(member, digest, block.signature):
             detail = f"block {digest.hex()[:8]} is not signed by the member it names"
-            state.outbox.add(Refuse(source, Offence.WRONG_SIGNATURE, detail))
+            state.effects.add(Refuse(source, Offence.WRONG_SIGNATURE, detail))
             return False
         fault = content_fault(block.content, state.committee, state.genesis)
         if fault is None:
             return True
-        state.outbox.add(Accuse(Accusation(member, *fault, encode(block))))
-        state.outbox.add(Refuse(source, *fault))
+        state.effects.add(Accuse(Accusation(member, *fault, encode(block))))
+        state.effects.add(Refuse(source, *fault))
         return False
 
     def _note(self, block: Block) -> None:
@@ -149,7 +149,7 @@ class Intake:
         seen = self._state.newest_seen.get(content.author)
         if seen is None or seen.content.round < content.round:
             self._state.newest_seen[content.author] = block
-        self._vouching.note(block)
+        self._attestations.note(block)
 
     def _has_place(self, digest: Digest, block: Block, is_wanted: bool) -> bool:
         """Whether the slot is free, or somebody's block needs this twin. A second block is evidence, kept or not."""
@@ -171,12 +171,12 @@ class Intake:
         if member == state.me:
             number = one.content.round
             reason = f"our own key signed two blocks for round {number}: another node runs with it, or the guard file was lost"
-            state.outbox.add(Halt(reason))
+            state.effects.add(Halt(reason))
             return
         if state.equivocators.expose(member):
             accusation = accuse(state.committee, state.network_id, one, other)
-            state.outbox.record(Record(EVIDENCE_TABLE, accusation.accused, accusation.evidence))
-            state.outbox.add(Accuse(accusation))
+            state.effects.record(Record(EVIDENCE_TABLE, accusation.accused, accusation.evidence))
+            state.effects.add(Accuse(accusation))
 
     def _is_too_far(self, block: Block) -> bool:
         dag = self._state.dag
@@ -204,7 +204,7 @@ class Intake:
     def _take_in(self, accepted: list[Vertex]) -> None:
         for vertex in accepted:
             state = self._state
-            state.outbox.record(record_of_block(vertex.reference, vertex.block))
+            state.effects.record(record_of_block(vertex.reference, vertex.block))
             if (vertex.block.content.items or vertex.block.content.attachments) and not state.order.is_ordered(vertex):
                 state.busy[vertex.digest] = None
             state.rule.accepted(vertex)
@@ -217,4 +217,4 @@ class Intake:
             author = self._state.committee.members[child.content.author]
             content = parent.content
             detail = f"names the block of member {content.author}, round {content.round} by another round or author"
-            self._state.outbox.add(Accuse(Accusation(author, Offence.WRONG_PARENTS, detail, encode(child) + encode(parent))))
+            self._state.effects.add(Accuse(Accusation(author, Offence.WRONG_PARENTS, detail, encode(child) + encode(parent))))

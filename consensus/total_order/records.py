@@ -9,7 +9,7 @@ from consensus.effects import Record
 from consensus.encoding import encode
 from consensus.records import CorruptRecordsError, decode_record
 from consensus.total_order.block import BLOCK_CODEC, Block, Reference
-from consensus.total_order.order import COMMIT_CODEC, CommitRecord
+from consensus.total_order.linearizer import COMMIT_CODEC, CommitRecord
 
 BASE_TABLE = "base"
 """Key: index (8 bytes). Where the chain of commits was joined by a snapshot; the value is the digest of the commit before."""

@@ -8,15 +8,15 @@ from dataclasses import dataclass, field
 
 from consensus.effects import FetchState, Record, Restore
 from consensus.seeded_choice import SeededChoice
-from consensus.total_order.archive import BASE_TABLE, index_key, record_of_commit
+from consensus.total_order.attestations import Attestations
 from consensus.total_order.block import Checkpoint, CommitMark
 from consensus.total_order.commit_fetch import CommitFetch
-from consensus.total_order.committing import Committing
+from consensus.total_order.committer import Committer
+from consensus.total_order.linearizer import CommitRecord
 from consensus.total_order.messages import Commits
-from consensus.total_order.order import CommitRecord
 from consensus.total_order.peers import PeerRecord
+from consensus.total_order.records import BASE_TABLE, index_key, record_of_commit
 from consensus.total_order.state import State
-from consensus.total_order.vouching import Vouching
 from consensus.types import Digest, Height, Instant, PeerId, StepId
 
 SNAPSHOT_BEHIND = 2_000
@@ -49,14 +49,16 @@ class Joining:
     state_asked_at: Instant | None = None
 
 
-class Snapshot:
+class StateSync:
     """Joins the order at a checkpoint."""
 
-    def __init__(self, state: State, choice: SeededChoice, vouching: Vouching, committing: Committing, behind_min: int) -> None:
+    def __init__(
+        self, state: State, choice: SeededChoice, attestations: Attestations, committer: Committer, behind_min: int
+    ) -> None:
         self._state = state
         self._choice = choice
-        self._vouching = vouching
-        self._committing = committing
+        self._attestations = attestations
+        self._committer = committer
         self._behind_min = behind_min
         self._fetch = CommitFetch(state, choice)
         self._joining: Joining | None = None
@@ -101,10 +103,10 @@ class Snapshot:
             return False
         self._joining = None
         if joining.checkpoint.index > self._state.order.index:
-            self._state.outbox.add(Restore(step, content))
+            self._state.effects.add(Restore(step, content))
             self._adopt(joining)
         elif self._reached < joining.checkpoint.index:
-            self._state.outbox.add(Restore(step, content))
+            self._state.effects.add(Restore(step, content))
         return True
 
     def state_failed(self, state_digest: bytes, now: Instant) -> None:
@@ -126,7 +128,7 @@ class Snapshot:
         return index if self.learner_waits_at is None else min(index, self.learner_waits_at - 1)
 
     def _begin(self, now: Instant) -> None:
-        best = self._vouching.best_checkpoint()
+        best = self._attestations.best_checkpoint()
         if now < self._begin_at or best is None or best[0].index < self._reached + self._behind_min:
             return
         checkpoint, signers = best
@@ -153,16 +155,16 @@ class Snapshot:
         drawn = sorted(self._choice.shuffled(signers), key=lambda index: not state.peers.is_connected(index))
         peers = tuple(state.committee.members[index] for index in drawn)
         step, state_digest = StepId(checkpoint.digest), Digest(checkpoint.state_digest)
-        state.outbox.add(FetchState(step, Height(checkpoint.index), state_digest, peers))
+        state.effects.add(FetchState(step, Height(checkpoint.index), state_digest, peers))
 
     def _adopt(self, joining: Joining) -> None:
         state = self._state
         base = joining.records[0]
-        state.outbox.record(Record(BASE_TABLE, index_key(base.index), base.previous))
+        state.effects.record(Record(BASE_TABLE, index_key(base.index), base.previous))
         for record in joining.records:
-            state.outbox.record(record_of_commit(record))
+            state.effects.record(record_of_commit(record))
             state.order.restart(record)
         state.rule.move_to(state.order.leader_round + 1)
         state.counters.snapshots += 1
         state.counters.synced_commits += 1
-        self._committing.moved_to_checkpoint()
+        self._committer.moved_to_checkpoint()

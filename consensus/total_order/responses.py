@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 from consensus.effects import Send
 from consensus.encoding import encode
-from consensus.total_order.archive import read_block, read_commit
 from consensus.total_order.block import Block
+from consensus.total_order.linearizer import CommitRecord
 from consensus.total_order.messages import (
     ANSWER_BYTES_MAX,
     COMMITS_MAX,
@@ -16,12 +16,12 @@ from consensus.total_order.messages import (
     GetCommits,
     OwnBlocks,
 )
-from consensus.total_order.order import CommitRecord
+from consensus.total_order.records import read_block, read_commit
 from consensus.total_order.state import State
 from consensus.types import PeerId
 
 
-class Serving:
+class Responses:
     """Reads; changes nothing."""
 
     def __init__(self, state: State) -> None:
@@ -76,4 +76,4 @@ class Serving:
                 yield vertex.block
 
     def _send(self, peer: PeerId, answer: Blocks | OwnBlocks | Commits) -> None:
-        self._state.outbox.add(Send(peer, encode(answer)))
+        self._state.effects.add(Send(peer, encode(answer)))

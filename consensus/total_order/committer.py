@@ -5,29 +5,29 @@ from collections.abc import Iterable
 from consensus.contribution import Contribution, contribution_digest
 from consensus.effects import Deliver, Halt
 from consensus.steps import Attachment, DeliveredItem, DeliveredStep
-from consensus.total_order.archive import record_of_commit
+from consensus.total_order.attestations import Attestations
 from consensus.total_order.block import Block
 from consensus.total_order.commit_rule import Decision, Way
 from consensus.total_order.committee import Committee
 from consensus.total_order.dag import Vertex
-from consensus.total_order.intake import Intake
-from consensus.total_order.order import CommitRecord, commit_digest
+from consensus.total_order.linearizer import CommitRecord, commit_digest
 from consensus.total_order.proposer import Proposer
+from consensus.total_order.records import record_of_commit
 from consensus.total_order.state import State
-from consensus.total_order.vouching import Vouching
+from consensus.total_order.validation import Validation
 from consensus.types import SIGNATURE_BYTES, Digest, Height, NetworkId, StepId
 
 NO_SIGNATURE = bytes(SIGNATURE_BYTES)
 """An item is signed by its block."""
 
 
-class Committing:
+class Committer:
     """Appends to the order; our own chain of blocks (`proposer`, None for an observer) learns what became of its blocks."""
 
-    def __init__(self, state: State, intake: Intake, vouching: Vouching, proposer: Proposer | None) -> None:
+    def __init__(self, state: State, validation: Validation, attestations: Attestations, proposer: Proposer | None) -> None:
         self._state = state
-        self._intake = intake
-        self._vouching = vouching
+        self._validation = validation
+        self._attestations = attestations
         self._proposer = proposer
 
     def settle(self) -> bool:
@@ -35,7 +35,7 @@ class Committing:
         state = self._state
         decisions = state.rule.decide()
         if state.rule.contradiction is not None:
-            state.outbox.add(
+            state.effects.add(
                 Halt(f"more than {state.committee.faulty_max} of the members are faulty: {state.rule.contradiction.detail}")
             )
             return False
@@ -49,12 +49,12 @@ class Committing:
         """Append the commit of this leader to the order."""
         state = self._state
         record, added = state.order.commit(leader)
-        state.outbox.record(record_of_commit(record))
+        state.effects.record(record_of_commit(record))
         blocks = [vertex.block for vertex in added]
-        state.outbox.add(Deliver(delivered_step(state.network_id, state.committee, record, blocks)))
+        state.effects.add(Deliver(delivered_step(state.network_id, state.committee, record, blocks)))
         for vertex in added:
             state.busy.pop(vertex.digest, None)
-        self._vouching.reached(state.order.index)
+        self._attestations.reached(state.order.index)
         if self._proposer is not None:
             self._proposer.committed(added)
         self._move_horizon()
@@ -62,7 +62,7 @@ class Committing:
 
     def moved_to_checkpoint(self) -> None:
         """The order has begun anew above commits that we have not seen."""
-        self._vouching.reached(self._state.order.index)
+        self._attestations.reached(self._state.order.index)
         if self._proposer is not None:
             self._proposer.skipped()
         self._move_horizon()
@@ -70,7 +70,7 @@ class Committing:
     def _move_horizon(self) -> None:
         """Forget what the order leaves behind."""
         if self._state.order.horizon > self._state.dag.horizon:
-            forgotten = self._intake.horizon_moved()
+            forgotten = self._validation.horizon_moved()
             if self._proposer is not None:
                 self._proposer.forgotten(forgotten)
 
