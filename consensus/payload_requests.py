@@ -13,10 +13,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.effects import FetchPayload
 from consensus.reliability import Reliability
-from consensus.steps import Attachment
 from consensus.types import Digest, Instant, PeerId
 
 FETCHES_MAX = 64
@@ -74,7 +73,7 @@ class Sources(Protocol):
 class _Pursuit:
     """A payload that is wanted. `sources`: peers that brought what waits for it; `holders`: those that have accepted it."""
 
-    payload: LargePayload
+    payload: Attachment
     need: Need
     waiters: dict[bytes, None] = field(default_factory=dict)
     sources: tuple[PeerId, ...] = ()
@@ -140,7 +139,7 @@ class PayloadRequests:
         self._give_up(digest)
         return tuple(waiter for waiter in pursuit.waiters if self._has_come(waiter, digest))
 
-    def wait(self, waiter: bytes, attachments: Iterable[LargePayload], source: PeerId | None, need: Need) -> None:
+    def wait(self, waiter: bytes, attachments: Iterable[Attachment], source: PeerId | None, need: Need) -> None:
         """Pursue them; `source` has brought the waiter. One that waits already goes on waiting for what it did."""
         for payload in attachments:
             pursuit = self._pursue(payload, need)
@@ -151,11 +150,10 @@ class PayloadRequests:
         if source is not None:
             self.also_has(waiter, source)
 
-    def learner_needs(self, attachments: Iterable[Attachment]) -> None:
+    def learner_needs(self, attachments: tuple[Attachment, ...]) -> None:
         """Our learner waits for these payloads; for none: it goes on."""
-        needed = tuple(LargePayload(attachment.digest, attachment.length) for attachment in attachments)
-        if needed:
-            self.wait(LEARNER, needed, None, Need.LEARNER)
+        if attachments:
+            self.wait(LEARNER, attachments, None, Need.LEARNER)
         else:
             self.drop(LEARNER)
 
@@ -264,7 +262,7 @@ class PayloadRequests:
         self._lanes[self._pursuits[digest].lane][digest] = None
         self._has_changed = True
 
-    def _pursue(self, payload: LargePayload, need: Need) -> _Pursuit:
+    def _pursue(self, payload: Attachment, need: Need) -> _Pursuit:
         """The pursuit of the payload, new or joined. A false length only counts where nobody names a greater one."""
         pursuit = self._pursuits.get(payload.digest)
         if pursuit is None:

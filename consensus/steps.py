@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from consensus.attachment import Attachment
 from consensus.contribution import Contribution
 from consensus.signing import Domain, digest_of
 from consensus.types import Digest, Height, NetworkId, PeerId, StepId
@@ -18,14 +19,6 @@ class Verdict(StrEnum):
     """As contested, by more than honest measurements can differ: no honest peer has found it good."""
     INVALID = "invalid"
     """Cannot be applied, or leads to another state than it commits to: provably wrong for everybody, for ever."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A large payload: it travels beside the order, named by its digest; `length` in bytes."""
-
-    digest: Digest
-    length: int
 
 
 @dataclass(frozen=True, slots=True)

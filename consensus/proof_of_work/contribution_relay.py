@@ -1,6 +1,6 @@
 """Contributions between blocks: ours and others' go the same way, from signature to assessment to everybody."""
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.contribution import Contribution, contribution_digest, is_authentic, sign_contribution
 from consensus.effects import Broadcast, Effect, PassOver, Refuse
 from consensus.encoding import encode
@@ -72,7 +72,7 @@ class ContributionRelay:
 
     def submit(self, submitted: Submitted) -> Effects:
         """What our own learner has found; we hold its attachments."""
-        attachments = tuple(LargePayload(attachment.digest, attachment.length) for attachment in submitted.attachments)
+        attachments = submitted.attachments
         if not self._is_base(submitted.base):
             return self._useless(attachments)
         contribution = sign_contribution(
@@ -178,7 +178,7 @@ class ContributionRelay:
             self._wanted.wait(digest, contribution.attachments, source, Need.FREE)
         return ()
 
-    def _useless(self, attachments: tuple[LargePayload, ...]) -> Effects:
+    def _useless(self, attachments: tuple[Attachment, ...]) -> Effects:
         """What our learner has found came too late: nobody will ever hear of its payloads."""
         self._named_payloads.name(OWN, attachments)
         self._named_payloads.forget(OWN)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import msgspec
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.contribution import Contribution, contribution_digest, is_authentic
 from consensus.encoding import Codec, DigestBytes, KeyBytes, Natural, SignatureBytes, encode
 from consensus.evidence import Offence
@@ -186,7 +186,7 @@ def fits(body: Body) -> bool:
     return len(body.contributions) <= CONTRIBUTIONS_MAX and len(encode(body)) <= BLOCK_BYTES_MAX - HEADER_BYTES_MAX
 
 
-def attachments_of(body: Body) -> tuple[LargePayload, ...]:
+def attachments_of(body: Body) -> tuple[Attachment, ...]:
     """The large payloads that the listed contributions name."""
     return tuple(payload for contribution in body.contributions for payload in contribution.attachments)
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.effects import ReleasePayloads
 from consensus.types import Digest
 
@@ -19,9 +19,9 @@ class NamedPayloads:
         self._released: dict[bool, list[Digest]] = {True: [], False: []}
         """By whether a final block named them."""
 
-    def name(self, namer: bytes, attachments: Iterable[LargePayload]) -> None:
+    def name(self, namer: bytes, attachments: Iterable[Attachment]) -> None:
         """A contribution or a block names these. The same one again changes nothing."""
-        digests = tuple(dict.fromkeys(Digest(payload.digest) for payload in attachments))
+        digests = tuple(dict.fromkeys(payload.digest for payload in attachments))
         if not digests or namer in self._named:
             return
         self._named[namer] = digests

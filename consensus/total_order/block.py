@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.contribution import Payload
 from consensus.encoding import Codec, DigestBytes, Natural, SignatureBytes, encode
 from consensus.evidence import Offence
@@ -66,7 +66,7 @@ class Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     round: Annotated[int, msgspec.Meta(ge=1, le=ROUND_MAX)]
     parents: Annotated[tuple[Reference, ...], msgspec.Meta(min_length=1, max_length=MEMBERS_MAX)]
     items: Annotated[tuple[Item, ...], msgspec.Meta(max_length=ITEMS_MAX)]
-    attachments: Annotated[tuple[LargePayload, ...], msgspec.Meta(max_length=ATTACHMENTS_MAX)]
+    attachments: Annotated[tuple[Attachment, ...], msgspec.Meta(max_length=ATTACHMENTS_MAX)]
     """The block is accepted only where they are held."""
     time_ms: Annotated[WallTime, msgspec.Meta(ge=0, le=2**63 - 1)]
     """The author's clock, milliseconds since 1970 UTC; never judged, only its median over a quorum is used."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from consensus.contribution import Contribution, contribution_digest
 from consensus.effects import Deliver, Halt
-from consensus.steps import Attachment, DeliveredItem, DeliveredStep
+from consensus.steps import DeliveredItem, DeliveredStep
 from consensus.total_order.attestations import Attestations
 from consensus.total_order.block import Block
 from consensus.total_order.commit_rule import Decision, Way
@@ -15,7 +15,7 @@ from consensus.total_order.proposer import Proposer
 from consensus.total_order.records import record_of_commit
 from consensus.total_order.state import State
 from consensus.total_order.validation import Validation
-from consensus.types import SIGNATURE_BYTES, Digest, Height, NetworkId, StepId
+from consensus.types import SIGNATURE_BYTES, Height, NetworkId, StepId
 
 NO_SIGNATURE = bytes(SIGNATURE_BYTES)
 """An item is signed by its block."""
@@ -97,7 +97,6 @@ def delivered_step(network_id: NetworkId, committee: Committee, record: CommitRe
 def delivered_items(network_id: NetworkId, committee: Committee, block: Block) -> Iterable[DeliveredItem]:
     """The payloads of one block, named like contributions of proof of work without attachments: those are the block's."""
     author = committee.members[block.content.author]
-    attachments = tuple(Attachment(Digest(large.digest), large.length) for large in block.content.attachments)
     for item in block.content.items:
         digest = contribution_digest(network_id, Contribution(author, item.base, item.payload, (), NO_SIGNATURE))
-        yield DeliveredItem(author, item.base, item.payload, digest, attachments)
+        yield DeliveredItem(author, item.base, item.payload, digest, block.content.attachments)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.types import Digest
 
 
@@ -31,7 +31,7 @@ class NamedPayloads:
         """All that are named."""
         return tuple(Digest(digest) for digest in self._by_digest)
 
-    def note(self, attachments: tuple[LargePayload, ...], round_number: int) -> None:
+    def note(self, attachments: tuple[Attachment, ...], round_number: int) -> None:
         """A block of this round names these."""
         for payload in attachments:
             naming = self._by_digest.get(payload.digest)
@@ -42,7 +42,7 @@ class NamedPayloads:
                 naming.round = round_number
             self._by_round.setdefault(naming.round, {})[payload.digest] = None
 
-    def accepted(self, attachments: tuple[LargePayload, ...]) -> None:
+    def accepted(self, attachments: tuple[Attachment, ...]) -> None:
         """A block that names these was accepted."""
         for payload in attachments:
             self._by_digest[payload.digest].was_accepted = True

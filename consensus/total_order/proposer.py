@@ -3,7 +3,7 @@
 from collections import deque
 from dataclasses import dataclass
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.contribution import PAYLOAD_BYTES_MAX
 from consensus.effects import Broadcast
 from consensus.encoding import encode
@@ -28,7 +28,7 @@ class Pending:
     """A payload of our own learner."""
 
     item: Item
-    attachments: tuple[LargePayload, ...]
+    attachments: tuple[Attachment, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,7 @@ class Proposer:
         """A payload of our own learner, for the next block with room."""
         assert len(event.payload) <= PAYLOAD_BYTES_MAX, f"payload of {len(event.payload)} bytes, limit {PAYLOAD_BYTES_MAX}"
         assert len(event.attachments) <= ATTACHMENTS_MAX, f"{len(event.attachments)} attachments, limit {ATTACHMENTS_MAX}"
-        attachments = tuple(LargePayload(item.digest, item.length) for item in event.attachments)
-        self._pending.append(Pending(Item(event.base, event.payload), attachments))
+        self._pending.append(Pending(Item(event.base, event.payload), event.attachments))
         self._bound_pending()
 
     def has_signed(self, round_number: int) -> None:
@@ -108,7 +107,7 @@ class Proposer:
         """The order goes on from a checkpoint: what our blocks up to it carried may be delivered by commits that we skip."""
         for number in [number for number in self._under_way if number <= self._state.order.leader_round]:
             for pending in self._under_way.pop(number):
-                self._dropped += (Digest(large.digest) for large in pending.attachments)
+                self._dropped += (large.digest for large in pending.attachments)
 
     def restored(self, vertex: Vertex) -> None:
         """Our own block from the records that is not ordered yet."""
@@ -268,5 +267,5 @@ class Proposer:
     def _bound_pending(self) -> None:
         while len(self._pending) > PENDING_MAX:
             dropped = self._pending.popleft()
-            self._dropped += (Digest(large.digest) for large in dropped.attachments)
+            self._dropped += (large.digest for large in dropped.attachments)
             self._state.counters.payloads_dropped += 1

@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Protocol, assert_never
 
 from consensus import steps
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.contribution import Contribution, contribution_digest
 from consensus.effects import (
     Accuse,
@@ -50,7 +50,7 @@ from consensus.inputs import (
     Submitted,
 )
 from consensus.protocol import OrderingProtocol
-from consensus.steps import Attachment, Step, Verdict
+from consensus.steps import Step, Verdict
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
 from learning.checkpoint import checkpoint_digest, decode_kept_state, encode_kept_state
 from learning.gradient.quantised import payload_digest
@@ -361,8 +361,7 @@ class Replica:
             case ReleasePayloads(digests, were_accepted):
                 return self._released(digests, were_accepted)
             case Assess(digest, contribution):
-                named = (Attachment(Digest(large.digest), large.length) for large in contribution.attachments)
-                return self._ask(AssessRequest(_payload(digest, contribution)), Height(0), named)
+                return self._ask(AssessRequest(_payload(digest, contribution)), Height(0), contribution.attachments)
             case Check(step):
                 return self._ask(CheckRequest(step_for_learner(self._network_id, step)), step.height, _named(step))
             case Replay(step):
@@ -426,7 +425,7 @@ class Replica:
 
 def _named(step: Step) -> Iterable[Attachment]:
     """The large payloads of all that a block lists."""
-    return (Attachment(Digest(large.digest), large.length) for item in step.contributions for large in item.attachments)
+    return (attachment for contribution in step.contributions for attachment in contribution.attachments)
 
 
 def _forgotten(digests: Iterable[Digest]) -> tuple[Forget, ...]:
@@ -452,7 +451,7 @@ def _payload(digest: Digest, contribution: Contribution) -> SignedPayload:
     return SignedPayload(digest, contribution.author, contribution.base, contribution.payload, attached)
 
 
-def _attached(attachments: Iterable[Attachment | LargePayload]) -> tuple[tuple[bytes, int], ...]:
+def _attached(attachments: Iterable[Attachment]) -> tuple[tuple[bytes, int], ...]:
     return tuple((attachment.digest, attachment.length) for attachment in attachments)
 
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.effects import FetchPayload
 from consensus.payload_requests import (
     COOLING_MS,
@@ -32,8 +32,8 @@ def digest(number: int) -> Digest:
     return Digest(number.to_bytes(32, "big"))
 
 
-def payload(number: int, length: int = 1_000) -> LargePayload:
-    return LargePayload(digest(number), length)
+def payload(number: int, length: int = 1_000) -> Attachment:
+    return Attachment(digest(number), length)
 
 
 def waiter(number: int) -> bytes:

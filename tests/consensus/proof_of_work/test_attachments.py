@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.contribution import Contribution, contribution_digest, sign_contribution
 from consensus.effects import Adopt, Assess, Broadcast, Check, Effect, FetchPayload, Record, SolvePuzzle
 from consensus.encoding import encode
@@ -58,9 +58,9 @@ AGED = replace(RULES, base_age_max=4)
 QUICK = replace(RULES, start_attempts=4, base_age_max=8)
 
 
-def named(name: str, length: int = 100_000) -> LargePayload:
+def named(name: str, length: int = 100_000) -> Attachment:
     attachment = large(name, length)
-    return LargePayload(attachment.digest, attachment.length)
+    return Attachment(attachment.digest, attachment.length)
 
 
 def digest_of(name: str) -> Digest:

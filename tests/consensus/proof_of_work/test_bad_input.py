@@ -5,7 +5,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.contribution import PAYLOAD_BYTES_MAX, contribution_digest, sign_contribution
 from consensus.effects import Accuse, Adopt, Assess, Broadcast, Check, FetchPayload, PassOver, VerifyPuzzle
 from consensus.encoding import encode
@@ -184,7 +184,7 @@ def spoiled(spoil) -> Block:
 
 
 GOOD = sign_contribution(NETWORK, ALICE.id, PARENT.id, b"good", ALICE.sign)
-HEAVY = sign_contribution(NETWORK, ALICE.id, PARENT.id, b"", ALICE.sign, attachments=(LargePayload(bytes(32), 1),))
+HEAVY = sign_contribution(NETWORK, ALICE.id, PARENT.id, b"", ALICE.sign, attachments=(Attachment(bytes(32), 1),))
 STALE = sign_contribution(NETWORK, ALICE.id, CHAIN[0].id, b"good", ALICE.sign)
 
 

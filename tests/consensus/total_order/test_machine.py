@@ -7,12 +7,13 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 
+from consensus.attachment import Attachment
 from consensus.effects import Accuse, Broadcast, Deliver, Effect, FetchPayload, Guard, Halt, PassOver, Record, Refuse, Send
 from consensus.encoding import encode
 from consensus.evidence import Accusation, Offence
 from consensus.inputs import FetchFailed, PayloadHeld, PeerJoined, PeerLeft, Received, Submitted, TimerFired
 from consensus.records import CorruptRecordsError
-from consensus.steps import Attachment, genesis_step
+from consensus.steps import genesis_step
 from consensus.total_order.block import BLOCK_BYTES_MAX, Item, Reference, block_digest
 from consensus.total_order.equivocation import accuse, proves_equivocation
 from consensus.total_order.linearizer import CommitRecord
