@@ -1,4 +1,4 @@
-"""Canonical bytes: one value, one encoding.
+"""Canonical bytes: one value, one encoding (docs/protocol.md, 1).
 
 msgspec accepts non-minimal integers; so what decodes must also encode back to the very same bytes (ADR 0002).
 """

@@ -1,4 +1,4 @@
-"""Who is heard between blocks. Keys are free, so a block is the price of a voice, and a lie spends it."""
+"""Who is heard between blocks. Keys are free, so a block is the price of a voice, and a lie spends it (docs/protocol.md, 5)."""
 
 from collections.abc import Callable, Mapping
 

@@ -1,4 +1,4 @@
-"""A header's place in the chain, and the rules that a header must keep to follow another.
+"""A header's place in the chain, and the rules that a header must keep to follow another (docs/protocol.md, 5).
 
 A link holds all that judging its children needs, so its ancestors may be forgotten.
 """

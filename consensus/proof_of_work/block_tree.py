@@ -1,4 +1,4 @@
-"""The branches above the final block: what is known of each block, and which branch is the head.
+"""The branches above the final block: what is known of each block, and which branch is the head (docs/protocol.md, 5).
 
 The head is a pure function of what is known: the most work among blocks that are checked down to the final one, and whose
 contested ancestors (or self) lie deep enough. How deep: where measurements may differ by rounding `contest_depth`; where no

@@ -1,4 +1,4 @@
-"""What a block is: a header with the puzzle's solution, signed by its leader, and a body of contributions."""
+"""What a block is: a header with its puzzle solved, signed by its leader, and a body of contributions (docs/protocol.md, 5)."""
 
 from dataclasses import dataclass
 from typing import Annotated

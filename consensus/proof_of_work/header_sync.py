@@ -1,7 +1,7 @@
 """Catching up with peers that have more work: headers first, then bodies (`block_download`), from several peers at once.
 
 All requests are bounded and have a deadline; what one peer does not answer is asked of another. A claim decides whom we ask,
-and nothing else: what counts is proven.
+and nothing else: what counts is proven (docs/protocol.md, 5).
 """
 
 import itertools

@@ -1,4 +1,4 @@
-"""From bytes of a stranger to a proven block: cheap checks first, then the puzzle, then the body's signatures."""
+"""From a stranger's bytes to a proven block: cheap checks, the puzzle, then the body's signatures (docs/protocol.md, 5)."""
 
 from dataclasses import dataclass
 from enum import Enum

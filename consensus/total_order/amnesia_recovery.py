@@ -1,7 +1,7 @@
 """At every start: ask the members for our own newest block, and sign nothing before enough of them have answered.
 
 Our records may be lost or old. Among f + 1 answers one is honest; each is proven by our own signature, so a liar cannot
-silence us by naming a round that we never reached.
+silence us by naming a round that we never reached (docs/protocol.md, 6).
 """
 
 from consensus.effects import Refuse, Send

@@ -1,4 +1,4 @@
-"""The one thing that members send: a signed block, and the rules that it must keep on its own."""
+"""The one thing that members send: a signed block, and the rules that it must keep on its own (docs/protocol.md, 6)."""
 
 from typing import Annotated
 

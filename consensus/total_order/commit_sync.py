@@ -2,7 +2,7 @@
 
 Nothing is fetched for a commit that is not certain: what the walk proves is remembered as rungs, and the commits between two
 rungs are asked for when their turn comes. The blocks that they name are fetched and judged like all others, and the same
-ordering runs over them; a quorum must vouch for what comes out, which must be the very commit.
+ordering runs over them; a quorum must vouch for what comes out, which must be the very commit (docs/protocol.md, 6).
 """
 
 from consensus.effects import Halt

@@ -1,4 +1,4 @@
-"""Two signed blocks of one author and round: evidence that convinces anybody, and the end of our trust in the author."""
+"""Two signed blocks of one author and round: evidence for anybody, and the end of our trust in it (docs/protocol.md, 6)."""
 
 import msgspec
 

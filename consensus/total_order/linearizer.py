@@ -1,6 +1,6 @@
 """From committed leaders to one order: each leader's history that is not ordered yet, at most one block per author and round.
 
-The commits form a hash chain: to compare the last digest is to compare the whole order.
+The commits form a hash chain: to compare the last digest is to compare the whole order (docs/protocol.md, 6).
 """
 
 import itertools

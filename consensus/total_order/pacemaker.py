@@ -1,4 +1,4 @@
-"""When to create the next block, and when to wait for a leader.
+"""When to create the next block, and when to wait for a leader (docs/protocol.md, 6).
 
 A member enters round r + 1 with a quorum of blocks of round r and its own, so it leaves out no round: free jumping is a
 liveness hole of the original protocol. Rules as in Starfish (ePrint 2025/567); the wait adapts, since Delta is not known.

@@ -1,4 +1,4 @@
-"""So far behind that replaying would take too long: take over a state that f + 1 members have signed.
+"""So far behind that replaying would take too long: take over a state that f + 1 members have signed (docs/protocol.md, 6).
 
 They sign (commit index, commit digest, state digest) in their blocks, so one honest member stands for it. The chain of commits
 above the garbage horizon comes with it, walked down from the digest: the next commits depend on what it has ordered.

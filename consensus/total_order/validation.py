@@ -1,4 +1,4 @@
-"""From bytes of a stranger to an accepted block: cheap checks first, then the signature, then its place in the graph."""
+"""From a stranger's bytes to an accepted block: cheap checks, the signature, its place in the graph (docs/protocol.md, 6)."""
 
 from enum import Enum
 
