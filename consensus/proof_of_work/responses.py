@@ -1,13 +1,23 @@
 """What peers that sync from us get: our tip, and answers out of our records. Each is bounded, and each peer has a budget."""
 
 from consensus.effects import Effect, Refuse, Send
-from consensus.encoding import encode
+from consensus.encoding import encode, fitting
 from consensus.evidence import Offence
 from consensus.proof_of_work.block_tree import Standing
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.final_chain import WORK_BYTES
 from consensus.proof_of_work.header import Block, Header
-from consensus.proof_of_work.messages import BLOCKS_BYTES_MAX, HEADERS_MAX, Blocks, Busy, GetBlocks, GetHeaders, Headers, Tip
+from consensus.proof_of_work.messages import (
+    BLOCKS_BYTES_MAX,
+    HEADERS_MAX,
+    Blocks,
+    Busy,
+    GetBlocks,
+    GetHeaders,
+    Headers,
+    Place,
+    Tip,
+)
 from consensus.proof_of_work.peers import PeerRecord, Peers
 from consensus.proof_of_work.records import BlockArchive, read_block
 from consensus.rate_limit import Spending
@@ -65,15 +75,9 @@ class Responses:
 
     def blocks(self, request: GetBlocks) -> Blocks:
         """Those of the blocks that we have, as long as they fit."""
-        blocks: list[Block] = []
-        size = 0
-        for place in request.places:
-            step = StepId(place.id)
-            block = read_block(self._archive, Height(place.height), step)
-            if block is None or self._chain.tree.standing(step) is Standing.INVALID:
-                continue
-            size += len(encode(block))
-            if size > BLOCKS_BYTES_MAX:
-                break
-            blocks.append(block)
-        return Blocks(tuple(blocks))
+        found = (self._block_at(place) for place in request.places)
+        return Blocks(fitting((block for block in found if block is not None), BLOCKS_BYTES_MAX))
+
+    def _block_at(self, place: Place) -> Block | None:
+        is_invalid = self._chain.tree.standing(StepId(place.id)) is Standing.INVALID
+        return None if is_invalid else read_block(self._archive, Height(place.height), StepId(place.id))

@@ -1,9 +1,10 @@
 """Answers to peers that sync from us: from memory, else from what we have recorded. Each answer is bounded."""
 
+import itertools
 from collections.abc import Iterator
 
 from consensus.effects import Send
-from consensus.encoding import encode
+from consensus.encoding import encode, fitting
 from consensus.total_order.block import Block
 from consensus.total_order.linearizer import CommitRecord
 from consensus.total_order.messages import (
@@ -29,42 +30,26 @@ class Responses:
 
     def blocks(self, peer: PeerId, request: GetBlocks) -> None:
         """Those of the blocks that we have, as long as they fit."""
-        found: list[Block] = []
-        size = 0
-        for reference in dict.fromkeys(request.references):
-            block = self._state.dag.block(reference.digest) or read_block(self._state.archive, reference)
-            if block is None:
-                continue
-            size += len(encode(block))
-            if size > ANSWER_BYTES_MAX:
-                break
-            found.append(block)
-        self._send(peer, Blocks(request.number, tuple(found)))
+        dag, archive = self._state.dag, self._state.archive
+        asked = dict.fromkeys(request.references)
+        found = (dag.block(reference.digest) or read_block(archive, reference) for reference in asked)
+        self._send(peer, Blocks(request.number, fitting((block for block in found if block is not None), ANSWER_BYTES_MAX)))
 
     def own_blocks(self, peer: PeerId, from_round: int) -> None:
         """Our own blocks from this round on that are above the horizon."""
-        found: list[Block] = []
-        size = 0
-        for block in self._own_from(from_round):
-            size += len(encode(block))
-            if len(found) == STREAM_BLOCKS_MAX or size > ANSWER_BYTES_MAX:
-                break
-            found.append(block)
-        self._send(peer, OwnBlocks(tuple(found)))
+        found = itertools.islice(self._own_from(from_round), STREAM_BLOCKS_MAX)
+        self._send(peer, OwnBlocks(fitting(found, ANSWER_BYTES_MAX)))
 
     def commits(self, peer: PeerId, request: GetCommits) -> None:
         """Consecutive commits from the index asked for, as many as fit."""
-        found: list[CommitRecord] = []
-        size = 0
-        for index in range(max(1, request.first), min(request.first + COMMITS_MAX, self._state.order.index + 1)):
+        self._send(peer, Commits(request.number, fitting(self._commits_from(request.first), ANSWER_BYTES_MAX)))
+
+    def _commits_from(self, first: int) -> Iterator[CommitRecord]:
+        for index in range(max(1, first), min(first + COMMITS_MAX, self._state.order.index + 1)):
             record = read_commit(self._state.archive, index)
             if record is None:  # on its way to the disk, or before our own snapshot
-                break
-            size += len(encode(record))
-            if found and size > ANSWER_BYTES_MAX:
-                break
-            found.append(record)
-        self._send(peer, Commits(request.number, tuple(found)))
+                return
+            yield record
 
     def _own_from(self, from_round: int) -> Iterator[Block]:
         dag, me = self._state.dag, self._state.me
