@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from consensus.inputs import PeerJoined, TimerFired
-from consensus.total_order.order import REFERENCES_MAX
+from consensus.total_order.linearizer import REFERENCES_MAX
 from consensus.types import Instant
 from tests.consensus.proof_of_work.test_unproven import sync_ms, worked_ms_beside_bodiless_headers
 from tests.consensus.total_order.test_joining import MODES, SYNC_MS, Joiner, begun, invented, requests

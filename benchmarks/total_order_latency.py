@@ -13,10 +13,10 @@ from statistics import fmean
 
 from consensus.effects import Broadcast, Effect, Record, Send, SetTimer
 from consensus.inputs import PeerJoined, PeerLeft, Received, TimerFired
-from consensus.total_order.archive import COMMIT_TABLE, VERTEX_TABLE, vertex_key
 from consensus.total_order.block import BLOCK_CODEC, Block
+from consensus.total_order.linearizer import COMMIT_CODEC, CommitRecord
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
-from consensus.total_order.order import COMMIT_CODEC, CommitRecord
+from consensus.total_order.records import COMMIT_TABLE, VERTEX_TABLE, vertex_key
 from consensus.types import SIGNATURE_BYTES, Digest, Instant, NetworkId, PeerId
 
 LINK_MS = 50

@@ -11,7 +11,8 @@ import time
 from consensus.effects import Broadcast, Deliver, Effect
 from consensus.encoding import encode
 from consensus.inputs import PeerJoined, Received
-from consensus.total_order.block import CommitMark, Content, Reference, genesis_references, genesis_step, sign_block
+from consensus.steps import genesis_step
+from consensus.total_order.block import CommitMark, Content, Reference, genesis_references, sign_block
 from consensus.total_order.committee import Committee
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.total_order.messages import MESSAGE_CODEC, BlockMessage, OwnNewest

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.encoding import DigestBytes, KeyBytes, SignatureBytes
 from consensus.signing import Domain, Signer, digest_of, is_signed_by
 from consensus.types import Digest, NetworkId, PeerId, StepId
@@ -18,7 +18,7 @@ ATTACHMENTS_MAX = 2
 _LENGTH_BYTES = 8
 
 Payload = Annotated[bytes, msgspec.Meta(max_length=PAYLOAD_BYTES_MAX)]
-Attachments = Annotated[tuple[LargePayload, ...], msgspec.Meta(max_length=ATTACHMENTS_MAX)]
+Attachments = Annotated[tuple[Attachment, ...], msgspec.Meta(max_length=ATTACHMENTS_MAX)]
 
 
 class Contribution(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -44,7 +44,7 @@ def sign_contribution(
     payload: bytes,
     sign: Signer,
     *,
-    attachments: tuple[LargePayload, ...] = (),
+    attachments: tuple[Attachment, ...] = (),
 ) -> Contribution:
     """The author's signed contribution; `payload` is at most PAYLOAD_BYTES_MAX long, ATTACHMENTS_MAX attachments."""
     assert len(payload) <= PAYLOAD_BYTES_MAX, f"payload of {len(payload)} bytes, limit {PAYLOAD_BYTES_MAX}"
@@ -59,7 +59,7 @@ def is_authentic(network_id: NetworkId, contribution: Contribution) -> bool:
     return is_signed_by(PeerId(contribution.author), digest, contribution.signature)
 
 
-def _content(author: bytes, base: bytes, payload: bytes, attachments: tuple[LargePayload, ...]) -> bytes:
+def _content(author: bytes, base: bytes, payload: bytes, attachments: tuple[Attachment, ...]) -> bytes:
     """All at fixed widths but the payload, which comes last: no two contributions share it. Integers big endian."""
     named = b"".join(attachment.digest + attachment.length.to_bytes(_LENGTH_BYTES, "big") for attachment in attachments)
     return author + base + bytes([len(attachments)]) + named + payload

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from consensus.contribution import Contribution
-from consensus.faults import Accusation, Offence
+from consensus.evidence import Accusation, Offence
 from consensus.steps import DeliveredStep, Step
 from consensus.types import Digest, Height, Instant, PeerId, StepId
 

@@ -1,8 +1,9 @@
-"""Canonical bytes: one value, one encoding.
+"""Canonical bytes: one value, one encoding (docs/protocol.md, 1).
 
 msgspec accepts non-minimal integers; so what decodes must also encode back to the very same bytes (ADR 0002).
 """
 
+from collections.abc import Iterable
 from typing import Annotated, Generic, TypeVar
 
 import msgspec
@@ -26,6 +27,18 @@ class MalformedBytesError(ValueError):
 def encode(value: msgspec.Struct) -> bytes:
     """The canonical MessagePack encoding of a frozen, array-like struct."""
     return _encoder.encode(value)
+
+
+def fitting(values: Iterable[T], bytes_max: int) -> tuple[T, ...]:
+    """The first of the values, as many as are encoded in so many bytes together; one at least, if there is any."""
+    chosen: list[T] = []
+    size = 0
+    for value in values:
+        size += len(encode(value))
+        if chosen and size > bytes_max:
+            break
+        chosen.append(value)
+    return tuple(chosen)
 
 
 class Codec(Generic[T]):

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from consensus.steps import Attachment, Verdict
+from consensus.attachment import Attachment
+from consensus.steps import Verdict
 from consensus.types import Digest, Height, PeerId, StepId
 
 

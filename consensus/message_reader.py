@@ -6,7 +6,7 @@ import msgspec
 
 from consensus.effects import Refuse
 from consensus.encoding import Codec, MalformedBytesError
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.types import PeerId
 
 M = TypeVar("M", bound=msgspec.Struct)

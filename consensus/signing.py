@@ -1,4 +1,4 @@
-"""What exactly is signed: a domain tag, the network id and the content, so that nothing can be replayed elsewhere."""
+"""What exactly is signed: domain tag, network id, content; so nothing can be replayed elsewhere (docs/protocol.md, 1)."""
 
 import hashlib
 from collections.abc import Callable

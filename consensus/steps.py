@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
+from consensus.attachment import Attachment
 from consensus.contribution import Contribution
-from consensus.types import Digest, Height, PeerId, StepId
+from consensus.signing import Domain, digest_of
+from consensus.types import Digest, Height, NetworkId, PeerId, StepId
 
 
 class Verdict(StrEnum):
@@ -17,14 +19,6 @@ class Verdict(StrEnum):
     """As contested, by more than honest measurements can differ: no honest peer has found it good."""
     INVALID = "invalid"
     """Cannot be applied, or leads to another state than it commits to: provably wrong for everybody, for ever."""
-
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """A large payload: it travels beside the order, named by its digest; `length` in bytes."""
-
-    digest: Digest
-    length: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,3 +64,8 @@ class DeliveredStep:
     time_ms: int
     """Agreed time: never goes back, and no minority can move it."""
     items: tuple[DeliveredItem, ...]
+
+
+def genesis_step(network_id: NetworkId) -> StepId:
+    """The step that everybody starts from: derived from the network, never sent. Its height is 0."""
+    return StepId(digest_of(Domain.GENESIS, network_id, b""))

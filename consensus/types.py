@@ -1,4 +1,4 @@
-"""The words of the ordering rooms: who, what, when, as types that cannot be swapped by accident."""
+"""The words of the ordering rooms: who, what, when, as types that cannot be swapped by accident (docs/protocol.md, 1)."""
 
 from typing import NewType
 

@@ -7,25 +7,25 @@ They are looked at one after the other and not kept.
 
 from consensus.effects import Effect, Halt, Send
 from consensus.encoding import encode
-from consensus.proof_of_work.ahead import Branch
-from consensus.proof_of_work.bodies import BODIES_PER_REQUEST, STALLED_AGAIN_MS, STALLED_MS
+from consensus.proof_of_work.block_download import BODIES_PER_REQUEST, STALLED_AGAIN_MS, STALLED_MS
+from consensus.proof_of_work.block_index import Link
 from consensus.proof_of_work.chain import Chain
+from consensus.proof_of_work.head_candidates import HeadCandidates
 from consensus.proof_of_work.header import NamedBlock
-from consensus.proof_of_work.intake import Intake
-from consensus.proof_of_work.link import Link
+from consensus.proof_of_work.header_branches import Branch
 from consensus.proof_of_work.messages import GetBlocks, Place
-from consensus.proof_of_work.outlook import Outlook
 from consensus.proof_of_work.peers import ANSWER_TIMEOUT_MS, LONG_AGO, Peers
+from consensus.proof_of_work.validation import Validation
 from consensus.types import Height, Instant, PeerId, StepId
 
 
 class Audit:
     """Looks at the heaviest rival, while it has more work than our head, and than all that may still become it."""
 
-    def __init__(self, chain: Chain, intake: Intake, outlook: Outlook, peers: Peers) -> None:
+    def __init__(self, chain: Chain, validation: Validation, candidates: HeadCandidates, peers: Peers) -> None:
         self._chain = chain
-        self._intake = intake
-        self._outlook = outlook
+        self._validation = validation
+        self._candidates = candidates
         self._peers = peers
         self._branch: Branch | None = None
         self._given_up_at = LONG_AGO
@@ -48,11 +48,11 @@ class Audit:
         """The next body of the rival. Refuses who sends a wrong one, and drops the branch that names a broken one."""
         branch = self._branch
         assert branch is not None, "the body is wanted"
-        effects = self._intake.inspect(peer, named)
+        effects = self._validation.inspect(peer, named)
         if not effects:
             branch.checked = Height(named.header.height)
             self._expect(now)
-        elif self._intake.is_rejected(named.id):
+        elif self._validation.is_rejected(named.id):
             self._chain.ahead.remove(branch)
             self._branch = None
         return effects
@@ -84,7 +84,7 @@ class Audit:
         While a peer catches up its head has little work: a rival that is heavier than that alone decides nothing.
         """
         rival = self._chain.ahead.heaviest_rival
-        if rival is None or rival.tip.work <= self._outlook.heaviest.work:
+        if rival is None or rival.tip.work <= self._candidates.heaviest.work:
             self._branch = None
         elif rival is not self._branch:
             self._branch = rival

@@ -3,7 +3,7 @@
 from consensus.contribution import Contribution
 from consensus.effects import Accuse, Effect, Refuse
 from consensus.encoding import encode
-from consensus.faults import Accusation, Offence
+from consensus.evidence import Accusation, Offence
 from consensus.proof_of_work.header import Block
 from consensus.steps import Verdict
 from consensus.types import PeerId

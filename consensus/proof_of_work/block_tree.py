@@ -1,4 +1,4 @@
-"""The branches above the final block: what is known of each block, and which branch is the head.
+"""The branches above the final block: what is known of each block, and which branch is the head (docs/protocol.md, 5).
 
 The head is a pure function of what is known: the most work among blocks that are checked down to the final one, and whose
 contested ancestors (or self) lie deep enough. How deep: where measurements may differ by rounding `contest_depth`; where no
@@ -11,7 +11,7 @@ from collections.abc import Container, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from consensus.proof_of_work.link import Link
+from consensus.proof_of_work.block_index import Link
 from consensus.proof_of_work.rules import ContestDepths
 from consensus.seeded_choice import lot_of
 from consensus.steps import Verdict

@@ -3,11 +3,11 @@
 from collections.abc import Container
 from dataclasses import dataclass
 
-from consensus.proof_of_work.ahead import Ahead, Branch
+from consensus.proof_of_work.block_index import Link
 from consensus.proof_of_work.block_tree import BlockTree, Standing
 from consensus.proof_of_work.final_chain import FinalChain
 from consensus.proof_of_work.header import Header
-from consensus.proof_of_work.link import Link
+from consensus.proof_of_work.header_branches import Branch, HeaderBranches
 from consensus.proof_of_work.messages import LOCATOR_MAX, Place
 from consensus.types import Height, PeerId, StepId
 
@@ -15,7 +15,8 @@ LOCATOR_DENSE = 10
 """So many newest blocks are all named; from there on the steps double."""
 
 WINDOW_BLOCKS = 192
-"""Blocks of one branch in the tree before they are checked: the bodies that wait (bodies.BODIES_WAITING_MAX), and half more."""
+"""Blocks of one branch in the tree before they are checked: the bodies that wait (block_download.BODIES_WAITING_MAX), and half
+more."""
 
 ABOVE_FINAL_MAX = 1_024
 """Blocks of one branch in the tree above the final one: twice the greatest finality depth."""
@@ -41,7 +42,7 @@ class Chain:
     def __init__(self, final: FinalChain, tree: BlockTree) -> None:
         self.final = final
         self.tree = tree
-        self.ahead = Ahead()
+        self.ahead = HeaderBranches()
         self._path = tree.path(tree.head)
         self._path_tip = tree.head.id
 

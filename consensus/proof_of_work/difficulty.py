@@ -1,4 +1,4 @@
-"""How hard the next puzzle is: ASERT, in integers only.
+"""How hard the next puzzle is: ASERT, in integers only (docs/protocol.md, 5).
 
 Source: M. Lundeberg, J. Toomim, "Absolutely scheduled exponentially rising targets" (aserti3-2d, Bitcoin Cash, 2020).
 """

@@ -2,7 +2,7 @@
 
 import struct
 
-from consensus.proof_of_work.link import MEDIAN_BLOCKS, Link
+from consensus.proof_of_work.block_index import MEDIAN_BLOCKS, Link
 from consensus.types import Height, StepId
 
 WORK_BYTES = 40

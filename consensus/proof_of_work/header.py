@@ -1,14 +1,14 @@
-"""What a block is: a header with the puzzle's solution, signed by its leader, and a body of contributions."""
+"""What a block is: a header with its puzzle solved, signed by its leader, and a body of contributions (docs/protocol.md, 5)."""
 
 from dataclasses import dataclass
 from typing import Annotated
 
 import msgspec
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.contribution import Contribution, contribution_digest, is_authentic
 from consensus.encoding import Codec, DigestBytes, KeyBytes, Natural, SignatureBytes, encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.proof_of_work.difficulty import TARGET_BYTES
 from consensus.proof_of_work.puzzle import NONCE_BYTES
 from consensus.proof_of_work.rules import CONTRIBUTIONS_MAX, ProofOfWorkRules
@@ -109,11 +109,6 @@ class Draft:
     body: Digest
 
 
-def genesis_id(network_id: NetworkId) -> StepId:
-    """The step that everybody starts from: derived from the network, never sent. Its height is 0."""
-    return StepId(digest_of(Domain.GENESIS, network_id, b""))
-
-
 def body_digest(network_id: NetworkId, body: Body) -> Digest:
     """Names the whole body, its contributions' signatures included: a header has one body."""
     return digest_of(Domain.BODY, network_id, encode(body))
@@ -191,7 +186,7 @@ def fits(body: Body) -> bool:
     return len(body.contributions) <= CONTRIBUTIONS_MAX and len(encode(body)) <= BLOCK_BYTES_MAX - HEADER_BYTES_MAX
 
 
-def attachments_of(body: Body) -> tuple[LargePayload, ...]:
+def attachments_of(body: Body) -> tuple[Attachment, ...]:
     """The large payloads that the listed contributions name."""
     return tuple(payload for contribution in body.contributions for payload in contribution.attachments)
 

@@ -6,10 +6,9 @@ What follows is the same after every input: a new head is adopted, a deep block 
 from collections.abc import Iterable
 from typing import assert_never
 
-from consensus.budget import Spending
 from consensus.effects import Adopt, Broadcast, Effect, Finalise, KeepPayloads, PassOver, Refuse, Send, SetTimer
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import (
     Assessed,
     Checked,
@@ -31,14 +30,17 @@ from consensus.inputs import (
     TimerFired,
 )
 from consensus.message_reader import oversized_block, read_message
-from consensus.proof_of_work.archive import BlockArchive
-from consensus.proof_of_work.arrival import Arrival
-from consensus.proof_of_work.assessing import Rank, equal_claims
+from consensus.payload_requests import FETCHES_MAX, FREE_SHARE, PayloadRequests
+from consensus.proof_of_work.assessment_queue import Rank, equal_claims
+from consensus.proof_of_work.author_window import AuthorWindow
+from consensus.proof_of_work.block_checks import BlockChecks
+from consensus.proof_of_work.block_index import next_link
 from consensus.proof_of_work.block_tree import Standing
-from consensus.proof_of_work.gossip import Gossip
+from consensus.proof_of_work.contribution_relay import ContributionRelay
+from consensus.proof_of_work.head_candidates import HeadCandidates
 from consensus.proof_of_work.header import BLOCK_BYTES_MAX, Block, NamedBlock, name_block
-from consensus.proof_of_work.intake import Fate, Intake
-from consensus.proof_of_work.link import next_link
+from consensus.proof_of_work.header_sync import HeaderSync
+from consensus.proof_of_work.initial_sync import InitialSync
 from consensus.proof_of_work.messages import (
     MESSAGE_BYTES_MAX,
     MESSAGE_CODEC,
@@ -53,20 +55,18 @@ from consensus.proof_of_work.messages import (
     Tip,
 )
 from consensus.proof_of_work.mining import REFRESH_TIMER, Mining
-from consensus.proof_of_work.naming import Naming
-from consensus.proof_of_work.outlook import Outlook
+from consensus.proof_of_work.named_payloads import NamedPayloads
 from consensus.proof_of_work.peers import PeerRecord, Peers
-from consensus.proof_of_work.restore import read_records, rebuild_chain, record_of_final, recorded, replay_height, replays
+from consensus.proof_of_work.records import BlockArchive, record_of_final, recorded
+from consensus.proof_of_work.responses import Responses
+from consensus.proof_of_work.restore import read_records, rebuild_chain, replay_height, replays
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.proof_of_work.serving import Serving
 from consensus.proof_of_work.status import STEPS_TOLD_MAX, ChainReport, PowStatus
-from consensus.proof_of_work.sync import Synchroniser
-from consensus.proof_of_work.verdicts import Verdicts
-from consensus.proof_of_work.voices import Voices
+from consensus.proof_of_work.validation import Fate, Validation
+from consensus.rate_limit import Spending
 from consensus.signing import Signer
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
 from consensus.wall_clock import PeerClocks, WallClock
-from consensus.wanted import FETCHES_MAX, FREE_SHARE, Wanted
 
 __all__ = ["BlockArchive", "PowStatus", "ProofOfWork", "ProofOfWorkRules"]
 
@@ -112,33 +112,33 @@ class ProofOfWork:
         self._peers = Peers()
         self._wall = WallClock()
         self._peer_clocks = PeerClocks()
-        self._wanted = Wanted(self._peers, fetches_max, FREE_SHARE)
-        self._naming = Naming()
-        self._outlook = Outlook(self._chain, self._wanted, rules)
-        self._verdicts = Verdicts(self._chain, identity, self._wanted, self._naming, self._outlook)
-        self._voices = Voices(rules.author_window, self._chain, self._verdicts.leader_of)
-        self._intake = Intake(
-            network_id, rules, self._chain, self._outlook, self._verdicts, voices=self._voices, wall=self._wall
+        self._wanted = PayloadRequests(self._peers, fetches_max, FREE_SHARE)
+        self._named_payloads = NamedPayloads()
+        self._candidates = HeadCandidates(self._chain, self._wanted, rules)
+        self._checks = BlockChecks(self._chain, identity, self._wanted, self._named_payloads, self._candidates)
+        self._author_window = AuthorWindow(rules.author_window, self._chain, self._checks.leader_of)
+        self._validation = Validation(
+            network_id, rules, self._chain, self._candidates, self._checks, author_window=self._author_window, wall=self._wall
         )
-        self._sync = Synchroniser(network_id, self._chain, self._intake, self._outlook, self._peers)
-        self._arrival = Arrival(self._chain, self._outlook, self._sync, rules.block_interval_ms)
-        self._serving = Serving(self._chain, archive, self._peers)
-        self._gossip = Gossip(
+        self._header_sync = HeaderSync(network_id, self._chain, self._validation, self._candidates, self._peers)
+        self._initial_sync = InitialSync(self._chain, self._candidates, self._header_sync, rules.block_interval_ms)
+        self._responses = Responses(self._chain, archive, self._peers)
+        self._relay = ContributionRelay(
             network_id,
             identity,
             sign,
             self._chain,
-            self._intake,
+            self._validation,
             peers=self._peers,
             wanted=self._wanted,
-            naming=self._naming,
-            voices=self._voices,
+            named_payloads=self._named_payloads,
+            author_window=self._author_window,
             rules=rules,
             rank=rank,
         )
         self._mining = Mining(network_id, rules, identity, sign, self._wall)
         final_led = sum(self._chain.final.has_at(restored.links[step].height, step) for step in restored.own)
-        self._report = ChainReport(identity, rules, self._chain, self._verdicts, wanted=self._wanted, final_led=final_led)
+        self._report = ChainReport(identity, rules, self._chain, self._checks, wanted=self._wanted, final_led=final_led)
         self._adopted = self._chain.tree.head.id
         self._is_halted = False
         self._pushed: StepId | None = None
@@ -147,21 +147,21 @@ class ProofOfWork:
     @property
     def status(self) -> PowStatus:
         """What people may want to know now."""
-        return self._report.status(self._intake, self._gossip, self._sync, self._peer_clocks)
+        return self._report.status(self._validation, self._relay, self._header_sync, self._peer_clocks)
 
     def start(self, now: Instant) -> Effects:
         """Replay what is known, adopt the head, and check what had not been checked. Raises CorruptRecordsError."""
         replayed = tuple(replays(self._chain, self._archive, self._replay_above))
         self._tell_restored()
         self._mining.head_moved(self._adopted)
-        self._arrival.start(now)
+        self._initial_sync.start(now)
         if self._chain.head_height > 0:
             self._peers.restarted(now)
         head, final = self._chain.tree.head, self._chain.final
         known_final = (Finalise(final.id_at(final.height), final.height),) if final.height > 0 else ()
         unchecked = self._check_restored()
         timer = SetTimer(SYNC_TIMER, Instant(now + SYNC_MS))
-        named = self._naming.named()
+        named = self._named_payloads.named()
         kept = (KeepPayloads(named),) if named else ()
         return (*kept, *replayed, Adopt(head.id, head.height), *known_final, *unchecked, timer)
 
@@ -172,7 +172,7 @@ class ProofOfWork:
         if isinstance(event, ClockRead):  # before the start, too: nothing follows until something else happens
             self._read_clock(event)
             return ()
-        self._outlook.renew()
+        self._candidates.renew()
         self._pushed = None
         effects = self._respond(event, now)
         for effect in effects:
@@ -180,7 +180,7 @@ class ProofOfWork:
                 self._leave(effect.peer)
         effects += self._settle(now)
         effects += self._pass_over_what_waits()
-        halt = self._arrival.reason_to_halt()
+        halt = self._initial_sync.reason_to_halt()
         if halt is None:
             return effects
         self._is_halted = True
@@ -188,7 +188,7 @@ class ProofOfWork:
 
     def _pass_over_what_waits(self) -> Effects:
         """Whoever else sends a block that waits for a stranger's turn may have one that comes sooner."""
-        is_left_waiting = self._pushed is not None and self._intake.is_left_waiting(self._pushed)
+        is_left_waiting = self._pushed is not None and self._validation.is_left_waiting(self._pushed)
         return (PassOver(),) if is_left_waiting else ()
 
     def _read_clock(self, event: ClockRead) -> None:
@@ -199,15 +199,15 @@ class ProofOfWork:
     def _leave(self, peer: PeerId) -> None:
         """The peer has left or was refused."""
         self._peers.leave(peer)
-        self._intake.leave(peer)
+        self._validation.leave(peer)
         self._peer_clocks.left(peer)
 
     def _respond(self, event: Input, now: Instant) -> Effects:
         match event:
             case PeerJoined(peer, group):
-                self._intake.join(peer, group, now)
+                self._validation.join(peer, group, now)
                 self._peers.join(peer, now, group)
-                return (Send(peer, encode(self._serving.tip())),)
+                return (Send(peer, encode(self._responses.tip())),)
             case PeerLeft(peer):
                 self._leave(peer)
                 return ()
@@ -216,14 +216,14 @@ class ProofOfWork:
             case Submitted():
                 return self._submit(event)
             case Offered():
-                self._mining.offered(event, self._gossip.pool.good)
+                self._mining.offered(event, self._relay.pool.good)
                 return ()
             case Assessed():
-                return self._gossip.assessed(event, now)
+                return self._relay.assessed(event, now)
             case Checked(step):
                 self._mining.judged(step)
-                self._arrival.block_checked(step)
-                return self._verdicts.judged(event) + self._gossip.base_checked(step) + self._sync.seek(now)
+                self._initial_sync.block_checked(step)
+                return self._checks.judged(event) + self._relay.base_checked(step) + self._header_sync.seek(now)
             case PuzzleSolved():
                 return self._lead(event)
             case PuzzleVerified():
@@ -257,17 +257,17 @@ class ProofOfWork:
             case BlockMessage(block):
                 return self._take_block(peer, record, block, size, now)
             case ContributionMessage(contribution):
-                return self._gossip.take(peer, record, contribution, now)
+                return self._relay.take(peer, record, contribution, now)
             case Tip():
-                return self._sync.take_tip(record, message, now)
+                return self._header_sync.take_tip(record, message, now)
             case GetHeaders() | GetBlocks():
-                return (self._serving.answer(peer, record, message, now),)
+                return (self._responses.answer(peer, record, message, now),)
             case Headers():
-                return self._sync.take_headers(peer, record, message, now)
+                return self._header_sync.take_headers(peer, record, message, now)
             case Blocks():
-                return self._sync.take_blocks(peer, record, message, now)
+                return self._header_sync.take_blocks(peer, record, message, now)
             case Busy():
-                return self._sync.take_busy(peer, record, message, now)
+                return self._header_sync.take_busy(peer, record, message, now)
             case _:
                 assert_never(message)
 
@@ -276,13 +276,13 @@ class ProofOfWork:
         if refusal is not None:
             return (refusal,)
         named = name_block(self._network_id, block)
-        if self._intake.is_new(named):
+        if self._validation.is_new(named):
             spending = record.headers.spend(now)
             if spending is Spending.FLOODING:
                 return Refuse(peer, Offence.FLOODING, "blocks"), PassOver()
             if spending is Spending.OVERDRAWN:
                 return (PassOver(),)
-        pushed = self._intake.take_block(peer, named, now)
+        pushed = self._validation.take_block(peer, named, now)
         fate, effects = pushed.fate, pushed.effects
         if fate in (Fate.STAGED, Fate.EARLY):
             self._peer_clocks.note(peer, block.header.time_ms, self._wall.at(now))
@@ -291,16 +291,16 @@ class ProofOfWork:
         if fate is Fate.DROPPED:
             return (*effects, PassOver())
         if fate is Fate.ORPHAN:
-            return effects + self._sync.ask_about_orphan(peer, record, now)
+            return effects + self._header_sync.ask_about_orphan(peer, record, now)
         if pushed.link is not None:
             record.has_shown(pushed.link.work, pushed.link.height)
         return effects
 
     def _verified(self, answer: PuzzleVerified, now: Instant) -> Effects:
-        verified = self._intake.puzzle_verified(answer)
+        verified = self._validation.puzzle_verified(answer)
         if verified.source is not None:
-            self._sync.proven(verified.source, now)
-        return verified.effects + self._sync.seek(now)
+            self._header_sync.proven(verified.source, now)
+        return verified.effects + self._header_sync.seek(now)
 
     def _lead(self, solution: PuzzleSolved) -> Effects:
         named = self._mining.solved(solution)
@@ -311,20 +311,20 @@ class ProofOfWork:
         if not tree.insert(next_link(tree.head, named.id, named.header, self._rules)):
             return ()
         self._mining.led(named.id, tree.head.id)
-        record, *check = self._verdicts.body_led(named)
+        record, *check = self._checks.body_led(named)
         return record, Broadcast(encode(BlockMessage(named.block))), *check
 
     def _submit(self, submitted: Submitted) -> Effects:
         effects: Effects = ()
         for attachment in submitted.attachments:  # the shell has recorded them
             effects += self._payload_came(attachment.digest)
-        return effects + self._gossip.submit(submitted)
+        return effects + self._relay.submit(submitted)
 
     def _payload_came(self, digest: Digest) -> Effects:
         effects: Effects = ()
         for waiter in self._wanted.note_held(digest):
-            self._gossip.payloads_came(Digest(waiter))
-            effects += self._verdicts.payloads_came(StepId(waiter))
+            self._relay.payloads_came(Digest(waiter))
+            effects += self._checks.payloads_came(StepId(waiter))
         return effects
 
     def _tick(self, name: str, now: Instant) -> Effects:
@@ -332,8 +332,12 @@ class ProofOfWork:
             self._mining.refresh()
             return ()
         assert name == SYNC_TIMER, f"no timer is called {name}"
-        effects = (SetTimer(SYNC_TIMER, Instant(now + SYNC_MS)), *self._intake.retry_early(now), *self._sync.seek(now))
-        return effects + self._serving.tell_tip(now)
+        effects = (
+            SetTimer(SYNC_TIMER, Instant(now + SYNC_MS)),
+            *self._validation.retry_early(now),
+            *self._header_sync.seek(now),
+        )
+        return effects + self._responses.tell_tip(now)
 
     def _settle(self, now: Instant) -> Effects:
         head = self._chain.tree.head
@@ -341,31 +345,31 @@ class ProofOfWork:
         if head.id != self._adopted:
             self._adopted = head.id
             effects = (Adopt(head.id, head.height),)
-            self._gossip.head_moved()
+            self._relay.head_moved()
             self._mining.head_moved(head.id)
-        self._arrival.look(now)
+        self._initial_sync.look(now)
         effects += self._finalise(now)
-        may_lead = self._is_leading and not self._arrival.is_catching_up(now)
+        may_lead = self._is_leading and not self._initial_sync.is_catching_up(now)
         asked = (
-            self._verdicts.check_more()
-            + self._intake.verify_more(now)
-            + self._gossip.assess_more(now)
+            self._checks.check_more()
+            + self._validation.verify_more(now)
+            + self._relay.assess_more(now)
             + self._wanted.fetch_more(now)
         )
-        return effects + asked + self._naming.take_released() + self._mining.work(head, may_lead, now)
+        return effects + asked + self._named_payloads.take_released() + self._mining.work(head, may_lead, now)
 
     def _finalise(self, now: Instant) -> Effects:
         tree = self._chain.tree
         height = Height(tree.head.height - self._rules.finality_depth)
-        if height <= tree.root.height or not self._arrival.may_finalise(height, now):
+        if height <= tree.root.height or not self._initial_sync.may_finalise(height, now):
             return ()
         for link in self._chain.finalise(height):
-            told = self._verdicts.told(link.id)
+            told = self._checks.told(link.id)
             self._report.final(told)
-            self._voices.final(told.leader, link.height)
-            self._naming.forget(link.id, is_final=True)
-        self._verdicts.forget_dead()
-        self._sync.forget_dead()
+            self._author_window.final(told.leader, link.height)
+            self._named_payloads.forget(link.id, is_final=True)
+        self._checks.forget_dead()
+        self._header_sync.forget_dead()
         return record_of_final(tree.root), Finalise(tree.root.id, tree.root.height)
 
     def _tell_restored(self) -> None:
@@ -373,17 +377,17 @@ class ProofOfWork:
         remembered = max(STEPS_TOLD_MAX, self._rules.author_window)
         for height in range(max(1, final.height - remembered + 1), final.height + 1):
             step = final.id_at(height)
-            self._verdicts.tell(step, recorded(self._archive, Height(height), step))
-            told = self._verdicts.told(step)
+            self._checks.tell(step, recorded(self._archive, Height(height), step))
+            told = self._checks.told(step)
             self._report.restored(told)
-            self._voices.final(told.leader, told.height)
+            self._author_window.final(told.leader, told.height)
         for link in tree.links()[1:]:
             if tree.is_checked(link.id):
-                self._verdicts.tell(link.id, recorded(self._archive, link.height, link.id))
+                self._checks.tell(link.id, recorded(self._archive, link.height, link.id))
 
     def _check_restored(self) -> Effects:
         effects: Effects = ()
         for link in self._chain.tree.with_standing(Standing.UNCHECKED):
             block = recorded(self._archive, link.height, link.id)
-            effects += self._verdicts.body_restored(NamedBlock(link.id, block))
+            effects += self._checks.body_restored(NamedBlock(link.id, block))
         return effects

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from consensus.contribution import Contribution
 from consensus.effects import Effect, SetTimer, SolvePuzzle, StopPuzzle
 from consensus.inputs import Offered, PuzzleSolved
+from consensus.proof_of_work.block_index import Link, next_target
 from consensus.proof_of_work.header import (
     Block,
     Body,
@@ -17,7 +18,6 @@ from consensus.proof_of_work.header import (
     puzzle_prefix,
     sign_header,
 )
-from consensus.proof_of_work.link import Link, next_target
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.signing import Signer
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId

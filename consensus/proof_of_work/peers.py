@@ -3,9 +3,9 @@
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
-from consensus.budget import Budget
-from consensus.proof_of_work.assessing import ASSESSED_BURST, ASSESSED_PER_SECOND
+from consensus.proof_of_work.assessment_queue import ASSESSED_BURST, ASSESSED_PER_SECOND
 from consensus.proof_of_work.messages import Place
+from consensus.rate_limit import TokenBucket
 from consensus.types import Instant, PeerId, StepId
 
 LONG_AGO = Instant(0)
@@ -22,7 +22,8 @@ CONTRIBUTIONS_BURST = 4 * ASSESSED_BURST
 
 CONTRIBUTIONS_PER_SECOND = ASSESSED_PER_SECOND + 64
 """More than an honest peer passes on, whatever others feed it: that is what its learner was asked for, and its own. Else liars
-with a voice could have honest peers refuse each other. A signature or a measurement each costs in its turn (`assessing`)."""
+with a voice could have honest peers refuse each other. A signature or a measurement each costs in its turn
+(`assessment_queue`)."""
 
 FALSE_CONTRIBUTIONS_BURST = 16
 """Contributions that a peer passed on and that we measured otherwise, within a hundred tolerances: each silences its author
@@ -135,11 +136,11 @@ class Requests:
 class PeerRecord:
     """One connected peer."""
 
-    headers: Budget
-    contributions: Budget
-    false_contributions: Budget
-    requests: Budget
-    asking: Budget
+    headers: TokenBucket
+    contributions: TokenBucket
+    false_contributions: TokenBucket
+    requests: TokenBucket
+    asking: TokenBucket
     """What we may ask of it."""
     group: bytes = b""
     """Its subnet; empty where only keys tell peers apart."""
@@ -192,11 +193,11 @@ class Peers:
         owed_by_all = OWED_MAX if now < self._owed_by_all_until else 0
         headers_owed, blocks_owed = self._owed.pop(peer, (owed_by_all, owed_by_all))
         self._records[peer] = PeerRecord(
-            headers=Budget(HEADERS_BURST, HEADERS_PER_SECOND, DEBT_MAX, now),
-            contributions=Budget(CONTRIBUTIONS_BURST, CONTRIBUTIONS_PER_SECOND, DEBT_MAX, now),
-            false_contributions=Budget(FALSE_CONTRIBUTIONS_BURST, FALSE_CONTRIBUTIONS_PER_SECOND, DEBT_MAX, now),
-            requests=Budget(REQUESTS_BURST, REQUESTS_PER_SECOND, DEBT_MAX, now),
-            asking=Budget(REQUESTS_ASKED_BURST, REQUESTS_ASKED_PER_SECOND, 0, now),
+            headers=TokenBucket(HEADERS_BURST, HEADERS_PER_SECOND, DEBT_MAX, now),
+            contributions=TokenBucket(CONTRIBUTIONS_BURST, CONTRIBUTIONS_PER_SECOND, DEBT_MAX, now),
+            false_contributions=TokenBucket(FALSE_CONTRIBUTIONS_BURST, FALSE_CONTRIBUTIONS_PER_SECOND, DEBT_MAX, now),
+            requests=TokenBucket(REQUESTS_BURST, REQUESTS_PER_SECOND, DEBT_MAX, now),
+            asking=TokenBucket(REQUESTS_ASKED_BURST, REQUESTS_ASKED_PER_SECOND, 0, now),
             group=group,
             header_requests=Requests(owed_before=headers_owed),
             block_requests=Requests(owed_before=blocks_owed),
@@ -235,7 +236,7 @@ class Peers:
         return self._records.get(peer)
 
     def sources(self) -> list[PeerId]:
-        """Whom to ask for payloads (`consensus.wanted.Sources`), in the order in which they joined."""
+        """Whom to ask for payloads (`consensus.payload_requests.Sources`), in the order in which they joined."""
         return list(self._records)
 
     @property

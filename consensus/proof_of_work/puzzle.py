@@ -1,6 +1,6 @@
 """The puzzle: Argon2id over a header's prefix and a nonce; the digest, as an integer, must not exceed the target.
 
-Memory-hard, so that a miner written in Python is as good as a native one (RFC 9106; t = 1, one lane).
+Memory-hard, so that a miner written in Python is as good as a native one (RFC 9106; t = 1, one lane; docs/protocol.md, 5).
 """
 
 import hashlib

@@ -3,23 +3,17 @@
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from consensus.effects import Effect, Finalise, Record, Replay
-from consensus.proof_of_work.archive import BlockArchive, block_key, decode_block, read_block
+from consensus.effects import Effect, Finalise, Replay
+from consensus.proof_of_work.block_index import Link, genesis_link, header_fault, next_link
 from consensus.proof_of_work.block_tree import BlockTree
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.final_chain import FinalChain
-from consensus.proof_of_work.header import Block, genesis_id, header_id, step_of
-from consensus.proof_of_work.link import Link, genesis_link, header_fault, next_link
+from consensus.proof_of_work.header import header_id, step_of
+from consensus.proof_of_work.records import BLOCK_TABLE, FINAL_TABLE, VERDICT_TABLE, BlockArchive, decode_block, recorded
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.proof_of_work.verdicts import BLOCK_TABLE, VERDICT_TABLE
 from consensus.records import CorruptRecordsError
-from consensus.steps import Verdict
+from consensus.steps import Verdict, genesis_step
 from consensus.types import DIGEST_BYTES, Height, NetworkId, PeerId, StepId
-
-FINAL_TABLE = "final"
-"""One key. Value: height (8 bytes, big endian) and id of the newest final block, like a block's key."""
-
-FINAL_KEY = b"final"
 
 REPLAYS_PER_FINALISE = 64
 """While final steps are replayed the learner is told this often that it may forget those before."""
@@ -41,11 +35,6 @@ class Restored:
     final: StepId
 
 
-def record_of_final(link: Link) -> Record:
-    """To be written before the block is called final."""
-    return Record(FINAL_TABLE, FINAL_KEY, block_key(link.height, link.id))
-
-
 def read_records(
     network_id: NetworkId, rules: ProofOfWorkRules, identity: PeerId, records: Iterable[tuple[str, bytes, bytes]]
 ) -> Restored:
@@ -53,7 +42,7 @@ def read_records(
 
     Raises CorruptRecordsError when a row cannot be read, or contradicts an earlier one.
     """
-    genesis = genesis_link(genesis_id(network_id))
+    genesis = genesis_link(genesis_step(network_id))
     restored = Restored(network_id, rules, identity, {genesis.id: genesis}, {}, {}, genesis.id)
     for table, key, value in records:
         if table == BLOCK_TABLE:
@@ -102,14 +91,6 @@ def replays(chain: Chain, archive: BlockArchive, above: Height) -> Iterator[Effe
     for link in chain.tree.links()[1:]:
         if chain.tree.is_checked(link.id):
             yield Replay(step_of(link.id, recorded(archive, link.height, link.id)))
-
-
-def recorded(archive: BlockArchive, height: Height, step: StepId) -> Block:
-    """A block that must be in the archive. Raises CorruptRecordsError when it is not."""
-    block = read_block(archive, height, step)
-    if block is None:
-        raise CorruptRecordsError(f"block {step.hex()} (height {height}) is missing from the archive")
-    return block
 
 
 def _restore_block(restored: Restored, key: bytes, value: bytes) -> None:

@@ -3,17 +3,17 @@
 from collections import deque
 from dataclasses import dataclass
 
+from consensus.payload_requests import PayloadRequests
+from consensus.proof_of_work.block_checks import BlockChecks, ChainStep
+from consensus.proof_of_work.block_index import next_target
 from consensus.proof_of_work.chain import Chain
+from consensus.proof_of_work.contribution_relay import ContributionRelay
 from consensus.proof_of_work.difficulty import work_of
-from consensus.proof_of_work.gossip import Gossip
-from consensus.proof_of_work.intake import Intake
-from consensus.proof_of_work.link import next_target
+from consensus.proof_of_work.header_sync import HeaderSync
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.proof_of_work.sync import Synchroniser
-from consensus.proof_of_work.verdicts import ChainStep, Verdicts
+from consensus.proof_of_work.validation import Validation
 from consensus.types import Height, PeerId, StepId
 from consensus.wall_clock import PeerClocks
-from consensus.wanted import Wanted
 
 STEPS_TOLD_MAX = 64
 """A minute at one block a second: enough to compare peers of which one lags."""
@@ -53,14 +53,21 @@ class ChainReport:
     """Remembers of the newest final blocks what the tree has forgotten, and tells people of the whole."""
 
     def __init__(
-        self, identity: PeerId, rules: ProofOfWorkRules, chain: Chain, verdicts: Verdicts, *, wanted: Wanted, final_led: int
+        self,
+        identity: PeerId,
+        rules: ProofOfWorkRules,
+        chain: Chain,
+        checks: BlockChecks,
+        *,
+        wanted: PayloadRequests,
+        final_led: int,
     ) -> None:
         """`final_led`: blocks that we led, among those that are final by the records."""
         self._identity = identity
         self._rules = rules
         self._wanted = wanted
         self._chain = chain
-        self._verdicts = verdicts
+        self._checks = checks
         self._final_led = final_led
         self._final_steps: deque[ChainStep] = deque(maxlen=STEPS_TOLD_MAX)
 
@@ -73,11 +80,13 @@ class ChainReport:
         self._final_steps.append(step)
         self._final_led += step.leader == self._identity
 
-    def status(self, intake: Intake, gossip: Gossip, sync: Synchroniser, peer_clocks: PeerClocks) -> PowStatus:
+    def status(
+        self, validation: Validation, relay: ContributionRelay, header_sync: HeaderSync, peer_clocks: PeerClocks
+    ) -> PowStatus:
         """A picture of this moment."""
         tree = self._chain.tree
         target = next_target(tree.head, self._rules)
-        path = tuple(self._verdicts.told(link.id) for link in tree.path(tree.head))
+        path = tuple(self._checks.told(link.id) for link in tree.path(tree.head))
         return PowStatus(
             head=tree.head.id,
             height=tree.head.height,
@@ -86,11 +95,11 @@ class ChainReport:
             target=target,
             attempts_expected=work_of(target),
             blocks_led=self._final_led + sum(step.leader == self._identity for step in path),
-            blocks_contested=self._verdicts.contested,
-            orphans=intake.orphans,
-            pool_size=len(gossip.pool),
+            blocks_contested=self._checks.contested,
+            orphans=validation.orphans,
+            pool_size=len(relay.pool),
             payloads_wanted=len(self._wanted),
-            sync_target=sync.target_height(),
+            sync_target=header_sync.target_height(),
             peers_ahead_ms=peer_clocks.median_ms,
             steps=(*self._final_steps, *path)[-STEPS_TOLD_MAX:],
             final_steps=tuple(self._final_steps)[-STEPS_TOLD_MAX:],

@@ -1,16 +1,16 @@
-"""The one thing that members send: a signed block, and the rules that it must keep on its own."""
+"""The one thing that members send: a signed block, and the rules that it must keep on its own (docs/protocol.md, 6)."""
 
 from typing import Annotated
 
 import msgspec
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.contribution import Payload
 from consensus.encoding import Codec, DigestBytes, Natural, SignatureBytes, encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.signing import Domain, Signer, digest_of
 from consensus.total_order.committee import MEMBERS_MAX, Committee
-from consensus.types import Digest, NetworkId, StepId, WallTime
+from consensus.types import Digest, NetworkId, WallTime
 
 ITEMS_MAX = 8
 """Payloads in one block: 33 kB at most, so that a round of 64 full blocks is 2 MB. What is left over goes into the next."""
@@ -66,7 +66,7 @@ class Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     round: Annotated[int, msgspec.Meta(ge=1, le=ROUND_MAX)]
     parents: Annotated[tuple[Reference, ...], msgspec.Meta(min_length=1, max_length=MEMBERS_MAX)]
     items: Annotated[tuple[Item, ...], msgspec.Meta(max_length=ITEMS_MAX)]
-    attachments: Annotated[tuple[LargePayload, ...], msgspec.Meta(max_length=ATTACHMENTS_MAX)]
+    attachments: Annotated[tuple[Attachment, ...], msgspec.Meta(max_length=ATTACHMENTS_MAX)]
     """The block is accepted only where they are held."""
     time_ms: Annotated[WallTime, msgspec.Meta(ge=0, le=2**63 - 1)]
     """The author's clock, milliseconds since 1970 UTC; never judged, only its median over a quorum is used."""
@@ -82,11 +82,6 @@ class Block(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
 
 
 BLOCK_CODEC: Codec[Block] = Codec(Block)
-
-
-def genesis_step(network_id: NetworkId) -> StepId:
-    """The step before the first commit: derived from the network, never sent. Its height is 0."""
-    return StepId(digest_of(Domain.GENESIS, network_id, b""))
 
 
 def genesis_references(network_id: NetworkId, committee: Committee) -> tuple[Reference, ...]:
@@ -136,13 +131,3 @@ def content_fault(content: Content, committee: Committee, genesis: tuple[Referen
     if newest < committee.quorum:
         return Offence.TOO_FEW_PARENTS, f"{newest} parents of round {before}, allowed: {committee.quorum} or more"
     return None
-
-
-def parents_mask(content: Content) -> int:
-    """The members whose blocks of the round before are parents."""
-    mask = 0
-    before = content.round - 1
-    for parent in content.parents:
-        if parent.round == before:
-            mask |= 1 << parent.author
-    return mask

@@ -10,12 +10,12 @@ from dataclasses import dataclass
 
 from consensus.effects import Refuse, Send
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.seeded_choice import SeededChoice
 from consensus.total_order.block import CommitMark
 from consensus.total_order.committee import Committee
+from consensus.total_order.linearizer import CommitRecord, chain_digests, record_fault
 from consensus.total_order.messages import ANSWER_BYTES_MAX, COMMITS_MAX, Commits, GetCommits
-from consensus.total_order.order import CommitRecord, chain_digests, record_fault
 from consensus.total_order.peers import PeerRecord
 from consensus.total_order.state import State
 from consensus.types import Instant, NetworkId, PeerId, StepId
@@ -75,7 +75,7 @@ class CommitFetch:
         first = max(floor, last.index - self._window + 1)
         number = record.commit_requests.send({}, Instant(now + ANSWER_MS))
         self._request = Request(first, last, number, now)
-        self._state.outbox.add(Send(source, encode(GetCommits(number, first))))
+        self._state.effects.add(Send(source, encode(GetCommits(number, first))))
         return True
 
     def is_asked(self, number: int) -> bool:
@@ -95,7 +95,7 @@ class CommitFetch:
         links = chain_of(self._state.network_id, self._state.committee, request, answer.records)
         if isinstance(links, str):
             self._fail()
-            self._state.outbox.add(Refuse(peer, Offence.MALFORMED, links))
+            self._state.effects.add(Refuse(peer, Offence.MALFORMED, links))
             return []
         self._adapt(request, len(links), now)
         return links

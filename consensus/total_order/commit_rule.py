@@ -1,4 +1,4 @@
-"""Which leader blocks are committed: read off the graph, alike at every member.
+"""Which leader blocks are committed: read off the graph, alike at every member (docs/protocol.md, 6).
 
 The rule is Mysticeti's (Babel et al., "Mysticeti: Reaching the Limits of Latency with Uncertified DAGs", 2023), one leader a
 round, pipelined. Vote and certificate of a block are a matter of its history alone, so each is worked out once, at acceptance.

@@ -1,4 +1,4 @@
-"""The members, their fixed indices, and how many of them make a quorum."""
+"""The members, their fixed indices, and how many of them make a quorum (docs/protocol.md, 6)."""
 
 from consensus.types import KEY_BYTES, PeerId
 

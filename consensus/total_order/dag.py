@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from consensus.total_order.block import Block, Reference
 from consensus.total_order.committee import Committee
-from consensus.total_order.equivocation import Twins
+from consensus.total_order.equivocation import KeptTwins
 from consensus.total_order.named_payloads import NamedPayloads
 from consensus.types import Digest
 
@@ -98,7 +98,7 @@ class Dag:
         self._named = NamedPayloads()
         self._false_parents: list[tuple[Block, Block]] = []
         self._holders: list[tuple[Block, int]] = []
-        self._twins = Twins()
+        self._twins = KeptTwins()
 
     # --- reading ---
 

@@ -1,9 +1,9 @@
-"""Two signed blocks of one author and round: evidence that convinces anybody, and the end of our trust in the author."""
+"""Two signed blocks of one author and round: evidence for anybody, and the end of our trust in it (docs/protocol.md, 6)."""
 
 import msgspec
 
 from consensus.encoding import Codec, MalformedBytesError, encode
-from consensus.faults import Accusation, Offence
+from consensus.evidence import Accusation, Offence
 from consensus.signing import is_signed_by
 from consensus.total_order.block import Block, block_digest
 from consensus.total_order.committee import Committee
@@ -68,7 +68,7 @@ class Equivocators:
         return is_new
 
 
-class Twins:
+class KeptTwins:
     """Second and further blocks of a slot that the graph keeps, by their bytes."""
 
     def __init__(self) -> None:

@@ -27,34 +27,34 @@ from consensus.inputs import (
     Submitted,
     TimerFired,
 )
+from consensus.payload_requests import FETCHES_MAX, PayloadRequests
 from consensus.seeded_choice import SeededChoice
 from consensus.signing import Signer, is_signed_by
-from consensus.total_order.archive import TotalOrderArchive
-from consensus.total_order.block import Checkpoint, genesis_references, genesis_step
-from consensus.total_order.catch_up import CatchUp
+from consensus.total_order.amnesia_recovery import AmnesiaRecovery
+from consensus.total_order.attestations import Attestations
+from consensus.total_order.block import Checkpoint, genesis_references
 from consensus.total_order.commit_rule import CommitRule
+from consensus.total_order.commit_sync import CommitSync
 from consensus.total_order.committee import Committee, CommitteeError
-from consensus.total_order.committing import Committing
+from consensus.total_order.committer import Committer
 from consensus.total_order.dag import Dag, Vertex
 from consensus.total_order.equivocation import Equivocators
-from consensus.total_order.exchange import Exchange
-from consensus.total_order.intake import Intake
+from consensus.total_order.linearizer import Linearizer
 from consensus.total_order.member import Member
-from consensus.total_order.order import Order
+from consensus.total_order.message_router import MessageRouter
 from consensus.total_order.peers import Peers
 from consensus.total_order.proposer import Proposer
-from consensus.total_order.pushing import Pushing
-from consensus.total_order.recovery import Recovery
+from consensus.total_order.records import TotalOrderArchive
+from consensus.total_order.relay import Relay
+from consensus.total_order.responses import Responses
 from consensus.total_order.restore import Restoring
 from consensus.total_order.rules import TotalOrderRules
-from consensus.total_order.serving import Serving
-from consensus.total_order.snapshot import SNAPSHOT_BEHIND, Snapshot
 from consensus.total_order.state import State, Verifier
+from consensus.total_order.state_sync import SNAPSHOT_BEHIND, StateSync
 from consensus.total_order.status import TotalOrderStatus, status_of
 from consensus.total_order.synchroniser import FETCH_TIMER, Synchroniser
-from consensus.total_order.vouching import Vouching
+from consensus.total_order.validation import Validation
 from consensus.types import Instant, NetworkId, PeerId, StepId
-from consensus.wanted import FETCHES_MAX, Wanted
 
 __all__ = [
     "CommitteeError",
@@ -62,7 +62,6 @@ __all__ = [
     "TotalOrderArchive",
     "TotalOrderRules",
     "TotalOrderStatus",
-    "genesis_step",
 ]
 
 PACE_TIMER = "pace"
@@ -115,30 +114,30 @@ class TotalOrder:
             me=committee.index_of(identity),
             dag=dag,
             rule=CommitRule(committee, dag),
-            order=Order(network_id, rules.gc_depth),
+            order=Linearizer(network_id, rules.gc_depth),
             equivocators=Equivocators(),
             peers=peers,
-            wanted=Wanted(peers, fetches_max),
+            wanted=PayloadRequests(peers, fetches_max),
             archive=archive,
             verify=verify,
         )
         state = self._state
-        self._vouching = Vouching(committee)
+        self._attestations = Attestations(committee)
         self._synchroniser = Synchroniser(state, choice)
         self._member = None if state.me is None else _member(state, state.me, sign, guard_round)
-        self._intake = Intake(state, self._synchroniser, self._vouching, self._member)
+        self._validation = Validation(state, self._synchroniser, self._attestations, self._member)
         proposer = None if self._member is None else self._member.proposer
-        self._committing = Committing(state, self._intake, self._vouching, proposer)
-        self._catch_up = CatchUp(state, choice, self._synchroniser, self._vouching, self._committing)
+        self._committer = Committer(state, self._validation, self._attestations, proposer)
+        self._commit_sync = CommitSync(state, choice, self._synchroniser, self._attestations, self._committer)
         behind_min = max(snapshot_behind, rules.gc_depth + 1)
-        self._snapshot = Snapshot(state, choice, self._synchroniser, self._vouching, self._committing, behind_min)
-        self._exchange = Exchange(
+        self._state_sync = StateSync(state, choice, self._synchroniser, self._attestations, self._committer, behind_min)
+        self._router = MessageRouter(
             state,
-            self._intake,
+            self._validation,
             self._synchroniser,
-            self._catch_up,
-            self._snapshot,
-            Serving(state),
+            self._commit_sync,
+            self._state_sync,
+            Responses(state),
             self._member,
         )
         self._pace_at: Instant | None = None
@@ -149,26 +148,26 @@ class TotalOrder:
             self._restored(vertex)
         if proposer is not None and state.me in state.newest_seen:
             proposer.has_signed(state.newest_seen[state.me].content.round)
-        self._vouching.reached(state.order.index)
+        self._attestations.reached(state.order.index)
 
     @property
     def status(self) -> TotalOrderStatus:
         """What people may want to know now."""
-        return status_of(self._state, self._member, self._synchroniser, self._catch_up)
+        return status_of(self._state, self._member, self._synchroniser, self._commit_sync)
 
     def start(self, now: Instant) -> Effects:
         """Deliver again what the learner has lost, and begin. Raises CorruptRecordsError."""
-        outbox = self._state.outbox
+        effects = self._state.effects
         if self._state.dag.highest_round > 0:
             self._state.peers.restarted(now)
         if named := self._state.dag.named_payloads():
-            outbox.add(KeepPayloads(named))
+            effects.add(KeepPayloads(named))
         for delivery in self._restoring.replays():
-            outbox.add(delivery)
+            effects.add(delivery)
         if self._member is not None:
             self._member.recovery.start(now)
         self._resent_at = now
-        outbox.add(SetTimer(SYNC_TIMER, Instant(now + SYNC_MS)))
+        effects.add(SetTimer(SYNC_TIMER, Instant(now + SYNC_MS)))
         self._settle(now)
         return self._effects()
 
@@ -189,31 +188,31 @@ class TotalOrder:
     def _respond(self, event: Input, now: Instant) -> None:
         match event:
             case Received(peer, message):
-                self._exchange.receive(peer, message, now)
+                self._router.receive(peer, message, now)
             case TimerFired(name):
                 self._tick(name, now)
             case PeerJoined(peer):
-                self._exchange.join(peer, now)
+                self._router.join(peer, now)
             case PeerLeft(peer):
-                self._exchange.leave(peer)
+                self._router.leave(peer)
             case Submitted():
                 if self._member is not None:
                     self._member.proposer.submit(event)
             case PayloadHeld(digest):
-                self._intake.payload_held(digest)
+                self._validation.payload_held(digest)
             case FetchFailed(digest, peer):
                 self._state.wanted.failed(digest, peer, now)
-                self._snapshot.state_failed(digest, now)
+                self._state_sync.state_failed(digest, now)
             case PayloadsNeeded(attachments, height):
                 self._state.wanted.learner_needs(attachments)
-                self._snapshot.learner_waits_at = height if attachments else None
+                self._state_sync.learner_waits_at = height if attachments else None
             case LearnerBehind(steps):
                 if self._member is not None:
                     self._member.proposer.pacemaker.learner_behind = steps
             case StateReached(height, state_digest):
                 self._note_state(height, state_digest)
             case StateHeld(step, content):
-                self._snapshot.state_held(step, content, now)
+                self._state_sync.state_held(step, content, now)
             case ClockRead():
                 raise AssertionError("is handled before all else")
             case Offered() | Assessed() | Checked() | PuzzleSolved() | PuzzleVerified():
@@ -235,13 +234,13 @@ class TotalOrder:
             self._synchroniser.fire(now)
         else:
             assert name == SYNC_TIMER, f"no timer is called {name}"
-            self._state.outbox.add(SetTimer(SYNC_TIMER, Instant(now + SYNC_MS)))
-            self._intake.tick()
+            self._state.effects.add(SetTimer(SYNC_TIMER, Instant(now + SYNC_MS)))
+            self._validation.tick()
             self._synchroniser.tick(now)
-            self._snapshot.tick(now)
-            if not self._snapshot.is_joining:
-                self._catch_up.tick(now)
-            self._exchange.ask_again(now)
+            self._state_sync.tick(now)
+            if not self._state_sync.is_joining:
+                self._commit_sync.tick(now)
+            self._router.ask_again(now)
             self._resend(now)
 
     def _resend(self, now: Instant) -> None:
@@ -255,15 +254,15 @@ class TotalOrder:
 
     def _settle(self, now: Instant) -> None:
         while True:
-            has_moved = self._committing.settle()
-            has_moved |= self._catch_up.advance(now)
+            has_moved = self._committer.settle()
+            has_moved |= self._commit_sync.advance(now)
             has_moved |= self._create(now)
             if not has_moved:
                 break
         self._synchroniser.settle(now)
         self._release_payloads()
         for fetch in self._state.wanted.fetch_more(now):
-            self._state.outbox.add(fetch)
+            self._state.effects.add(fetch)
         self._set_pace()
 
     def _release_payloads(self) -> None:
@@ -280,7 +279,7 @@ class TotalOrder:
             digests += [] if were_accepted else [digest for digest in dropped if not self._state.dag.is_named(digest)]
             digests = [digest for digest in digests if digest not in carried]
             if digests:
-                self._state.outbox.add(ReleasePayloads(tuple(digests), were_accepted))
+                self._state.effects.add(ReleasePayloads(tuple(digests), were_accepted))
 
     def _create(self, now: Instant) -> bool:
         """Create every block that is due, those of skipped rounds at once; whether there was any."""
@@ -289,31 +288,31 @@ class TotalOrder:
             return False
         has_created = False
         while (created := member.proposer.create_due(now)) is not None:
-            self._intake.keep(created.digest, created.block, None, now)
+            self._validation.keep(created.digest, created.block, None, now)
             member.proposer.created(created, now)
             has_created = True
         if has_created:
-            member.pushing.push()
+            member.relay.push()
         return has_created
 
     def _set_pace(self) -> None:
         due_at = None if self._member is None else self._member.proposer.due_at
         if due_at is not None and due_at != self._pace_at:
             self._pace_at = due_at
-            self._state.outbox.add(SetTimer(PACE_TIMER, due_at))
+            self._state.effects.add(SetTimer(PACE_TIMER, due_at))
 
     def _effects(self) -> Effects:
-        effects = self._state.outbox.take()
+        effects = self._state.effects.take()
         for index, effect in enumerate(effects):
             if isinstance(effect, Refuse):
-                self._exchange.leave(effect.peer)
+                self._router.leave(effect.peer)
             if isinstance(effect, Halt):
                 self._is_halted = True
                 return effects[: index + 1]
         return effects
 
     def _restored(self, vertex: Vertex) -> None:
-        self._vouching.note(vertex.block)
+        self._attestations.note(vertex.block)
         if self._member is not None:
             self._member.accepted(vertex)
             if vertex.author == self._state.me and not self._state.order.is_ordered(vertex):
@@ -321,4 +320,4 @@ class TotalOrder:
 
 
 def _member(state: State, me: int, sign: Signer, guard_round: int) -> Member:
-    return Member(Proposer(state, me, sign, guard_round), Pushing(state, me), Recovery(state, me))
+    return Member(Proposer(state, me, sign, guard_round), Relay(state, me), AmnesiaRecovery(state, me))

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
+from consensus.total_order.amnesia_recovery import AmnesiaRecovery
 from consensus.total_order.dag import Vertex
 from consensus.total_order.proposer import Proposer
-from consensus.total_order.pushing import Pushing
-from consensus.total_order.recovery import Recovery
+from consensus.total_order.relay import Relay
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,10 +13,10 @@ class Member:
     """Creates blocks, sends with them what others seem to lack, and asks at every start which it has signed."""
 
     proposer: Proposer
-    pushing: Pushing
-    recovery: Recovery
+    relay: Relay
+    recovery: AmnesiaRecovery
 
     def accepted(self, vertex: Vertex) -> None:
         """The graph has accepted a block."""
         self.proposer.accepted(vertex)
-        self.pushing.accepted(vertex)
+        self.relay.accepted(vertex)

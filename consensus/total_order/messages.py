@@ -6,7 +6,7 @@ import msgspec
 
 from consensus.encoding import Codec, Natural
 from consensus.total_order.block import Block, Reference, RoundNumber
-from consensus.total_order.order import CommitRecord
+from consensus.total_order.linearizer import CommitRecord
 
 BLOCKS_ASKED_MAX = 64
 """Blocks that one request names: a round of 64 members."""

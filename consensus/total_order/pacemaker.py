@@ -1,10 +1,10 @@
-"""When to create the next block, and when to wait for a leader.
+"""When to create the next block, and when to wait for a leader (docs/protocol.md, 6).
 
 A member enters round r + 1 with a quorum of blocks of round r and its own, so it leaves out no round: free jumping is a
 liveness hole of the original protocol. Rules as in Starfish (ePrint 2025/567); the wait adapts, since Delta is not known.
 
 A leader is waited for as long as a few usual rounds take, and up to two Delta while it has not used up its share of our
-patience (`patience`). This is a matter of each member alone: whom others wait for, and what is committed, hangs on nothing but
+patience (`Patience`). This is a matter of each member alone: whom others wait for, and what is committed, hangs on nothing but
 blocks. Nor can it end progress: once nothing has been committed for some rounds, every leader is waited for in full again.
 
 Whose learner falls behind creates its blocks more slowly: where they are needed, the order goes as fast as learners do.
@@ -13,7 +13,6 @@ Whose learner falls behind creates its blocks more slowly: where they are needed
 from collections import deque
 from dataclasses import dataclass
 
-from consensus.total_order.patience import Patience
 from consensus.total_order.rules import TotalOrderRules
 from consensus.types import Instant
 
@@ -42,6 +41,9 @@ BEHIND_MS = 10
 """For each delivered step that is still with our learner, while those are many, so much between two blocks of ours: a learner
 that takes 20 ms for a step is nine steps behind then, and one that takes a second is a hundred. At most the longest Delta."""
 
+PATIENCE_SHARE = 4
+"""All members' turns together may cost a fourth of our time: f of n members that are waited for without end cost a twelfth."""
+
 
 @dataclass(frozen=True, slots=True)
 class Readiness:
@@ -54,6 +56,34 @@ class Readiness:
     """A quorum has blocks of this round already."""
     is_idle: bool
     """Nobody has anything to say."""
+
+
+class Patience:
+    """For whose turns we still wait: who has kept us waiting for more than its share of the time has to make up for it.
+
+    A wait is charged to the leader that it is for, whatever became of it: one that stays mute, one that shows its block to a
+    few alone, and one that is always a little too late cost the same. What is charged is paid off by the time that passes.
+    Counts in 1 / (PATIENCE_SHARE * n) ms, so that a millisecond that passes pays off one.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._units_per_ms = PATIENCE_SHARE * size
+        self._debts = [0] * size
+        self._now = Instant(0)
+
+    def charge(self, member: int, waited_ms: int) -> None:
+        """We have waited so long for a turn of this member."""
+        self._debts[member] += max(0, waited_ms) * self._units_per_ms
+
+    def pay_off(self, now: Instant) -> None:
+        """Time has passed. A clock that was put back pays nothing."""
+        elapsed_ms = max(0, now - self._now)
+        self._now = now
+        self._debts = [max(0, debt - elapsed_ms) for debt in self._debts]
+
+    def has_for(self, member: int, wait_ms: int) -> bool:
+        """Whether we may wait for so long: it owes us less."""
+        return self._debts[member] < wait_ms * self._units_per_ms
 
 
 class Pacemaker:

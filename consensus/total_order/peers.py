@@ -4,7 +4,7 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from consensus.budget import Budget
+from consensus.rate_limit import TokenBucket
 from consensus.total_order.committee import Committee
 from consensus.types import Instant, PeerId
 
@@ -87,8 +87,8 @@ class PeerRecord:
 
     member: int | None
     """Its index; None for an observer."""
-    blocks: Budget
-    requests: Budget
+    blocks: TokenBucket
+    requests: TokenBucket
     """And answers that came too late to be of use."""
     block_requests: Requests
     commit_requests: Requests
@@ -117,8 +117,8 @@ class Peers:
         member = self._committee.index_of(peer)
         record = PeerRecord(
             member=member,
-            blocks=Budget(BLOCKS_BURST, BLOCKS_PER_SECOND, DEBT_MAX, now),
-            requests=Budget(REQUESTS_BURST, REQUESTS_PER_SECOND, DEBT_MAX, now),
+            blocks=TokenBucket(BLOCKS_BURST, BLOCKS_PER_SECOND, DEBT_MAX, now),
+            requests=TokenBucket(REQUESTS_BURST, REQUESTS_PER_SECOND, DEBT_MAX, now),
             block_requests=Requests(self._numbers),
             commit_requests=Requests(self._numbers),
         )
@@ -146,7 +146,7 @@ class Peers:
         return tuple(self._records.items())
 
     def sources(self) -> list[PeerId]:
-        """Whom to ask for payloads (`consensus.wanted.Sources`): members alone."""
+        """Whom to ask for payloads (`consensus.payload_requests.Sources`): members alone."""
         return self.connected_members()
 
     def connected_members(self) -> list[PeerId]:

@@ -3,22 +3,13 @@
 from collections import deque
 from dataclasses import dataclass
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.contribution import PAYLOAD_BYTES_MAX
 from consensus.effects import Broadcast
 from consensus.encoding import encode
 from consensus.inputs import Submitted
 from consensus.signing import Signer
-from consensus.total_order.block import (
-    ATTACHMENTS_MAX,
-    ITEMS_MAX,
-    Block,
-    Checkpoint,
-    Content,
-    Item,
-    Reference,
-    sign_block,
-)
+from consensus.total_order.block import ATTACHMENTS_MAX, ITEMS_MAX, Block, Checkpoint, Content, Item, Reference, sign_block
 from consensus.total_order.dag import Vertex
 from consensus.total_order.messages import BlockMessage
 from consensus.total_order.pacemaker import SILENT_ROUNDS, Pacemaker, Readiness
@@ -37,7 +28,7 @@ class Pending:
     """A payload of our own learner."""
 
     item: Item
-    attachments: tuple[LargePayload, ...]
+    attachments: tuple[Attachment, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +68,14 @@ class Proposer:
         """A payload of our own learner, for the next block with room."""
         assert len(event.payload) <= PAYLOAD_BYTES_MAX, f"payload of {len(event.payload)} bytes, limit {PAYLOAD_BYTES_MAX}"
         assert len(event.attachments) <= ATTACHMENTS_MAX, f"{len(event.attachments)} attachments, limit {ATTACHMENTS_MAX}"
-        attachments = tuple(LargePayload(item.digest, item.length) for item in event.attachments)
-        self._pending.append(Pending(Item(event.base, event.payload), attachments))
+        self._pending.append(Pending(Item(event.base, event.payload), event.attachments))
         self._bound_pending()
 
     def has_signed(self, round_number: int) -> None:
         """We learn that we have signed for this round in an earlier life, which may have ended before its guard was written."""
         if round_number > self.signed_round:
             self.signed_round = round_number
-            self._state.outbox.guard(round_number)
+            self._state.effects.guard(round_number)
 
     def accepted(self, vertex: Vertex) -> None:
         """A block was accepted: if it is ours, of this life or an earlier one, it is what we build on."""
@@ -117,7 +107,7 @@ class Proposer:
         """The order goes on from a checkpoint: what our blocks up to it carried may be delivered by commits that we skip."""
         for number in [number for number in self._under_way if number <= self._state.order.leader_round]:
             for pending in self._under_way.pop(number):
-                self._dropped += (Digest(large.digest) for large in pending.attachments)
+                self._dropped += (large.digest for large in pending.attachments)
 
     def restored(self, vertex: Vertex) -> None:
         """Our own block from the records that is not ordered yet."""
@@ -139,7 +129,7 @@ class Proposer:
     def resend(self) -> None:
         """Send our newest block once more."""
         if self.last_block is not None:
-            self._state.outbox.add(Broadcast(encode(BlockMessage(self.last_block))))
+            self._state.effects.add(Broadcast(encode(BlockMessage(self.last_block))))
 
     def create_due(self, now: Instant) -> Created | None:
         """Create and sign the next block, if one is due; `created` is to follow, once the graph has accepted it."""
@@ -157,8 +147,8 @@ class Proposer:
         number = created.block.content.round
         assert self.last.round == number, "our own block is accepted at once: its parents are"
         self.created_at = now
-        self._state.outbox.guard(number)
-        self._state.outbox.add(Broadcast(encode(BlockMessage(created.block))))
+        self._state.effects.guard(number)
+        self._state.effects.add(Broadcast(encode(BlockMessage(created.block))))
         self._state.counters.blocks_created += 1
         self.pacemaker.created(created.readiness, now)
         self._state.counters.rounds_filled += created.readiness.is_late
@@ -277,5 +267,5 @@ class Proposer:
     def _bound_pending(self) -> None:
         while len(self._pending) > PENDING_MAX:
             dropped = self._pending.popleft()
-            self._dropped += (Digest(large.digest) for large in dropped.attachments)
+            self._dropped += (large.digest for large in dropped.attachments)
             self._state.counters.payloads_dropped += 1

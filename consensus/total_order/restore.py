@@ -4,8 +4,11 @@ from collections.abc import Iterable, Iterator
 
 from consensus.effects import Deliver
 from consensus.records import CorruptRecordsError
-from consensus.steps import DeliveredStep
-from consensus.total_order.archive import (
+from consensus.steps import DeliveredStep, genesis_step
+from consensus.total_order.block import Block, Reference, block_digest
+from consensus.total_order.committer import delivered_step
+from consensus.total_order.dag import Vertex
+from consensus.total_order.records import (
     BASE_TABLE,
     COMMIT_TABLE,
     EVIDENCE_TABLE,
@@ -16,9 +19,6 @@ from consensus.total_order.archive import (
     read_commit,
     vertex_key,
 )
-from consensus.total_order.block import Block, Reference, block_digest, genesis_step
-from consensus.total_order.committing import delivered_step
-from consensus.total_order.dag import Vertex
 from consensus.total_order.state import State
 from consensus.types import PeerId, StepId
 

@@ -3,22 +3,53 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from consensus.total_order.archive import TotalOrderArchive
+from consensus.effects import Effect, Guard, Record
+from consensus.payload_requests import PayloadRequests
 from consensus.total_order.block import Block, Reference, block_digest, content_fault
 from consensus.total_order.commit_rule import CommitRule
 from consensus.total_order.committee import Committee
 from consensus.total_order.dag import Dag
 from consensus.total_order.equivocation import Equivocators
-from consensus.total_order.order import Order
-from consensus.total_order.outbox import Outbox
+from consensus.total_order.linearizer import Linearizer
 from consensus.total_order.peers import Peers
+from consensus.total_order.records import TotalOrderArchive
 from consensus.total_order.rules import TotalOrderRules
 from consensus.types import Digest, NetworkId, PeerId
 from consensus.wall_clock import PeerClocks, WallClock
-from consensus.wanted import Wanted
 
 Verifier = Callable[[PeerId, Digest, bytes], bool]
 """Whether the bytes are this peer's signature over the digest."""
+
+
+class PendingEffects:
+    """The effects of the input that is being handled: records first, all in one batch, then the guard, then all else in order.
+
+    So nothing that we sign or decide leaves before it is durable, whoever adds to it.
+    """
+
+    def __init__(self) -> None:
+        self._records: list[Record] = []
+        self._guard: int | None = None
+        self._others: list[Effect] = []
+
+    def record(self, record: Record) -> None:
+        """To be durable before anything else."""
+        self._records.append(record)
+
+    def guard(self, round_number: int) -> None:
+        """To be in the guard file before anything but the records."""
+        self._guard = max(round_number, self._guard or 0)
+
+    def add(self, effect: Effect) -> None:
+        """To be done after everything added before."""
+        self._others.append(effect)
+
+    def take(self) -> tuple[Effect, ...]:
+        """All of them in order; there are none afterwards."""
+        guard = () if self._guard is None else (Guard(self._guard),)
+        effects = (*self._records, *guard, *self._others)
+        self._records, self._guard, self._others = [], None, []
+        return effects
 
 
 @dataclass(slots=True)
@@ -61,15 +92,15 @@ class State:
     """Our index; None for an observer."""
     dag: Dag
     rule: CommitRule
-    order: Order
+    order: Linearizer
     equivocators: Equivocators
     peers: Peers
-    wanted: Wanted
+    wanted: PayloadRequests
     archive: TotalOrderArchive
     verify: Verifier
     wall: WallClock = field(default_factory=WallClock)
     peer_clocks: PeerClocks = field(default_factory=PeerClocks)
-    outbox: Outbox = field(default_factory=Outbox)
+    effects: PendingEffects = field(default_factory=PendingEffects)
     counters: Counters = field(default_factory=Counters)
     newest_seen: dict[int, Block] = field(default_factory=dict)
     """By member: the valid block of the highest round that we have ever seen, kept in the graph or not."""

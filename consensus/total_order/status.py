@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 
-from consensus.total_order.catch_up import CatchUp
+from consensus.total_order.commit_sync import CommitSync
 from consensus.total_order.member import Member
 from consensus.total_order.state import Counters, State
 from consensus.total_order.synchroniser import Synchroniser
@@ -62,7 +62,7 @@ class TotalOrderStatus:
     counters: Counters
 
 
-def status_of(state: State, member: Member | None, synchroniser: Synchroniser, catch_up: CatchUp) -> TotalOrderStatus:
+def status_of(state: State, member: Member | None, synchroniser: Synchroniser, commit_sync: CommitSync) -> TotalOrderStatus:
     """A picture of one moment. `member`: None for an observer."""
     proposer = None if member is None else member.proposer
     counters = state.counters
@@ -80,7 +80,7 @@ def status_of(state: State, member: Member | None, synchroniser: Synchroniser, c
         missing=synchroniser.missing,
         suspended_dropped=state.dag.dropped,
         suspended_released=state.dag.crossed,
-        behind_by=catch_up.behind_by,
+        behind_by=commit_sync.behind_by,
         learner_behind=0 if proposer is None else proposer.pacemaker.learner_behind,
         timeout_ms=2 * state.rules.delta_ms_min if proposer is None else proposer.pacemaker.timeout_ms,
         peers_ahead_ms=state.peer_clocks.median_ms,

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from consensus.effects import Refuse, Send, SetTimer
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.seeded_choice import SeededChoice
 from consensus.total_order.block import Block, Reference, block_digest
 from consensus.total_order.due_queue import DueQueue
@@ -136,7 +136,7 @@ class Synchroniser:
             self.tick(now)
         elif self._timer_at != due_at:
             self._timer_at = due_at
-            self._state.outbox.add(SetTimer(FETCH_TIMER, due_at))
+            self._state.effects.add(SetTimer(FETCH_TIMER, due_at))
 
     def tick(self, now: Instant) -> None:
         """Ask for what is due, as far as one tick reaches, and forget what nobody needs any more."""
@@ -282,7 +282,7 @@ class Synchroniser:
             batch = tuple(ordered[start : start + BLOCKS_ASKED_MAX])
             digests: dict[bytes, None] = {reference.digest: None for reference in batch}
             number = record.block_requests.send(digests, Instant(now + ANSWER_MS))
-            self._state.outbox.add(Send(peer, encode(GetBlocks(number, batch))))
+            self._state.effects.add(Send(peer, encode(GetBlocks(number, batch))))
 
     def _refuse(self, peer: PeerId, detail: str) -> None:
-        self._state.outbox.add(Refuse(peer, Offence.UNSOLICITED, detail))
+        self._state.effects.add(Refuse(peer, Offence.UNSOLICITED, detail))

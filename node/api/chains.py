@@ -3,8 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Protocol
 
+from consensus.proof_of_work.block_checks import ChainStep
 from consensus.proof_of_work.machine import ProofOfWork
-from consensus.proof_of_work.verdicts import ChainStep
 from consensus.total_order.machine import TotalOrder, TotalOrderStatus
 from learning.exact import MICRO
 from learning.learner import GenerationDecided, GenerationWaits, SlateEntry

@@ -1,8 +1,9 @@
 """Large bytes beside the order: states that members vouch for, and payloads that a block names by their digest.
 
 Everything is named by its digest, fetched in parts, one part at a time from one peer, and worth nothing before it is whole and
-its digest is right. Which payload is fetched from whom, and when again, the ordering machine says (`consensus.wanted`): here is
-the transfer alone. Parts outlive the source that gave them; so a slow one costs its own time only.
+its digest is right. Which payload is fetched from whom, and when again, the ordering machine says
+(`consensus.payload_requests`): here is the transfer alone. Parts outlive the source that gave them; so a slow one costs its own
+time only.
 """
 
 import asyncio
@@ -12,8 +13,8 @@ from typing import Protocol
 
 from consensus.effects import FetchPayload, FetchState, Record
 from consensus.inputs import FetchFailed, Input, PayloadHeld, StateHeld
+from consensus.payload_requests import FETCHES_MAX
 from consensus.types import Digest, PeerId
-from consensus.wanted import FETCHES_MAX
 from learning.checkpoint import checkpoint_digest
 from learning.gradient.quantised import payload_digest
 from node.common.bounded import BoundedMap

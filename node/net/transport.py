@@ -7,7 +7,7 @@ from typing import assert_never
 
 import aiohttp
 
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.signing import Signer
 from consensus.types import NetworkId, PeerId
 from node.common.address import Address

@@ -4,7 +4,7 @@ from typing import assert_never
 
 import msgspec
 
-from consensus.proof_of_work.assessing import Rank, equal_claims
+from consensus.proof_of_work.assessment_queue import Rank, equal_claims
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.total_order.machine import TotalOrderRules
 from learning.evolution.payload import claimed_fitness

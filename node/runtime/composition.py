@@ -8,14 +8,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
-from consensus.proof_of_work.header import genesis_id
 from consensus.proof_of_work.machine import ProofOfWork
-from consensus.proof_of_work.restore import FINAL_TABLE
-from consensus.proof_of_work.verdicts import BLOCK_TABLE, VERDICT_TABLE
+from consensus.proof_of_work.records import BLOCK_TABLE, FINAL_TABLE, VERDICT_TABLE
 from consensus.protocol import OrderingProtocol
 from consensus.signing import Signer
-from consensus.total_order.archive import BASE_TABLE, COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE
+from consensus.steps import genesis_step
 from consensus.total_order.machine import TotalOrder
+from consensus.total_order.records import BASE_TABLE, COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE
 from consensus.types import KEY_BYTES, Digest, PeerId, StepId
 from learning.checkpoint import decode_kept_state
 from learning.evolution.rules import SearchSettings
@@ -160,7 +159,7 @@ def learner_spec(rules: NetworkRules, author: PeerId, settings: SearchSettings, 
         rules=learning_rules(rules),
         network_id=this_network,
         author=author,
-        genesis_step=genesis_id(this_network),
+        genesis_step=genesis_step(this_network),
         settings=settings,
         restored=restored,
         members=members_of(rules),

@@ -28,7 +28,7 @@ from consensus.effects import (
     StopPuzzle,
     VerifyPuzzle,
 )
-from consensus.faults import Accusation
+from consensus.evidence import Accusation
 from consensus.inputs import Input, Received, TimerFired
 from consensus.types import PeerId
 from learning.learner import LearnerAnswer

@@ -1,7 +1,7 @@
 """How large the bytes beside the order may be: more is never fetched, whatever a peer says."""
 
-from consensus.total_order.snapshot import SNAPSHOT_BEHIND
-from consensus.wanted import FETCHES_MAX
+from consensus.payload_requests import FETCHES_MAX
+from consensus.total_order.state_sync import SNAPSHOT_BEHIND
 from learning.gradient.kept import KEPT_BYTES_PER_STEP, KEPT_COMMITS, kept_interval
 from learning.gradient.quantised import payload_bytes
 from learning.task import Layout

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 from consensus import steps
+from consensus.attachment import Attachment
 from consensus.effects import (
     Accuse,
     Adopt,
@@ -37,7 +38,7 @@ from consensus.effects import (
 )
 from consensus.inputs import Input, LearnerBehind, PayloadHeld, PayloadsNeeded, StateReached, Submitted
 from consensus.protocol import OrderingProtocol
-from consensus.steps import Attachment, Step
+from consensus.steps import Step
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
 from learning.checkpoint import checkpoint_digest, decode_kept_state, encode_kept_state
 from learning.gradient.quantised import payload_digest
@@ -368,7 +369,7 @@ class Replica:
 
 def _named(step: Step) -> Iterable[Attachment]:
     """The large payloads of all that a block lists."""
-    return (Attachment(Digest(large.digest), large.length) for item in step.contributions for large in item.attachments)
+    return (attachment for contribution in step.contributions for attachment in contribution.attachments)
 
 
 def _forgotten(digests: Iterable[Digest]) -> tuple[Forget, ...]:

@@ -4,10 +4,10 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from consensus import steps
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.contribution import Contribution, contribution_digest
 from consensus.inputs import Assessed, Checked, Input, Offered
-from consensus.steps import Attachment, Step, Verdict
+from consensus.steps import Step, Verdict
 from consensus.types import Digest, NetworkId, StepId
 from learning.learner import (
     ContributionAssessed,
@@ -46,7 +46,7 @@ def signed_payload(digest: Digest, contribution: Contribution) -> SignedPayload:
     return SignedPayload(digest, contribution.author, contribution.base, contribution.payload, attached)
 
 
-def _attached(attachments: Iterable[Attachment | LargePayload]) -> tuple[tuple[bytes, int], ...]:
+def _attached(attachments: Iterable[Attachment]) -> tuple[tuple[bytes, int], ...]:
     return tuple((attachment.digest, attachment.length) for attachment in attachments)
 
 

@@ -1,7 +1,7 @@
 import msgspec
 import pytest
 
-from consensus.attachment import ATTACHMENT_BYTES_MAX, LargePayload
+from consensus.attachment import ATTACHMENT_BYTES_MAX, Attachment
 from consensus.contribution import (
     ATTACHMENTS_MAX,
     PAYLOAD_BYTES_MAX,
@@ -16,7 +16,7 @@ from tests.consensus.proof_of_work.forge import NETWORK, person
 
 ALICE = person("alice")
 BASE = StepId(b"b" * 32)
-GRADIENT = LargePayload(b"g" * 32, 100_000)
+GRADIENT = Attachment(b"g" * 32, 100_000)
 CONTRIBUTION = sign_contribution(NETWORK, ALICE.id, BASE, b"payload", ALICE.sign, attachments=(GRADIENT,))
 CODEC: Codec[Contribution] = Codec(Contribution)
 
@@ -34,8 +34,8 @@ def test_a_signed_contribution_is_authentic_on_its_network_alone() -> None:
         {"payload": b"other"},
         {"attachments": ()},
         {"attachments": (GRADIENT, GRADIENT)},
-        {"attachments": (LargePayload(b"h" * 32, 100_000),)},
-        {"attachments": (LargePayload(b"g" * 32, 100_001),)},
+        {"attachments": (Attachment(b"h" * 32, 100_000),)},
+        {"attachments": (Attachment(b"g" * 32, 100_001),)},
         {"attachments": (), "payload": GRADIENT.digest + (100_000).to_bytes(8, "big") + b"payload"},
     ],
 )
@@ -68,8 +68,8 @@ def test_too_many_attachments_are_malformed_and_cannot_be_signed() -> None:
 
 @pytest.mark.parametrize("length", [1, ATTACHMENT_BYTES_MAX])
 def test_an_attachment_has_from_one_byte_to_a_gibibyte(length: int) -> None:
-    sound = msgspec.structs.replace(CONTRIBUTION, attachments=(LargePayload(b"g" * 32, length),))
+    sound = msgspec.structs.replace(CONTRIBUTION, attachments=(Attachment(b"g" * 32, length),))
     assert CODEC.decode(encode(sound)) == sound
     beyond = 0 if length == 1 else length + 1
     with pytest.raises(MalformedBytesError):
-        CODEC.decode(encode(msgspec.structs.replace(CONTRIBUTION, attachments=(LargePayload(b"g" * 32, beyond),))))
+        CODEC.decode(encode(msgspec.structs.replace(CONTRIBUTION, attachments=(Attachment(b"g" * 32, beyond),))))

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.encoding import Codec, DigestBytes, MalformedBytesError, Natural, encode
+from consensus.encoding import Codec, DigestBytes, MalformedBytesError, Natural, encode, fitting
 
 
 class Sample(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -46,3 +46,16 @@ def test_any_bytes_are_either_canonical_or_malformed(data: bytes) -> None:
 def test_bytes_that_are_not_canonical_are_malformed(data: bytes) -> None:
     with pytest.raises(MalformedBytesError):
         CODEC.decode(data)
+
+
+@pytest.mark.parametrize(("room", "count"), [(0, 1), (2, 2), (3, 3), (9, 4)])
+def test_as_many_as_fit_are_taken_and_one_at_least(room: int, count: int) -> None:
+    size = len(encode(SAMPLE))
+    assert fitting(iter([SAMPLE] * 4), room * size + size - 1) == (SAMPLE,) * count
+    assert fitting(iter(()), size) == ()
+
+
+def test_what_does_not_fit_is_the_last_that_is_read() -> None:
+    values = iter([SAMPLE] * 9)
+    fitting(values, 2 * len(encode(SAMPLE)))
+    assert len(list(values)) == 6

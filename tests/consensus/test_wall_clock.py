@@ -2,9 +2,9 @@
 
 from consensus.effects import SetTimer, SolvePuzzle
 from consensus.inputs import ClockRead, Offered, PeerLeft, TimerFired
+from consensus.proof_of_work.header_sync import ANSWER_TIMEOUT_MS
 from consensus.proof_of_work.machine import SYNC_TIMER
 from consensus.proof_of_work.messages import GetHeaders, Tip
-from consensus.proof_of_work.sync import ANSWER_TIMEOUT_MS
 from consensus.types import Instant, PeerId, WallTime
 from consensus.wall_clock import PeerClocks
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, sent

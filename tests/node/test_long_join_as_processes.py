@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from consensus.encoding import encode
-from consensus.proof_of_work.archive import block_key
-from consensus.proof_of_work.header import Body, genesis_id
+from consensus.proof_of_work.header import Body
+from consensus.proof_of_work.records import block_key
+from consensus.steps import genesis_step
 from consensus.types import Digest, Height
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.rules import EvolutionRules, SearchSettings
@@ -50,7 +51,7 @@ def made_chain(folder: NodeFolder) -> list[Forged]:
     name = network_id(rules)
     evolution = learning_rules(rules)
     assert isinstance(evolution, EvolutionRules)
-    genesis = genesis_id(name)
+    genesis = genesis_step(name)
     participant = Participant(name, identity.peer_id, genesis)
     learner = EvolutionLearner(load_task(rules.task.name), evolution, participant, SearchSettings())
     forge, leader = Forge(proof_of_work_rules(rules), name), Person(identity.peer_id, identity.sign)

@@ -8,33 +8,33 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from consensus.contribution import ATTACHMENTS_MAX as ATTACHMENTS_PER_CONTRIBUTION
-from consensus.proof_of_work.ahead import BRANCHES_MAX, LINKS_MAX, RIVALS_MAX
-from consensus.proof_of_work.assessing import QUEUED_PER_SOURCE_MAX, UNDER_WAY_MAX
+from consensus.payload_requests import FETCHES_MAX, GIFTS_KEPT, STALLED_ATTEMPTS, Need
+from consensus.proof_of_work.assessment_queue import QUEUED_PER_SOURCE_MAX, UNDER_WAY_MAX
+from consensus.proof_of_work.author_window import BASES_KEPT
+from consensus.proof_of_work.block_download import BODIES_PER_REQUEST
 from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX
-from consensus.proof_of_work.bodies import BODIES_PER_REQUEST
-from consensus.proof_of_work.intake import REJECTED_MAX
+from consensus.proof_of_work.header_branches import BRANCHES_MAX, LINKS_MAX, RIVALS_MAX
+from consensus.proof_of_work.mempool import HELD_MAX, LACKING_MAX, PER_AUTHOR_IN_ALL_MAX, POOL_MAX
 from consensus.proof_of_work.mining import JOBS_MAX
+from consensus.proof_of_work.orphanage import EARLY_MAX, ORPHANS_MAX
 from consensus.proof_of_work.peers import ANSWERS_LATE_MAX, LEFT_OWING_MAX, SUBNETS_MAX
-from consensus.proof_of_work.pool import HELD_MAX, LACKING_MAX, PER_AUTHOR_IN_ALL_MAX, POOL_MAX
+from consensus.proof_of_work.puzzle_budgets import GROUPS_MAX
 from consensus.proof_of_work.rules import AUTHOR_WINDOW_MAX, CONTRIBUTIONS_MAX
-from consensus.proof_of_work.staging import SOURCES_MAX, STAGED_MAX, VERIFY_IN_FLIGHT_MAX
 from consensus.proof_of_work.status import STEPS_TOLD_MAX
-from consensus.proof_of_work.verifying import GROUPS_MAX
-from consensus.proof_of_work.voices import BASES_KEPT
-from consensus.proof_of_work.waiting_room import EARLY_MAX, ORPHANS_MAX
+from consensus.proof_of_work.unverified_headers import SOURCES_MAX, STAGED_MAX, VERIFY_IN_FLIGHT_MAX
+from consensus.proof_of_work.validation import REJECTED_MAX
+from consensus.total_order.attestations import CHECKPOINTS_KEPT, MARKS_AHEAD_MAX, MARKS_KEPT
 from consensus.total_order.block import ATTACHMENTS_MAX
-from consensus.total_order.catch_up import BUFFER_MAX, RANGE_ROUNDS_MAX, RUNGS_MAX
+from consensus.total_order.commit_sync import BUFFER_MAX, RANGE_ROUNDS_MAX, RUNGS_MAX
 from consensus.total_order.due_queue import STALE_MAX
 from consensus.total_order.equivocation import TWINS_MAX
-from consensus.total_order.intake import ROUNDS_AHEAD_MAX
+from consensus.total_order.linearizer import REFERENCES_MAX
 from consensus.total_order.messages import BLOCKS_ASKED_MAX, COMMITS_MAX
-from consensus.total_order.order import REFERENCES_MAX
 from consensus.total_order.pacemaker import PACES_KEPT
 from consensus.total_order.peers import REQUESTS_KEPT_MAX
 from consensus.total_order.proposer import PENDING_MAX
 from consensus.total_order.synchroniser import HINTS_MAX
-from consensus.total_order.vouching import CHECKPOINTS_KEPT, MARKS_AHEAD_MAX, MARKS_KEPT
-from consensus.wanted import FETCHES_MAX, GIFTS_KEPT, STALLED_ATTEMPTS, Need
+from consensus.total_order.validation import ROUNDS_AHEAD_MAX
 from node.lab.checkers.sizes import sizes_of
 from node.rules.retention import CHECKPOINTS_KEPT as CHECKPOINTS_STORED
 from node.rules.retention import PAYLOAD_COMMITS
@@ -137,15 +137,16 @@ def _of_the_replica(scale: Scale) -> Groups:
         (scale.peers, "Replica._asked"),
         (LINE_MAX, "LearnerLine._line LearnerLine._aside LearnerLine._lacking[] Replica._leaving"),
         (0, "Replica._inputs"),
-        (of_pool, "Naming._named Naming._counts Naming._final Naming._released[]"),
-        (2, "Naming._released"),
-        (FETCHES_MAX, "Wanted._fetches Wanted._cooling"),
-        (FETCHES_MAX, "Wanted._overtaken Wanted._given"),
-        (GIFTS_KEPT, "Wanted._gift_ms"),
-        (named, "Wanted._pursuits Wanted._lacking Wanted._lacking[] Wanted._stalled Wanted._lanes[] Wanted._resting"),
+        (of_pool, "NamedPayloads._named NamedPayloads._counts NamedPayloads._final NamedPayloads._released[]"),
+        (2, "NamedPayloads._released"),
+        (FETCHES_MAX, "PayloadRequests._fetches PayloadRequests._cooling"),
+        (FETCHES_MAX, "PayloadRequests._overtaken PayloadRequests._given"),
+        (GIFTS_KEPT, "PayloadRequests._gift_ms"),
+        (named, "PayloadRequests._pursuits PayloadRequests._lacking PayloadRequests._lacking[] PayloadRequests._stalled"),
+        (named, "PayloadRequests._lanes[] PayloadRequests._resting"),
         (named + scale.peers, "_Pursuit.waiters"),
-        (len(Need) * (1 + STALLED_ATTEMPTS), "Wanted._lanes"),
-        (scale.peers + scale.strangers_max, "Wanted._known_peers Reliability._in_vain"),
+        (len(Need) * (1 + STALLED_ATTEMPTS), "PayloadRequests._lanes"),
+        (scale.peers + scale.strangers_max, "PayloadRequests._known_peers Reliability._in_vain"),
     )
 
 
@@ -154,23 +155,23 @@ def _of_the_graph(scale: Scale) -> Groups:
     return (
         (
             peers,
-            "Committee._indices Dag.kept_rounds Dag.newest Dag._slots[] Proposer._included Pushing._named "
-            "Pushing._named[] Pushing._pushed Pushing._pushed[] Pushing._asked_until Pushing._asked_until[] Patience._debts "
-            "Recovery._asked_at Round.vertices Slot.votes Slot.certificates "
-            "State.newest_seen Suspended.missing Vouching._newest Vouching._marks[] Vouching._checkpoints "
-            "Vouching._newest_marks CommitFetch._failed Reliability._failures Reliability._late Reliability._suspected",
+            "Committee._indices Dag.kept_rounds Dag.newest Dag._slots[] Proposer._included Relay._named "
+            "Relay._named[] Relay._pushed Relay._pushed[] Relay._asked_until Relay._asked_until[] Patience._debts "
+            "AmnesiaRecovery._asked_at Round.vertices Slot.votes Slot.certificates "
+            "State.newest_seen Suspended.missing Attestations._newest Attestations._marks[] Attestations._checkpoints "
+            "Attestations._newest_marks CommitFetch._failed Reliability._failures Reliability._late Reliability._suspected",
         ),
         (peers + scale.strangers_max, "Peers._records PeerClocks._ahead_ms Synchroniser._roomless"),
-        (rounds, "CommitRule._slots Dag._rounds Dag._slots Order._ordered Order._recent Proposer._under_way"),
+        (rounds, "CommitRule._slots Dag._rounds Dag._slots Linearizer._ordered Linearizer._recent Proposer._under_way"),
         (rounds, "Dag._missing_rounds"),
         (blocks, "Dag.accepted Dag.suspended Dag._waiting Dag._waiting[] Dag._wanted Dag._missing_rounds[] State.busy"),
         (0, "Dag._holders"),
-        (blocks, "Round.vertices[] Dag._false_parents Order._ordered[] Dag._payload_waiting[]"),
+        (blocks, "Round.vertices[] Dag._false_parents Linearizer._ordered[] Dag._payload_waiting[]"),
         (blocks * ATTACHMENTS_MAX, "Dag._payload_waiting"),
-        (blocks * ATTACHMENTS_MAX, "NamedPayloads._named NamedPayloads._named_in NamedPayloads._named_in[]"),
+        (blocks * ATTACHMENTS_MAX, "NamedPayloads._by_digest NamedPayloads._by_round NamedPayloads._by_round[]"),
         (ATTACHMENTS_MAX, "Suspended.payloads"),
         (PACES_KEPT, "Pacemaker._paces"),
-        (blocks, "Twins._bytes"),
+        (blocks, "KeptTwins._bytes"),
     )
 
 
@@ -178,15 +179,15 @@ def _of_the_order(scale: Scale) -> Groups:
     peers, ranges = scale.peers, RANGE_ROUNDS_MAX * scale.peers + REFERENCES_MAX
     missing = ranges + scale.blocks
     return (
-        (0, "Outbox._records Outbox._others"),
-        (BUFFER_MAX + COMMITS_MAX, "CatchUp._buffer"),
-        (RUNGS_MAX, "CatchUp._rungs"),
+        (0, "PendingEffects._records PendingEffects._others"),
+        (BUFFER_MAX + COMMITS_MAX, "CommitSync._buffer"),
+        (RUNGS_MAX, "CommitSync._rungs"),
         (scale.gc_depth + 1, "Joining.records"),
         (PENDING_MAX, "Proposer._pending"),
         (PENDING_MAX * ATTACHMENTS_MAX, "Proposer._dropped"),
-        (MARKS_AHEAD_MAX, "Vouching._marks"),
-        (MARKS_KEPT, "Vouching._newest_marks[]"),
-        (CHECKPOINTS_KEPT, "Vouching._checkpoints[]"),
+        (MARKS_AHEAD_MAX, "Attestations._marks"),
+        (MARKS_KEPT, "Attestations._newest_marks[]"),
+        (CHECKPOINTS_KEPT, "Attestations._checkpoints[]"),
         (SNAPSHOTS_MAX, "Restoring._bases"),
         (REQUESTS_KEPT_MAX, "Requests.asked Requests.deadlines"),
         (HINTS_MAX + peers, "Pursuit.hints Pursuit.tried Pursuit.in_flight"),
@@ -202,21 +203,23 @@ def _of_the_chain(scale: Scale) -> Groups:
     return (
         (tree, "BlockTree._links BlockTree._standing BlockTree._children BlockTree._children[] BlockTree._forgiven_at"),
         (tree, "BlockTree._undecided"),
-        (tree, "Verdicts._told Verdicts._unchecked Verdicts._behind Bodies._searches Bodies._gaps"),
-        (tree, "Outlook._living Outlook._gaps Outlook._lost Outlook._depths Outlook._stalled"),
+        (tree, "BlockChecks._told BlockChecks._unchecked BlockChecks._behind BlockDownload._searches BlockDownload._gaps"),
+        (tree, "HeadCandidates._living HeadCandidates._gaps HeadCandidates._lost"),
+        (tree, "HeadCandidates._depths HeadCandidates._stalled"),
         ((scale.height + 1) * CHAIN_RECORD_BYTES, "FinalChain._packed"),
-        (BRANCHES_MAX, "Ahead._branches"),
-        (RIVALS_MAX, "Ahead._rivals"),
+        (BRANCHES_MAX, "HeaderBranches._branches"),
+        (RIVALS_MAX, "HeaderBranches._rivals"),
         (LINKS_MAX * CHAIN_RECORD_BYTES, "Branch._packed"),
-        (STAGED_MAX, "Staging._staged Staging._counts Staging._pushed Staging._waiting Staging._waiting[]"),
-        (STAGED_MAX, "Staging._children Staging._children[]"),
-        (VERIFY_IN_FLIGHT_MAX, "Staging._in_flight Staging._flights"),
+        (STAGED_MAX, "UnverifiedHeaders._staged UnverifiedHeaders._counts UnverifiedHeaders._pushed"),
+        (STAGED_MAX, "UnverifiedHeaders._waiting UnverifiedHeaders._waiting[]"),
+        (STAGED_MAX, "UnverifiedHeaders._children UnverifiedHeaders._children[]"),
+        (VERIFY_IN_FLIGHT_MAX, "UnverifiedHeaders._in_flight UnverifiedHeaders._flights"),
         (SOURCES_MAX, "Staged.other_sources"),
-        (scale.peers + scale.strangers_max, "Verifying._standings _Search.tried"),
-        (GROUPS_MAX, "Verifying._groups"),
-        (ORPHANS_MAX, "WaitingRoom._orphans"),
-        (EARLY_MAX, "WaitingRoom._early"),
-        (REJECTED_MAX, "Intake._rejected"),
+        (scale.peers + scale.strangers_max, "PuzzleBudgets._standings _Search.tried"),
+        (GROUPS_MAX, "PuzzleBudgets._groups"),
+        (ORPHANS_MAX, "Orphanage._orphans"),
+        (EARLY_MAX, "Orphanage._early"),
+        (REJECTED_MAX, "Validation._rejected"),
         (LEFT_OWING_MAX, "Peers._owed"),
         (SUBNETS_MAX, "Peers._asked_in_vain"),
         (STEPS_TOLD_MAX, "ChainReport._final_steps"),
@@ -227,15 +230,15 @@ def _of_the_chain(scale: Scale) -> Groups:
 
 def _of_the_pool() -> Groups:
     return (
-        (POOL_MAX + PER_AUTHOR_IN_ALL_MAX, "Pool._pooled Pool._bases Pool._refused"),
-        (PER_AUTHOR_IN_ALL_MAX, "Pool._bases[]"),
-        (LACKING_MAX, "Pool._lacking"),
-        (HELD_MAX, "Pool._held"),
-        (POOL_MAX + PER_AUTHOR_IN_ALL_MAX, "Assessing._queues"),
-        (QUEUED_PER_SOURCE_MAX, "Assessing._queues[]"),
-        (UNDER_WAY_MAX, "Assessing._under_way"),
-        (AUTHOR_WINDOW_MAX, "Voices._final"),
-        (BASES_KEPT, "Voices._branches"),
-        (AUTHOR_WINDOW_MAX + TREE_BLOCKS_MAX, "Voices._branches[] Voices._silenced"),
+        (POOL_MAX + PER_AUTHOR_IN_ALL_MAX, "Mempool._pooled Mempool._bases Mempool._refused"),
+        (PER_AUTHOR_IN_ALL_MAX, "Mempool._bases[]"),
+        (LACKING_MAX, "Mempool._lacking"),
+        (HELD_MAX, "Mempool._held"),
+        (POOL_MAX + PER_AUTHOR_IN_ALL_MAX, "AssessmentQueue._queues"),
+        (QUEUED_PER_SOURCE_MAX, "AssessmentQueue._queues[]"),
+        (UNDER_WAY_MAX, "AssessmentQueue._under_way"),
+        (AUTHOR_WINDOW_MAX, "AuthorWindow._final"),
+        (BASES_KEPT, "AuthorWindow._branches"),
+        (AUTHOR_WINDOW_MAX + TREE_BLOCKS_MAX, "AuthorWindow._branches[] AuthorWindow._silenced"),
         (JOBS_MAX, "Mining._jobs"),
     )

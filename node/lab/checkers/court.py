@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from consensus.proof_of_work.header import genesis_id
 from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.steps import genesis_step
 from consensus.types import Instant, NetworkId, PeerId
 from node.lab.checkers.attribution import DeliveredOnce, FoundByItsAuthor
 from node.lab.checkers.blame import NoHonestBlamed
@@ -196,7 +196,7 @@ class Court:
 def checkers_for(facts: Facts, honest: Container[bytes]) -> tuple[Checker, ...]:
     """Those that fit the kind of order. `honest`: may lose members while they look."""
     members, network_id = facts.members, facts.network_id
-    genesis = genesis_id(network_id)
+    genesis = genesis_step(network_id)
     common: tuple[Checker, ...] = (
         OneState(is_one_history=facts.work_rules is None),
         FoundByItsAuthor(honest),

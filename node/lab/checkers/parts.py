@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from consensus.effects import Guard, Record, SolvePuzzle
-from consensus.total_order.archive import COMMIT_TABLE
-from consensus.total_order.order import COMMIT_CODEC
+from consensus.total_order.linearizer import COMMIT_CODEC
+from consensus.total_order.records import COMMIT_TABLE
 from consensus.types import Instant, PeerId
 from node.lab.checkers.finding import Seen
 

@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 
 from consensus.effects import Accuse, FetchPayload, Record, Refuse
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.protocol import OrderingProtocol
 from consensus.total_order.machine import TotalOrder
 from consensus.types import PeerId

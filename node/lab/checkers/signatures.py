@@ -13,11 +13,11 @@ from consensus.proof_of_work.header import (
     is_signed_by_leader,
     puzzle_prefix,
 )
-from consensus.proof_of_work.verdicts import BLOCK_TABLE
+from consensus.proof_of_work.records import BLOCK_TABLE
 from consensus.signing import is_signed_by
-from consensus.total_order.archive import VERTEX_TABLE
 from consensus.total_order.block import BLOCK_CODEC as DAG_BLOCK_CODEC
 from consensus.total_order.block import block_digest
+from consensus.total_order.records import VERTEX_TABLE
 from consensus.types import NetworkId, PeerId
 from node.lab.checkers.finding import Finding, Seen
 

@@ -7,7 +7,7 @@ from functools import partial
 from typing import NamedTuple, Protocol
 
 from consensus.effects import SolvePuzzle
-from consensus.faults import Accusation
+from consensus.evidence import Accusation
 from consensus.types import Instant, PeerId
 from learning.learner import Learner, LearnerAnswer, LearnerRequest, StepAdopted
 from node.lab.faults.consensus.withheld_parts import ServingOf, gives_all

@@ -7,9 +7,9 @@ from functools import partial
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus.proof_of_work.header import genesis_id
 from consensus.protocol import OrderingProtocol
 from consensus.signing import Signer
+from consensus.steps import genesis_step
 from consensus.types import Instant, PeerId
 from learning.evolution.rules import SearchSettings
 from learning.learner import Learner, LearnerRequest
@@ -62,7 +62,7 @@ class Population:
         self.members = self.ids[: scenario.insiders] if self.is_ordered else ()
         self.rules = self._network_rules()
         self.network_id = network_id(self.rules)
-        self.genesis = genesis_id(self.network_id)
+        self.genesis = genesis_step(self.network_id)
         self._payload_commits = self._kept_for()
         self._colluders = tuple(sorted(self.ids[number] for number in scenario.ever_faulty))
 

@@ -7,10 +7,8 @@ ends: whoever reads says so.
 from collections.abc import Iterator
 
 from consensus.effects import Record
-from consensus.proof_of_work.archive import block_key, decode_block
 from consensus.proof_of_work.header import header_id, step_of
-from consensus.proof_of_work.restore import FINAL_TABLE
-from consensus.proof_of_work.verdicts import BLOCK_TABLE, VERDICT_TABLE
+from consensus.proof_of_work.records import BLOCK_TABLE, FINAL_TABLE, VERDICT_TABLE, block_key, decode_block
 from consensus.types import Height, NetworkId, StepId
 from learning.learner import CheckRequest, FinaliseRequest, Judgement, StepChecked
 from node.lab.checkers.finding import Event

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from consensus.effects import Accuse, Refuse
-from consensus.faults import Accusation, Offence
+from consensus.evidence import Accusation, Offence
 from consensus.types import PeerId
 from node.lab.checkers.finding import Event
 from node.net.link import SHORT_KEY_BYTES

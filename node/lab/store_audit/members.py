@@ -7,8 +7,12 @@ between two kept states, and which of two equal submissions was found anew after
 from collections.abc import Iterator
 
 from consensus.effects import Accuse, FetchState, Record
-from consensus.faults import Accusation, Offence
-from consensus.total_order.archive import (
+from consensus.evidence import Accusation, Offence
+from consensus.total_order.block import Block
+from consensus.total_order.committee import Committee
+from consensus.total_order.committer import delivered_step
+from consensus.total_order.linearizer import CommitRecord
+from consensus.total_order.records import (
     BASE_TABLE,
     COMMIT_TABLE,
     EVIDENCE_TABLE,
@@ -17,10 +21,6 @@ from consensus.total_order.archive import (
     decode_commit,
     vertex_key,
 )
-from consensus.total_order.block import Block
-from consensus.total_order.committee import Committee
-from consensus.total_order.committing import delivered_step
-from consensus.total_order.order import CommitRecord
 from consensus.types import Digest, Height, NetworkId, PeerId, StepId
 from learning.learner import ContributionFound, DeliverRequest
 from node.lab.checkers.finding import Event

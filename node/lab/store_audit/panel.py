@@ -2,8 +2,8 @@
 
 from collections.abc import Container
 
-from consensus.proof_of_work.header import genesis_id
 from consensus.proof_of_work.puzzle import is_solved
+from consensus.steps import genesis_step
 from consensus.types import Instant, PeerId
 from node.lab.checkers.attribution import DeliveredOnce, FoundByItsAuthor
 from node.lab.checkers.blame import NoHonestBlamed
@@ -65,7 +65,7 @@ def _of_members(facts: Facts, honest: Container[bytes]) -> tuple[Checker, ...]:
 def _of_work(rules: NetworkRules, facts: Facts) -> tuple[Checker, ...]:
     """Without FoundByItsAuthor: what is found and not listed is in no store. Contributions' signatures stand for it."""
     assert facts.work_rules is not None
-    network_id, genesis = facts.network_id, genesis_id(facts.network_id)
+    network_id, genesis = facts.network_id, genesis_step(facts.network_id)
     memory_kib = rules.proof_of_work.puzzle_memory_kib
 
     def is_proven(prefix: bytes, nonce: int, target: int) -> bool:

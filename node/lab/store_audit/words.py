@@ -8,9 +8,9 @@ from collections.abc import Container, Iterator
 from dataclasses import dataclass
 
 from consensus.effects import Record
-from consensus.total_order.archive import COMMIT_TABLE, VERTEX_TABLE
 from consensus.total_order.block import BLOCK_CODEC
-from consensus.total_order.order import COMMIT_CODEC, commit_digest
+from consensus.total_order.linearizer import COMMIT_CODEC, commit_digest
+from consensus.total_order.records import COMMIT_TABLE, VERTEX_TABLE
 from consensus.types import NetworkId, PeerId
 from learning.checkpoint import checkpoint_digest, decode_kept_state
 from node.lab.checkers.finding import Finding, Seen

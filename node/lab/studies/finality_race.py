@@ -9,15 +9,15 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
+from consensus.proof_of_work.block_index import Link, genesis_link, header_fault, next_link, next_target
 from consensus.proof_of_work.block_tree import BlockTree
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.difficulty import TARGET_BYTES, work_of
 from consensus.proof_of_work.final_chain import FinalChain
-from consensus.proof_of_work.header import Header, genesis_id, header_id
-from consensus.proof_of_work.link import Link, genesis_link, header_fault, next_link, next_target
+from consensus.proof_of_work.header import Header, header_id
 from consensus.proof_of_work.puzzle import NONCE_BYTES
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.steps import Verdict
+from consensus.steps import Verdict, genesis_step
 from consensus.types import DIGEST_BYTES, KEY_BYTES, SIGNATURE_BYTES, Height, NetworkId
 from node.lab.studies.finality_theory import best_attack, counted_share
 
@@ -100,7 +100,7 @@ class _Run:
     def __init__(self, race: Race, rules: ProofOfWorkRules, goes_on: npt.NDArray[np.bool_] | None, random: Random) -> None:
         self._race, self._rules, self._goes_on, self._random = race, rules, goes_on, random
         self._network_id = NetworkId(random.randbytes(DIGEST_BYTES))
-        root = genesis_link(genesis_id(self._network_id))
+        root = genesis_link(genesis_step(self._network_id))
         self._chain = Chain(FinalChain(root), BlockTree(root, rules.contest_depths, random.randbytes(DIGEST_BYTES)))
         self._now_ms = float(START_MS)
         per_ms = ATTEMPTS_PER_INTERVAL / race.interval_ms

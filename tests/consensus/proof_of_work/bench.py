@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from consensus.effects import Accuse, Check, Effect, FetchPayload, Record, Refuse, ReleasePayloads, Send, VerifyPuzzle
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import Checked, Input, PayloadHeld, PeerJoined, PuzzleVerified, Received, Submitted
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import MESSAGE_CODEC, BlockMessage, Message

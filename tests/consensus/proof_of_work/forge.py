@@ -7,11 +7,12 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus.contribution import Contribution
-from consensus.proof_of_work.header import Block, Body, Draft, body_digest, genesis_id, header_id, puzzle_prefix, sign_header
-from consensus.proof_of_work.link import Link, genesis_link, next_link, next_target
+from consensus.proof_of_work.block_index import Link, genesis_link, next_link, next_target
+from consensus.proof_of_work.header import Block, Body, Draft, body_digest, header_id, puzzle_prefix, sign_header
 from consensus.proof_of_work.puzzle import search_nonce
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.signing import Signer
+from consensus.steps import genesis_step
 from consensus.types import Digest, Height, NetworkId, PeerId, StepId
 
 NETWORK = NetworkId(b"n" * 32)
@@ -65,7 +66,7 @@ class Forge:
     def __init__(self, rules: ProofOfWorkRules = RULES, network_id: NetworkId = NETWORK) -> None:
         self.rules = rules
         self.network_id = network_id
-        self.genesis = genesis_link(genesis_id(network_id))
+        self.genesis = genesis_link(genesis_step(network_id))
 
     def draft(self, parent: Link, leader: Person, body: Body, time_ms: int | None = None) -> Draft:
         """The header that belongs on top of `parent`."""

@@ -5,6 +5,7 @@ import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from consensus.attachment import Attachment
 from consensus.contribution import Contribution
 from consensus.effects import (
     Accuse,
@@ -43,7 +44,7 @@ from consensus.inputs import (
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.puzzle import is_solved
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.steps import Attachment, Step, Verdict
+from consensus.steps import Step, Verdict
 from consensus.types import Digest, Instant, PeerId, StepId
 from tests.consensus.proof_of_work.forge import NETWORK, START_MS, Person, person, state_after
 

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.contribution import Contribution, contribution_digest, sign_contribution
 from consensus.effects import Adopt, Assess, Broadcast, Check, Effect, FetchPayload, Record, SolvePuzzle
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import (
     Assessed,
     Checked,
@@ -21,16 +21,13 @@ from consensus.inputs import (
     Submitted,
     TimerFired,
 )
-from consensus.proof_of_work.arrival import ARRIVAL_MS_MIN
-from consensus.proof_of_work.bodies import BODIES_WAITING_MAX
-from consensus.proof_of_work.header import (
-    BLOCK_BYTES_MAX,
-    HEADER_BYTES_MAX,
-    Block,
-    fits,
-)
-from consensus.proof_of_work.link import Link
+from consensus.payload_requests import COOLING_MS, FETCHES_MAX, FETCHES_PER_PEER_MAX, REST_MS, STALLED_ATTEMPTS
+from consensus.proof_of_work.block_download import BODIES_WAITING_MAX
+from consensus.proof_of_work.block_index import Link
+from consensus.proof_of_work.header import BLOCK_BYTES_MAX, HEADER_BYTES_MAX, Block, fits
+from consensus.proof_of_work.initial_sync import ARRIVAL_MS_MIN
 from consensus.proof_of_work.machine import SYNC_TIMER
+from consensus.proof_of_work.mempool import LACKING_PER_AUTHOR_MAX, LACKING_PER_SOURCE_MAX
 from consensus.proof_of_work.messages import (
     HEADERS_MAX,
     BlockMessage,
@@ -43,11 +40,9 @@ from consensus.proof_of_work.messages import (
     Place,
     Tip,
 )
-from consensus.proof_of_work.pool import LACKING_PER_AUTHOR_MAX, LACKING_PER_SOURCE_MAX
 from consensus.proof_of_work.rules import CONTRIBUTIONS_MAX
 from consensus.steps import Verdict
 from consensus.types import Digest, Instant, PeerId, StepId
-from consensus.wanted import COOLING_MS, FETCHES_MAX, FETCHES_PER_PEER_MAX, REST_MS, STALLED_ATTEMPTS
 from tests.consensus.proof_of_work import forge
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, accusations, of_type, refusals, sent
 from tests.consensus.proof_of_work.forge import NETWORK, Forge, Forged, Person, person, state_after
@@ -63,9 +58,9 @@ AGED = replace(RULES, base_age_max=4)
 QUICK = replace(RULES, start_attempts=4, base_age_max=8)
 
 
-def named(name: str, length: int = 100_000) -> LargePayload:
+def named(name: str, length: int = 100_000) -> Attachment:
     attachment = large(name, length)
-    return LargePayload(attachment.digest, attachment.length)
+    return Attachment(attachment.digest, attachment.length)
 
 
 def digest_of(name: str) -> Digest:

@@ -1,7 +1,7 @@
 """A heavier branch from below the final block: we halt once its bodies have come and are sound, and for nothing less."""
 
 from consensus.effects import Effect, Finalise, Halt, Refuse
-from consensus.proof_of_work.bodies import BODIES_PER_REQUEST, STALLED_MS
+from consensus.proof_of_work.block_download import BODIES_PER_REQUEST, STALLED_MS
 from consensus.proof_of_work.final_chain import WORK_BYTES
 from consensus.proof_of_work.messages import Blocks, Busy, GetBlocks, GetHeaders, Headers, Tip
 from consensus.proof_of_work.peers import OWED_MAX

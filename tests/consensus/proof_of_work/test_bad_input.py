@@ -5,12 +5,11 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from consensus.attachment import LargePayload
-from consensus.budget import Budget, Spending
+from consensus.attachment import Attachment
 from consensus.contribution import PAYLOAD_BYTES_MAX, contribution_digest, sign_contribution
 from consensus.effects import Accuse, Adopt, Assess, Broadcast, Check, FetchPayload, PassOver, VerifyPuzzle
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import (
     Assessed,
     Checked,
@@ -23,8 +22,7 @@ from consensus.inputs import (
     TimerFired,
 )
 from consensus.proof_of_work import machine, peers
-from consensus.proof_of_work.archive import block_key
-from consensus.proof_of_work.assessing import ASSESSED_BURST, QUEUED_PER_SOURCE_MAX
+from consensus.proof_of_work.assessment_queue import ASSESSED_BURST, QUEUED_PER_SOURCE_MAX
 from consensus.proof_of_work.header import BLOCK_BYTES_MAX, BLOCK_CODEC, Block, Body
 from consensus.proof_of_work.messages import (
     MESSAGE_BYTES_MAX,
@@ -37,7 +35,9 @@ from consensus.proof_of_work.messages import (
     Place,
     Tip,
 )
-from consensus.proof_of_work.waiting_room import EARLY_MAX, ORPHANS_MAX, ORPHANS_PER_PEER_MAX
+from consensus.proof_of_work.orphanage import EARLY_MAX, ORPHANS_MAX, ORPHANS_PER_PEER_MAX
+from consensus.proof_of_work.records import block_key
+from consensus.rate_limit import Spending, TokenBucket
 from consensus.steps import Verdict
 from consensus.types import Digest, Instant, NetworkId, StepId
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Answer, Bench, accusations, of_type, refusals, sent
@@ -184,7 +184,7 @@ def spoiled(spoil) -> Block:
 
 
 GOOD = sign_contribution(NETWORK, ALICE.id, PARENT.id, b"good", ALICE.sign)
-HEAVY = sign_contribution(NETWORK, ALICE.id, PARENT.id, b"", ALICE.sign, attachments=(LargePayload(bytes(32), 1),))
+HEAVY = sign_contribution(NETWORK, ALICE.id, PARENT.id, b"", ALICE.sign, attachments=(Attachment(bytes(32), 1),))
 STALE = sign_contribution(NETWORK, ALICE.id, CHAIN[0].id, b"good", ALICE.sign)
 
 
@@ -378,7 +378,7 @@ def test_a_flood_of_new_headers_is_first_ignored_then_refused() -> None:
 
 
 def test_the_budget_for_headers_refills_with_time() -> None:
-    budget = Budget(burst=2, per_second=1, debt_max=peers.DEBT_MAX, now=Instant(0))
+    budget = TokenBucket(burst=2, per_second=1, debt_max=peers.DEBT_MAX, now=Instant(0))
     spent = [budget.spend(Instant(at)) for at in (0, 0, 500, 1_000, 3_000, 3_000)]
     covered, over = Spending.COVERED, Spending.OVERDRAWN
     assert spent == [covered, covered, over, over, covered, over]

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.proof_of_work import block_tree
+from consensus.proof_of_work.block_index import Link, genesis_link
 from consensus.proof_of_work.block_tree import BlockTree, Standing
-from consensus.proof_of_work.link import Link, genesis_link
 from consensus.proof_of_work.rules import ContestDepths
 from consensus.steps import Verdict
 from consensus.types import Height, StepId

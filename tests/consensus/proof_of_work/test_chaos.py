@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.contribution import sign_contribution
 from consensus.encoding import encode
 from consensus.inputs import PayloadHeld, PeerJoined, Received, TimerFired
@@ -32,7 +32,7 @@ from tests.consensus.proof_of_work.network import Network, Node, all_good, large
 FORGE = Forge()
 ALICE = person("alice")
 TRUNK = FORGE.branch(FORGE.genesis, ALICE, 18)
-PAYLOADS = tuple(LargePayload(bytes([number]) * 32, 1_000) for number in range(6))
+PAYLOADS = tuple(Attachment(bytes([number]) * 32, 1_000) for number in range(6))
 
 
 def heavy(parent: Forged, number: int) -> Forged:

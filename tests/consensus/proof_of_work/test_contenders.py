@@ -4,8 +4,8 @@ A fork far below may be dated so that its puzzles are nearly free, and a check o
 """
 
 from consensus.effects import Broadcast, Check, Effect, VerifyPuzzle
+from consensus.proof_of_work.head_candidates import CONTENDERS_BACK
 from consensus.proof_of_work.messages import GetHeaders, Headers
-from consensus.proof_of_work.outlook import CONTENDERS_BACK
 from consensus.types import StepId
 from tests.consensus.proof_of_work.bench import OTHER, Bench, of_type, sent
 from tests.consensus.proof_of_work.forge import Forge, Forged, person

@@ -2,9 +2,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consensus.proof_of_work.block_index import Link
 from consensus.proof_of_work.final_chain import FinalChain
-from consensus.proof_of_work.link import Link
-from tests.consensus.proof_of_work.test_link import timed_chain
+from tests.consensus.proof_of_work.test_block_index import timed_chain
 
 
 @given(st.lists(st.integers(min_value=0, max_value=100_000), min_size=0, max_size=20))

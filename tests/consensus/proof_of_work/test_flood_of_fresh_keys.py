@@ -7,14 +7,14 @@ import msgspec
 
 from consensus.contribution import Contribution, is_authentic, sign_contribution
 from consensus.effects import Assess, Broadcast, Effect, Refuse, SolvePuzzle
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import Assessed, Checked, Offered, PeerJoined, Received, Submitted, TimerFired
-from consensus.proof_of_work.assessing import (
+from consensus.proof_of_work.assessment_queue import (
     ASSESSED_BURST,
     ASSESSED_PER_SECOND,
     QUEUED_PER_SOURCE_MAX,
     UNDER_WAY_MAX,
-    Assessing,
+    AssessmentQueue,
 )
 from consensus.proof_of_work.messages import ContributionMessage
 from consensus.proof_of_work.peers import FALSE_CONTRIBUTIONS_BURST
@@ -219,12 +219,12 @@ def counted(monkeypatch) -> list[Contribution]:
         verified.append(contribution)
         return is_authentic(network_id, contribution)
 
-    monkeypatch.setattr("consensus.proof_of_work.gossip.is_authentic", count)
+    monkeypatch.setattr("consensus.proof_of_work.contribution_relay.is_authentic", count)
     return verified
 
 
 def test_of_one_source_the_best_claim_is_assessed_first() -> None:
-    assessing = Assessing(rank=lambda payload: payload[0])
+    assessing = AssessmentQueue(rank=lambda payload: payload[0])
     for payload in (b"\x01", b"\x05", b"\x03", b"\x05again"):
         assessing.add(Digest(payload.ljust(32)), offer(ALICE, StepId(bytes(32)), payload), PEER.id)
     asked = assessing.start(lambda digest: True, Instant(1_000_000))
@@ -232,7 +232,7 @@ def test_of_one_source_the_best_claim_is_assessed_first() -> None:
 
 
 def test_a_full_queue_of_a_source_drops_its_own_worst_claim() -> None:
-    assessing = Assessing(rank=lambda payload: payload[0])
+    assessing = AssessmentQueue(rank=lambda payload: payload[0])
     contribution = offer(ALICE, StepId(bytes(32)), b"\x01")
     gone = [assessing.add(digest(number), contribution, PEER.id) for number in range(QUEUED_PER_SOURCE_MAX + 1)]
     assert gone == [None] * QUEUED_PER_SOURCE_MAX + [digest(QUEUED_PER_SOURCE_MAX)]

@@ -10,13 +10,13 @@ from consensus.proof_of_work.header import (
     Body,
     Draft,
     draft_of,
-    genesis_id,
     header_id,
     is_signed_by_leader,
     puzzle_prefix,
     step_of,
 )
 from consensus.signing import Domain, digest_of
+from consensus.steps import genesis_step
 from consensus.types import NetworkId
 from tests.consensus.proof_of_work.forge import NETWORK, Forge, person, resigned
 
@@ -50,7 +50,7 @@ def test_the_signature_is_the_leaders_and_outside_the_id() -> None:
 
 
 def test_each_network_has_its_own_genesis() -> None:
-    assert genesis_id(NETWORK) != genesis_id(NetworkId(b"m" * 32))
+    assert genesis_step(NETWORK) != genesis_step(NetworkId(b"m" * 32))
 
 
 def test_a_block_is_a_step() -> None:

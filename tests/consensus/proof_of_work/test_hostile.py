@@ -10,7 +10,7 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.contribution import Contribution, contribution_digest, sign_contribution
 from consensus.effects import (
     Assess,
@@ -245,7 +245,7 @@ def unsolved(parent: Forged, **changes: object) -> Block:
 
 def contribution(chance: random.Random) -> Contribution:
     who = chance.choice(LIARS)
-    large = tuple(LargePayload(bytes([number]) * 32, chance.choice((0, 1, FAR))) for number in range(chance.randrange(3)))
+    large = tuple(Attachment(bytes([number]) * 32, chance.choice((0, 1, FAR))) for number in range(chance.randrange(3)))
     made = sign_contribution(NETWORK, who.id, a_block(chance).id, bytes([chance.randrange(9)]), who.sign, attachments=large)
     return made if chance.random() < 0.8 else msgspec.structs.replace(made, signature=bytes(64))
 

@@ -7,14 +7,14 @@ import pytest
 
 from consensus.effects import Effect, Finalise, Halt, Record, SolvePuzzle, StopPuzzle, VerifyPuzzle
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import Offered, PeerJoined, PeerLeft, PuzzleVerified, TimerFired
 from consensus.proof_of_work import block_tree
-from consensus.proof_of_work.archive import block_key
 from consensus.proof_of_work.machine import SYNC_TIMER
 from consensus.proof_of_work.messages import MESSAGE_CODEC, BlockMessage, Blocks, GetHeaders, Headers, Tip
 from consensus.proof_of_work.puzzle import is_solved
-from consensus.proof_of_work.staging import PUSHED_PER_STRANGER_MAX
+from consensus.proof_of_work.records import block_key
+from consensus.proof_of_work.unverified_headers import PUSHED_PER_STRANGER_MAX
 from consensus.types import Height, Instant, PeerId
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, refusals, sent
 from tests.consensus.proof_of_work.forge import RULES, START_MS, Forge, Forged, person, state_after

@@ -7,19 +7,10 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.signing import Signer
-from consensus.total_order.block import (
-    Block,
-    Checkpoint,
-    CommitMark,
-    Content,
-    Item,
-    Reference,
-    genesis_references,
-    genesis_step,
-    sign_block,
-)
+from consensus.steps import genesis_step
+from consensus.total_order.block import Block, Checkpoint, CommitMark, Content, Item, Reference, genesis_references, sign_block
 from consensus.total_order.committee import Committee
 from consensus.types import Digest, NetworkId, PeerId
 
@@ -119,8 +110,8 @@ def item(payload: bytes = b"payload") -> Item:
     return Item(bytes(32), payload)
 
 
-def attachment(name: str, length: int = 100_000) -> LargePayload:
-    return LargePayload(hashlib.blake2b(name.encode(), digest_size=32).digest(), length)
+def attachment(name: str, length: int = 100_000) -> Attachment:
+    return Attachment(hashlib.blake2b(name.encode(), digest_size=32).digest(), length)
 
 
 def checkpoint(index: int, digest: bytes, state: bytes) -> Checkpoint:

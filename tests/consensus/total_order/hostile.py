@@ -13,7 +13,9 @@ import msgspec
 from consensus.effects import Accuse, Deliver, Effect, FetchPayload, FetchState, Guard, Halt, Record, Refuse, Send, SetTimer
 from consensus.encoding import encode
 from consensus.inputs import Input, PayloadHeld, PeerJoined, PeerLeft, Received, StateHeld, TimerFired
-from consensus.total_order.block import Block, Checkpoint, CommitMark, Reference, block_digest, genesis_step
+from consensus.steps import genesis_step
+from consensus.total_order.block import Block, Checkpoint, CommitMark, Reference, block_digest
+from consensus.total_order.linearizer import COMMIT_CODEC, CommitRecord
 from consensus.total_order.machine import TotalOrder
 from consensus.total_order.messages import (
     AskOwn,
@@ -27,7 +29,6 @@ from consensus.total_order.messages import (
     OwnNewest,
     Subscribe,
 )
-from consensus.total_order.order import COMMIT_CODEC, CommitRecord
 from consensus.total_order.rules import TotalOrderRules
 from consensus.types import Digest, Instant, PeerId, StepId
 from tests.consensus.total_order.forge import (

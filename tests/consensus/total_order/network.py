@@ -27,14 +27,14 @@ from consensus.effects import (
     SetTimer,
 )
 from consensus.encoding import encode
-from consensus.faults import Accusation
+from consensus.evidence import Accusation
 from consensus.inputs import FetchFailed, Input, PayloadHeld, PeerJoined, PeerLeft, Received, StateHeld, Submitted, TimerFired
 from consensus.signing import is_signed_by
-from consensus.steps import DeliveredStep
-from consensus.total_order.archive import VERTEX_TABLE
-from consensus.total_order.block import BLOCK_CODEC, genesis_step
+from consensus.steps import DeliveredStep, genesis_step
+from consensus.total_order.block import BLOCK_CODEC
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.total_order.messages import MESSAGE_CODEC, Message
+from consensus.total_order.records import VERTEX_TABLE
 from consensus.types import Instant, PeerId, StepId
 from tests.consensus.total_order.forge import NETWORK, START_MS, people, person, stub_sign, stub_verify
 

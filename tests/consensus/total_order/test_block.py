@@ -3,9 +3,9 @@
 import msgspec
 import pytest
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.encoding import MalformedBytesError, encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.signing import is_signed_by
 from consensus.total_order.block import (
     ATTACHMENTS_MAX,
@@ -96,7 +96,7 @@ def test_each_broken_rule_has_its_own_offence(
         ({"items": (Item(bytes(32), bytes(4_097)),)}, "items"),
         ({"items": (Item(bytes(31), b""),)}, "items"),
         ({"items": (item(),) * 2, "attachments": (attachment("a"), attachment("b"))}, "attachments"),
-        ({"attachments": (LargePayload(bytes(32), 0),)}, "attachments"),
+        ({"attachments": (Attachment(bytes(32), 0),)}, "attachments"),
         ({"time_ms": -1}, "time_ms"),
     ],
 )

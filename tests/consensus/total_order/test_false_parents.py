@@ -3,7 +3,7 @@
 import pytest
 
 from consensus.effects import Accuse, Effect
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.total_order.block import Reference
 from consensus.total_order.dag import Dag
 from consensus.total_order.messages import BlockMessage

@@ -6,14 +6,14 @@ from dataclasses import replace
 
 import pytest
 
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import Submitted
-from consensus.total_order.archive import VERTEX_TABLE
 from consensus.total_order.block import BLOCK_CODEC, Block, Reference
 from consensus.total_order.equivocation import proves_equivocation
-from consensus.total_order.intake import ROUNDS_AHEAD_MAX
 from consensus.total_order.machine import TotalOrderRules
 from consensus.total_order.messages import BlockMessage, Blocks
+from consensus.total_order.records import VERTEX_TABLE
+from consensus.total_order.validation import ROUNDS_AHEAD_MAX
 from consensus.types import PeerId
 from tests.consensus.total_order.forge import NETWORK, Forged, committee_of
 from tests.consensus.total_order.network import RULES, Disk, Network, Node, assert_agreement, assert_honest, payloads, read

@@ -10,17 +10,18 @@ import pytest
 
 from consensus.effects import Effect, FetchState, Record, Refuse, Send
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import FetchFailed, PeerJoined, PeerLeft, StateHeld, TimerFired
 from consensus.records import CorruptRecordsError
+from consensus.steps import genesis_step
 from consensus.total_order import commit_fetch
-from consensus.total_order.archive import BASE_TABLE, COMMIT_TABLE, index_key
-from consensus.total_order.block import Checkpoint, CommitMark, Reference, genesis_step
-from consensus.total_order.catch_up import PAUSE_MS, RANGE_ROUNDS_MAX
+from consensus.total_order.block import Checkpoint, CommitMark, Reference
+from consensus.total_order.commit_sync import PAUSE_MS, RANGE_ROUNDS_MAX
+from consensus.total_order.linearizer import COMMIT_CODEC, REFERENCES_MAX, CommitRecord, commit_digest
 from consensus.total_order.machine import SYNC_MS
 from consensus.total_order.messages import ANSWER_BYTES_MAX, COMMITS_MAX, BlockMessage, Blocks, Commits, GetBlocks, GetCommits
-from consensus.total_order.order import COMMIT_CODEC, REFERENCES_MAX, CommitRecord, commit_digest
-from consensus.total_order.snapshot import CHAIN_MS
+from consensus.total_order.records import BASE_TABLE, COMMIT_TABLE, index_key
+from consensus.total_order.state_sync import CHAIN_MS
 from consensus.types import Digest, Instant, PeerId
 from tests.consensus.total_order.forge import NETWORK, Forged, own_first, person
 from tests.consensus.total_order.network import RULES, Disk, read
@@ -218,7 +219,7 @@ def test_a_state_that_nobody_gives_is_followed_by_that_of_the_newest_checkpoint_
     joiner.do(joiner.machine.handle(FetchFailed(Digest(b"another state".ljust(32)), fetch.peers[-1]), Instant(joiner.now)))
     assert requests(joiner.ticks()) == []
     joiner.do(joiner.machine.handle(FetchFailed(fetch.state_digest, fetch.peers[-1]), Instant(joiner.now)))
-    snapshot = joiner.machine._snapshot
+    snapshot = joiner.machine._state_sync
     assert not snapshot.is_joining
     while not snapshot.is_joining:
         joiner.ticks()
@@ -306,7 +307,7 @@ def test_an_attempt_to_join_ends_after_a_while_though_all_drip_and_the_next_is_f
         effects = joiner.answer(asked, [TRUE[asked.first - 1]], 2_900) + joiner.ticks()
         assert not [effect for effect in effects if isinstance(effect, FetchState)]
         *_, asked = requests(effects)
-        joining = joiner.machine._snapshot._joining
+        joining = joiner.machine._state_sync._joining
         goals.append(0 if joining is None else joining.checkpoint.index)
     assert (goals[0], goals[-1]) == (390, 400)
 
@@ -363,12 +364,12 @@ def test_where_newer_commits_are_certain_the_last_ones_of_a_range_wait_for_no_ot
 
 
 def test_of_many_rungs_on_the_way_down_the_lowest_are_remembered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("consensus.total_order.catch_up.RUNGS_MAX", 2)
+    monkeypatch.setattr("consensus.total_order.commit_sync.RUNGS_MAX", 2)
     joiner, asked = begun("catching up")
     held, pending = [], [asked]
     while pending:
         pending = requests(joiner.answer(pending[0], after(TRUE, pending[0].first)))
-        held.append(len(joiner.machine._catch_up._rungs))
+        held.append(len(joiner.machine._commit_sync._rungs))
     assert max(held) == 2
     assert joiner.machine.status.missing > 0, "our end was reached all the same"
 

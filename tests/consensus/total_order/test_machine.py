@@ -7,16 +7,16 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 
+from consensus.attachment import Attachment
 from consensus.effects import Accuse, Broadcast, Deliver, Effect, FetchPayload, Guard, Halt, PassOver, Record, Refuse, Send
 from consensus.encoding import encode
-from consensus.faults import Accusation, Offence
+from consensus.evidence import Accusation, Offence
 from consensus.inputs import FetchFailed, PayloadHeld, PeerJoined, PeerLeft, Received, Submitted, TimerFired
 from consensus.records import CorruptRecordsError
-from consensus.steps import Attachment
-from consensus.total_order.archive import VERTEX_TABLE
-from consensus.total_order.block import BLOCK_BYTES_MAX, Item, Reference, block_digest, genesis_step
+from consensus.steps import genesis_step
+from consensus.total_order.block import BLOCK_BYTES_MAX, Item, Reference, block_digest
 from consensus.total_order.equivocation import accuse, proves_equivocation
-from consensus.total_order.forwarding import UNITS_PER_TICK
+from consensus.total_order.linearizer import CommitRecord
 from consensus.total_order.machine import PACE_TIMER, TotalOrder
 from consensus.total_order.messages import (
     MESSAGE_BYTES_MAX,
@@ -31,9 +31,10 @@ from consensus.total_order.messages import (
     OwnNewest,
     Subscribe,
 )
-from consensus.total_order.order import CommitRecord
 from consensus.total_order.peers import BLOCKS_BURST
-from consensus.total_order.snapshot import SNAPSHOT_BEHIND
+from consensus.total_order.records import VERTEX_TABLE
+from consensus.total_order.relay import UNITS_PER_TICK
+from consensus.total_order.state_sync import SNAPSHOT_BEHIND
 from consensus.types import Digest, Instant, NetworkId, PeerId, StepId
 from tests.consensus.total_order.forge import NETWORK, START_MS, Forge, Forged, attachment, item, own_first, people, person
 from tests.consensus.total_order.network import RULES, Disk, read

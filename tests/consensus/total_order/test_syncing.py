@@ -5,13 +5,13 @@ from dataclasses import replace
 import msgspec
 import pytest
 
+from consensus.attachment import Attachment
 from consensus.encoding import encode
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import StateReached
-from consensus.steps import Attachment
+from consensus.total_order.linearizer import commit_digest
 from consensus.total_order.machine import TotalOrderRules
 from consensus.total_order.messages import Blocks, Commits
-from consensus.total_order.order import commit_digest
 from consensus.types import Digest, Height
 from tests.consensus.total_order.forge import NETWORK
 from tests.consensus.total_order.network import (

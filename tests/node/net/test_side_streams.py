@@ -10,8 +10,8 @@ import pytest
 
 from consensus.effects import FetchPayload, FetchState, Record
 from consensus.inputs import FetchFailed, Input, PayloadHeld, StateHeld
+from consensus.payload_requests import FETCHES_MAX
 from consensus.types import Digest, Height, PeerId, StepId
-from consensus.wanted import FETCHES_MAX
 from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.learner import LearnerRequest, StateKept
 from node.net.side_streams import PART_SECONDS_MAX, RATE_SECONDS, SOURCE_SHARE, STATE_ROUNDS_MAX, TICK_SECONDS, SideStreams

@@ -24,7 +24,7 @@ from consensus.effects import (
     StopPuzzle,
     VerifyPuzzle,
 )
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import ClockRead, Input, PeerJoined, Received, TimerFired
 from consensus.types import Instant, NetworkId, PeerId
 from learning.learner import LearnerRequest

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.contribution import sign_contribution
 from consensus.effects import Send, SolvePuzzle
 from consensus.encoding import encode
@@ -20,7 +20,8 @@ from consensus.proof_of_work.header import Block, Body, puzzle_prefix, sign_head
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import BlockMessage as WorkMessage
 from consensus.proof_of_work.messages import ContributionMessage
-from consensus.total_order.block import CommitMark, Content, Item, Reference, genesis_references, genesis_step, sign_block
+from consensus.steps import genesis_step
+from consensus.total_order.block import CommitMark, Content, Item, Reference, genesis_references, sign_block
 from consensus.total_order.committee import Committee
 from consensus.total_order.dag import Dag
 from consensus.total_order.machine import TotalOrder
@@ -144,13 +145,13 @@ class Adversity(RuleBasedStateMachine):
                 shell._push((Send(self.peers[number].id, message),))
         self.network.run_for(100)
 
-    def _payload(self, kind: str, which: int) -> LargePayload:
+    def _payload(self, kind: str, which: int) -> Attachment:
         if kind == "named before" and self.named:
-            return LargePayload(*self.named[-1 - which % len(self.named)])
+            return Attachment(*self.named[-1 - which % len(self.named)])
         held = sorted(row[1] for row in self.honest[0].records if row[0] == PAYLOAD_TABLE)
         if kind == "somebody else's" and held:
             digest = held[which % len(held)]
-            return LargePayload(digest, len(self.honest[0].records[PAYLOAD_TABLE, digest]))
+            return Attachment(digest, len(self.honest[0].records[PAYLOAD_TABLE, digest]))
         self.numbers += 1
         values = np.random.Generator(np.random.Philox(key=self.numbers)).normal(0, 0.1, 15).astype(np.float32)
         quantised = quantise(values, LAYOUT, 16)
@@ -160,9 +161,9 @@ class Adversity(RuleBasedStateMachine):
         self.named.append((digest, len(encoded)))
         if kind != "withheld":
             self.liar.records[PAYLOAD_TABLE, digest] = encoded if kind == "served" else encoded[::-1]
-        return LargePayload(digest, len(encoded))
+        return Attachment(digest, len(encoded))
 
-    def _submission(self, payload: LargePayload) -> bytes:
+    def _submission(self, payload: Attachment) -> bytes:
         """On the newest model, so that it counts."""
         learner = self.honest[0].learner
         stream = learner.follower if isinstance(learner, LineLearner) else None
@@ -170,7 +171,7 @@ class Adversity(RuleBasedStateMachine):
         version, digest = (stream.ledger.version, stream.ledger.digest) if is_known else (0, bytes(32))
         return encode_submission(Submission(version, digest, payload.digest, payload.length))
 
-    def _blocks(self, payload: LargePayload, is_orphan: bool) -> list[bytes]:
+    def _blocks(self, payload: Attachment, is_orphan: bool) -> list[bytes]:
         """One block for the next round, if the liar has none for it."""
         machine = ordering_of(self.honest[0])
         assert isinstance(machine, TotalOrder)
@@ -201,7 +202,7 @@ class Adversity(RuleBasedStateMachine):
             self.last_sound = Reference(number + 1, LIAR, digest)
         return [encode(BlockMessage(block))]
 
-    def _work(self, payload: LargePayload, is_orphan: bool) -> list[bytes]:
+    def _work(self, payload: Attachment, is_orphan: bool) -> list[bytes]:
         """A contribution; and a block that lists it, on the head or on nothing."""
         machine = ordering_of(self.honest[0])
         assert isinstance(machine, ProofOfWork)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
-from consensus.proof_of_work.header import genesis_id
+from consensus.steps import genesis_step
 from learning.checkpoint import encode_kept_state
 from learning.learner import ModelExported, StateKept
 from learning.state import ModelState, genesis_state, parameter_bytes, state_digest
@@ -81,5 +81,9 @@ def test_before_anything_is_kept_the_newest_final_model_is_the_first_one_also_of
         store_layout(folder.store, DIGITS.layout)
         (tmp_path / "model.safetensors").write_bytes(recomputed_model(folder, "", is_final=True))
     assert_file_holds(
-        tmp_path / "model.safetensors", rules, genesis_state(network_id(rules), DIGITS.layout), 0, genesis_id(network_id(rules))
+        tmp_path / "model.safetensors",
+        rules,
+        genesis_state(network_id(rules), DIGITS.layout),
+        0,
+        genesis_step(network_id(rules)),
     )

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.effects import FetchPayload, FetchState, Record
 from consensus.encoding import encode
 from consensus.inputs import FetchFailed, Input, PayloadHeld, PeerJoined, Received, StateHeld, TimerFired
@@ -152,7 +152,7 @@ def test_a_payload_that_was_forgotten_is_fetched_again_before_what_names_it_is_d
     """The first block that names it has a parent that nobody has, so it is never ordered; a sound one names it much later."""
     watcher, story = Watcher(), Story()
     encoded, named = gradient_on(watcher.stream, seed=1)
-    large = LargePayload(payload_digest(encoded), len(encoded))
+    large = Attachment(payload_digest(encoded), len(encoded))
     watcher.network[large.digest] = encoded
     watcher.show(story.newest)
     unknown = story.forge.on(0, story.newest, time_ms=5)
@@ -178,7 +178,7 @@ def test_a_payload_that_the_disk_has_lost_is_fetched_before_its_commit_is_replay
         encoded, named = gradient_on(watcher.stream, seed)
         contents[payload_digest(encoded)] = encoded
         watcher.network = contents
-        watcher.show(story.next_round(items=(named,), attachments=(LargePayload(payload_digest(encoded), len(encoded)),)))
+        watcher.show(story.next_round(items=(named,), attachments=(Attachment(payload_digest(encoded), len(encoded)),)))
         for _ in range(6):
             watcher.show(story.next_round())
     lost = list(contents)[1]
@@ -202,7 +202,7 @@ def test_a_learner_whose_payload_nobody_has_any_more_starts_from_a_checkpoint_an
     watcher, story = Watcher(), Story()
     watcher.show(story.newest)
     encoded, named = gradient_on(watcher.stream, seed=1)
-    large = LargePayload(payload_digest(encoded), len(encoded))
+    large = Attachment(payload_digest(encoded), len(encoded))
     watcher.network[large.digest] = encoded
     watcher.show(story.next_round(items=(named,), attachments=(large,)))
     kept = None
@@ -225,7 +225,7 @@ def test_a_learner_whose_payload_nobody_has_any_more_starts_from_a_checkpoint_an
     assert again.stream.ledger.digest == watcher.stream.ledger.digest
     again.feed(TimerFired("sync"))
     encoded, named = gradient_on(watcher.stream, seed=2)
-    later = LargePayload(payload_digest(encoded), len(encoded))
+    later = Attachment(payload_digest(encoded), len(encoded))
     for each in (watcher, again):
         each.network[later.digest] = encoded
     rounds = [story.next_round(items=(named,), attachments=(later,)), *(story.next_round() for _ in range(6))]
@@ -241,7 +241,7 @@ def test_a_learner_that_has_gone_on_meanwhile_is_not_taken_back_to_a_checkpoint(
     watcher, story = Watcher(), Story()
     watcher.show(story.newest)
     encoded, named = gradient_on(watcher.stream, seed=1)
-    large = LargePayload(payload_digest(encoded), len(encoded))
+    large = Attachment(payload_digest(encoded), len(encoded))
     watcher.network[large.digest] = encoded
     watcher.show(story.next_round(items=(named,), attachments=(large,)))
     kept = None
@@ -268,7 +268,7 @@ def test_a_payload_that_nothing_names_any_more_is_forgotten_as_soon_as_it_comes(
     unknown = story.forge.on(0, story.newest, time_ms=5)
     watcher.show(story.next_round())
     encoded, named = gradient_on(watcher.stream, seed=1)
-    large = LargePayload(payload_digest(encoded), len(encoded))
+    large = Attachment(payload_digest(encoded), len(encoded))
     orphan = story.forge.on(LIAR, [unknown, *story.newest[1:]], items=(named,), attachments=(large,))
     watcher.show([*story.next_round(range(3)), orphan])
     assert watcher.fetched == [large.digest]

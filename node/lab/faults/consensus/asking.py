@@ -6,7 +6,7 @@ from consensus.effects import Send, SetTimer
 from consensus.encoding import encode
 from consensus.inputs import Input, PeerJoined, PeerLeft
 from consensus.proof_of_work import messages as work
-from consensus.proof_of_work.header import genesis_id
+from consensus.steps import genesis_step
 from consensus.total_order import messages as order
 from consensus.types import Instant
 from node.lab.faults.consensus.audience import Audience
@@ -59,5 +59,5 @@ def _order_question(number: int) -> bytes:
 
 
 def _work_question(situation: ReplicaSituation) -> Callable[[int], bytes]:
-    question = encode(work.GetHeaders((work.Place(0, genesis_id(situation.network_id)),)))
+    question = encode(work.GetHeaders((work.Place(0, genesis_step(situation.network_id)),)))
     return lambda _: question

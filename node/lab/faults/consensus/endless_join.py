@@ -6,8 +6,8 @@ from consensus.effects import Send
 from consensus.encoding import MalformedBytesError, encode
 from consensus.inputs import Input, Received
 from consensus.total_order.block import Reference
+from consensus.total_order.linearizer import CommitRecord, commit_digest
 from consensus.total_order.messages import MESSAGE_CODEC, Commits, GetCommits
-from consensus.total_order.order import CommitRecord, commit_digest
 from consensus.types import DIGEST_BYTES, Instant, PeerId
 from node.common.bounded import BoundedMap
 from node.lab.faults.consensus.bend import Effects

@@ -10,8 +10,8 @@ from consensus.encoding import encode
 from consensus.inputs import Input
 from consensus.total_order.block import Reference
 from consensus.total_order.committee import MEMBERS_MAX
+from consensus.total_order.linearizer import CommitRecord
 from consensus.total_order.messages import MESSAGE_CODEC, Commits
-from consensus.total_order.order import CommitRecord
 from consensus.types import DIGEST_BYTES, Instant
 from node.lab.faults.consensus.bend import Effects
 

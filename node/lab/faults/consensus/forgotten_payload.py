@@ -4,18 +4,11 @@ from hashlib import blake2b
 
 import msgspec
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.effects import Broadcast, Halt, Record, Send
 from consensus.encoding import MalformedBytesError, encode
 from consensus.inputs import Input, Received
-from consensus.total_order.block import (
-    Content,
-    Item,
-    Reference,
-    block_digest,
-    genesis_references,
-    sign_block,
-)
+from consensus.total_order.block import Content, Item, Reference, block_digest, genesis_references, sign_block
 from consensus.total_order.messages import BlockMessage
 from consensus.types import DIGEST_BYTES, Digest, Instant, PeerId
 from learning.gradient.submission import Submission, decode_submission, encode_submission
@@ -102,7 +95,7 @@ class ForgottenPayload:
             return ()
         self._said += 1
         self._due_at = Instant(now + self._after_ms)
-        payload = LargePayload(self._row.key, len(self._row.value))
+        payload = Attachment(Digest(self._row.key), len(self._row.value))
         named = msgspec.structs.replace(self._model, payload=payload.digest, length=payload.length)
         return (self._row, self._block(before, payload, encode_submission(named)))
 
@@ -118,7 +111,7 @@ class ForgottenPayload:
         """
         return self._situation.committee.leader_of(number + self._situation.gc_depth) == self._situation.index
 
-    def _block(self, before: int, payload: LargePayload, submission: bytes) -> Broadcast:
+    def _block(self, before: int, payload: Attachment, submission: bytes) -> Broadcast:
         situation = self._situation
         others = [found for author, found in sorted(self._newest[before].items()) if author != situation.index]
         parents = [reference for reference, _ in others]

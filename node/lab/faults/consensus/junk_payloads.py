@@ -2,10 +2,11 @@
 
 from hashlib import blake2b
 
+from consensus.attachment import Attachment
 from consensus.effects import Record, SetTimer
 from consensus.inputs import Input, Submitted
-from consensus.steps import Attachment
-from consensus.total_order.block import ATTACHMENTS_MAX, genesis_step
+from consensus.steps import genesis_step
+from consensus.total_order.block import ATTACHMENTS_MAX
 from consensus.types import Digest, Instant
 from learning.gradient.quantised import payload_digest
 from node.lab.faults.consensus.bend import Effects, is_timer

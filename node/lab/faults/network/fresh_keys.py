@@ -7,8 +7,8 @@ from contextlib import suppress
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus.encoding import encode
-from consensus.proof_of_work.header import Block, Body, Draft, Header, body_digest, genesis_id, header_id, sign_header
-from consensus.proof_of_work.link import Link, genesis_link, next_link, next_target
+from consensus.proof_of_work.block_index import Link, genesis_link, next_link, next_target
+from consensus.proof_of_work.header import Block, Body, Draft, Header, body_digest, header_id, sign_header
 from consensus.proof_of_work.messages import (
     HEADERS_MAX,
     LOCATOR_MAX,
@@ -19,6 +19,7 @@ from consensus.proof_of_work.messages import (
     Place,
 )
 from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.steps import genesis_step
 from consensus.types import DIGEST_BYTES, Height, NetworkId, PeerId
 from node.common.address import Address
 from node.lab.faults.network.raid import Visit
@@ -45,7 +46,7 @@ class Scout:
     def __init__(self, network_id: NetworkId, rules: ProofOfWorkRules) -> None:
         self._network_id = network_id
         self._rules = rules
-        self._path: list[Link] = [genesis_link(genesis_id(network_id))]
+        self._path: list[Link] = [genesis_link(genesis_step(network_id))]
 
     @property
     def tip(self) -> Link:

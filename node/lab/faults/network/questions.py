@@ -7,7 +7,7 @@ from itertools import count
 
 from consensus.encoding import encode
 from consensus.proof_of_work import messages as work
-from consensus.proof_of_work.header import genesis_id
+from consensus.steps import genesis_step
 from consensus.total_order import messages as order
 from consensus.total_order.block import Reference
 from consensus.types import DIGEST_BYTES
@@ -63,7 +63,7 @@ def _order_questions() -> tuple[Ask, ...]:
 
 
 def _work_questions(situation: NetworkSituation) -> tuple[Ask, ...]:
-    genesis = work.Place(0, genesis_id(situation.network_id))
+    genesis = work.Place(0, genesis_step(situation.network_id))
 
     def blocks(number: int) -> Frame:
         made_up = tuple(work.Place(1 + place, nothing(number + place)) for place in range(work.BLOCKS_ASKED_MAX))

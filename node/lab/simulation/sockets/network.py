@@ -6,7 +6,7 @@ from contextvars import copy_context
 from random import Random
 
 from consensus.effects import Refuse
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.types import Instant, PeerId
 from node.lab.simulation.disk import Records
 from node.lab.simulation.links import Links

@@ -21,7 +21,7 @@ from consensus.effects import (
     StopPuzzle,
     VerifyPuzzle,
 )
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import Input, PuzzleSolved, PuzzleVerified
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, LearnerRequest

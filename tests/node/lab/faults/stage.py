@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TypeVar
 
-from consensus.faults import Accusation
+from consensus.evidence import Accusation
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer
 from node.lab.checkers.finding import Pass

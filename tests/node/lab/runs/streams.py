@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus.attachment import LargePayload
+from consensus.attachment import Attachment
 from consensus.proof_of_work.difficulty import TARGET_BYTES, start_target
 from consensus.proof_of_work.header import Block as WorkBlock
 from consensus.proof_of_work.header import Body, Header, header_id
@@ -111,6 +111,6 @@ def work_block(
     return header_id(NETWORK, header), WorkBlock(header, body)
 
 
-def large(text: str) -> LargePayload:
+def large(text: str) -> Attachment:
     """A large payload that nobody holds."""
-    return LargePayload(name_of(text), 100)
+    return Attachment(name_of(text), 100)

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import pytest
 
 from consensus.effects import Accuse, Record, Refuse
-from consensus.faults import Accusation, Offence
-from consensus.total_order.archive import record_of_block
+from consensus.evidence import Accusation, Offence
 from consensus.total_order.block import Block, Reference
+from consensus.total_order.records import record_of_block
 from consensus.types import Instant, PeerId
 from learning.learner import DeliverRequest
 from node.lab.checkers.bounds import Scale, declared_bounds, excess, stored_excess
@@ -181,10 +181,10 @@ def test_a_pool_that_grows_without_bound_is_found() -> None:
     network.run_for(1_000)
     peer = next(iter(network.peers.values()))
     scale = scale_of("miners", network)
-    limit = declared_bounds(scale)["Pool._pooled"]
-    pooled = peer.replica.ordering._gossip.pool._pooled
+    limit = declared_bounds(scale)["Mempool._pooled"]
+    pooled = peer.replica.ordering._relay.pool._pooled
     pooled.update({number.to_bytes(32, "big"): None for number in range(limit + 1)})
-    assert excess(peer.replica, scale) == f"Pool._pooled holds {len(pooled)}, declared: {limit} at most"
+    assert excess(peer.replica, scale) == f"Mempool._pooled holds {len(pooled)}, declared: {limit} at most"
 
 
 def test_a_container_without_a_declared_bound_is_found() -> None:

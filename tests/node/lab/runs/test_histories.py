@@ -3,8 +3,8 @@
 import pytest
 
 from consensus.effects import Guard
+from consensus.payload_requests import FETCHES_MAX
 from consensus.types import Instant
-from consensus.wanted import FETCHES_MAX
 from learning.learner import LearnerAnswer
 from node.lab.checkers.finding import Pass
 from node.lab.scenarios.scenario import Delays, Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario
@@ -133,7 +133,7 @@ def test_a_payload_that_the_first_peers_asked_do_not_hold_is_soon_asked_of_other
 
 def test_a_range_of_commits_never_holds_more_than_its_bound(monkeypatch: pytest.MonkeyPatch) -> None:
     """Room for one commit was enough to ask for sixteen: the buffer of 64 held 65."""
-    monkeypatch.setattr("consensus.total_order.catch_up.BUFFER_MAX", 8)
+    monkeypatch.setattr("consensus.total_order.commit_sync.BUFFER_MAX", 8)
     monkeypatch.setattr("node.lab.checkers.bounds.BUFFER_MAX", 8)
     monkeypatch.setattr("node.lab.simulation.run.INSPECTION_MS", 20)
     links, expect = LinksSection(ms_min=40, ms_max=40), ExpectSection(calm_s=3, heights_min=1)

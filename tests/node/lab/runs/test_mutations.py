@@ -10,20 +10,20 @@ from itertools import count
 import numpy as np
 import pytest
 
-from consensus.budget import Budget, Spending
 from consensus.effects import Effect, Record
 from consensus.proof_of_work.block_tree import BlockTree
 from consensus.proof_of_work.mining import Mining
 from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.rate_limit import Spending, TokenBucket
 from consensus.steps import DeliveredItem, Verdict
+from consensus.total_order.amnesia_recovery import AmnesiaRecovery
 from consensus.total_order.block import Block
 from consensus.total_order.commit_rule import CommitRule, Decision
 from consensus.total_order.committee import Committee
-from consensus.total_order.committing import delivered_items
+from consensus.total_order.committer import delivered_items
 from consensus.total_order.dag import Dag
+from consensus.total_order.linearizer import Linearizer
 from consensus.total_order.machine import TotalOrder
-from consensus.total_order.order import Order
-from consensus.total_order.recovery import Recovery
 from consensus.types import Instant, NetworkId, PeerId, StepId
 from learning.evolution.recipe import Recipe, child_of
 from learning.exact import StreamKey
@@ -176,10 +176,10 @@ def never_forgiven(patch: pytest.MonkeyPatch) -> None:
 def order_forgotten(patch: pytest.MonkeyPatch) -> None:
     """A block that is ordered already comes again with the next commit, at every member alike."""
 
-    def forget(self: Order) -> None:
+    def forget(self: Linearizer) -> None:
         self._ordered.clear()
 
-    patch.setattr(Order, "_forget", forget)
+    patch.setattr(Linearizer, "_forget", forget)
 
 
 def names_mixed_up(patch: pytest.MonkeyPatch) -> None:
@@ -189,7 +189,7 @@ def names_mixed_up(patch: pytest.MonkeyPatch) -> None:
         for item in delivered_items(network_id, committee, block):
             yield replace(item, author=committee.members[(block.content.author + 1) % committee.size])
 
-    patch.setattr("consensus.total_order.committing.delivered_items", items)
+    patch.setattr("consensus.total_order.committer.delivered_items", items)
 
 
 # --- a leader that competes with itself -------------------------------------------------------------------------------
@@ -213,7 +213,7 @@ def leads_twice(patch: pytest.MonkeyPatch) -> None:
 
 def difficulty_that_stays(patch: pytest.MonkeyPatch) -> None:
     """Every block is as hard as the first."""
-    patch.setattr("consensus.proof_of_work.link.scaled_target", lambda start, _drift_ms, _half_life_ms: start)
+    patch.setattr("consensus.proof_of_work.block_index.scaled_target", lambda start, _drift_ms, _half_life_ms: start)
 
 
 # --- a restart that knows nothing -------------------------------------------------------------------------------------
@@ -233,7 +233,7 @@ def records_not_read(patch: pytest.MonkeyPatch) -> None:
         proper(self, **(options | {"records": [], "guard_round": 0, "replay_from": None}))
 
     patch.setattr(TotalOrder, "__init__", init)
-    patch.setattr(Recovery, "is_done", True)
+    patch.setattr(AmnesiaRecovery, "is_done", True)
 
 
 # --- a final step that is not -----------------------------------------------------------------------------------------
@@ -275,13 +275,13 @@ def inexact_child(patch: pytest.MonkeyPatch) -> None:
 
 def no_debt_allowed(patch: pytest.MonkeyPatch) -> None:
     """Who asks for a little more than its share counts as one that floods."""
-    proper = Budget.spend
+    proper = TokenBucket.spend
 
-    def spend(self: Budget, now: Instant) -> Spending:
+    def spend(self: TokenBucket, now: Instant) -> Spending:
         self._burst = min(self._burst, 1_000)
         return Spending.FLOODING if proper(self, now) is not Spending.COVERED else Spending.COVERED
 
-    patch.setattr(Budget, "spend", spend)
+    patch.setattr(TokenBucket, "spend", spend)
 
 
 GOES_ON = variant(

@@ -10,20 +10,21 @@ from consensus.contribution import Contribution
 from consensus.effects import Broadcast, Effect, Guard, Record
 from consensus.encoding import encode
 from consensus.inputs import PuzzleVerified
-from consensus.proof_of_work.archive import block_key
+from consensus.proof_of_work.block_index import Link
 from consensus.proof_of_work.block_tree import BlockTree, Rank
-from consensus.proof_of_work.header import Block, Body, Draft, body_digest, genesis_id, header_id, sign_header
-from consensus.proof_of_work.intake import Intake
-from consensus.proof_of_work.link import Link
+from consensus.proof_of_work.header import Block, Body, Draft, body_digest, header_id, sign_header
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import ContributionMessage
+from consensus.proof_of_work.records import block_key
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.total_order.archive import COMMIT_TABLE, record_of_block
+from consensus.proof_of_work.validation import Validation
+from consensus.steps import genesis_step
 from consensus.total_order.block import BLOCK_CODEC as DAG_BLOCK_CODEC
 from consensus.total_order.block import Block as DagBlock
 from consensus.total_order.block import Reference, block_digest
 from consensus.total_order.machine import TotalOrder
 from consensus.total_order.messages import BlockMessage
+from consensus.total_order.records import COMMIT_TABLE, record_of_block
 from consensus.types import Digest, Height, PeerId
 from learning.gradient.ledger import Clerk, Ledger
 from learning.gradient.submission import Submission, encode_submission
@@ -112,12 +113,12 @@ SPLIT = miners(
 
 def puzzle_always_right(patch: pytest.MonkeyPatch) -> None:
     """Whatever the computed puzzle says, it counts as solved."""
-    proper = Intake.puzzle_verified
+    proper = Validation.puzzle_verified
 
-    def verified(self: Intake, answer: PuzzleVerified) -> tuple[Effect, ...]:
+    def verified(self: Validation, answer: PuzzleVerified) -> tuple[Effect, ...]:
         return proper(self, replace(answer, is_solved=True))
 
-    patch.setattr(Intake, "puzzle_verified", verified)
+    patch.setattr(Validation, "puzzle_verified", verified)
 
 
 def final_earlier(depth: Callable[[int], int]) -> Mutate:
@@ -228,9 +229,9 @@ def no_leader_signs(patch: pytest.MonkeyPatch) -> None:
         proper(self, **(options | {"sign": lambda _: NO_SIGNATURE}))
 
     patch.setattr(ProofOfWork, "__init__", init)
-    patch.setattr("consensus.proof_of_work.intake.is_signed_by_leader", lambda *_: True)
+    patch.setattr("consensus.proof_of_work.validation.is_signed_by_leader", lambda *_: True)
     patch.setattr("consensus.proof_of_work.header.is_authentic", lambda *_: True)
-    patch.setattr("consensus.proof_of_work.gossip.is_authentic", lambda *_: True)
+    patch.setattr("consensus.proof_of_work.contribution_relay.is_authentic", lambda *_: True)
 
 
 # --- the table --------------------------------------------------------------------------------------------------------
@@ -310,7 +311,7 @@ def test_a_recorded_block_lies_under_its_own_key() -> None:
     assert detail.endswith("lies under the key of another")
 
 
-GENESIS = genesis_id(NETWORK)
+GENESIS = genesis_step(NETWORK)
 EASY = 2**256 - 1
 
 

@@ -1,9 +1,9 @@
 """Who has no part in it once all is calm is named, though everybody's head moves on."""
 
 from consensus.effects import Guard, Record, SolvePuzzle
-from consensus.total_order.archive import record_of_commit
 from consensus.total_order.block import Reference
-from consensus.total_order.order import CommitRecord
+from consensus.total_order.linearizer import CommitRecord
+from consensus.total_order.records import record_of_commit
 from consensus.types import Instant
 from node.lab.checkers.parts import PAUSE_MS_MAX, Parts
 from tests.node.lab.runs.streams import ALICE, BOB, MEMBERS, seen

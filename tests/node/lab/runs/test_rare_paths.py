@@ -2,7 +2,7 @@
 
 from consensus.effects import Accuse, Broadcast, FetchPayload, Guard, Record, Refuse
 from consensus.encoding import encode
-from consensus.faults import Accusation, Offence
+from consensus.evidence import Accusation, Offence
 from consensus.types import Digest, PeerId
 from learning.learner import (
     AdoptRequest,

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.effects import Refuse, Send, SetTimer
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.inputs import PeerLeft, Received
 from consensus.types import Instant
 from node.lab.simulation.latency import Constant, Uniform

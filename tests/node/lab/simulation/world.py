@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus.proof_of_work.header import genesis_id
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.steps import genesis_step
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.types import Digest, Instant, NetworkId, PeerId, StepId
 from learning.checkpoint import decode_kept_state
@@ -128,7 +128,7 @@ def simulated_workers(
 
         def learner(gradients: Gradients, make_worker: MakeWorker) -> Learner:
             rows = OwnSamples(task, np.arange(len(task.sample_labels)), author)
-            participant = Participant(NETWORK, author, genesis_id(NETWORK), committee)
+            participant = Participant(NETWORK, author, genesis_step(NETWORK), committee)
             return LineLearner(GradientStream(task, rules, participant, gradients, rows, make_worker), restored)
 
         return _with_conduct(conducts.get(author), author, rules, records, learner)
@@ -184,13 +184,13 @@ def _build_member(  # noqa: PLR0917 - all but the last two are bound when the ne
 
 
 def _slate_learner(committee: tuple[PeerId, ...], author: PeerId, _records: Records, restored: StateKept | None) -> Learner:
-    participant = Participant(NETWORK, author, genesis_id(NETWORK), committee)
+    participant = Participant(NETWORK, author, genesis_step(NETWORK), committee)
     mutations = MutationCandidates(SphereTask(), EVOLUTION, participant, SearchSettings(chunk=16))
     return LineLearner(Generations(mutations, participant), restored)
 
 
 def _searcher(author: PeerId, _records: Records, restored: StateKept | None) -> Learner:
-    participant = Participant(NETWORK, author, genesis_id(NETWORK))
+    participant = Participant(NETWORK, author, genesis_step(NETWORK))
     return EvolutionLearner(SphereTask(), EVOLUTION, participant, SearchSettings(chunk=16), restored)
 
 
@@ -201,7 +201,7 @@ def _block_learner(
 
     def learner(gradients: Gradients, make_worker: MakeWorker) -> Learner:
         rows = OwnSamples(task, np.arange(len(task.sample_labels)), author)
-        participant = Participant(NETWORK, author, genesis_id(NETWORK))
+        participant = Participant(NETWORK, author, genesis_step(NETWORK))
         return BlockLearner(task, rules, participant, gradients, rows, restored, make_worker)
 
     return _with_conduct(conducts.get(author), author, rules, records, learner)

@@ -8,10 +8,8 @@ import msgspec
 import pytest
 
 from consensus.encoding import encode
-from consensus.proof_of_work.archive import block_key
 from consensus.proof_of_work.header import BLOCK_CODEC, Block, Draft, body_digest, draft_of, header_id, sign_header
-from consensus.proof_of_work.restore import FINAL_KEY, FINAL_TABLE
-from consensus.proof_of_work.verdicts import BLOCK_TABLE, VERDICT_TABLE
+from consensus.proof_of_work.records import BLOCK_TABLE, FINAL_KEY, FINAL_TABLE, VERDICT_TABLE, block_key
 from consensus.types import Height, Instant, StepId
 from learning.checkpoint import decode_kept_state, encode_kept_state
 from node.lab.simulation.population import START

@@ -3,9 +3,9 @@
 import pytest
 
 from consensus.effects import Accuse, Broadcast, FetchPayload, FetchState, Record, Refuse, Send
-from consensus.faults import Offence
+from consensus.evidence import Offence
 from consensus.proof_of_work import messages as work
-from consensus.proof_of_work.waiting_room import ORPHANS_PER_PEER_MAX
+from consensus.proof_of_work.orphanage import ORPHANS_PER_PEER_MAX
 from consensus.total_order import messages as order
 from consensus.total_order.committee import Committee
 from consensus.total_order.equivocation import proves_equivocation

@@ -1,0 +1,199 @@
+"""What peers say to us: read, judged by its kind, and handed to the part that knows about it."""
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from consensus.effects import PassOver, Refuse, Send
+from consensus.encoding import encode
+from consensus.evidence import Offence
+from consensus.message_reader import oversized_block, read_message
+from consensus.rate_limit import Spending
+from consensus.total_order.amnesia_recovery import answer_own
+from consensus.total_order.block import BLOCK_BYTES_MAX, Block
+from consensus.total_order.commit_sync import CommitSync
+from consensus.total_order.member import Member
+from consensus.total_order.messages import (
+    MESSAGE_BYTES_MAX,
+    MESSAGE_CODEC,
+    STREAM_BLOCKS_MAX,
+    AskOwn,
+    BlockMessage,
+    Blocks,
+    Commits,
+    GetBlocks,
+    GetCommits,
+    Message,
+    OwnBlocks,
+    OwnNewest,
+    Subscribe,
+)
+from consensus.total_order.peers import PeerRecord, Requests
+from consensus.total_order.responses import Responses
+from consensus.total_order.state import State
+from consensus.total_order.state_sync import StateSync
+from consensus.total_order.synchroniser import Synchroniser
+from consensus.total_order.validation import Fate, Validation
+from consensus.types import Instant, PeerId
+
+STREAM_MS = 2_000
+"""So long after asking for a member's own blocks they may be asked for again."""
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRouter:
+    """The way from a message to the parts. `member`: None for an observer."""
+
+    state: State
+    validation: Validation
+    synchroniser: Synchroniser
+    commit_sync: CommitSync
+    state_sync: StateSync
+    responses: Responses
+    member: Member | None
+
+    def join(self, peer: PeerId, now: Instant) -> None:
+        """A peer has connected: ask for what it alone can give, and show it our newest block."""
+        record = self.state.peers.join(peer, now)
+        if record.member is not None:
+            self.subscribe(peer, record, now)
+        if self.member is not None:
+            self.member.recovery.ask(peer, record, now)
+            if self.member.proposer.last_block is not None:
+                self.state.effects.add(Send(peer, encode(BlockMessage(self.member.proposer.last_block))))
+
+    def leave(self, peer: PeerId) -> None:
+        """A peer has left or was refused."""
+        record = self.state.peers.get(peer)
+        self.state.peers.leave(peer)
+        self.state.peer_clocks.left(peer)
+        self.synchroniser.left(peer, () if record is None else record.block_requests.digests())
+        self.commit_sync.left(peer)
+        self.state_sync.left(peer)
+        if self.member is not None:
+            self.member.recovery.left(peer)
+
+    def receive(self, peer: PeerId, data: bytes, now: Instant) -> None:
+        """A message of a peer, as bytes."""
+        record = self.state.peers.get(peer)
+        if record is None:  # refused a moment ago
+            self.state.effects.add(PassOver())
+            return
+        message = read_message(MESSAGE_CODEC, peer, data, MESSAGE_BYTES_MAX)
+        if isinstance(message, Refuse):
+            self.state.effects.add(message)
+        else:
+            self._take(peer, record, message, len(data), now)
+
+    def _take(self, peer: PeerId, record: PeerRecord, message: Message, size: int, now: Instant) -> None:
+        match message:
+            case BlockMessage(block):
+                refusal = oversized_block(peer, size, BLOCK_BYTES_MAX)
+                if refusal is None:
+                    self._take_pushed(peer, record, block, now)
+                else:
+                    self.state.effects.add(refusal)
+            case OwnBlocks(blocks):
+                self._take_stream(peer, record, blocks, now)
+            case Blocks():
+                self._take_blocks(peer, record, message, now)
+            case OwnNewest():
+                self._take_own(peer, record, message, now)
+            case Commits():
+                self._take_commits(peer, record, message, now)
+            case Subscribe() | GetBlocks() | GetCommits() | AskOwn():
+                self._serve(peer, record, message, now)
+            case _:
+                assert_never(message)
+
+    def _take_pushed(self, peer: PeerId, record: PeerRecord, block: Block, now: Instant) -> None:
+        fate = self.validation.take(peer, block, now)
+        if fate is Fate.KEPT and block.content.author == record.member:
+            self.state.peer_clocks.note(peer, block.content.time_ms, self.state.wall.at(now))
+        if fate in {Fate.OVER_BUDGET, Fate.TOO_FAR}:
+            self.state.effects.add(PassOver())
+
+    def _serve(
+        self, peer: PeerId, record: PeerRecord, request: Subscribe | GetBlocks | GetCommits | AskOwn, now: Instant
+    ) -> None:
+        spending = record.requests.spend(now)
+        if spending is Spending.FLOODING:
+            self._refuse(peer, Offence.FLOODING, "requests")
+        if spending is not Spending.COVERED:
+            return
+        match request:
+            case Subscribe(from_round, wants_all):
+                record.wants_all = wants_all and record.member is None
+                self.responses.own_blocks(peer, from_round)
+            case GetBlocks(_, references):
+                if self.member is not None and record.member is not None:
+                    self.member.relay.asked(record.member, references)
+                self.responses.blocks(peer, request)
+            case GetCommits():
+                self.responses.commits(peer, request)
+            case AskOwn():
+                answer_own(self.state, peer, record, request)
+            case _:
+                assert_never(request)
+
+    # --- answers ---
+
+    def _take_blocks(self, peer: PeerId, record: PeerRecord, answer: Blocks, now: Instant) -> None:
+        if self._is_useful(peer, record, record.block_requests, answer.number, now):
+            for _, block in self.synchroniser.answered(peer, record, answer):
+                self.state.counters.blocks_fetched += self.validation.take(peer, block, now) is Fate.KEPT
+
+    def _is_useful(self, peer: PeerId, record: PeerRecord, requests: Requests, number: int, now: Instant) -> bool:
+        """Whether an answer is expected. To a number that was never used it is a lie; one that is late costs its sender."""
+        if requests.is_expected(number):
+            return True
+        if not requests.was_sent(number):
+            self._refuse(peer, Offence.UNSOLICITED, f"answer to request {number}")
+        elif record.requests.spend(now) is Spending.FLOODING:
+            self._refuse(peer, Offence.FLOODING, "answers")
+        return False
+
+    def subscribe(self, peer: PeerId, record: PeerRecord, now: Instant) -> None:
+        """Ask a member for its own blocks above those that we keep; an observer asks for all that it accepts from now on."""
+        assert record.member is not None, "only members have blocks of their own"
+        record.stream_deadline = Instant(now + STREAM_MS)
+        dag = self.state.dag
+        from_round = max(dag.kept_rounds[record.member], dag.horizon) + 1
+        self.state.effects.add(Send(peer, encode(Subscribe(from_round, self.state.me is None))))
+
+    def _take_stream(self, peer: PeerId, record: PeerRecord, blocks: tuple[Block, ...], now: Instant) -> None:
+        if record.member is None or record.stream_deadline is None:
+            self._refuse(peer, Offence.UNSOLICITED, "own blocks")
+            return
+        fates = [self.validation.take(peer, block, now) for block in blocks if block.content.author == record.member]
+        if len(fates) == STREAM_BLOCKS_MAX and Fate.KEPT in fates and Fate.TOO_FAR not in fates:
+            self.subscribe(peer, record, now)
+
+    def _take_own(self, peer: PeerId, record: PeerRecord, answer: OwnNewest, now: Instant) -> None:
+        if self.member is None:
+            self._refuse(peer, Offence.UNSOLICITED, "answer about our own newest block")
+            return
+        block = self.member.recovery.answered(peer, record, answer)
+        if block is not None:
+            self.member.proposer.has_signed(block.content.round)
+            self.validation.take(peer, block, now)
+
+    def _take_commits(self, peer: PeerId, record: PeerRecord, answer: Commits, now: Instant) -> None:
+        if not self._is_useful(peer, record, record.commit_requests, answer.number, now):
+            return
+        if not self.state_sync.take(peer, record, answer, now):
+            self.commit_sync.take(peer, record, answer, now)
+
+    def ask_again(self, now: Instant) -> None:
+        """Members that are ahead of what we keep of them, and members that have not told us our own newest block."""
+        dag = self.state.dag
+        for peer, record in self.state.peers.all():
+            if self.member is not None:
+                self.member.recovery.ask(peer, record, now)
+            if record.member is None or (record.stream_deadline is not None and now < record.stream_deadline):
+                continue
+            seen = self.state.newest_seen.get(record.member)
+            if seen is not None and seen.content.round > max(dag.kept_rounds[record.member], dag.horizon):
+                self.subscribe(peer, record, now)
+
+    def _refuse(self, peer: PeerId, offence: Offence, detail: str) -> None:
+        self.state.effects.add(Refuse(peer, offence, detail))
