@@ -35,9 +35,9 @@ from node.common.address import Address
 from node.lab.faults.network.connections import MALFORMED_REQUESTS, misphrasing
 from node.lab.faults.network.fresh_keys import Scout, look
 from node.lab.faults.network.situation import NetworkSituation
-from node.lab.faults.network.stranger import Stranger, stranger_at
+from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, stranger_at
 from node.net.channel import ChannelClosedError
-from node.net.dialling import UnreachableError
+from node.net.dialer import UnreachableError
 from node.net.wire import Frame, FrameError, GetPart, GossipFrame, OrderingFrame
 from node.rules.conversion import proof_of_work_rules
 from node.rules.network_file import read_network_file
@@ -89,16 +89,16 @@ class Attack:
         return NetworkSituation(self.network_id, rule_fields(self.rules), lambda: self.targets, Random(secrets.token_bytes(16)))
 
 
-Visit = Callable[[Attack, Stranger], Awaitable[None]]
+Visit = Callable[[Attack, UnauthenticatedClient], Awaitable[None]]
 
 
-async def idle(attack: Attack, stranger: Stranger) -> None:
+async def idle(attack: Attack, stranger: UnauthenticatedClient) -> None:
     """The control: a stranger that shakes hands, and answers whether it lives."""
     attack.done += 1
     await stranger.wait_for_the_end()
 
 
-async def workless(attack: Attack, stranger: Stranger) -> None:
+async def workless(attack: Attack, stranger: UnauthenticatedClient) -> None:
     """Nine signed blocks without work on the head: the key is new, so nothing is known against it."""
     if attack.scout.tip.height:
         for block in attack.scout.workless(secrets.token_bytes(32)):
@@ -108,12 +108,12 @@ async def workless(attack: Attack, stranger: Stranger) -> None:
     await listen(stranger, 2.0)
 
 
-async def parts(attack: Attack, stranger: Stranger) -> None:
+async def parts(attack: Attack, stranger: UnauthenticatedClient) -> None:
     """Asks for parts of what nobody has."""
     await repeat(attack, stranger, lambda number: GetPart(digest_of_number(number), 0))
 
 
-async def requests(attack: Attack, stranger: Stranger) -> None:
+async def requests(attack: Attack, stranger: UnauthenticatedClient) -> None:
     """Asks in turn for the first commit records, which are read, encoded and sent, and for 64 blocks that nobody has."""
 
     def frame(number: int) -> Frame:
@@ -125,7 +125,7 @@ async def requests(attack: Attack, stranger: Stranger) -> None:
     await repeat(attack, stranger, frame)
 
 
-async def contributions(attack: Attack, stranger: Stranger) -> None:
+async def contributions(attack: Attack, stranger: UnauthenticatedClient) -> None:
     """Contributions by authors that exist for one message, each with a claim that nobody can keep."""
 
     def frame(number: int) -> Frame:
@@ -151,7 +151,7 @@ DOORSTEP = "malformed-requests"
 """What is done without a handshake."""
 
 
-async def repeat(attack: Attack, stranger: Stranger, frame: Callable[[int], Frame]) -> None:
+async def repeat(attack: Attack, stranger: UnauthenticatedClient, frame: Callable[[int], Frame]) -> None:
     """Say one frame after the other at the rate of each stranger, and read whatever is answered."""
     reading = asyncio.ensure_future(stranger.wait_for_the_end())
     due = time.monotonic()
@@ -168,7 +168,7 @@ async def repeat(attack: Attack, stranger: Stranger, frame: Callable[[int], Fram
         reading.cancel()
 
 
-async def listen(stranger: Stranger, seconds: float) -> None:
+async def listen(stranger: UnauthenticatedClient, seconds: float) -> None:
     """Read for a while; whoever does not read is dropped as slow."""
     try:
         async with asyncio.timeout(seconds):

@@ -21,7 +21,7 @@ from node.lab.scenarios.scenario import ExpectSection, Scenario
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.run import Simulation
 from node.rules.network_rules import Consensus, Learning
-from node.runtime.replica import Replica
+from node.runtime.coupling import Coupling
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("consensus", "learning", "node")
@@ -111,9 +111,9 @@ def classes_named_twice(modules: list[Module]) -> dict[str, list[str]]:
 def walked(order: Consensus) -> dict[str, str]:
     """Medians over ten virtual seconds of four peers: of a message received, and of a puzzle that was verified."""
     walks: dict[str, list[Walk]] = defaultdict(list)
-    handle = Replica.handle
+    handle = Coupling.handle
 
-    def measured(self: Replica, event: Input, *more: object) -> object:
+    def measured(self: Coupling, event: Input, *more: object) -> object:
         walker = Walker()
         sys.setprofile(walker.step)
         try:
@@ -123,7 +123,7 @@ def walked(order: Consensus) -> dict[str, str]:
             if isinstance(event, Received | PuzzleVerified):
                 walks[type(event).__name__].append(walker.walk)
 
-    Replica.handle = measured  # type: ignore[method-assign, assignment]
+    Coupling.handle = measured  # type: ignore[method-assign, assignment]
     try:
         scenario = Scenario(
             name="walk",
@@ -137,7 +137,7 @@ def walked(order: Consensus) -> dict[str, str]:
         )
         Simulation(scenario, seed=1).run()
     finally:
-        Replica.handle = handle  # type: ignore[method-assign]
+        Coupling.handle = handle  # type: ignore[method-assign]
     return {name: _told(found) for name, found in walks.items()}
 
 

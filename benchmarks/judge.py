@@ -7,12 +7,12 @@ from statistics import median
 
 import numpy as np
 
+from learning.aggregation.catalogue import RULES, rule_named
+from learning.aggregation.rule import ArrivedGradient, GradientOutcome, Workers
 from learning.exact import stream_key
-from learning.gradient.ledger import Clerk, Delivered, LedgerRules, first_ledger
+from learning.gradient.ledger import Aggregator, Delivered, LedgerRules, first_ledger
 from learning.gradient.quantised import decode_gradient, inner_products, payload_digest, quantise
-from learning.gradient.submission import Submission, encode_submission
-from learning.rules.catalogue import RULES, rule_named
-from learning.rules.rule import Arrival, Group, Outcome
+from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.task import Float32Array, ParameterBlock
 
 PARAMETERS = 1_000_000
@@ -22,7 +22,7 @@ TURNS = 4
 
 STALENESS_MAX = 20
 LAYOUT = (ParameterBlock("weight", (999, 1_000), 999), ParameterBlock("bias", (1_000,), 0))
-GROUP = Group(tuple(bytes([place]) * 32 for place in range(WORKERS)), (WORKERS - 1) // 3)
+GROUP = Workers(tuple(bytes([place]) * 32 for place in range(WORKERS)), (WORKERS - 1) // 3)
 LIMITS_MS = {"kardam": 40.0, "robust": 60.0}
 """Processor time of the rule, in the median of its slowest outcome, one thread."""
 
@@ -81,9 +81,9 @@ def basics(encoded: list[bytes]) -> float:
 def judged(name: str, encoded: list[bytes], axpy: float) -> float:
     """Print one rule's costs; milliseconds of its slowest outcome."""
     rule, held = rule_named(name), Held()
-    clerk = Clerk(LAYOUT, LedgerRules(np.float32(0.125), STALENESS_MAX), rule)
+    clerk = Aggregator(LAYOUT, LedgerRules(np.float32(0.125), STALENESS_MAX), rule)
     ledger = first_ledger(np.zeros(PARAMETERS, dtype=np.float32), rule)
-    rule_ms: dict[Outcome, list[float]] = {}
+    rule_ms: dict[GradientOutcome, list[float]] = {}
     whole_ms: list[float] = []
     for turn, one in enumerate(encoded):
         author, past = GROUP.workers[turn % WORKERS], ledger.past[max(-1 - turn % 3, -len(ledger.past))]
@@ -91,8 +91,8 @@ def judged(name: str, encoded: list[bytes], axpy: float) -> float:
             past = ledger.past[-1]
         digest = payload_digest(one)
         held.payloads = {digest: one}
-        submission = encode_submission(Submission(past.version, past.digest, digest, len(one)))
-        arrival = Arrival(author, past.version, ledger.version, decode_gradient(one, LAYOUT, 16))
+        submission = encode_submission(GradientSubmission(past.version, past.digest, digest, len(one)))
+        arrival = ArrivedGradient(author, past.version, ledger.version, decode_gradient(one, LAYOUT, 16))
         start = time.process_time()
         outcome = rule.judge(ledger.memory, arrival, GROUP, ledger).outcome
         middle = time.process_time()

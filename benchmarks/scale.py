@@ -16,7 +16,7 @@ from node.lab.checkers.finding import Pass
 from node.lab.scenarios.scenario import ExpectSection, Scenario
 from node.lab.scenarios.scenario_file import read_scenario
 from node.lab.scenarios.toy_tasks import ToyTask
-from node.lab.simulation.run import Outcome, Simulation
+from node.lab.simulation.run import Simulation, SimulationOutcome
 from node.rules.network_rules import Consensus, Learning
 
 THOUSAND = Path(__file__).resolve().parents[1] / "docs" / "scenarios" / "thousand.toml"
@@ -76,7 +76,7 @@ def speed_of_thousand() -> float:
     return outcome.virtual_ms / 1000 / cost
 
 
-def timed(scenario: Scenario, seed: int) -> tuple[Outcome, float]:
+def timed(scenario: Scenario, seed: int) -> tuple[SimulationOutcome, float]:
     """A run that has to pass, and the processor time that it took."""
     simulation = Simulation(scenario, seed)
     begun = time.process_time()

@@ -19,7 +19,7 @@ from typing import NewType
 import numpy as np
 import numpy.typing as npt
 
-from learning.golden import GOLDEN_DIGESTS
+from learning.golden_digests import GOLDEN_DIGESTS
 from learning.task import Float32Array, Float64Array, Int64Array, Layout, ParameterBlock
 
 Int8Array = npt.NDArray[np.int8]

@@ -313,7 +313,7 @@ class GradientJudged:
 
     author: bytes
     outcome: str
-    """A value of `learning.rules.rule.Outcome`."""
+    """A value of `learning.aggregation.rule.Outcome`."""
     is_accepted: bool
     staleness: int | None
     """Versions of the model between its base and its coming; None where the base is unknown."""

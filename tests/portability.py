@@ -13,7 +13,7 @@ import numpy as np
 
 ROOT = Path(__file__).resolve().parents[1]
 
-NUMERIC = ("tests/learning", "tests/node/lab/faults/gradient", "tests/node/lab/studies", "tests/node/net/test_side_streams.py")
+NUMERIC = ("tests/learning", "tests/node/lab/faults/gradient", "tests/node/lab/studies", "tests/node/net/test_bulk_transfer.py")
 """Where numbers are compared, or must be equal bit for bit."""
 
 

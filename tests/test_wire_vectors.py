@@ -7,7 +7,7 @@ from consensus.types import Instant
 from learning.learner import StepAdopted
 from node.lab.simulation.population import START, Population
 from node.rules.network_rules import Consensus, Learning
-from node.runtime.replica import AskLearner
+from node.runtime.coupling import AskLearner
 from tests.wire_vectors import MODES, codec_of, name_of, read_vectors, scenario_of
 
 VECTORS = read_vectors()

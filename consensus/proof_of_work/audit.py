@@ -8,7 +8,7 @@ They are looked at one after the other and not kept.
 from consensus.effects import Effect, Halt, Send
 from consensus.encoding import encode
 from consensus.proof_of_work.block_download import BODIES_PER_REQUEST, STALLED_AGAIN_MS, STALLED_MS
-from consensus.proof_of_work.block_index import Link
+from consensus.proof_of_work.block_index import BlockIndex
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.head_candidates import HeadCandidates
 from consensus.proof_of_work.header import NamedBlock
@@ -111,7 +111,7 @@ class Audit:
         return (Send(peer, encode(GetBlocks(places))),)
 
 
-def _reason(branch: Branch, head: Link, chain: Chain) -> str:
+def _reason(branch: Branch, head: BlockIndex, chain: Chain) -> str:
     tip, final = branch.tip, chain.final
     return (
         f"the branch that ends in block {tip.id.hex()} (height {tip.height}) has more work than our head {head.id.hex()} "

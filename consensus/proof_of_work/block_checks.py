@@ -7,7 +7,7 @@ from consensus.encoding import encode
 from consensus.inputs import Checked
 from consensus.payload_requests import Need, PayloadRequests
 from consensus.proof_of_work.blame import blame
-from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX, Standing
+from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX, BlockStatus
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.head_candidates import HeadCandidates
 from consensus.proof_of_work.header import Block, NamedBlock, attachments_of, step_of
@@ -79,7 +79,7 @@ class BlockChecks:
     def payloads_came(self, step: StepId) -> tuple[Effect, ...]:
         """All large payloads of a block are here: it can be checked once its parent is."""
         tree = self._chain.tree
-        if tree.standing(step) is not Standing.UNCHECKED:
+        if tree.standing(step) is not BlockStatus.UNCHECKED:
             return ()
         is_ready = tree.is_checked(StepId(self._unchecked[step].named.header.parent))
         return (*self._pass_on(step), *self.check((step,) if is_ready else ()))
@@ -112,11 +112,11 @@ class BlockChecks:
             return ()
         self._looked_at = looked_at
         behind, self._behind = self._behind, {}
-        return self.check(tuple(step for step in behind if self._chain.tree.standing(step) is Standing.UNCHECKED))
+        return self.check(tuple(step for step in behind if self._chain.tree.standing(step) is BlockStatus.UNCHECKED))
 
     def judged(self, answer: Checked) -> tuple[Effect, ...]:
         """The learner's verdict; an answer that nobody waits for any more gives nothing."""
-        if self._chain.tree.standing(answer.step) is not Standing.UNCHECKED:
+        if self._chain.tree.standing(answer.step) is not BlockStatus.UNCHECKED:
             return ()
         unchecked = self._unchecked.pop(answer.step)
         self.contested += answer.verdict in (Verdict.CONTESTED, Verdict.REFUTED)
@@ -154,7 +154,7 @@ class BlockChecks:
     def _forget_decided(self) -> None:
         """Nothing waits any more below an invalid block, or on a dead branch."""
         tree = self._chain.tree
-        for step in [step for step in self._unchecked if tree.standing(step) is not Standing.UNCHECKED]:
+        for step in [step for step in self._unchecked if tree.standing(step) is not BlockStatus.UNCHECKED]:
             del self._unchecked[step]
             self._wanted.drop(step)
             self._named_payloads.forget(step)

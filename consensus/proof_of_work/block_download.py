@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from consensus.effects import Effect, Send
 from consensus.encoding import encode
-from consensus.proof_of_work.block_index import Link
-from consensus.proof_of_work.block_tree import Standing
+from consensus.proof_of_work.block_index import BlockIndex
+from consensus.proof_of_work.block_tree import BlockStatus
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.head_candidates import HeadCandidates
 from consensus.proof_of_work.messages import GetBlocks, Place
@@ -96,8 +96,8 @@ class BlockDownload:
     def forget_dead(self) -> None:
         """Drop what is noted of blocks that are no longer in the tree, or have their body."""
         tree = self._chain.tree
-        self._searches = {step: kept for step, kept in self._searches.items() if tree.standing(step) is Standing.BODILESS}
-        self._gaps = {step: at for step, at in self._gaps.items() if tree.standing(step) is Standing.BODILESS}
+        self._searches = {step: kept for step, kept in self._searches.items() if tree.standing(step) is BlockStatus.BODILESS}
+        self._gaps = {step: at for step, at in self._gaps.items() if tree.standing(step) is BlockStatus.BODILESS}
 
     def _not_given(self, peer: PeerId, step: StepId, now: Instant, *, may_have_it: bool) -> None:
         search = self._searches.get(step)
@@ -107,10 +107,10 @@ class BlockDownload:
         if may_have_it:
             search.tried = tuple(other for other in search.tried if other != peer)
 
-    def _watch_gaps(self, now: Instant) -> list[Link]:
+    def _watch_gaps(self, now: Instant) -> list[BlockIndex]:
         """Give up what nobody has given; the stalled ones that are to be asked for again now."""
         gaps: dict[StepId, Instant] = {}
-        again: list[Link] = []
+        again: list[BlockIndex] = []
         for link in self._candidates.gaps:
             is_lost = link.id in self._candidates.lost
             due = self._gaps.get(link.id, Instant(now + STALLED_MS))
@@ -128,12 +128,12 @@ class BlockDownload:
         self._gaps = gaps
         return again
 
-    def _wanted(self, now: Instant) -> list[Link]:
+    def _wanted(self, now: Instant) -> list[BlockIndex]:
         """What may be asked for, that of the heaviest branch first, the lowest first."""
         if not self._candidates.gaps:
             return []
         tree, depths = self._chain.tree, self._candidates.depths
-        bodiless = [link for link in self._candidates.living if tree.standing(link.id) is Standing.BODILESS]
+        bodiless = [link for link in self._candidates.living if tree.standing(link.id) is BlockStatus.BODILESS]
         near = [link for link in bodiless if depths[link.id] <= BODIES_WAITING_MAX]
         wanted = [link for link in near if self._is_due(link, now)]
         has_more = len(near) < len(bodiless)
@@ -153,25 +153,25 @@ class BlockDownload:
             link = tree.link(link.parent)
         return path
 
-    def _is_due(self, link: Link, now: Instant) -> bool:
+    def _is_due(self, link: BlockIndex, now: Instant) -> bool:
         search = self._searches.get(link.id)
         if search is None or search.until <= now:
             return True
         is_next = self._chain.tree.is_checked(link.parent)
         return is_next and now - search.asked_at >= HEDGE_MS
 
-    def _may_ask(self, peer: PeerId, record: PeerRecord, link: Link) -> bool:
+    def _may_ask(self, peer: PeerId, record: PeerRecord, link: BlockIndex) -> bool:
         search = self._searches.get(link.id)
         return link.work <= record.tip_work and (search is None or peer not in search.tried)
 
-    def _try_all_again(self, left: list[Link], now: Instant) -> None:
+    def _try_all_again(self, left: list[BlockIndex], now: Instant) -> None:
         """Of what nobody is left to ask for, everybody may be asked once more after a while."""
         for link in left:
             search = self._searches.get(link.id)
             if search is not None and search.until <= now and self._was_asked_of_all(search, link):
                 search.tried, search.until = (), Instant(now + ASK_AGAIN_MS)
 
-    def _was_asked_of_all(self, search: _Search, link: Link) -> bool:
+    def _was_asked_of_all(self, search: _Search, link: BlockIndex) -> bool:
         return all(peer in search.tried for peer, record in self._peers.all() if link.work <= record.tip_work)
 
     def _sources(self, now: Instant) -> list[tuple[PeerId, PeerRecord]]:
@@ -184,7 +184,7 @@ class BlockDownload:
         ]
         return [records[index] for _, _, index in sorted(free)]
 
-    def _ask(self, peer: PeerId, record: PeerRecord, chosen: list[Link], now: Instant) -> Send:
+    def _ask(self, peer: PeerId, record: PeerRecord, chosen: list[BlockIndex], now: Instant) -> Send:
         deadline = Instant(now + ANSWER_TIMEOUT_MS)
         record.asking.take(1, now)
         record.block_requests.sent(tuple(link.id for link in chosen), now)

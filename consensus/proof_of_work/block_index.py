@@ -16,7 +16,7 @@ MEDIAN_BLOCKS = 11
 
 
 @dataclass(frozen=True, slots=True)
-class Link:
+class BlockIndex:
     """One block of a branch. Times in milliseconds since 1970 UTC; `work` is the hashes spent on the branch so far."""
 
     id: StepId
@@ -39,12 +39,12 @@ class Link:
         return WallTime(sorted(self.recent_times)[len(self.recent_times) // 2] + 1)
 
 
-def genesis_link(genesis: StepId) -> Link:
+def genesis_link(genesis: StepId) -> BlockIndex:
     """The root of every branch."""
-    return Link(genesis, genesis, Height(0), 0, 0, 0, 0, ())
+    return BlockIndex(genesis, genesis, Height(0), 0, 0, 0, 0, ())
 
 
-def next_target(parent: Link, rules: ProofOfWorkRules) -> int:
+def next_target(parent: BlockIndex, rules: ProofOfWorkRules) -> int:
     """The only target that a child of `parent` may have. Blocks 1 and 2 have the start target."""
     start = start_target(rules.start_attempts)
     if parent.height == 0:
@@ -53,9 +53,9 @@ def next_target(parent: Link, rules: ProofOfWorkRules) -> int:
     return scaled_target(start, drift_ms, rules.half_life_ms)
 
 
-def next_link(parent: Link, step: StepId, header: Header, rules: ProofOfWorkRules) -> Link:
+def next_link(parent: BlockIndex, step: StepId, header: Header, rules: ProofOfWorkRules) -> BlockIndex:
     """The link of a header that `header_fault` finds nothing wrong with."""
-    return Link(
+    return BlockIndex(
         step,
         parent.id,
         Height(header.height),
@@ -67,7 +67,7 @@ def next_link(parent: Link, step: StepId, header: Header, rules: ProofOfWorkRule
     )
 
 
-def next_elapsed_ms(parent: Link, time_ms: int, rules: ProofOfWorkRules) -> int:
+def next_elapsed_ms(parent: BlockIndex, time_ms: int, rules: ProofOfWorkRules) -> int:
     """What the schedule has counted up to a child with this time."""
     if parent.height == 0:
         return 0
@@ -75,7 +75,7 @@ def next_elapsed_ms(parent: Link, time_ms: int, rules: ProofOfWorkRules) -> int:
     return parent.elapsed_ms + min(gap_ms, pause_ms_max(rules))
 
 
-def header_fault(parent: Link, header: Header, rules: ProofOfWorkRules) -> tuple[Offence, str] | None:
+def header_fault(parent: BlockIndex, header: Header, rules: ProofOfWorkRules) -> tuple[Offence, str] | None:
     """What is wrong with a header that names `parent`, if anything; the clock, signature and puzzle aside."""
     if header.height != parent.height + 1:
         return Offence.WRONG_HEIGHT, f"height is {header.height}, allowed: {parent.height + 1}"

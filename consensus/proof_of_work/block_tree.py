@@ -11,7 +11,7 @@ from collections.abc import Container, Mapping
 from enum import StrEnum
 from types import MappingProxyType
 
-from consensus.proof_of_work.block_index import Link
+from consensus.proof_of_work.block_index import BlockIndex
 from consensus.proof_of_work.rules import ContestDepths
 from consensus.seeded_choice import lot_of
 from consensus.steps import Verdict
@@ -26,7 +26,7 @@ Rank = tuple[int, bool, int]
 """Work, whether no ancestor was ever contested, and the lot; the highest wins."""
 
 
-class Standing(StrEnum):
+class BlockStatus(StrEnum):
     """What is known of a block whose puzzle, and all its ancestors' puzzles, are solved."""
 
     BODILESS = "waiting for its body"
@@ -37,14 +37,14 @@ class Standing(StrEnum):
     INVALID = "invalid"
 
 
-_CHECKED = (Standing.GOOD, Standing.CONTESTED, Standing.REFUTED)
-_UNDECIDED = (Standing.BODILESS, Standing.UNCHECKED)
+_CHECKED = (BlockStatus.GOOD, BlockStatus.CONTESTED, BlockStatus.REFUTED)
+_UNDECIDED = (BlockStatus.BODILESS, BlockStatus.UNCHECKED)
 
 _STANDINGS = {
-    Verdict.GOOD: Standing.GOOD,
-    Verdict.CONTESTED: Standing.CONTESTED,
-    Verdict.REFUTED: Standing.REFUTED,
-    Verdict.INVALID: Standing.INVALID,
+    Verdict.GOOD: BlockStatus.GOOD,
+    Verdict.CONTESTED: BlockStatus.CONTESTED,
+    Verdict.REFUTED: BlockStatus.REFUTED,
+    Verdict.INVALID: BlockStatus.INVALID,
 }
 
 
@@ -54,12 +54,12 @@ class BlockTree:
     `forgiven_at`: the height from which on the contested blocks up to the root are deep enough; matters after a restart.
     """
 
-    def __init__(self, root: Link, depths: ContestDepths, seed: bytes, forgiven_at: int | None = None) -> None:
+    def __init__(self, root: BlockIndex, depths: ContestDepths, seed: bytes, forgiven_at: int | None = None) -> None:
         self._depths = depths
         self._seed = seed
         self._links = {root.id: root}
-        self._standing = {root.id: Standing.GOOD}
-        self._undecided: dict[StepId, Link] = {}
+        self._standing = {root.id: BlockStatus.GOOD}
+        self._undecided: dict[StepId, BlockIndex] = {}
         """Those that wait for their body or their check: few, and asked for after every input."""
         self._children: dict[StepId, list[StepId]] = {root.id: []}
         self._forgiven_at: dict[StepId, int | None] = {root.id: forgiven_at}
@@ -74,24 +74,24 @@ class BlockTree:
     def __contains__(self, step: StepId) -> bool:
         return step in self._links
 
-    def link(self, step: StepId) -> Link | None:
+    def link(self, step: StepId) -> BlockIndex | None:
         """The block's link, if it is in the tree."""
         return self._links.get(step)
 
-    def standing(self, step: StepId) -> Standing | None:
+    def standing(self, step: StepId) -> BlockStatus | None:
         """What is known of the block, if it is in the tree."""
         return self._standing.get(step)
 
-    def links(self) -> tuple[Link, ...]:
+    def links(self) -> tuple[BlockIndex, ...]:
         """All links, parents before children."""
         return tuple(self._links.values())
 
-    def with_standing(self, standing: Standing) -> tuple[Link, ...]:
+    def with_standing(self, standing: BlockStatus) -> tuple[BlockIndex, ...]:
         """The blocks of one standing, parents before children."""
         among = self._undecided if standing in _UNDECIDED else self._links
         return tuple(link for link in among.values() if self._standing[link.id] is standing)
 
-    def undecided(self) -> tuple[Link, ...]:
+    def undecided(self) -> tuple[BlockIndex, ...]:
         """The blocks that wait for their body or their check, parents before children."""
         return tuple(self._undecided.values())
 
@@ -104,18 +104,18 @@ class BlockTree:
         """Whether another block has to give way to a new one."""
         return len(self._links) >= TREE_BLOCKS_MAX
 
-    def insert(self, link: Link, lost: Container[StepId] = (), worths: Mapping[StepId, int] = NO_WORTHS) -> bool:
+    def insert(self, link: BlockIndex, lost: Container[StepId] = (), worths: Mapping[StepId, int] = NO_WORTHS) -> bool:
         """Add a block with solved puzzle above a block of the tree; False when it is dropped.
 
         It is dropped on top of an invalid block, or when the tree is full and no other leaf has less work. `lost`: blocks
         that are no longer expected to be checked; they make room first, whatever their work. `worths`: of leaves that more is
         known to follow, and of this block.
         """
-        if self._standing[link.parent] is Standing.INVALID or not self._has_room(link, lost, worths):
+        if self._standing[link.parent] is BlockStatus.INVALID or not self._has_room(link, lost, worths):
             return False
         self.version += 1
         self._links[link.id] = link
-        self._standing[link.id] = Standing.BODILESS
+        self._standing[link.id] = BlockStatus.BODILESS
         self._undecided[link.id] = link
         self._children[link.id] = []
         self._children[link.parent].append(link.id)
@@ -123,9 +123,9 @@ class BlockTree:
 
     def give_body(self, step: StepId) -> tuple[StepId, ...]:
         """The block's body has come; the blocks that can now be checked."""
-        assert self._standing[step] is Standing.BODILESS, f"block {step.hex()} has a body"
+        assert self._standing[step] is BlockStatus.BODILESS, f"block {step.hex()} has a body"
         self.version += 1
-        self._standing[step] = Standing.UNCHECKED
+        self._standing[step] = BlockStatus.UNCHECKED
         return (step,) if self.is_checked(self._links[step].parent) else ()
 
     def judge(self, step: StepId, verdict: Verdict) -> tuple[StepId, ...]:
@@ -134,7 +134,7 @@ class BlockTree:
             self.condemn(step)
             return ()
         link = self._links[step]
-        assert self._standing[step] is Standing.UNCHECKED, f"block {step.hex()} is {self._standing[step]}"
+        assert self._standing[step] is BlockStatus.UNCHECKED, f"block {step.hex()} is {self._standing[step]}"
         assert self.is_checked(link.parent), f"the parent of {step.hex()} is not checked"
         self.version += 1
         self._standing[step] = _STANDINGS[verdict]
@@ -143,21 +143,21 @@ class BlockTree:
         self._forgiven_at[step] = max((height for height in known if height is not None), default=None)
         if self._is_eligible(link) and self._rank(link) > self._rank(self.head):
             self.head = link
-        return tuple(child for child in self._children[step] if self._standing[child] is Standing.UNCHECKED)
+        return tuple(child for child in self._children[step] if self._standing[child] is BlockStatus.UNCHECKED)
 
     def condemn(self, step: StepId) -> None:
         """The block can never be applied, and so none on top of it."""
         assert not self.is_checked(step), f"block {step.hex()} was checked before"
         self.version += 1
         for doomed in self._descendants(step):
-            self._standing[doomed] = Standing.INVALID
+            self._standing[doomed] = BlockStatus.INVALID
             self._undecided.pop(doomed, None)
 
-    def above(self, step: StepId) -> tuple[Link, ...]:
+    def above(self, step: StepId) -> tuple[BlockIndex, ...]:
         """The block and all on top of it."""
         return tuple(self._links[known] for known in self._descendants(step))
 
-    def path(self, tip: Link) -> tuple[Link, ...]:
+    def path(self, tip: BlockIndex) -> tuple[BlockIndex, ...]:
         """The links above the root down to `tip`, lowest first."""
         upwards = []
         while tip.id != self.root.id:
@@ -165,7 +165,7 @@ class BlockTree:
             tip = self._links[tip.parent]
         return tuple(reversed(upwards))
 
-    def finalise(self, height: Height) -> tuple[Link, ...]:
+    def finalise(self, height: Height) -> tuple[BlockIndex, ...]:
         """Make the head's ancestor at `height` the root, and drop all that does not follow from it; the newly final links."""
         newly_final = tuple(link for link in self.path(self.head) if link.height <= height)
         if newly_final:
@@ -176,11 +176,11 @@ class BlockTree:
                 self._forget(step)
         return newly_final
 
-    def _is_eligible(self, link: Link) -> bool:
+    def _is_eligible(self, link: BlockIndex) -> bool:
         forgiven_at = self._forgiven_at[link.id]
         return forgiven_at is None or link.height >= forgiven_at
 
-    def _rank(self, link: Link) -> Rank:
+    def _rank(self, link: BlockIndex) -> Rank:
         return link.work, self._forgiven_at[link.id] is None, -lot_of(self._seed, link.id)
 
     def _descendants(self, step: StepId) -> list[StepId]:
@@ -190,11 +190,11 @@ class BlockTree:
             found.extend(self._children[known])
         return found
 
-    def _has_room(self, link: Link, lost: Container[StepId], worths: Mapping[StepId, int]) -> bool:
+    def _has_room(self, link: BlockIndex, lost: Container[StepId], worths: Mapping[StepId, int]) -> bool:
         if not self.is_full:
             return True
 
-        def worth(leaf: Link) -> int:
+        def worth(leaf: BlockIndex) -> int:
             return max(leaf.work, worths.get(leaf.id, 0))
 
         precious = {self.root.id, self.head.id, link.parent}

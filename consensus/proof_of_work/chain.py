@@ -3,8 +3,8 @@
 from collections.abc import Container
 from dataclasses import dataclass
 
-from consensus.proof_of_work.block_index import Link
-from consensus.proof_of_work.block_tree import BlockTree, Standing
+from consensus.proof_of_work.block_index import BlockIndex
+from consensus.proof_of_work.block_tree import BlockStatus, BlockTree
 from consensus.proof_of_work.final_chain import FinalChain
 from consensus.proof_of_work.header import Header
 from consensus.proof_of_work.header_branches import Branch, HeaderBranches
@@ -29,7 +29,7 @@ BRANCHES_PLACED_MAX = 3
 class Parent:
     """The proven block that a header names as its parent."""
 
-    link: Link
+    link: BlockIndex
     fork_height: Height | None
     """Where the branch leaves the main chain, if that is below the final block."""
     is_dead: bool
@@ -55,19 +55,19 @@ class Chain:
         step = StepId(header.parent)
         link = self.tree.link(step)
         if link is not None:
-            return Parent(link, None, self.tree.standing(step) is Standing.INVALID)
+            return Parent(link, None, self.tree.standing(step) is BlockStatus.INVALID)
         if self.final.has_at(header.height - 1, step):
             return Parent(self.final.link_at(header.height - 1), Height(header.height - 1), False)
         branch = self.ahead.find(header.height - 1, step)
         return None if branch is None else Parent(branch.link_at(header.height - 1), branch.fork_height, False)
 
-    def extend(self, parent: Parent, link: Link, lost: Container[StepId], source: PeerId | None = None) -> bool:
+    def extend(self, parent: Parent, link: BlockIndex, lost: Container[StepId], source: PeerId | None = None) -> bool:
         """Add a proven header; whether it may ever count. `lost`: what makes room first. `source`: who has sent it."""
         if parent.fork_height is not None:
             self.ahead.extend(parent.link, parent.fork_height, link, source)
             return False
         if parent.link.id in self.tree:
-            if self.tree.standing(parent.link.id) is Standing.INVALID:
+            if self.tree.standing(parent.link.id) is BlockStatus.INVALID:
                 return False
             if self._fits(link, self.tree.head.height) and self._insert(link, lost, link.work):
                 return True
@@ -98,14 +98,14 @@ class Chain:
         while branch.placed < branch.tip.height:
             link = branch.link_at(branch.placed + 1)
             if link.id not in self.tree:
-                if self.tree.standing(link.parent) in (None, Standing.INVALID):
+                if self.tree.standing(link.parent) in (None, BlockStatus.INVALID):
                     return False
                 if not self._fits(link, branch.checked) or not self._insert(link, lost, branch.tip.work):
                     return True
             branch.placed = link.height
         return True
 
-    def _insert(self, link: Link, lost: Container[StepId], worth: int) -> bool:
+    def _insert(self, link: BlockIndex, lost: Container[StepId], worth: int) -> bool:
         """Into the tree. Where that is full each block is worth the work of the heaviest branch that holds it."""
         if not self.tree.is_full:
             return self.tree.insert(link, lost)
@@ -114,7 +114,7 @@ class Chain:
             worths.setdefault(self.newest_placed(branch), branch.tip.work)
         return self.tree.insert(link, lost, {**worths, link.id: worth})
 
-    def _fits(self, link: Link, checked: Height) -> bool:
+    def _fits(self, link: BlockIndex, checked: Height) -> bool:
         return link.height <= min(checked + WINDOW_BLOCKS, self.tree.root.height + ABOVE_FINAL_MAX)
 
     def _is_decided(self, height: int, step: StepId) -> bool:
@@ -135,7 +135,7 @@ class Chain:
             return self.final.id_at(height)
         return self._main_path()[height - self.final.height - 1].id
 
-    def locator(self, tip: Link) -> tuple[Place, ...]:
+    def locator(self, tip: BlockIndex) -> tuple[Place, ...]:
         """Places on the branch up to `tip`: the newest ten, then in doubling steps down to genesis."""
         ahead = self.ahead.find(tip.height, tip.id)
         base = tip if ahead is None else ahead.base
@@ -153,7 +153,7 @@ class Chain:
             height -= stride
         return (*places, Place(0, self.final.id_at(0)))
 
-    def is_on_branch(self, place: Place, tip: Link) -> bool:
+    def is_on_branch(self, place: Place, tip: BlockIndex) -> bool:
         """Whether a block of the head's branch is an ancestor of `tip`, or `tip` itself."""
         ahead = self.ahead.find(tip.height, tip.id)
         if ahead is not None and place.height > ahead.base.height:
@@ -163,7 +163,7 @@ class Chain:
             return self.final.has_at(place.height, StepId(place.id))
         return any(link.id == place.id for link in self.tree.path(base))
 
-    def finalise(self, height: Height) -> tuple[Link, ...]:
+    def finalise(self, height: Height) -> tuple[BlockIndex, ...]:
         """The head's ancestors up to this height will never be undone; those newly so."""
         newly_final = self.tree.finalise(height)
         for link in newly_final:
@@ -171,7 +171,7 @@ class Chain:
         self._path_tip = StepId(b"")
         return newly_final
 
-    def _main_path(self) -> tuple[Link, ...]:
+    def _main_path(self) -> tuple[BlockIndex, ...]:
         if self._path_tip != self.tree.head.id:
             self._path, self._path_tip = self.tree.path(self.tree.head), self.tree.head.id
         return self._path

@@ -10,7 +10,7 @@ from consensus.payload_requests import Need, PayloadRequests
 from consensus.proof_of_work.assessment_queue import AssessmentQueue, Rank
 from consensus.proof_of_work.author_window import AuthorWindow
 from consensus.proof_of_work.blame import blame
-from consensus.proof_of_work.block_tree import Standing
+from consensus.proof_of_work.block_tree import BlockStatus
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.header import attachments_told
 from consensus.proof_of_work.mempool import Assessment, Held, Mempool, Pooled
@@ -30,7 +30,7 @@ BASES_BACK = 2
 OWN = b"found by ourselves"
 """Names the payloads of what comes from our own learner until it is signed."""
 
-_UNDECIDED = (Standing.BODILESS, Standing.UNCHECKED)
+_UNDECIDED = (BlockStatus.BODILESS, BlockStatus.UNCHECKED)
 
 Effects = tuple[Effect, ...]
 

@@ -2,7 +2,7 @@
 
 import struct
 
-from consensus.proof_of_work.block_index import MEDIAN_BLOCKS, Link
+from consensus.proof_of_work.block_index import MEDIAN_BLOCKS, BlockIndex
 from consensus.types import Height, StepId
 
 WORK_BYTES = 40
@@ -14,7 +14,7 @@ _RECORD = struct.Struct(f">32sqqq{WORK_BYTES}s")
 class FinalChain:
     """Links by height, from genesis on; only ever appended to."""
 
-    def __init__(self, genesis: Link) -> None:
+    def __init__(self, genesis: BlockIndex) -> None:
         self._packed = bytearray()
         self._pack(genesis)
 
@@ -23,7 +23,7 @@ class FinalChain:
         """Of the newest final block."""
         return Height(len(self._packed) // _RECORD.size - 1)
 
-    def append(self, link: Link) -> None:
+    def append(self, link: BlockIndex) -> None:
         """Make the next block final."""
         assert link.height == self.height + 1, f"block of height {link.height} after {self.height}"
         assert link.parent == self.id_at(self.height), f"block {link.id.hex()} does not follow the final one"
@@ -41,12 +41,12 @@ class FinalChain:
         """Where the block is; looks at all of them, newest first."""
         return next((Height(height) for height in range(self.height, -1, -1) if self.id_at(height) == step), None)
 
-    def link_at(self, height: int) -> Link:
+    def link_at(self, height: int) -> BlockIndex:
         """The link at a height from 0 to `self.height`, as it was when it was appended."""
         step, time_ms, latest_ms, elapsed_ms, work = self._record(height)
         first_timed = max(1, height - MEDIAN_BLOCKS + 1)
         times = tuple(self._record(earlier)[1] for earlier in range(first_timed, height + 1))
-        return Link(
+        return BlockIndex(
             StepId(step),
             self.id_at(max(0, height - 1)),
             Height(height),
@@ -57,7 +57,7 @@ class FinalChain:
             times,
         )
 
-    def _pack(self, link: Link) -> None:
+    def _pack(self, link: BlockIndex) -> None:
         work = link.work.to_bytes(WORK_BYTES, "big")
         self._packed += _RECORD.pack(link.id, link.time_ms, link.latest_ms, link.elapsed_ms, work)
 

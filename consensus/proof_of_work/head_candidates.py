@@ -4,8 +4,8 @@ A block whose body nobody gives in time is stalled, and so is all that follows i
 """
 
 from consensus.payload_requests import PayloadRequests
-from consensus.proof_of_work.block_index import Link, next_target
-from consensus.proof_of_work.block_tree import Standing
+from consensus.proof_of_work.block_index import BlockIndex, next_target
+from consensus.proof_of_work.block_tree import BlockStatus
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.difficulty import work_of
 from consensus.proof_of_work.rules import ProofOfWorkRules
@@ -32,12 +32,12 @@ class HeadCandidates:
         """The version of the tree that was looked at."""
         self._weighed_at: int | None = None
         """The same of what is ahead of it."""
-        self._living: tuple[Link, ...] = ()
-        self._gaps: tuple[Link, ...] = ()
+        self._living: tuple[BlockIndex, ...] = ()
+        self._gaps: tuple[BlockIndex, ...] = ()
         self._lost: dict[StepId, None] = {}
         self._depths: dict[StepId, int] = {}
         self._heaviest = chain.tree.head
-        self._heaviest_in_tree: Link | None = None
+        self._heaviest_in_tree: BlockIndex | None = None
 
     def renew(self) -> None:
         """Called once at every input: payloads that blocks wait for may have come, or have been given up."""
@@ -55,13 +55,13 @@ class HeadCandidates:
         return work >= head.work or work + CONTENDERS_BACK * work_of(next_target(head, self._rules)) >= head.work
 
     @property
-    def living(self) -> tuple[Link, ...]:
+    def living(self) -> tuple[BlockIndex, ...]:
         """The undecided blocks of the tree that count, parents before children."""
         self._sort()
         return self._living
 
     @property
-    def gaps(self) -> tuple[Link, ...]:
+    def gaps(self) -> tuple[BlockIndex, ...]:
         """The lowest blocks of each branch that lack their body, stalled ones among them."""
         self._sort()
         return self._gaps
@@ -73,7 +73,7 @@ class HeadCandidates:
         return self._lost
 
     @property
-    def heaviest(self) -> Link:
+    def heaviest(self) -> BlockIndex:
         """The tip of the heaviest proven branch that counts; the head wins ties."""
         self._sort()
         self._weigh()
@@ -92,7 +92,7 @@ class HeadCandidates:
         return self._depths
 
     @property
-    def heaviest_in_tree(self) -> Link | None:
+    def heaviest_in_tree(self) -> BlockIndex | None:
         """The heaviest of the living blocks."""
         self._sort()
         self._weigh()
@@ -120,20 +120,20 @@ class HeadCandidates:
 
     def _counts(self, newest: StepId) -> bool:
         """Of a branch ahead, by the last of its blocks that is in the tree."""
-        return newest not in self._lost and self._chain.tree.standing(newest) not in (None, Standing.INVALID)
+        return newest not in self._lost and self._chain.tree.standing(newest) not in (None, BlockStatus.INVALID)
 
     def _sort(self) -> None:
         tree = self._chain.tree
         if tree.version == self._sorted_at:
             return
         self._sorted_at, self._weighed_at = tree.version, None
-        living: list[Link] = []
-        gaps: list[Link] = []
+        living: list[BlockIndex] = []
+        gaps: list[BlockIndex] = []
         stalled: dict[StepId, None] = {}
         self._lost, self._depths = {}, {}
         for link in tree.undecided():  # parents before children
-            is_bodiless = tree.standing(link.id) is Standing.BODILESS
-            if is_bodiless and tree.standing(link.parent) is not Standing.BODILESS:
+            is_bodiless = tree.standing(link.id) is BlockStatus.BODILESS
+            if is_bodiless and tree.standing(link.parent) is not BlockStatus.BODILESS:
                 gaps.append(link)
                 if link.id in self._stalled:
                     stalled[link.id] = None
@@ -146,5 +146,5 @@ class HeadCandidates:
         self._living, self._gaps = tuple(living), tuple(gaps)
 
 
-def _weight(link: Link) -> tuple[int, StepId]:
+def _weight(link: BlockIndex) -> tuple[int, StepId]:
     return link.work, link.id

@@ -5,7 +5,7 @@ Packed, 96 bytes a block, so that a newcomer can follow the headers of a long ch
 
 import struct
 
-from consensus.proof_of_work.block_index import MEDIAN_BLOCKS, Link
+from consensus.proof_of_work.block_index import MEDIAN_BLOCKS, BlockIndex
 from consensus.proof_of_work.final_chain import WORK_BYTES
 from consensus.types import Height, PeerId, StepId
 
@@ -30,7 +30,7 @@ class Branch:
     `fork_height`: where it leaves our chain, if that is below the final block: then it is a rival of what is final.
     """
 
-    def __init__(self, base: Link, fork_height: Height | None) -> None:
+    def __init__(self, base: BlockIndex, fork_height: Height | None) -> None:
         self.base = base
         self.fork_height = fork_height
         self.tip = base
@@ -55,7 +55,7 @@ class Branch:
         """Whether the block is one of the branch, above its base."""
         return self.base.height < height <= self.tip.height and self.id_at(height) == step
 
-    def link_at(self, height: int) -> Link:
+    def link_at(self, height: int) -> BlockIndex:
         """The link at a height from the base to the tip, as it was when it was appended."""
         if height == self.base.height:
             return self.base
@@ -66,9 +66,9 @@ class Branch:
         own_times = tuple(self._record(earlier)[1] for earlier in range(first_own, height + 1))
         times = (*self.base.recent_times, *own_times)[-MEDIAN_BLOCKS:]
         total = int.from_bytes(work, "big")
-        return Link(StepId(step), self.id_at(height - 1), Height(height), time_ms, latest_ms, elapsed_ms, total, times)
+        return BlockIndex(StepId(step), self.id_at(height - 1), Height(height), time_ms, latest_ms, elapsed_ms, total, times)
 
-    def append(self, link: Link) -> None:
+    def append(self, link: BlockIndex) -> None:
         """The next proven header."""
         assert link.parent == self.tip.id, f"block {link.id.hex()} does not follow the tip of the branch"
         work = link.work.to_bytes(WORK_BYTES, "big")
@@ -122,7 +122,7 @@ class HeaderBranches:
         """The branch that holds this block above its base."""
         return next((branch for branch in (*self._branches, *self._rivals) if branch.has(height, step)), None)
 
-    def extend(self, parent: Link, fork_height: Height | None, link: Link, source: PeerId | None = None) -> bool:
+    def extend(self, parent: BlockIndex, fork_height: Height | None, link: BlockIndex, source: PeerId | None = None) -> bool:
         """Keep a proven header on top of `parent`, sent by `source`; False when there is no room for it."""
         among = self._branches if fork_height is None else self._rivals
         branch = next((known for known in among if known.tip.id == parent.id), None)
@@ -184,6 +184,6 @@ def _weight(branch: Branch) -> tuple[int, StepId]:
     return branch.tip.work, branch.tip.id
 
 
-def _links_needed(branch: Branch | None, stem: Branch | None, parent: Link) -> int:
+def _links_needed(branch: Branch | None, stem: Branch | None, parent: BlockIndex) -> int:
     """For one block more, and a copy of what is below it where that is another branch's."""
     return 1 if branch is not None or stem is None else parent.height - stem.base.height + 1

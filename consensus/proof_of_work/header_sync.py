@@ -24,7 +24,7 @@ from consensus.proof_of_work.peers import (
     Peers,
     Requests,
 )
-from consensus.proof_of_work.validation import Fate, Validation
+from consensus.proof_of_work.validation import HeaderAcceptance, Validation
 from consensus.types import Instant, NetworkId, PeerId, StepId
 
 BACK_OFF_DOUBLINGS_MAX = 6
@@ -163,10 +163,10 @@ class HeaderSync:
         for named in headers:
             fate, more = self._validation.take_header(peer, named, None, now, is_asked=True)
             effects += more
-            if fate is Fate.STAGED:
+            if fate is HeaderAcceptance.STAGED:
                 news.append(named.id)
-            if fate not in (Fate.STAGED, Fate.KNOWN):
-                is_whole = is_whole or fate is Fate.EARLY
+            if fate not in (HeaderAcceptance.STAGED, HeaderAcceptance.KNOWN):
+                is_whole = is_whole or fate is HeaderAcceptance.EARLY
                 break
         if is_whole and news and self._validation.discard_light(news[0]):
             record.fruitless, record.ask_again_at = 0, Instant(now + LIGHT_MS)

@@ -35,7 +35,7 @@ from consensus.proof_of_work.assessment_queue import Rank, equal_claims
 from consensus.proof_of_work.author_window import AuthorWindow
 from consensus.proof_of_work.block_checks import BlockChecks
 from consensus.proof_of_work.block_index import next_link
-from consensus.proof_of_work.block_tree import Standing
+from consensus.proof_of_work.block_tree import BlockStatus
 from consensus.proof_of_work.contribution_relay import ContributionRelay
 from consensus.proof_of_work.head_candidates import HeadCandidates
 from consensus.proof_of_work.header import BLOCK_BYTES_MAX, Block, NamedBlock, name_block
@@ -62,7 +62,7 @@ from consensus.proof_of_work.responses import Responses
 from consensus.proof_of_work.restore import read_records, rebuild_chain, replay_height, replays
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.status import STEPS_TOLD_MAX, ChainReport, PowStatus
-from consensus.proof_of_work.validation import Fate, Validation
+from consensus.proof_of_work.validation import HeaderAcceptance, Validation
 from consensus.rate_limit import Spending
 from consensus.signing import Signer
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
@@ -284,13 +284,13 @@ class ProofOfWork:
                 return (PassOver(),)
         pushed = self._validation.take_block(peer, named, now)
         fate, effects = pushed.fate, pushed.effects
-        if fate in (Fate.STAGED, Fate.EARLY):
+        if fate in (HeaderAcceptance.STAGED, HeaderAcceptance.EARLY):
             self._peer_clocks.note(peer, block.header.time_ms, self._wall.at(now))
-        if fate in (Fate.STAGED, Fate.KNOWN):
+        if fate in (HeaderAcceptance.STAGED, HeaderAcceptance.KNOWN):
             self._pushed = named.id
-        if fate is Fate.DROPPED:
+        if fate is HeaderAcceptance.DROPPED:
             return (*effects, PassOver())
-        if fate is Fate.ORPHAN:
+        if fate is HeaderAcceptance.ORPHAN:
             return effects + self._header_sync.ask_about_orphan(peer, record, now)
         if pushed.link is not None:
             record.has_shown(pushed.link.work, pushed.link.height)
@@ -387,7 +387,7 @@ class ProofOfWork:
 
     def _check_restored(self) -> Effects:
         effects: Effects = ()
-        for link in self._chain.tree.with_standing(Standing.UNCHECKED):
+        for link in self._chain.tree.with_standing(BlockStatus.UNCHECKED):
             block = recorded(self._archive, link.height, link.id)
             effects += self._checks.body_restored(NamedBlock(link.id, block))
         return effects

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from consensus.contribution import Contribution
 from consensus.effects import Effect, SetTimer, SolvePuzzle, StopPuzzle
 from consensus.inputs import Offered, PuzzleSolved
-from consensus.proof_of_work.block_index import Link, next_target
+from consensus.proof_of_work.block_index import BlockIndex, next_target
 from consensus.proof_of_work.header import (
     Block,
     Body,
@@ -77,7 +77,7 @@ class Mining:
         """The header's time is to be renewed."""
         self._is_stale = True
 
-    def work(self, head: Link, may_lead: bool, now: Instant) -> tuple[Effect, ...]:
+    def work(self, head: BlockIndex, may_lead: bool, now: Instant) -> tuple[Effect, ...]:
         """Start, replace or stop the puzzle, as things stand."""
         if not may_lead or self._offer is None or self._led is not None:
             was_working, self._is_working = self._is_working, False
@@ -113,7 +113,7 @@ class Mining:
         if self._led_base == self._base:
             self._offer = None
 
-    def _draft(self, head: Link, body: Body, now: Instant) -> Draft:
+    def _draft(self, head: BlockIndex, body: Body, now: Instant) -> Draft:
         return Draft(
             head.id,
             Height(head.height + 1),

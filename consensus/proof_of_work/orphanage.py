@@ -19,7 +19,7 @@ EARLY_PER_PEER_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class Orphan:
     """A block and who sent it."""
 
     named: NamedBlock
@@ -35,15 +35,15 @@ class Orphanage:
     """Bounded; when it is full, the one that waits longest leaves."""
 
     def __init__(self) -> None:
-        self._orphans: dict[StepId, Waiting] = {}
-        self._early: dict[StepId, Waiting] = {}
+        self._orphans: dict[StepId, Orphan] = {}
+        self._early: dict[StepId, Orphan] = {}
 
     @property
     def orphans(self) -> int:
         """How many wait for their parent."""
         return len(self._orphans)
 
-    def add_orphan(self, waiting: Waiting) -> None:
+    def add_orphan(self, waiting: Orphan) -> None:
         """Wait for the parent."""
         own = [other.id for other in self._orphans.values() if other.source == waiting.source]
         if len(own) >= ORPHANS_PER_PEER_MAX:
@@ -52,14 +52,14 @@ class Orphanage:
         if len(self._orphans) > ORPHANS_MAX:
             del self._orphans[next(iter(self._orphans))]
 
-    def take_children(self, parent: StepId) -> tuple[Waiting, ...]:
+    def take_children(self, parent: StepId) -> tuple[Orphan, ...]:
         """The orphans that have found their parent leave."""
         found = tuple(waiting for waiting in self._orphans.values() if waiting.named.header.parent == parent)
         for waiting in found:
             del self._orphans[waiting.id]
         return found
 
-    def add_early(self, waiting: Waiting) -> None:
+    def add_early(self, waiting: Orphan) -> None:
         """Wait for the time."""
         own = [other.id for other in self._early.values() if other.source == waiting.source]
         if len(own) >= EARLY_PER_PEER_MAX:
@@ -68,7 +68,7 @@ class Orphanage:
         if len(self._early) > EARLY_MAX:
             del self._early[next(iter(self._early))]
 
-    def take_timely(self, latest: WallTime) -> tuple[Waiting, ...]:
+    def take_timely(self, latest: WallTime) -> tuple[Orphan, ...]:
         """Those whose time is not after `latest` leave."""
         found = tuple(waiting for waiting in self._early.values() if waiting.named.header.time_ms <= latest)
         for waiting in found:

@@ -4,7 +4,7 @@ from typing import Protocol
 
 from consensus.effects import Record
 from consensus.encoding import encode
-from consensus.proof_of_work.block_index import Link
+from consensus.proof_of_work.block_index import BlockIndex
 from consensus.proof_of_work.header import BLOCK_CODEC, Block, NamedBlock
 from consensus.records import CorruptRecordsError, decode_record
 from consensus.steps import Verdict
@@ -46,7 +46,7 @@ def record_of_verdict(step: StepId, verdict: Verdict) -> Record:
     return Record(VERDICT_TABLE, step, verdict.value.encode())
 
 
-def record_of_final(link: Link) -> Record:
+def record_of_final(link: BlockIndex) -> Record:
     """To be written before the block is called final."""
     return Record(FINAL_TABLE, FINAL_KEY, block_key(link.height, link.id))
 

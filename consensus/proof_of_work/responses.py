@@ -3,7 +3,7 @@
 from consensus.effects import Effect, Refuse, Send
 from consensus.encoding import encode, fitting
 from consensus.evidence import Offence
-from consensus.proof_of_work.block_tree import Standing
+from consensus.proof_of_work.block_tree import BlockStatus
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.final_chain import WORK_BYTES
 from consensus.proof_of_work.header import Block, Header
@@ -79,5 +79,5 @@ class Responses:
         return Blocks(fitting((block for block in found if block is not None), BLOCKS_BYTES_MAX))
 
     def _block_at(self, place: Place) -> Block | None:
-        is_invalid = self._chain.tree.standing(StepId(place.id)) is Standing.INVALID
+        is_invalid = self._chain.tree.standing(StepId(place.id)) is BlockStatus.INVALID
         return None if is_invalid else read_block(self._archive, Height(place.height), StepId(place.id))

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from consensus.effects import Effect, Finalise, Replay
-from consensus.proof_of_work.block_index import Link, genesis_link, header_fault, next_link
+from consensus.proof_of_work.block_index import BlockIndex, genesis_link, header_fault, next_link
 from consensus.proof_of_work.block_tree import BlockTree
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.final_chain import FinalChain
@@ -28,7 +28,7 @@ class Restored:
     network_id: NetworkId
     rules: ProofOfWorkRules
     identity: PeerId
-    links: dict[StepId, Link]
+    links: dict[StepId, BlockIndex]
     verdicts: dict[StepId, Verdict]
     own: dict[StepId, None]
     """Blocks that we led."""
@@ -132,7 +132,7 @@ def _place(table: str, packed: bytes) -> tuple[Height, StepId]:
     return Height(int.from_bytes(packed[:_HEIGHT_BYTES], "big")), StepId(packed[_HEIGHT_BYTES:])
 
 
-def _final_path(restored: Restored) -> list[Link]:
+def _final_path(restored: Restored) -> list[BlockIndex]:
     """From genesis to the final block."""
     link = restored.links[restored.final]
     path = [link]
@@ -145,7 +145,7 @@ def _final_path(restored: Restored) -> list[Link]:
     return path
 
 
-def _restore_verdict(restored: Restored, tree: BlockTree, link: Link) -> None:
+def _restore_verdict(restored: Restored, tree: BlockTree, link: BlockIndex) -> None:
     verdict = restored.verdicts.get(link.id)
     if verdict is None:
         return

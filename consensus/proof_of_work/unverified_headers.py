@@ -6,7 +6,7 @@ Nobody acts on them. What a peer alone has brought leaves with it.
 from collections import Counter
 from dataclasses import dataclass
 
-from consensus.proof_of_work.block_index import Link
+from consensus.proof_of_work.block_index import BlockIndex
 from consensus.proof_of_work.header import Body, Header
 from consensus.proof_of_work.puzzle_budgets import PuzzleBudgets, Ticket
 from consensus.types import Height, Instant, PeerId, StepId
@@ -34,7 +34,7 @@ SOURCES_MAX = 4
 class Staged:
     """One header that waits, and what came with it."""
 
-    link: Link
+    link: BlockIndex
     header: Header
     body: Body | None
     source: PeerId

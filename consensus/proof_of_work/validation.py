@@ -9,8 +9,8 @@ from consensus.evidence import Accusation, Offence
 from consensus.inputs import PuzzleVerified
 from consensus.proof_of_work.author_window import AuthorWindow
 from consensus.proof_of_work.block_checks import BlockChecks
-from consensus.proof_of_work.block_index import Link, header_fault, next_link
-from consensus.proof_of_work.block_tree import Standing
+from consensus.proof_of_work.block_index import BlockIndex, header_fault, next_link
+from consensus.proof_of_work.block_tree import BlockStatus
 from consensus.proof_of_work.chain import Chain, Parent
 from consensus.proof_of_work.head_candidates import HeadCandidates
 from consensus.proof_of_work.header import (
@@ -26,7 +26,7 @@ from consensus.proof_of_work.header import (
     puzzle_prefix,
 )
 from consensus.proof_of_work.messages import HEADERS_MAX, Place
-from consensus.proof_of_work.orphanage import Orphanage, Waiting
+from consensus.proof_of_work.orphanage import Orphan, Orphanage
 from consensus.proof_of_work.puzzle_budgets import PuzzleBudgets
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.unverified_headers import STAGED_MAX, STAGED_PER_PEER_MAX, Staged, UnverifiedHeaders
@@ -37,7 +37,7 @@ REJECTED_MAX = 1_024
 """Blocks remembered as broken, so that who sends one again is refused without computing its puzzle again."""
 
 
-class Fate(Enum):
+class HeaderAcceptance(Enum):
     """What became of a header."""
 
     STAGED = "its puzzle will be verified"
@@ -55,8 +55,8 @@ Effects = tuple[Effect, ...]
 class Pushed:
     """What became of a block that a peer has pushed. `link`: its place, where it is staged, or in the tree."""
 
-    fate: Fate
-    link: Link | None
+    fate: HeaderAcceptance
+    link: BlockIndex | None
     effects: Effects
 
 
@@ -150,42 +150,42 @@ class Validation:
         """A block that a peer has pushed."""
         fault = self._foreign_body(source, named)
         if fault:
-            return Pushed(Fate.REFUSED, None, fault)
+            return Pushed(HeaderAcceptance.REFUSED, None, fault)
         fate, effects = self.take_header(source, named.named_header, named.block.body, now, is_asked=False)
-        if fate is Fate.ORPHAN:
-            self._waiting.add_orphan(Waiting(named, source))
-        elif fate is Fate.EARLY:
-            self._waiting.add_early(Waiting(named, source))
-        elif fate is Fate.KNOWN:
+        if fate is HeaderAcceptance.ORPHAN:
+            self._waiting.add_orphan(Orphan(named, source))
+        elif fate is HeaderAcceptance.EARLY:
+            self._waiting.add_early(Orphan(named, source))
+        elif fate is HeaderAcceptance.KNOWN:
             effects += self._take_known(source, named)
         return Pushed(fate, self._link_of(named.id), effects)
 
     def take_header(
         self, source: PeerId, named: NamedHeader, body: Body | None, now: Instant, *, is_asked: bool
-    ) -> tuple[Fate, Effects]:
+    ) -> tuple[HeaderAcceptance, Effects]:
         """A header that a peer has sent; `body` matches it, if there is one. `is_asked`: we have asked the peer for headers."""
         step, header = named.id, named.header
         if step in self._rejected:
             rejection = self._rejected[step]
-            return Fate.REFUSED, (Refuse(source, rejection.offence, rejection.detail),)
+            return HeaderAcceptance.REFUSED, (Refuse(source, rejection.offence, rejection.detail),)
         if not self.is_new(named):
             self._unverified.also_from(step, source, now, is_asked=is_asked)
-            return Fate.KNOWN, ()
+            return HeaderAcceptance.KNOWN, ()
         if not is_signed_by_leader(step, header):
-            return Fate.REFUSED, (self._unsigned(source, step),)
+            return HeaderAcceptance.REFUSED, (self._unsigned(source, step),)
         parent = self._parent_of(header)
         if parent is None:
-            return Fate.ORPHAN, ()
+            return HeaderAcceptance.ORPHAN, ()
         fault = header_fault(parent.link, header, self._rules)
         if fault is not None:
-            return Fate.REFUSED, self._reject(source, step, header, *fault)
+            return HeaderAcceptance.REFUSED, self._reject(source, step, header, *fault)
         if header.time_ms > self._wall.at(now) + self._rules.future_limit_ms:
-            return Fate.EARLY, ()
+            return HeaderAcceptance.EARLY, ()
         if parent.is_dead:
-            return Fate.DROPPED, ()
+            return HeaderAcceptance.DROPPED, ()
         link = next_link(parent.link, step, header, self._rules)
         if not is_asked and not self._candidates.may_contend(link.work):
-            return Fate.DROPPED, ()
+            return HeaderAcceptance.DROPPED, ()
         return self._stage(Staged(link, header, body, source, source, parent.fork_height, is_asked), now)
 
     def take_body(self, source: PeerId, named: NamedBlock) -> Effects:
@@ -197,7 +197,7 @@ class Validation:
         staged = self._unverified.get(named.id)
         if staged is not None and staged.body is None:
             staged.body, staged.body_source = named.block.body, source
-        if self._chain.tree.standing(named.id) is not Standing.BODILESS:
+        if self._chain.tree.standing(named.id) is not BlockStatus.BODILESS:
             return ()
         if not is_signed_by_leader(named.id, named.header):  # the id does not cover the signature
             return (self._unsigned(source, named.id),)
@@ -265,7 +265,7 @@ class Validation:
             effects += self.take_block(waiting.source, waiting.named, now).effects
         return effects
 
-    def _link_of(self, step: StepId) -> Link | None:
+    def _link_of(self, step: StepId) -> BlockIndex | None:
         staged = self._unverified.get(step)
         return self._chain.tree.link(step) if staged is None else staged.link
 
@@ -275,13 +275,13 @@ class Validation:
             return Parent(staged.link, staged.fork_height, is_dead=False)
         return self._chain.parent_of(header)
 
-    def _stage(self, staged: Staged, now: Instant) -> tuple[Fate, Effects]:
+    def _stage(self, staged: Staged, now: Instant) -> tuple[HeaderAcceptance, Effects]:
         if not self._unverified.add(staged, now):
-            return Fate.DROPPED, ()
+            return HeaderAcceptance.DROPPED, ()
         effects: Effects = ()
         for orphan in self._waiting.take_children(staged.link.id):
             effects += self.take_block(orphan.source, orphan.named, now).effects
-        return Fate.STAGED, effects
+        return HeaderAcceptance.STAGED, effects
 
     def _promote(self, staged: Staged) -> tuple[bool, Effects]:
         """Move it into the chain, and the verified ones on top of it; whether it may ever count there."""
@@ -303,7 +303,7 @@ class Validation:
             return False, ()
         if not self._chain.extend(parent, staged.link, self._candidates.lost, staged.source):
             return False, ()
-        if staged.body is None or self._chain.tree.standing(staged.link.id) is not Standing.BODILESS:
+        if staged.body is None or self._chain.tree.standing(staged.link.id) is not BlockStatus.BODILESS:
             return True, ()
         named = NamedBlock(staged.link.id, Block(staged.header, staged.body))
         return True, self._judge_body(staged.body_source, named, is_news=True)

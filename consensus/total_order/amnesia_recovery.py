@@ -8,9 +8,9 @@ from consensus.effects import Refuse, Send
 from consensus.encoding import encode
 from consensus.evidence import Offence
 from consensus.total_order.block import Block
+from consensus.total_order.context import State
 from consensus.total_order.messages import AskOwn, OwnNewest
 from consensus.total_order.peers import PeerRecord
-from consensus.total_order.state import State
 from consensus.types import Instant, PeerId
 
 ASK_AGAIN_MS = 2_000

@@ -14,10 +14,10 @@ from consensus.evidence import Offence
 from consensus.seeded_choice import SeededChoice
 from consensus.total_order.block import CommitMark
 from consensus.total_order.committee import Committee
+from consensus.total_order.context import State
 from consensus.total_order.linearizer import CommitRecord, chain_digests, record_fault
 from consensus.total_order.messages import ANSWER_BYTES_MAX, COMMITS_MAX, Commits, GetCommits
 from consensus.total_order.peers import PeerRecord
-from consensus.total_order.state import State
 from consensus.types import Instant, NetworkId, PeerId, StepId
 
 ANSWER_MS = 3_000

@@ -12,7 +12,7 @@ from consensus.total_order.dag import Dag, Vertex
 from consensus.types import Digest
 
 
-class Way(Enum):
+class DecisionRule(Enum):
     """How a slot was decided."""
 
     DIRECT_COMMIT = "direct commit"
@@ -22,17 +22,17 @@ class Way(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Decision:
+class LeaderStatus:
     """What becomes of the slot of one round's leader."""
 
     round: int
-    way: Way
+    way: DecisionRule
     leader: Vertex | None
     """The block that is committed; None: the slot is skipped."""
 
 
 @dataclass(slots=True)
-class Slot:
+class LeaderSlot:
     """What the blocks of later rounds say of one leader's slot; every int is a set of members."""
 
     votes: dict[Digest, int] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class Slot:
     """Who has a block of the next round with no vote for any block of the slot."""
     certificates: dict[Digest, int] = field(default_factory=dict)
     """By leader block: who has a certificate for it, two rounds later."""
-    decision: Decision | None = None
+    decision: LeaderStatus | None = None
     """By the direct rule."""
 
 
@@ -62,7 +62,7 @@ class CommitRule:
         self.cursor = 1
         """The first round that is not decided yet."""
         self.contradiction: Contradiction | None = None
-        self._slots: dict[int, Slot] = {}
+        self._slots: dict[int, LeaderSlot] = {}
         self._has_news = False
 
     def helps_to_decide(self, round_number: int) -> bool:
@@ -80,12 +80,12 @@ class CommitRule:
         if vertex.round - 2 >= self.cursor:
             self._note_certificate(vertex, vertex.round - 2)
 
-    def decide(self) -> list[Decision]:
+    def decide(self) -> list[LeaderStatus]:
         """The decisions that follow the last ones told, in order of rounds; the cursor moves behind them."""
         if not self._has_news or self.contradiction is not None:
             return []
         statuses = self._statuses()
-        decided: list[Decision] = []
+        decided: list[LeaderStatus] = []
         while (decision := statuses.get(self.cursor)) is not None:
             decided.append(decision)
             self.move_to(self.cursor + 1)
@@ -102,7 +102,7 @@ class CommitRule:
     # --- votes and certificates ---
 
     def _note_vote(self, vertex: Vertex, number: int) -> None:
-        slot = self._slots.setdefault(number, Slot())
+        slot = self._slots.setdefault(number, LeaderSlot())
         leader = self._committee.leader_of(number)
         if vertex.parents_mask >> leader & 1:
             vertex.vote = next(parent.digest for parent in vertex.parents if parent.author == leader)
@@ -112,7 +112,7 @@ class CommitRule:
             self._decide_directly(number, slot)
 
     def _note_certificate(self, vertex: Vertex, number: int) -> None:
-        slot = self._slots.setdefault(number, Slot())
+        slot = self._slots.setdefault(number, LeaderSlot())
         certified = self._certified(vertex, slot)
         if certified is None:
             return
@@ -123,7 +123,7 @@ class CommitRule:
             self._contradict(number, f"two blocks of one leader are certified: {names}")
         self._decide_directly(number, slot)
 
-    def _certified(self, vertex: Vertex, slot: Slot) -> Digest | None:
+    def _certified(self, vertex: Vertex, slot: LeaderSlot) -> Digest | None:
         """The leader block that a quorum of the parents votes for: at most one, as a quorum is more than half."""
         between = self._dag.round(vertex.round - 1)
         assert between is not None, "the parents of the round before are accepted, and above the horizon"
@@ -135,7 +135,7 @@ class CommitRule:
                 return digest
         return None
 
-    def _decide_directly(self, number: int, slot: Slot) -> None:
+    def _decide_directly(self, number: int, slot: LeaderSlot) -> None:
         is_skipped = self._committee.is_quorum(slot.blames)
         if is_skipped and slot.certificates:
             self._contradict(number, "a quorum did not vote for a block that another quorum certified")
@@ -143,9 +143,9 @@ class CommitRule:
             return
         for digest, certifiers in slot.certificates.items():
             if self._committee.is_quorum(certifiers):
-                slot.decision = Decision(number, Way.DIRECT_COMMIT, self._dag.accepted[digest])
+                slot.decision = LeaderStatus(number, DecisionRule.DIRECT_COMMIT, self._dag.accepted[digest])
         if slot.decision is None and is_skipped:
-            slot.decision = Decision(number, Way.DIRECT_SKIP, None)
+            slot.decision = LeaderStatus(number, DecisionRule.DIRECT_SKIP, None)
         self._has_news |= slot.decision is not None
 
     def _contradict(self, number: int, detail: str) -> None:
@@ -154,20 +154,20 @@ class CommitRule:
 
     # --- decisions ---
 
-    def _statuses(self) -> dict[int, Decision]:
+    def _statuses(self) -> dict[int, LeaderStatus]:
         """Every slot from the newest down to the cursor that can be decided: directly, else by its anchor."""
-        statuses: dict[int, Decision] = {}
+        statuses: dict[int, LeaderStatus] = {}
         newest = max(self._slots, default=self.cursor)
         for number in range(newest, self.cursor - 1, -1):
             slot = self._slots.get(number)
             decision = slot.decision if slot is not None else None
             if decision is None:
-                decision = self._by_anchor(number, slot or Slot(), statuses, newest)
+                decision = self._by_anchor(number, slot or LeaderSlot(), statuses, newest)
             if decision is not None:
                 statuses[number] = decision
         return statuses
 
-    def _by_anchor(self, number: int, slot: Slot, statuses: dict[int, Decision], newest: int) -> Decision | None:
+    def _by_anchor(self, number: int, slot: LeaderSlot, statuses: dict[int, LeaderStatus], newest: int) -> LeaderStatus | None:
         for later in range(number + 3, newest + 1):
             anchor = statuses.get(later)
             if anchor is None:
@@ -176,13 +176,13 @@ class CommitRule:
                 return self._by_history(number, slot, anchor.leader)
         return None
 
-    def _by_history(self, number: int, slot: Slot, anchor: Vertex) -> Decision:
+    def _by_history(self, number: int, slot: LeaderSlot, anchor: Vertex) -> LeaderStatus:
         """Commit the block of the slot that has a certificate in the anchor's history; else skip."""
         certified = {vertex.certified for vertex in self._history_at(anchor, number + 2)} - {None}
         for digest in slot.certificates:
             if digest in certified:
-                return Decision(number, Way.INDIRECT_COMMIT, self._dag.accepted[digest])
-        return Decision(number, Way.INDIRECT_SKIP, None)
+                return LeaderStatus(number, DecisionRule.INDIRECT_COMMIT, self._dag.accepted[digest])
+        return LeaderStatus(number, DecisionRule.INDIRECT_SKIP, None)
 
     @staticmethod
     def _history_at(anchor: Vertex, number: int) -> list[Vertex]:

@@ -11,10 +11,10 @@ from consensus.total_order.attestations import MARKS_AHEAD_MAX, Attestations
 from consensus.total_order.block import CommitMark
 from consensus.total_order.commit_fetch import CommitFetch, Link
 from consensus.total_order.committer import Committer
+from consensus.total_order.context import State
 from consensus.total_order.linearizer import CommitRecord, commit_digest
 from consensus.total_order.messages import Commits
 from consensus.total_order.peers import PeerRecord
-from consensus.total_order.state import State
 from consensus.total_order.synchroniser import Synchroniser
 from consensus.types import Instant, PeerId, StepId
 

@@ -7,13 +7,13 @@ from consensus.effects import Deliver, Halt
 from consensus.steps import DeliveredItem, DeliveredStep
 from consensus.total_order.attestations import Attestations
 from consensus.total_order.block import Block
-from consensus.total_order.commit_rule import Decision, Way
+from consensus.total_order.commit_rule import DecisionRule, LeaderStatus
 from consensus.total_order.committee import Committee
+from consensus.total_order.context import State
 from consensus.total_order.dag import Vertex
 from consensus.total_order.linearizer import CommitRecord, commit_digest
 from consensus.total_order.proposer import Proposer
 from consensus.total_order.records import record_of_commit
-from consensus.total_order.state import State
 from consensus.total_order.validation import Validation
 from consensus.types import SIGNATURE_BYTES, Height, NetworkId, StepId
 
@@ -74,16 +74,16 @@ class Committer:
             if self._proposer is not None:
                 self._proposer.forgotten(forgotten)
 
-    def _count(self, decision: Decision) -> None:
+    def _count(self, decision: LeaderStatus) -> None:
         counters = self._state.counters
         match decision.way:
-            case Way.DIRECT_COMMIT:
+            case DecisionRule.DIRECT_COMMIT:
                 counters.direct_commits += 1
-            case Way.DIRECT_SKIP:
+            case DecisionRule.DIRECT_SKIP:
                 counters.direct_skips += 1
-            case Way.INDIRECT_COMMIT:
+            case DecisionRule.INDIRECT_COMMIT:
                 counters.indirect_commits += 1
-            case Way.INDIRECT_SKIP:
+            case DecisionRule.INDIRECT_SKIP:
                 counters.indirect_skips += 1
 
 

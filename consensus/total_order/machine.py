@@ -37,6 +37,7 @@ from consensus.total_order.commit_rule import CommitRule
 from consensus.total_order.commit_sync import CommitSync
 from consensus.total_order.committee import Committee, CommitteeError
 from consensus.total_order.committer import Committer
+from consensus.total_order.context import State, Verifier
 from consensus.total_order.dag import Dag, Vertex
 from consensus.total_order.equivocation import Equivocators
 from consensus.total_order.linearizer import Linearizer
@@ -49,7 +50,6 @@ from consensus.total_order.relay import Relay
 from consensus.total_order.responses import Responses
 from consensus.total_order.restore import Restoring
 from consensus.total_order.rules import TotalOrderRules
-from consensus.total_order.state import State, Verifier
 from consensus.total_order.state_sync import SNAPSHOT_BEHIND, StateSync
 from consensus.total_order.status import TotalOrderStatus, status_of
 from consensus.total_order.synchroniser import FETCH_TIMER, Synchroniser

@@ -11,6 +11,7 @@ from consensus.rate_limit import Spending
 from consensus.total_order.amnesia_recovery import answer_own
 from consensus.total_order.block import BLOCK_BYTES_MAX, Block
 from consensus.total_order.commit_sync import CommitSync
+from consensus.total_order.context import State
 from consensus.total_order.member import Member
 from consensus.total_order.messages import (
     MESSAGE_BYTES_MAX,
@@ -29,10 +30,9 @@ from consensus.total_order.messages import (
 )
 from consensus.total_order.peers import PeerRecord, Requests
 from consensus.total_order.responses import Responses
-from consensus.total_order.state import State
 from consensus.total_order.state_sync import StateSync
 from consensus.total_order.synchroniser import Synchroniser
-from consensus.total_order.validation import Fate, Validation
+from consensus.total_order.validation import BlockAcceptance, Validation
 from consensus.types import Instant, PeerId
 
 STREAM_MS = 2_000
@@ -107,9 +107,9 @@ class MessageRouter:
 
     def _take_pushed(self, peer: PeerId, record: PeerRecord, block: Block, now: Instant) -> None:
         fate = self.validation.take(peer, block, now)
-        if fate is Fate.KEPT and block.content.author == record.member:
+        if fate is BlockAcceptance.KEPT and block.content.author == record.member:
             self.state.peer_clocks.note(peer, block.content.time_ms, self.state.wall.at(now))
-        if fate in {Fate.OVER_BUDGET, Fate.TOO_FAR}:
+        if fate in {BlockAcceptance.OVER_BUDGET, BlockAcceptance.TOO_FAR}:
             self.state.effects.add(PassOver())
 
     def _serve(
@@ -140,7 +140,7 @@ class MessageRouter:
     def _take_blocks(self, peer: PeerId, record: PeerRecord, answer: Blocks, now: Instant) -> None:
         if self._is_useful(peer, record, record.block_requests, answer.number, now):
             for _, block in self.synchroniser.answered(peer, record, answer):
-                self.state.counters.blocks_fetched += self.validation.take(peer, block, now) is Fate.KEPT
+                self.state.counters.blocks_fetched += self.validation.take(peer, block, now) is BlockAcceptance.KEPT
 
     def _is_useful(self, peer: PeerId, record: PeerRecord, requests: Requests, number: int, now: Instant) -> bool:
         """Whether an answer is expected. To a number that was never used it is a lie; one that is late costs its sender."""
@@ -165,7 +165,7 @@ class MessageRouter:
             self._refuse(peer, Offence.UNSOLICITED, "own blocks")
             return
         fates = [self.validation.take(peer, block, now) for block in blocks if block.content.author == record.member]
-        if len(fates) == STREAM_BLOCKS_MAX and Fate.KEPT in fates and Fate.TOO_FAR not in fates:
+        if len(fates) == STREAM_BLOCKS_MAX and BlockAcceptance.KEPT in fates and BlockAcceptance.TOO_FAR not in fates:
             self.subscribe(peer, record, now)
 
     def _take_own(self, peer: PeerId, record: PeerRecord, answer: OwnNewest, now: Instant) -> None:

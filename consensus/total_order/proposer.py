@@ -10,10 +10,10 @@ from consensus.encoding import encode
 from consensus.inputs import Submitted
 from consensus.signing import Signer
 from consensus.total_order.block import ATTACHMENTS_MAX, ITEMS_MAX, Block, Checkpoint, Content, Item, Reference, sign_block
+from consensus.total_order.context import State
 from consensus.total_order.dag import Vertex
 from consensus.total_order.messages import BlockMessage
 from consensus.total_order.pacemaker import SILENT_ROUNDS, Pacemaker, Readiness
-from consensus.total_order.state import State
 from consensus.types import Digest, Instant, WallTime
 
 CHECKPOINT_ROUNDS = 8
@@ -24,7 +24,7 @@ PENDING_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Pending:
+class PendingContribution:
     """A payload of our own learner."""
 
     item: Item
@@ -59,8 +59,8 @@ class Proposer:
         """When we created it."""
         self.checkpoint: Checkpoint | None = None
         self._included = [0] * state.committee.size
-        self._pending: deque[Pending] = deque()
-        self._under_way: dict[int, tuple[Pending, ...]] = {}
+        self._pending: deque[PendingContribution] = deque()
+        self._under_way: dict[int, tuple[PendingContribution, ...]] = {}
         self._dropped: list[Digest] = []
         """Large payloads of what was dropped since it was last asked for."""
 
@@ -68,7 +68,7 @@ class Proposer:
         """A payload of our own learner, for the next block with room."""
         assert len(event.payload) <= PAYLOAD_BYTES_MAX, f"payload of {len(event.payload)} bytes, limit {PAYLOAD_BYTES_MAX}"
         assert len(event.attachments) <= ATTACHMENTS_MAX, f"{len(event.attachments)} attachments, limit {ATTACHMENTS_MAX}"
-        self._pending.append(Pending(Item(event.base, event.payload), event.attachments))
+        self._pending.append(PendingContribution(Item(event.base, event.payload), event.attachments))
         self._bound_pending()
 
     def has_signed(self, round_number: int) -> None:
@@ -112,9 +112,9 @@ class Proposer:
     def restored(self, vertex: Vertex) -> None:
         """Our own block from the records that is not ordered yet."""
         content = vertex.block.content
-        first, *others = (Pending(item, ()) for item in content.items) if content.items else (None,)
+        first, *others = (PendingContribution(item, ()) for item in content.items) if content.items else (None,)
         if first is not None:
-            self._under_way[content.round] = (Pending(first.item, content.attachments), *others)
+            self._under_way[content.round] = (PendingContribution(first.item, content.attachments), *others)
 
     def take_dropped(self) -> list[Digest]:
         """Large payloads of what we have given up; told once."""
@@ -254,8 +254,8 @@ class Proposer:
                 parents.append(newest.reference)
         return tuple(parents)
 
-    def _take_pending(self) -> tuple[Pending, ...]:
-        chosen: list[Pending] = []
+    def _take_pending(self) -> tuple[PendingContribution, ...]:
+        chosen: list[PendingContribution] = []
         attachments = 0
         while self._pending and len(chosen) < ITEMS_MAX:
             attachments += len(self._pending[0].attachments)

@@ -8,9 +8,9 @@ from collections.abc import Iterable
 from consensus.effects import Send
 from consensus.encoding import encode
 from consensus.total_order.block import Reference
+from consensus.total_order.context import State
 from consensus.total_order.dag import Vertex
 from consensus.total_order.messages import ANSWER_BYTES_MAX, BlockMessage
-from consensus.total_order.state import State
 from consensus.types import PeerId
 
 LAG_ROUNDS = 2

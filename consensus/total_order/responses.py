@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from consensus.effects import Send
 from consensus.encoding import encode, fitting
 from consensus.total_order.block import Block
+from consensus.total_order.context import State
 from consensus.total_order.linearizer import CommitRecord
 from consensus.total_order.messages import (
     ANSWER_BYTES_MAX,
@@ -18,7 +19,6 @@ from consensus.total_order.messages import (
     OwnBlocks,
 )
 from consensus.total_order.records import read_block, read_commit
-from consensus.total_order.state import State
 from consensus.types import PeerId
 
 

@@ -7,6 +7,7 @@ from consensus.records import CorruptRecordsError
 from consensus.steps import DeliveredStep, genesis_step
 from consensus.total_order.block import Block, Reference, block_digest
 from consensus.total_order.committer import delivered_step
+from consensus.total_order.context import State
 from consensus.total_order.dag import Vertex
 from consensus.total_order.records import (
     BASE_TABLE,
@@ -19,7 +20,6 @@ from consensus.total_order.records import (
     read_commit,
     vertex_key,
 )
-from consensus.total_order.state import State
 from consensus.types import PeerId, StepId
 
 Row = tuple[str, bytes, bytes]

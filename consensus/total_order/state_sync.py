@@ -14,11 +14,11 @@ from consensus.total_order.attestations import Attestations
 from consensus.total_order.block import Checkpoint, CommitMark
 from consensus.total_order.commit_fetch import CommitFetch
 from consensus.total_order.committer import Committer
+from consensus.total_order.context import State
 from consensus.total_order.linearizer import CommitRecord
 from consensus.total_order.messages import Commits
 from consensus.total_order.peers import PeerRecord
 from consensus.total_order.records import BASE_TABLE, index_key, record_of_commit
-from consensus.total_order.state import State
 from consensus.total_order.synchroniser import Synchroniser
 from consensus.types import Digest, Height, Instant, PeerId, StepId
 

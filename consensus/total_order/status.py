@@ -3,8 +3,8 @@
 from dataclasses import dataclass, replace
 
 from consensus.total_order.commit_sync import CommitSync
+from consensus.total_order.context import Counters, State
 from consensus.total_order.member import Member
-from consensus.total_order.state import Counters, State
 from consensus.total_order.synchroniser import Synchroniser
 from consensus.types import PeerId, StepId
 

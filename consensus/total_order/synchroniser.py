@@ -13,10 +13,10 @@ from consensus.encoding import encode
 from consensus.evidence import Offence
 from consensus.seeded_choice import SeededChoice
 from consensus.total_order.block import Block, Reference, block_digest
+from consensus.total_order.context import State
 from consensus.total_order.due_queue import DueQueue
 from consensus.total_order.messages import BLOCKS_ASKED_MAX, Blocks, GetBlocks
 from consensus.total_order.peers import REQUESTS_OPEN_MAX, PeerRecord
-from consensus.total_order.state import State
 from consensus.types import Digest, Instant, PeerId
 
 FETCH_TIMER = "fetch"
@@ -52,7 +52,7 @@ Answer = tuple[tuple[Digest, Block], ...]
 
 
 @dataclass(slots=True)
-class Pursuit:
+class MissingBlock:
     """One missing block."""
 
     first_at: Instant
@@ -73,7 +73,7 @@ class Synchroniser:
     def __init__(self, state: State, choice: SeededChoice) -> None:
         self._state = state
         self._choice = choice
-        self._pursuits: dict[bytes, tuple[Reference, Pursuit]] = {}
+        self._pursuits: dict[bytes, tuple[Reference, MissingBlock]] = {}
         self._due = DueQueue()
         self._roomless: dict[PeerId, dict[bytes, None]] = {}
         """By peer: blocks that it will be asked for once it has answered others."""
@@ -182,7 +182,7 @@ class Synchroniser:
     def _pursue(self, reference: Reference, source: PeerId, first_at: Instant) -> None:
         entry = self._pursuits.get(reference.digest)
         if entry is None:
-            entry = self._pursuits[reference.digest] = (reference, Pursuit(first_at))
+            entry = self._pursuits[reference.digest] = (reference, MissingBlock(first_at))
             self._due.put(reference.digest, first_at)
         hints = entry[1].hints
         if len(hints) < HINTS_MAX:
@@ -207,7 +207,9 @@ class Synchroniser:
         ranged = self._of_range.get(reference.digest)
         return ranged is not None and reference.digest not in dag and ranged.round > dag.horizon
 
-    def _look_at(self, reference: Reference, pursuit: Pursuit, wishes: dict[PeerId, list[Reference]], now: Instant) -> None:
+    def _look_at(
+        self, reference: Reference, pursuit: MissingBlock, wishes: dict[PeerId, list[Reference]], now: Instant
+    ) -> None:
         peer = self._whom(pursuit, reference.author, now)
         if peer is None:
             return
@@ -219,7 +221,7 @@ class Synchroniser:
         pursuit.tried[peer] = None
         pursuit.in_flight[peer] = now
 
-    def _look_again_at(self, pursuit: Pursuit, now: Instant) -> Instant:
+    def _look_again_at(self, pursuit: MissingBlock, now: Instant) -> Instant:
         """When the next may be asked: the pause is over, a second peer may be asked, or an answer is overdue."""
         if now < pursuit.first_at:
             return pursuit.first_at
@@ -230,7 +232,7 @@ class Synchroniser:
             return Instant(max(max(asked_at) + HEDGE_MS, now + PAUSE_MS))
         return Instant(max(min(asked_at, default=now) + ANSWER_MS, now + PAUSE_MS))
 
-    def _wait_no_more(self, digest: bytes, pursuit: Pursuit) -> None:
+    def _wait_no_more(self, digest: bytes, pursuit: MissingBlock) -> None:
         waiting = None if pursuit.waits_for is None else self._roomless.get(pursuit.waits_for)
         if waiting is not None and pursuit.waits_for is not None:
             waiting.pop(digest, None)
@@ -244,7 +246,7 @@ class Synchroniser:
             self._wait_no_more(digest, self._pursuits[digest][1])
             self._due.put(digest, self._ticked_at)
 
-    def _whom(self, pursuit: Pursuit, author: int, now: Instant) -> PeerId | None:
+    def _whom(self, pursuit: MissingBlock, author: int, now: Instant) -> PeerId | None:
         """Whom to ask now, if anybody."""
         if now < pursuit.first_at:
             return None

@@ -9,12 +9,12 @@ from consensus.payload_requests import Need
 from consensus.rate_limit import Spending
 from consensus.total_order.attestations import Attestations
 from consensus.total_order.block import Block, Reference, block_digest, content_fault
+from consensus.total_order.context import State
 from consensus.total_order.dag import Vertex
 from consensus.total_order.equivocation import accuse
 from consensus.total_order.member import Member
 from consensus.total_order.records import EVIDENCE_TABLE, record_of_block
 from consensus.total_order.relay import ObserverFeed
-from consensus.total_order.state import State
 from consensus.total_order.synchroniser import Synchroniser
 from consensus.types import Digest, Instant, PeerId
 
@@ -24,7 +24,7 @@ certain commit names them by their own round: of each author so many at most are
 fetched again once we are nearer."""
 
 
-class Fate(Enum):
+class BlockAcceptance(Enum):
     """What became of a block."""
 
     KEPT = "accepted or suspended"
@@ -50,33 +50,33 @@ class Validation:
         """A quarter of a second has passed."""
         self._feed.tick()
 
-    def take(self, source: PeerId, block: Block, now: Instant) -> Fate:
+    def take(self, source: PeerId, block: Block, now: Instant) -> BlockAcceptance:
         """A block that a peer has sent."""
         state = self._state
         content = block.content
         digest = block_digest(state.network_id, content)
         if digest in state.dag:
-            return Fate.KNOWN
+            return BlockAcceptance.KNOWN
         if content.round <= state.dag.horizon:
-            return Fate.OLD
+            return BlockAcceptance.OLD
         is_wanted = self._synchroniser.is_wanted(digest)
         if not is_wanted:
             fate = self._unasked_fate(source, block, now)
             if fate is not None:
                 return fate
         if not self._is_sound(source, digest, block):
-            return Fate.REFUSED
+            return BlockAcceptance.REFUSED
         self._note(block)
         if not self._has_place(digest, block, is_wanted):
-            return Fate.TWIN
+            return BlockAcceptance.TWIN
         if self._is_too_far(block) and not self._synchroniser.is_named_so(Reference(content.round, content.author, digest)):
             state.counters.blocks_too_far += 1
             state.dag.forsake(digest, block)
             self._synchroniser.came(digest)
             self._accuse_false_parents()
-            return Fate.TOO_FAR
+            return BlockAcceptance.TOO_FAR
         self.keep(digest, block, source, now)
-        return Fate.KEPT
+        return BlockAcceptance.KEPT
 
     def keep(self, digest: Digest, block: Block, source: PeerId | None, now: Instant) -> None:
         """Put a valid block into the graph. `source`: None for our own, whose large payloads are held.
@@ -109,19 +109,19 @@ class Validation:
 
     # --- judging ---
 
-    def _unasked_fate(self, source: PeerId, block: Block, now: Instant) -> Fate | None:
+    def _unasked_fate(self, source: PeerId, block: Block, now: Instant) -> BlockAcceptance | None:
         """What keeps an unasked block from being looked at, if anything."""
         state = self._state
         record = state.peers.get(source)
         if record is None:  # refused a moment ago
-            return Fate.OVER_BUDGET
+            return BlockAcceptance.OVER_BUDGET
         content = block.content
         if content.author < state.committee.size and content.author in state.equivocators:
-            return Fate.TWIN  # nobody honest will ever need it
+            return BlockAcceptance.TWIN  # nobody honest will ever need it
         spending = record.blocks.spend(now)
         if spending is Spending.FLOODING:
             state.effects.add(Refuse(source, Offence.FLOODING, "blocks"))
-        return None if spending is Spending.COVERED else Fate.OVER_BUDGET
+        return None if spending is Spending.COVERED else BlockAcceptance.OVER_BUDGET
 
     def _is_sound(self, source: PeerId, digest: Digest, block: Block) -> bool:
         """Refuses who sends a block that is not, and accuses who signed it."""

@@ -34,7 +34,7 @@ NOTHING = frozenset({nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.AlphaDropout, nn
 """Candidates are measured in evaluation mode, where these pass on what they get."""
 
 
-class Step(Protocol):
+class BatchedLayer(Protocol):
     """One layer for a chunk of candidates (count, parameters)."""
 
     def __call__(self, candidates: torch.Tensor, values: torch.Tensor, /) -> torch.Tensor:
@@ -124,7 +124,7 @@ class UnflattenStep:
 class CompiledSequential:
     """A model as steps. Logits of a chunk: (count, samples, outputs), as a view of columns."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[BatchedLayer, ...]
     is_input_columns: bool
 
     def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -155,7 +155,7 @@ def compile_model(model: nn.Module, inputs: torch.Tensor) -> CompiledSequential 
     slices = slices_of(model)
     by_tensor = {id(parameter): slices[name] for name, parameter in model.named_parameters()}
     position = _Position(tuple(inputs.shape[1:]), is_shared=True)
-    steps: list[Step] = []
+    steps: list[BatchedLayer] = []
     values = inputs[:1]
     for layer in leaves(model):
         step = _step_of(layer, position, by_tensor)
@@ -178,7 +178,7 @@ def leaves(model: nn.Module) -> tuple[nn.Module, ...]:
     return tuple(leaf for child in model for leaf in leaves(child))
 
 
-def _step_of(layer: nn.Module, position: _Position, by_tensor: dict[int, ParameterSlice]) -> Step | None:
+def _step_of(layer: nn.Module, position: _Position, by_tensor: dict[int, ParameterSlice]) -> BatchedLayer | None:
     kind = type(layer)
     if kind is nn.Linear and len(position.shape) == 1:
         return LinearStep(by_tensor[id(layer.weight)], _bias(layer.bias, by_tensor))

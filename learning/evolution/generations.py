@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
 from learning.evolution.scores import Scores, encode_submission
-from learning.evolution.slate import Decision, Ignored, Listed, ModelConsensus, Slate, next_generation
+from learning.evolution.slate import GenerationResult, Ignored, Listed, ModelConsensus, Slate, next_generation
 from learning.following.line import Head
 from learning.learner import (
     ContributionFound,
@@ -84,7 +84,7 @@ class Candidates(Protocol[C, E]):
 
     # --- for people ---
 
-    def shown(self, decision: Decision[E], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
+    def shown(self, decision: GenerationResult[E], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
         """The slate with our own measurements, by the entries' digests."""
         ...
 
@@ -130,7 +130,7 @@ class Generations(Generic[C, E]):
         taken = tuple((item, self.consensus.deliver(item)) for item in step.items)
         refused = tuple((item, reason) for item, reason in taken if reason is not None)
         match self.consensus.end_of_commit():
-            case Decision() as decision:
+            case GenerationResult() as decision:
                 answers = self._decide(step, refused, decision)
             case Slate() | None:
                 rows, weights = self.candidates.judged(refused, None, self.consensus.candidates)
@@ -140,7 +140,7 @@ class Generations(Generic[C, E]):
         return (*answers, *self.candidates.kept(step, self.consensus))
 
     def _decide(
-        self, commit: DeliveredStep, refused: Sequence[tuple[SignedPayload, Ignored]], decision: Decision[E]
+        self, commit: DeliveredStep, refused: Sequence[tuple[SignedPayload, Ignored]], decision: GenerationResult[E]
     ) -> tuple[LearnerAnswer, ...]:
         parent, winner = self.head.step, decision.slate.entries[decision.winner]
         rows, weights = self.candidates.judged(refused, winner, self.consensus.candidates)

@@ -7,8 +7,8 @@ with the claim. Nothing is taken on trust; a lie is an answer.
 from dataclasses import dataclass
 from typing import assert_never
 
+from learning.evolution.claim_check import ClaimCheck, Offspring
 from learning.evolution.explorer import Explorer
-from learning.evolution.judge import Judge, Offspring
 from learning.evolution.measurement import Measurement
 from learning.evolution.mutation import MODELS_BYTES_MAX, Mutating, Mutation, kept_interval, origin_of
 from learning.evolution.payload import Candidate, Claim, MalformedPayloadError, encode_candidate, encode_claim
@@ -82,7 +82,7 @@ class EvolutionLearner:
         self._measurement = Measurement(self._task, network_id)
         check_repeatable(self._task, model.parameters, self._measurement.batch(root.id), rules.fitness_tolerance)
         self._explorer = Explorer(self._task, rules, settings, network_id, self._author, self._measurement)
-        self._judge = Judge(rules, self._mutating, self._tree, self._measurement)
+        self._judge = ClaimCheck(rules, self._mutating, self._tree, self._measurement)
         self._adopted = root
         self._kept_height = root.height
         self._best: dict[bytes, BestKnown] = {}

@@ -10,7 +10,7 @@ from learning.evolution.mutation import Mutating, Mutation, kept_interval, origi
 from learning.evolution.payload import Candidate
 from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.evolution.scores import Scores, decode_submission, encode_submission
-from learning.evolution.slate import Decision, ModelConsensus, tagged_digest
+from learning.evolution.slate import GenerationResult, ModelConsensus, tagged_digest
 from learning.exact import MICRO
 from learning.following.line import Head, kept_state
 from learning.learner import (
@@ -156,7 +156,7 @@ class MutationCandidates:
 
     # --- for people -------------------------------------------------------------------------------------------------
 
-    def shown(self, decision: Decision[Entry], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
+    def shown(self, decision: GenerationResult[Entry], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
         """What authors claim, what is agreed, what we have measured."""
         return tuple(
             SlateEntry(entry.author, entry.claimed_fitness, agreed, measured.get(entry.digest))

@@ -77,7 +77,7 @@ class Slate(Generic[E]):
 
 
 @dataclass(frozen=True, slots=True)
-class Decision(Generic[E]):
+class GenerationResult(Generic[E]):
     """A generation's end. `agreed`: the agreed fitness of each entry, in micro-units; `winner`: a position on the slate."""
 
     slate: Slate[E]
@@ -234,7 +234,7 @@ class ModelConsensus(Generic[C, E]):
             self._ignored[reason] += 1
         return reason
 
-    def end_of_commit(self) -> Slate[E] | Decision[E] | None:
+    def end_of_commit(self) -> Slate[E] | GenerationResult[E] | None:
         """What the commit has brought about: a closed slate, or the generation's end (then `begin` the next one)."""
         self._misread.clear()
         if len(self.counted) < self._quorum:
@@ -250,13 +250,13 @@ class ModelConsensus(Generic[C, E]):
         for entry in entries:
             self._entries.setdefault(entry.digest, entry)
 
-    def _decision(self, slate: Slate[E]) -> Decision[E]:
+    def _decision(self, slate: Slate[E]) -> GenerationResult[E]:
         counts_leads = self._candidacy.counts_leads
         rows = tuple(leads(values) if counts_leads else values for values in self._scores.values())
         agreed = tuple(lower_median(column) for column in zip(*rows, strict=True))
         winner = best_of(slate.entries, agreed, must_improve=counts_leads)
         ignored = tuple((reason, self._ignored[reason]) for reason in Ignored if self._ignored[reason])
-        return Decision(slate, agreed, winner, tuple(self._scores), ignored)
+        return GenerationResult(slate, agreed, winner, tuple(self._scores), ignored)
 
     def _taken(self, item: SignedPayload) -> Ignored | None:
         if item.author not in self._members:

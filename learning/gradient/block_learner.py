@@ -9,15 +9,23 @@ Section 7 of docs/protocol.md.
 
 from typing import assert_never
 
+from learning.aggregation.rule import GradientOutcome
 from learning.following.state_tree import StateTree, final_step, invalid
-from learning.gradient.blocks import BlockState, Scribe
-from learning.gradient.desk import Desk
-from learning.gradient.kept import KEPT_BLOCKS, decode_ledger, encode_memory, kept_interval, kept_parameters, state_bytes_max
-from learning.gradient.ledger import Clerk, Gradients, first_ledger
-from learning.gradient.pending import Offer, Pending, Waiting, in_turns
+from learning.gradient.blocks import BlockState, BlockTransition
+from learning.gradient.checkpoint_codec import (
+    KEPT_BLOCKS,
+    decode_ledger,
+    encode_memory,
+    kept_interval,
+    kept_parameters,
+    state_bytes_max,
+)
+from learning.gradient.ledger import Aggregator, Gradients, first_ledger
+from learning.gradient.reports import Gauge, told
 from learning.gradient.rules import GradientRules
 from learning.gradient.submission import decode_submission
-from learning.gradient.telling import Gauge, told
+from learning.gradient.submitter import GradientSubmitter
+from learning.gradient.unlisted import Offer, UnlistedContribution, UnlistedContributions, in_turns
 from learning.gradient.worker import MakeWorker, RowSource, Worker
 from learning.learner import (
     AdoptRequest,
@@ -41,7 +49,6 @@ from learning.learner import (
     StepChecked,
     StepOffered,
 )
-from learning.rules.rule import Outcome
 from learning.state import StoredStateError, genesis_state
 from learning.task import DifferentiableTask, Layout
 from learning.task_check import check_task
@@ -59,12 +66,12 @@ STATES_BYTES_MAX = 128 * 2**20
 
 NEVER_LISTED = frozenset(
     {
-        Outcome.NOT_A_WORKER,
-        Outcome.MALFORMED,
-        Outcome.UNKNOWN_BASE,
-        Outcome.FUTURE_BASE,
-        Outcome.STALE,
-        Outcome.REPEATED,
+        GradientOutcome.NOT_A_WORKER,
+        GradientOutcome.MALFORMED,
+        GradientOutcome.UNKNOWN_BASE,
+        GradientOutcome.FUTURE_BASE,
+        GradientOutcome.STALE,
+        GradientOutcome.REPEATED,
     }
 )
 """What a leader knows of the state and the contribution alone. What a rule refuses an honest leader may list."""
@@ -89,10 +96,10 @@ class BlockLearner:
         self._author = participant.author
         self._gradients = gradients
         self._is_working = participant.is_searching
-        self._clerk = Clerk(checked.layout, rules.ledger_rules(), rules.named_rule())
-        self._scribe = Scribe(self._clerk, gradients, rules.workers_window, rules.check_ms_max)
+        self._clerk = Aggregator(checked.layout, rules.ledger_rules(), rules.named_rule())
+        self._scribe = BlockTransition(self._clerk, gradients, rules.workers_window, rules.check_ms_max)
         self._gauge = Gauge(checked, participant.network_id)
-        self._desk = Desk(make_worker(task, rows, rules.worker_settings()), self._author, rules.staleness_max)
+        self._desk = GradientSubmitter(make_worker(task, rows, rules.worker_settings()), self._author, rules.staleness_max)
         needs_models = self._clerk.rule.needs_models
         size = state_bytes_max(checked.layout, rules.workers_window, rules.staleness_max, needs_models=needs_models)
         self._kept_interval = kept_interval(size, KEPT_BLOCKS)
@@ -107,7 +114,7 @@ class BlockLearner:
         """Contributions in them, but for the final one."""
         self._has_adopted = False
         self._kept_height = root.height
-        self._pending = Pending()
+        self._pending = UnlistedContributions()
         self._offer = Offer(root.id, self._scribe.begun(state, self._author))
         self._told: frozenset[bytes] = frozenset()
 
@@ -162,7 +169,7 @@ class BlockLearner:
             return (_useless(contribution, Judgement.CONTESTED),)
         if self._clerk.gradient(submission, contribution.attached, self._gradients) is None:
             return (_useless(contribution, Judgement.INVALID, "its large payload is no gradient of this model"),)
-        waiting = Waiting(contribution, submission)
+        waiting = UnlistedContribution(contribution, submission)
         if not self._pending.add(waiting, self._listed):
             return (_useless(contribution, Judgement.GOOD),)
         answer = ContributionAssessed(contribution.digest, Judgement.GOOD, True, "")
@@ -234,7 +241,7 @@ class BlockLearner:
         slot = self._state.ledger.memory.slot_of(author)
         return -1 if slot is None else slot.arrived
 
-    def _may_wait(self, waiting: Waiting) -> bool:
+    def _may_wait(self, waiting: UnlistedContribution) -> bool:
         """Whether a contribution may still be listed; one that is listed already may come back by a reorganisation."""
         contribution = waiting.contribution
         base = self._tree.find(contribution.base)
@@ -242,7 +249,10 @@ class BlockLearner:
             return False
         if contribution.digest in self._listed:
             return True
-        return self._scribe.fault_of(self._state, contribution.author, waiting.submission) in {None, Outcome.FUTURE_BASE}
+        return self._scribe.fault_of(self._state, contribution.author, waiting.submission) in {
+            None,
+            GradientOutcome.FUTURE_BASE,
+        }
 
     def _judged(self) -> tuple[GradientsJudged, ...]:
         """What was not told before of the blocks that lead to the head; of what would have to be rebuilt, nothing."""

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
+from learning.aggregation.rule import GradientOutcome, Workers
 from learning.following.state_tree import Array
-from learning.gradient.ledger import Clerk, Delivered, Gradients, Judged, Ledger, ledger_digest
+from learning.gradient.ledger import AggregationState, Aggregator, Delivered, Gradients, Judged, ledger_digest
 from learning.gradient.rules import CHECK_MS_MAX_DEFAULT
-from learning.gradient.submission import Submission
+from learning.gradient.submission import GradientSubmission
 from learning.learner import ProposedStep, SignedPayload
-from learning.rules.rule import Group, Outcome
 
 BLOCK_STATE_TAG = b"kubrat/block-state/1"
 
@@ -32,14 +32,14 @@ worker, whose sorting costs most, on a core that has other things to do."""
 PAST_MODEL_BYTES = 8
 """A reference in the tuple of past models, which no two versions share."""
 
-NOBODY = Group((), 0)
+NOBODY = Workers((), 0)
 
 
 @dataclass(frozen=True, eq=False)
 class BlockState:
     """The state after a block. `leaders`: of the newest blocks, this one's last; one per block, at most the window's length."""
 
-    ledger: Ledger
+    ledger: AggregationState
     leaders: tuple[bytes, ...]
     judged: tuple[Judged, ...] = ()
     """What became of the block's contributions; for people."""
@@ -53,18 +53,18 @@ class BlockState:
         return hasher.digest()
 
 
-def _reopened(ledger: Ledger) -> Ledger:
+def _reopened(ledger: AggregationState) -> AggregationState:
     """All may submit on the present version; on older ones what was accepted stays, or a leader could list it again."""
     present = ledger.version
     bases = tuple((author, min(base, present - 1)) for author, base in ledger.bases)
     return replace(ledger, bases=tuple((author, base) for author, base in bases if base >= 0))
 
 
-class Scribe:
+class BlockTransition:
     """Applies blocks; implements `learning.following.state_tree.Transition`. Holds nothing that changes."""
 
     def __init__(
-        self, clerk: Clerk, gradients: Gradients, workers_window: int, check_ms_max: int = CHECK_MS_MAX_DEFAULT
+        self, clerk: Aggregator, gradients: Gradients, workers_window: int, check_ms_max: int = CHECK_MS_MAX_DEFAULT
     ) -> None:
         """`check_ms_max`: about so long a core may take to check a block."""
         self._clerk = clerk
@@ -72,7 +72,7 @@ class Scribe:
         self._workers_window = workers_window
         self._check_ms_max = check_ms_max
 
-    def group(self, state: BlockState) -> Group:
+    def group(self, state: BlockState) -> Workers:
         """Who led one of the newest blocks is a worker, with a voice for each: keys are free, so work is the price of a voice.
 
         Fewer than a third of the voices may be liars', whether they mine with one key or with a new one for each block.
@@ -82,7 +82,7 @@ class Scribe:
             return NOBODY
         led = Counter(state.leaders)
         workers = tuple(sorted(led))
-        return Group(workers, max(0, (len(state.leaders) - 1) // 3), tuple(led[worker] for worker in workers))
+        return Workers(workers, max(0, (len(state.leaders) - 1) // 3), tuple(led[worker] for worker in workers))
 
     def begun(self, parent: BlockState, leader: bytes) -> BlockState:
         """The state after a block of this leader that lists nothing.
@@ -106,7 +106,7 @@ class Scribe:
     def listed(self, state: BlockState, contribution: SignedPayload) -> BlockState:
         """The state when the block lists this contribution next; a refused one changes nothing. Raises PayloadMissingError."""
         if _has_listed(state, contribution.author):
-            repeated = Judged(contribution.author, Outcome.REPEATED, state.ledger.version, None)
+            repeated = Judged(contribution.author, GradientOutcome.REPEATED, state.ledger.version, None)
             return BlockState(state.ledger, state.leaders, (*state.judged, repeated))
         delivered = Delivered(contribution.author, contribution.payload, contribution.attached)
         ledger, judged = self._clerk.advance(state.ledger, delivered, self.group(state), self._gradients)
@@ -135,17 +135,17 @@ class Scribe:
         """The references to past models."""
         return PAST_MODEL_BYTES * len(state.ledger.past)
 
-    def fault_of(self, state: BlockState, author: bytes, submission: Submission) -> Outcome | None:
+    def fault_of(self, state: BlockState, author: bytes, submission: GradientSubmission) -> GradientOutcome | None:
         """Why a submission would be refused if the block listed it next, whatever its gradient is."""
         return self._clerk.fault_of(state.ledger, author, submission, self.group(state))
 
-    def fault_in_block(self, state: BlockState, author: bytes, submission: Submission) -> Outcome | None:
+    def fault_in_block(self, state: BlockState, author: bytes, submission: GradientSubmission) -> GradientOutcome | None:
         """The same of the block that leads to this state: it lists one gradient of each worker at most.
 
         Each moves the model by its author's share, against the newest gradients of all. A leader that lists one on each of the
         versions that it makes itself would move it again and again against those that the others have not renewed meanwhile.
         """
-        return Outcome.REPEATED if _has_listed(state, author) else self.fault_of(state, author, submission)
+        return GradientOutcome.REPEATED if _has_listed(state, author) else self.fault_of(state, author, submission)
 
 
 def _has_listed(state: BlockState, author: bytes) -> bool:

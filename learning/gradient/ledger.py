@@ -11,9 +11,9 @@ from typing import Protocol
 
 import numpy as np
 
+from learning.aggregation.rule import AggregationResult, AggregationRule, ArrivedGradient, GradientOutcome, RuleMemory, Workers
 from learning.gradient.quantised import MalformedGradientError, QuantisedGradient, decode_gradient
-from learning.gradient.submission import Submission, decode_submission
-from learning.rules.rule import Arrival, Group, Memory, Outcome, Rule, Ruling
+from learning.gradient.submission import GradientSubmission, decode_submission
 from learning.state import ModelState, state_digest
 from learning.task import Float32Array, Layout
 
@@ -48,7 +48,7 @@ class Delivered:
 
     author: bytes
     payload: bytes
-    """An encoded `Submission`."""
+    """An encoded `GradientSubmission`."""
     attached: tuple[tuple[bytes, int], ...]
     """(digest, length) of the large payloads that everybody who accepted it holds."""
 
@@ -58,7 +58,7 @@ class Judged:
     """What became of one submission. For people, and for what a leader lists."""
 
     author: bytes
-    outcome: Outcome
+    outcome: GradientOutcome
     version: int
     """Of the model when it came."""
     staleness: int | None
@@ -81,13 +81,13 @@ class PayloadMissingError(Exception):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Ledger:
+class AggregationState:
     """`past`: ascending versions, the present one last; at most staleness_max + 1 of them."""
 
     parameters: Float32Array
     """(parameters,) float32, read-only."""
     past: tuple[PastModel, ...]
-    memory: Memory = field(default_factory=Memory)
+    memory: RuleMemory = field(default_factory=RuleMemory)
     bases: tuple[tuple[bytes, int], ...] = ()
     """The newest base of each worker's accepted gradients, within the window; ascending by author.
 
@@ -115,12 +115,12 @@ class Ledger:
         return self.past[place] if 0 <= place < len(self.past) else None
 
 
-def first_ledger(parameters: Float32Array, rule: Rule) -> Ledger:
+def first_ledger(parameters: Float32Array, rule: AggregationRule) -> AggregationState:
     """The ledger that a network starts from."""
-    return Ledger(parameters, (_past_model(parameters, 0, rule),))
+    return AggregationState(parameters, (_past_model(parameters, 0, rule),))
 
 
-def ledger_digest(ledger: Ledger) -> bytes:
+def ledger_digest(ledger: AggregationState) -> bytes:
     """BLAKE2b-256 over everything that later steps depend on: what a block of proof of work commits to."""
     hasher = hashlib.blake2b(digest_size=32)
     memory = ledger.memory
@@ -139,67 +139,69 @@ def ledger_digest(ledger: Ledger) -> bytes:
     return hasher.digest()
 
 
-class Clerk:
+class Aggregator:
     """Advances ledgers by the rules of one network. Holds nothing that changes."""
 
-    def __init__(self, layout: Layout, rules: LedgerRules, rule: Rule) -> None:
+    def __init__(self, layout: Layout, rules: LedgerRules, rule: AggregationRule) -> None:
         self._layout = layout
         self._rules = rules
         self.rule = rule
         self.bits = rules.bits
 
     def advance(
-        self, ledger: Ledger, delivered: Delivered, group: Group, gradients: Gradients, *, may_read: bool = True
-    ) -> tuple[Ledger, Judged]:
+        self, ledger: AggregationState, delivered: Delivered, group: Workers, gradients: Gradients, *, may_read: bool = True
+    ) -> tuple[AggregationState, Judged]:
         """The ledger after one delivered submission; without `may_read` nothing comes of it. Raises PayloadMissingError."""
         submission = decode_submission(delivered.payload)
         if submission is None:
-            return ledger, Judged(delivered.author, Outcome.MALFORMED, ledger.version, None)
+            return ledger, Judged(delivered.author, GradientOutcome.MALFORMED, ledger.version, None)
         fault = self.fault_of(ledger, delivered.author, submission, group)
         staleness = ledger.version - submission.base
         if fault is not None:
-            known = None if fault in {Outcome.UNKNOWN_BASE, Outcome.FUTURE_BASE} else staleness
+            known = None if fault in {GradientOutcome.UNKNOWN_BASE, GradientOutcome.FUTURE_BASE} else staleness
             return ledger, Judged(delivered.author, fault, ledger.version, known)
         if not may_read:
-            return ledger, Judged(delivered.author, Outcome.CROWDED, ledger.version, staleness)
+            return ledger, Judged(delivered.author, GradientOutcome.CROWDED, ledger.version, staleness)
         gradient = self.gradient(submission, delivered.attached, gradients)
         if gradient is None:
-            return ledger, Judged(delivered.author, Outcome.MALFORMED, ledger.version, staleness, was_read=True)
-        return self._judge(ledger, Arrival(delivered.author, submission.base, ledger.version, gradient), group)
+            return ledger, Judged(delivered.author, GradientOutcome.MALFORMED, ledger.version, staleness, was_read=True)
+        return self._judge(ledger, ArrivedGradient(delivered.author, submission.base, ledger.version, gradient), group)
 
-    def fault_of(self, ledger: Ledger, author: bytes, submission: Submission, group: Group) -> Outcome | None:
+    def fault_of(
+        self, ledger: AggregationState, author: bytes, submission: GradientSubmission, group: Workers
+    ) -> GradientOutcome | None:
         """Why a submission has no part in the model whatever its gradient is, if there is a reason."""
         if author not in group.workers:
-            return Outcome.NOT_A_WORKER
+            return GradientOutcome.NOT_A_WORKER
         if submission.base > ledger.version:
-            return Outcome.FUTURE_BASE
+            return GradientOutcome.FUTURE_BASE
         past = ledger.at(submission.base)
         if past is None:
-            return Outcome.STALE
+            return GradientOutcome.STALE
         if past.digest != submission.base_digest:
-            return Outcome.UNKNOWN_BASE
+            return GradientOutcome.UNKNOWN_BASE
         if submission.base <= dict(ledger.bases).get(author, -1):
-            return Outcome.REPEATED
+            return GradientOutcome.REPEATED
         return None
 
     def gradient(
-        self, submission: Submission, attached: tuple[tuple[bytes, int], ...], gradients: Gradients
+        self, submission: GradientSubmission, attached: tuple[tuple[bytes, int], ...], gradients: Gradients
     ) -> QuantisedGradient | None:
         """As `delivered_gradient`. Raises PayloadMissingError."""
         return delivered_gradient(submission, attached, gradients, self._layout, self._rules.bits)
 
-    def _judge(self, ledger: Ledger, arrival: Arrival, group: Group) -> tuple[Ledger, Judged]:
+    def _judge(self, ledger: AggregationState, arrival: ArrivedGradient, group: Workers) -> tuple[AggregationState, Judged]:
         ruling = self.rule.judge(ledger.memory, arrival, group, ledger)
         noted = ledger
         if ruling.outcome.is_accepted:
             bases = dict(ledger.bases) | {arrival.author: arrival.base}
             noted = replace(ledger, bases=tuple(sorted(bases.items())))
         moved = self._moved(noted, ruling)
-        outcome = Outcome.OUT_OF_RANGE if moved is None else ruling.outcome
+        outcome = GradientOutcome.OUT_OF_RANGE if moved is None else ruling.outcome
         judged = Judged(arrival.author, outcome, arrival.version, arrival.staleness, ruling.weights, was_read=True)
         return (ledger if moved is None else moved), judged
 
-    def _moved(self, ledger: Ledger, ruling: Ruling) -> Ledger | None:
+    def _moved(self, ledger: AggregationState, ruling: AggregationResult) -> AggregationState | None:
         """None where the model would no longer be finite: then nothing happens, the rule's memory included."""
         if ruling.step is None:
             return replace(ledger, memory=ruling.memory)
@@ -212,11 +214,11 @@ class Clerk:
         past = (*ledger.past, present)[-(self._rules.staleness_max + 1) :]
         oldest = past[0].version
         bases = tuple((author, base) for author, base in ledger.bases if base >= oldest)
-        return Ledger(parameters, past, ruling.memory, bases)
+        return AggregationState(parameters, past, ruling.memory, bases)
 
 
 def delivered_gradient(
-    submission: Submission, attached: tuple[tuple[bytes, int], ...], gradients: Gradients, layout: Layout, bits: int
+    submission: GradientSubmission, attached: tuple[tuple[bytes, int], ...], gradients: Gradients, layout: Layout, bits: int
 ) -> QuantisedGradient | None:
     """None where the bytes that all hold are no gradient, or where nobody promised to hold them.
 
@@ -235,7 +237,7 @@ def delivered_gradient(
         return None
 
 
-def _past_model(parameters: Float32Array, version: int, rule: Rule) -> PastModel:
+def _past_model(parameters: Float32Array, version: int, rule: AggregationRule) -> PastModel:
     digest = state_digest(ModelState(parameters, version))
     return PastModel(version, digest, parameters if rule.needs_models else None)
 

@@ -3,11 +3,11 @@
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 
+from learning.aggregation.catalogue import RuleError, rule_named
+from learning.aggregation.rule import AggregationRule
 from learning.exact import round_factor
 from learning.gradient.ledger import LedgerRules
 from learning.gradient.worker import WorkerSettings
-from learning.rules.catalogue import RuleError, rule_named
-from learning.rules.rule import Rule
 from learning.task import TaskError
 from learning.tasks.shards import parse_shards
 
@@ -50,7 +50,7 @@ class GradientRules:
     """Network-visible rules. Raises RulesError."""
 
     rule: str
-    """How gradients become steps, as `learning.rules.catalogue` reads it: "robust", "kardam:frequency=off"."""
+    """How gradients become steps, as `learning.aggregation.catalogue` reads it: "robust", "kardam:frequency=off"."""
     learning_rate: str
     """Decimal; what the agreed arithmetic uses of it is rounded to 16 significant bits."""
     momentum: str
@@ -87,7 +87,7 @@ class GradientRules:
         _require("shard_count", self.shard_count, 0, SHARDS_LIMIT)
         _require("check_ms_max", self.check_ms_max, 1, CHECK_MS_LIMIT)
 
-    def named_rule(self) -> Rule:
+    def named_rule(self) -> AggregationRule:
         """The rule itself."""
         try:
             return rule_named(self.rule)

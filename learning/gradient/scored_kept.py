@@ -16,11 +16,11 @@ from learning.gradient.ledger import Gradients
 from learning.gradient.quantised import payload_digest
 from learning.gradient.scored_slate import StepEntry
 from learning.gradient.scored_submission import encode_scored
-from learning.gradient.submission import GRADIENT_BYTES_MAX, Submission
+from learning.gradient.submission import GRADIENT_BYTES_MAX, GradientSubmission
 from learning.learner import SignedPayload
 from learning.state import StoredStateError
 
-StepConsensus = ModelConsensus[Submission, StepEntry]
+StepConsensus = ModelConsensus[GradientSubmission, StepEntry]
 
 Author = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
 Encoded = Annotated[bytes, msgspec.Meta(min_length=1, max_length=GRADIENT_BYTES_MAX)]
@@ -73,7 +73,7 @@ def deliver_again(kept: KeptGeneration, consensus: StepConsensus, version: int, 
     Raises StoredStateError where the two do not fit.
     """
     for author, encoded in kept.gradients:
-        named = Submission(version, digest, payload_digest(encoded), len(encoded))
+        named = GradientSubmission(version, digest, payload_digest(encoded), len(encoded))
         attached = ((named.payload, named.length),)
         _counted(consensus, SignedPayload(b"", author, consensus.generation, encode_scored(named), attached))
     consensus.end_of_commit()

@@ -12,14 +12,14 @@ from enum import StrEnum
 
 import numpy as np
 
+from learning.aggregation.coordinatewise import median, trimmed_mean
 from learning.evolution.payload import MalformedPayloadError
 from learning.evolution.scores import VALUES_MAX, Scores
 from learning.gradient.ledger import Gradients, delivered_gradient
 from learning.gradient.quantised import QuantisedGradient
 from learning.gradient.scored_submission import decode_scored
-from learning.gradient.submission import Submission
+from learning.gradient.submission import GradientSubmission
 from learning.learner import SignedPayload
-from learning.rules.coordinatewise import median, trimmed_mean
 from learning.state import ModelState, state_digest
 from learning.task import Float32Array, Layout
 
@@ -110,11 +110,11 @@ class StepCandidacy:
         unchanged = ModelState(self._model.parameters, self._model.height + 1)
         return StepEntry(state_digest(unchanged), Move.NONE, 1, (), ())
 
-    def read(self, payload: bytes) -> Submission | Scores:
+    def read(self, payload: bytes) -> GradientSubmission | Scores:
         """Raises MalformedPayloadError."""
         return decode_scored(payload, self._rules.entries_max)
 
-    def entries(self, item: SignedPayload, candidate: Submission) -> tuple[StepEntry, ...]:
+    def entries(self, item: SignedPayload, candidate: GradientSubmission) -> tuple[StepEntry, ...]:
         """One for each step size. Raises MalformedPayloadError; PayloadMissingError where a payload is not held."""
         if (candidate.base, candidate.base_digest) != (self._model.height, self._digest):
             raise MalformedPayloadError(f"a gradient on version {candidate.base}, expected the one on {self._model.height}")

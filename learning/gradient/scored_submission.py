@@ -5,20 +5,20 @@ Submission: kind u8 (2 scores, 3 gradient) | scores as in `learning.evolution.sc
 
 from learning.evolution.payload import MalformedPayloadError
 from learning.evolution.scores import SCORES_KIND, Scores, decode_scores, encode_scores
-from learning.gradient.submission import Submission, decode_submission, encode_submission
+from learning.gradient.submission import GradientSubmission, decode_submission, encode_submission
 
 GRADIENT_KIND = 3
 """The first byte; 1 is a mutation, in networks that evolve."""
 
 
-def encode_scored(submission: Submission | Scores) -> bytes:
+def encode_scored(submission: GradientSubmission | Scores) -> bytes:
     """A gradient's name: about 76 bytes. Scores: 36 bytes, and 8 for each entry of the slate."""
     if isinstance(submission, Scores):
         return bytes([SCORES_KIND]) + encode_scores(submission)
     return bytes([GRADIENT_KIND]) + encode_submission(submission)
 
 
-def decode_scored(data: bytes, entries_max: int) -> Submission | Scores:
+def decode_scored(data: bytes, entries_max: int) -> GradientSubmission | Scores:
     """The inverse of encode_scored, for slates of so many entries at most. Raises MalformedPayloadError."""
     kind = data[:1]
     if kind == bytes([SCORES_KIND]):

@@ -3,20 +3,20 @@
 from collections.abc import Mapping
 from typing import assert_never
 
+from learning.aggregation.rule import GradientOutcome
 from learning.evolution.payload import MalformedPayloadError
 from learning.evolution.scores import Scores
-from learning.evolution.slate import Decision, Ignored
+from learning.evolution.slate import GenerationResult, Ignored
 from learning.gradient.scored_slate import StepEntry
 from learning.gradient.scored_submission import decode_scored
 from learning.learner import GradientJudged, SignedPayload, SlateEntry
-from learning.rules.rule import Outcome
 from learning.state import ModelState
 
 JUST_COME = 0
 """The staleness of every gradient that counts: it was computed on the model that it moves."""
 
 
-def slate_shown(decision: Decision[StepEntry], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
+def slate_shown(decision: GenerationResult[StepEntry], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
     """All fitness as the lead over no change. `measured`: our own measurements, by the entries' digests."""
     parent = measured.get(decision.slate.entries[0].digest)
     own = (_lead(measured.get(entry.digest), parent) for entry in decision.slate.entries)
@@ -34,7 +34,13 @@ def counted(winner: StepEntry, candidates: Mapping[bytes, tuple[StepEntry, ...]]
     rows = []
     for author, entries in candidates.items():
         is_first = first.setdefault(entries[0].digest, author) == author
-        outcome = Outcome.APPLIED if author in winner.authors else Outcome.COLLECTED if is_first else Outcome.COPY
+        outcome = (
+            GradientOutcome.APPLIED
+            if author in winner.authors
+            else GradientOutcome.COLLECTED
+            if is_first
+            else GradientOutcome.COPY
+        )
         rows.append(GradientJudged(author, outcome.value, outcome.is_accepted, JUST_COME))
     return tuple(rows)
 
@@ -49,17 +55,17 @@ def refused(item: SignedPayload, reason: Ignored, model: ModelState, digest: byt
     try:
         submission = decode_scored(item.payload, entries_max)
     except MalformedPayloadError:
-        return _row(item.author, Outcome.MALFORMED, None)
+        return _row(item.author, GradientOutcome.MALFORMED, None)
     if isinstance(submission, Scores):
         return None
     age = model.height - submission.base
     match reason:
         case Ignored.STRANGER:
-            return _row(item.author, Outcome.NOT_A_WORKER, age if age >= 0 else None)
+            return _row(item.author, GradientOutcome.NOT_A_WORKER, age if age >= 0 else None)
         case Ignored.SECOND_CANDIDATE:
-            return _row(item.author, Outcome.REPEATED, JUST_COME)
+            return _row(item.author, GradientOutcome.REPEATED, JUST_COME)
         case Ignored.LATE_CANDIDATE:
-            return _row(item.author, Outcome.LATE, JUST_COME)
+            return _row(item.author, GradientOutcome.LATE, JUST_COME)
         case Ignored.OTHER_GENERATION | Ignored.MALFORMED:
             return _on_another_model(item.author, age, is_same=submission.base_digest == digest)
         case Ignored.EARLY_SCORES | Ignored.SECOND_SCORES | Ignored.OTHER_SLATE | Ignored.WRONG_COUNT:
@@ -71,11 +77,11 @@ def refused(item: SignedPayload, reason: Ignored, model: ModelState, digest: byt
 def _on_another_model(author: bytes, age: int, *, is_same: bool) -> GradientJudged:
     """Refused for its base, or, where that is right, for its payload."""
     if age < 0:
-        return _row(author, Outcome.FUTURE_BASE, None)
+        return _row(author, GradientOutcome.FUTURE_BASE, None)
     if age > 0:
-        return _row(author, Outcome.STALE, age)
-    return _row(author, Outcome.MALFORMED, JUST_COME) if is_same else _row(author, Outcome.UNKNOWN_BASE, None)
+        return _row(author, GradientOutcome.STALE, age)
+    return _row(author, GradientOutcome.MALFORMED, JUST_COME) if is_same else _row(author, GradientOutcome.UNKNOWN_BASE, None)
 
 
-def _row(author: bytes, outcome: Outcome, staleness: int | None) -> GradientJudged:
+def _row(author: bytes, outcome: GradientOutcome, staleness: int | None) -> GradientJudged:
     return GradientJudged(author, outcome.value, outcome.is_accepted, staleness)

@@ -16,20 +16,20 @@ without liars it learns there, too.
 
 from collections.abc import Mapping, Sequence
 
-from learning.evolution.slate import Decision, Ignored, ModelConsensus
+from learning.evolution.slate import GenerationResult, Ignored, ModelConsensus
 from learning.following.line import Head, kept_state
-from learning.gradient.desk import FRUITLESS_MAX
-from learning.gradient.kept import commit_interval
+from learning.gradient.checkpoint_codec import commit_interval
 from learning.gradient.ledger import Gradients
 from learning.gradient.quantised import payload_digest
+from learning.gradient.reports import Gauge
 from learning.gradient.rules import GradientRules
 from learning.gradient.scored_kept import KeptPayloads, StepConsensus, decode_generation, deliver_again, encode_generation
 from learning.gradient.scored_measurement import OwnMeasurement, OwnRows
 from learning.gradient.scored_slate import StepCandidacy, StepEntry, StepRules
 from learning.gradient.scored_submission import encode_scored
 from learning.gradient.scored_telling import counted, refused, slate_shown, weights
-from learning.gradient.submission import Submission
-from learning.gradient.telling import Gauge
+from learning.gradient.submission import GradientSubmission
+from learning.gradient.submitter import FRUITLESS_MAX
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import (
     ContributionFound,
@@ -121,7 +121,7 @@ class StepCandidates:
         return tuple(self._named(encoded) for encoded in payloads)
 
     def _named(self, encoded: bytes) -> ContributionFound:
-        submission = Submission(self._head.model.height, self._head.digest, payload_digest(encoded), len(encoded))
+        submission = GradientSubmission(self._head.model.height, self._head.digest, payload_digest(encoded), len(encoded))
         return ContributionFound(self._head.step, encode_scored(submission), (encoded,), (submission.payload,))
 
     def fitness(self, entry: StepEntry) -> int:
@@ -134,7 +134,7 @@ class StepCandidates:
 
     # --- for people -------------------------------------------------------------------------------------------------
 
-    def shown(self, decision: Decision[StepEntry], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
+    def shown(self, decision: GenerationResult[StepEntry], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
         """All fitness as the lead over no change."""
         return slate_shown(decision, measured)
 

@@ -6,15 +6,15 @@ submits it, and goes on when it has come; it never waits for the others. An obse
 
 import hashlib
 
+from learning.aggregation.rule import Workers
 from learning.following.line import Head, kept_state
-from learning.gradient.desk import Desk
-from learning.gradient.kept import commit_interval, decode_ledger, encode_memory
-from learning.gradient.ledger import Clerk, Delivered, Gradients, Judged, first_ledger
+from learning.gradient.checkpoint_codec import commit_interval, decode_ledger, encode_memory
+from learning.gradient.ledger import Aggregator, Delivered, Gradients, Judged, first_ledger
+from learning.gradient.reports import Gauge, told
 from learning.gradient.rules import GradientRules
-from learning.gradient.telling import Gauge, told
+from learning.gradient.submitter import GradientSubmitter
 from learning.gradient.worker import MakeWorker, RowSource, Worker
 from learning.learner import DeliveredStep, LearnerAnswer, Participant, SignedPayload, StateKept, StepAdopted
-from learning.rules.rule import Group
 from learning.state import ModelState, StoredStateError, genesis_state
 from learning.task import DifferentiableTask
 from learning.task_check import check_task
@@ -46,10 +46,12 @@ class GradientStream:
         self._participant = participant
         self._gradients = gradients
         members = participant.members
-        self._group = Group(tuple(sorted(members)), (len(members) - 1) // 3)
-        self._clerk = Clerk(checked.layout, rules.ledger_rules(), rules.named_rule())
+        self._group = Workers(tuple(sorted(members)), (len(members) - 1) // 3)
+        self._clerk = Aggregator(checked.layout, rules.ledger_rules(), rules.named_rule())
         self._gauge = Gauge(checked, participant.network_id)
-        self._desk = Desk(make_worker(task, rows, rules.worker_settings()), participant.author, rules.staleness_max)
+        self._desk = GradientSubmitter(
+            make_worker(task, rows, rules.worker_settings()), participant.author, rules.staleness_max
+        )
         needs_models = self._clerk.rule.needs_models
         self._kept_interval = commit_interval(checked.layout, len(members), rules.staleness_max, needs_models=needs_models)
 

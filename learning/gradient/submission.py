@@ -17,7 +17,7 @@ GRADIENT_BYTES_MAX = 1 << 30
 """Of one encoded gradient: half a billion parameters."""
 
 
-class Submission(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+class GradientSubmission(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A claim that the gradient `payload` was computed on the model `base`."""
 
     base: Annotated[int, msgspec.Meta(ge=0, le=VERSION_MAX)]
@@ -29,15 +29,15 @@ class Submission(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fi
 
 
 _ENCODER = msgspec.msgpack.Encoder()
-_DECODER = msgspec.msgpack.Decoder(Submission)
+_DECODER = msgspec.msgpack.Decoder(GradientSubmission)
 
 
-def encode_submission(submission: Submission) -> bytes:
+def encode_submission(submission: GradientSubmission) -> bytes:
     """About 75 bytes."""
     return _ENCODER.encode(submission)
 
 
-def decode_submission(payload: bytes) -> Submission | None:
+def decode_submission(payload: bytes) -> GradientSubmission | None:
     """The submission, or None for bytes that are none, or not canonical."""
     try:
         submission = _DECODER.decode(payload)

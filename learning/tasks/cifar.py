@@ -6,7 +6,7 @@ import numpy as np
 from torch import nn
 
 from learning.tasks.data_files import DataFile, data_folder
-from learning.tasks.pictures import Brightness, subset_for_tests
+from learning.tasks.images import Brightness, subset_for_tests
 from learning.tasks.supervised import Samples, SupervisedTask
 
 SIDE, COLOURS = 32, 3

@@ -8,7 +8,7 @@ from torch import nn
 
 from learning.tasks.data_files import DataFile, data_folder
 from learning.tasks.idx import Uint8Array, read_idx
-from learning.tasks.pictures import Brightness, subset_for_tests
+from learning.tasks.images import Brightness, subset_for_tests
 from learning.tasks.supervised import Samples, SupervisedTask
 
 SIDE = 28
@@ -21,7 +21,7 @@ SOURCE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Split:
     """One of the data set's splits. Its labels in the files are `first_label`, first_label + 1, ..."""
 
     task: str
@@ -30,9 +30,9 @@ class Part:
     first_label: int = 0
 
 
-BALANCED = Part("emnist", "balanced", 47)
-LETTERS = Part("emnist-letters", "letters", 26, first_label=1)
-DIGITS = Part("emnist-digits", "digits", 10)
+BALANCED = Split("emnist", "balanced", 47)
+LETTERS = Split("emnist-letters", "letters", 26, first_label=1)
+DIGITS = Split("emnist-digits", "digits", 10)
 
 
 def emnist_balanced() -> SupervisedTask:
@@ -50,7 +50,7 @@ def emnist_digits() -> SupervisedTask:
     return emnist_task(DIGITS, data_folder())
 
 
-def emnist_task(part: Part, folder: Path) -> SupervisedTask:
+def emnist_task(part: Split, folder: Path) -> SupervisedTask:
     """This part of the data from idx files in `folder`. Raises TaskError naming the file that is absent or not as expected."""
     train, test = (_samples(part, folder, purpose) for purpose in ("train", "test"))
     return SupervisedTask(part.task, convolutional(part.classes), "cross_entropy", train, subset_for_tests(test))
@@ -73,7 +73,7 @@ def convolutional(classes: int) -> nn.Sequential:
     )
 
 
-def _samples(part: Part, folder: Path, purpose: str) -> Samples:
+def _samples(part: Split, folder: Path, purpose: str) -> Samples:
     """Pictures (samples, 1, 28, 28), upright: in the files they are transposed."""
     images_file = _file(part, folder, f"{purpose}-images-idx3-ubyte", f"idx images of {SIDE} x {SIDE} unsigned bytes")
     labels_file = _file(part, folder, f"{purpose}-labels-idx1-ubyte", "idx labels, unsigned bytes, as many as images")
@@ -85,11 +85,11 @@ def _samples(part: Part, folder: Path, purpose: str) -> Samples:
     return Samples(images.transpose(0, 2, 1)[:, None].copy(), _classes(part, labels_file, labels))
 
 
-def _file(part: Part, folder: Path, ending: str, content: str) -> DataFile:
+def _file(part: Split, folder: Path, ending: str, content: str) -> DataFile:
     return DataFile(part.task, folder, "gzip", f"emnist-{part.file_name}-{ending}", content, SOURCE)
 
 
-def _classes(part: Part, file: DataFile, labels: Uint8Array) -> Uint8Array:
+def _classes(part: Split, file: DataFile, labels: Uint8Array) -> Uint8Array:
     last_label = part.first_label + part.classes - 1
     wrong = np.flatnonzero((labels < part.first_label) | (labels > last_label))
     if len(wrong):

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
-from node.net.doorway import Threshold
+from node.net.listener import Threshold
 from node.net.notes import logger_of_requests
 
 log = logging.getLogger(__name__)

@@ -102,7 +102,7 @@ class LagProbe:
 
 
 @dataclass(frozen=True, slots=True)
-class Memory:
+class MemoryUse:
     """Resident memory of several processes, in MB."""
 
     rss_mb: float
@@ -116,7 +116,7 @@ class MemoryProbe:
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._pids = pids
-        self.latest: Memory | None = None
+        self.latest: MemoryUse | None = None
 
     async def run(self) -> None:
         """Probe until cancelled."""
@@ -125,15 +125,15 @@ class MemoryProbe:
             await asyncio.sleep(MEMORY_SECONDS)
 
 
-def memory_of(pids: Sequence[int]) -> Memory:
+def memory_of(pids: Sequence[int]) -> MemoryUse:
     """Read from /proc; processes that are gone count as nothing. Without /proc only our own peak is known."""
     if not Path("/proc/self/smaps_rollup").exists():
         own_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return Memory(own_mb, own_mb)
+        return MemoryUse(own_mb, own_mb)
     maps = [_smaps_rollup_kb(pid) for pid in pids]
     private_kb = sum(found.get("Private_Clean", 0) + found.get("Private_Dirty", 0) for found in maps)
     shared_kb = max(found.get("Shared_Clean", 0) + found.get("Shared_Dirty", 0) for found in maps)
-    return Memory((private_kb + shared_kb) / 1024, sum(found.get("Pss", 0) for found in maps) / 1024)
+    return MemoryUse((private_kb + shared_kb) / 1024, sum(found.get("Pss", 0) for found in maps) / 1024)
 
 
 def _smaps_rollup_kb(pid: int) -> dict[str, int]:

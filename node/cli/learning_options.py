@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import click
 
-from learning.rules.catalogue import RULES, RuleError, rule_named, rule_text
+from learning.aggregation.catalogue import RULES, RuleError, rule_named, rule_text
 from learning.task import TaskError
 from learning.tasks.shards import parse_shards
 from node.common.errors import NodeError

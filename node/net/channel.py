@@ -11,10 +11,10 @@ import aiohttp
 from aiohttp import WSCloseCode, WSMsgType, web
 
 from node.common.address import Address
+from node.net.address_book import canonical_host
+from node.net.encryption import SEAL_BYTES, Seal, SessionKeys
 from node.net.handshake import Role
-from node.net.peers import canonical_host
 from node.net.rates import Meter
-from node.net.session import SEAL_BYTES, Seal, SessionKeys
 from node.net.wire import (
     WEBSOCKET_MESSAGE_BYTES_MAX,
     Frame,
@@ -39,7 +39,7 @@ OWN_HANDLE = "own handle"
 """Under this name a transport that lies on no socket gives its handle as extra information."""
 
 
-class Handle(Protocol):
+class ClosableSocket(Protocol):
     """Our own way to end a connection; a socket is one."""
 
     def shutdown(self, how: int, /) -> None:
@@ -55,7 +55,7 @@ class ChannelClosedError(Exception):
     """The other side closed, or the connection broke; the message is what the other side or the system said, maybe nothing."""
 
 
-class Traffic:
+class BytesCounted:
     """Bytes of WebSocket frames in both directions: payload, seal and frame header; TCP and IP not counted."""
 
     def __init__(self) -> None:
@@ -66,9 +66,9 @@ class Traffic:
 class Channel:
     """Use as `async with`: however the block is left, the socket is closed."""
 
-    def __init__(self, web_socket: WebSocket, role: Role, meter: Meter, clock: Clock, total: Traffic) -> None:
+    def __init__(self, web_socket: WebSocket, role: Role, meter: Meter, clock: Clock, total: BytesCounted) -> None:
         self.role = role
-        self.traffic = Traffic()
+        self.traffic = BytesCounted()
         self.answer_seconds = float("inf")
         """How long the other side took to answer in the handshake, at least."""
         self._web_socket = web_socket
@@ -171,9 +171,9 @@ class Channel:
         return on_wire
 
 
-def _handle_of(web_socket: WebSocket) -> Handle | None:
+def _handle_of(web_socket: WebSocket) -> ClosableSocket | None:
     """Our own handle to the connection: by it we can cut off who does not read, under uvloop too. None when it is gone."""
-    own: Handle | None = web_socket.get_extra_info(OWN_HANDLE)
+    own: ClosableSocket | None = web_socket.get_extra_info(OWN_HANDLE)
     if own is not None:
         return own
     transport_socket = web_socket.get_extra_info("socket")

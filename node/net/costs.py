@@ -28,7 +28,7 @@ GROUPS_KEPT_MAX = 1_024
 """Subnets remembered, 0.3 kB each; far more than there are places for: a fresh start costs an attacker a thousand of them."""
 
 
-class Standing(Enum):
+class PeerRole(Enum):
     """What a peer is to us."""
 
     MEMBER = "it has a part in the total order"
@@ -125,16 +125,16 @@ class Costs:
         """Kept when all of a subnet have left: who comes again finds what it has overdrawn."""
         self._accounts: dict[PeerId, _Account] = {}
 
-    def joined(self, peer: PeerId, standing: Standing, group: str | None, now: float) -> None:
+    def joined(self, peer: PeerId, standing: PeerRole, group: str | None, now: float) -> None:
         """A peer is connected. `group`: its subnet; None on this machine, where only keys tell peers apart."""
         assert peer not in self._accounts, "a peer joins once"
         limits = self._limits
         match standing:
-            case Standing.MEMBER:
+            case PeerRole.MEMBER:
                 account = _Account((_Pot(self._member, now),))
-            case Standing.CHOSEN:
+            case PeerRole.CHOSEN:
                 account = _Account((_Pot(limits.chosen, now), self._chosen))
-            case Standing.STRANGER:
+            case PeerRole.STRANGER:
                 shared = (self._strangers,) if group is None else (self._strangers, self._group(group, now))
                 account = _Account((_Pot(limits.stranger, now), *shared), self._link)
                 self._link.spenders += 1

@@ -24,7 +24,7 @@ PROTECTED_PART_OF_OLDEST = 2
 
 
 @dataclass(frozen=True, slots=True)
-class Candidate:
+class InboundPeer:
     """Somebody with an inbound place. Times are in seconds, of one clock."""
 
     peer: PeerId
@@ -37,7 +37,7 @@ class Candidate:
     """When it last brought something new that was worth passing on; minus infinity: never."""
 
 
-def whom_to_evict(candidates: Sequence[Candidate], secret: bytes) -> PeerId | None:
+def whom_to_evict(candidates: Sequence[InboundPeer], secret: bytes) -> PeerId | None:
     """None: everybody here is worth keeping. The order of the candidates does not matter."""
     left = sorted(candidates, key=lambda candidate: candidate.peer)
     left = _without_first(left, PROTECTED_GROUPS, lambda candidate: _keyed(candidate.group, secret))
@@ -49,9 +49,9 @@ def whom_to_evict(candidates: Sequence[Candidate], secret: bytes) -> PeerId | No
     return _youngest_of_largest_group(left)
 
 
-def _youngest_of_largest_group(candidates: Sequence[Candidate]) -> PeerId | None:
+def _youngest_of_largest_group(candidates: Sequence[InboundPeer]) -> PeerId | None:
     """Of equally large groups the one that has grown last."""
-    groups: dict[str, list[Candidate]] = {}
+    groups: dict[str, list[InboundPeer]] = {}
     for candidate in candidates:
         groups.setdefault(candidate.group, []).append(candidate)
     if not groups:
@@ -60,7 +60,9 @@ def _youngest_of_largest_group(candidates: Sequence[Candidate]) -> PeerId | None
     return max(youngest, key=lambda pair: (pair[0], pair[1].connected_at))[1].peer
 
 
-def _without_first(candidates: Sequence[Candidate], count: int, key: Callable[[Candidate], float | bytes]) -> list[Candidate]:
+def _without_first(
+    candidates: Sequence[InboundPeer], count: int, key: Callable[[InboundPeer], float | bytes]
+) -> list[InboundPeer]:
     return sorted(candidates, key=key)[count:]
 
 

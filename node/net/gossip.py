@@ -53,7 +53,7 @@ class GossipLimits:
 
 
 @dataclass(frozen=True, slots=True)
-class Tell:
+class SendAnnouncement:
     """Send a frame to these neighbours."""
 
     peers: tuple[PeerId, ...]
@@ -61,14 +61,14 @@ class Tell:
 
 
 @dataclass(frozen=True, slots=True)
-class Deliver:
+class MessageSeen:
     """A message seen for the first time, and the neighbour it came from. To be followed by `judged`."""
 
     peer: PeerId
     message: bytes
 
 
-GossipEffect = Tell | Deliver
+GossipEffect = SendAnnouncement | MessageSeen
 
 
 NEVER = float("-inf")
@@ -130,7 +130,7 @@ class Gossip:
         recent = tuple(islice(self._cache.newest(), DIGESTS_MAX))
         for digest in recent:
             neighbour.known.add(digest)
-        return (Tell((peer,), Have(recent)),) if recent else ()
+        return (SendAnnouncement((peer,), Have(recent)),) if recent else ()
 
     def left(self, peer: PeerId, now: float) -> tuple[GossipEffect, ...]:
         """A neighbour is gone: what was asked of it is asked of the next announcer at once."""
@@ -155,10 +155,10 @@ class Gossip:
         if not lacking:
             return ()
         if not is_own:
-            return (Tell(lacking, Have((digest,))),)
+            return (SendAnnouncement(lacking, Have((digest,))),)
         for peer in lacking:
             self._neighbours[peer].served.add(digest)
-        return (Tell(lacking, GossipFrame(message)),)
+        return (SendAnnouncement(lacking, GossipFrame(message)),)
 
     def received(self, peer: PeerId, frame: GossipFrame | Have | Want, now: float) -> tuple[GossipEffect, ...]:
         """What to do about a neighbour's frame."""
@@ -209,7 +209,7 @@ class Gossip:
         self._neighbours[peer].known.add(digest)
         if self._seen.add(digest):
             self._bringers[digest] = peer
-            return (Deliver(peer, message),)
+            return (MessageSeen(peer, message),)
         self._settle(digest)
         return ()
 
@@ -231,7 +231,7 @@ class Gossip:
                 if neighbour.doubt < self._neighbours[want.asked].doubt:
                     self._ask(want, peer, now)
                     asked.append(digest)
-        return (Tell((peer,), Want(tuple(asked))),) if asked else ()
+        return (SendAnnouncement((peer,), Want(tuple(asked))),) if asked else ()
 
     def _on_want(self, peer: PeerId, digests: tuple[bytes, ...], now: float) -> tuple[GossipEffect, ...]:
         neighbour = self._neighbours[peer]
@@ -241,7 +241,7 @@ class Gossip:
             message = self._cache.get(digest)
             if message is not None and neighbour.served.add(digest):
                 neighbour.known.add(digest)
-                effects.append(Tell((peer,), GossipFrame(message)))
+                effects.append(SendAnnouncement((peer,), GossipFrame(message)))
         return tuple(effects)
 
     def _ask_next(self, digests: Iterable[bytes], now: float) -> tuple[GossipEffect, ...]:
@@ -256,7 +256,7 @@ class Gossip:
             else:
                 self._settle(digest)
         return tuple(
-            Tell((peer,), Want(tuple(wanted[start : start + DIGESTS_MAX])))
+            SendAnnouncement((peer,), Want(tuple(wanted[start : start + DIGESTS_MAX])))
             for peer, wanted in asked.items()
             for start in range(0, len(wanted), DIGESTS_MAX)
         )

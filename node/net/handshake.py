@@ -16,7 +16,7 @@ from typing import assert_never
 
 from consensus.signing import Domain, Signer, digest_of, is_signed_by
 from consensus.types import Digest, NetworkId, PeerId
-from node.net.session import SessionKeys, agree_on_keys, public_nonce
+from node.net.encryption import SessionKeys, agree_on_keys, public_nonce
 from node.net.wire import (
     PROTOCOL_VERSION,
     RULE_NAME_CHARACTERS_MAX,
@@ -94,7 +94,7 @@ class Failed:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class HandshakeProgress:
     """Frames to send, in order, and the outcome once there is one."""
 
     frames: tuple[Frame, ...] = ()
@@ -131,11 +131,11 @@ class Handshake:
         """What the other side claims, before it is proven; for people only."""
         return self._theirs
 
-    def start(self) -> Progress:
+    def start(self) -> HandshakeProgress:
         """What to send first."""
-        return Progress((self._ours,)) if self._role is Role.DIALER else Progress()
+        return HandshakeProgress((self._ours,)) if self._role is Role.DIALER else HandshakeProgress()
 
-    def receive(self, frame: Frame) -> Progress:
+    def receive(self, frame: Frame) -> HandshakeProgress:
         """What to do about the other side's next frame."""
         match self._awaiting, frame:
             case _Awaiting.HELLO, Hello():
@@ -156,7 +156,7 @@ class Handshake:
         ids = f"its id begins with {self._theirs.network_id[:8].hex()}, ours with {self._ours.network_id[:8].hex()}"
         return Failed(Failure.OTHER_NETWORK, f"runs another network: {ids}", is_offence=False)
 
-    def _on_hello(self, theirs: Hello) -> Progress:
+    def _on_hello(self, theirs: Hello) -> HandshakeProgress:
         self._theirs = theirs
         answer: tuple[Frame, ...] = (self._ours,) if self._role is Role.LISTENER else ()
         if theirs.version != PROTOCOL_VERSION:
@@ -164,11 +164,11 @@ class Handshake:
             return self._fail(Failure.OTHER_VERSION, detail, answer)
         if theirs.network_id != self._ours.network_id:
             self._awaiting = _Awaiting.RULES
-            return Progress((*answer, Rules(_telling(self._introduction.rules))))
+            return HandshakeProgress((*answer, Rules(_telling(self._introduction.rules))))
         self._awaiting = _Awaiting.PROOF
-        return Progress((*answer, self._proof())) if answer else Progress()
+        return HandshakeProgress((*answer, self._proof())) if answer else HandshakeProgress()
 
-    def _on_proof(self, proof: Proof) -> Progress:
+    def _on_proof(self, proof: Proof) -> HandshakeProgress:
         theirs = self._theirs
         assert theirs is not None, "a proof is awaited only after a hello"
         their_role = Role.LISTENER if self._role is Role.DIALER else Role.DIALER
@@ -181,7 +181,7 @@ class Handshake:
             detail = "has our own key: it is this peer itself, or another process that uses a copy of the key"
             return self._fail(Failure.OWN_KEY, detail, answer)
         self._awaiting = _Awaiting.NOTHING
-        return Progress((), Established(PeerId(theirs.key), theirs, keys, answer))
+        return HandshakeProgress((), Established(PeerId(theirs.key), theirs, keys, answer))
 
     def _proof(self) -> Proof:
         return Proof(self._introduction.sign(self._digest(self._role.value)))
@@ -198,9 +198,11 @@ class Handshake:
         content = tag + b"".join(encode_frame(hello) for hello in hellos)  # MessagePack delimits itself
         return digest_of(Domain.HANDSHAKE, self._introduction.network_id, content)
 
-    def _fail(self, failure: Failure, detail: str, frames: tuple[Frame, ...] = (), is_offence: bool = False) -> Progress:
+    def _fail(
+        self, failure: Failure, detail: str, frames: tuple[Frame, ...] = (), is_offence: bool = False
+    ) -> HandshakeProgress:
         self._awaiting = _Awaiting.NOTHING
-        return Progress(frames, Failed(failure, detail, is_offence))
+        return HandshakeProgress(frames, Failed(failure, detail, is_offence))
 
 
 def _telling(rules: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:

@@ -11,19 +11,19 @@ from consensus.evidence import Offence
 from consensus.signing import Signer
 from consensus.types import NetworkId, PeerId
 from node.common.address import Address
+from node.net.address_book import AddressBook, canonical_host, is_dialable, is_loopback
 from node.net.address_group import group_of
-from node.net.channel import Channel, Traffic
-from node.net.contract import ListenError, NetSettings, NetworkEvents, PeerInfo, PortInUseError
-from node.net.costs import Costs, Standing
-from node.net.dialling import client_session
-from node.net.doorway import Doorway
-from node.net.gossip import Deliver, Gossip, GossipEffect, Tell
+from node.net.channel import BytesCounted, Channel
+from node.net.connection import SHORT_KEY_BYTES, Backlogs, Connection, Departure, OutboxLimits
+from node.net.connections import KEPT_APART, Roster
+from node.net.connector import Meeting
+from node.net.costs import Costs, PeerRole
+from node.net.dialer import client_session
+from node.net.gossip import Gossip, GossipEffect, MessageSeen, SendAnnouncement
 from node.net.handshake import Established, Introduction, Role
-from node.net.link import SHORT_KEY_BYTES, Backlogs, Departure, Link, OutboxLimits
-from node.net.meeting import Meeting
+from node.net.listener import Doorway
+from node.net.network_interface import ListenError, NetSettings, NetworkEvents, PeerInfo, PortInUseError
 from node.net.notes import SeldomNotes
-from node.net.peers import AddressBook, canonical_host, is_dialable, is_loopback
-from node.net.roster import KEPT_APART, Roster
 from node.net.wire import (
     ADDRESSES_MAX,
     ORDERING_BYTES_MAX,
@@ -95,7 +95,7 @@ class PeerNetwork:
         self._costs = Costs(settings.costs, len(settings.members), clock())
         self._backlogs = Backlogs(settings.strangers_outbox_bytes_max)
         self._port = settings.listen_port
-        self._traffic = Traffic()
+        self._traffic = BytesCounted()
         self._gossip = Gossip(settings.gossip)
         self._roster = Roster(identity, settings, random.randbytes(EVICTION_SECRET_BYTES), self._gossip.useful_at)
         self._book = AddressBook(
@@ -236,13 +236,13 @@ class PeerNetwork:
 
     # --- connections: the meeting's host --------------------------------------------------------------------------
 
-    def admit(self, channel: Channel, established: Established, listening_address: Address | None) -> Link:
+    def admit(self, channel: Channel, established: Established, listening_address: Address | None) -> Connection:
         """Enter a new connection; an older one to the same peer gives way."""
         now = self._clock()
         limits = OutboxLimits(self._settings.outbox_frames_max, self._settings.outbox_bytes_max)
         standing = self._standing_of(established.peer, channel.role)
-        backlogs = self._backlogs if standing is Standing.STRANGER else None
-        link = Link(established, channel, listening_address, limits, now, backlogs=backlogs)
+        backlogs = self._backlogs if standing is PeerRole.STRANGER else None
+        link = Connection(established, channel, listening_address, limits, now, backlogs=backlogs)
         existing = self._roster.get(link.peer)
         if existing is not None:
             existing.stop(Departure("connected anew", is_ours=True))
@@ -257,7 +257,7 @@ class PeerNetwork:
             self._ask_addresses(link)
         return link
 
-    async def keep(self, link: Link) -> Departure:
+    async def keep(self, link: Connection) -> Departure:
         """Let an entered connection live, and judge how it ended."""
         try:
             departure = await link.run(self._on_frame)
@@ -276,7 +276,7 @@ class PeerNetwork:
         """What a person should know."""
         self._events.note(text)
 
-    def _forget(self, link: Link) -> None:
+    def _forget(self, link: Connection) -> None:
         if self._roster.remove(link):
             self._costs.left(link.peer)
             self._carry_out(self._gossip.left(link.peer, self._clock()))
@@ -287,13 +287,13 @@ class PeerNetwork:
 
     # --- frames ---------------------------------------------------------------------------------------------------
 
-    def _standing_of(self, peer: PeerId, role: Role) -> Standing:
+    def _standing_of(self, peer: PeerId, role: Role) -> PeerRole:
         if self._roster.is_member(peer):
-            return Standing.MEMBER
+            return PeerRole.MEMBER
         is_chosen = not self._settings.members and role is Role.DIALER
-        return Standing.CHOSEN if is_chosen else Standing.STRANGER
+        return PeerRole.CHOSEN if is_chosen else PeerRole.STRANGER
 
-    def _on_frame(self, link: Link, frame: Frame) -> float:
+    def _on_frame(self, link: Connection, frame: Frame) -> float:
         """Take it in; how long to wait before the next one of this peer."""
         started = self._stopwatch()
         self._take(link, frame)
@@ -304,7 +304,7 @@ class PeerNetwork:
             self._slowness_notes.say(f"slowing down {link}: it asks for more than its share of our time")
         return rest_seconds
 
-    def _take(self, link: Link, frame: Frame) -> None:
+    def _take(self, link: Connection, frame: Frame) -> None:
         match frame:
             case OrderingFrame(message):
                 self._events.received(link.peer, message)
@@ -326,10 +326,10 @@ class PeerNetwork:
     def _carry_out(self, effects: tuple[GossipEffect, ...]) -> None:
         for effect in effects:
             match effect:
-                case Deliver(peer, message):
+                case MessageSeen(peer, message):
                     is_looked_at = self._events.received(peer, message)
                     self._carry_out(self._gossip.judged(peer, message, is_looked_at, self._clock()))
-                case Tell(peers, frame):
+                case SendAnnouncement(peers, frame):
                     data = encode_frame(frame)
                     for peer in peers:
                         link = self._roster.get(peer)
@@ -355,19 +355,19 @@ class PeerNetwork:
             elif now - link.heard_at > limit / 2:
                 self._ask_addresses(link)
 
-    def _ask_addresses(self, link: Link) -> None:
+    def _ask_addresses(self, link: Connection) -> None:
         if not link.is_awaiting_addresses:
             link.is_awaiting_addresses = True
             link.send(encode_frame(GetAddresses()))
 
-    def _addresses_for(self, link: Link) -> tuple[tuple[str, int], ...]:
+    def _addresses_for(self, link: Connection) -> tuple[tuple[str, int], ...]:
         """Some of the peers that we know, of use to the peer at the other end."""
         is_local = is_loopback(link.channel.remote.host)
         known = self.known_addresses()
         useful = [address for address in known if is_dialable(address, is_local) and address != link.listening_address]
         return tuple(self._random.sample(useful, min(ADDRESSES_MAX, len(useful))))
 
-    def _on_addresses(self, link: Link, addresses: tuple[tuple[str, int], ...]) -> None:
+    def _on_addresses(self, link: Connection, addresses: tuple[tuple[str, int], ...]) -> None:
         if not link.is_awaiting_addresses:
             self.refuse(link.peer, Offence.UNSOLICITED, "addresses that were not asked for")
             return
@@ -375,7 +375,7 @@ class PeerNetwork:
         for host, port in addresses:
             self._learn(Address(canonical_host(host) or host, port), link)
 
-    def _learn(self, address: Address, teller: Link) -> None:
+    def _learn(self, address: Address, teller: Connection) -> None:
         """Subnets are the sources, since keys are free. For members, and on this machine, it is the key."""
         group = group_of(teller.channel.remote.host)
         source = teller.peer.hex() if group is None or self._roster.is_member(teller.peer) else group

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import threadpoolctl
 
+from learning.aggregation.catalogue import needs_scores
 from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.evolution.generations import Generations
 from learning.evolution.learner import EvolutionLearner
@@ -24,7 +25,6 @@ from learning.gradient.step_candidates import StepCandidates
 from learning.gradient.stream import GradientStream
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import DeliverRequest, Learner, LearnerAnswer, LearnerRequest, Participant, SearchProgress, StateKept
-from learning.rules.catalogue import needs_scores
 from learning.task import DifferentiableTask, Layout, Task, TaskError, differentiable
 from learning.tasks.loading import load_task
 from learning.tasks.own_samples import OwnSamples

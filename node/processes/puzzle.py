@@ -49,7 +49,7 @@ def run_puzzle_process(pipe: Connection, spec: PuzzleSpec) -> None:
         return
 
 
-class Pace:
+class DutyCycle:
     """When to rest, so that mining takes `share` of one core. `now`: seconds that pass; `worked`: seconds that we were given.
 
     The rest follows from the time that we were given: an attempt that took long because others had the processor is not paid
@@ -82,7 +82,7 @@ class _Miner:
         self._spec = spec
         self._job: SolvePuzzle | None = None
         self._nonce = 0
-        self._pace = Pace(spec.share, time.monotonic, time.process_time)
+        self._pace = DutyCycle(spec.share, time.monotonic, time.process_time)
         self._has_verified = False
         """Since the last nonce was tried."""
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import msgspec
 
-from learning.rules.catalogue import RuleError, needs_scores, rule_named, rule_text
+from learning.aggregation.catalogue import RuleError, needs_scores, rule_named, rule_text
 from learning.tasks.shards import parse_shards
 from node.common.errors import MEND_FILE, NodeError, disk_error
 from node.common.files import write_new_file
@@ -128,7 +128,7 @@ def _problems(rules: NetworkRules) -> Iterator[str]:
 
 
 def _gradient_problems(rules: NetworkRules) -> Iterator[str]:
-    """The rule's own options are looked at by `learning.rules.catalogue`, which knows them."""
+    """The rule's own options are looked at by `learning.aggregation.catalogue`, which knows them."""
     if rules.learning is not Learning.GRADIENT:
         return
     gradient = rules.gradient

@@ -4,7 +4,7 @@ Who is behind by `snapshot_behind` commits starts from a checkpoint: one of the 
 From there on it needs every payload. So payloads outlive the oldest checkpoint that anybody may still start from, by as much as
 one may be behind without starting anew, and by the rounds in which a block that names one may still be ordered.
 
-Proof of work keeps the payloads of all final blocks, which newcomers apply one by one, and nothing else (`node.runtime.shelf`).
+Proof of work keeps the payloads of all final blocks, which newcomers apply one by one, and nothing else.
 """
 
 from dataclasses import dataclass

@@ -34,10 +34,10 @@ from node.runtime.composition import (
     replica_over,
     total_order_machine,
 )
-from node.runtime.lifeline import obey
 from node.runtime.logs import configure_logging
 from node.runtime.parts import PeerParts
 from node.runtime.peer import Peer
+from node.runtime.supervisor_pipe import obey
 from node.storage.folder import NodeFolder
 from node.storage.guard_file import GuardFile
 from node.storage.store import Store

@@ -22,8 +22,8 @@ from learning.learner import AdoptRequest, LearnerRequest, StateKept
 from node.processes.learner import LearnerSpec
 from node.rules.conversion import contribution_rank, learning_rules, proof_of_work_rules, total_order_rules
 from node.rules.network_rules import Consensus, NetworkRules, members_of, network_id
+from node.runtime.coupling import Coupling
 from node.runtime.large_sizes import fetches_max, retention_of
-from node.runtime.replica import Replica
 from node.storage.tables import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE
 
 PROOF_OF_WORK_TABLES = (BLOCK_TABLE, FINAL_TABLE, VERDICT_TABLE)
@@ -144,10 +144,10 @@ def total_order_machine(
 
 def replica_over(
     machine: OrderingProtocol, rules: NetworkRules, held: Iterable[bytes], payload_commits: int | None = None
-) -> Replica:
+) -> Coupling:
     """`held`: digests of the recorded payloads. `payload_commits`: where they go after other than the rules say."""
     digests = tuple(Digest(digest) for digest in held)
-    return Replica(machine, network_id(rules), digests, payload_commits or retention_of(rules).payload_commits)
+    return Coupling(machine, network_id(rules), digests, payload_commits or retention_of(rules).payload_commits)
 
 
 def learner_spec(rules: NetworkRules, author: PeerId, settings: SearchSettings, restored: StateKept | None) -> LearnerSpec:

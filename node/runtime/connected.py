@@ -9,8 +9,8 @@ from consensus.inputs import PeerJoined, PeerLeft
 from consensus.types import PeerId
 from learning.task import Layout
 from node.api.telemetry import Vitals
-from node.net.contract import NetSettings
-from node.net.side_streams import SideStreams, in_a_thread
+from node.net.bulk_transfer import BulkTransfer, in_a_thread
+from node.net.network_interface import NetSettings
 from node.net.transport import PeerNetwork
 from node.net.wire import GetPart, Part
 from node.processes.learner import LearnerWorker
@@ -46,7 +46,7 @@ class Connected:
         self._vitals = vitals
         self._part_server = parts.part_server
         self.network = self._make_network(parts)
-        self.streams = SideStreams(
+        self.streams = BulkTransfer(
             parts.store,
             self.network,
             state_bytes_max=state_bytes_max(parts.rules, len(parts.members), layout),

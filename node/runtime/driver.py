@@ -34,9 +34,9 @@ from consensus.types import PeerId
 from learning.learner import LearnerAnswer
 from node.common.errors import NodeError
 from node.runtime.clock_watch import ClockWatch
-from node.runtime.learner_line import Awaited
+from node.runtime.coupling import AskLearner, Forget, OuterEffect, ReplicaPort
+from node.runtime.learner_queue import Awaited
 from node.runtime.ports import Clock, Guards, LearnerPort, Outbox, PuzzlePort, Records, SideStreams
-from node.runtime.replica import AskLearner, Forget, OuterEffect, ReplicaPort
 
 log = logging.getLogger(__name__)
 

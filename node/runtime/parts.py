@@ -12,7 +12,7 @@ from node.processes.learner import LearnerSpec
 from node.processes.puzzle import PuzzleSpec
 from node.rules.network_rules import NetworkRules
 from node.rules.settings import PeerSettings
-from node.runtime.replica import ReplicaPort
+from node.runtime.coupling import ReplicaPort
 from node.storage.folder import NodeFolder
 from node.storage.identity import Identity
 from node.storage.store import Store

@@ -21,8 +21,8 @@ from node.api.telemetry import LagProbe, MemoryProbe, Vitals
 from node.common.errors import EXIT_GOAL_NOT_MET, NodeError
 from node.common.invocation import command_text
 from node.common.wording import counted
-from node.net.contract import ListenError
 from node.net.listening import LISTEN_FIX
+from node.net.network_interface import ListenError
 from node.net.transport import PeerNetwork
 from node.processes.learner import (
     LearnerFailed,

@@ -10,7 +10,7 @@ from node.processes.learner import make_learner
 from node.rules.network_rules import finality_depth
 from node.rules.settings import PeerSettings
 from node.runtime.assembly import first_reason, parts_of
-from node.runtime.replica import AskLearner
+from node.runtime.coupling import AskLearner
 from node.storage.export import model_bytes, stored_layout
 from node.storage.folder import NodeFolder
 from node.storage.store import StoredPayloads

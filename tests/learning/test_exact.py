@@ -37,7 +37,7 @@ from learning.exact import (
     tree_sum,
     words_per_candidate,
 )
-from learning.golden import GOLDEN_DIGESTS
+from learning.golden_digests import GOLDEN_DIGESTS
 from learning.task import Float32Array, ParameterBlock
 from tests.portability import instructions
 

@@ -20,15 +20,15 @@ import pytest
 from node.common.errors import NodeError
 from node.common.folder_names import NETWORK_FILE_NAME
 from node.lab.scenarios.scenario_file import parse_scenario
-from node.lab.scenarios.stage import scenario_rules
+from node.lab.scenarios.scenario_rules import scenario_rules
 from node.lab.store_audit.log import LOG_NAME
 from node.lab.testnet import process
 from node.lab.testnet.namespaces import Namespaces, reason_against
 from node.lab.testnet.peer import TestnetPeer
-from node.lab.testnet.play import move_in
-from node.lab.testnet.roster import make_peers
+from node.lab.testnet.scenario_run import move_in
 from node.lab.testnet.settings import TestnetSettings
-from node.net.contract import NetSettings
+from node.lab.testnet.setup import make_peers
+from node.net.network_interface import NetSettings
 from node.rules.network_rules import Consensus, NetworkRules
 from node.rules.settings import Strategy
 from node.storage.api_address import read_api_file
@@ -68,9 +68,9 @@ ATTACK = """
 import asyncio, random, sys
 from pathlib import Path
 from node.lab.faults.network.attacks import VISITS
-from node.lab.faults.network.raid import raid
+from node.lab.faults.network.connection_attack import raid
 from node.lab.faults.network.situation import NetworkSituation
-from node.net.peers import Address
+from node.net.address_book import Address
 from node.rules.network_file import network_id, read_network_file, rule_fields
 
 rules = read_network_file(Path(sys.argv[1]))

@@ -14,7 +14,7 @@ from learning.learner import (
     SignedPayload,
 )
 from node.lab.checkers.finding import Finding, Seen
-from node.runtime.replica import AskLearner
+from node.runtime.coupling import AskLearner
 
 ANCESTORS_MAX = 32
 """Twice the sixteen blocks for which a submission may be listed (docs/protocol.md, 7)."""

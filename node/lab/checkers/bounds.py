@@ -38,7 +38,7 @@ from consensus.total_order.validation import ROUNDS_AHEAD_MAX
 from node.lab.checkers.sizes import sizes_of
 from node.rules.retention import CHECKPOINTS_KEPT as CHECKPOINTS_STORED
 from node.rules.retention import PAYLOAD_COMMITS
-from node.runtime.replica import Replica
+from node.runtime.coupling import Coupling
 from node.storage.tables import CHECKPOINT_DIGEST_TABLE, STATE_TABLE
 
 COMMIT_ROUNDS = 3
@@ -81,7 +81,7 @@ class Scale:
         return self.rounds * self.peers + TWINS_MAX
 
 
-def excess(replica: Replica, scale: Scale) -> str | None:
+def excess(replica: Coupling, scale: Scale) -> str | None:
     """The first container that holds more than declared, or has no declared bound."""
     bounds = declared_bounds(scale)
     for name, size in sorted(sizes_of(replica).items()):
@@ -131,12 +131,12 @@ def _of_the_replica(scale: Scale) -> Groups:
     final = scale.height * CONTRIBUTIONS_MAX * ATTACHMENTS_PER_CONTRIBUTION
     kept = max(delivered, final + of_pool)
     return (
-        (kept, "Shelf._released Shelf._undated"),
-        (named, "Shelf._needed Replica._wanted LearnerLine._lacking LearnerLine._missing _Waiting.lacking"),
-        (named + kept, "Shelf._held"),
-        (scale.peers, "Replica._asked"),
-        (LINE_MAX, "LearnerLine._line LearnerLine._aside LearnerLine._lacking[] Replica._leaving"),
-        (0, "Replica._inputs"),
+        (kept, "HeldAttachments._released HeldAttachments._undated"),
+        (named, "HeldAttachments._needed Coupling._wanted LearnerQueue._lacking LearnerQueue._missing _Waiting.lacking"),
+        (named + kept, "HeldAttachments._held"),
+        (scale.peers, "Coupling._asked"),
+        (LINE_MAX, "LearnerQueue._line LearnerQueue._aside LearnerQueue._lacking[] Coupling._leaving"),
+        (0, "Coupling._inputs"),
         (of_pool, "NamedPayloads._named NamedPayloads._counts NamedPayloads._final NamedPayloads._released[]"),
         (2, "NamedPayloads._released"),
         (FETCHES_MAX, "PayloadRequests._fetches PayloadRequests._cooling"),
@@ -157,7 +157,7 @@ def _of_the_graph(scale: Scale) -> Groups:
             peers,
             "Committee._indices Dag.kept_rounds Dag.newest Dag._slots[] Proposer._included Relay._named "
             "Relay._named[] Relay._pushed Relay._pushed[] Relay._asked_until Relay._asked_until[] Patience._debts "
-            "AmnesiaRecovery._asked_at Round.vertices Slot.votes Slot.certificates "
+            "AmnesiaRecovery._asked_at Round.vertices LeaderSlot.votes LeaderSlot.certificates "
             "State.newest_seen Suspended.missing Attestations._newest Attestations._marks[] Attestations._checkpoints "
             "Attestations._newest_marks CommitFetch._failed Reliability._failures Reliability._late Reliability._suspected",
         ),
@@ -190,7 +190,7 @@ def _of_the_order(scale: Scale) -> Groups:
         (CHECKPOINTS_KEPT, "Attestations._checkpoints[]"),
         (SNAPSHOTS_MAX, "Restoring._bases"),
         (REQUESTS_KEPT_MAX, "Requests.asked Requests.deadlines"),
-        (HINTS_MAX + peers, "Pursuit.hints Pursuit.tried Pursuit.in_flight"),
+        (HINTS_MAX + peers, "MissingBlock.hints MissingBlock.tried MissingBlock.in_flight"),
         (BLOCKS_ASKED_MAX, "Requests.asked[]"),
         (ranges, "Synchroniser._of_range"),
         (missing, "Synchroniser._pursuits Synchroniser._roomless[] DueQueue._turns"),

@@ -9,7 +9,7 @@ from learning.learner import AdoptRequest, FinaliseRequest
 from node.lab.checkers.finding import Finding, Seen
 from node.lab.checkers.one_signature import BLOCK_TABLE
 from node.lab.checkers.work import HASHES
-from node.runtime.replica import AskLearner
+from node.runtime.coupling import AskLearner
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from consensus.types import NetworkId, PeerId
 from learning.learner import CheckRequest, DeliverRequest
 from node.lab.checkers.finding import Event, Finding, Seen, Started
 from node.lab.checkers.one_signature import BLOCK_TABLE, VERTEX_TABLE, own_blocks
-from node.runtime.replica import AskLearner, Forget
+from node.runtime.coupling import AskLearner, Forget
 from node.storage.tables import PAYLOAD_TABLE
 
 COMMIT_TABLE = "commit"

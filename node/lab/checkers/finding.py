@@ -6,7 +6,7 @@ from typing import Protocol
 
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer
-from node.runtime.replica import AskLearner, OuterEffect
+from node.runtime.coupling import AskLearner, OuterEffect
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from learning.gradient.submission import decode_submission
 from learning.learner import DeliverRequest, GradientsJudged, SignedPayload
 from node.lab.checkers.finding import Finding, Seen
-from node.runtime.replica import AskLearner
+from node.runtime.coupling import AskLearner
 
 Place = tuple[bytes, int]
 """A delivery, and the number of an item in it: the same at everybody, and in all lives."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from consensus.types import PeerId
 from learning.learner import CheckRequest, FinaliseRequest, ProposedStep, ReplayRequest
 from node.lab.checkers.finding import Finding, Seen
-from node.runtime.replica import AskLearner
+from node.runtime.coupling import AskLearner
 
 
 @dataclass(frozen=True, slots=True)

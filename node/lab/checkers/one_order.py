@@ -3,7 +3,7 @@
 from consensus.types import PeerId
 from learning.learner import DeliveredStep, DeliverRequest, RestoreRequest
 from node.lab.checkers.finding import Finding, Seen
-from node.runtime.replica import AskLearner
+from node.runtime.coupling import AskLearner
 
 
 class OneOrder:

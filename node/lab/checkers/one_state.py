@@ -2,7 +2,7 @@
 
 from learning.learner import CheckRequest, ReplayRequest, StepAdopted
 from node.lab.checkers.finding import Finding, Seen
-from node.runtime.replica import AskLearner
+from node.runtime.coupling import AskLearner
 
 
 class OneState:

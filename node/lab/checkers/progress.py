@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from consensus.types import Instant, PeerId
 from learning.learner import CheckRequest, FinaliseRequest, GradientsJudged, ReplayRequest, StepAdopted
 from node.lab.checkers.finding import Seen
-from node.runtime.replica import AskLearner
+from node.runtime.coupling import AskLearner
 
 NOBODY_LEFT = "no honest peer is up at the end"
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
+class ExpectedPace:
     """What is expected of each honest peer within a time that is long enough for it."""
 
     heights_min: int
@@ -33,7 +33,7 @@ class Standstill:
     last: Seen | None
 
 
-class Progress:
+class HeadProgress:
     """Follows the heads. Not a checker: its answer is asked for once, at the end."""
 
     def __init__(self, *, is_one_history: bool = False) -> None:
@@ -71,7 +71,7 @@ class Progress:
         self._calm_at = now
         self._at_calm = dict(self._heights)
 
-    def standstill(self, peers: Iterable[PeerId], pace: Pace, now: Instant) -> Standstill | None:
+    def standstill(self, peers: Iterable[PeerId], pace: ExpectedPace, now: Instant) -> Standstill | None:
         """The first of these peers that did not keep the pace since all was calm; or none of them is left to keep it."""
         assert self._calm_at is not None, "say first when the calm began"
         expected = tuple(peers)

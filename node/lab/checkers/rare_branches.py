@@ -6,10 +6,10 @@ from consensus.types import PeerId
 from learning.learner import AdoptRequest, CheckRequest, Judgement, ReplayRequest, StepChecked
 from node.lab.checkers.finding import Seen
 from node.lab.checkers.rare_path import RarePath
-from node.runtime.replica import AskLearner
+from node.runtime.coupling import AskLearner
 
 
-class Branches:
+class HeadHistory:
     """Follows the heads of all peers over the tree of steps."""
 
     reads = (AdoptRequest, CheckRequest, ReplayRequest, StepChecked)

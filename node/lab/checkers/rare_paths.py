@@ -8,6 +8,7 @@ from consensus.evidence import Offence
 from consensus.protocol import OrderingProtocol
 from consensus.total_order.machine import TotalOrder
 from consensus.types import PeerId
+from learning.aggregation.rule import GradientOutcome
 from learning.learner import (
     ContributionAssessed,
     DeliverRequest,
@@ -18,22 +19,21 @@ from learning.learner import (
     RestoreRequest,
     StepChecked,
 )
-from learning.rules.rule import Outcome
 from node.lab.checkers.finding import Seen
-from node.lab.checkers.rare_branches import Branches
+from node.lab.checkers.rare_branches import HeadHistory
 from node.lab.checkers.rare_lives import Lives
 from node.lab.checkers.rare_path import RarePath
-from node.runtime.replica import AskLearner, Forget
+from node.runtime.coupling import AskLearner, Forget
 from node.storage.tables import PAYLOAD_TABLE
 
 OUTCOMES: Mapping[str, RarePath] = {
-    Outcome.TOO_STEEP: RarePath.TOO_STEEP,
-    Outcome.TOO_FREQUENT: RarePath.TOO_FREQUENT,
-    Outcome.COPY: RarePath.COPY_SKIPPED,
-    Outcome.UNKNOWN_BASE: RarePath.BASE_REFUSED,
-    Outcome.FUTURE_BASE: RarePath.BASE_REFUSED,
-    Outcome.STALE: RarePath.BASE_REFUSED,
-    Outcome.REPEATED: RarePath.BASE_REFUSED,
+    GradientOutcome.TOO_STEEP: RarePath.TOO_STEEP,
+    GradientOutcome.TOO_FREQUENT: RarePath.TOO_FREQUENT,
+    GradientOutcome.COPY: RarePath.COPY_SKIPPED,
+    GradientOutcome.UNKNOWN_BASE: RarePath.BASE_REFUSED,
+    GradientOutcome.FUTURE_BASE: RarePath.BASE_REFUSED,
+    GradientOutcome.STALE: RarePath.BASE_REFUSED,
+    GradientOutcome.REPEATED: RarePath.BASE_REFUSED,
 }
 
 
@@ -42,7 +42,7 @@ class RarePaths:
 
     reads = frozenset(
         {
-            *Branches.reads,
+            *HeadHistory.reads,
             Accuse,
             ContributionAssessed,
             DeliverRequest,
@@ -60,7 +60,7 @@ class RarePaths:
     def __init__(self, members: tuple[PeerId, ...] = ()) -> None:
         """`members`: of a total order."""
         self._lives = Lives(members)
-        self._branches = Branches()
+        self._branches = HeadHistory()
         self._counts: Counter[RarePath] = Counter()
         self._of_machines: dict[tuple[PeerId, int], Counter[RarePath]] = {}
         """What the machine of each life has counted itself, as often as it was looked at."""

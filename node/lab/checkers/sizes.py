@@ -6,9 +6,9 @@ from functools import cache
 
 import msgspec
 
-from node.runtime.replica import Replica
+from node.runtime.coupling import Coupling
 
-ROOMS = ("consensus.", "node.runtime.replica")
+ROOMS = ("consensus.", "node.runtime.coupling")
 """Objects of these packages are looked into; everything else is a value."""
 
 Container = dict[object, object] | list[object] | set[object] | deque[object] | bytearray
@@ -19,7 +19,7 @@ INNER = "[]"
 """Marks the containers that a container holds."""
 
 
-def sizes_of(replica: Replica) -> dict[str, int]:
+def sizes_of(replica: Coupling) -> dict[str, int]:
     """The largest container of each name: "Class.attribute", with "[]" for each level of containers in containers."""
     sizes: dict[str, int] = {}
     visited: set[int] = set()

@@ -9,18 +9,18 @@ from pathlib import Path
 import msgspec
 
 from node.common.errors import NodeError
+from node.lab.testnet.commands import Deed
 from node.lab.testnet.control import (
     DEEDS_PATH,
     PEERS_PATH,
+    CommandReport,
     ControlFile,
-    DeedReport,
     NoTestnetError,
     Refusal,
     TestnetReport,
     control_of,
     running_folders,
 )
-from node.lab.testnet.deeds import Deed
 
 ANSWER_SECONDS_MAX = 120.0
 """A deed waits for those before it; a peer that does not stop is killed after 15 s, and the first start imports torch."""
@@ -58,7 +58,7 @@ def find_testnet(data_dir: Path | None) -> RunningTestnet:
 
 def said_of(answer: bytes) -> str:
     """What was done, in a line."""
-    return msgspec.json.decode(answer, type=DeedReport).said
+    return msgspec.json.decode(answer, type=CommandReport).said
 
 
 def _testnet_in(folder: Path) -> RunningTestnet:

@@ -12,8 +12,7 @@ from node.cli.arguments import FOLDER
 from node.common.errors import EXIT_CANNOT_NOW, EXIT_OK, NodeError
 from node.common.wording import agreeing, count, duration, percent
 from node.lab.cli.control_client import find_testnet, said_of
-from node.lab.testnet.control import PeerReport, TestnetReport
-from node.lab.testnet.deeds import (
+from node.lab.testnet.commands import (
     BackUp,
     Deed,
     Heal,
@@ -27,6 +26,7 @@ from node.lab.testnet.deeds import (
     Resume,
     Wipe,
 )
+from node.lab.testnet.control import PeerReport, TestnetReport
 
 PeersDeed = Kill | Pause | Resume | Restart | Wipe | BackUp | RestoreOldDisk
 

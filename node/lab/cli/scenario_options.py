@@ -57,7 +57,7 @@ def check_partition(context: click.Context) -> None:
 
 def play(context: click.Context, path: Path, partition_by: str, data_dir: Path | None, *, is_kept: bool, is_json: bool) -> int:
     """Read the file and play it; the exit code. Raises NodeError."""
-    script = importlib.import_module("node.lab.testnet.script").read_script(path)  # imports numpy
+    script = importlib.import_module("node.lab.testnet.scenario_commands").read_script(path)  # imports numpy
     share = context.params["puzzle_share"]
     if not is_given(context, "puzzle_share"):
         share = max(PUZZLE_SHARE_MIN, min(PUZZLE_SHARE_DEFAULT, PUZZLE_CORES * (os.cpu_count() or 1) / script.peers))
@@ -82,6 +82,6 @@ def play(context: click.Context, path: Path, partition_by: str, data_dir: Path |
         puzzle_share=share,
         scenario=script.name,
     )
-    module = importlib.import_module("node.lab.testnet.play")  # imports aiohttp, starts torch
+    module = importlib.import_module("node.lab.testnet.scenario_run")  # imports aiohttp, starts torch
     code: int = module.run_scenario(settings, script, task, module.PartitionBy(partition_by))
     return code

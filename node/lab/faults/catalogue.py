@@ -10,17 +10,17 @@ from learning.gradient.stream import GradientStream
 from learning.learner import Learner
 from node.lab.faults.consensus.entries import CONSENSUS_FAULTS
 from node.lab.faults.consensus.situation import ReplicaSituation
-from node.lab.faults.evolution.bend import BentLearner
 from node.lab.faults.evolution.entries import EVOLUTION_FAULTS
+from node.lab.faults.evolution.interceptor import InterceptedLearner
 from node.lab.faults.evolution.situation import LearnerSituation
 from node.lab.faults.fault import FRESH, Family, Fault, FaultError, FaultParameter, FaultSpec
 from node.lab.faults.gradient.conduct import Conduct, HonestConduct
-from node.lab.faults.gradient.entries import GRADIENT_FAULTS, INCESSANT, Misconduct, Situation, gradient_conduct
+from node.lab.faults.gradient.entries import GRADIENT_FAULTS, INCESSANT, GradientFault, Situation, gradient_conduct
 from node.lab.faults.gradient.own_work import Incessant, OwnGradientsAreGood
 from node.lab.faults.network.entries import NETWORK_FAULTS
 from node.lab.faults.network.situation import Attack, NetworkSituation
 from node.rules.network_rules import Consensus, Learning
-from node.runtime.replica import ReplicaPort
+from node.runtime.coupling import ReplicaPort
 
 __all__ = [
     "CONSENSUS_FAULTS",
@@ -32,8 +32,8 @@ __all__ = [
     "FaultError",
     "FaultParameter",
     "FaultSpec",
+    "GradientFault",
     "LearnerSituation",
-    "Misconduct",
     "NetworkSituation",
     "ReplicaSituation",
     "Situation",
@@ -151,8 +151,8 @@ def unashamed(learner: Learner, specs: Iterable[FaultSpec], author: bytes) -> Le
     """The gradient learner of a peer with these faults: a liar passes on what its own learner finds wrong with its lies."""
     names = [spec.name for spec in specs if fault_named(spec.name).family is Family.GRADIENT]
     if INCESSANT in names and isinstance(learner, LineLearner) and isinstance(stream := learner.follower, GradientStream):
-        return BentLearner(learner, Incessant(lambda: stream.ledger))
-    return BentLearner(learner, OwnGradientsAreGood(author)) if names else learner
+        return InterceptedLearner(learner, Incessant(lambda: stream.ledger))
+    return InterceptedLearner(learner, OwnGradientsAreGood(author)) if names else learner
 
 
 def _value(fault: Fault[object], key: str, text: str) -> float:

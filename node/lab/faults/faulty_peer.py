@@ -21,7 +21,7 @@ from node.lab.faults.catalogue import (
 )
 from node.lab.faults.consensus.withheld_parts import WithheldParts, Withholding
 from node.lab.faults.faulty_learner import MakeFaultyLearner
-from node.lab.faults.misconduct import Misconduct
+from node.lab.faults.misconduct import PeerFaults
 from node.lab.faults.network.situation import Attack
 from node.net.transport import PeerNetwork
 from node.rules.conversion import proof_of_work_rules
@@ -30,14 +30,14 @@ from node.rules.retention import PAYLOAD_COMMITS
 from node.rules.settings import PeerSettings
 from node.runtime.assembly import parts_of, role_of, run_peer
 from node.runtime.composition import NoRows, replica_over, total_order_machine
+from node.runtime.coupling import ReplicaPort
 from node.runtime.parts import PeerParts
-from node.runtime.replica import ReplicaPort
 from node.storage.folder import NodeFolder
 
 
 def run_faulty_peer(
     settings: PeerSettings,
-    misconduct: Misconduct,
+    misconduct: PeerFaults,
     lifeline: Connection | None = None,
     api_listener: socket.socket | None = None,
 ) -> int:
@@ -45,7 +45,7 @@ def run_faulty_peer(
     return run_peer(settings, lifeline, api_listener, compose=partial(faulty_parts, misconduct))
 
 
-def faulty_parts(misconduct: Misconduct, settings: PeerSettings, folder: NodeFolder) -> PeerParts:
+def faulty_parts(misconduct: PeerFaults, settings: PeerSettings, folder: NodeFolder) -> PeerParts:
     """What such a peer is made of. Raises NodeError."""
     parts, specs = parts_of(settings, folder), parse_faults(misconduct.fault)
     colluders = tuple(bytes.fromhex(peer) for peer in misconduct.colluders)

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Misconduct:
+class PeerFaults:
     """What one peer is told."""
 
     fault: str

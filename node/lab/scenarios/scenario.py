@@ -124,7 +124,7 @@ class EventKind(StrEnum):
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One thing that befalls the network. Which fields a kind takes is in `node.lab.scenarios.contradictions`."""
+    """One thing that befalls the network. Which fields a kind takes is in `node.lab.scenarios.scenario_check`."""
 
     at_s: Seconds
     kind: EventKind

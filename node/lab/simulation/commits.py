@@ -6,10 +6,10 @@ from consensus.effects import Broadcast
 from consensus.types import Instant, PeerId
 from learning.learner import ContributionFound, DeliverRequest, GenerationDecided
 from node.lab.simulation.trace import Happening
-from node.runtime.replica import AskLearner
+from node.runtime.coupling import AskLearner
 
 
-class Commits:
+class CommitLatency:
     """Watches members: what they hand in, what they deliver, their rounds and their generations."""
 
     def __init__(self) -> None:

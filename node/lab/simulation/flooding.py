@@ -5,8 +5,8 @@ from functools import partial
 from typing import assert_never
 
 from consensus.types import PeerId
-from node.lab.simulation.way import Way
-from node.net.gossip import Deliver, Gossip, GossipEffect, GossipLimits
+from node.lab.simulation.way import SimulatedOutbox
+from node.net.gossip import Gossip, GossipEffect, GossipLimits, MessageSeen
 from node.net.transport import TICK_SECONDS
 from node.net.wire import SHORT_DIGEST_BYTES, GossipFrame, Have, Want
 
@@ -21,7 +21,11 @@ class Flooding:
     """Pushes, announces and fetches. `deliver(peer, message)` is called once for each message that is new to this peer."""
 
     def __init__(
-        self, way: Way, at: "Callable[[PeerId], Flooding]", deliver: Callable[[PeerId, bytes], bool], limits: GossipLimits
+        self,
+        way: SimulatedOutbox,
+        at: "Callable[[PeerId], Flooding]",
+        deliver: Callable[[PeerId, bytes], bool],
+        limits: GossipLimits,
     ) -> None:
         """`at`: this part of another peer; `deliver`: whether the message was looked at."""
         self._way = way
@@ -67,7 +71,7 @@ class Flooding:
     def _carry_out(self, effects: tuple[GossipEffect, ...]) -> None:
         for effect in effects:
             match effect:
-                case Deliver(other, message):
+                case MessageSeen(other, message):
                     is_looked_at = self._deliver(other, message)
                     self._carry_out(self._gossip.judged(other, message, is_looked_at, self._way.seconds))
                 case _:

@@ -26,7 +26,7 @@ class Latency(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Constant:
+class ConstantLatency:
     """Always the same."""
 
     delay_ms: int

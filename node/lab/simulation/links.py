@@ -6,7 +6,7 @@ from random import Random
 from typing import assert_never
 
 from node.lab.scenarios.scenario import Delays, Scenario
-from node.lab.simulation.latency import Constant, Latency, Lognormal, Regions, Uniform
+from node.lab.simulation.latency import ConstantLatency, Latency, Lognormal, Regions, Uniform
 from node.lab.simulation.processor import NO_PRICES, Prices
 from node.rules.network_rules import Consensus, NetworkRules
 
@@ -93,7 +93,7 @@ def _latency(scenario: Scenario, seed: int) -> Latency:
     links = scenario.links
     match links.delay:
         case Delays.CONSTANT:
-            return Constant(links.ms_min)
+            return ConstantLatency(links.ms_min)
         case Delays.UNIFORM:
             return Uniform(links.ms_min, links.ms_max)
         case Delays.LOGNORMAL:

@@ -6,16 +6,16 @@ from itertools import combinations
 from random import Random
 
 from consensus.types import Instant, PeerId
+from node.lab.simulation.connections import Direction, Wires
 from node.lab.simulation.disk import Records
+from node.lab.simulation.effect_runner import EffectRunner, World
 from node.lab.simulation.links import Links
 from node.lab.simulation.machines import Machines
 from node.lab.simulation.peer import Agenda, Build, FirstRequests, SimulatedPeer, Watch, watch_nothing
 from node.lab.simulation.processor import Core
 from node.lab.simulation.puzzles import Puzzles
-from node.lab.simulation.shell import Shell, World
 from node.lab.simulation.timeline import Timeline
 from node.lab.simulation.trace import Happening, Sink, Trace
-from node.lab.simulation.wires import Direction, Wires
 from node.net.gossip import GossipLimits
 
 __all__ = ["Build", "Links", "Records", "SimulatedNetwork", "SimulatedPeer", "Watch", "watch_nothing"]
@@ -48,7 +48,7 @@ class SimulatedNetwork(Machines):
         self._timeline = Timeline(start)
         self._crash_luck = Random(f"{seed}/crashes")
         self._first_requests = first_requests
-        self._shells: dict[PeerId, Shell] = {}
+        self._shells: dict[PeerId, EffectRunner] = {}
         for number, (peer_id, build) in enumerate(builds):
             records: Records = {}
             self.peers[peer_id] = peer = SimulatedPeer(peer_id, number, build, *build(records, 0))
@@ -69,7 +69,7 @@ class SimulatedNetwork(Machines):
             happened=self._happened,
             ended=self._end,
         )
-        self._shells.update((peer_id, Shell(peer, world)) for peer_id, peer in self.peers.items())
+        self._shells.update((peer_id, EffectRunner(peer, world)) for peer_id, peer in self.peers.items())
         for peer in self.peers.values():
             if peer.is_up:
                 self._shells[peer.id].start(first_requests(peer.records))

@@ -14,7 +14,7 @@ from node.lab.faults.consensus.withheld_parts import ServingOf, gives_all
 from node.lab.simulation.disk import Disk, Records
 from node.lab.simulation.processor import Core
 from node.lab.simulation.timeline import Action, LocalClock
-from node.runtime.replica import OuterEffect, ReplicaPort
+from node.runtime.coupling import OuterEffect, ReplicaPort
 
 
 class Built(NamedTuple):

@@ -18,11 +18,11 @@ from node.lab.faults.consensus.withheld_parts import Withholding
 from node.lab.faults.faulty_learner import MakeFaultyLearner
 from node.lab.scenarios.scenario import Scenario
 from node.lab.scenarios.toy_tasks import EXACT, Processor, toy_task
+from node.lab.simulation.connections import Direction
 from node.lab.simulation.disk import Records
 from node.lab.simulation.disk_rows import DiskRows
 from node.lab.simulation.links import Links, edges_of, links_of
 from node.lab.simulation.peer import Build, Built
-from node.lab.simulation.wires import Direction
 from node.processes.learner import make_learner
 from node.rules.conversion import proof_of_work_rules
 from node.rules.network_file import network_text, parse_network_text
@@ -39,8 +39,8 @@ from node.runtime.composition import (
     ordering_machine,
     replica_over,
 )
+from node.runtime.coupling import ReplicaPort
 from node.runtime.large_sizes import retention_of
-from node.runtime.replica import ReplicaPort
 
 START = Instant(1_800_000_000_000)
 """When every simulation begins; a day in 2027."""

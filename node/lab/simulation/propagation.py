@@ -6,7 +6,7 @@ from statistics import median, quantiles
 from consensus.types import Instant
 from learning.learner import CheckRequest
 from node.lab.simulation.trace import Happening
-from node.runtime.replica import AskLearner
+from node.runtime.coupling import AskLearner
 
 
 @dataclass(frozen=True, slots=True)

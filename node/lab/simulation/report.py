@@ -14,7 +14,7 @@ from node.common.invocation import INSTALLED_COMMAND, SCRIPT
 from node.common.wording import counted
 from node.lab.checkers.finding import Diverged, NoProgress, Pass, Verdict
 from node.lab.scenarios.scenario import Scenario
-from node.lab.simulation.run import Outcome
+from node.lab.simulation.run import SimulationOutcome
 
 Json = str | int | float | list[str] | list[int] | dict[str, int] | dict[str, float] | None
 
@@ -57,7 +57,7 @@ def excerpt_lines(verdict: Verdict) -> tuple[str, ...]:
     return () if isinstance(verdict, Pass) else verdict.excerpt.lines
 
 
-def document(scenario: Scenario, seed: int, outcome: Outcome, warnings: tuple[str, ...]) -> dict[str, Json]:
+def document(scenario: Scenario, seed: int, outcome: SimulationOutcome, warnings: tuple[str, ...]) -> dict[str, Json]:
     """For programs."""
     return {
         "name": scenario.name,
@@ -79,7 +79,7 @@ def document(scenario: Scenario, seed: int, outcome: Outcome, warnings: tuple[st
     }
 
 
-def lines(path: Path, seed: int, outcome: Outcome, wall_s: float) -> Iterator[str]:
+def lines(path: Path, seed: int, outcome: SimulationOutcome, wall_s: float) -> Iterator[str]:
     """For people."""
     virtual_s = outcome.virtual_ms / 1000
     yield f"{type(outcome.verdict).__name__} after {virtual_s:g} s of virtual time ({wall_s:.1f} s here)"

@@ -8,24 +8,24 @@ from functools import partial
 
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, StepAdopted
-from node.lab.checkers.court import Court, Facts
 from node.lab.checkers.finding import Seen, Verdict
-from node.lab.checkers.progress import Pace
-from node.lab.scenarios.contradictions import check, needs_sockets
+from node.lab.checkers.progress import ExpectedPace
+from node.lab.checkers.suite import CheckerSuite, Facts
 from node.lab.scenarios.scenario import Event, EventKind, Scenario, in_order, late_peers, milliseconds
+from node.lab.scenarios.scenario_check import check, needs_sockets
 from node.lab.simulation.network import SimulatedNetwork
 from node.lab.simulation.peer import SimulatedPeer
 from node.lab.simulation.population import START, Population
 from node.lab.simulation.propagation import Propagation, Spread
 from node.lab.simulation.schedule import apply
-from node.lab.simulation.sockets.ground import ground_of, places_of
-from node.lab.simulation.sockets.life import Doors
 from node.lab.simulation.sockets.network import SocketNetwork
+from node.lab.simulation.sockets.process import Doors
+from node.lab.simulation.sockets.world import ground_of, places_of
 from node.lab.simulation.trace import Sink, TraceFileError
 from node.net.gossip import GossipLimits
 from node.rules.conversion import proof_of_work_rules
 from node.rules.network_rules import Consensus
-from node.runtime.replica import OuterEffect, Replica
+from node.runtime.coupling import Coupling, OuterEffect
 
 INSPECTION_MS = 1_000
 """How often everybody's queues and tables are counted: between two, nothing grows by more than a second's messages."""
@@ -44,7 +44,7 @@ CROWD_LIMITS = GossipLimits(cached_messages=128, seen=1_024, known_per_peer=256)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SimulationOutcome:
     """What became of a run."""
 
     verdict: Verdict
@@ -82,7 +82,7 @@ class Simulation:
         check(scenario)
         self.scenario = scenario
         self.population = population = Population(scenario, seed)
-        self.court = Court(self._facts())
+        self.court = CheckerSuite(self._facts())
         self._propagation = Propagation()
         self._inspected = 0
         late = frozenset(population.ids[number] for number in late_peers(scenario))
@@ -121,7 +121,7 @@ class Simulation:
             sink=sink,
         )
 
-    def run(self, tell: Callable[[int], None] = lambda _: None) -> Outcome:
+    def run(self, tell: Callable[[int], None] = lambda _: None) -> SimulationOutcome:
         """To the end, or to the first finding. `tell` hears once a virtual second how many ms have passed.
 
         Raises TraceFileError when the sink does.
@@ -183,7 +183,7 @@ class Simulation:
 
     def _inspect(self) -> None:
         for peer in self._inspected_now():
-            if isinstance(peer.replica, Replica):
+            if isinstance(peer.replica, Coupling):
                 self.court.inspect(peer.id, peer.replica, peer.records, self.network.now)
 
     def _inspected_now(self) -> tuple[SimulatedPeer, ...]:
@@ -224,17 +224,17 @@ class Simulation:
         peers = self.network.peers.values()
         return tuple(peer.id for peer in peers if peer.id in self.court.honest and peer.is_up and not peer.is_paused)
 
-    def _pace(self) -> Pace:
+    def _pace(self) -> ExpectedPace:
         """What is final to a machine moves with its head, and nobody tells of it where nothing is checked."""
         expect, rules = self.scenario.expect, self.population.rules
         is_told = rules.consensus is Consensus.PROOF_OF_WORK and self.scenario.are_checked
         depth = rules.proof_of_work.finality_depth + FINAL_LAG_MAX
-        return Pace(expect.heights_min, expect.behind_max, depth if is_told else None)
+        return ExpectedPace(expect.heights_min, expect.behind_max, depth if is_told else None)
 
-    def _outcome(self) -> Outcome:
+    def _outcome(self) -> SimulationOutcome:
         peers = tuple(self.network.peers.values())
         heads = [peer.head for peer in peers if peer.head is not None]
-        return Outcome(
+        return SimulationOutcome(
             verdict=self.court.verdict(self._expected(), self._pace(), self.network.now),
             trace_digest=self.network.trace_digest,
             events=self.network.trace.count,

@@ -25,7 +25,7 @@ from learning.learner import (
     StateKept,
 )
 from node.common.errors import NodeError, disk_error
-from node.runtime.replica import AskLearner, OuterEffect
+from node.runtime.coupling import AskLearner, OuterEffect
 
 Happening = OuterEffect | LearnerAnswer
 

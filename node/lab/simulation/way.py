@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 from consensus.types import PeerId
+from node.lab.simulation.connections import Wires
 from node.lab.simulation.peer import Agenda, SimulatedPeer
 from node.lab.simulation.timeline import Action, Timeline
-from node.lab.simulation.wires import Wires
 
 
 @dataclass(frozen=True, slots=True)
-class Way:
+class SimulatedOutbox:
     """One peer's way into the world."""
 
     peer: SimulatedPeer

@@ -13,15 +13,15 @@ from node.cli.arguments import FOLDER
 from node.common.errors import NodeError
 from node.common.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME
 from node.lab.checkers.finding import Verdict
-from node.lab.checkers.progress import Pace
-from node.lab.scenarios.stage import TOY_TASKS
+from node.lab.checkers.progress import ExpectedPace
+from node.lab.scenarios.scenario_rules import TOY_TASKS
 from node.lab.simulation.report import excerpt_lines, exit_code, reason
 from node.lab.store_audit.autopsy import Autopsy
 from node.rules.network_file import read_network_file
 from node.storage.identity import load_identity
 from node.storage.task_trust import check_named
 
-NOTHING_EXPECTED = Pace(0, sys.maxsize)
+NOTHING_EXPECTED = ExpectedPace(0, sys.maxsize)
 """The dead make no progress."""
 
 

@@ -20,12 +20,12 @@ from consensus.types import Instant, PeerId
 from learning.learner import DeliverRequest
 from learning.task import Task
 from node.lab.checkers.finding import Event, Finding
+from node.lab.store_audit.checks import court_of
 from node.lab.store_audit.folder import PeerFolder
-from node.lab.store_audit.panel import court_of
-from node.lab.store_audit.reopening import Reopening
+from node.lab.store_audit.restart_check import Reopening
 from node.lab.store_audit.rows import DamagedStoreError
 from node.rules.network_rules import NetworkRules, members_of
-from node.runtime.replica import AskLearner
+from node.runtime.coupling import AskLearner
 
 AS_WRITTEN = "a store holds what was written"
 

@@ -8,7 +8,7 @@ from consensus.effects import Accuse, Refuse
 from consensus.evidence import Accusation, Offence
 from consensus.types import PeerId
 from node.lab.checkers.finding import Event
-from node.net.link import SHORT_KEY_BYTES
+from node.net.connection import SHORT_KEY_BYTES
 
 LOG_NAME = "node.log"
 """In a peer's folder; a testnet has each of its peers write there."""

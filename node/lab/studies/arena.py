@@ -13,12 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from consensus.total_order.committee import faulty_max
+from learning.aggregation.rule import AggregationRule, GradientOutcome, Workers
 from learning.exact import first_weights, stream_key
-from learning.gradient.ledger import Clerk, Delivered, Judged, Ledger, LedgerRules, first_ledger
+from learning.gradient.ledger import AggregationState, Aggregator, Delivered, Judged, LedgerRules, first_ledger
 from learning.gradient.quantised import decode_gradient, payload_digest
-from learning.gradient.submission import Submission, encode_submission
+from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.gradient.worker import WorkerSettings
-from learning.rules.rule import Group, Outcome, Rule
 from learning.task import DifferentiableTask, Float32Array
 from learning.tasks.own_samples import OwnSamples
 from learning.tasks.shards import Shards, rows_for
@@ -43,7 +43,7 @@ PAST_KEPT = 64
 class ArenaSettings:
     """One run."""
 
-    rule: Rule
+    rule: AggregationRule
     learning_rate: np.float32
     shards: Shards
     workers: int = 16
@@ -67,7 +67,7 @@ class ArenaSettings:
 
 
 @dataclass(slots=True)
-class Trace:
+class ArenaRun:
     """What a run did."""
 
     accuracy: list[tuple[int, float]] = field(default_factory=list)
@@ -75,7 +75,7 @@ class Trace:
     deliveries_to_goal: int | None = None
     time_to_goal: float | None = None
     """In turns of the median worker."""
-    outcomes: Counter[tuple[int, Outcome]] = field(default_factory=Counter)
+    outcomes: Counter[tuple[int, GradientOutcome]] = field(default_factory=Counter)
     """By the author's number."""
     staleness: Counter[int] = field(default_factory=Counter)
     parameters: Float32Array = field(default_factory=lambda: np.zeros(0, dtype=np.float32))
@@ -87,7 +87,7 @@ class Trace:
         return self.accuracy[-1][1]
 
 
-class Payloads:
+class ArenaPayloads:
     """Payloads beside the order: what is delivered is held."""
 
     def __init__(self) -> None:
@@ -124,23 +124,23 @@ class Arena:
         self._ids = tuple(_worker_id(number, settings.seed) for number in range(settings.workers))
         self._number = {identity: number for number, identity in enumerate(self._ids)}
         tolerated = faulty_max(settings.workers) if settings.faulty_max is None else settings.faulty_max
-        self._group = Group(tuple(sorted(self._ids)), tolerated)
-        self._clerk = Clerk(task.layout, LedgerRules(settings.learning_rate, settings.staleness_max), settings.rule)
+        self._group = Workers(tuple(sorted(self._ids)), tolerated)
+        self._clerk = Aggregator(task.layout, LedgerRules(settings.learning_rate, settings.staleness_max), settings.rule)
         first = first_weights(stream_key(b"kubrat/arena/1", settings.seed.to_bytes(8, "little")), task.layout)
         first.setflags(write=False)
         self._ledger = first_ledger(first, settings.rule)
         self._workers = [self._worker(number) for number in range(settings.workers)]
         self._faulty = self._faulty_conducts()
         self._durations = np.exp(settings.speed_sigma * self._random.standard_normal(settings.workers))
-        self._started: list[Ledger] = [self._ledger] * settings.workers
-        self._past: deque[Ledger] = deque([self._ledger], maxlen=PAST_KEPT)
-        self._payloads = Payloads()
+        self._started: list[AggregationState] = [self._ledger] * settings.workers
+        self._past: deque[AggregationState] = deque([self._ledger], maxlen=PAST_KEPT)
+        self._payloads = ArenaPayloads()
         self._events: list[_Event] = []
         self._event_count = 0
         self._delivered = 0
-        self._trace = Trace()
+        self._trace = ArenaRun()
 
-    def run(self) -> Trace:
+    def run(self) -> ArenaRun:
         """Until as many gradients are delivered as the settings say."""
         self._measure(0.0)
         for number in range(self._settings.workers):
@@ -202,7 +202,7 @@ class Arena:
         self._started[number] = self._ledger
         self._push(event.time + duration, number)
 
-    def _drawn_base(self, mean: float, spread: float) -> Ledger:
+    def _drawn_base(self, mean: float, spread: float) -> AggregationState:
         """A model as old as a rounded normal draw says, or the oldest that is known."""
         drawn = max(0, round(self._random.normal(mean, spread)))
         return self._past[-1 - min(drawn, len(self._past) - 1)]
@@ -212,7 +212,7 @@ class Arena:
     def _deliver(self, number: int, payload: bytes, time: float) -> None:
         base = self._ledger if self._workers[number].conduct.names_newest_model else self._started[number]
         digest = self._payloads.put(payload)
-        submission = Submission(base.version, base.digest, digest, len(payload))
+        submission = GradientSubmission(base.version, base.digest, digest, len(payload))
         delivered = Delivered(self._ids[number], encode_submission(submission), ((digest, len(payload)),))
         version = self._ledger.version
         self._ledger, judged = self._clerk.advance(self._ledger, delivered, self._group, self._payloads)
@@ -227,7 +227,7 @@ class Arena:
 
     def _tell(self, author: int, judged: Judged, payload: bytes) -> None:
         """The liars hear what the others deliver."""
-        is_gradient = judged.was_read and judged.outcome is not Outcome.MALFORMED
+        is_gradient = judged.was_read and judged.outcome is not GradientOutcome.MALFORMED
         if not is_gradient or not self._faulty or author in self._faulty:
             return
         gradient = decode_gradient(payload, self._task.layout, self._clerk.bits).dense()

@@ -13,16 +13,16 @@ from pathlib import Path
 
 import torch
 
+from learning.aggregation.catalogue import rule_named
+from learning.aggregation.rule import GradientOutcome
 from learning.exact import round_factor
 from learning.gradient.worker import WorkerSettings
-from learning.rules.catalogue import rule_named
-from learning.rules.rule import Outcome
 from learning.task import differentiable
 from learning.tasks.digits import digits_mlp
 from learning.tasks.shards import parse_shards
 from learning.tasks.supervised import SupervisedTask
 from node.lab.faults.catalogue import parse_fault
-from node.lab.studies.arena import Arena, ArenaSettings, Trace
+from node.lab.studies.arena import Arena, ArenaRun, ArenaSettings
 from node.lab.studies.backdoor import BackdoorGauge
 
 CELL_VERSION = 1
@@ -98,7 +98,7 @@ def run_cell(cell: Cell) -> CellResult:
     return _result(cell, Arena(task, settings).run())
 
 
-def _result(cell: Cell, trace: Trace) -> CellResult:
+def _result(cell: Cell, trace: ArenaRun) -> CellResult:
     honest = range(cell.workers - cell.liars)
     liars = range(cell.workers - cell.liars, cell.workers)
     judged = sum(trace.staleness.values())
@@ -114,8 +114,8 @@ def _result(cell: Cell, trace: Trace) -> CellResult:
     )
 
 
-def _accepted(trace: Trace, numbers: range) -> float | None:
-    outcomes: Mapping[tuple[int, Outcome], int] = trace.outcomes
+def _accepted(trace: ArenaRun, numbers: range) -> float | None:
+    outcomes: Mapping[tuple[int, GradientOutcome], int] = trace.outcomes
     all_of_them = sum(count for (number, _), count in outcomes.items() if number in numbers)
     taken = sum(count for (number, outcome), count in outcomes.items() if number in numbers and outcome.is_accepted)
     return taken / all_of_them if all_of_them else None

@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from consensus.proof_of_work.rules import FINALITY_DEPTH_MAX
-from node.lab.studies.finality_race import Race, Strategy, races_of
+from node.lab.studies.finality_race import AttackStrategy, Race, races_of
 from node.lab.studies.finality_theory import best_attack, catch_up_chance, counted_share, restarting_blocks
 from node.lab.studies.plots import Line, line_plot, markdown_table, percent
 from node.lab.studies.request import check_request
@@ -42,11 +42,11 @@ STEADY_HALF_LIFE = 10_000
 
 RACES = (
     *(
-        Race(share, depth, Strategy.RESTARTING, half_life_blocks=STEADY_HALF_LIFE)
+        Race(share, depth, AttackStrategy.RESTARTING, half_life_blocks=STEADY_HALF_LIFE)
         for share, depth in ((0.3, 6), (0.3, 12), (0.4, 16), (0.4, 32))
     ),
     *(
-        Race(share, depth, Strategy.EARLY)
+        Race(share, depth, AttackStrategy.EARLY)
         for share, depth in (
             (0.25, 16),
             (0.3, 16),
@@ -58,7 +58,7 @@ RACES = (
             (0.45, 256),
         )
     ),
-    *(Race(share, depth, Strategy.EARLY, stale_share=0.1) for share, depth in ((0.3, 16), (0.3, 32), (0.35, 64))),
+    *(Race(share, depth, AttackStrategy.EARLY, stale_share=0.1) for share, depth in ((0.3, 16), (0.3, 32), (0.35, 64))),
 )
 """The first attacker for its formula's sake, the second because it is the strongest."""
 
@@ -116,7 +116,7 @@ def _pool(processes: int) -> Executor:
 
 
 @dataclass(frozen=True, slots=True)
-class Cell:
+class ReversalTime:
     """One mean time of the strongest attacker. `half_life_blocks`: None where it leaves its difficulty alone."""
 
     share: float
@@ -125,12 +125,12 @@ class Cell:
     half_life_blocks: int | None
 
 
-def mean_blocks(cell: Cell) -> float:
+def mean_blocks(cell: ReversalTime) -> float:
     """Of the main chain, until something final is undone."""
     return best_attack(counted_share(cell.share, cell.stale_share), cell.depth, cell.half_life_blocks).mean_blocks
 
 
-def depth_for(cell: Cell, blocks: float, depth_max: int) -> int | None:
+def depth_for(cell: ReversalTime, blocks: float, depth_max: int) -> int | None:
     """The least depth at which the mean is so many blocks or more, whatever depth the cell has; None: none that is allowed."""
     low, high = 1, depth_max
     if mean_blocks(replace(cell, depth=high)) < blocks:
@@ -144,8 +144,8 @@ def depth_for(cell: Cell, blocks: float, depth_max: int) -> int | None:
 def write_formula(out: Path, processes: int) -> None:
     """Tables by share and depth, and what a year takes."""
     half_life = ProofOfWorkSection().half_life_blocks
-    cells = [Cell(share, depth, stale, half_life) for stale in STALE_SHARES for share in SHARES for depth in DEPTHS]
-    yearly = [Cell(share, 0, stale, life) for life in HALF_LIVES for stale in STALE_SHARES for share in YEARLY_SHARES]
+    cells = [ReversalTime(share, depth, stale, half_life) for stale in STALE_SHARES for share in SHARES for depth in DEPTHS]
+    yearly = [ReversalTime(share, 0, stale, life) for life in HALF_LIVES for stale in STALE_SHARES for share in YEARLY_SHARES]
     year = YEAR_S * 1000 / BLOCK_INTERVAL_MS_DEFAULT
     with _pool(processes) as pool:
         needed = pool.map(partial(depth_for, blocks=year, depth_max=FINALITY_DEPTH_MAX), yearly)
@@ -160,7 +160,7 @@ def write_formula(out: Path, processes: int) -> None:
     (out / "formula.json").write_text(json.dumps({"means": facts, "depth_for_a_year": years}, indent=1))
 
 
-def _times(means: dict[Cell, float], stale: float) -> str:
+def _times(means: dict[ReversalTime, float], stale: float) -> str:
     head = ("share of the work", *(f"depth {depth}" for depth in DEPTHS))
     rows = [
         (percent(share), *(duration(seconds_of(_mean(means, share, depth, stale))) for depth in DEPTHS)) for share in SHARES
@@ -169,13 +169,13 @@ def _times(means: dict[Cell, float], stale: float) -> str:
     return f"## A block in {seconds}, {percent(stale)} of the honest blocks stale\n\n{markdown_table(head, rows)}"
 
 
-def _blocks(means: dict[Cell, float]) -> str:
+def _blocks(means: dict[ReversalTime, float]) -> str:
     head = ("share of the work", *(f"depth {depth}" for depth in DEPTHS))
     rows = [(percent(share), *(f"{_mean(means, share, depth, 0.0):.2g}" for depth in DEPTHS)) for share in SHARES]
     return f"## In blocks of the main chain, none stale\n\n{markdown_table(head, rows)}"
 
 
-def _yearly(depths: dict[Cell, int | None]) -> str:
+def _yearly(depths: dict[ReversalTime, int | None]) -> str:
     head = (
         "share of the work",
         *(f"half-life {life}, {percent(stale)} stale" for life in HALF_LIVES for stale in STALE_SHARES),
@@ -184,7 +184,7 @@ def _yearly(depths: dict[Cell, int | None]) -> str:
         (
             percent(share),
             *(
-                str(depths[Cell(share, 0, stale, life)] or f"above {FINALITY_DEPTH_MAX:,}")
+                str(depths[ReversalTime(share, 0, stale, life)] or f"above {FINALITY_DEPTH_MAX:,}")
                 for life in HALF_LIVES
                 for stale in STALE_SHARES
             ),
@@ -206,7 +206,7 @@ def _attempts() -> str:
     )
 
 
-def _plot(means: dict[Cell, float]) -> str:
+def _plot(means: dict[ReversalTime, float]) -> str:
     shown = [share for share in SHARES if share >= 0.2]
     lines = [
         Line(percent(share), tuple((depth, math.log10(seconds_of(_mean(means, share, depth, 0.0)))) for depth in DEPTHS))
@@ -216,8 +216,8 @@ def _plot(means: dict[Cell, float]) -> str:
     return line_plot("Mean time until something final is undone", "finality depth", "log10 of seconds", lines)
 
 
-def _mean(means: dict[Cell, float], share: float, depth: int, stale: float) -> float:
-    return means[Cell(share, depth, stale, ProofOfWorkSection().half_life_blocks)]
+def _mean(means: dict[ReversalTime, float], share: float, depth: int, stale: float) -> float:
+    return means[ReversalTime(share, depth, stale, ProofOfWorkSection().half_life_blocks)]
 
 
 def seconds_of(blocks: float) -> float:
@@ -245,7 +245,7 @@ def _finite(blocks: float) -> float | None:
 def expected_blocks(race: Race) -> float:
     """What the formula says of a race."""
     share = counted_share(race.share, race.stale_share)
-    if race.strategy is Strategy.RESTARTING:
+    if race.strategy is AttackStrategy.RESTARTING:
         return restarting_blocks(share, race.depth)
     return best_attack(share, race.depth, race.half_life_blocks).mean_blocks
 

@@ -9,7 +9,7 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
-from consensus.proof_of_work.block_index import Link, genesis_link, header_fault, next_link, next_target
+from consensus.proof_of_work.block_index import BlockIndex, genesis_link, header_fault, next_link, next_target
 from consensus.proof_of_work.block_tree import BlockTree
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.difficulty import TARGET_BYTES, work_of
@@ -30,7 +30,7 @@ SETTLING_BLOCKS = 60
 """Two of the usual half-lives: the difficulty swings as it does later, before the attack begins."""
 
 
-class Strategy(StrEnum):
+class AttackStrategy(StrEnum):
     """What the attacker does; the text is for tables."""
 
     RESTARTING = "starts again whenever it falls behind"
@@ -46,7 +46,7 @@ class Race:
     share: float
     """The attacker's part of all work."""
     depth: int
-    strategy: Strategy
+    strategy: AttackStrategy
     stale_share: float = 0.0
     """Of the honest blocks, the part that comes too late to be built on."""
     half_life_blocks: int = 30
@@ -90,7 +90,7 @@ class RaceTrack:
 
     @cached_property
     def _goes_on(self) -> npt.NDArray[np.bool_] | None:
-        if self.race.strategy is Strategy.RESTARTING:
+        if self.race.strategy is AttackStrategy.RESTARTING:
             return None
         share = counted_share(self.race.share, self.race.stale_share)
         return best_attack(share, self.race.depth, self.race.half_life_blocks).goes_on
@@ -125,10 +125,10 @@ class _Run:
         return Reversal(self._head.height - begun_at, (self._now_ms - begun_ms) / 1000, attempts)
 
     @property
-    def _head(self) -> Link:
+    def _head(self) -> BlockIndex:
         return self._chain.tree.head
 
-    def _work_on(self, parent: Link) -> int:
+    def _work_on(self, parent: BlockIndex) -> int:
         return work_of(next_target(parent, self._rules))
 
     def _find_next(self) -> None:
@@ -145,7 +145,7 @@ class _Run:
 
     def _own_time_ms(self) -> int:
         """As early as allowed, or an interval after the parent: never ahead of the clock, as its branch grows slower."""
-        if self._race.strategy is Strategy.EARLY:
+        if self._race.strategy is AttackStrategy.EARLY:
             return self._tip.next_time_min
         return max(self._tip.next_time_min, self._tip.time_ms + self._race.interval_ms)
 
@@ -166,13 +166,13 @@ class _Run:
         if final > tree.root.height:
             self._chain.finalise(final)
 
-    def _takes_along(self, parent: Link) -> None:
+    def _takes_along(self, parent: BlockIndex) -> None:
         """The lot has put a sibling in place of the block that the attacker builds on: to it, that is a block more."""
         assert self._head_header is not None, "a block that was beaten was the head"
         self._own.insert(0, self._head_header)
         self._fork = parent
 
-    def _header(self, parent: Link, time_ms: int) -> Header:
+    def _header(self, parent: BlockIndex, time_ms: int) -> Header:
         return Header(
             parent=parent.id,
             height=parent.height + 1,
@@ -184,7 +184,7 @@ class _Run:
             signature=bytes(SIGNATURE_BYTES),
         )
 
-    def _followed(self, parent: Link, header: Header) -> Link:
+    def _followed(self, parent: BlockIndex, header: Header) -> BlockIndex:
         fault = header_fault(parent, header, self._rules)
         assert fault is None, f"a header against the rules: {fault}"
         return next_link(parent, header_id(self._network_id, header), header, self._rules)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from consensus.total_order.committee import faulty_max
-from learning.gradient.ledger import Ledger, PastModel
+from learning.aggregation.catalogue import rule_named
+from learning.aggregation.rule import ArrivedGradient, RuleMemory, Workers
+from learning.gradient.ledger import AggregationState, PastModel
 from learning.gradient.quantised import QuantisedGradient, quantise
-from learning.rules.catalogue import rule_named
-from learning.rules.rule import Arrival, Group, Memory
 from learning.task import Float32Array, ParameterBlock
 
 WORKERS = 16
@@ -49,8 +49,8 @@ def _gradients(parameters: int) -> list[QuantisedGradient]:
 
 def _median_time(name: str, gradients: list[QuantisedGradient]) -> float:
     """In milliseconds. The models that gradients name are equal but for one parameter: the judge reads all of them."""
-    rule, memory = rule_named(name), Memory()
-    group = Group(tuple(sorted(hashlib.blake2b(bytes([place])).digest() for place in range(WORKERS))), faulty_max(WORKERS))
+    rule, memory = rule_named(name), RuleMemory()
+    group = Workers(tuple(sorted(hashlib.blake2b(bytes([place])).digest() for place in range(WORKERS))), faulty_max(WORKERS))
     model: Float32Array = np.zeros(len(gradients[0].values), dtype=np.float32)
     past: list[PastModel] = [PastModel(0, b"", model)]
     times = []
@@ -58,8 +58,8 @@ def _median_time(name: str, gradients: list[QuantisedGradient]) -> float:
         moved = model.copy()
         moved[version] = 1
         past.append(PastModel(version + 1, b"", moved))
-        ledger = Ledger(moved, tuple(past[-WORKERS - 2 :]), memory)
-        arrival = Arrival(group.workers[version % WORKERS], ledger.version, ledger.version, gradient)
+        ledger = AggregationState(moved, tuple(past[-WORKERS - 2 :]), memory)
+        arrival = ArrivedGradient(group.workers[version % WORKERS], ledger.version, ledger.version, gradient)
         start = time.perf_counter()
         memory = rule.judge(memory, arrival, group, ledger).memory
         times.append(1_000 * (time.perf_counter() - start))

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from consensus.total_order.committee import faulty_max
-from learning.rules.catalogue import RULES
+from learning.aggregation.catalogue import RULES
 from node.lab.studies.cells import Cell
 
 WORKERS = 16

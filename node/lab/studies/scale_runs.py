@@ -16,10 +16,10 @@ from statistics import fmean, median, quantiles
 from consensus.types import Instant
 from node.lab.scenarios.scenario import Delays, Event, EventKind, ExpectSection, LinksSection, Scenario
 from node.lab.scenarios.toy_tasks import ToyTask
-from node.lab.simulation.commits import Commits
+from node.lab.simulation.commits import CommitLatency
 from node.lab.simulation.peer import SimulatedPeer
 from node.lab.simulation.propagation import Propagation
-from node.lab.simulation.run import Outcome, Simulation
+from node.lab.simulation.run import Simulation, SimulationOutcome
 from node.lab.simulation.trace import Happening
 from node.rules.network_rules import Consensus, Learning, ProofOfWorkSection, TotalOrderSection
 
@@ -138,7 +138,7 @@ def measure(run: ScaleRun) -> ScaleResult:
     """Run it in this process. Raises TomlProblem when its numbers make no scenario."""
     gc.disable()  # it takes a quarter of the time, and finds next to nothing
     simulation = Simulation(scenario_of(run), run.seed)
-    propagation, commits = Propagation(), Commits()
+    propagation, commits = Propagation(), CommitLatency()
     judge = simulation.network.watch
 
     def watch(peer: SimulatedPeer, happening: Happening, now: Instant) -> None:
@@ -154,7 +154,9 @@ def measure(run: ScaleRun) -> ScaleResult:
     return _result(run, outcome, propagation, commits, time.process_time() - begun)
 
 
-def _result(run: ScaleRun, outcome: Outcome, propagation: Propagation, commits: Commits, cpu_s: float) -> ScaleResult:
+def _result(
+    run: ScaleRun, outcome: SimulationOutcome, propagation: Propagation, commits: CommitLatency, cpu_s: float
+) -> ScaleResult:
     delays = propagation.delays_ms if run.block_interval_ms else commits.latencies_ms
     heights = outcome.heights[: run.peers - run.crashed]
     return ScaleResult(

@@ -23,7 +23,7 @@ from learning.gradient.rules import GradientRules
 from learning.gradient.scored_slate import StepEntry
 from learning.gradient.scored_submission import encode_scored
 from learning.gradient.step_candidates import StepCandidates
-from learning.gradient.submission import Submission
+from learning.gradient.submission import GradientSubmission
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import (
     ContributionFound,
@@ -166,7 +166,7 @@ class _Arena:
         self._payloads = _Payloads()
         self._height = 0
         network_id = hashlib.blake2b(f"scored arena {seed}".encode(), digest_size=32).digest()
-        self._models: list[Generations[Submission, StepEntry]] = []
+        self._models: list[Generations[GradientSubmission, StepEntry]] = []
         """What each member's learner holds, whatever it says."""
         self._learners: list[Learner] = []
         for number, author in enumerate(self._ids):

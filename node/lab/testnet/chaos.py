@@ -16,16 +16,16 @@ from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, No
 from node.common.wording import counted
 from node.lab.checkers.finding import Diverged, NoProgress, Verdict
 from node.lab.checkers.finding import Event as Seen
-from node.lab.checkers.progress import Pace
+from node.lab.checkers.progress import ExpectedPace
 from node.lab.scenarios.scenario import Event, Scenario, in_order, late_peers, milliseconds
 from node.lab.simulation.report import excerpt_lines, exit_code, reason
 from node.lab.store_audit.log import LOG_NAME
-from node.lab.testnet.deeds import Hands, PeerNumbers
-from node.lab.testnet.judge import Outcome
+from node.lab.testnet.auditing_executor import AuditingExecutor, now
+from node.lab.testnet.commands import CommandExecutor, PeerNumbers
+from node.lab.testnet.objective import ObjectiveContext
+from node.lab.testnet.outcome import TestnetOutcome
 from node.lab.testnet.peer import PeerState, TestnetPeer, last_error
-from node.lab.testnet.pursuit import Place
-from node.lab.testnet.script import deed_of, remarks
-from node.lab.testnet.witness import Witness, now
+from node.lab.testnet.scenario_commands import deed_of, remarks
 
 READING_SECONDS = 3.0
 """How often all folders are read: three seconds' rows of ten peers take a tenth of a second."""
@@ -49,7 +49,9 @@ class Chaos:
     Implements `Pursuit`.
     """
 
-    def __init__(self, scenario: Scenario, place: Place, witness: Witness, told: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, scenario: Scenario, place: ObjectiveContext, witness: AuditingExecutor, told: tuple[str, ...] = ()
+    ) -> None:
         """`told`: what a person should know before."""
         self._scenario = scenario
         self._peers = place.peers
@@ -72,7 +74,7 @@ class Chaos:
         self._verdict: Verdict | None = None
 
     @property
-    def hands(self) -> Hands:
+    def hands(self) -> CommandExecutor:
         """What people inject is witnessed, too."""
         return self._witness
 
@@ -108,25 +110,25 @@ class Chaos:
             self._read_s = seconds
             await self._witness.read()
 
-    def outcome(self, seconds: float, *, is_interrupted: bool) -> Outcome | None:
+    def outcome(self, seconds: float, *, is_interrupted: bool) -> TestnetOutcome | None:
         """A finding, the end of the scenario, or Ctrl-C."""
         agreed = self._judge.agreed()
         disagreement = self._judge.disagreement()
         if self._court.finding is not None or disagreement is not None:
-            return Outcome(EXIT_DISAGREEMENT, disagreement or "a checker has found something", seconds, agreed)
+            return TestnetOutcome(EXIT_DISAGREEMENT, disagreement or "a checker has found something", seconds, agreed)
         if is_interrupted:
-            return Outcome(EXIT_GOAL_NOT_MET, "interrupted", seconds, agreed)
+            return TestnetOutcome(EXIT_GOAL_NOT_MET, "interrupted", seconds, agreed)
         if self._began_s is None:
             silent = [peer.name for peer in self._to_be_up() if peer.status is None]
             text = f"{', '.join(silent)} did not answer within {START_SECONDS_MAX:g} s"
-            return Outcome(EXIT_GOAL_NOT_MET, text, seconds, None) if seconds >= START_SECONDS_MAX else None
+            return TestnetOutcome(EXIT_GOAL_NOT_MET, text, seconds, None) if seconds >= START_SECONDS_MAX else None
         over_s = seconds - self._began_s - self._scenario.duration_ms / 1000
         if over_s < 0 or (over_s < GRACE_SECONDS_MAX and self._lags()):
             return None
         self._expected = self._keeping_pace()
-        return Outcome(EXIT_OK, "the scenario is over", seconds, agreed)
+        return TestnetOutcome(EXIT_OK, "the scenario is over", seconds, agreed)
 
-    async def conclude(self, outcome: Outcome) -> Outcome:
+    async def conclude(self, outcome: TestnetOutcome) -> TestnetOutcome:
         """Read all stores to their end; what they show counts more than how it ended."""
         await self._witness.read_to_the_end()
         if self._court.finding is None and outcome.exit_code != EXIT_OK:
@@ -198,8 +200,8 @@ class Chaos:
     # --- progress ---
 
     @property
-    def _pace(self) -> Pace:
-        return Pace(self._scenario.expect.heights_min, self._scenario.expect.behind_max)
+    def _pace(self) -> ExpectedPace:
+        return ExpectedPace(self._scenario.expect.heights_min, self._scenario.expect.behind_max)
 
     def _keeping_pace(self) -> tuple[PeerId, ...]:
         """Who should have moved on: the silent too."""

@@ -5,7 +5,7 @@ from typing import NoReturn
 
 from node.common.errors import EXIT_CANNOT_NOW, NodeError
 from node.lab.faults.catalogue import FaultError, check_fits, parse_faults
-from node.lab.testnet.deeds import PeerNumbers
+from node.lab.testnet.commands import PeerNumbers
 from node.lab.testnet.peer import PeerState, TestnetPeer
 from node.rules.network_rules import NetworkRules
 

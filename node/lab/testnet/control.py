@@ -66,7 +66,7 @@ class PeerReport(msgspec.Struct, frozen=True):
     data_dir: str
 
 
-class DeedReport(msgspec.Struct, frozen=True):
+class CommandReport(msgspec.Struct, frozen=True):
     """What was done to the peers, in words; `seconds` since they were started."""
 
     seconds: float
@@ -85,7 +85,7 @@ class TestnetReport(msgspec.Struct, frozen=True):
     learning: str
     agreed_height: int | None
     peers: tuple[PeerReport, ...]
-    deeds: tuple[DeedReport, ...]
+    deeds: tuple[CommandReport, ...]
 
 
 class Refusal(msgspec.Struct, frozen=True):

@@ -14,17 +14,17 @@ from aiohttp import web
 
 from node.api.local_site import REQUEST_SECONDS_MAX, Handler, LocalSite
 from node.common.errors import EXIT_USAGE, NodeError
+from node.lab.testnet.commands import CommandExecutor, Deed
 from node.lab.testnet.control import (
     DEEDS_PATH,
     PEERS_PATH,
     TOKEN_BYTES,
+    CommandReport,
     ControlFile,
-    DeedReport,
     Refusal,
     TestnetReport,
     published,
 )
-from node.lab.testnet.deeds import Deed, Hands
 
 CONTROL_HOST = "127.0.0.1"
 
@@ -37,7 +37,7 @@ _deed_decoder = msgspec.json.Decoder(Deed)
 class ControlServer:
     """Lets other processes of this user look at the testnet and disturb it. `seconds`: since the peers were started."""
 
-    def __init__(self, hands: Hands, report: Callable[[], TestnetReport], seconds: Callable[[], float]) -> None:
+    def __init__(self, hands: CommandExecutor, report: Callable[[], TestnetReport], seconds: Callable[[], float]) -> None:
         self._hands = hands
         self._report = report
         self._seconds = seconds
@@ -78,7 +78,7 @@ class ControlServer:
             said = await self._hands.do(deed)
         except NodeError as error:
             return _json(Refusal(error.message, error.fix, error.exit_code), status=409)
-        return _json(DeedReport(round(self._seconds(), 3), said))
+        return _json(CommandReport(round(self._seconds(), 3), said))
 
 
 def _json(answer: msgspec.Struct, status: int = 200) -> web.Response:

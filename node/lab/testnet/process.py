@@ -10,7 +10,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from node.common.errors import NodeError
-from node.lab.faults.misconduct import Misconduct
+from node.lab.faults.misconduct import PeerFaults
 from node.lab.store_audit.log import LOG_NAME
 from node.lab.testnet.namespaces import enter
 from node.lab.testnet.peer import TestnetPeer
@@ -35,7 +35,7 @@ def start(peer: TestnetPeer) -> None:
     assert not peer.is_running, "one process for each peer"
     context = forkserver()
     lifeline, theirs = context.Pipe()
-    misconduct = Misconduct(peer.fault, peer.colluders) if peer.fault else None
+    misconduct = PeerFaults(peer.fault, peer.colluders) if peer.fault else None
     process = context.Process(target=_peer_process, args=(theirs, peer.settings, misconduct, peer.namespace), name=peer.name)
     log = peer.settings.data_dir / LOG_NAME
     peer.log_from = log.stat().st_size if log.exists() else 0
@@ -133,7 +133,7 @@ def _wake_later(pipe: Connection, group: int) -> None:
             os.killpg(group, signal.SIGCONT)
 
 
-def _peer_process(lifeline: Connection, settings: PeerSettings, misconduct: Misconduct | None, namespace: Path | None) -> None:
+def _peer_process(lifeline: Connection, settings: PeerSettings, misconduct: PeerFaults | None, namespace: Path | None) -> None:
     """The whole life of a testnet's peer, in its own process; ends when the supervisor does, however that ends.
 
     In a network namespace all its sockets are made within, but for its API's, which the supervisor has to reach.

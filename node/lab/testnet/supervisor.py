@@ -22,19 +22,19 @@ from node.api.status import NodeStatus
 from node.common.errors import NodeError
 from node.common.invocation import command_text
 from node.common.wording import counted, metric
-from node.lab.testnet.control import DeedReport, TestnetReport
+from node.lab.testnet.app_level_partition import RefusalDivider
+from node.lab.testnet.commands import Divider
+from node.lab.testnet.control import CommandReport, TestnetReport
 from node.lab.testnet.control_server import ControlServer
-from node.lab.testnet.deeds import Divider
+from node.lab.testnet.executor import TestnetExecutor
 from node.lab.testnet.folder import testnet_folder
-from node.lab.testnet.hands import TestnetHands
-from node.lab.testnet.judge import Judge, Outcome
 from node.lab.testnet.live_view import TestnetScreen, who_agrees
+from node.lab.testnet.objective import Goal, Objective, ObjectiveContext
+from node.lab.testnet.outcome import GoalCheck, TestnetOutcome
 from node.lab.testnet.peer import PeerState, TestnetPeer
 from node.lab.testnet.process import STOP_SECONDS_MAX
-from node.lab.testnet.pursuit import Goal, Place, Pursuit
-from node.lab.testnet.roster import make_peers, warning_of
-from node.lab.testnet.separation import RefusalDivider
 from node.lab.testnet.settings import TestnetSettings
+from node.lab.testnet.setup import make_peers, warning_of
 from node.lab.testnet.views import outcome_document, peer_report, testnet_view
 from node.rules.network_rules import NetworkRules
 from node.storage.api_address import read_api_file
@@ -85,16 +85,16 @@ class Supervisor:
     """Runs one testnet, once."""
 
     def __init__(
-        self, settings: TestnetSettings, network: Network, divider: Divider, pursue: Callable[[Place], Pursuit]
+        self, settings: TestnetSettings, network: Network, divider: Divider, pursue: Callable[[ObjectiveContext], Objective]
     ) -> None:
         self._settings = settings
         self._rules = network.rules
         self._peers = peers = network.peers
         self._root = network.root
-        self._judge = Judge(settings, peers)
-        self._hands = TestnetHands(peers, network.rules, divider, self._tell)
-        self._pursuit = pursue(Place(self._peers, self._hands, self._judge, self._say))
-        self._deeds: deque[DeedReport] = deque(maxlen=DEEDS_TOLD_MAX)
+        self._judge = GoalCheck(settings, peers)
+        self._hands = TestnetExecutor(peers, network.rules, divider, self._tell)
+        self._pursuit = pursue(ObjectiveContext(self._peers, self._hands, self._judge, self._say))
+        self._deeds: deque[CommandReport] = deque(maxlen=DEEDS_TOLD_MAX)
         self._stream = sys.stderr if settings.is_json else sys.stdout
         self._screen = TestnetScreen(self._stream)
         self._shown_at = 0.0
@@ -147,7 +147,7 @@ class Supervisor:
         for peer in await self._hands.stop_all():
             self._screen.say(f"{peer.name} did not stop within {STOP_SECONDS_MAX:.0f} s: killed")
 
-    async def _watch(self) -> Outcome:
+    async def _watch(self) -> TestnetOutcome:
         """Poll and show until the goal, the deadline, a disagreement or Ctrl-C."""
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=STATUS_SECONDS_MAX)) as session:
             while True:
@@ -186,7 +186,7 @@ class Supervisor:
 
     def _tell(self, said: str) -> None:
         """A deed was done."""
-        self._deeds.append(DeedReport(round(self._seconds(), 3), said))
+        self._deeds.append(CommandReport(round(self._seconds(), 3), said))
         self._say(said)
 
     def _say(self, said: str) -> None:
@@ -212,7 +212,7 @@ class Supervisor:
             deeds=tuple(self._deeds),
         )
 
-    def _report(self, outcome: Outcome, document: dict[str, object], heard: int) -> None:
+    def _report(self, outcome: TestnetOutcome, document: dict[str, object], heard: int) -> None:
         self._screen.say(f"{outcome.reason} after {outcome.seconds:.1f} s")
         if outcome.agreed is not None:
             figures = ", ".join(metric(name, value) for name, value in sorted(outcome.agreed.metrics.items()))

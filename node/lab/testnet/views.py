@@ -8,16 +8,16 @@ from node.api.status import NodeStatus, StepStatus
 from node.cli.status_view import waiting_text
 from node.common.errors import EXIT_DISAGREEMENT
 from node.common.wording import counted, finality
-from node.lab.testnet.control import DeedReport, PeerReport
-from node.lab.testnet.judge import ACCURACY, Judge, Outcome
+from node.lab.testnet.control import CommandReport, PeerReport
 from node.lab.testnet.live_view import PeerView, TestnetView
+from node.lab.testnet.outcome import ACCURACY, GoalCheck, TestnetOutcome
 from node.lab.testnet.peer import TestnetPeer, last_error
 from node.lab.testnet.settings import TestnetSettings
 from node.rules.network_rules import Learning, NetworkRules, finality_depth, network_id
 
 
 def testnet_view(
-    settings: TestnetSettings, rules: NetworkRules, peers: Sequence[TestnetPeer], judge: Judge, elapsed_s: float
+    settings: TestnetSettings, rules: NetworkRules, peers: Sequence[TestnetPeer], judge: GoalCheck, elapsed_s: float
 ) -> TestnetView:
     """All that the screen shows now."""
     agreed = judge.agreed()
@@ -88,7 +88,7 @@ def conduct_text(peer: TestnetPeer) -> str | None:
 
 
 def outcome_document(
-    rules: NetworkRules, peers: Sequence[TestnetPeer], deeds: Iterable[DeedReport], outcome: Outcome
+    rules: NetworkRules, peers: Sequence[TestnetPeer], deeds: Iterable[CommandReport], outcome: TestnetOutcome
 ) -> dict[str, object]:
     """The whole of how it ended, for `--json`."""
     statuses = [peer.status for peer in peers if peer.status is not None and peer.is_running]

@@ -7,7 +7,7 @@ import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus.contribution import Contribution
-from consensus.proof_of_work.block_index import Link, genesis_link, next_link, next_target
+from consensus.proof_of_work.block_index import BlockIndex, genesis_link, next_link, next_target
 from consensus.proof_of_work.header import Block, Body, Draft, body_digest, header_id, puzzle_prefix, sign_header
 from consensus.proof_of_work.puzzle import search_nonce
 from consensus.proof_of_work.rules import ProofOfWorkRules
@@ -57,7 +57,7 @@ class Forged:
 
     id: StepId
     block: Block
-    link: Link
+    link: BlockIndex
 
 
 class Forge:
@@ -68,14 +68,14 @@ class Forge:
         self.network_id = network_id
         self.genesis = genesis_link(genesis_step(network_id))
 
-    def draft(self, parent: Link, leader: Person, body: Body, time_ms: int | None = None) -> Draft:
+    def draft(self, parent: BlockIndex, leader: Person, body: Body, time_ms: int | None = None) -> Draft:
         """The header that belongs on top of `parent`."""
         time_ms = (parent.time_ms or START_MS - 1_000) + 1_000 if time_ms is None else time_ms
         height = Height(parent.height + 1)
         target = next_target(parent, self.rules)
         return Draft(parent.id, height, time_ms, leader.id, target, body_digest(self.network_id, body))
 
-    def body(self, parent: Link, contributions: tuple[Contribution, ...] = (), claim: bytes = b"") -> Body:
+    def body(self, parent: BlockIndex, contributions: tuple[Contribution, ...] = (), claim: bytes = b"") -> Body:
         """What leads to `state_after`."""
         return Body(contributions, claim, state_after(parent.id, contributions))
 
@@ -88,14 +88,14 @@ class Forge:
             nonce = found
         return Block(sign_header(self.network_id, draft, nonce, leader.sign), body)
 
-    def forged(self, parent: Link, block: Block) -> Forged:
+    def forged(self, parent: BlockIndex, block: Block) -> Forged:
         """The block with its id and link."""
         step = header_id(self.network_id, block.header)
         return Forged(step, block, next_link(parent, step, block.header, self.rules))
 
     def child(
         self,
-        parent: Link,
+        parent: BlockIndex,
         leader: Person,
         *,
         contributions: tuple[Contribution, ...] = (),
@@ -106,14 +106,14 @@ class Forge:
         body = self.body(parent, contributions, claim=claim)
         return self.forged(parent, self.seal(self.draft(parent, leader, body, time_ms), body, leader))
 
-    def branch(self, parent: Link, leader: Person, length: int, claim: bytes = b"") -> tuple[Forged, ...]:
+    def branch(self, parent: BlockIndex, leader: Person, length: int, claim: bytes = b"") -> tuple[Forged, ...]:
         """Sound blocks, one on top of the other."""
         made: list[Forged] = []
         for _ in range(length):
             made.append(self.child(made[-1].link if made else parent, leader, claim=claim))
         return tuple(made)
 
-    def bent(self, parent: Link, leader: Person, **changes: object) -> Block:
+    def bent(self, parent: BlockIndex, leader: Person, **changes: object) -> Block:
         """A solved and signed block whose draft differs from the rules in `changes`."""
         body = self.body(parent)
         return self.seal(replace(self.draft(parent, leader, body), **changes), body, leader)

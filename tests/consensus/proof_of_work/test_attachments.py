@@ -23,7 +23,7 @@ from consensus.inputs import (
 )
 from consensus.payload_requests import COOLING_MS, FETCHES_MAX, FETCHES_PER_PEER_MAX, REST_MS, STALLED_ATTEMPTS
 from consensus.proof_of_work.block_download import BODIES_WAITING_MAX
-from consensus.proof_of_work.block_index import Link
+from consensus.proof_of_work.block_index import BlockIndex
 from consensus.proof_of_work.header import BLOCK_BYTES_MAX, HEADER_BYTES_MAX, Block, fits
 from consensus.proof_of_work.initial_sync import ARRIVAL_MS_MIN
 from consensus.proof_of_work.machine import SYNC_TIMER
@@ -72,7 +72,7 @@ def gradient(*names: str, base: StepId = GENESIS, who: Person = ALICE) -> Contri
     return sign_contribution(NETWORK, who.id, base, "+".join(names).encode(), who.sign, attachments=attachments)
 
 
-def heavy(parent: Link, *names: str, claim: bytes = b"") -> Forged:
+def heavy(parent: BlockIndex, *names: str, claim: bytes = b"") -> Forged:
     """A block that lists one gradient for each name."""
     contributions = tuple(gradient(name, base=parent.id) for name in names)
     return FORGE.child(parent, ALICE, contributions=contributions, claim=claim)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.evidence import Offence
-from consensus.proof_of_work.block_index import Link, header_fault, next_target
+from consensus.proof_of_work.block_index import BlockIndex, header_fault, next_target
 from consensus.proof_of_work.difficulty import scaled_target, start_target, work_of
 from consensus.types import Height
 from tests.consensus.proof_of_work.forge import RULES, START_MS, Forge, person
@@ -15,7 +15,7 @@ FORGE = Forge(HARD)
 ALICE = person("alice")
 
 
-def timed_chain(times: list[int], forge: Forge = FORGE) -> list[Link]:
+def timed_chain(times: list[int], forge: Forge = FORGE) -> list[BlockIndex]:
     """Links with these times in ms after the start; the puzzles are not solved, the rules of time not kept."""
     links = [forge.genesis]
     for time_ms in times:

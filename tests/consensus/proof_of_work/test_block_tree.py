@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.proof_of_work import block_tree
-from consensus.proof_of_work.block_index import Link, genesis_link
-from consensus.proof_of_work.block_tree import BlockTree, Standing
+from consensus.proof_of_work.block_index import BlockIndex, genesis_link
+from consensus.proof_of_work.block_tree import BlockStatus, BlockTree
 from consensus.proof_of_work.rules import ContestDepths
 from consensus.steps import Verdict
 from consensus.types import Height, StepId
@@ -18,12 +18,12 @@ SEED = b"lots"
 ROOT = genesis_link(StepId(b"r" * 32))
 
 
-def link_on(parent: Link, name: int, work: int = 10) -> Link:
+def link_on(parent: BlockIndex, name: int, work: int = 10) -> BlockIndex:
     step = StepId(hashlib.blake2b(name.to_bytes(4, "big"), digest_size=32).digest())
-    return Link(step, parent.id, Height(parent.height + 1), 0, 0, 0, parent.work + work, ())
+    return BlockIndex(step, parent.id, Height(parent.height + 1), 0, 0, 0, parent.work + work, ())
 
 
-def tree_of_good(*branches: tuple[Link, ...]) -> BlockTree:
+def tree_of_good(*branches: tuple[BlockIndex, ...]) -> BlockTree:
     tree = BlockTree(ROOT, DEPTHS, SEED)
     for branch in branches:
         for link in branch:
@@ -31,14 +31,14 @@ def tree_of_good(*branches: tuple[Link, ...]) -> BlockTree:
     return tree
 
 
-def add(tree: BlockTree, link: Link, verdict: Verdict) -> None:
+def add(tree: BlockTree, link: BlockIndex, verdict: Verdict) -> None:
     assert tree.insert(link)
     tree.give_body(link.id)
     tree.judge(link.id, verdict)
 
 
-def branch_of(parent: Link, names: range, work: int = 10) -> tuple[Link, ...]:
-    made: list[Link] = []
+def branch_of(parent: BlockIndex, names: range, work: int = 10) -> tuple[BlockIndex, ...]:
+    made: list[BlockIndex] = []
     for name in names:
         made.append(link_on(made[-1] if made else parent, name, work))
     return tuple(made)
@@ -51,17 +51,17 @@ def branch_of(parent: Link, names: range, work: int = 10) -> tuple[Link, ...]:
 class Twin:
     """All that ever happened, and the head found from scratch each time."""
 
-    links: dict[StepId, Link] = field(default_factory=lambda: {ROOT.id: ROOT})
+    links: dict[StepId, BlockIndex] = field(default_factory=lambda: {ROOT.id: ROOT})
     verdicts: dict[StepId, Verdict] = field(default_factory=lambda: {ROOT.id: Verdict.GOOD})
-    final: Link = ROOT
+    final: BlockIndex = ROOT
 
-    def ancestry(self, link: Link) -> list[Link]:
+    def ancestry(self, link: BlockIndex) -> list[BlockIndex]:
         path = [link]
         while path[-1].id != ROOT.id:
             path.append(self.links[path[-1].parent])
         return path
 
-    def is_eligible(self, link: Link) -> bool:
+    def is_eligible(self, link: BlockIndex) -> bool:
         path = self.ancestry(link)
         if any(self.verdicts.get(other.id) in (None, Verdict.INVALID) for other in path):
             return False
@@ -69,12 +69,12 @@ class Twin:
         is_deep = all(link.height - other.height >= depths[self.verdicts[other.id]] for other in path)
         return is_deep and self.final in path
 
-    def rank(self, link: Link) -> tuple[int, bool, int]:
+    def rank(self, link: BlockIndex) -> tuple[int, bool, int]:
         is_clean = all(self.verdicts[other.id] is Verdict.GOOD for other in self.ancestry(link))
         lot = hashlib.blake2b(link.id, key=SEED, digest_size=8).digest()
         return link.work, is_clean, -int.from_bytes(lot, "big")
 
-    def head(self) -> Link:
+    def head(self) -> BlockIndex:
         return max((link for link in self.links.values() if self.is_eligible(link)), key=self.rank)
 
     def alive(self) -> set[StepId]:
@@ -91,7 +91,7 @@ def test_the_head_is_the_one_that_is_found_from_scratch(data: st.DataObject) -> 
     for name in range(data.draw(st.integers(min_value=1, max_value=60))):
         action = data.draw(st.sampled_from(["insert", "insert", "body", "body", "judge", "judge", "judge", "finalise"]))
         if action == "insert":
-            alive = [link for link in tree.links() if tree.standing(link.id) is not Standing.INVALID]
+            alive = [link for link in tree.links() if tree.standing(link.id) is not BlockStatus.INVALID]
             newest = alive[-8:]
             link = link_on(data.draw(st.sampled_from(newest)), name, data.draw(st.integers(min_value=9, max_value=11)))
             assert tree.insert(link)
@@ -99,14 +99,14 @@ def test_the_head_is_the_one_that_is_found_from_scratch(data: st.DataObject) -> 
             bodiless.append(link.id)
         elif action == "body" and bodiless:
             step = bodiless.pop(data.draw(st.integers(min_value=0, max_value=len(bodiless) - 1)))
-            if tree.standing(step) is Standing.BODILESS:
+            if tree.standing(step) is BlockStatus.BODILESS:
                 asked.extend(tree.give_body(step))
         elif action == "judge" and asked:
             step = asked.pop(data.draw(st.integers(min_value=0, max_value=len(asked) - 1)))
             verdict = data.draw(
                 st.sampled_from([Verdict.GOOD] * 6 + [Verdict.CONTESTED] * 2 + [Verdict.REFUTED, Verdict.INVALID])
             )
-            if tree.standing(step) is Standing.UNCHECKED:
+            if tree.standing(step) is BlockStatus.UNCHECKED:
                 asked.extend(tree.judge(step, verdict))
                 twin.verdicts[step] = verdict
         elif action == "finalise":
@@ -116,7 +116,7 @@ def test_the_head_is_the_one_that_is_found_from_scratch(data: st.DataObject) -> 
                 twin.final = next(link for link in twin.ancestry(twin.head()) if link.height == height)
         assert tree.head == twin.head()
         assert {link.id for link in tree.links()} == twin.alive()
-        undecided = (Standing.BODILESS, Standing.UNCHECKED)
+        undecided = (BlockStatus.BODILESS, BlockStatus.UNCHECKED)
         assert tree.undecided() == tuple(link for link in tree.links() if tree.standing(link.id) in undecided)
 
 
@@ -197,7 +197,7 @@ def test_all_on_top_of_an_invalid_block_is_invalid() -> None:
         tree.insert(link)
         tree.give_body(link.id)
     assert tree.judge(branch[0].id, Verdict.INVALID) == ()
-    assert {tree.standing(link.id) for link in branch} == {Standing.INVALID}
+    assert {tree.standing(link.id) for link in branch} == {BlockStatus.INVALID}
     assert not tree.insert(link_on(branch[-1], 9))
 
 

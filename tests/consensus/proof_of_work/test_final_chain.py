@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.proof_of_work.block_index import Link
+from consensus.proof_of_work.block_index import BlockIndex
 from consensus.proof_of_work.final_chain import FinalChain
 from tests.consensus.proof_of_work.test_block_index import timed_chain
 
@@ -17,7 +17,7 @@ def test_every_link_comes_back_as_it_was(times: list[int]) -> None:
     assert [chain.height_of(link.id) for link in links] == [link.height for link in links]
 
 
-def three_final() -> tuple[FinalChain, list[Link]]:
+def three_final() -> tuple[FinalChain, list[BlockIndex]]:
     links = timed_chain([0, 1, 2, 3])
     chain = FinalChain(links[0])
     for link in links[1:3]:

@@ -3,7 +3,7 @@ from itertools import pairwise
 import pytest
 
 from consensus.proof_of_work import header_branches as ahead
-from consensus.proof_of_work.block_index import Link
+from consensus.proof_of_work.block_index import BlockIndex
 from consensus.proof_of_work.header_branches import BRANCHES_MAX, RIVALS_MAX, Branch, HeaderBranches
 from consensus.types import Height
 from tests.consensus.proof_of_work.forge import Forge, person
@@ -13,7 +13,7 @@ FORGE = Forge()
 CHAIN = tuple(forged.link for forged in FORGE.branch(FORGE.genesis, person("alice"), 40))
 
 
-def grown(links: tuple[Link, ...], base: Link, fork_height: Height | None = None) -> HeaderBranches:
+def grown(links: tuple[BlockIndex, ...], base: BlockIndex, fork_height: Height | None = None) -> HeaderBranches:
     made = HeaderBranches()
     parent = base
     for link in links:

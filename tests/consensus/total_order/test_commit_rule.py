@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.total_order.block import Reference
-from consensus.total_order.commit_rule import CommitRule, Decision, Way
+from consensus.total_order.commit_rule import CommitRule, DecisionRule, LeaderStatus
 from consensus.total_order.dag import Dag, Vertex
 from tests.consensus.total_order.forge import Forge, Forged
 from tests.consensus.total_order.oracle import Oracle
@@ -23,7 +23,7 @@ class Follower:
     """The graph and the rule as a machine uses them."""
 
     forge: Forge
-    decisions: list[Decision] = field(default_factory=list)
+    decisions: list[LeaderStatus] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.dag = Dag(self.forge.committee)
@@ -117,14 +117,14 @@ def test_the_incremental_rule_decides_as_the_oracle_does(size: int, rounds: int,
 
 
 def test_random_graphs_reach_every_way_to_decide() -> None:
-    ways: Counter[Way] = Counter()
+    ways: Counter[DecisionRule] = Counter()
     for seed in range(60):
         graph = Graph(4 + seed % 4, 12, seed)
         follower = Follower(graph.forge)
         for block in graph.causal_order():
             follower.add(block)
         ways.update(made.way for made in follower.decisions)
-    assert set(ways) == set(Way)
+    assert set(ways) == set(DecisionRule)
 
 
 def full_rounds(forge: Forge, rounds: int, absent: tuple[tuple[int, int], ...] = ()) -> list[list[Forged]]:
@@ -159,7 +159,7 @@ def test_a_leader_commits_three_messages_after_its_block() -> None:
     follower = Follower(forge)
     for block in itertools.chain(*full_rounds(forge, 3)):
         follower.add(block)
-    assert [(made.round, made.way) for made in follower.decisions] == [(1, Way.DIRECT_COMMIT)]
+    assert [(made.round, made.way) for made in follower.decisions] == [(1, DecisionRule.DIRECT_COMMIT)]
 
 
 def test_an_absent_leader_is_skipped_by_the_next_round() -> None:
@@ -167,7 +167,10 @@ def test_an_absent_leader_is_skipped_by_the_next_round() -> None:
     follower = Follower(forge)
     for block in itertools.chain(*full_rounds(forge, 4, absent=((2, 2),))):
         follower.add(block)
-    assert [(made.round, made.way) for made in follower.decisions] == [(1, Way.DIRECT_COMMIT), (2, Way.DIRECT_SKIP)]
+    assert [(made.round, made.way) for made in follower.decisions] == [
+        (1, DecisionRule.DIRECT_COMMIT),
+        (2, DecisionRule.DIRECT_SKIP),
+    ]
 
 
 def test_two_certified_blocks_in_one_slot_are_a_contradiction() -> None:

@@ -13,7 +13,7 @@ from learning.evolution.payload import Candidate
 from learning.evolution.recipe import Recipe
 from learning.evolution.scores import Scores, encode_submission
 from learning.evolution.slate import (
-    Decision,
+    GenerationResult,
     Ignored,
     ModelConsensus,
     Slate,
@@ -46,7 +46,7 @@ def consensus_of(members: tuple[bytes, ...] = FOUR) -> ModelConsensus[Candidate,
     return ModelConsensus(members, GENERATION, MutationCandidacy(len(members), 1))
 
 
-def commit(consensus: ModelConsensus[Candidate, Entry], *items: SignedPayload) -> Slate[Entry] | Decision[Entry] | None:
+def commit(consensus: ModelConsensus[Candidate, Entry], *items: SignedPayload) -> Slate[Entry] | GenerationResult[Entry] | None:
     for item in items:
         consensus.deliver(item)
     return consensus.end_of_commit()
@@ -204,7 +204,7 @@ def test_the_decision_counts_all_scores_of_its_commit_and_what_was_ignored() -> 
     commit(consensus, signed(FOUR[1], GENERATION, b"\x07"))
     decision = commit(consensus, *(scores(author, slate.digest, values[author]) for author in (FOUR[3], FOUR[0], FOUR[1])))
     ignored = ((Ignored.MALFORMED, 2), (Ignored.SECOND_CANDIDATE, 1))
-    assert decision == Decision(slate, (0, -8, 2, 5, 0), 3, (FOUR[2], FOUR[3], FOUR[0], FOUR[1]), ignored)
+    assert decision == GenerationResult(slate, (0, -8, 2, 5, 0), 3, (FOUR[2], FOUR[3], FOUR[0], FOUR[1]), ignored)
 
 
 def test_the_next_generation_starts_from_nothing() -> None:
@@ -217,7 +217,7 @@ def test_the_next_generation_starts_from_nothing() -> None:
     assert isinstance(following, Slate)
     rows = (scores(author, following.digest, (0,) * 5, base=b"N" * 32) for author in FOUR)
     decision = commit(consensus, *rows)
-    assert isinstance(decision, Decision)
+    assert isinstance(decision, GenerationResult)
     assert decision.ignored == ((Ignored.OTHER_GENERATION, 1),)
 
 
@@ -232,7 +232,7 @@ def test_a_generation_needs_a_quorum_twice_whatever_the_number_of_members(size: 
     values = tuple(range(len(slate.entries)))
     decisions = [commit(consensus, scores(author, slate.digest, values)) for author in members[-needed:]]
     assert decisions[:-1] == [None] * (needed - 1)
-    assert isinstance(decisions[-1], Decision)
+    assert isinstance(decisions[-1], GenerationResult)
     assert (decisions[-1].winner, decisions[-1].agreed) == (needed, values)
 
 
@@ -266,7 +266,7 @@ def test_agreed_fitness_is_valid_and_the_winner_real(case: Case) -> None:
     slate = commit(consensus, *(candidate(author) for author in case.candidates))
     assert isinstance(slate, Slate)
     decision = commit(consensus, *(scores(author, slate.digest, case.said[author]) for author in case.scorers))
-    assert isinstance(decision, Decision)
+    assert isinstance(decision, GenerationResult)
     honest = [case.said[author] for author in case.scorers if author not in case.liars]
     for place, agreed in enumerate(decision.agreed):
         assert min(said[place] for said in honest) <= agreed <= max(said[place] for said in honest)
@@ -286,7 +286,7 @@ def test_the_order_within_the_commits_changes_nothing_but_the_order_of_the_slate
         assert isinstance(slate, Slate)
         rows = {author: tuple(said[author][entry] for entry in authors_of(slate)) for author in scorers}
         decision = commit(consensus, *(scores(author, slate.digest, rows[author]) for author in scorers))
-        assert isinstance(decision, Decision)
+        assert isinstance(decision, GenerationResult)
         return slate.entries[decision.winner].digest, decision.agreed[decision.winner]
 
     assert winner(case.candidates, case.scorers) == winner(case.candidates[::-1], case.scorers[::-1])
@@ -300,7 +300,7 @@ def test_a_claim_changes_nothing_but_the_tie_of_digests() -> None:
         slate = commit(consensus, item, *(candidate(author) for author in FOUR[1:]))
         assert isinstance(slate, Slate)
         decision = commit(consensus, *(scores(author, slate.digest, (0, 1, 2, 4, 3)) for author in FOUR))
-        assert isinstance(decision, Decision)
+        assert isinstance(decision, GenerationResult)
         decisions.append(decision)
     assert [decision.winner for decision in decisions] == [3, 3]
     assert decisions[0].agreed == decisions[1].agreed

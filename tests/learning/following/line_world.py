@@ -4,6 +4,7 @@ import hashlib
 import random
 from collections.abc import Callable, Iterable, Sequence
 
+from learning.aggregation.rule import GradientOutcome
 from learning.following.line import Follower, LineLearner
 from learning.gradient.quantised import payload_digest
 from learning.learner import (
@@ -19,7 +20,6 @@ from learning.learner import (
     StateKept,
     StepAdopted,
 )
-from learning.rules.rule import Outcome
 
 COMMITS_MAX = 5_000
 
@@ -72,10 +72,10 @@ class LineMember:
     def judged(self) -> list[GradientsJudged]:
         return [answer for answer in self.answers if isinstance(answer, GradientsJudged)]
 
-    def outcomes(self, *authors: bytes) -> list[Outcome]:
+    def outcomes(self, *authors: bytes) -> list[GradientOutcome]:
         """What this member has told of the gradients of these authors, or of all."""
         rows = (one for told in self.judged for one in told.judged)
-        return [Outcome(one.outcome) for one in rows if one.author in authors or not authors]
+        return [GradientOutcome(one.outcome) for one in rows if one.author in authors or not authors]
 
     def deliver(self, *steps: DeliveredStep) -> None:
         for step in steps:

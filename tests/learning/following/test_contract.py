@@ -65,7 +65,7 @@ def gradients_in_a_tree() -> MakePeer:
 
 @pytest.fixture(params=[mutations_in_a_line, scored_steps_in_a_line, gradients_in_a_line])
 def member_of(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> MakeMember:
-    monkeypatch.setattr("learning.gradient.kept.KEPT_COMMITS", (4, 4))
+    monkeypatch.setattr("learning.gradient.checkpoint_codec.KEPT_COMMITS", (4, 4))
     return request.param()
 
 

@@ -14,8 +14,8 @@ from learning.evolution.mutation import Mutating
 from learning.evolution.payload import Candidate, encode_candidate
 from learning.evolution.recipe import Recipe
 from learning.following.state_tree import STATES_MIN, StateTree, final_step
-from learning.gradient.blocks import BlockState, Scribe
-from learning.gradient.ledger import Clerk
+from learning.gradient.blocks import BlockState, BlockTransition
+from learning.gradient.ledger import Aggregator
 from learning.learner import ProposedStep
 from learning.state import ModelState, StoredStateError, genesis_state, state_digest
 from learning.task import ParameterBlock
@@ -63,7 +63,9 @@ def heights_at_hand(tree: StateTree[ModelState], path: Iterable[ProposedStep]) -
 
 def blocks_of(forge: Forge, bytes_max: int) -> StateTree[BlockState]:
     rules, state = forge.world.rules, forge.states[GENESIS]
-    scribe = Scribe(Clerk(LAYOUT, rules.ledger_rules(), rules.named_rule()), forge.world.shelf, rules.workers_window)
+    scribe = BlockTransition(
+        Aggregator(LAYOUT, rules.ledger_rules(), rules.named_rule()), forge.world.shelf, rules.workers_window
+    )
     return StateTree(scribe, final_step(GENESIS, 0, state.digest), state, steps_max=STEPS_MAX, bytes_max=bytes_max)
 
 

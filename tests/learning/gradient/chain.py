@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from learning.aggregation.rule import Workers
 from learning.gradient.block_learner import BlockLearner
-from learning.gradient.blocks import BlockState, Scribe
-from learning.gradient.ledger import Clerk, Gradients, first_ledger
+from learning.gradient.blocks import BlockState, BlockTransition
+from learning.gradient.ledger import Aggregator, Gradients, first_ledger
 from learning.gradient.rules import GradientRules
 from learning.learner import Participant, ProposedStep, SignedPayload, StateKept
-from learning.rules.rule import Group
 from learning.state import genesis_state
 from learning.tasks.own_samples import OwnSamples
 from node.lab.faults.gradient.conduct import Conduct
@@ -47,7 +47,9 @@ class Forge:
     def __init__(self, world: World) -> None:
         self.world = world
         rule = world.rules.named_rule()
-        self._scribe = Scribe(Clerk(LAYOUT, world.rules.ledger_rules(), rule), world.shelf, world.rules.workers_window)
+        self._scribe = BlockTransition(
+            Aggregator(LAYOUT, world.rules.ledger_rules(), rule), world.shelf, world.rules.workers_window
+        )
         self.states = {GENESIS: BlockState(first_ledger(genesis_state(NETWORK, LAYOUT).parameters, rule), ())}
         self.heights = {GENESIS: 0}
 
@@ -58,7 +60,7 @@ class Forge:
         self.states[step.id], self.heights[step.id] = state, height
         return step
 
-    def group(self, step: ProposedStep) -> Group:
+    def group(self, step: ProposedStep) -> Workers:
         """The workers after it."""
         return self._scribe.group(self.states[step.id])
 

@@ -8,7 +8,7 @@ import numpy as np
 from learning.exact import permutation
 from learning.gradient.quantised import quantise
 from learning.gradient.rules import GradientRules
-from learning.gradient.submission import Submission, encode_submission
+from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import SignedPayload
 from learning.task import Float32Array, Float64Array, Int64Array, Minibatch, ParameterBlock
@@ -88,5 +88,5 @@ def submitted(  # noqa: PLR0917 - each is another thing
 ) -> SignedPayload:
     """An honest submission of these bytes, as it comes out of the order."""
     digest, length = shelf.put(encoded)
-    payload = encode_submission(Submission(base, base_digest, digest, length))
+    payload = encode_submission(GradientSubmission(base, base_digest, digest, length))
     return attached(signed(author, step, payload), (digest, length))

@@ -10,7 +10,7 @@ from learning.evolution.scores import Scores
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.gradient.scored_submission import decode_scored, encode_scored
 from learning.gradient.step_candidates import StepCandidates
-from learning.gradient.submission import Submission
+from learning.gradient.submission import GradientSubmission
 from learning.learner import ContributionFound, Participant, SignedPayload, StateKept
 from learning.task import Float32Array, Int64Array
 from learning.tasks.own_samples import OwnSamples
@@ -92,8 +92,8 @@ def favours(*authors: bytes) -> Distortion:
     return distorted
 
 
-def named(item: SignedPayload) -> Submission:
+def named(item: SignedPayload) -> GradientSubmission:
     """The gradient that an honest item names."""
     submission = decode_scored(item.payload, ENTRIES_MAX)
-    assert isinstance(submission, Submission)
+    assert isinstance(submission, GradientSubmission)
     return submission

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from learning.aggregation.rule import GradientOutcome
 from learning.gradient.block_learner import BASE_AGE_MAX, NEVER_LISTED
 from learning.gradient.ledger import PayloadMissingError
-from learning.gradient.submission import Submission, decode_submission, encode_submission
+from learning.gradient.submission import GradientSubmission, decode_submission, encode_submission
 from learning.learner import (
     CheckRequest,
     ContributionAssessed,
@@ -21,7 +22,6 @@ from learning.learner import (
     StepChecked,
     StepOffered,
 )
-from learning.rules.rule import Outcome
 from learning.state import StoredStateError
 from learning.task import Float32Array
 from node.lab.faults.gradient.conduct import HonestConduct, Submitted
@@ -158,11 +158,11 @@ def test_whatever_a_leader_lists_all_judge_it_alike(data: st.DataObject) -> None
 @pytest.mark.parametrize(
     ("listed_by", "twice", "outcome"),
     [
-        (STRANGER, False, Outcome.NOT_A_WORKER),
-        (ALICE, True, Outcome.REPEATED),
+        (STRANGER, False, GradientOutcome.NOT_A_WORKER),
+        (ALICE, True, GradientOutcome.REPEATED),
     ],
 )
-def test_a_block_that_lists_in_vain_is_invalid(listed_by: bytes, twice: bool, outcome: Outcome) -> None:
+def test_a_block_that_lists_in_vain_is_invalid(listed_by: bytes, twice: bool, outcome: GradientOutcome) -> None:
     forge = Forge(world_of())
     (first,) = forge.path(GENESIS, ALICE)
     contribution = forge.contribution(listed_by, first.id)
@@ -214,7 +214,7 @@ def test_a_block_lists_one_gradient_of_each_worker() -> None:
     path.append(forge.block(path[-1].id, BOB, first))
     second = forge.contribution(ALICE, path[-1].id, 0.25)
     both = forge.block(path[0].id, BOB, first, second)
-    assert [one.outcome for one in forge.states[both.id].judged] == [Outcome.APPLIED, Outcome.REPEATED]
+    assert [one.outcome for one in forge.states[both.id].judged] == [GradientOutcome.APPLIED, GradientOutcome.REPEATED]
     dave = Peer(forge.world, DAVE).follow(path[0])
     assert [dave.check(block).judgement for block in (both, path[1])] == [Judgement.INVALID, Judgement.GOOD]
     dave.adopt(path[1].id)
@@ -382,7 +382,7 @@ def test_lies_that_anybody_can_prove_are_invalid() -> None:
     short = encoded_gradient(0.5)[:-1]
     digest, length = forge.world.shelf.put(short)
     ledger = forge.states[path[-1].id].ledger
-    submission = encode_submission(Submission(ledger.version, ledger.digest, digest, length))
+    submission = encode_submission(GradientSubmission(ledger.version, ledger.digest, digest, length))
     malformed = attached(signed(BOB, path[-1].id, submission), (digest, length))
     details = [carol.assess(item).detail for item in (junk, malformed, replace(honest, attached=()))]
     no_gradient = "its large payload is no gradient of this model"
@@ -456,7 +456,7 @@ def test_what_a_final_block_has_listed_in_vain_is_offered_no_more() -> None:
     assert bob.assess(steep) == good(steep)
     path.append(forge.block(path[-1].id, ALICE, steep))
     bob.follow(path[-1])
-    assert outcomes(bob)[-1] == Outcome.TOO_STEEP
+    assert outcomes(bob)[-1] == GradientOutcome.TOO_STEEP
     bob.finalise(path[-1].id)
     path += forge.path(path[-1].id, ALICE)
     bob.follow(path[-1])
@@ -491,7 +491,7 @@ def test_a_contribution_is_offered_up_to_an_age_and_may_be_listed_at_any() -> No
     assert offered == [digests(contribution)] * (BASE_AGE_MAX + 1) + [()]
     path.append(forge.block(path[-1].id, ALICE, contribution))
     carol.follow(path[-1])
-    assert outcomes(carol)[-1] == Outcome.APPLIED
+    assert outcomes(carol)[-1] == GradientOutcome.APPLIED
 
 
 def test_an_empty_block_is_offered_at_every_head() -> None:
@@ -528,7 +528,7 @@ def test_one_gradient_of_ours_waits_to_be_listed_at_a_time() -> None:
     assert alice.assess(contribution) == good(contribution)
     assert alice.work() == []
     alice.follow(alice.lead(path[0].id, 2))
-    assert outcomes(alice) == [Outcome.APPLIED]
+    assert outcomes(alice) == [GradientOutcome.APPLIED]
     assert alice.learner.is_searching
 
 
@@ -594,7 +594,7 @@ def test_what_became_of_gradients_is_told_once() -> None:
     for step in (path[-1], other):
         carol.adopt(step.id)
     assert [told.step for told in carol.judged] == [path[-1].id, other.id]
-    assert outcomes(carol) == [Outcome.APPLIED] * 3
+    assert outcomes(carol) == [GradientOutcome.APPLIED] * 3
     assert carol.judged[-1].weights == ((BOB, 1.0),)
     assert carol.judged[-1].judged[0].staleness == 0
 

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from learning.gradient.blocks import BlockState, Scribe
-from learning.gradient.ledger import Clerk, Ledger, PastModel, first_ledger
+from learning.gradient.blocks import BlockState, BlockTransition
+from learning.gradient.ledger import AggregationState, Aggregator, PastModel, first_ledger
 from learning.state import genesis_state
 from tests.learning.evolution.exchange import NETWORK
 from tests.learning.gradient.chain import ALICE, BOB, CAROL, world_of
@@ -14,10 +14,10 @@ from tests.learning.gradient.quadratic import LAYOUT
 
 WORLD = world_of()
 RULE = WORLD.rules.named_rule()
-SCRIBE = Scribe(Clerk(LAYOUT, WORLD.rules.ledger_rules(), RULE), WORLD.shelf, WORLD.rules.workers_window)
+SCRIBE = BlockTransition(Aggregator(LAYOUT, WORLD.rules.ledger_rules(), RULE), WORLD.shelf, WORLD.rules.workers_window)
 
 
-def ledger_at(version: int, *bases: tuple[bytes, int]) -> Ledger:
+def ledger_at(version: int, *bases: tuple[bytes, int]) -> AggregationState:
     first = first_ledger(genesis_state(NETWORK, LAYOUT).parameters, RULE)
     return replace(first, past=(PastModel(version, bytes(32), None),), bases=bases)
 

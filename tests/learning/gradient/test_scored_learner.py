@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from learning.aggregation.rule import GradientOutcome
 from learning.evolution.scores import SCORES_KIND, Scores
 from learning.evolution.slate import lower_median
-from learning.gradient.desk import FRUITLESS_MAX
 from learning.gradient.ledger import PayloadMissingError
 from learning.gradient.scored_submission import decode_scored, encode_scored
-from learning.gradient.submission import Submission
+from learning.gradient.submission import GradientSubmission
+from learning.gradient.submitter import FRUITLESS_MAX
 from learning.learner import (
     GenerationDecided,
     GenerationWaits,
@@ -26,7 +27,6 @@ from learning.learner import (
     StepAdopted,
     StepApplied,
 )
-from learning.rules.rule import Outcome
 from learning.state import StoredStateError
 from learning.task import Float32Array, Int64Array
 from node.lab.faults.gradient.conduct import Submitted
@@ -193,7 +193,7 @@ def test_where_nothing_improves_the_version_moves_on_without_a_change() -> None:
     assert after.state_digest != before.state_digest
     assert members[0].decided[0].winner == 0
     assert members[0].judged[-1].weights == ()
-    assert {Outcome(one.outcome) for one in members[0].judged[-1].judged} == {Outcome.COLLECTED}
+    assert {GradientOutcome(one.outcome) for one in members[0].judged[-1].judged} == {GradientOutcome.COLLECTED}
     again = generation(members, 3)
     assert not {named(item).payload for item in first} & {named(item).payload for item in again}
 
@@ -217,7 +217,7 @@ def test_people_are_told_who_put_up_what_and_what_it_was_worth() -> None:
     parts = FOUR if winner.author is None else (winner.author,)
     assert members[1].judged[-1].weights == tuple((author, 1 / len(parts)) for author in parts)
     assert [one.outcome for one in members[1].judged[-1].judged] == [
-        (Outcome.APPLIED if author in parts else Outcome.COLLECTED).value for author in FOUR
+        (GradientOutcome.APPLIED if author in parts else GradientOutcome.COLLECTED).value for author in FOUR
     ]
 
 
@@ -234,7 +234,7 @@ def test_a_copied_gradient_counts_once_for_who_came_first() -> None:
         member.deliver(commit(1, [own, copy, *others]))
     scores = [item for member in members for item in member.work_until_idle()]
     members[0].deliver(commit(2, scores))
-    assert members[0].outcomes(FOUR[3]) == [Outcome.COPY]
+    assert members[0].outcomes(FOUR[3]) == [GradientOutcome.COPY]
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------
@@ -242,10 +242,10 @@ def test_a_copied_gradient_counts_once_for_who_came_first() -> None:
 
 def renamed(item: SignedPayload, **changes: object) -> SignedPayload:
     """The same item with another submission in it."""
-    return replace(item, payload=encode_scored(Submission(**({**_fields(named(item)), **changes}))))  # type: ignore[arg-type]
+    return replace(item, payload=encode_scored(GradientSubmission(**({**_fields(named(item)), **changes}))))  # type: ignore[arg-type]
 
 
-def _fields(submission: Submission) -> dict[str, object]:
+def _fields(submission: GradientSubmission) -> dict[str, object]:
     return {name: getattr(submission, name) for name in ("base", "base_digest", "payload", "length")}
 
 
@@ -258,22 +258,22 @@ def with_payload(item: SignedPayload, encoded: bytes, shelf: Shelf) -> SignedPay
 REFUSED: dict[str, tuple[Callable[[SignedPayload, Shelf], SignedPayload], GradientJudged]] = {
     name: (change, GradientJudged(author, outcome.value, False, staleness))
     for name, author, change, outcome, staleness in (
-        ("junk", FOUR[0], lambda item, _: replace(item, payload=b"junk"), Outcome.MALFORMED, None),
-        ("empty", FOUR[0], lambda item, _: replace(item, payload=b""), Outcome.MALFORMED, None),
-        ("no attachment", FOUR[0], lambda item, _: replace(item, attached=()), Outcome.MALFORMED, 0),
-        ("another length", FOUR[0], lambda item, _: renamed(item, length=3), Outcome.MALFORMED, 0),
-        ("no gradient", FOUR[0], lambda item, shelf: with_payload(item, b"\x10junk", shelf), Outcome.MALFORMED, 0),
-        ("infinite", FOUR[0], lambda item, shelf: with_payload(item, _infinite(), shelf), Outcome.MALFORMED, 0),
-        ("future", FOUR[0], lambda item, _: renamed(item, base=9), Outcome.FUTURE_BASE, None),
-        ("unknown", FOUR[0], lambda item, _: renamed(item, base_digest=bytes(32)), Outcome.UNKNOWN_BASE, None),
+        ("junk", FOUR[0], lambda item, _: replace(item, payload=b"junk"), GradientOutcome.MALFORMED, None),
+        ("empty", FOUR[0], lambda item, _: replace(item, payload=b""), GradientOutcome.MALFORMED, None),
+        ("no attachment", FOUR[0], lambda item, _: replace(item, attached=()), GradientOutcome.MALFORMED, 0),
+        ("another length", FOUR[0], lambda item, _: renamed(item, length=3), GradientOutcome.MALFORMED, 0),
+        ("no gradient", FOUR[0], lambda item, shelf: with_payload(item, b"\x10junk", shelf), GradientOutcome.MALFORMED, 0),
+        ("infinite", FOUR[0], lambda item, shelf: with_payload(item, _infinite(), shelf), GradientOutcome.MALFORMED, 0),
+        ("future", FOUR[0], lambda item, _: renamed(item, base=9), GradientOutcome.FUTURE_BASE, None),
+        ("unknown", FOUR[0], lambda item, _: renamed(item, base_digest=bytes(32)), GradientOutcome.UNKNOWN_BASE, None),
         (
             "other generation",
             FOUR[0],
             lambda item, _: replace(renamed(item, base=9), base=bytes(32)),
-            Outcome.FUTURE_BASE,
+            GradientOutcome.FUTURE_BASE,
             None,
         ),
-        ("stranger", OBSERVER, lambda item, _: replace(item, author=OBSERVER), Outcome.NOT_A_WORKER, 0),
+        ("stranger", OBSERVER, lambda item, _: replace(item, author=OBSERVER), GradientOutcome.NOT_A_WORKER, 0),
     )
 }
 
@@ -309,8 +309,8 @@ def test_second_and_late_gradients_are_refused_and_old_ones_are_stale() -> None:
         member.deliver(commit(1, [first, second, *others]), commit(2, [late]))
     scores = [item for member in members for item in member.work_until_idle()]
     members[0].deliver(commit(3, scores), commit(4, [late]))
-    assert members[0].outcomes(FOUR[3]) == [Outcome.LATE, Outcome.STALE]
-    assert members[0].outcomes(FOUR[0])[0] is Outcome.REPEATED
+    assert members[0].outcomes(FOUR[3]) == [GradientOutcome.LATE, GradientOutcome.STALE]
+    assert members[0].outcomes(FOUR[0])[0] is GradientOutcome.REPEATED
     assert [one.staleness for one in members[0].judged[-1].judged] == [1]
 
 

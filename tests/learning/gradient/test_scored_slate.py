@@ -15,7 +15,7 @@ from learning.gradient.quantised import QuantisedGradient, decode_gradient, quan
 from learning.gradient.rules import LEARNING_RATE_MAX
 from learning.gradient.scored_slate import MEMBERS_MAX, STEP_SHARES, Move, StepCandidacy, StepEntry, StepRules
 from learning.gradient.scored_submission import encode_scored
-from learning.gradient.submission import Submission
+from learning.gradient.submission import GradientSubmission
 from learning.learner import SignedPayload
 from learning.state import ModelState, state_digest
 from learning.task import Float32Array
@@ -46,7 +46,7 @@ class Booth:
 
     def deliver(self, place: int, gradient: QuantisedGradient) -> Ignored | None:
         digest, length = self.shelf.put(gradient.encoded)
-        named = Submission(self.model.height, state_digest(self.model), digest, length)
+        named = GradientSubmission(self.model.height, state_digest(self.model), digest, length)
         return self.consensus.deliver(
             SignedPayload(bytes(32), worker(place), GENERATION, encode_scored(named), ((digest, length),))
         )
@@ -98,7 +98,7 @@ def parameters_of(booth: Booth, slate: Slate[StepEntry]) -> list[Float32Array]:
 def test_junk_of_one_author_is_read_once_in_a_commit() -> None:
     booth = Booth(4)
     digest, length = booth.shelf.put(b"junk")
-    named = encode_scored(Submission(MODEL.height, state_digest(MODEL), digest, length))
+    named = encode_scored(GradientSubmission(MODEL.height, state_digest(MODEL), digest, length))
     item = SignedPayload(bytes(32), worker(3), GENERATION, named, ((digest, length),))
     reasons = [booth.consensus.deliver(item) for _ in range(8)]
     assert reasons == [Ignored.MALFORMED] + [Ignored.SECOND_CANDIDATE] * 7

@@ -8,16 +8,16 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from learning.aggregation.rule import GradientOutcome
 from learning.gradient.ledger import PayloadMissingError
 from learning.gradient.rules import GradientRules
-from learning.gradient.submission import Submission, decode_submission, encode_submission
+from learning.gradient.submission import GradientSubmission, decode_submission, encode_submission
 from learning.learner import (
     AdoptRequest,
     RestoreRequest,
     SignedPayload,
     StateKept,
 )
-from learning.rules.rule import Outcome
 from learning.state import StoredStateError
 from learning.task import Float32Array, Minibatch
 from learning.tasks.digits import digits_mlp
@@ -178,7 +178,7 @@ def test_none_is_computed_on_a_model_that_one_of_ours_was_accepted_for() -> None
     """Buffered gradients are accepted long before the model moves."""
     member = Member(quadratic_world("buffered"), FOUR[0])
     member.deliver(commit(1, member.work()))
-    assert member.outcomes() == [Outcome.COLLECTED]
+    assert member.outcomes() == [GradientOutcome.COLLECTED]
     assert not member.learner.is_searching
 
 
@@ -206,7 +206,7 @@ def test_of_a_flood_on_one_model_one_counts() -> None:
     flooder.deliver(commit(1, items[:2]))
     assert not flooder.learner.is_searching
     flooder.deliver(commit(2, items[2:]))
-    assert flooder.outcomes() == [Outcome.APPLIED, Outcome.REPEATED, Outcome.REPEATED]
+    assert flooder.outcomes() == [GradientOutcome.APPLIED, GradientOutcome.REPEATED, GradientOutcome.REPEATED]
     assert flooder.learner.is_searching
 
 
@@ -232,7 +232,7 @@ def test_a_gradient_that_is_never_finite_waits_for_another_model() -> None:
 # --- liars ----------------------------------------------------------------------------------------------------------
 
 
-def lies(member: Member) -> dict[str, tuple[SignedPayload, Outcome]]:
+def lies(member: Member) -> dict[str, tuple[SignedPayload, GradientOutcome]]:
     """One submission of each wrong kind at version 1, by the third member, and what becomes of it."""
     shelf, liar, ledger = member.shelf, FOUR[2], member.stream.ledger
     good = encoded_gradient(0.5)
@@ -241,21 +241,21 @@ def lies(member: Member) -> dict[str, tuple[SignedPayload, Outcome]]:
     honest = submitted(liar, 1, ledger.digest, good, shelf)
 
     def naming(base: int, base_digest: bytes, payload: bytes = digest, size: int = length) -> SignedPayload:
-        submission = encode_submission(Submission(base, base_digest, payload, size))
+        submission = encode_submission(GradientSubmission(base, base_digest, payload, size))
         return attached(signed(liar, GENESIS, submission), (payload, size))
 
     return {
-        "junk": (signed(liar, GENESIS, b"junk"), Outcome.MALFORMED),
-        "empty": (signed(liar, GENESIS, b""), Outcome.MALFORMED),
-        "not canonical": (replace(honest, payload=honest.payload + b"\x00"), Outcome.MALFORMED),
-        "not attached": (replace(honest, attached=()), Outcome.MALFORMED),
-        "attached under another length": (replace(honest, attached=((digest, length + 1),)), Outcome.MALFORMED),
-        "too short": (naming(1, ledger.digest, short, short_length), Outcome.MALFORMED),
-        "longer than announced": (naming(1, ledger.digest, digest, length - 1), Outcome.MALFORMED),
-        "unknown model": (naming(1, bytes(32)), Outcome.UNKNOWN_BASE),
-        "model to come": (naming(2, ledger.digest), Outcome.FUTURE_BASE),
-        "far future": (naming(2**62, ledger.digest), Outcome.FUTURE_BASE),
-        "stranger": (replace(honest, author=b"o" * 32), Outcome.NOT_A_WORKER),
+        "junk": (signed(liar, GENESIS, b"junk"), GradientOutcome.MALFORMED),
+        "empty": (signed(liar, GENESIS, b""), GradientOutcome.MALFORMED),
+        "not canonical": (replace(honest, payload=honest.payload + b"\x00"), GradientOutcome.MALFORMED),
+        "not attached": (replace(honest, attached=()), GradientOutcome.MALFORMED),
+        "attached under another length": (replace(honest, attached=((digest, length + 1),)), GradientOutcome.MALFORMED),
+        "too short": (naming(1, ledger.digest, short, short_length), GradientOutcome.MALFORMED),
+        "longer than announced": (naming(1, ledger.digest, digest, length - 1), GradientOutcome.MALFORMED),
+        "unknown model": (naming(1, bytes(32)), GradientOutcome.UNKNOWN_BASE),
+        "model to come": (naming(2, ledger.digest), GradientOutcome.FUTURE_BASE),
+        "far future": (naming(2**62, ledger.digest), GradientOutcome.FUTURE_BASE),
+        "stranger": (replace(honest, author=b"o" * 32), GradientOutcome.NOT_A_WORKER),
     }
 
 
@@ -274,7 +274,7 @@ def test_a_lie_changes_nothing_and_is_told_of(lie: str) -> None:
     item, outcome = lies(one)[lie]
     one.deliver(commit(2, [item]))
     other.deliver(commit(2, [item]))
-    assert one.outcomes() == other.outcomes() == [Outcome.APPLIED, outcome]
+    assert one.outcomes() == other.outcomes() == [GradientOutcome.APPLIED, outcome]
     assert one.digest == other.digest == before
 
 
@@ -288,7 +288,7 @@ def test_a_model_that_left_the_window_is_too_old() -> None:
         other.deliver(step)
     member.deliver(commit(world.rules.staleness_max + 2, [old]))
     last = member.judged[-1].judged[-1]
-    assert (last.outcome, last.staleness, last.is_accepted) == (Outcome.STALE, world.rules.staleness_max + 1, False)
+    assert (last.outcome, last.staleness, last.is_accepted) == (GradientOutcome.STALE, world.rules.staleness_max + 1, False)
 
 
 def test_the_second_of_one_author_on_a_model_is_refused() -> None:
@@ -297,7 +297,7 @@ def test_the_second_of_one_author_on_a_model_is_refused() -> None:
     digest = member.stream.ledger.digest
     pair = [submitted(FOUR[1], 0, digest, encoded_gradient(value), world.shelf) for value in (0.5, 0.25)]
     member.deliver(commit(1, pair))
-    assert member.outcomes() == [Outcome.APPLIED, Outcome.REPEATED]
+    assert member.outcomes() == [GradientOutcome.APPLIED, GradientOutcome.REPEATED]
 
 
 def test_one_payload_of_an_author_is_read_in_a_commit_however_many_items_name_it() -> None:
@@ -316,7 +316,10 @@ def test_one_payload_of_an_author_is_read_in_a_commit_however_many_items_name_it
     assert world.shelf.reads == before + 1
     too_old = len(items) - 1 - world.rules.staleness_max
     left = len(items) - 1 - too_old
-    assert member.outcomes()[-8:] == [Outcome.STALE] * too_old + [Outcome.APPLIED] + [Outcome.CROWDED] * left
+    assert (
+        member.outcomes()[-8:]
+        == [GradientOutcome.STALE] * too_old + [GradientOutcome.APPLIED] + [GradientOutcome.CROWDED] * left
+    )
     member.deliver(commit(9, items[-1:]))
     assert world.shelf.reads == before + 2
 
@@ -328,7 +331,7 @@ def test_junk_that_eight_items_name_is_read_once() -> None:
     junk = [submitted(FOUR[2], 0, ledger.digest, b"junk", world.shelf)] * 8
     member.deliver(commit(1, [*junk, *other.work()]))
     assert world.shelf.reads == 2
-    assert member.outcomes() == [Outcome.MALFORMED] + [Outcome.CROWDED] * 7 + [Outcome.APPLIED]
+    assert member.outcomes() == [GradientOutcome.MALFORMED] + [GradientOutcome.CROWDED] * 7 + [GradientOutcome.APPLIED]
 
 
 def test_a_delivered_payload_that_is_not_held_is_a_broken_promise() -> None:

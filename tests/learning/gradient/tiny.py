@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from learning.gradient.ledger import Clerk, Delivered, Judged, Ledger, LedgerRules, first_ledger
+from learning.aggregation.rule import AggregationRule, Workers
+from learning.gradient.ledger import AggregationState, Aggregator, Delivered, Judged, LedgerRules, first_ledger
 from learning.gradient.quantised import QuantisedGradient, quantise
-from learning.gradient.submission import Submission, encode_submission
-from learning.rules.rule import Group, Rule
+from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.task import Float32Array, Layout, ParameterBlock
 
 LAYOUT = (ParameterBlock("weight", (2,), 2), ParameterBlock("bias", (1,), 0))
@@ -20,9 +20,9 @@ def worker(place: int) -> bytes:
     return place.to_bytes(2, "big") * 16
 
 
-def group_of(size: int, faulty_max: int | None = None) -> Group:
+def group_of(size: int, faulty_max: int | None = None) -> Workers:
     """n workers; f as large as they can stand."""
-    return Group(tuple(worker(place) for place in range(size)), (size - 1) // 3 if faulty_max is None else faulty_max)
+    return Workers(tuple(worker(place) for place in range(size)), (size - 1) // 3 if faulty_max is None else faulty_max)
 
 
 def vector_of(values: Sequence[float]) -> Float32Array:
@@ -42,9 +42,9 @@ def gradient_of(values: Sequence[float], layout: Layout = LAYOUT) -> QuantisedGr
 class Network:
     """One rule, one group, one ledger that every delivery advances; payloads are held by digest."""
 
-    def __init__(self, rule: Rule, group: Group, *, staleness_max: int = 20, learning_rate: float = 0.5) -> None:
+    def __init__(self, rule: AggregationRule, group: Workers, *, staleness_max: int = 20, learning_rate: float = 0.5) -> None:
         self.group = group
-        self.clerk = Clerk(LAYOUT, LedgerRules(np.float32(learning_rate), staleness_max), rule)
+        self.clerk = Aggregator(LAYOUT, LedgerRules(np.float32(learning_rate), staleness_max), rule)
         self.ledger = first_ledger(vector_of([1.0, -1.0, 0.5]), rule)
         self.payloads: dict[bytes, bytes] = {}
 
@@ -53,7 +53,7 @@ class Network:
         return self.payloads.get(digest)
 
     def delivered(
-        self, author: bytes, values: Sequence[float], base: int | None = None, ledger: Ledger | None = None
+        self, author: bytes, values: Sequence[float], base: int | None = None, ledger: AggregationState | None = None
     ) -> Delivered:
         """What the order hands over for a gradient on the model of a version (the present one: None) that is still known."""
         ledger = ledger or self.ledger
@@ -62,7 +62,7 @@ class Network:
         gradient = gradient_of(values)
         encoded = gradient.encoded
         self.payloads[gradient.digest] = encoded
-        submission = Submission(past.version, past.digest, gradient.digest, len(encoded))
+        submission = GradientSubmission(past.version, past.digest, gradient.digest, len(encoded))
         return Delivered(author, encode_submission(submission), ((gradient.digest, len(encoded)),))
 
     def advance(self, delivered: Delivered) -> Judged:
@@ -75,6 +75,6 @@ class Network:
         return self.advance(self.delivered(worker(place), values, base))
 
 
-def with_submission(delivered: Delivered, submission: Submission) -> Delivered:
+def with_submission(delivered: Delivered, submission: GradientSubmission) -> Delivered:
     """The same delivery with other bytes in it, and what it names attached."""
     return replace(delivered, payload=encode_submission(submission), attached=((submission.payload, submission.length),))

@@ -18,8 +18,8 @@ from learning.tasks.data_files import FOLDER_VARIABLE, DataFile, data_folder
 from learning.tasks.emnist import BALANCED, LETTERS, emnist_task
 from learning.tasks.gradient_check import check_gradient
 from learning.tasks.idx import SAMPLES_MAX, read_idx
+from learning.tasks.images import TEST_SAMPLES_MAX, Brightness, subset_for_tests
 from learning.tasks.loading import load_task
-from learning.tasks.pictures import TEST_SAMPLES_MAX, Brightness, subset_for_tests
 from learning.tasks.supervised import Samples
 
 GENERATOR = np.random.default_rng(3)

@@ -3,7 +3,7 @@
 import math
 
 from learning.learner import StepAdopted
-from node.api.telemetry import Memory, Vitals, memory_of
+from node.api.telemetry import MemoryUse, Vitals, memory_of
 
 NOBODY = 2**22 + 1
 """Above the greatest process id that Linux gives."""
@@ -24,7 +24,7 @@ def test_a_note_is_an_error_for_a_while() -> None:
 
 
 def test_processes_that_are_gone_take_no_memory() -> None:
-    assert memory_of((NOBODY,)) == Memory(0.0, 0.0)
+    assert memory_of((NOBODY,)) == MemoryUse(0.0, 0.0)
 
 
 def test_an_address_that_was_reached_after_all_is_no_error_any_more() -> None:

@@ -14,10 +14,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus.signing import Signer
 from consensus.types import NetworkId, PeerId
-from node.net.channel import Channel, ChannelClosedError, Traffic, WebSocket
-from node.net.dialling import client_session
+from node.net.address_book import Backoff
+from node.net.channel import BytesCounted, Channel, ChannelClosedError, WebSocket
+from node.net.dialer import client_session
 from node.net.handshake import Established, Failed, Handshake, Introduction, Role
-from node.net.peers import Backoff
 from node.net.rates import Meter, RateLimits
 from node.net.transport import NetSettings, PeerNetwork
 from node.net.wire import PART_BYTES_MAX, Frame, GetPart, Part, encode_frame
@@ -212,7 +212,7 @@ class Stranger:
 
 def channel_of(web_socket: WebSocket, role: Role) -> Channel:
     """A channel without limits."""
-    return Channel(web_socket, role, Meter(RateLimits(1e9, 1e9, 1e12, 1e12), 0.0), lambda: 0.0, Traffic())
+    return Channel(web_socket, role, Meter(RateLimits(1e9, 1e9, 1e12, 1e12), 0.0), lambda: 0.0, BytesCounted())
 
 
 @asynccontextmanager

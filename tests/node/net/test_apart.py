@@ -3,8 +3,8 @@
 import asyncio
 from dataclasses import replace
 
+from node.net.address_book import Backoff
 from node.net.handshake import Established
-from node.net.peers import Backoff
 from tests.node.net.example_peers import QUICK, identity_of, node_of, play, running, stranger_at, until
 
 SLOW = replace(QUICK, backoff=Backoff())

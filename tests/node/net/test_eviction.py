@@ -6,16 +6,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.types import PeerId
-from node.net.eviction import Candidate, whom_to_evict
+from node.net.eviction import InboundPeer, whom_to_evict
 
 NEVER = float("-inf")
 SECRET = b"secret"
 
 
-def crowd(count: int, group: str = "203.0.113.0/24", first: int = 0, **changes: float) -> list[Candidate]:
+def crowd(count: int, group: str = "203.0.113.0/24", first: int = 0, **changes: float) -> list[InboundPeer]:
     """Idle and slow, one after the other."""
     return [
-        Candidate(
+        InboundPeer(
             PeerId(number.to_bytes(32, "big")),
             group,
             changes.get("connected_at", 1_000.0 + number),
@@ -26,7 +26,7 @@ def crowd(count: int, group: str = "203.0.113.0/24", first: int = 0, **changes: 
     ]
 
 
-def evicted_in_turn(candidates: list[Candidate]) -> list[Candidate]:
+def evicted_in_turn(candidates: list[InboundPeer]) -> list[InboundPeer]:
     """Whoever is put out, one after the other, until everybody left is worth keeping."""
     left, gone = list(candidates), []
     while (peer := whom_to_evict(left, SECRET)) is not None:
@@ -75,7 +75,7 @@ def test_an_attacker_with_one_subnet_cannot_put_out_those_of_others_who_were_her
 def test_the_order_of_the_candidates_does_not_matter(count: int, seed: int) -> None:
     random = Random(seed)
     candidates = [
-        Candidate(
+        InboundPeer(
             PeerId(number.to_bytes(32, "big")),
             f"group {random.randrange(6)}",
             float(random.randrange(5)),

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.types import PeerId
-from node.net.gossip import Deliver, Gossip, GossipEffect, GossipLimits, Tell, short_digest
+from node.net.gossip import Gossip, GossipEffect, GossipLimits, MessageSeen, SendAnnouncement, short_digest
 from node.net.wire import GossipFrame, Have, Want
 
 ANN, BEN, CAT, DAN = (PeerId(name * 32) for name in (b"a", b"b", b"c", b"d"))
@@ -47,10 +47,10 @@ class Mesh:
 
     def carry_out(self, here: int, effects: tuple[GossipEffect, ...]) -> None:
         for effect in effects:
-            if isinstance(effect, Deliver) and int.from_bytes(effect.peer, "big") in self.ignored:
+            if isinstance(effect, MessageSeen) and int.from_bytes(effect.peer, "big") in self.ignored:
                 judged = self.machines[here].judged(effect.peer, effect.message, is_looked_at=False, now=self.now)
                 self.carry_out(here, judged)
-            elif isinstance(effect, Deliver):
+            elif isinstance(effect, MessageSeen):
                 self.inboxes[here][effect.message] += 1
                 self.carry_out(here, self.machines[here].broadcast(effect.message, self.now))
                 judged = self.machines[here].judged(effect.peer, effect.message, is_looked_at=True, now=self.now)
@@ -58,7 +58,7 @@ class Mesh:
             else:
                 self.tell(here, effect)
 
-    def tell(self, here: int, effect: Tell) -> None:
+    def tell(self, here: int, effect: SendAnnouncement) -> None:
         for peer in effect.peers:
             if not (here in self.silent and isinstance(effect.frame, GossipFrame)):
                 self.wires[here, int.from_bytes(peer, "big")].append(effect.frame)
@@ -154,9 +154,9 @@ def gossip_with(*neighbours: PeerId, limits: GossipLimits | None = None) -> Goss
 
 def test_our_own_message_is_pushed_and_a_received_one_is_announced_to_the_others() -> None:
     gossip = gossip_with(ANN, BEN, CAT)
-    assert gossip.broadcast(b"ours", 0.0) == (Tell((ANN, BEN, CAT), GossipFrame(b"ours")),)
-    assert gossip.received(ANN, GossipFrame(b"theirs"), 0.0) == (Deliver(ANN, b"theirs"),)
-    assert gossip.broadcast(b"theirs", 0.0) == (Tell((BEN, CAT), Have((short_digest(b"theirs"),))),)
+    assert gossip.broadcast(b"ours", 0.0) == (SendAnnouncement((ANN, BEN, CAT), GossipFrame(b"ours")),)
+    assert gossip.received(ANN, GossipFrame(b"theirs"), 0.0) == (MessageSeen(ANN, b"theirs"),)
+    assert gossip.broadcast(b"theirs", 0.0) == (SendAnnouncement((BEN, CAT), Have((short_digest(b"theirs"),))),)
     assert gossip.broadcast(b"theirs", 0.0) == ()
 
 
@@ -165,7 +165,9 @@ def test_nothing_is_served_before_it_was_judged_worth_passing_on() -> None:
     gossip.received(ANN, GossipFrame(b"doubtful"), 0.0)
     assert gossip.received(BEN, Want((short_digest(b"doubtful"),)), 0.0) == ()
     gossip.broadcast(b"doubtful", 0.0)
-    assert gossip.received(BEN, Want((short_digest(b"doubtful"),)), 0.0) == (Tell((BEN,), GossipFrame(b"doubtful")),)
+    assert gossip.received(BEN, Want((short_digest(b"doubtful"),)), 0.0) == (
+        SendAnnouncement((BEN,), GossipFrame(b"doubtful")),
+    )
 
 
 def test_a_message_is_served_to_one_peer_only_once() -> None:
@@ -177,10 +179,10 @@ def test_a_message_is_served_to_one_peer_only_once() -> None:
 def test_what_was_not_looked_at_may_come_again_from_another() -> None:
     gossip = gossip_with(ANN, BEN, CAT)
     digest = short_digest(b"block")
-    assert gossip.received(ANN, GossipFrame(b"block"), 0.0) == (Deliver(ANN, b"block"),)
+    assert gossip.received(ANN, GossipFrame(b"block"), 0.0) == (MessageSeen(ANN, b"block"),)
     assert gossip.judged(ANN, b"block", is_looked_at=False, now=0.0) == ()
-    assert gossip.received(BEN, Have((digest,)), 0.0) == (Tell((BEN,), Want((digest,))),)
-    assert gossip.received(BEN, GossipFrame(b"block"), 0.1) == (Deliver(BEN, b"block"),)
+    assert gossip.received(BEN, Have((digest,)), 0.0) == (SendAnnouncement((BEN,), Want((digest,))),)
+    assert gossip.received(BEN, GossipFrame(b"block"), 0.1) == (MessageSeen(BEN, b"block"),)
     assert gossip.judged(BEN, b"block", is_looked_at=True, now=0.1) == ()
     assert gossip.pending_wants == 0
     assert gossip.received(CAT, Have((digest,)), 0.2) == ()
@@ -193,10 +195,10 @@ def test_what_was_not_looked_at_is_asked_at_once_of_who_had_announced_it_too() -
     for peer in (ANN, BEN):
         gossip.received(peer, Have((digest,)), 0.0)
     gossip.received(ANN, GossipFrame(b"block"), 0.1)
-    assert gossip.judged(ANN, b"block", is_looked_at=False, now=0.1) == (Tell((BEN,), Want((digest,))),)
+    assert gossip.judged(ANN, b"block", is_looked_at=False, now=0.1) == (SendAnnouncement((BEN,), Want((digest,))),)
     gossip.received(CAT, GossipFrame(b"block"), 0.2)
     assert gossip.judged(CAT, b"block", is_looked_at=False, now=0.2) == (), "BEN owes it still"
-    assert gossip.received(BEN, GossipFrame(b"block"), 0.3) == (Deliver(BEN, b"block"),)
+    assert gossip.received(BEN, GossipFrame(b"block"), 0.3) == (MessageSeen(BEN, b"block"),)
 
 
 @settings(max_examples=100, deadline=None)
@@ -218,13 +220,13 @@ def test_who_relays_first_and_is_not_listened_to_keeps_nothing_from_anybody(size
 def test_a_want_goes_to_the_next_announcer_after_its_timeout_and_is_dropped_after_the_last() -> None:
     gossip = gossip_with(ANN, BEN)
     digest = short_digest(b"late")
-    assert gossip.received(ANN, Have((digest,)), 0.0) == (Tell((ANN,), Want((digest,))),)
+    assert gossip.received(ANN, Have((digest,)), 0.0) == (SendAnnouncement((ANN,), Want((digest,))),)
     assert gossip.received(BEN, Have((digest,)), 0.1) == ()
     assert gossip.tick(0.4) == ()
-    assert gossip.tick(0.5) == (Tell((BEN,), Want((digest,))),)
+    assert gossip.tick(0.5) == (SendAnnouncement((BEN,), Want((digest,))),)
     assert gossip.tick(1.0) == ()
     assert gossip.pending_wants == 0
-    assert gossip.received(ANN, Have((digest,)), 2.0) == (Tell((ANN,), Want((digest,))),)
+    assert gossip.received(ANN, Have((digest,)), 2.0) == (SendAnnouncement((ANN,), Want((digest,))),)
 
 
 LIARS = tuple(PeerId(bytes([number]) * 32) for number in range(200, 216))
@@ -237,9 +239,11 @@ def seconds_until_delivered(gossip: Gossip, message: bytes, now: float) -> float
     for peer in (*LIARS, ANN, BEN):
         effects += gossip.received(peer, Have((digest,)), now)
     for tenths in range(100):
-        asked = [peer for effect in effects if isinstance(effect, Tell) for peer in effect.peers if peer in {ANN, BEN}]
+        asked = [
+            peer for effect in effects if isinstance(effect, SendAnnouncement) for peer in effect.peers if peer in {ANN, BEN}
+        ]
         if asked:
-            assert gossip.received(asked[0], GossipFrame(message), now) == (Deliver(asked[0], message),)
+            assert gossip.received(asked[0], GossipFrame(message), now) == (MessageSeen(asked[0], message),)
             gossip.broadcast(message, now)
             return tenths / 10
         now += 0.1
@@ -259,10 +263,10 @@ def test_a_newcomer_is_asked_only_until_somebody_announces_the_same_who_has_brou
     gossip.received(ANN, GossipFrame(b"useful"), 0.0)
     gossip.broadcast(b"useful", 0.0)
     digest = short_digest(b"next")
-    assert gossip.received(BEN, Have((digest,)), 1.0) == (Tell((BEN,), Want((digest,))),)
-    assert gossip.received(ANN, Have((digest,)), 1.0) == (Tell((ANN,), Want((digest,))),)
+    assert gossip.received(BEN, Have((digest,)), 1.0) == (SendAnnouncement((BEN,), Want((digest,))),)
+    assert gossip.received(ANN, Have((digest,)), 1.0) == (SendAnnouncement((ANN,), Want((digest,))),)
     assert gossip.received(CAT, Have((digest,)), 1.0) == ()
-    assert gossip.received(BEN, GossipFrame(b"next"), 1.1) == (Deliver(BEN, b"next"),)
+    assert gossip.received(BEN, GossipFrame(b"next"), 1.1) == (MessageSeen(BEN, b"next"),)
 
 
 def test_what_was_asked_of_a_peer_that_leaves_is_asked_of_the_next_at_once() -> None:
@@ -270,7 +274,7 @@ def test_what_was_asked_of_a_peer_that_leaves_is_asked_of_the_next_at_once() -> 
     digest = short_digest(b"late")
     gossip.received(ANN, Have((digest,)), 0.0)
     gossip.received(BEN, Have((digest,)), 0.0)
-    assert gossip.left(ANN, 0.0) == (Tell((BEN,), Want((digest,))),)
+    assert gossip.left(ANN, 0.0) == (SendAnnouncement((BEN,), Want((digest,))),)
     assert gossip.left(BEN, 0.0) == ()
     assert gossip.pending_wants == 0
 
@@ -280,17 +284,17 @@ def test_a_new_neighbour_is_told_of_recent_messages_newest_first() -> None:
     gossip.broadcast(b"old", 0.0)
     gossip.broadcast(b"recent", 20.0)
     gossip.broadcast(b"newest", 30.5)
-    assert gossip.joined(DAN, 31.0) == (Tell((DAN,), Have((short_digest(b"newest"), short_digest(b"recent")))),)
+    assert gossip.joined(DAN, 31.0) == (SendAnnouncement((DAN,), Have((short_digest(b"newest"), short_digest(b"recent")))),)
 
 
 def test_a_flood_of_bogus_announcements_is_bounded_for_each_neighbour() -> None:
     gossip = gossip_with(ANN, BEN, limits=GossipLimits(wants_per_peer=3))
     bogus = tuple(bytes([number]) * 16 for number in range(10))
-    assert gossip.received(ANN, Have(bogus), 0.0) == (Tell((ANN,), Want(bogus[:3])),)
-    assert gossip.received(BEN, Have(bogus[5:7]), 0.0) == (Tell((BEN,), Want(bogus[5:7])),)
+    assert gossip.received(ANN, Have(bogus), 0.0) == (SendAnnouncement((ANN,), Want(bogus[:3])),)
+    assert gossip.received(BEN, Have(bogus[5:7]), 0.0) == (SendAnnouncement((BEN,), Want(bogus[5:7])),)
     assert gossip.pending_wants == 5
     gossip.tick(1.0)
-    assert gossip.received(ANN, Have(bogus[7:]), 1.0) == (Tell((ANN,), Want(bogus[7:])),)
+    assert gossip.received(ANN, Have(bogus[7:]), 1.0) == (SendAnnouncement((ANN,), Want(bogus[7:])),)
 
 
 @pytest.mark.slow
@@ -324,7 +328,7 @@ def test_the_allowance_of_each_neighbour_is_given_back_whatever_happens(data: st
     assert gossip.pending_wants == 0
     fresh = tuple(short_digest(bytes([number])) for number in range(100, 110))
     for peer in sorted(present):
-        assert gossip.received(peer, Have(fresh), 200.0) == (Tell((peer,), Want(fresh[:4])),)
+        assert gossip.received(peer, Have(fresh), 200.0) == (SendAnnouncement((peer,), Want(fresh[:4])),)
         for digest in range(100, 104):
             gossip.received(peer, GossipFrame(bytes([digest])), 200.0)
         break

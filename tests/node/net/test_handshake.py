@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.types import Digest, NetworkId
-from node.net.handshake import Established, Failed, Failure, Handshake, Introduction, Progress, Role
+from node.net.handshake import Established, Failed, Failure, Handshake, HandshakeProgress, Introduction, Role
 from node.net.wire import PROTOCOL_VERSION, Frame, GetAddresses, Hello, Proof, Rules
 from tests.node.net.example_peers import NETWORK, RULES, identity_of
 
@@ -18,10 +18,10 @@ OTHER_NETWORK = NetworkId(b"o" * 32)
 SECRETS = st.binary(min_size=32, max_size=32)
 
 
-def converse(dialer: Handshake, listener: Handshake) -> tuple[Progress, Progress, list[Frame]]:
+def converse(dialer: Handshake, listener: Handshake) -> tuple[HandshakeProgress, HandshakeProgress, list[Frame]]:
     """Carry all frames across until both are silent; the last progress of each side, and what was said."""
     said: list[Frame] = []
-    at_dialer, at_listener = dialer.start(), Progress()
+    at_dialer, at_listener = dialer.start(), HandshakeProgress()
     waiting: list[tuple[Role, Frame]] = [(Role.LISTENER, frame) for frame in at_dialer.frames]
     while waiting:
         to, frame = waiting.pop(0)

@@ -9,8 +9,8 @@ import pytest
 from aiohttp import WSMsgType, web
 
 from node.net.channel import WebSocket
-from node.net.contract import NetSettings
-from node.net.dialling import client_session
+from node.net.dialer import client_session
+from node.net.network_interface import NetSettings
 from tests.node.net.example_peers import LOOPS, QUICK, LoopFactory, Node, listener_of, node_of, play, running, until
 
 

@@ -9,8 +9,8 @@ from dataclasses import replace
 import pytest
 from aiohttp import web
 
+from node.net.address_book import Backoff
 from node.net.handshake import Role
-from node.net.peers import Backoff
 from node.net.transport import ListenError, NetSettings, PortInUseError
 from node.net.wire import GossipFrame, OrderingFrame
 from tests.node.net.example_peers import (

@@ -29,7 +29,7 @@ from node.processes.learner import (
     run_learner_process,
 )
 from node.processes.process import WorkerProcess, forkserver
-from node.processes.puzzle import MINER_NICENESS, NONCES, Pace, PuzzleAnswer, PuzzleSpec, _Miner, run_puzzle_process
+from node.processes.puzzle import MINER_NICENESS, NONCES, DutyCycle, PuzzleAnswer, PuzzleSpec, _Miner, run_puzzle_process
 
 pytestmark = pytest.mark.processes
 
@@ -86,7 +86,7 @@ def test_verifying_comes_while_a_hopeless_puzzle_is_worked_on() -> None:
 
 def test_an_attempt_during_which_others_had_the_processor_costs_no_longer_rest() -> None:
     passed, given = 0.0, 0.0
-    pace = Pace(0.25, lambda: passed, lambda: given)
+    pace = DutyCycle(0.25, lambda: passed, lambda: given)
     assert pace.seconds_to_rest() == 0.0
     pace.begin()
     passed, given = 60.0, 0.5

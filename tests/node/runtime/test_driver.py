@@ -30,8 +30,8 @@ from consensus.types import Instant, NetworkId, PeerId
 from learning.learner import LearnerRequest
 from node.runtime import driver as driver_module
 from node.runtime.clock_watch import Jump, SystemClock
+from node.runtime.coupling import Coupling
 from node.runtime.driver import Driver, HaltedError, Ports
-from node.runtime.replica import Replica
 from node.storage.guard_file import GuardFile
 from node.storage.store import Store
 
@@ -103,7 +103,7 @@ def run(script: Script, folder: Path, feed: Callable[[Driver], None] = lambda _:
         ports = Ports(
             clock=world, records=world.store, guards=world.guards, side_streams=world, outbox=world, learner=world, puzzle=world
         )
-        driver = Driver(Replica(script, NetworkId(bytes(32))), ports)
+        driver = Driver(Coupling(script, NetworkId(bytes(32))), ports)
         driver.start()
         feed(driver)
         async with asyncio.timeout(seconds):
@@ -209,7 +209,7 @@ def test_the_machine_hears_of_a_jump_of_the_wall_clock_before_the_next_input_and
     ports = Ports(
         clock=world, records=world.store, guards=world.guards, side_streams=world, outbox=world, learner=world, puzzle=world
     )
-    driver = Driver(Replica(script, NetworkId(bytes(32))), ports)
+    driver = Driver(Coupling(script, NetworkId(bytes(32))), ports)
     driver.start()
     for _ in range(4):
         driver.feed(fed)
@@ -228,7 +228,7 @@ def test_a_message_of_a_peer_is_an_input_like_any_other_so_the_clock_is_looked_a
     ports = Ports(
         clock=world, records=world.store, guards=world.guards, side_streams=world, outbox=world, learner=world, puzzle=world
     )
-    driver = Driver(Replica(script, NetworkId(bytes(32))), ports)
+    driver = Driver(Coupling(script, NetworkId(bytes(32))), ports)
     driver.start()
     for _ in range(4):
         assert driver.received(ALICE, b"block")

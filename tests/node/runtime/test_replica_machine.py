@@ -30,12 +30,12 @@ from consensus.types import StepId
 from learning.following.line import LineLearner
 from learning.gradient.quantised import payload_digest, quantise
 from learning.gradient.stream import GradientStream
-from learning.gradient.submission import Submission, encode_submission
+from learning.gradient.submission import GradientSubmission, encode_submission
 from node.lab.checkers.bounds import Scale, excess
 from node.lab.simulation.network import SimulatedNetwork, SimulatedPeer
 from node.lab.simulation.peer import Built
 from node.rules.retention import CHECKPOINTS_KEPT
-from node.runtime.replica import Replica
+from node.runtime.coupling import Coupling
 from node.storage.tables import PAYLOAD_TABLE
 from tests.consensus.proof_of_work.forge import Forge, Person
 from tests.learning.gradient.quadratic import LAYOUT, rules
@@ -83,7 +83,7 @@ class Adversity(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._interval = patch("learning.gradient.kept.KEPT_COMMITS", (INTERVAL, INTERVAL))
+        self._interval = patch("learning.gradient.checkpoint_codec.KEPT_COMMITS", (INTERVAL, INTERVAL))
         self._interval.start()
         self.network = self.make()
         self.peers = list(self.network.peers.values())
@@ -169,7 +169,7 @@ class Adversity(RuleBasedStateMachine):
         stream = learner.follower if isinstance(learner, LineLearner) else None
         is_known = isinstance(stream, GradientStream)
         version, digest = (stream.ledger.version, stream.ledger.digest) if is_known else (0, bytes(32))
-        return encode_submission(Submission(version, digest, payload.digest, payload.length))
+        return encode_submission(GradientSubmission(version, digest, payload.digest, payload.length))
 
     def _blocks(self, payload: Attachment, is_orphan: bool) -> list[bytes]:
         """One block for the next round, if the liar has none for it."""
@@ -270,8 +270,8 @@ class Adversity(RuleBasedStateMachine):
         assert not [other for peer in self.honest for other in peer.refused if other in honest]
 
 
-def replica_of(peer: SimulatedPeer) -> Replica:
-    assert isinstance(peer.replica, Replica)
+def replica_of(peer: SimulatedPeer) -> Coupling:
+    assert isinstance(peer.replica, Coupling)
     return peer.replica
 
 

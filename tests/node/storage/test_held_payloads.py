@@ -14,16 +14,16 @@ from consensus.total_order.block import Checkpoint, Item
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.total_order.messages import BlockMessage
 from consensus.types import Digest, Instant, PeerId
+from learning.aggregation.rule import GradientOutcome
 from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.following.line import LineLearner
 from learning.gradient.quantised import payload_digest, quantise
 from learning.gradient.stream import GradientStream
-from learning.gradient.submission import Submission, encode_submission
+from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.learner import ContributionFound, GradientsJudged, LearnerAnswer, Participant, StateKept, StepAdopted
-from learning.rules.rule import Outcome
 from learning.tasks.own_samples import OwnSamples
 from node.runtime.composition import TOTAL_ORDER_TABLES
-from node.runtime.replica import AskLearner, Forget, OuterEffect, Replica
+from node.runtime.coupling import AskLearner, Coupling, Forget, OuterEffect
 from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, checkpoint_key
 from tests.consensus.total_order.forge import NETWORK, START_MS, Forge, Forged, people
 from tests.learning.gradient.quadratic import LAYOUT, QuadraticTask, rules
@@ -60,7 +60,7 @@ class Watcher:
             records=[(table, key, value) for (table, key), value in sorted(self.rows.items()) if table in TOTAL_ORDER_TABLES],
         )
         held = [Digest(key) for table, key in self.rows if table == PAYLOAD_TABLE]
-        self.replica = Replica(machine, NETWORK, held, payload_commits=SHORT)
+        self.replica = Coupling(machine, NETWORK, held, payload_commits=SHORT)
         rows = OwnSamples(task, np.arange(len(task.sample_labels)), OBSERVER)
         participant = Participant(NETWORK, OBSERVER, bytes(32), tuple(member.id for member in MEMBERS), is_searching=False)
         self.stream = GradientStream(task, rules(staleness_max=30), participant, self, rows)
@@ -86,10 +86,10 @@ class Watcher:
         self.feed(PayloadHeld(Digest(digest)))
 
     @property
-    def judged(self) -> list[Outcome]:
+    def judged(self) -> list[GradientOutcome]:
         """What has become of all gradients, in order."""
         told = [one for answer in self.answers if isinstance(answer, GradientsJudged) for one in answer.judged]
-        return [Outcome(one.outcome) for one in told]
+        return [GradientOutcome(one.outcome) for one in told]
 
     def show(self, blocks: Iterable[Forged]) -> None:
         for block in blocks:
@@ -144,7 +144,7 @@ def gradient_on(stream: GradientStream, seed: int) -> tuple[bytes, Item]:
     """An encoded gradient of the newest model, and the item that names it."""
     values = np.random.Generator(np.random.Philox(key=seed)).normal(0, 0.1, 15).astype(np.float32)
     encoded = quantise(values, LAYOUT, 16).encoded
-    submission = Submission(stream.ledger.version, stream.ledger.digest, payload_digest(encoded), len(encoded))
+    submission = GradientSubmission(stream.ledger.version, stream.ledger.digest, payload_digest(encoded), len(encoded))
     return encoded, Item(bytes(32), encode_submission(submission))
 
 
@@ -167,7 +167,7 @@ def test_a_payload_that_was_forgotten_is_fetched_again_before_what_names_it_is_d
     for _ in range(6):
         watcher.show(story.next_round())
     assert watcher.fetched.count(large.digest) == 2
-    assert watcher.judged == [Outcome.APPLIED]
+    assert watcher.judged == [GradientOutcome.APPLIED]
 
 
 def test_a_payload_that_the_disk_has_lost_is_fetched_before_its_commit_is_replayed_and_status_says_so() -> None:
@@ -190,7 +190,7 @@ def test_a_payload_that_the_disk_has_lost_is_fetched_before_its_commit_is_replay
     assert awaited.told("commit") == f"1 payload of commit {awaited.height}, asked 1 peer"
     again.feed(FetchFailed(Digest(lost), MEMBERS[0].id))
     assert again.fetched == [lost, lost]
-    assert again.judged == [Outcome.APPLIED], "what comes later waits, too"
+    assert again.judged == [GradientOutcome.APPLIED], "what comes later waits, too"
     again.show(story.next_round())
     again.arrive(lost, contents[lost])
     assert (again.judged, again.replica.awaited) == (watcher.judged, None)
@@ -233,7 +233,7 @@ def test_a_learner_whose_payload_nobody_has_any_more_starts_from_a_checkpoint_an
         for created in rounds:
             each.show(created)
     assert again.stream.ledger.digest == watcher.stream.ledger.digest
-    assert (again.judged[-1], len(again.states)) == (Outcome.APPLIED, 1)
+    assert (again.judged[-1], len(again.states)) == (GradientOutcome.APPLIED, 1)
 
 
 def test_a_learner_that_has_gone_on_meanwhile_is_not_taken_back_to_a_checkpoint() -> None:

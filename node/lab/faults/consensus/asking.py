@@ -9,8 +9,8 @@ from consensus.proof_of_work import messages as work
 from consensus.steps import genesis_step
 from consensus.total_order import messages as order
 from consensus.types import Instant
-from node.lab.faults.consensus.audience import Audience
-from node.lab.faults.consensus.bend import Effects, is_timer
+from node.lab.faults.consensus.interceptor import Effects, is_timer
+from node.lab.faults.consensus.partition import Audience
 from node.lab.faults.consensus.situation import ReplicaSituation
 
 ASKING_TIMER = "fault/asking"

@@ -10,7 +10,7 @@ from consensus.total_order.linearizer import CommitRecord, commit_digest
 from consensus.total_order.messages import MESSAGE_CODEC, Commits, GetCommits
 from consensus.types import DIGEST_BYTES, Instant, PeerId
 from node.common.bounded import BoundedMap
-from node.lab.faults.consensus.bend import Effects
+from node.lab.faults.consensus.interceptor import Effects
 from node.lab.faults.consensus.situation import ReplicaSituation
 
 ASKED_MAX = 1_024

@@ -1,7 +1,6 @@
 """The faults of a replica by name."""
 
 from node.lab.faults.consensus.asking import Asking
-from node.lab.faults.consensus.bend import BentReplica
 from node.lab.faults.consensus.endless_join import EndlessJoin
 from node.lab.faults.consensus.false_commits import FalseCommits
 from node.lab.faults.consensus.false_parents import FalseParents
@@ -9,6 +8,7 @@ from node.lab.faults.consensus.far_future import FarFuture
 from node.lab.faults.consensus.floods import BlockFlood, ContributionFlood, Forger
 from node.lab.faults.consensus.foreign_replay import ForeignReplay
 from node.lab.faults.consensus.forgotten_payload import ForgottenPayload
+from node.lab.faults.consensus.interceptor import InterceptedReplica
 from node.lab.faults.consensus.junk_payloads import JunkPayloads
 from node.lab.faults.consensus.old_parents import OldParents
 from node.lab.faults.consensus.own_blocks import OwnWorkBlocks
@@ -24,7 +24,7 @@ from node.lab.faults.consensus.withholding import SilentLeader, WithholdBlock, W
 from node.lab.faults.consensus.workless_headers import WorklessHeaders
 from node.lab.faults.fault import Family, Fault, FaultParameter, Values
 from node.rules.network_rules import Consensus, Learning
-from node.runtime.replica import ReplicaPort
+from node.runtime.coupling import ReplicaPort
 
 _NONE = "none"
 _OWN_KEY = "its own key, with which it signs what an honest peer would not"
@@ -56,16 +56,16 @@ def _time_warp(values: Values, replica: ReplicaPort, situation: ReplicaSituation
 
 
 def _private_chain(policy: Policy, values: Values, replica: ReplicaPort, situation: ReplicaSituation) -> ReplicaPort:
-    return BentReplica(replica, PrivateChain(policy, int(values["lead_max"]), OwnWorkBlocks(situation.identity)))
+    return InterceptedReplica(replica, PrivateChain(policy, int(values["lead_max"]), OwnWorkBlocks(situation.identity)))
 
 
 def _flood(values: Values, replica: ReplicaPort, situation: ReplicaSituation, *, has_parent: bool) -> ReplicaPort:
     forger = Forger(situation, replica.ordering)
-    return BentReplica(replica, BlockFlood(int(values["per_second"]), forger, has_parent=has_parent))
+    return InterceptedReplica(replica, BlockFlood(int(values["per_second"]), forger, has_parent=has_parent))
 
 
 def _contribution_flood(values: Values, replica: ReplicaPort, situation: ReplicaSituation) -> ReplicaPort:
-    return BentReplica(replica, ContributionFlood(int(values["per_second"]), situation, replica.ordering))
+    return InterceptedReplica(replica, ContributionFlood(int(values["per_second"]), situation, replica.ordering))
 
 
 def _withhold_payload(values: Values, replica: ReplicaPort, situation: ReplicaSituation) -> ReplicaPort:
@@ -75,13 +75,13 @@ def _withhold_payload(values: Values, replica: ReplicaPort, situation: ReplicaSi
 def _withholding(values: Values, answer: Serving, replica: ReplicaPort, situation: ReplicaSituation) -> ReplicaPort:
     bend = WithholdPayload(values["share"], answer)
     situation.withholding.follow(bend.serving)
-    return BentReplica(replica, bend)
+    return InterceptedReplica(replica, bend)
 
 
 def _forgotten_payload(values: Values, replica: ReplicaPort, situation: ReplicaSituation) -> ReplicaPort:
     bend = ForgottenPayload(round(1_000 * values["after"]), gives_again=bool(values["gives"]), situation=situation)
     situation.withholding.follow(bend.serving)
-    return BentReplica(replica, bend)
+    return InterceptedReplica(replica, bend)
 
 
 CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
@@ -89,26 +89,26 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         "crash",
         "stops for ever `after` seconds from its start, its connections open",
         _NONE,
-        lambda values, replica, situation: BentReplica(replica, Crash(round(1_000 * values["after"]))),  # noqa: ARG005
+        lambda values, replica, situation: InterceptedReplica(replica, Crash(round(1_000 * values["after"]))),  # noqa: ARG005
         FaultParameter("after", 10.0, 0.0, 1e6),
     ),
     _entry(
         "mute",
         "hears and works, and sends nothing",
         _NONE,
-        lambda values, replica, situation: BentReplica(replica, Mute()),  # noqa: ARG005
+        lambda values, replica, situation: InterceptedReplica(replica, Mute()),  # noqa: ARG005
     ),
     _entry(
         "unanswering",
         "tells of all that it has, and answers no request for it",
         _NONE,
-        lambda values, replica, situation: BentReplica(replica, Unanswering(situation)),  # noqa: ARG005
+        lambda values, replica, situation: InterceptedReplica(replica, Unanswering(situation)),  # noqa: ARG005
     ),
     _entry(
         "slow",
         "sends everything `delay_ms` late",
         _NONE,
-        lambda values, replica, situation: BentReplica(replica, Slow(int(values["delay_ms"]))),  # noqa: ARG005
+        lambda values, replica, situation: InterceptedReplica(replica, Slow(int(values["delay_ms"]))),  # noqa: ARG005
         FaultParameter("delay_ms", 500, 1, 3_600_000, is_whole=True),
     ),
     _entry(
@@ -123,14 +123,14 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         "withhold-block",
         "keeps its blocks from a `share` of the others",
         "the choice of its victims",
-        lambda values, replica, situation: BentReplica(replica, WithholdBlock(values["share"], situation.own_blocks)),
+        lambda values, replica, situation: InterceptedReplica(replica, WithholdBlock(values["share"], situation.own_blocks)),
         _SHARE,
     ),
     _entry(
         "withhold-body",
         "shows the headers of its blocks, and gives their bodies to nobody",
         _OWN_WORK,
-        lambda _, replica, situation: BentReplica(replica, WithholdBody(situation.identity)),
+        lambda _, replica, situation: InterceptedReplica(replica, WithholdBody(situation.identity)),
         consensus=Consensus.PROOF_OF_WORK,
     ),
     _entry(
@@ -164,7 +164,7 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         "old-parents",
         "names leaders' blocks only when they are old, so it never votes for one; waits `hold_ms` at most",
         _NONE,
-        lambda values, replica, situation: BentReplica(replica, OldParents(int(values["hold_ms"]), situation)),
+        lambda values, replica, situation: InterceptedReplica(replica, OldParents(int(values["hold_ms"]), situation)),
         FaultParameter("hold_ms", 2_000, 1, 3_600_000, is_whole=True),
         consensus=Consensus.TOTAL_ORDER,
     ),
@@ -172,13 +172,13 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         "silent-leader",
         "does not send the blocks that it leads, unless it is asked for them",
         _NONE,
-        lambda values, replica, situation: BentReplica(replica, SilentLeader(situation)),  # noqa: ARG005
+        lambda values, replica, situation: InterceptedReplica(replica, SilentLeader(situation)),  # noqa: ARG005
     ),
     _entry(
         "far-future",
         "sends with each block a forged one, `ahead` rounds later",
         _OWN_KEY,
-        lambda values, replica, situation: BentReplica(replica, FarFuture(int(values["ahead"]), situation)),
+        lambda values, replica, situation: InterceptedReplica(replica, FarFuture(int(values["ahead"]), situation)),
         FaultParameter("ahead", 1_000, 1, 1e9, is_whole=True),
         consensus=Consensus.TOTAL_ORDER,
     ),
@@ -186,21 +186,21 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         "false-parents",
         "sends before each block of its own one that names a parent wrongly, twice",
         _OWN_KEY,
-        lambda values, replica, situation: BentReplica(replica, FalseParents(situation)),  # noqa: ARG005
+        lambda values, replica, situation: InterceptedReplica(replica, FalseParents(situation)),  # noqa: ARG005
         consensus=Consensus.TOTAL_ORDER,
     ),
     _entry(
         "false-commits",
         "answers who is behind with commits that are false, in turns in every way",
         _NONE,
-        lambda values, replica, situation: BentReplica(replica, FalseCommits()),  # noqa: ARG005
+        lambda values, replica, situation: InterceptedReplica(replica, FalseCommits()),  # noqa: ARG005
         consensus=Consensus.TOTAL_ORDER,
     ),
     _entry(
         "foreign-replay",
         "sends beside each block of its own one that it has signed for another network",
         _OWN_KEY,
-        lambda values, replica, situation: BentReplica(replica, ForeignReplay(situation)),  # noqa: ARG005
+        lambda values, replica, situation: InterceptedReplica(replica, ForeignReplay(situation)),  # noqa: ARG005
     ),
     _entry(
         "time-warp",
@@ -254,7 +254,7 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         "workless-headers",
         "sends chains of `length` signed blocks without work on top of the head",
         _OWN_KEY,
-        lambda values, replica, situation: BentReplica(replica, WorklessHeaders(int(values["length"]), situation)),
+        lambda values, replica, situation: InterceptedReplica(replica, WorklessHeaders(int(values["length"]), situation)),
         FaultParameter("length", 10, 1, 100, is_whole=True),
         consensus=Consensus.PROOF_OF_WORK,
     ),
@@ -262,7 +262,7 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         "cheap-rivals",
         "works alone on a chain of its own, and shows newcomers its headers; its `bodies` too, where that is 1",
         _OWN_WORK,
-        lambda values, replica, situation: BentReplica(replica, CheapRivals(gives_bodies=bool(values["bodies"]))),  # noqa: ARG005
+        lambda values, replica, situation: InterceptedReplica(replica, CheapRivals(gives_bodies=bool(values["bodies"]))),  # noqa: ARG005
         FaultParameter("bodies", 0, 0, 1, is_whole=True),
         consensus=Consensus.PROOF_OF_WORK,
     ),
@@ -270,7 +270,7 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         "endless-join",
         "answers who is behind with `records` commits of `references` blocks that never were, one after the other",
         _NONE,
-        lambda values, replica, situation: BentReplica(
+        lambda values, replica, situation: InterceptedReplica(
             replica, EndlessJoin(int(values["records"]), int(values["references"]), situation)
         ),
         FaultParameter("records", 1, 1, 64, is_whole=True),
@@ -281,7 +281,7 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         "junk-payloads",
         "names eight payloads of `length` bytes of junk in its blocks, and hands them over",
         _NONE,
-        lambda values, replica, situation: BentReplica(replica, JunkPayloads(int(values["length"]), situation)),
+        lambda values, replica, situation: InterceptedReplica(replica, JunkPayloads(int(values["length"]), situation)),
         FaultParameter("length", 1_000, 1, 1_000_000, is_whole=True),
         consensus=Consensus.TOTAL_ORDER,
         learning=Learning.GRADIENT,
@@ -290,14 +290,14 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
         "asking",
         "asks each peer `per_second` times a second for all that there is, and says nothing else",
         _NONE,
-        lambda values, replica, situation: BentReplica(replica, Asking(int(values["per_second"]), situation)),
+        lambda values, replica, situation: InterceptedReplica(replica, Asking(int(values["per_second"]), situation)),
         FaultParameter("per_second", 8, 1, 1_000, is_whole=True),
     ),
     _entry(
         "seed-grinder",
         "throws away all but one in 2**`bits` of its solved puzzles, for a batch that it likes",
         _OWN_WORK,
-        lambda values, replica, situation: BentReplica(replica, SeedGrinder(int(values["bits"]))),  # noqa: ARG005
+        lambda values, replica, situation: InterceptedReplica(replica, SeedGrinder(int(values["bits"]))),  # noqa: ARG005
         FaultParameter("bits", 2, 1, 32, is_whole=True),
         consensus=Consensus.PROOF_OF_WORK,
         learning=Learning.EVOLUTION,

@@ -13,7 +13,7 @@ from consensus.total_order.committee import MEMBERS_MAX
 from consensus.total_order.linearizer import CommitRecord
 from consensus.total_order.messages import MESSAGE_CODEC, Commits
 from consensus.types import DIGEST_BYTES, Instant
-from node.lab.faults.consensus.bend import Effects
+from node.lab.faults.consensus.interceptor import Effects
 
 INVENTED = 2_000
 """References to blocks that nobody has, in one commit: 92 kB of the 750 that one may hold."""

@@ -8,9 +8,9 @@ from consensus.inputs import Input
 from consensus.total_order.block import Block, Content, Reference, sign_block
 from consensus.total_order.messages import MESSAGE_CODEC, BlockMessage
 from consensus.types import Instant
-from node.lab.faults.consensus.bend import Effects
+from node.lab.faults.consensus.interceptor import Effects
 from node.lab.faults.consensus.situation import ReplicaSituation
-from node.runtime.replica import OuterEffect
+from node.runtime.coupling import OuterEffect
 
 TIMES = 2
 """How often each is sent: what is kept nowhere must not be missed when it comes again."""

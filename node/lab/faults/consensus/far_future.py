@@ -8,7 +8,7 @@ from consensus.inputs import Input
 from consensus.total_order.block import ROUND_MAX, CommitMark, Content, Reference, sign_block
 from consensus.total_order.messages import BlockMessage
 from consensus.types import DIGEST_BYTES, Instant, WallTime
-from node.lab.faults.consensus.bend import Effects
+from node.lab.faults.consensus.interceptor import Effects
 from node.lab.faults.consensus.situation import ReplicaSituation
 
 

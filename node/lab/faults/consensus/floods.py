@@ -20,7 +20,7 @@ from consensus.types import DIGEST_BYTES, Height, Instant, PeerId, StepId, WallT
 from learning.evolution.payload import Candidate, encode_candidate
 from learning.evolution.recipe import Recipe
 from learning.exact import FITNESS_MAX
-from node.lab.faults.consensus.bend import Effects, is_timer
+from node.lab.faults.consensus.interceptor import Effects, is_timer
 from node.lab.faults.consensus.situation import ReplicaSituation
 
 HEADER_TIMER = "fault/header-flood"

@@ -14,7 +14,7 @@ from consensus.proof_of_work.header import draft_of, sign_header
 from consensus.total_order import messages as order
 from consensus.total_order.block import sign_block
 from consensus.types import DIGEST_BYTES, Instant, NetworkId, WallTime
-from node.lab.faults.consensus.bend import Effects
+from node.lab.faults.consensus.interceptor import Effects
 from node.lab.faults.consensus.situation import ReplicaSituation
 
 APART_MS = 1

@@ -11,12 +11,12 @@ from consensus.inputs import Input, Received
 from consensus.total_order.block import Content, Item, Reference, block_digest, genesis_references, sign_block
 from consensus.total_order.messages import BlockMessage
 from consensus.types import DIGEST_BYTES, Digest, Instant, PeerId
-from learning.gradient.submission import Submission, decode_submission, encode_submission
-from node.lab.faults.consensus.bend import Effects
+from learning.gradient.submission import GradientSubmission, decode_submission, encode_submission
+from node.lab.faults.consensus.interceptor import Effects
 from node.lab.faults.consensus.own_blocks import contents_of
 from node.lab.faults.consensus.situation import ReplicaSituation
 from node.lab.faults.consensus.withheld_parts import Serving
-from node.runtime.replica import OuterEffect
+from node.runtime.coupling import OuterEffect
 from node.storage.tables import PAYLOAD_TABLE
 
 ROUNDS_KEPT = 4
@@ -44,7 +44,7 @@ class ForgottenPayload:
         """The payload: the first that its own learner has computed."""
         self._newest: dict[int, dict[int, tuple[Reference, Content]]] = {}
         """Others' blocks of the newest rounds, by round and author."""
-        self._model: Submission | None = None
+        self._model: GradientSubmission | None = None
         """Somebody's gradient on the newest model."""
         self._due_at: Instant | None = None
         self._said = 0

@@ -9,9 +9,9 @@ from consensus.steps import genesis_step
 from consensus.total_order.block import ATTACHMENTS_MAX
 from consensus.types import Digest, Instant
 from learning.gradient.quantised import payload_digest
-from node.lab.faults.consensus.bend import Effects, is_timer
+from node.lab.faults.consensus.interceptor import Effects, is_timer
 from node.lab.faults.consensus.situation import ReplicaSituation
-from node.runtime.replica import OuterEffect
+from node.runtime.coupling import OuterEffect
 from node.storage.tables import PAYLOAD_TABLE
 
 JUNK_TIMER = "fault/junk-payloads"

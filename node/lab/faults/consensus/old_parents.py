@@ -8,7 +8,7 @@ from consensus.encoding import MalformedBytesError
 from consensus.inputs import Input, Received
 from consensus.total_order.messages import MESSAGE_BYTES_MAX
 from consensus.types import Instant
-from node.lab.faults.consensus.bend import Effects, is_timer
+from node.lab.faults.consensus.interceptor import Effects, is_timer
 from node.lab.faults.consensus.own_blocks import contents_of
 from node.lab.faults.consensus.situation import ReplicaSituation
 

@@ -10,7 +10,7 @@ from consensus.total_order.block import Block, Content
 from consensus.types import PeerId
 
 
-class OwnBlocks(Protocol):
+class OwnBlockReader(Protocol):
     """Reads messages of one kind of consensus; they are our own, so they decode."""
 
     def pushed(self, message: bytes) -> int | None:

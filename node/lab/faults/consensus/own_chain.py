@@ -5,7 +5,7 @@ from consensus.encoding import MalformedBytesError
 from consensus.inputs import Input, Received
 from consensus.proof_of_work.messages import MESSAGE_CODEC, Blocks, GetBlocks, GetHeaders
 from consensus.types import Instant
-from node.lab.faults.consensus.bend import Effects
+from node.lab.faults.consensus.interceptor import Effects
 
 
 class CheapRivals:

@@ -8,9 +8,9 @@ from consensus.encoding import MalformedBytesError
 from consensus.inputs import Input, Received
 from consensus.proof_of_work.messages import MESSAGE_BYTES_MAX, MESSAGE_CODEC, BlockMessage, Headers, Tip
 from consensus.types import Instant
-from node.lab.faults.consensus.bend import Effects
+from node.lab.faults.consensus.interceptor import Effects
 from node.lab.faults.consensus.own_blocks import OwnWorkBlocks
-from node.runtime.replica import OuterEffect
+from node.runtime.coupling import OuterEffect
 
 
 class Policy(Enum):

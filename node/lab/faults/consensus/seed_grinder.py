@@ -5,7 +5,7 @@ from hashlib import blake2b
 from consensus.inputs import Input, PuzzleSolved
 from consensus.proof_of_work.puzzle import NONCE_BYTES
 from consensus.types import Instant
-from node.lab.faults.consensus.bend import Effects
+from node.lab.faults.consensus.interceptor import Effects
 
 
 class SeedGrinder:

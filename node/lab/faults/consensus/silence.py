@@ -7,9 +7,9 @@ from consensus.inputs import Input
 from consensus.proof_of_work import messages as work
 from consensus.total_order import messages as order
 from consensus.types import Instant
-from node.lab.faults.consensus.bend import Effects, is_timer
+from node.lab.faults.consensus.interceptor import Effects, is_timer
 from node.lab.faults.consensus.situation import ReplicaSituation
-from node.runtime.replica import OuterEffect
+from node.runtime.coupling import OuterEffect
 
 HELD_MAX = 10_000
 """Messages that a slow peer holds back; the oldest are lost beyond it, as in a full queue. About 10 MB of blocks."""

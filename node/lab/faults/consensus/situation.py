@@ -7,10 +7,10 @@ from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.signing import Signer
 from consensus.total_order.committee import Committee
 from consensus.types import NetworkId, PeerId
-from node.lab.faults.consensus.own_blocks import OwnBlocks, OwnOrderBlocks, OwnWorkBlocks
+from node.lab.faults.consensus.own_blocks import OwnBlockReader, OwnOrderBlocks, OwnWorkBlocks
 from node.lab.faults.consensus.withheld_parts import Withholding
 from node.lab.faults.fault import Values
-from node.runtime.replica import ReplicaPort
+from node.runtime.coupling import ReplicaPort
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,7 @@ class ReplicaSituation:
         return self.members.index(self.identity)
 
     @property
-    def own_blocks(self) -> OwnBlocks:
+    def own_blocks(self) -> OwnBlockReader:
         """How to find this peer's own blocks in what it sends."""
         return OwnOrderBlocks(self.index) if self.members else OwnWorkBlocks(self.identity)
 

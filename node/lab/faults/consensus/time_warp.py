@@ -7,9 +7,9 @@ from consensus.inputs import Input
 from consensus.protocol import OrderingProtocol
 from consensus.types import Instant
 from learning.learner import LearnerAnswer
-from node.lab.faults.consensus.bend import Effects
-from node.runtime.learner_line import Awaited
-from node.runtime.replica import ReplicaPort
+from node.lab.faults.consensus.interceptor import Effects
+from node.runtime.coupling import ReplicaPort
+from node.runtime.learner_queue import Awaited
 
 
 class TimeWarp:

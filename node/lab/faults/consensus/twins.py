@@ -12,10 +12,10 @@ from consensus.protocol import OrderingProtocol
 from consensus.total_order.messages import MESSAGE_CODEC, AskOwn, OwnNewest
 from consensus.types import Instant, PeerId
 from learning.learner import ContributionFound, LearnerAnswer
-from node.lab.faults.consensus.audience import Audience
-from node.lab.faults.consensus.bend import Effects
-from node.runtime.learner_line import Awaited
-from node.runtime.replica import OuterEffect, ReplicaPort
+from node.lab.faults.consensus.interceptor import Effects
+from node.lab.faults.consensus.partition import Audience
+from node.runtime.coupling import OuterEffect, ReplicaPort
+from node.runtime.learner_queue import Awaited
 
 TWIN_TIMERS = "fault/twin/"
 """Before the names of the second twin's timers."""

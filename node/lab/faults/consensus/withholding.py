@@ -5,12 +5,12 @@ from consensus.encoding import encode
 from consensus.inputs import Input
 from consensus.proof_of_work import messages as work
 from consensus.types import Instant, PeerId
-from node.lab.faults.consensus.audience import Audience
-from node.lab.faults.consensus.bend import Effects
-from node.lab.faults.consensus.own_blocks import OwnBlocks
+from node.lab.faults.consensus.interceptor import Effects
+from node.lab.faults.consensus.own_blocks import OwnBlockReader
+from node.lab.faults.consensus.partition import Audience
 from node.lab.faults.consensus.situation import ReplicaSituation
 from node.lab.faults.consensus.withheld_parts import Serving
-from node.runtime.replica import OuterEffect
+from node.runtime.coupling import OuterEffect
 
 
 class WithholdBlock:
@@ -20,7 +20,7 @@ class WithholdBlock:
     "All You Need is DAG", PODC 2021). Powers: picks its victims.
     """
 
-    def __init__(self, share: float, own_blocks: OwnBlocks) -> None:
+    def __init__(self, share: float, own_blocks: OwnBlockReader) -> None:
         self._victims = Audience(share)
         self._own_blocks = own_blocks
 

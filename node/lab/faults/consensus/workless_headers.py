@@ -6,13 +6,13 @@ from hashlib import blake2b
 from consensus.effects import Broadcast, SetTimer
 from consensus.encoding import MalformedBytesError, encode
 from consensus.inputs import Input, Received
-from consensus.proof_of_work.block_index import Link, genesis_link, header_fault, next_link, next_target
+from consensus.proof_of_work.block_index import BlockIndex, genesis_link, header_fault, next_link, next_target
 from consensus.proof_of_work.header import Block, Body, Draft, Header, body_digest, header_id, sign_header
 from consensus.proof_of_work.messages import MESSAGE_CODEC, BlockMessage, Blocks, Headers
 from consensus.steps import genesis_step
 from consensus.types import DIGEST_BYTES, Height, Instant, StepId, WallTime
 from node.common.bounded import BoundedMap
-from node.lab.faults.consensus.bend import Effects, is_timer
+from node.lab.faults.consensus.interceptor import Effects, is_timer
 from node.lab.faults.consensus.situation import ReplicaSituation
 
 WORKLESS_TIMER = "fault/workless-headers"
@@ -38,7 +38,7 @@ class WorklessHeaders:
         self._situation = situation
         self._rules = situation.work_rules
         genesis = genesis_link(genesis_step(situation.network_id))
-        self._links: BoundedMap[StepId, Link] = BoundedMap(LINKS_MAX)
+        self._links: BoundedMap[StepId, BlockIndex] = BoundedMap(LINKS_MAX)
         self._links[genesis.id] = genesis
         self._head = genesis
         self._count = 0

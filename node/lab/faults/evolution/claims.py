@@ -15,7 +15,7 @@ from learning.learner import (
     StepOffered,
 )
 from node.common.bounded import RecentSet
-from node.lab.faults.evolution.bend import Answers, Payloads
+from node.lab.faults.evolution.interceptor import Answers, PayloadCodec
 
 BASES_MAX = 64
 """Models remembered as served with a stolen candidate; older ones are final."""
@@ -27,7 +27,7 @@ class InflatedClaim:
     Source: false fitness, the attack that the claims of arXiv 2304.13540 invite. Powers: none.
     """
 
-    def __init__(self, by: int, payloads: Payloads) -> None:
+    def __init__(self, by: int, payloads: PayloadCodec) -> None:
         self._by = by
         self._payloads = payloads
 
@@ -82,7 +82,7 @@ def _more(fitness: int, by: int) -> int:
 class StolenCandidate:
     """Submits others' candidates as its own, and finds none itself. Powers: what it hears."""
 
-    def __init__(self, author: bytes, payloads: Payloads) -> None:
+    def __init__(self, author: bytes, payloads: PayloadCodec) -> None:
         self._author = author
         self._payloads = payloads
         self._served: RecentSet[bytes] = RecentSet(BASES_MAX)
@@ -125,7 +125,7 @@ class UnverifiableIndex:
     An index that others could not check would be as good as any claim; here each is checked at the cost of one. Powers: none.
     """
 
-    def __init__(self, payloads: Payloads) -> None:
+    def __init__(self, payloads: PayloadCodec) -> None:
         self._payloads = payloads
 
     def hear(self, request: LearnerRequest) -> None:

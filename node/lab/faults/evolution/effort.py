@@ -6,7 +6,7 @@ from dataclasses import replace
 from learning.evolution.payload import Candidate
 from learning.learner import ContributionFound, Learner, LearnerAnswer, LearnerRequest
 from learning.task import Float32Array, Float64Array, Int64Array, Layout, Task
-from node.lab.faults.evolution.bend import Answers, Payloads
+from node.lab.faults.evolution.interceptor import Answers, PayloadCodec
 
 
 class FreeRider:
@@ -15,7 +15,7 @@ class FreeRider:
     Powers: none. Implements `learning.learner.Learner`.
     """
 
-    def __init__(self, honest: Learner, payloads: Payloads, *, is_member: bool) -> None:
+    def __init__(self, honest: Learner, payloads: PayloadCodec, *, is_member: bool) -> None:
         """A member's learner must go on, or it would not score: there its candidates are dropped."""
         self._honest = honest
         self._payloads = payloads
@@ -42,7 +42,7 @@ class WorstCandidate:
     Powers: twice the memory and time. Implements `learning.learner.Learner`.
     """
 
-    def __init__(self, honest: Learner, reversed_one: Learner, payloads: Payloads) -> None:
+    def __init__(self, honest: Learner, reversed_one: Learner, payloads: PayloadCodec) -> None:
         self._honest = honest
         self._reversed = reversed_one
         self._payloads = payloads
@@ -77,7 +77,7 @@ class WorstCandidate:
         return tuple(worst)
 
 
-def is_candidate(answer: LearnerAnswer, payloads: Payloads) -> bool:
+def is_candidate(answer: LearnerAnswer, payloads: PayloadCodec) -> bool:
     """Whether the learner has found one."""
     return isinstance(answer, ContributionFound) and payloads.candidate_of(answer) is not None
 

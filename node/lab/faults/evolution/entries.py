@@ -2,11 +2,11 @@
 
 from learning.exact import MICRO
 from learning.learner import Learner
-from node.lab.faults.evolution.bend import Bend, BentLearner, Payloads
 from node.lab.faults.evolution.claims import ContestedClaim, InflatedClaim, StolenCandidate, UnverifiableIndex
 from node.lab.faults.evolution.effort import FreeRider, ReversedTask, WorstCandidate
-from node.lab.faults.evolution.own_work import OwnWorkIsGood
+from node.lab.faults.evolution.interceptor import InterceptedLearner, LearnerInterceptor, PayloadCodec
 from node.lab.faults.evolution.scoring import ColludingScorers, ScoresInverted
+from node.lab.faults.evolution.self_approval import OwnWorkIsGood
 from node.lab.faults.evolution.situation import LearnerSituation, MakeLearner
 from node.lab.faults.fault import Family, Fault, FaultParameter, Values
 from node.rules.network_rules import Consensus, Learning
@@ -27,9 +27,9 @@ def _entry(
     return Fault(name, Family.EVOLUTION, description, powers, make, parameters, consensus, Learning.EVOLUTION)
 
 
-def _lying(learner: Learner, situation: LearnerSituation, bend: Bend) -> Learner:
+def _lying(learner: Learner, situation: LearnerSituation, bend: LearnerInterceptor) -> Learner:
     """A lie that its own learner would find out, if it looked."""
-    return BentLearner(BentLearner(learner, OwnWorkIsGood(situation.author)), bend)
+    return InterceptedLearner(InterceptedLearner(learner, OwnWorkIsGood(situation.author)), bend)
 
 
 def _contested(values: Values, learner: Learner, situation: LearnerSituation) -> Learner:
@@ -37,8 +37,8 @@ def _contested(values: Values, learner: Learner, situation: LearnerSituation) ->
 
 
 def _worst(values: Values, learner: Learner, situation: LearnerSituation) -> Learner:  # noqa: ARG001
-    worst = WorstCandidate(learner, situation.build(ReversedTask(situation.task)), Payloads(situation))
-    return BentLearner(worst, OwnWorkIsGood(situation.author))
+    worst = WorstCandidate(learner, situation.build(ReversedTask(situation.task)), PayloadCodec(situation))
+    return InterceptedLearner(worst, OwnWorkIsGood(situation.author))
 
 
 EVOLUTION_FAULTS: tuple[Fault[MakeLearner], ...] = (
@@ -54,7 +54,9 @@ EVOLUTION_FAULTS: tuple[Fault[MakeLearner], ...] = (
         "inflated-claim",
         "claims `by` micro-units more for its candidates and blocks than it measures",
         _NONE,
-        lambda values, learner, situation: _lying(learner, situation, InflatedClaim(int(values["by"]), Payloads(situation))),
+        lambda values, learner, situation: _lying(
+            learner, situation, InflatedClaim(int(values["by"]), PayloadCodec(situation))
+        ),
         FaultParameter("by", MICRO, 1, _MICRO_MAX, is_whole=True),
     ),
     _entry(
@@ -62,7 +64,7 @@ EVOLUTION_FAULTS: tuple[Fault[MakeLearner], ...] = (
         "submits others' candidates as its own",
         "what it hears",
         lambda values, learner, situation: _lying(  # noqa: ARG005
-            learner, situation, StolenCandidate(situation.author, Payloads(situation))
+            learner, situation, StolenCandidate(situation.author, PayloadCodec(situation))
         ),
     ),
     _entry("worst-candidate", "submits the worst that it can find, with a true claim", "twice the memory and time", _worst),
@@ -70,21 +72,21 @@ EVOLUTION_FAULTS: tuple[Fault[MakeLearner], ...] = (
         "unverifiable-index",
         "submits a mutation that a search never comes to, with the claim of another",
         _NONE,
-        lambda values, learner, situation: _lying(learner, situation, UnverifiableIndex(Payloads(situation))),  # noqa: ARG005
+        lambda values, learner, situation: _lying(learner, situation, UnverifiableIndex(PayloadCodec(situation))),  # noqa: ARG005
     ),
     _entry(
         "scores-inverted",
         "scores the best as the worst",
         _NONE,
-        lambda values, learner, situation: BentLearner(learner, ScoresInverted(Payloads(situation))),  # noqa: ARG005
+        lambda values, learner, situation: InterceptedLearner(learner, ScoresInverted(PayloadCodec(situation))),  # noqa: ARG005
         consensus=Consensus.TOTAL_ORDER,
     ),
     _entry(
         "colluding-scorers",
         "scores the candidates of all liars as high as can be, all others as low",
         "who the other liars are",
-        lambda values, learner, situation: BentLearner(  # noqa: ARG005
-            learner, ColludingScorers(situation.colluders, Payloads(situation))
+        lambda values, learner, situation: InterceptedLearner(  # noqa: ARG005
+            learner, ColludingScorers(situation.colluders, PayloadCodec(situation))
         ),
         consensus=Consensus.TOTAL_ORDER,
     ),
@@ -93,7 +95,7 @@ EVOLUTION_FAULTS: tuple[Fault[MakeLearner], ...] = (
         "never searches",
         _NONE,
         lambda values, learner, situation: FreeRider(  # noqa: ARG005
-            learner, Payloads(situation), is_member=bool(situation.members)
+            learner, PayloadCodec(situation), is_member=bool(situation.members)
         ),
     ),
 )

@@ -11,7 +11,7 @@ from learning.evolution.scores import Scores
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.learner import ContributionFound, DeliverRequest, LearnerAnswer, LearnerRequest, SignedPayload
 from node.common.bounded import BoundedMap
-from node.lab.faults.evolution.bend import Answers, Payloads
+from node.lab.faults.evolution.interceptor import Answers, PayloadCodec
 
 GENERATIONS_MAX = 8
 """Models whose candidates are remembered; scores are due for the newest alone."""
@@ -20,7 +20,7 @@ GENERATIONS_MAX = 8
 class ScoresInverted:
     """Scores the best as the worst and the worst as the best, within the range that it measured. Powers: none."""
 
-    def __init__(self, payloads: Payloads) -> None:
+    def __init__(self, payloads: PayloadCodec) -> None:
         self._payloads = payloads
 
     def hear(self, request: LearnerRequest) -> None:
@@ -34,7 +34,7 @@ class ScoresInverted:
 class ColludingScorers:
     """Scores the candidates of all liars as high as can be, all others as low. Powers: who the other liars are."""
 
-    def __init__(self, colluders: frozenset[bytes], payloads: Payloads) -> None:
+    def __init__(self, colluders: frozenset[bytes], payloads: PayloadCodec) -> None:
         self._colluders = colluders
         self._payloads = payloads
         self._authors: BoundedMap[bytes, tuple[bytes, ...]] = BoundedMap(GENERATIONS_MAX)
@@ -71,11 +71,11 @@ Rescore = Callable[[bytes, tuple[int, ...]], tuple[int, ...]]
 """From a generation and its scores, in the order of the slate, to others."""
 
 
-def _rescored(answers: Answers, payloads: Payloads, rescore: Rescore) -> Answers:
+def _rescored(answers: Answers, payloads: PayloadCodec, rescore: Rescore) -> Answers:
     return tuple(_with_scores(answer, payloads, rescore) for answer in answers)
 
 
-def _with_scores(answer: LearnerAnswer, payloads: Payloads, rescore: Rescore) -> LearnerAnswer:
+def _with_scores(answer: LearnerAnswer, payloads: PayloadCodec, rescore: Rescore) -> LearnerAnswer:
     if not isinstance(answer, ContributionFound):
         return answer
     submission = payloads.read(answer.payload)

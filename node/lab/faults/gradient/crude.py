@@ -87,7 +87,7 @@ class Constant:
         return (self._vector,)
 
 
-class Replay:
+class OldGradient:
     """An honest gradient of its own, `age` turns old, on the newest model: staleness that the order cannot see.
 
     Powers: its own data alone.

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import msgspec
 
-from learning.gradient.ledger import Ledger
+from learning.gradient.ledger import AggregationState
 from learning.gradient.submission import decode_submission, encode_submission
 from learning.learner import AssessRequest, ContributionAssessed, ContributionFound, DeliverRequest, Judgement, LearnerRequest
-from node.lab.faults.evolution.bend import Answers
+from node.lab.faults.evolution.interceptor import Answers
 
 
 class OwnGradientsAreGood:
@@ -39,7 +39,7 @@ class Incessant:
     `ledger`: of its learner, now.
     """
 
-    def __init__(self, ledger: Callable[[], Ledger]) -> None:
+    def __init__(self, ledger: Callable[[], AggregationState]) -> None:
         self._ledger = ledger
         self._newest: ContributionFound | None = None
         self._commit: bytes | None = None

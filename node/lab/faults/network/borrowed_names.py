@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 from consensus.types import KEY_BYTES, SIGNATURE_BYTES
 from node.common.address import Address
+from node.lab.faults.network.connection_attack import Visit
 from node.lab.faults.network.doors import Doors, door, name_doors
-from node.lab.faults.network.raid import Visit
 from node.lab.faults.network.situation import NetworkSituation
-from node.lab.faults.network.stranger import Stranger, stranger_at
-from node.net.session import public_nonce
+from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, stranger_at
+from node.net.encryption import public_nonce
 from node.net.wire import PROTOCOL_VERSION, Hello, Proof, encode_frame
 
 log = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ def borrowing_names(situation: NetworkSituation) -> Visit:
     return visit
 
 
-async def _borrow(impostor: Stranger, names: _Names) -> None:
+async def _borrow(impostor: UnauthenticatedClient, names: _Names) -> None:
     """Introduce ourselves as one of those met. Raises ChannelClosedError, FrameError."""
     random = impostor.situation.random
     name = random.choice(tuple(names.met)) if names.met else random.randbytes(KEY_BYTES)
@@ -59,7 +59,7 @@ async def _borrow(impostor: Stranger, names: _Names) -> None:
     await impostor.wait_for_the_end()
 
 
-async def _mirror(stranger: Stranger) -> None:
+async def _mirror(stranger: UnauthenticatedClient) -> None:
     """Whoever dials hears its own Hello, and a proof that is none. Raises ChannelClosedError, FrameError."""
     hello = await stranger.channel.receive()
     if isinstance(hello, Hello):

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager, suppress
 from itertools import chain, cycle
 
 from node.common.address import Address
-from node.lab.faults.network.raid import Visit
+from node.lab.faults.network.connection_attack import Visit
 
 log = logging.getLogger(__name__)
 

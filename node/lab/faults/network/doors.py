@@ -7,7 +7,7 @@ from aiohttp import web
 
 from node.common.address import Address
 from node.lab.faults.network.situation import NetworkSituation
-from node.lab.faults.network.stranger import HEARTBEAT_SECONDS, Stranger, stranger_on
+from node.lab.faults.network.unauthenticated_client import HEARTBEAT_SECONDS, UnauthenticatedClient, stranger_on
 from node.net.channel import MESSAGE_SIZE_SETTING, ChannelClosedError
 from node.net.handshake import Role
 from node.net.wire import ADDRESSES_MAX, Addresses, FrameError, GetAddresses
@@ -18,12 +18,12 @@ CLOSE_SECONDS_MAX = 1.0
 Doors = dict[Address, None]
 """Those of all strangers of one attacker that are open."""
 
-Welcome = Callable[[Stranger], Awaitable[None]]
+Welcome = Callable[[UnauthenticatedClient], Awaitable[None]]
 """What is done with whoever dials. May raise ChannelClosedError, FrameError: the other side has hung up."""
 
 
 @asynccontextmanager
-async def door(stranger: Stranger, doors: Doors, welcome: Welcome) -> AsyncIterator[int]:
+async def door(stranger: UnauthenticatedClient, doors: Doors, welcome: Welcome) -> AsyncIterator[int]:
     """Listens where this stranger lives, at the port that it yields; its address is among the doors meanwhile."""
     host: str = stranger.web_socket.get_extra_info("sockname")[0]
 
@@ -43,7 +43,7 @@ async def door(stranger: Stranger, doors: Doors, welcome: Welcome) -> AsyncItera
         await runner.cleanup()
 
 
-async def name_doors(stranger: Stranger, doors: Doors) -> None:
+async def name_doors(stranger: UnauthenticatedClient, doors: Doors) -> None:
     """As often as anybody asks. Raises ChannelClosedError, FrameError."""
     while True:
         if isinstance(await stranger.channel.receive(), GetAddresses):

@@ -1,10 +1,10 @@
 """Strangers who behave, listen, and name none but each other: whoever is connected to them alone sees what they show."""
 
 from node.common.address import Address
+from node.lab.faults.network.connection_attack import Visit
 from node.lab.faults.network.doors import Doors, door, name_doors
-from node.lab.faults.network.raid import Visit
 from node.lab.faults.network.situation import NetworkSituation
-from node.lab.faults.network.stranger import Stranger, stranger_at
+from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, stranger_at
 
 
 def eclipsing(situation: NetworkSituation) -> Visit:
@@ -19,13 +19,13 @@ def eclipsing(situation: NetworkSituation) -> Visit:
         async with stranger_at(target, situation) as stranger, door(stranger, doors, stay) as port:
             await _stay(stranger, doors, port)
 
-    async def stay(stranger: Stranger) -> None:
+    async def stay(stranger: UnauthenticatedClient) -> None:
         await _stay(stranger, doors, 0)
 
     return visit
 
 
-async def _stay(stranger: Stranger, doors: Doors, port: int) -> None:
+async def _stay(stranger: UnauthenticatedClient, doors: Doors, port: int) -> None:
     """Behave, and name the strangers' doors to whoever asks. Raises ChannelClosedError, FrameError."""
     if await stranger.shake_hands(listening_port=port):
         await name_doors(stranger, doors)

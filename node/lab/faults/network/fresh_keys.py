@@ -7,7 +7,7 @@ from contextlib import suppress
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus.encoding import encode
-from consensus.proof_of_work.block_index import Link, genesis_link, next_link, next_target
+from consensus.proof_of_work.block_index import BlockIndex, genesis_link, next_link, next_target
 from consensus.proof_of_work.header import Block, Body, Draft, Header, body_digest, header_id, sign_header
 from consensus.proof_of_work.messages import (
     HEADERS_MAX,
@@ -22,9 +22,9 @@ from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.steps import genesis_step
 from consensus.types import DIGEST_BYTES, Height, NetworkId, PeerId
 from node.common.address import Address
-from node.lab.faults.network.raid import Visit
+from node.lab.faults.network.connection_attack import Visit
 from node.lab.faults.network.situation import NetworkSituation
-from node.lab.faults.network.stranger import Stranger, stranger_at
+from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, stranger_at
 from node.net.wire import GossipFrame, OrderingFrame
 
 CHAIN_BLOCKS = 9
@@ -46,10 +46,10 @@ class Scout:
     def __init__(self, network_id: NetworkId, rules: ProofOfWorkRules) -> None:
         self._network_id = network_id
         self._rules = rules
-        self._path: list[Link] = [genesis_link(genesis_step(network_id))]
+        self._path: list[BlockIndex] = [genesis_link(genesis_step(network_id))]
 
     @property
-    def tip(self) -> Link:
+    def tip(self) -> BlockIndex:
         """The newest header known."""
         return self._path[-1]
 
@@ -114,7 +114,7 @@ def coming_under_fresh_keys(situation: NetworkSituation) -> Visit:
     return visit
 
 
-async def look(stranger: Stranger, scout: Scout) -> None:
+async def look(stranger: UnauthenticatedClient, scout: Scout) -> None:
     """Ask for headers until there are no more. Raises ChannelClosedError, FrameError."""
     while True:
         await stranger.say(OrderingFrame(encode(scout.question())))
@@ -124,7 +124,7 @@ async def look(stranger: Stranger, scout: Scout) -> None:
             return
 
 
-async def _headers(stranger: Stranger) -> tuple[Header, ...]:
+async def _headers(stranger: UnauthenticatedClient) -> tuple[Header, ...]:
     while True:
         frame = await stranger.channel.receive()
         if isinstance(frame, OrderingFrame):

@@ -12,9 +12,9 @@ from consensus.total_order import messages as order
 from consensus.total_order.block import Reference
 from consensus.types import DIGEST_BYTES
 from node.common.address import Address
-from node.lab.faults.network.raid import Visit
+from node.lab.faults.network.connection_attack import Visit
 from node.lab.faults.network.situation import NetworkSituation
-from node.lab.faults.network.stranger import Stranger, stranger_at
+from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, stranger_at
 from node.net.wire import Frame, GetPart, OrderingFrame
 
 ORDER_PER_SECOND, WORK_PER_SECOND = 40, 20
@@ -36,7 +36,7 @@ def asking(situation: NetworkSituation) -> Visit:
     return visit
 
 
-async def _ask_all_the_time(stranger: Stranger, questions: tuple[Ask, ...], pause_seconds: float) -> None:
+async def _ask_all_the_time(stranger: UnauthenticatedClient, questions: tuple[Ask, ...], pause_seconds: float) -> None:
     """And read what is answered: who does not is dropped as slow. Raises ChannelClosedError."""
     reading = asyncio.create_task(stranger.wait_for_the_end())
     try:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 from node.common.address import Address
 from node.common.bounded import RecentSet
-from node.lab.faults.network.raid import Visit
+from node.lab.faults.network.connection_attack import Visit
 from node.lab.faults.network.situation import NetworkSituation
-from node.lab.faults.network.stranger import Stranger, stranger_at
+from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, stranger_at
 from node.net.channel import ChannelClosedError
 from node.net.gossip import short_digest
 from node.net.wire import GossipFrame, Have, OrderingFrame, Want
@@ -66,7 +66,7 @@ def relaying_first(situation: NetworkSituation) -> Visit:
     return visit
 
 
-async def _listen(stranger: Stranger, ring: _Ring) -> None:
+async def _listen(stranger: UnauthenticatedClient, ring: _Ring) -> None:
     """Ask for whatever is announced. Raises ChannelClosedError, FrameError."""
     while True:
         match await stranger.channel.receive():
@@ -80,7 +80,7 @@ async def _listen(stranger: Stranger, ring: _Ring) -> None:
                 pass
 
 
-async def _bring(stranger: Stranger, queue: "asyncio.Queue[bytes]") -> None:
+async def _bring(stranger: UnauthenticatedClient, queue: "asyncio.Queue[bytes]") -> None:
     with suppress(ChannelClosedError):  # whoever listens notices, too
         while True:
             message = await queue.get()

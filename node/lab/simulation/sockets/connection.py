@@ -27,7 +27,7 @@ class MemoryTransport(asyncio.Transport):
         names: dict[str, tuple[str, int]],
         ended: "Callable[[MemoryTransport], None]",
     ) -> None:
-        super().__init__({**names, OWN_HANDLE: Handle(self)})
+        super().__init__({**names, OWN_HANDLE: SimulatedSocket(self)})
         self.opened: asyncio.Future[None] = loop.create_future()
         """For who dials: whether the other side accepts."""
         self._loop = loop
@@ -207,7 +207,7 @@ class MemoryTransport(asyncio.Transport):
         self._protocol.connection_lost(self._lost_by)
 
 
-class Handle:
+class SimulatedSocket:
     """A handle to the connection, as the node's channel holds one."""
 
     def __init__(self, transport: MemoryTransport) -> None:

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 from functools import partial
 from random import Random
 
-from node.lab.simulation.latency import Constant, Latency
+from node.lab.simulation.latency import ConstantLatency, Latency
 from node.lab.simulation.sockets.connection import MemoryTransport
 from node.lab.simulation.sockets.host import Address, Host, ip_of
-from node.lab.simulation.sockets.pipe import Mark, Pipe, Uplink, Way
+from node.lab.simulation.sockets.pipe import Mark, NetworkPath, Pipe, Uplink
 
 CONNECT_SECONDS_MAX = 127.0
 """Linux gives up on an address where nobody answers after six repetitions."""
@@ -30,12 +30,12 @@ class Internet:
         """To addresses that no machine has."""
         self._loop = loop
         self._seed = 0
-        self._latency: Latency = Constant(1)
+        self._latency: Latency = ConstantLatency(1)
         self._uplink_kbit_s = 0
         self._hosts: dict[str, Host] = {}
         """Who is up, or was."""
         self._uplinks: dict[int, Uplink] = {}
-        self._ways: dict[Direction, Way] = {}
+        self._ways: dict[Direction, NetworkPath] = {}
         self._pipes: dict[MemoryTransport, tuple[Pipe, Pipe]] = {}
         """Of connections that stand, by the dialler's end."""
         self._split: dict[int, int] = {}
@@ -131,11 +131,11 @@ class Internet:
         self._pipes.pop(end, None)
         self.connections_lost += dialler.closed(end, is_inbound=False)
 
-    def _way(self, sender: int, receiver: int) -> Way:
+    def _way(self, sender: int, receiver: int) -> NetworkPath:
         direction = sender, receiver
         if direction not in self._ways:
             random = Random(f"{self._seed}/way/{sender}/{receiver}")
-            self._ways[direction] = Way(self._loop, random, self._latency, sender, receiver, self._uplink(sender))
+            self._ways[direction] = NetworkPath(self._loop, random, self._latency, sender, receiver, self._uplink(sender))
             self._ways[direction].cut(self._is_cut(direction))
         return self._ways[direction]
 

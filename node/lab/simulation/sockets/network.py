@@ -13,10 +13,10 @@ from node.lab.simulation.links import Links
 from node.lab.simulation.machines import Machines
 from node.lab.simulation.peer import Agenda, Build, SimulatedPeer, Watch
 from node.lab.simulation.puzzles import Puzzles
-from node.lab.simulation.sockets.ground import Ground
-from node.lab.simulation.sockets.life import Doors, Life, Surroundings
 from node.lab.simulation.sockets.loop import OWN_HOST, LoopTime, VirtualLoop
-from node.lab.simulation.sockets.ports import DiskFullError
+from node.lab.simulation.sockets.process import Doors, SimulatedProcess, Surroundings
+from node.lab.simulation.sockets.simulated_ports import DiskFullError
+from node.lab.simulation.sockets.world import SimulatedWorld
 from node.lab.simulation.trace import Happening, Sink, Trace
 from node.runtime.driver import HaltedError
 
@@ -39,7 +39,7 @@ class SocketNetwork(Machines):
         builds: Iterable[tuple[PeerId, Build]],
         links: Links,
         start: Instant,
-        ground: Ground,
+        ground: SimulatedWorld,
         *,
         watch: Watch,
         late: Collection[PeerId] = (),
@@ -50,7 +50,7 @@ class SocketNetwork(Machines):
         self.trace = Trace(sink)
         self.puzzles = Puzzles(Random(f"{seed}/puzzles"))
         self.peers: dict[PeerId, SimulatedPeer] = {}
-        self.lives: dict[PeerId, Life] = {}
+        self.lives: dict[PeerId, SimulatedProcess] = {}
         """The newest life of each peer."""
         self.doors: dict[PeerId, Doors] = {}
         self._loop = VirtualLoop()
@@ -58,7 +58,7 @@ class SocketNetwork(Machines):
         self._loop.internet.lay(seed, links.delay, links.uplink_kbit_s)
         self._time = LoopTime(self._loop, start)
         self._crash_luck = Random(f"{seed}/crashes")
-        self._tasks: dict[asyncio.Task[None], Life] = {}
+        self._tasks: dict[asyncio.Task[None], SimulatedProcess] = {}
         self._failure: Exception | None = None
         self._is_closing = False
         self._around = Surroundings(seed, ground, Agenda(self._time), links, self.puzzles, self._loop.time, self._happened)
@@ -149,7 +149,7 @@ class SocketNetwork(Machines):
     def _begin(self, peer: SimulatedPeer) -> None:
         """Everything that the process does runs on its own host."""
         host = self._loop.internet.host(peer.number)
-        life = self.lives[peer.id] = Life(peer, host, self.doors[peer.id], self._around)
+        life = self.lives[peer.id] = SimulatedProcess(peer, host, self.doors[peer.id], self._around)
         context = copy_context()
         context.run(OWN_HOST.set, host)
         task = self._loop.create_task(life.run(), name=f"peer {peer.number}", context=context)
@@ -171,7 +171,7 @@ class SocketNetwork(Machines):
             if lived is life:
                 task.cancel()
 
-    def _over(self, peer: SimulatedPeer, life: Life, task: asyncio.Task[None]) -> None:
+    def _over(self, peer: SimulatedPeer, life: SimulatedProcess, task: asyncio.Task[None]) -> None:
         """Why a process has ended: it was told to, or its machine halts, or its disk is full, or by a mistake."""
         del self._tasks[task]
         error = None if task.cancelled() else task.exception()

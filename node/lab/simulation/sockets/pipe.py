@@ -48,7 +48,7 @@ class Uplink:
         return max(now, self._free_at)
 
 
-class Way:
+class NetworkPath:
     """From one machine to another: how long bytes are under way, and whether they get through now."""
 
     def __init__(  # noqa: PLR0917 - each is another thing
@@ -90,7 +90,7 @@ class Way:
 class Pipe:
     """The sender's half and the way. `arrive` takes each segment at the other end; `drained` hears that there is room again."""
 
-    def __init__(self, way: Way, back: Way) -> None:
+    def __init__(self, way: NetworkPath, back: NetworkPath) -> None:
         self.arrive: Callable[[Segment], None] = _nobody
         self.drained: Callable[[], None] = _nothing
         self._way = way

@@ -11,7 +11,8 @@ from consensus.total_order.committee import faulty_max
 from node.lab.faults.catalogue import FAULTS, Family, FaultError, check_fits, parse_fault
 from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario
 from node.lab.scenarios.toy_tasks import ToyTask
-from node.lab.simulation.swarm.sections import (
+from node.lab.simulation.swarm.fault_episodes import EpisodeContext, Kind
+from node.lab.simulation.swarm.parameter_draw import (
     BLOCK_INTERVAL_MS,
     evolution_of,
     gradient_of,
@@ -20,8 +21,7 @@ from node.lab.simulation.swarm.sections import (
     proof_of_work_of,
     total_order_of,
 )
-from node.lab.simulation.swarm.spells import Ground, Kind
-from node.lab.simulation.swarm.troubles import CUT_INTERVALS_MAX, Story
+from node.lab.simulation.swarm.schedule_draw import CUT_INTERVALS_MAX, Story
 from node.rules.network_rules import Consensus, Learning
 
 STORM_S, BRIEF_STORM_S = 20, 12
@@ -116,7 +116,7 @@ def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
     is_newcomer_lied_to = is_long or (Kind.LATE in kinds and random.random() < LIED_TO_CHANCE)
     faulty = _faulty(random, peers, tolerated, of_newcomers(consensus, learning) if is_newcomer_lied_to else faults)
     strangers = _strangers(random, peers, consensus, learning)
-    ground = Ground(
+    ground = EpisodeContext(
         peers=peers,
         faulty=tuple(number for entry in faulty for number in entry.peers),
         tolerated=tolerated,

@@ -15,9 +15,7 @@ from click.testing import CliRunner, Result
 
 from node.cli import main
 from node.common.errors import EXIT_CANNOT_NOW, NodeError
-from node.lab.testnet.control import CONTROL_FILE_NAME, ControlFile, PeerReport, TestnetReport, published
-from node.lab.testnet.control_server import ControlServer
-from node.lab.testnet.deeds import (
+from node.lab.testnet.commands import (
     BackUp,
     Deed,
     Heal,
@@ -30,6 +28,8 @@ from node.lab.testnet.deeds import (
     Resume,
     Wipe,
 )
+from node.lab.testnet.control import CONTROL_FILE_NAME, ControlFile, PeerReport, TestnetReport, published
+from node.lab.testnet.control_server import ControlServer
 
 
 @pytest.fixture(autouse=True)

@@ -11,9 +11,9 @@ from learning.learner import LearnerAnswer
 from node.lab.checkers.finding import Pass
 from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario
 from node.lab.simulation.peer import SimulatedPeer
-from node.lab.simulation.run import Outcome, Simulation
+from node.lab.simulation.run import Simulation, SimulationOutcome
 from node.rules.network_rules import Consensus, GradientSection, Learning
-from node.runtime.replica import OuterEffect
+from node.runtime.coupling import OuterEffect
 
 WORK, ORDER = Consensus.PROOF_OF_WORK, Consensus.TOTAL_ORDER
 EVOLUTION, GRADIENT = Learning.EVOLUTION, Learning.GRADIENT
@@ -30,7 +30,7 @@ class Play:
 
     simulation: Simulation
     happened: list[tuple[Instant, PeerId, OuterEffect | LearnerAnswer]] = field(default_factory=list)
-    outcome: Outcome | None = None
+    outcome: SimulationOutcome | None = None
 
     def run(self) -> None:
         network = self.simulation.network

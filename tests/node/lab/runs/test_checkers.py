@@ -9,7 +9,7 @@ from consensus.effects import Accuse, Broadcast, Guard, Halt, Record, Refuse, Se
 from consensus.encoding import encode
 from consensus.evidence import Accusation, Offence
 from consensus.proof_of_work import messages as work_messages
-from consensus.proof_of_work.block_index import Link, genesis_link, header_fault, next_link, next_target
+from consensus.proof_of_work.block_index import BlockIndex, genesis_link, header_fault, next_link, next_target
 from consensus.proof_of_work.difficulty import start_target, work_of
 from consensus.proof_of_work.records import block_key
 from consensus.total_order.messages import BlockMessage, OwnBlocks
@@ -29,16 +29,16 @@ from learning.learner import (
     StepChecked,
 )
 from node.lab.checkers.attribution import DeliveredOnce, FoundByItsAuthor
-from node.lab.checkers.blame import NoHonestBlamed
 from node.lab.checkers.durable import RecordedBeforeSent
+from node.lab.checkers.false_accusations import NoHonestBlamed
 from node.lab.checkers.finding import Seen
 from node.lab.checkers.one_chain import OneChain
 from node.lab.checkers.one_order import OneOrder
 from node.lab.checkers.one_signature import OneBlockAParent, OneBlockARound
 from node.lab.checkers.one_state import OneState
-from node.lab.checkers.progress import Pace, Progress, Standstill
+from node.lab.checkers.progress import ExpectedPace, HeadProgress, Standstill
 from node.lab.checkers.work import WorkAddsUp
-from node.runtime.replica import AskLearner
+from node.runtime.coupling import AskLearner
 from tests.node.lab.runs.streams import (
     ALICE,
     BOB,
@@ -326,7 +326,7 @@ def recorded(step: bytes, block: work_messages.Block) -> Seen:
 def test_targets_that_the_node_gives_agree_with_those_from_scratch(gaps: list[int]) -> None:
     """Whatever times the leaders write, as far as the median rule lets them."""
     checker = WorkAddsUp(NETWORK, RULES, GENESIS)
-    link: Link = genesis_link(StepId(GENESIS))
+    link: BlockIndex = genesis_link(StepId(GENESIS))
     time_ms = 1_000_000
     for gap_ms in gaps:
         time_ms = max(link.next_time_min, time_ms + gap_ms)
@@ -391,13 +391,13 @@ def test_a_step_by_honest_peers_alone_is_never_contested(leader: PeerId, author:
 
 def standstill(heights: dict[PeerId, tuple[int, int]]) -> str | None:
     """By peer: the height of its head when all was calm, and in the end."""
-    progress = Progress()
+    progress = HeadProgress()
     for peer, (height, _) in heights.items():
         progress.see(seen(peer, head(f"a{height}", height)))
     progress.calm(Instant(1_000))
     for peer, (_, height) in heights.items():
         progress.see(seen(peer, head(f"a{height}", height)))
-    found = progress.standstill((ALICE, BOB, CAROL), Pace(heights_min=3, behind_max=2), Instant(9_000))
+    found = progress.standstill((ALICE, BOB, CAROL), ExpectedPace(heights_min=3, behind_max=2), Instant(9_000))
     return None if found is None else found.detail.split(") ")[1]
 
 
@@ -410,21 +410,21 @@ def test_progress_is_expected_of_everybody() -> None:
 
 
 def test_where_nobody_is_left_nobody_has_moved_on_and_that_matters_where_something_was_expected() -> None:
-    progress = Progress()
+    progress = HeadProgress()
     progress.see(seen(ALICE, head("a5", 5)))
     progress.calm(Instant(1_000))
-    found = progress.standstill((), Pace(heights_min=1, behind_max=9), Instant(9_000))
+    found = progress.standstill((), ExpectedPace(heights_min=1, behind_max=9), Instant(9_000))
     assert found == Standstill(None, "no honest peer is up at the end", None)
-    assert progress.standstill((), Pace(heights_min=0, behind_max=9), Instant(9_000)) is None
+    assert progress.standstill((), ExpectedPace(heights_min=0, behind_max=9), Instant(9_000)) is None
 
 
 def test_under_a_total_order_each_move_of_the_model_counts_even_where_no_head_is_told_of() -> None:
     def gained(*, is_one_history: bool) -> bool:
-        progress = Progress(is_one_history=is_one_history)
+        progress = HeadProgress(is_one_history=is_one_history)
         progress.see(seen(ALICE, head("a40", 40)))
         progress.calm(Instant(1_000))
         progress.see(seen(ALICE, GradientsJudged(name_of("a43"), 43, (), ())))
-        return progress.standstill((ALICE,), Pace(heights_min=3, behind_max=0), Instant(9_000)) is None
+        return progress.standstill((ALICE,), ExpectedPace(heights_min=3, behind_max=0), Instant(9_000)) is None
 
     assert gained(is_one_history=True)
     assert not gained(is_one_history=False)

@@ -12,12 +12,12 @@ from consensus.total_order.records import record_of_block
 from consensus.types import Instant, PeerId
 from learning.learner import DeliverRequest
 from node.lab.checkers.bounds import Scale, declared_bounds, excess, stored_excess
-from node.lab.checkers.court import Court, Facts
 from node.lab.checkers.finding import LINES_MAX, Diverged, NoProgress, Pass
-from node.lab.checkers.progress import Pace
+from node.lab.checkers.progress import ExpectedPace
 from node.lab.checkers.sizes import sizes_of
+from node.lab.checkers.suite import CheckerSuite, Facts
 from node.lab.simulation.network import SimulatedNetwork
-from node.runtime.replica import AskLearner
+from node.runtime.coupling import AskLearner
 from node.storage.tables import STATE_TABLE
 from tests.learning.gradient.quadratic import rules
 from tests.node.lab.runs.streams import (
@@ -37,7 +37,7 @@ from tests.node.lab.runs.streams import (
 from tests.node.lab.simulation.world import simulated_leaders, simulated_members, simulated_network, simulated_workers
 
 START = Instant(1_000)
-PACE = Pace(heights_min=1, behind_max=0)
+PACE = ExpectedPace(heights_min=1, behind_max=0)
 OTHER = DeliverRequest(delivery(1, payload(DAVE, "other")))
 
 
@@ -49,11 +49,11 @@ class Peer:
     life: int = 0
 
 
-def court() -> Court:
-    return Court(Facts(NETWORK, HONEST, len(MEMBERS), START, MEMBERS, gc_depth=10))
+def court() -> CheckerSuite:
+    return CheckerSuite(Facts(NETWORK, HONEST, len(MEMBERS), START, MEMBERS, gc_depth=10))
 
 
-def deliver(judge: Court, peer: Peer, request: DeliverRequest, at_ms: int) -> None:
+def deliver(judge: CheckerSuite, peer: Peer, request: DeliverRequest, at_ms: int) -> None:
     now = Instant(START + at_ms)
     judge.watch(peer, Record("commit", request.step.height.to_bytes(8, "big"), b""), now)
     judge.watch(peer, AskLearner(request), now)

@@ -6,8 +6,8 @@ import pytest
 
 from consensus.effects import Broadcast
 from consensus.proof_of_work import messages as work
+from learning.aggregation.rule import GradientOutcome
 from learning.learner import ContributionFound, GradientsJudged, StepAdopted
-from learning.rules.rule import Outcome
 from node.lab.faults.catalogue import GRADIENT_FAULTS
 from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario
 from node.rules.network_rules import Consensus, GradientSection, Learning
@@ -89,12 +89,12 @@ def test_the_same_liar_keeps_those_from_it_who_take_the_mean(fault: str) -> None
 
 
 def test_what_is_not_finite_is_refused_by_all() -> None:
-    assert set(outcomes_of_the_liar(learned("nan"))) == {Outcome.MALFORMED}
+    assert set(outcomes_of_the_liar(learned("nan"))) == {GradientOutcome.MALFORMED}
 
 
 def test_of_a_flood_one_gradient_a_model_is_looked_at() -> None:
     outcomes = outcomes_of_the_liar(learned("flood"))
-    assert outcomes.count(Outcome.REPEATED) > 8 * (len(outcomes) - outcomes.count(Outcome.REPEATED))
+    assert outcomes.count(GradientOutcome.REPEATED) > 8 * (len(outcomes) - outcomes.count(GradientOutcome.REPEATED))
 
 
 def test_who_submits_with_every_commit_has_one_voice_a_version() -> None:
@@ -102,7 +102,7 @@ def test_who_submits_with_every_commit_has_one_voice_a_version() -> None:
     outcomes = outcomes_of_the_liar(played)
     honest = [told for _, judged in played.by(played.honest[0], GradientsJudged) for told in judged.judged]
     assert len(outcomes) > 2 * (len(honest) - len(outcomes)) / 3, "it submits at least twice as often as each of the others"
-    assert Outcome.REPEATED in outcomes
+    assert GradientOutcome.REPEATED in outcomes
 
 
 def test_silence_is_waited_for_by_nobody() -> None:

@@ -13,7 +13,7 @@ from node.lab.simulation.peer import SimulatedPeer
 from node.lab.simulation.run import Simulation
 from node.lab.simulation.swarm.run import lines_of, run_scenario
 from node.rules.network_rules import Consensus, GradientSection, Learning, ProofOfWorkSection, TotalOrderSection
-from node.runtime.replica import OuterEffect
+from node.runtime.coupling import OuterEffect
 from tests.node.lab.runs.test_swarm import SEEDS
 
 TOO_STRICT = {
@@ -103,7 +103,7 @@ def test_a_joiner_that_lacks_more_payloads_than_may_be_fetched_at_once_arrives(
 
     The machine took it to be on its way, and asked again after 15 seconds, or 120. A late member of sixteen stood still.
     """
-    monkeypatch.setattr("node.net.side_streams.FETCHES_MAX", 2)
+    monkeypatch.setattr("node.net.bulk_transfer.FETCHES_MAX", 2)
     monkeypatch.setattr("node.runtime.composition.fetches_max", lambda _: FETCHES_MAX)
     expect = ExpectSection(calm_s=10, heights_min=1, behind_max=20)
     join = Event(8, EventKind.JOIN, peers=(3,))

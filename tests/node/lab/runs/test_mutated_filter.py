@@ -6,10 +6,10 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from learning.rules.kardam import Kardam
-from learning.rules.rule import Outcome
+from learning.aggregation.kardam import Kardam
+from learning.aggregation.rule import GradientOutcome
+from tests.learning.aggregation.test_kardam import LEARNING_RATE, SlowKardam
 from tests.learning.gradient.tiny import PARAMETERS, Network, group_of
-from tests.learning.rules.test_kardam import LEARNING_RATE, SlowKardam
 
 
 def interpolated(method: str) -> Callable[[Iterable[Fraction], int], Fraction | None]:
@@ -34,7 +34,7 @@ def lone_steps_of_a_steep_liar(deliveries: int = 120) -> int:
         place = turn % 4
         honest = net.ledger.parameters + 0.1 * generator.standard_normal(PARAMETERS)
         judged = net.deliver(place, (honest if place else 100.0 * (-1) ** (turn // 4) * honest).tolist())
-        alone += place == 0 and judged.outcome is Outcome.APPLIED and len(judged.weights) == 1
+        alone += place == 0 and judged.outcome is GradientOutcome.APPLIED and len(judged.weights) == 1
     return alone
 
 
@@ -58,10 +58,10 @@ def test_the_exact_filter_lets_no_steep_liar_in_and_rules_like_its_twin() -> Non
 
 
 def test_a_quantile_that_is_rounded_up_lets_one_liar_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("learning.rules.kardam.order_statistic", interpolated("higher"))
+    monkeypatch.setattr("learning.aggregation.kardam.order_statistic", interpolated("higher"))
     assert lone_steps_of_a_steep_liar() > 10
 
 
 def test_an_interpolated_quantile_rules_otherwise_than_fractions(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("learning.rules.kardam.order_statistic", interpolated("linear"))
+    monkeypatch.setattr("learning.aggregation.kardam.order_statistic", interpolated("linear"))
     assert first_ruling_that_differs() is not None

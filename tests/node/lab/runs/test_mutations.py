@@ -18,7 +18,7 @@ from consensus.rate_limit import Spending, TokenBucket
 from consensus.steps import DeliveredItem, Verdict
 from consensus.total_order.amnesia_recovery import AmnesiaRecovery
 from consensus.total_order.block import Block
-from consensus.total_order.commit_rule import CommitRule, Decision
+from consensus.total_order.commit_rule import CommitRule, LeaderStatus
 from consensus.total_order.committee import Committee
 from consensus.total_order.committer import delivered_items
 from consensus.total_order.dag import Dag
@@ -34,7 +34,7 @@ from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.swarm.run import run_scenario
 from node.rules.conversion import proof_of_work_rules
 from node.rules.network_rules import Consensus, EvolutionSection, Learning, NetworkRules, ProofOfWorkSection, TotalOrderSection
-from node.runtime.replica import OuterEffect, Replica
+from node.runtime.coupling import Coupling, OuterEffect
 
 SEED, SPLITTING_SEED = 0, 2
 """With the second, measurements of one block differ so that a minority contests what the majority builds on."""
@@ -104,25 +104,25 @@ def quorum_of_half(patch: pytest.MonkeyPatch) -> None:
 
 def records_last(patch: pytest.MonkeyPatch) -> None:
     """Whatever is to be durable comes after all else."""
-    proper = Replica._outer
+    proper = Coupling._outer
 
-    def outer(self: Replica, effects: tuple[Effect, ...]) -> tuple[OuterEffect, ...]:
+    def outer(self: Coupling, effects: tuple[Effect, ...]) -> tuple[OuterEffect, ...]:
         routed = proper(self, effects)
         records = tuple(effect for effect in routed if isinstance(effect, Record))
         return (*(effect for effect in routed if not isinstance(effect, Record)), *records)
 
-    patch.setattr(Replica, "_outer", outer)
+    patch.setattr(Coupling, "_outer", outer)
 
 
 def records_forgotten(patch: pytest.MonkeyPatch) -> None:
     """Own blocks are sent, and never recorded."""
-    proper = Replica._outer
+    proper = Coupling._outer
 
-    def outer(self: Replica, effects: tuple[Effect, ...]) -> tuple[OuterEffect, ...]:
+    def outer(self: Coupling, effects: tuple[Effect, ...]) -> tuple[OuterEffect, ...]:
         routed = proper(self, effects)
         return tuple(effect for effect in routed if not (isinstance(effect, Record) and effect.table in {"vertex", "block"}))
 
-    patch.setattr(Replica, "_outer", outer)
+    patch.setattr(Coupling, "_outer", outer)
 
 
 # --- a commit rule that stops at a skip -------------------------------------------------------------------------------
@@ -133,8 +133,8 @@ ONE_IS_GONE = variant(MEMBERS, name="one member is gone for good", events=(Event
 def stop_at_skips(patch: pytest.MonkeyPatch) -> None:
     """The cursor moves over commits alone."""
 
-    def decide(self: CommitRule) -> list[Decision]:
-        decided: list[Decision] = []
+    def decide(self: CommitRule) -> list[LeaderStatus]:
+        decided: list[LeaderStatus] = []
         if self._has_news and self.contradiction is None:
             statuses = self._statuses()
             while (decision := statuses.get(self.cursor)) is not None and decision.leader is not None:

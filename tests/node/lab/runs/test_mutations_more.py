@@ -10,7 +10,7 @@ from consensus.contribution import Contribution
 from consensus.effects import Broadcast, Effect, Guard, Record
 from consensus.encoding import encode
 from consensus.inputs import PuzzleVerified
-from consensus.proof_of_work.block_index import Link
+from consensus.proof_of_work.block_index import BlockIndex
 from consensus.proof_of_work.block_tree import BlockTree, Rank
 from consensus.proof_of_work.header import Block, Body, Draft, body_digest, header_id, sign_header
 from consensus.proof_of_work.machine import ProofOfWork
@@ -26,8 +26,9 @@ from consensus.total_order.machine import TotalOrder
 from consensus.total_order.messages import BlockMessage
 from consensus.total_order.records import COMMIT_TABLE, record_of_block
 from consensus.types import Digest, Height, PeerId
-from learning.gradient.ledger import Clerk, Ledger
-from learning.gradient.submission import Submission, encode_submission
+from learning.aggregation.rule import GradientOutcome, Workers
+from learning.gradient.ledger import AggregationState, Aggregator
+from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.learner import (
     AdoptRequest,
     DeliveredStep,
@@ -38,7 +39,6 @@ from learning.learner import (
     LearnerRequest,
     SignedPayload,
 )
-from learning.rules.rule import Group, Outcome
 from learning.state import ModelState, state_digest
 from node.lab.checkers.depth import FinalIsDeep
 from node.lab.checkers.durable import RecordedBeforeSent
@@ -49,7 +49,7 @@ from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty,
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.swarm.run import run_scenario
 from node.rules.network_rules import Consensus, Learning, ProofOfWorkSection, TotalOrderSection
-from node.runtime.replica import AskLearner, Forget, OuterEffect, Replica
+from node.runtime.coupling import AskLearner, Coupling, Forget, OuterEffect
 from node.storage.tables import PAYLOAD_TABLE
 from tests.node.lab.runs.streams import (
     ALICE,
@@ -140,7 +140,7 @@ def late_blocks_win(patch: pytest.MonkeyPatch) -> None:
     """A head goes over to whatever was checked last, if it is lower by two blocks or more."""
     proper = BlockTree._rank
 
-    def rank(self: BlockTree, link: Link) -> Rank:
+    def rank(self: BlockTree, link: BlockIndex) -> Rank:
         return (2**300, True, 0) if link.height + 2 <= self.head.height else proper(self, link)
 
     patch.setattr(BlockTree, "_rank", rank)
@@ -171,21 +171,23 @@ WIPED = msgspec.structs.replace(
 
 def repeated_gradients_count(patch: pytest.MonkeyPatch) -> None:
     """Nobody asks whether the author has sent one on this model before."""
-    proper = Clerk.fault_of
+    proper = Aggregator.fault_of
 
-    def fault_of(self: Clerk, ledger: Ledger, author: bytes, submission: Submission, group: Group) -> Outcome | None:
+    def fault_of(
+        self: Aggregator, ledger: AggregationState, author: bytes, submission: GradientSubmission, group: Workers
+    ) -> GradientOutcome | None:
         fault = proper(self, ledger, author, submission, group)
-        return None if fault is Outcome.REPEATED else fault
+        return None if fault is GradientOutcome.REPEATED else fault
 
-    patch.setattr(Clerk, "fault_of", fault_of)
+    patch.setattr(Aggregator, "fault_of", fault_of)
 
 
 def commits_recorded_once(patch: pytest.MonkeyPatch) -> None:
     """What an earlier life has recorded counts as durable, though the disk was lost since."""
-    proper = Replica._outer
+    proper = Coupling._outer
     recorded: set[tuple[int, bytes]] = set()
 
-    def outer(self: Replica, effects: tuple[Effect, ...]) -> tuple[OuterEffect, ...]:
+    def outer(self: Coupling, effects: tuple[Effect, ...]) -> tuple[OuterEffect, ...]:
         kept: list[OuterEffect] = []
         for effect in proper(self, effects):
             if isinstance(effect, Record) and effect.table == COMMIT_TABLE:
@@ -196,7 +198,7 @@ def commits_recorded_once(patch: pytest.MonkeyPatch) -> None:
             kept.append(effect)
         return tuple(kept)
 
-    patch.setattr(Replica, "_outer", outer)
+    patch.setattr(Coupling, "_outer", outer)
 
 
 # --- what is committed to, and signed ---------------------------------------------------------------------------------
@@ -380,9 +382,9 @@ def test_only_a_restart_may_lower_the_head() -> None:
 
 def accepted(step: str, *bases: int, peer: PeerId = ALICE) -> tuple[Seen, Seen]:
     """A delivery of Bob's gradients on these versions, and all of them accepted."""
-    submissions = (Submission(base, name_of("model"), name_of(f"{step} {base}"), 100) for base in bases)
+    submissions = (GradientSubmission(base, name_of("model"), name_of(f"{step} {base}"), 100) for base in bases)
     items = tuple(SignedPayload(name_of(step), BOB, GENESIS, encode_submission(one)) for one in submissions)
-    judged = tuple(GradientJudged(BOB, Outcome.APPLIED, is_accepted=True, staleness=0) for _ in bases)
+    judged = tuple(GradientJudged(BOB, GradientOutcome.APPLIED, is_accepted=True, staleness=0) for _ in bases)
     delivered = DeliverRequest(DeliveredStep(name_of(step), GENESIS, 1, items))
     return asked(peer, delivered), seen(peer, GradientsJudged(name_of(step), 1, judged, ()))
 

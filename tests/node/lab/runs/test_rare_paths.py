@@ -4,6 +4,7 @@ from consensus.effects import Accuse, Broadcast, FetchPayload, Guard, Record, Re
 from consensus.encoding import encode
 from consensus.evidence import Accusation, Offence
 from consensus.types import Digest, PeerId
+from learning.aggregation.rule import GradientOutcome
 from learning.learner import (
     AdoptRequest,
     CheckRequest,
@@ -17,11 +18,10 @@ from learning.learner import (
     StateKept,
     StepChecked,
 )
-from learning.rules.rule import Outcome
 from node.lab.checkers.finding import Event, Seen
 from node.lab.checkers.rare_path import RarePath
 from node.lab.checkers.rare_paths import RarePaths
-from node.runtime.replica import AskLearner, Forget
+from node.runtime.coupling import AskLearner, Forget
 from node.storage.tables import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE
 from tests.node.lab.runs.streams import ALICE, BOB, CAROL, DAVE, MEMBERS, delivery, head, name_of, proposal, seen, work_block
 from tests.node.lab.simulation.world import simulated_members
@@ -117,7 +117,14 @@ def test_a_cut_that_heals_counts_when_two_heads_lie_on_different_branches() -> N
 
 
 def test_what_a_rule_makes_of_gradients_counts_by_its_outcome() -> None:
-    outcomes = (Outcome.APPLIED, Outcome.TOO_STEEP, Outcome.TOO_FREQUENT, Outcome.COPY, Outcome.STALE, Outcome.REPEATED)
+    outcomes = (
+        GradientOutcome.APPLIED,
+        GradientOutcome.TOO_STEEP,
+        GradientOutcome.TOO_FREQUENT,
+        GradientOutcome.COPY,
+        GradientOutcome.STALE,
+        GradientOutcome.REPEATED,
+    )
     rows = tuple(GradientJudged(DAVE, outcome, outcome.is_accepted, 1) for outcome in outcomes)
     assert counted(*of_alice(GradientsJudged(name_of("a1"), 3, rows, ()))) == {
         RarePath.TOO_STEEP: 1,

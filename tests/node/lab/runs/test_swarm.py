@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from node.lab.checkers.finding import Diverged, Excerpt, Finding, Pass
 from node.lab.checkers.rare_path import RarePath
 from node.lab.faults.catalogue import Family, fault_named, parse_fault
-from node.lab.scenarios.contradictions import check
 from node.lab.scenarios.scenario import EventKind, Scenario
+from node.lab.scenarios.scenario_check import check
 from node.lab.simulation.network import SimulatedNetwork
 from node.lab.simulation.population import START
 from node.lab.simulation.swarm.__main__ import main

@@ -10,7 +10,7 @@ from learning.learner import LearnerAnswer, LearnerRequest
 from node.lab.simulation.links import Links
 from node.lab.simulation.network import SimulatedNetwork
 from node.lab.simulation.peer import Built, Watch, watch_nothing
-from node.runtime.replica import OuterEffect
+from node.runtime.coupling import OuterEffect
 
 START = Instant(1_800_000_000_000)
 

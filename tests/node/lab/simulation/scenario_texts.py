@@ -1,7 +1,7 @@
 """Scenario files, made in tests."""
 
-from node.lab.scenarios.contradictions import check
 from node.lab.scenarios.scenario import Scenario
+from node.lab.scenarios.scenario_check import check
 from node.lab.scenarios.scenario_file import parse_scenario
 
 PLAIN = """

@@ -3,8 +3,8 @@
 from consensus.effects import Broadcast
 from consensus.types import Instant, PeerId
 from learning.learner import ContributionFound, DeliveredStep, DeliverRequest, SignedPayload
-from node.lab.simulation.commits import Commits
-from node.runtime.replica import AskLearner
+from node.lab.simulation.commits import CommitLatency
+from node.runtime.coupling import AskLearner
 
 ALICE, BOB = PeerId(b"a" * 32), PeerId(b"b" * 32)
 
@@ -15,7 +15,7 @@ def delivered(*items: tuple[PeerId, bytes]) -> AskLearner:
 
 
 def test_latency_counts_from_the_author_to_each_member_and_knows_authors_apart() -> None:
-    commits = Commits()
+    commits = CommitLatency()
     for at, peer, happening in (
         (0, ALICE, ContributionFound(b"base", b"same")),
         (100, BOB, ContributionFound(b"base", b"same")),

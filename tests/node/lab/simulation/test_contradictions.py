@@ -2,7 +2,7 @@
 
 import pytest
 
-from node.lab.scenarios.contradictions import warnings
+from node.lab.scenarios.scenario_check import warnings
 from node.rules.typed_toml import TomlProblem
 from tests.node.lab.simulation.scenario_texts import PLAIN, checked, event
 

@@ -9,12 +9,12 @@ from consensus.inputs import PayloadHeld
 from consensus.types import Digest
 from learning.following.line import LineLearner
 from learning.task import Float32Array
-from node.lab.faults.evolution.bend import BentLearner
+from node.lab.faults.evolution.interceptor import InterceptedLearner
 from node.lab.faults.gradient.conduct import HonestConduct, Submitted
 from node.lab.faults.gradient.own_work import Incessant
 from node.lab.simulation.links import Links
 from node.lab.simulation.network import SimulatedNetwork, SimulatedPeer
-from node.runtime.replica import STEPS_WAITING_MAX, Forget
+from node.runtime.coupling import STEPS_WAITING_MAX, Forget
 from node.storage.tables import PAYLOAD_TABLE
 from tests.learning.gradient.quadratic import rules
 from tests.node.lab.simulation.world import simulated_leaders, simulated_workers
@@ -170,7 +170,7 @@ def test_an_order_that_is_quicker_than_its_learners_waits_for_them_and_they_go_o
     *others, fourth = network.peers.values()
     learner = fourth.learner
     assert isinstance(learner, LineLearner)
-    fourth.learner, fourth.slowness = BentLearner(learner, Incessant(lambda: learner.follower.ledger)), 0.1
+    fourth.learner, fourth.slowness = InterceptedLearner(learner, Incessant(lambda: learner.follower.ledger)), 0.1
     most = 0
     for _ in range(60):
         network.run_for(500)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.types import Instant
-from node.lab.simulation.latency import LATENCY_MS_MAX, REGION_MS, Constant, Lognormal, Regions, Uniform
+from node.lab.simulation.latency import LATENCY_MS_MAX, REGION_MS, ConstantLatency, Lognormal, Regions, Uniform
 from node.lab.simulation.timeline import LocalClock, Timeline
 
 DRAWS = 4_000
@@ -17,7 +17,7 @@ DRAWS = 4_000
 @given(seed=st.integers(0, 2**32), median_ms=st.integers(1, 60_000), sigma=st.floats(0, 5))
 def test_no_delay_is_negative_or_beyond_the_limit(seed: int, median_ms: int, sigma: float) -> None:
     random = Random(seed)
-    for latency in (Lognormal(median_ms, sigma), Regions((0, 3)), Uniform(0, median_ms), Constant(median_ms)):
+    for latency in (Lognormal(median_ms, sigma), Regions((0, 3)), Uniform(0, median_ms), ConstantLatency(median_ms)):
         assert 0 <= latency.sample(random, 0, 1) <= LATENCY_MS_MAX
 
 

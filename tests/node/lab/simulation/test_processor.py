@@ -6,7 +6,7 @@ from consensus.inputs import PuzzleSolved, PuzzleVerified
 from consensus.proof_of_work import messages as work
 from consensus.total_order import messages as order
 from consensus.types import StepId
-from node.lab.simulation.latency import Constant
+from node.lab.simulation.latency import ConstantLatency
 from node.lab.simulation.links import Links
 from node.lab.simulation.processor import Core, Prices
 from node.rules.network_rules import Consensus
@@ -31,7 +31,7 @@ def test_only_what_carries_signatures_costs_their_verification() -> None:
 
 
 def test_messages_wait_while_the_event_loop_is_busy_and_keep_their_order() -> None:
-    stage = Stage(2, Links(latency=Constant(10), disk_ms=0, prices=DEAR))
+    stage = Stage(2, Links(latency=ConstantLatency(10), disk_ms=0, prices=DEAR))
     stage.network.run_for(100)
     stage.tell(1, *(Send(stage.ids[0], b"message %d" % number) for number in range(3)))
     stage.network.run_for(100)
@@ -54,7 +54,7 @@ def test_puzzles_are_verified_one_by_one_and_mining_has_what_is_left() -> None:
 
 
 def test_who_is_busy_writes_to_the_connection_that_it_knows_and_not_to_the_one_that_replaced_it() -> None:
-    stage = Stage(2, Links(latency=Constant(10), disk_ms=0, reconnect_ms=100, prices=Prices(message_us=500_000)))
+    stage = Stage(2, Links(latency=ConstantLatency(10), disk_ms=0, reconnect_ms=100, prices=Prices(message_us=500_000)))
     stage.network.run_for(2_000)
     stage.tell(1, *(Send(stage.ids[0], b"much to do") for _ in range(3)))
     stage.network.run_for(100)

@@ -3,7 +3,7 @@
 from consensus.types import Instant
 from learning.learner import CheckRequest, ProposedStep
 from node.lab.simulation.propagation import Propagation, Spread
-from node.runtime.replica import AskLearner
+from node.runtime.coupling import AskLearner
 
 
 def check(name: bytes, parent: bytes, height: int) -> AskLearner:

@@ -9,9 +9,9 @@ from consensus.proof_of_work.machine import ProofOfWork
 from node.lab.checkers.finding import NoProgress, Pass
 from node.lab.scenarios.scenario import Event, EventKind, Scenario
 from node.lab.scenarios.scenario_file import parse_scenario
-from node.lab.simulation.run import Outcome, Simulation
+from node.lab.simulation.run import Simulation, SimulationOutcome
 from node.rules.network_rules import FINALITY_DEPTH_DEFAULT
-from node.runtime.replica import Replica
+from node.runtime.coupling import Coupling
 
 BOUNDARIES = 4
 
@@ -23,7 +23,7 @@ def scenario(consensus: str, learning: str, *events: Event, peers: int = 4, dura
     return msgspec.structs.replace(plain, events=events)
 
 
-def run(plan: Scenario, seed: int = 1) -> Outcome:
+def run(plan: Scenario, seed: int = 1) -> SimulationOutcome:
     return Simulation(plan, seed).run()
 
 
@@ -98,7 +98,7 @@ def test_a_peer_that_turns_in_mid_run_and_back_again_is_borne_and_listened_to_no
     assert isinstance(outcome.verdict, Pass), outcome.verdict
     turned = simulation.population.ids[2]
     assert [peer for peer in simulation.population.ids if peer not in simulation.court.honest] == [turned]
-    assert isinstance(simulation.network.peers[turned].replica, Replica)
+    assert isinstance(simulation.network.peers[turned].replica, Coupling)
     assert outcome.heights[2] > 0
 
 

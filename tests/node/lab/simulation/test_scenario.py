@@ -6,7 +6,6 @@ import msgspec
 import pytest
 
 from node.common.errors import NodeError
-from node.lab.scenarios.contradictions import check, warnings
 from node.lab.scenarios.scenario import (
     Event,
     EventKind,
@@ -18,6 +17,7 @@ from node.lab.scenarios.scenario import (
     late_peers,
     milliseconds,
 )
+from node.lab.scenarios.scenario_check import check, warnings
 from node.lab.scenarios.scenario_file import parse_scenario, read_scenario
 from node.rules.network_rules import EvolutionSection, GradientSection, ProofOfWorkSection, TotalOrderSection
 from node.rules.typed_toml import TomlProblem, allowed_at

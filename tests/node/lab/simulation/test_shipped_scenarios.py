@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from node.lab.scenarios.contradictions import check
+from node.lab.scenarios.scenario_check import check
 from node.lab.scenarios.scenario_file import read_scenario
 
 FILES = sorted((Path(__file__).parents[4] / "docs" / "scenarios").glob("*.toml"))

@@ -4,8 +4,8 @@ import msgspec
 import pytest
 
 from consensus.effects import Refuse, SolvePuzzle
-from node.lab.scenarios.contradictions import check
 from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario
+from node.lab.scenarios.scenario_check import check
 from node.lab.simulation.population import Population
 from node.rules.network_rules import Consensus
 from node.rules.typed_toml import TomlProblem

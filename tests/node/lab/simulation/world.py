@@ -31,7 +31,7 @@ from node.lab.faults.gradient.lying_learner import Liar
 from node.lab.simulation.network import Build, Links, Records, SimulatedNetwork
 from node.lab.simulation.peer import Built
 from node.rules.retention import PAYLOAD_COMMITS
-from node.runtime.replica import Replica
+from node.runtime.coupling import Coupling
 from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE
 from tests.learning.gradient.quadratic import QuadraticTask
 from tests.learning.sphere import SphereTask
@@ -179,7 +179,7 @@ def _build_member(  # noqa: PLR0917 - all but the last two are bound when the ne
         snapshot_behind=snapshot_behind,
     )
     return Built(
-        Replica(machine, NETWORK, held_on(records), payload_commits), make(committee, _peer_id(key), records, restored)
+        Coupling(machine, NETWORK, held_on(records), payload_commits), make(committee, _peer_id(key), records, restored)
     )
 
 
@@ -262,7 +262,7 @@ def _build(key: Ed25519PrivateKey, make: MakeLearner, rules: ProofOfWorkRules, r
         archive=MemoryArchive(records),
         replay_from=None if restored is None else StepId(restored.step),
     )
-    return Built(Replica(machine, NETWORK, held_on(records)), make(_peer_id(key), records, restored))
+    return Built(Coupling(machine, NETWORK, held_on(records)), make(_peer_id(key), records, restored))
 
 
 def held_on(records: Records) -> list[Digest]:

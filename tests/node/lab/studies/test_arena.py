@@ -6,19 +6,19 @@ from decimal import Decimal
 import pytest
 import torch
 
+from learning.aggregation.catalogue import RULES, rule_named
+from learning.aggregation.rule import GradientOutcome
 from learning.exact import round_factor
-from learning.rules.catalogue import RULES, rule_named
-from learning.rules.rule import Outcome
 from learning.tasks.digits import digits_mlp
 from learning.tasks.shards import parse_shards
 from node.lab.faults.catalogue import parse_fault
-from node.lab.studies.arena import Arena, ArenaSettings, Trace
+from node.lab.studies.arena import Arena, ArenaRun, ArenaSettings
 
 torch.set_num_threads(1)
 TASK = digits_mlp()
 
 
-def run(rule: str, deliveries: int, *, fault: str = "", liars: int = 0, **settings: float) -> Trace:
+def run(rule: str, deliveries: int, *, fault: str = "", liars: int = 0, **settings: float) -> ArenaRun:
     spec = parse_fault(fault) if fault else None
     rate = round_factor(Decimal(RULES[rule].learning_rate))
     seed, sigma = int(settings.get("seed", 0)), settings.get("speed_sigma", 0.0)
@@ -40,8 +40,8 @@ def run(rule: str, deliveries: int, *, fault: str = "", liars: int = 0, **settin
     ).run()
 
 
-def outcomes_of(trace: Trace, numbers: range) -> Counter[Outcome]:
-    counted: Counter[Outcome] = Counter()
+def outcomes_of(trace: ArenaRun, numbers: range) -> Counter[GradientOutcome]:
+    counted: Counter[GradientOutcome] = Counter()
     for (number, outcome), count in trace.outcomes.items():
         if number in numbers:
             counted[outcome] += count
@@ -77,7 +77,7 @@ def test_the_same_rate_serves_small_groups_with_f_liars(workers: int) -> None:
 def test_f_silent_workers_stop_nothing() -> None:
     trace = run("robust", 300, fault="silent", liars=5)
     assert outcomes_of(trace, range(11, 16)) == Counter()
-    assert trace.version == outcomes_of(trace, range(11))[Outcome.APPLIED] > 250
+    assert trace.version == outcomes_of(trace, range(11))[GradientOutcome.APPLIED] > 250
     assert trace.last_accuracy > 0.8
 
 
@@ -88,13 +88,13 @@ def test_liars_are_honest_until_they_begin() -> None:
 
 def test_infinity_is_malformed_and_a_faithful_copy_counts_once() -> None:
     broken = outcomes_of(run("robust", 100, fault="nan", liars=2), range(14, 16))
-    assert set(broken) == {Outcome.MALFORMED}
+    assert set(broken) == {GradientOutcome.MALFORMED}
     copied = outcomes_of(run("robust", 100, fault="mimic:noise=0", liars=2), range(14, 16))
-    assert copied[Outcome.COPY] > 5
+    assert copied[GradientOutcome.COPY] > 5
 
 
 def test_a_flood_names_each_model_once_and_delivers_ten_times_as_often() -> None:
     trace = run("robust", 400, fault="flood", liars=1)
     flood, others = outcomes_of(trace, range(15, 16)), outcomes_of(trace, range(15))
     assert 8 < flood.total() / (others.total() / 15) < 12
-    assert flood[Outcome.REPEATED] <= 10
+    assert flood[GradientOutcome.REPEATED] <= 10

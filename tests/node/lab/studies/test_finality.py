@@ -10,8 +10,17 @@ from xml.etree import ElementTree
 import pytest
 
 from node.lab.studies import finality
-from node.lab.studies.finality import YEAR_S, Cell, depth_for, duration, mean_blocks, measure, reproduce_finality, seconds_of
-from node.lab.studies.finality_race import Race, RaceTrack, Strategy
+from node.lab.studies.finality import (
+    YEAR_S,
+    ReversalTime,
+    depth_for,
+    duration,
+    mean_blocks,
+    measure,
+    reproduce_finality,
+    seconds_of,
+)
+from node.lab.studies.finality_race import AttackStrategy, Race, RaceTrack
 from node.lab.studies.finality_theory import best_attack, catch_up_chance, counted_share, restarting_blocks
 from node.lab.studies.request import ReproduceError
 from node.rules.network_rules import ProofOfWorkSection
@@ -51,15 +60,15 @@ def test_who_knows_when_to_give_up_is_faster_and_who_dates_early_faster_still() 
     early = [best_attack(0.3, 20, half_life).mean_blocks for half_life in (120, 30)]
     assert restarting > 2 * stopping
     assert stopping > early[0] > early[1]
-    assert mean_blocks(Cell(0.3, 20, 0.1, 30)) < early[1] / 1.5  # stale blocks are lost to honest peers alone
+    assert mean_blocks(ReversalTime(0.3, 20, 0.1, 30)) < early[1] / 1.5  # stale blocks are lost to honest peers alone
 
 
 @pytest.mark.parametrize(
     ("race", "races", "expected"),
     [
-        (Race(0.3, 6, Strategy.RESTARTING, half_life_blocks=10_000), 60, restarting_blocks(0.3, 6)),
-        (Race(0.3, 6, Strategy.EARLY), 60, best_attack(0.3, 6, 30).mean_blocks),
-        (Race(0.3, 6, Strategy.EARLY, stale_share=0.1), 60, best_attack(counted_share(0.3, 0.1), 6, 30).mean_blocks),
+        (Race(0.3, 6, AttackStrategy.RESTARTING, half_life_blocks=10_000), 60, restarting_blocks(0.3, 6)),
+        (Race(0.3, 6, AttackStrategy.EARLY), 60, best_attack(0.3, 6, 30).mean_blocks),
+        (Race(0.3, 6, AttackStrategy.EARLY, stale_share=0.1), 60, best_attack(counted_share(0.3, 0.1), 6, 30).mean_blocks),
     ],
 )
 def test_the_chain_code_undoes_what_is_final_as_often_as_the_formula_says(race: Race, races: int, expected: float) -> None:
@@ -72,14 +81,14 @@ def test_the_chain_code_undoes_what_is_final_as_often_as_the_formula_says(race: 
 
 def test_at_the_default_depth_thirty_percent_of_the_work_need_more_than_a_year() -> None:
     work = ProofOfWorkSection()
-    cell = Cell(0.3, work.finality_depth, 0.1, work.half_life_blocks)
+    cell = ReversalTime(0.3, work.finality_depth, 0.1, work.half_life_blocks)
     assert work.block_interval_ms == finality.BLOCK_INTERVAL_MS_DEFAULT
     assert seconds_of(mean_blocks(cell)) > YEAR_S
     assert seconds_of(mean_blocks(replace(cell, depth=16))) < 3_600  # as deep as was once thought to be enough
 
 
 def test_the_depth_that_holds_is_the_least_one() -> None:
-    cell = Cell(0.2, 0, 0.0, 30)
+    cell = ReversalTime(0.2, 0, 0.0, 30)
     depth = depth_for(cell, 5_000.0, 20)
     assert depth is not None
     assert mean_blocks(replace(cell, depth=depth)) >= 5_000 > mean_blocks(replace(cell, depth=depth - 1))
@@ -92,7 +101,7 @@ def test_durations_have_two_digits() -> None:
 
 
 def test_tables_and_plot_hold_what_was_computed_and_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(finality, "RACES", (Race(0.4, 3, Strategy.EARLY),))
+    monkeypatch.setattr(finality, "RACES", (Race(0.4, 3, AttackStrategy.EARLY),))
     monkeypatch.setattr(finality, "SHARES", (0.2, 0.3))
     monkeypatch.setattr(finality, "YEARLY_SHARES", (0.1,))
     monkeypatch.setattr(finality, "DEPTHS", (3, 8))

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from learning.rules.catalogue import rule_named
+from learning.aggregation.catalogue import rule_named
 from node.lab.faults.catalogue import parse_fault
 from node.lab.studies.cells import Cell, run_cell, run_cells
 from node.lab.studies.kardam import PARTS, reproduce_kardam

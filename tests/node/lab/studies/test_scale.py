@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from node.lab.scenarios.contradictions import check
+from node.lab.scenarios.scenario_check import check
 from node.lab.studies import scale
 from node.lab.studies.request import ReproduceError
 from node.lab.studies.scale import (

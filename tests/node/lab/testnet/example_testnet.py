@@ -5,8 +5,8 @@ from pathlib import Path
 
 from node.api.status import NodeStatus, StepStatus
 from node.lab.testnet.peer import TestnetPeer
-from node.lab.testnet.roster import make_peers
 from node.lab.testnet.settings import TestnetSettings
+from node.lab.testnet.setup import make_peers
 from node.rules.network_rules import Consensus, Learning, NetworkRules
 from node.rules.settings import Strategy
 

@@ -12,16 +12,16 @@ from consensus.types import Instant, PeerId
 from node.api.status import NodeStatus, StepStatus
 from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, NodeError
 from node.lab.scenarios.scenario_file import parse_scenario
-from node.lab.scenarios.stage import scenario_rules
+from node.lab.scenarios.scenario_rules import scenario_rules
 from node.lab.store_audit.autopsy import Autopsy
 from node.lab.store_audit.log import LOG_NAME
+from node.lab.testnet.auditing_executor import AuditingExecutor
 from node.lab.testnet.chaos import GRACE_SECONDS_MAX, START_SECONDS_MAX, Chaos
-from node.lab.testnet.deeds import Deed, Heal, Kill, Misbehave, Partition, Restart, Wipe
-from node.lab.testnet.judge import Judge
+from node.lab.testnet.commands import Deed, Heal, Kill, Misbehave, Partition, Restart, Wipe
+from node.lab.testnet.objective import ObjectiveContext
+from node.lab.testnet.outcome import GoalCheck
 from node.lab.testnet.peer import SILENT_SECONDS, TestnetPeer
-from node.lab.testnet.pursuit import Place
-from node.lab.testnet.roster import make_peers
-from node.lab.testnet.witness import Witness
+from node.lab.testnet.setup import make_peers
 from tests.node.lab.testnet.example_testnet import SETTINGS, AliveProcess
 
 STORY = """
@@ -116,8 +116,8 @@ def stage(folder: Path, text: str = STORY, refused: type[Deed] | None = None) ->
     placed = [(PeerId(bytes.fromhex(peer.peer_id)), peer.settings.data_dir) for peer in peers]
     autopsy = Autopsy(rules, placed, (), Instant(0), is_followed=True)
     told: list[str] = []
-    place = Place(peers, diary, Judge(SETTINGS, peers), told.append)
-    return Stage(peers, diary, Chaos(scenario, place, Witness(diary, peers, autopsy)), autopsy, told)
+    place = ObjectiveContext(peers, diary, GoalCheck(SETTINGS, peers), told.append)
+    return Stage(peers, diary, Chaos(scenario, place, AuditingExecutor(diary, peers, autopsy)), autopsy, told)
 
 
 def test_events_are_done_in_the_order_of_their_times_once_all_peers_have_answered(tmp_path: Path) -> None:

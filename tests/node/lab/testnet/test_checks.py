@@ -6,7 +6,7 @@ import pytest
 
 from node.common.errors import EXIT_CANNOT_NOW, EXIT_USAGE, NodeError
 from node.lab.testnet.checks import UP, canonical_fault, check_numbers, check_state, whole_division
-from node.lab.testnet.deeds import PeerNumbers
+from node.lab.testnet.commands import PeerNumbers
 from tests.node.lab.testnet.example_testnet import made
 
 

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from node.common.errors import EXIT_CANNOT_NOW, NodeError
+from node.lab.testnet.commands import Deed, Kill
 from node.lab.testnet.control import (
     CONTROL_FILE_NAME,
     ControlFile,
@@ -23,7 +24,6 @@ from node.lab.testnet.control import (
     running_folders,
 )
 from node.lab.testnet.control_server import DEED_BYTES_MAX, ControlServer
-from node.lab.testnet.deeds import Deed, Kill
 
 
 @pytest.fixture(autouse=True)

@@ -10,15 +10,15 @@ from consensus.total_order import messages as order
 from consensus.total_order.committee import Committee
 from consensus.total_order.equivocation import proves_equivocation
 from consensus.types import Digest
+from learning.aggregation.rule import GradientOutcome
 from learning.learner import AssessRequest, GradientsJudged, StepAdopted
-from learning.rules.rule import Outcome
 from node.lab.checkers.finding import Pass
 from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.population import START
 from node.rules.network_rules import Consensus, ProofOfWorkSection, TotalOrderSection
-from node.runtime.replica import AskLearner, Forget
-from node.runtime.shelf import Shelf
+from node.runtime.coupling import AskLearner, Forget
+from node.runtime.held_attachments import HeldAttachments
 from node.storage.tables import PAYLOAD_TABLE
 from tests.node.lab.faults.stage import (
     EVOLUTION,
@@ -200,14 +200,14 @@ def test_a_payload_that_was_forgotten_is_fetched_again_for_a_block_that_names_it
 
 
 def test_who_takes_a_forgotten_payload_for_held_is_found_out_by_it(monkeypatch) -> None:
-    proper = Shelf.forget
+    proper = HeldAttachments.forget
 
-    def forget(self: Shelf, digests) -> tuple[Digest, ...]:
+    def forget(self: HeldAttachments, digests) -> tuple[Digest, ...]:
         gone = proper(self, digests)
         self._held.update(dict.fromkeys(gone))
         return gone
 
-    monkeypatch.setattr(Shelf, "forget", forget)
+    monkeypatch.setattr(HeldAttachments, "forget", forget)
     assert not isinstance(play_scenario(named_again(gives=1)).outcome.verdict, Pass)
 
 
@@ -501,7 +501,12 @@ def test_a_member_that_joins_late_arrives_though_some_answer_with_commits_withou
 def test_junk_is_fetched_by_everybody_and_moves_nothing() -> None:
     played = withstood("junk-payloads", ORDER, GRADIENT)
     for peer in played.honest:
-        junk = [one for _, told in played.by(peer, GradientsJudged) for one in told.judged if one.outcome == Outcome.MALFORMED]
+        junk = [
+            one
+            for _, told in played.by(peer, GradientsJudged)
+            for one in told.judged
+            if one.outcome == GradientOutcome.MALFORMED
+        ]
         assert junk
         assert {one.author for one in junk} == {played.liar.id}
 

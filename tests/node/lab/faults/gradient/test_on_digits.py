@@ -4,12 +4,12 @@ from decimal import Decimal
 
 import torch
 
+from learning.aggregation.catalogue import RULES, rule_named
 from learning.exact import round_factor
-from learning.rules.catalogue import RULES, rule_named
 from learning.tasks.digits import digits_mlp
 from learning.tasks.shards import parse_shards
 from node.lab.faults.catalogue import parse_fault
-from node.lab.studies.arena import Arena, ArenaSettings, Trace
+from node.lab.studies.arena import Arena, ArenaRun, ArenaSettings
 from node.lab.studies.backdoor import BackdoorGauge
 
 torch.set_num_threads(1)
@@ -18,7 +18,7 @@ TASK = digits_mlp()
 DELIVERIES = 400
 
 
-def learned(rule: str, fault: str, liars: int, workers: int) -> Trace:
+def learned(rule: str, fault: str, liars: int, workers: int) -> ArenaRun:
     settings = ArenaSettings(
         rule_named(rule),
         round_factor(Decimal(RULES[rule].learning_rate)),

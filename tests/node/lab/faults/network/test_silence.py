@@ -5,7 +5,7 @@ from random import Random
 
 from node.common.address import Address
 from node.lab.faults.network.situation import NetworkSituation
-from node.lab.faults.network.stranger import stranger_at
+from node.lab.faults.network.unauthenticated_client import stranger_at
 from tests.node.net.example_peers import NETWORK, QUICK, RULES, node_of, play, running, until
 
 

@@ -7,7 +7,7 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from node.lab.simulation.latency import Constant, Latency
+from node.lab.simulation.latency import ConstantLatency, Latency
 from node.lab.simulation.sockets.host import Host
 from node.lab.simulation.sockets.loop import OWN_HOST, VirtualLoop
 
@@ -15,7 +15,7 @@ Result = TypeVar("Result")
 
 PORT = 7_000
 
-TEN_MS = Constant(10)
+TEN_MS = ConstantLatency(10)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.lab.simulation.latency import Constant, Lognormal, Uniform
+from node.lab.simulation.latency import ConstantLatency, Lognormal, Uniform
 from node.lab.simulation.sockets.connection import HIGH_WATER_BYTES
 from node.lab.simulation.sockets.internet import CONNECT_SECONDS_MAX
 from node.lab.simulation.sockets.pipe import SEGMENT_BYTES, WINDOW_BYTES
@@ -38,7 +38,7 @@ def test_bytes_arrive_in_order_and_whole_in_both_directions(there, back, seed: i
 
 
 def test_a_message_takes_the_latency_of_its_way_and_the_time_of_its_bytes() -> None:
-    with virtual_loop(Constant(10), uplink_kbit_s=800) as loop:
+    with virtual_loop(ConstantLatency(10), uplink_kbit_s=800) as loop:
         pair = connected(loop)
         pair.dialler.transport.write(bytes(1_000))
         loop.run_for(0.019)

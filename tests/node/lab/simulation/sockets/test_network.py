@@ -3,20 +3,20 @@
 import msgspec
 import pytest
 
-from node.lab.checkers.court import NOTHING_RAISES
 from node.lab.checkers.finding import Diverged, Pass
-from node.lab.scenarios.contradictions import check
+from node.lab.checkers.suite import NOTHING_RAISES
 from node.lab.scenarios.scenario import Event, EventKind, Scenario
+from node.lab.scenarios.scenario_check import check
 from node.lab.simulation.population import START
-from node.lab.simulation.run import Outcome, Simulation
-from node.lab.simulation.sockets.life import Life
+from node.lab.simulation.run import Simulation, SimulationOutcome
 from node.lab.simulation.sockets.network import SocketNetwork
-from node.lab.simulation.sockets.ports import SampledPuzzles
+from node.lab.simulation.sockets.process import SimulatedProcess
+from node.lab.simulation.sockets.simulated_ports import SampledPuzzles
 from node.rules.typed_toml import TomlProblem
 from tests.node.lab.simulation.sockets.test_raids import scenario
 
 
-def run(plan: Scenario, seed: int = 1) -> Outcome:
+def run(plan: Scenario, seed: int = 1) -> SimulationOutcome:
     return Simulation(plan, seed).run()
 
 
@@ -86,7 +86,9 @@ def test_what_a_dead_process_still_does_is_not_seen() -> None:
     network.close()
 
 
-@pytest.mark.parametrize("place", [(Life, "peer_joined"), (SampledPuzzles, "_solved")], ids=["in a task", "in a timer"])
+@pytest.mark.parametrize(
+    "place", [(SimulatedProcess, "peer_joined"), (SampledPuzzles, "_solved")], ids=["in a task", "in a timer"]
+)
 def test_a_mistake_of_a_peer_s_own_is_the_finding(place: tuple[type, str], monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise ArithmeticError("our own mistake")

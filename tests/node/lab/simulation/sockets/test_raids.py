@@ -15,17 +15,17 @@ import pytest
 from consensus.evidence import Offence
 from node.lab.checkers.finding import Pass
 from node.lab.faults.catalogue import NETWORK_FAULTS
-from node.lab.faults.network.visits import FALSE_NETWORKS
+from node.lab.faults.network.frame_attacks import FALSE_NETWORKS
 from node.lab.scenarios.scenario import Event, EventKind, Scenario
 from node.lab.scenarios.scenario_file import parse_scenario, read_scenario
-from node.lab.simulation.run import Outcome, Simulation
-from node.lab.simulation.sockets import ground
-from node.lab.simulation.sockets.life import Life
-from node.net import doorway
-from node.net.contract import NetSettings
-from node.net.peers import AddressBook
+from node.lab.simulation.run import Simulation, SimulationOutcome
+from node.lab.simulation.sockets import world as ground
+from node.lab.simulation.sockets.process import SimulatedProcess
+from node.net import listener as doorway
+from node.net.address_book import AddressBook
+from node.net.connections import Roster
+from node.net.network_interface import NetSettings
 from node.net.rates import RateLimits
-from node.net.roster import Roster
 
 HONEST = 3
 """And one attacker."""
@@ -97,7 +97,7 @@ class Raid:
     def __init__(self, plan: Scenario, seed: int = 1) -> None:
         simulation = Simulation(plan, seed)
         self.addresses: set[str] = set()
-        self.outcome: Outcome = simulation.run(lambda _: self._look(simulation))
+        self.outcome: SimulationOutcome = simulation.run(lambda _: self._look(simulation))
         self.dials_to_nowhere = simulation.network.dials_to_nowhere
         honest = self._honest(simulation)
         self.notes = [note for life in honest for note in life.notes]
@@ -114,7 +114,7 @@ class Raid:
             self.addresses.update(address.host for address in life.network.known_addresses())
 
     @staticmethod
-    def _honest(simulation: Simulation) -> list[Life]:
+    def _honest(simulation: Simulation) -> list[SimulatedProcess]:
         return [life for peer, life in simulation.network.lives.items() if peer in simulation.court.honest]
 
     def noted(self, text: str) -> int:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from random import Random
 
-from node.lab.simulation.latency import Constant
+from node.lab.simulation.latency import ConstantLatency
 from node.lab.simulation.sockets.host import ip_of
 from node.lab.simulation.sockets.loop import VirtualLoop
 from node.net.transport import PeerNetwork
@@ -31,7 +31,7 @@ def started(loop: VirtualLoop, number: int, *dial: int):
 def stopping_seconds(after_ms: int) -> float:
     """How long a listener takes to stop when three others began to dial it so long before."""
     ended = []
-    with virtual_loop(Constant(10)) as loop:
+    with virtual_loop(ConstantLatency(10)) as loop:
         _, listening = started(loop, 0)
         listening.add_done_callback(lambda _: ended.append(loop.time()))
         loop.run_for(0.05)
@@ -51,7 +51,7 @@ def test_a_node_stops_within_a_round_trip_at_any_moment() -> None:
 
 
 def test_peers_find_each_other_over_simulated_time() -> None:
-    with virtual_loop(Constant(50)) as loop:
+    with virtual_loop(ConstantLatency(50)) as loop:
         nodes = [started(loop, 0)[0], started(loop, 1, 0)[0], started(loop, 2, 0)[0]]
         loop.run_for(10)
         assert [len(node.connected) for node in nodes] == [2, 2, 2]
@@ -60,7 +60,7 @@ def test_peers_find_each_other_over_simulated_time() -> None:
 
 def test_a_silent_connection_is_given_up_by_its_heartbeat() -> None:
     """Half-open: the first hears nobody, and the second notices only by what does not come back."""
-    with virtual_loop(Constant(10)) as loop:
+    with virtual_loop(ConstantLatency(10)) as loop:
         one, other = started(loop, 0)[0], started(loop, 1, 0)[0]
         loop.run_for(2)
         assert (len(one.connected), len(other.connected)) == (1, 1)

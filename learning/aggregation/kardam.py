@@ -1,0 +1,138 @@
+"""Kardam in exact arithmetic: its Lipschitz filter, frequency filter and dampening as published, and a bootstrap of our own.
+
+Damaskinos, El Mhamdi, Guerraoui, Patra, Taziki, "Asynchronous Byzantine Machine Learning (the case of SGD)", ICML 2018,
+arXiv 1802.07928, section 3. A baseline: it sees how fast a gradient grows, and never where it points.
+
+- Lipschitz filter: K_p (`aggregation.lipschitz`) is at most the (n-f)-th smallest of a table with one entry per worker, p's
+  new one included; ties pass, an infinite K_p never does. p's previous gradient is the last *delivered* one, filtered or not:
+  over accepted ones alone, nobody who is filtered once could ever be measured again on equal terms, and a worker whose first
+  gradient is not accepted would never have a coefficient at all.
+- Frequency filter: p is not among the authors of the last 2f gradients that were accepted by themselves. So any 2f+1
+  consecutive ones have distinct authors, f+1 of them honest.
+- Dampening: theta <- theta - lr * Lambda(tau) * g (`learning.aggregation.staleness`).
+- Bootstrap, where the paper is silent. While fewer than n-f workers have a finite coefficient, gradients are collected; as soon
+  as 2f+1 distinct workers were heard since the model last moved, it moves against the coordinate-wise median of the newest
+  gradient of each of the 2f+1 heard last, undampened. The same step is taken when n-f distinct workers were heard since the
+  model last moved and all were refused: f liars cannot bring that about, and honest workers never wait for ever. No slot is
+  cleared; what was heard before the step has no part in the next one. Such a step leaves the frequency filter as it was.
+
+Section 7 of docs/protocol.md.
+"""
+
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from learning.aggregation.coordinatewise import median
+from learning.aggregation.lipschitz import order_statistic, squared_coefficient
+from learning.aggregation.rule import (
+    AggregationResult,
+    ArrivedGradient,
+    GradientOutcome,
+    PastModels,
+    RuleMemory,
+    Workers,
+    WorkerSlot,
+)
+from learning.aggregation.staleness import ALPHA_DEFAULT, Dampening, dampening_weight
+
+
+@dataclass(frozen=True, slots=True)
+class Kardam:
+    """Implements `Rule`. Each part can be switched off, to show its effect; without `bootstrap` the model never moves.
+
+    Remembers the newest gradient of each worker (2 bytes a parameter each), the last 2f authors, and when the model moved.
+    """
+
+    lipschitz: bool = True
+    frequency: bool = True
+    dampening: Dampening = Dampening.EXPONENTIAL
+    alpha: str = ALPHA_DEFAULT
+    """A canonical decimal, above 0; for `exponential`."""
+    bootstrap: bool = True
+
+    @property
+    def name(self) -> str:
+        """As the network file calls it."""
+        return "kardam"
+
+    @property
+    def needs_models(self) -> bool:
+        """For the distance between the models that a worker's gradients were computed on."""
+        return self.lipschitz
+
+    def judge(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers, past: PastModels) -> AggregationResult:
+        """Accept, collect or refuse one gradient."""
+        group = group.one_voice_each
+        memory = self._remembered(memory, arrival, group, past)
+        is_measurable = len(_finite_coefficients(memory)) >= group.honest_min
+        if self.lipschitz and self.bootstrap and not is_measurable:
+            return _collected(memory, group)
+        refusal = self._refusal(memory, arrival, group)
+        if refusal is None:
+            return self._applied(memory, arrival, group)
+        if self.bootstrap and len(_heard_since_move(memory)) >= group.honest_min:
+            return _median_step(memory, group)
+        return AggregationResult(memory, refusal)
+
+    def _remembered(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers, past: PastModels) -> RuleMemory:
+        arrived = memory.arrivals + 1
+        if not self.lipschitz:
+            return replace(memory, arrivals=arrived)
+        coefficient = squared_coefficient(memory.slot_of(arrival.author), arrival, past)
+        slots = memory.with_slot(WorkerSlot(arrival.author, arrival.base, arrival.gradient, arrived, coefficient))
+        return replace(memory, arrivals=arrived, slots=tuple(slot for slot in slots if slot.author in group.workers))
+
+    def _refusal(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers) -> GradientOutcome | None:
+        if self.lipschitz and _is_too_steep(memory, arrival.author, group):
+            return GradientOutcome.TOO_STEEP
+        if self.frequency and arrival.author in _newest(memory.recent, 2 * group.faulty_max):
+            return GradientOutcome.TOO_FREQUENT
+        return None
+
+    def _applied(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers) -> AggregationResult:
+        weight = dampening_weight(self.dampening, self.alpha, arrival.staleness)
+        recent = _newest((*memory.recent, arrival.author), 2 * group.faulty_max)
+        memory = replace(memory, recent=recent, counts=(memory.arrivals,))
+        return AggregationResult(
+            memory, GradientOutcome.APPLIED, weight * arrival.gradient.dense(), ((arrival.author, float(weight)),)
+        )
+
+
+def _finite_coefficients(memory: RuleMemory) -> tuple[Fraction, ...]:
+    return tuple(slot.coefficient for slot in memory.slots if slot.coefficient is not None)
+
+
+def _is_too_steep(memory: RuleMemory, author: bytes, group: Workers) -> bool:
+    slot = memory.slot_of(author)
+    if slot is None or slot.coefficient is None:
+        return True
+    limit = order_statistic(_finite_coefficients(memory), group.honest_min)
+    return limit is not None and slot.coefficient > limit
+
+
+def _heard_since_move(memory: RuleMemory) -> tuple[WorkerSlot, ...]:
+    """The newest last. `counts` holds the number of the arrival that the model last moved at."""
+    moved = memory.counts[0] if memory.counts else 0
+    return tuple(sorted((slot for slot in memory.slots if slot.arrived > moved), key=lambda slot: slot.arrived))
+
+
+def _collected(memory: RuleMemory, group: Workers) -> AggregationResult:
+    if len(_heard_since_move(memory)) < _median_size(group):
+        return AggregationResult(memory, GradientOutcome.COLLECTED)
+    return _median_step(memory, group)
+
+
+def _median_step(memory: RuleMemory, group: Workers) -> AggregationResult:
+    heard = _heard_since_move(memory)[-_median_size(group) :]
+    step = median([slot.gradient.dense() for slot in heard])
+    weights = tuple(sorted((slot.author, 1 / len(heard)) for slot in heard))
+    return AggregationResult(replace(memory, counts=(memory.arrivals,)), GradientOutcome.APPLIED, step, weights)
+
+
+def _median_size(group: Workers) -> int:
+    """2f+1; fewer where the group is too small for its f, so that it never waits for more than the honest."""
+    return min(2 * group.faulty_max + 1, group.honest_min)
+
+
+def _newest(authors: tuple[bytes, ...], count: int) -> tuple[bytes, ...]:
+    return authors[len(authors) - count :] if count < len(authors) else authors

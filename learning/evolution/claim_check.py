@@ -1,0 +1,121 @@
+"""Judges candidates and steps by rebuilding them exactly and measuring what they claim.
+
+Section 4 of docs/protocol.md.
+"""
+
+from dataclasses import dataclass, replace
+
+from learning.evolution.measurement import Measurement
+from learning.evolution.mutation import Mutating, Mutation
+from learning.evolution.payload import Candidate, Claim, MalformedPayloadError, decode_claim
+from learning.evolution.rules import EvolutionRules
+from learning.following.state_tree import StateTree
+from learning.learner import Judgement, ProposedStep
+from learning.state import ModelState, state_digest
+
+REFUTED_FACTOR = 2
+"""Two honest measurements differ by a tolerance at most: who measures twice that is not met by anybody honest who agrees."""
+
+LIE_FACTOR = 100
+"""Honest measurements differ by a unit or two, which the tolerance covers several times over: what is off by a hundred
+tolerances is a lie, whatever the machine."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClaimVerdict:
+    """What we say of somebody's claim. `is_proven_lie`: of a leader's claim, beyond any honest measurement."""
+
+    judgement: Judgement
+    detail: str = ""
+    is_proven_lie: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Offspring:
+    """A child as we have rebuilt and measured it."""
+
+    model: ModelState
+    digest: bytes
+    fitness: int
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedStep:
+    """A step of sound form. `candidate`: None for "no change"."""
+
+    mutation: Mutation | None
+    candidate: Candidate | None
+    claim: Claim
+
+
+class ClaimCheck:
+    """Rebuilds, measures, compares."""
+
+    def __init__(
+        self, rules: EvolutionRules, mutating: Mutating, tree: StateTree[ModelState], measurement: Measurement
+    ) -> None:
+        self._rules = rules
+        self._mutating = mutating
+        self._tree = tree
+        self._measurement = measurement
+
+    def parent_fitness(self, base: ProposedStep) -> int:
+        """Micro-units of the model after `base`, on the batch that its children are measured on."""
+        return self._measurement.fitness(base.id, self._tree.state(base), base.state_digest)
+
+    def offspring(self, base: ProposedStep, mutation: Mutation) -> Offspring:
+        """The child of `base` by this mutation, measured."""
+        model = self._mutating.child(base.id, self._tree.state(base), mutation)
+        digest = state_digest(model)
+        return Offspring(model, digest, self._measurement.fitness(base.id, model, digest))
+
+    def opinion_of_candidate(self, candidate: Candidate, offspring: Offspring) -> ClaimVerdict:
+        """GOOD, or CONTESTED where the author's claim is beyond the tolerance."""
+        opinion = self._opinion((("claimed_fitness", candidate.claimed_fitness, offspring.fitness),))
+        return replace(opinion, judgement=Judgement.CONTESTED) if opinion.judgement is Judgement.REFUTED else opinion
+
+    def decode_step(self, step: ProposedStep, parent: ProposedStep) -> DecodedStep:
+        """The step's content. Raises MalformedPayloadError when it can never be applied, whatever is measured."""
+        if step.height != parent.height + 1:
+            raise MalformedPayloadError(f"height is {step.height}, expected {parent.height + 1}")
+        if len(step.contributions) > 1:
+            raise MalformedPayloadError(f"contributions: {len(step.contributions)}, allowed 0..1")
+        claim = decode_claim(step.claim)
+        if not step.contributions:
+            return DecodedStep(None, None, claim)
+        contribution = step.contributions[0]
+        if contribution.base != parent.id:
+            raise MalformedPayloadError(f"contribution for base {contribution.base.hex()}, expected {parent.id.hex()}")
+        candidate, mutation = self._mutating.candidate_of(contribution)
+        return DecodedStep(mutation, candidate, claim)
+
+    def opinion_of_step(self, decoded: DecodedStep, parent: ProposedStep, model: ModelState, digest: bytes) -> ClaimVerdict:
+        """GOOD, CONTESTED or REFUTED, for a step whose `model` has been rebuilt and has the digest that it commits to.
+
+        INVALID where the claims themselves say that the child is worse than allowed: nothing has to be measured for that.
+        """
+        claim = decoded.claim
+        if not self._rules.may_follow(claim.child_fitness, claim.parent_fitness):
+            return ClaimVerdict(Judgement.INVALID, self._regression(claim))
+        parent_fitness = self.parent_fitness(parent)
+        fitness = self._measurement.fitness(parent.id, model, digest) if decoded.candidate else parent_fitness
+        pairs = (("child_fitness", claim.child_fitness, fitness), ("parent_fitness", claim.parent_fitness, parent_fitness))
+        opinion = self._opinion(pairs)
+        if opinion.judgement is Judgement.GOOD and decoded.candidate:
+            of_author = self.opinion_of_candidate(decoded.candidate, Offspring(model, digest, fitness))
+            opinion = replace(of_author, is_proven_lie=False)  # the author's lie, not the leader's
+        return opinion
+
+    def _opinion(self, claims: tuple[tuple[str, int, int], ...]) -> ClaimVerdict:
+        """Of (field, claimed, measured), the worst."""
+        tolerance = self._rules.fitness_tolerance
+        field, claimed, measured = max(claims, key=lambda item: abs(item[1] - item[2]))
+        if abs(claimed - measured) <= tolerance:
+            return ClaimVerdict(Judgement.GOOD)
+        judgement = Judgement.REFUTED if abs(claimed - measured) > REFUTED_FACTOR * max(1, tolerance) else Judgement.CONTESTED
+        is_proven_lie = abs(claimed - measured) > LIE_FACTOR * max(1, tolerance)
+        return ClaimVerdict(judgement, f"{field} is {claimed}, measured {measured}, tolerance {tolerance}", is_proven_lie)
+
+    def _regression(self, claim: Claim) -> str:
+        allowed = claim.parent_fitness - self._rules.regression_allowed
+        return f"child_fitness is {claim.child_fitness}, allowed {allowed} or more"

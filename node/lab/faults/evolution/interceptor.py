@@ -1,0 +1,69 @@
+"""The shape that most faults of a learner share: an honest learner, and what becomes of its answers."""
+
+from typing import Protocol
+
+from learning.evolution.payload import Candidate, decode_candidate, encode_candidate
+from learning.evolution.scores import Scores, decode_submission, encode_submission
+from learning.learner import ContributionFound, Learner, LearnerAnswer, LearnerRequest
+from node.lab.faults.evolution.situation import LearnerSituation
+
+Answers = tuple[LearnerAnswer, ...]
+
+
+class LearnerInterceptor(Protocol):
+    """A fault."""
+
+    def hear(self, request: LearnerRequest) -> None:
+        """Take note of a request; the honest learner gets it next."""
+        ...
+
+    def say(self, answers: Answers) -> Answers:
+        """What is answered, or found, in place of this."""
+        ...
+
+
+class InterceptedLearner:
+    """Implements `learning.learner.Learner`."""
+
+    def __init__(self, honest: Learner, bend: LearnerInterceptor) -> None:
+        self._honest = honest
+        self._bend = bend
+
+    def handle(self, request: LearnerRequest) -> Answers:
+        """As bent."""
+        self._bend.hear(request)
+        return self._bend.say(self._honest.handle(request))
+
+    @property
+    def is_searching(self) -> bool:
+        """As the honest one."""
+        return self._honest.is_searching
+
+    def search(self) -> Answers:
+        """As bent."""
+        return self._bend.say(self._honest.search())
+
+
+class PayloadCodec:
+    """Reads and writes what the learners of one network submit: candidates, and scores where members score."""
+
+    def __init__(self, situation: LearnerSituation) -> None:
+        self._recipe_length_max = situation.rules.recipe_length_max
+        self._members = len(situation.members)
+
+    def read(self, payload: bytes) -> Candidate | Scores:
+        """Raises MalformedPayloadError."""
+        if self._members:
+            return decode_submission(payload, self._recipe_length_max, self._members)
+        return decode_candidate(payload, self._recipe_length_max)
+
+    def write(self, submission: Candidate | Scores) -> bytes:
+        """The inverse of `read`."""
+        if self._members or isinstance(submission, Scores):
+            return encode_submission(submission)
+        return encode_candidate(submission)
+
+    def candidate_of(self, found: ContributionFound) -> Candidate | None:
+        """What our own learner has found; None for scores."""
+        submission = self.read(found.payload)
+        return submission if isinstance(submission, Candidate) else None

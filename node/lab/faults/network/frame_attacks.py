@@ -1,0 +1,161 @@
+"""What strangers do who say something: frames that are wrong, too large, too many, replayed, or full of false addresses."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from hashlib import blake2b
+from itertools import cycle
+
+from consensus.types import DIGEST_BYTES, SIGNATURE_BYTES, NetworkId
+from node.common.address import Address
+from node.lab.faults.network.connection_attack import Visit
+from node.lab.faults.network.situation import NetworkSituation
+from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, stranger_at
+from node.net.address_book import is_loopback
+from node.net.wire import (
+    ADDRESSES_MAX,
+    SHORT_DIGEST_BYTES,
+    WEBSOCKET_MESSAGE_BYTES_MAX,
+    Addresses,
+    GetAddresses,
+    Have,
+    Proof,
+    Rules,
+    encode_frame,
+)
+
+log = logging.getLogger(__name__)
+
+Misbehave = Callable[[UnauthenticatedClient], Awaitable[None]]
+
+_HAVE = encode_frame(Have((bytes(SHORT_DIGEST_BYTES),)))
+
+_TOO_LONG_A_HELLO = b"\x97\x01" + bytes(300)
+
+FALSE_NETWORKS = ("198.51.100.", "127.13.13.")
+"""Where nobody is: TEST-NET-2 (RFC 5737), and for a target on this machine a corner of its loopback."""
+
+
+def _sealed(data: bytes) -> Misbehave:
+    return lambda stranger: stranger.channel.send(data)
+
+
+def _unsealed(data: bytes) -> Misbehave:
+    return lambda stranger: stranger.web_socket.send_bytes(data)
+
+
+def _text(stranger: UnauthenticatedClient) -> Awaitable[None]:
+    return stranger.web_socket.send_str("hello")
+
+
+MALFORMED: tuple[Misbehave, ...] = (
+    _sealed(_HAVE[:-1]),  # cut short
+    _sealed(b""),
+    _sealed(b"\x92\x63\x00"),  # a kind of frame that there is not
+    _sealed(b"\x92\x05\xc5\x00\x01m"),  # a longer length than need be: not canonical
+    _sealed(b"\x00garbage"),
+    _sealed(encode_frame(Proof(bytes(SIGNATURE_BYTES)))),  # out of place
+    _sealed(encode_frame(Rules(()))),
+    _sealed(encode_frame(Addresses(()))),  # an answer that nobody asked for
+    _unsealed(_HAVE),
+    _text,
+)
+"""One of each kind; each ends the connection."""
+
+OVERSIZED: tuple[Misbehave, ...] = (
+    _sealed(_TOO_LONG_A_HELLO),
+    _unsealed(bytes(WEBSOCKET_MESSAGE_BYTES_MAX + 1_000)),
+)
+"""Beyond the limit of its kind of frame, and of any message."""
+
+
+def misbehaving_in_turn(ways: tuple[Misbehave, ...], situation: NetworkSituation) -> Visit:
+    """Shakes hands as it should, and then misbehaves in the next of these ways."""
+    turns = cycle(ways)
+
+    async def visit(target: Address) -> None:
+        async with stranger_at(target, situation) as stranger:
+            if await stranger.shake_hands():
+                await next(turns)(stranger)
+                await stranger.wait_for_the_end()
+
+    return visit
+
+
+def flooding(situation: NetworkSituation) -> Visit:
+    """Asks for addresses without end."""
+
+    async def visit(target: Address) -> None:
+        async with stranger_at(target, situation) as stranger:
+            if await stranger.shake_hands():
+                while True:
+                    await stranger.say(GetAddresses())
+                    await asyncio.sleep(0)
+
+    return visit
+
+
+def crowding(situation: NetworkSituation) -> Visit:
+    """Takes a place, answers pings, and does nothing with it: who would need it is kept out.
+
+    Whoever stays would stand at the first door with all others: so the lot says at which.
+    """
+
+    async def visit(target: Address) -> None:
+        door = situation.random.choice(tuple(situation.targets()) or (target,))
+        async with stranger_at(door, situation) as stranger:
+            if await stranger.shake_hands():
+                await stranger.wait_for_the_end()
+
+    return visit
+
+
+def replaying_handshakes(situation: NetworkSituation) -> Visit:
+    """Shakes hands once, and says the same bytes again over another connection: the nonces have changed, so it proves nothing.
+
+    Source: replay of a session's messages (Krawczyk, "SIGMA", CRYPTO 2003).
+    """
+
+    async def visit(target: Address) -> None:
+        async with stranger_at(target, situation) as first:
+            await first.shake_hands()
+        async with stranger_at(target, situation) as second:
+            for data in first.said:
+                await second.channel.send(data)
+            await second.wait_for_the_end()
+
+    return visit
+
+
+def coming_from_elsewhere(situation: NetworkSituation) -> Visit:
+    """Introduces itself as a peer of another network."""
+    elsewhere = NetworkId(blake2b(situation.network_id, digest_size=DIGEST_BYTES).digest())
+
+    async def visit(target: Address) -> None:
+        async with stranger_at(target, situation) as stranger:
+            await stranger.shake_hands(network_id=elsewhere)
+
+    return visit
+
+
+def poisoning_addresses(situation: NetworkSituation) -> Visit:
+    """Behaves, and answers each question for addresses with ones where nobody is.
+
+    Source: Heilman, Kendler, Zohar, Goldberg, "Eclipse Attacks on Bitcoin's Peer-to-Peer Network", USENIX Security 2015.
+    """
+
+    async def visit(target: Address) -> None:
+        async with stranger_at(target, situation) as stranger:
+            if not await stranger.shake_hands():
+                return
+            while True:
+                if isinstance(await stranger.channel.receive(), GetAddresses):
+                    await stranger.say(Addresses(_false_addresses(situation, is_loopback(target.host))))
+                    log.debug("%s was told %d false addresses", target, ADDRESSES_MAX)
+
+    return visit
+
+
+def _false_addresses(situation: NetworkSituation, is_local: bool) -> tuple[tuple[str, int], ...]:
+    random, network = situation.random, FALSE_NETWORKS[is_local]
+    return tuple((f"{network}{random.randrange(256)}", random.randrange(1, 65_536)) for _ in range(ADDRESSES_MAX))

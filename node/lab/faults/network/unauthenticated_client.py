@@ -1,0 +1,97 @@
+"""A stranger at a peer's door: the node's own channel and handshake, with a key that was made up a moment ago."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from consensus.types import NetworkId, PeerId
+from node.common.address import Address
+from node.lab.faults.network.situation import NetworkSituation
+from node.net.channel import BytesCounted, Channel, ChannelClosedError, WebSocket
+from node.net.dialer import client_session, open_web_socket
+from node.net.handshake import Established, Handshake, Introduction, Role
+from node.net.rates import Meter, RateLimits
+from node.net.wire import Frame, encode_frame
+
+HEARTBEAT_SECONDS = 30.0
+"""Strangers answer when they are asked whether they live: they are evil, not absent."""
+
+HANDSHAKE_SECONDS_MAX = 5.0
+"""A target that does not answer in time is tried again later."""
+
+_UNLIMITED = RateLimits(frames_per_second=1e9, frames_burst=1e9, bytes_per_second=1e12, bytes_burst=1e12)
+"""A stranger does not mind how much it is told."""
+
+
+@dataclass
+class UnauthenticatedClient:
+    """One connection. `said`: the bytes of its handshake, in order."""
+
+    web_socket: WebSocket
+    channel: Channel
+    situation: NetworkSituation
+    said: list[bytes] = field(default_factory=list)
+
+    async def shake_hands(self, *, network_id: NetworkId | None = None, listening_port: int = 0) -> bool:
+        """Introduce ourselves, with a new key; whether the other side takes us for a peer.
+
+        Raises ChannelClosedError, FrameError.
+        """
+        situation = self.situation
+        key = Ed25519PrivateKey.from_private_bytes(situation.random.randbytes(32))
+        identity = PeerId(key.public_key().public_bytes_raw())
+        introduction = Introduction(
+            identity, key.sign, network_id or situation.network_id, situation.rules, listening_port, "stranger"
+        )
+        handshake = Handshake(self.channel.role, introduction, situation.random.randbytes(32))
+        progress = handshake.start()
+        while True:
+            for frame in progress.frames:
+                await self._say_in_handshake(frame)
+            if progress.outcome is not None:
+                break
+            progress = handshake.receive(await self.channel.receive())
+        if not isinstance(progress.outcome, Established):
+            return False
+        for frame in progress.outcome.answer:
+            await self._say_in_handshake(frame)
+        self.channel.seal_with(progress.outcome.keys)
+        return True
+
+    async def say(self, frame: Frame) -> None:
+        """Send a frame. Raises ChannelClosedError."""
+        await self.channel.send(encode_frame(frame))
+
+    async def wait_for_the_end(self) -> None:
+        """Listen until the other side hangs up."""
+        try:
+            while True:
+                await self.channel.receive()
+        except ChannelClosedError:
+            return
+
+    async def _say_in_handshake(self, frame: Frame) -> None:
+        self.said.append(encode_frame(frame))
+        await self.channel.send(self.said[-1])
+
+
+@asynccontextmanager
+async def stranger_at(target: Address, situation: NetworkSituation) -> AsyncIterator[UnauthenticatedClient]:
+    """A WebSocket to a peer, before any handshake. Raises UnreachableError, TimeoutError."""
+    source = situation.random.choice(situation.sources) if situation.sources else None
+    async with client_session(source) as session:
+        async with asyncio.timeout(HANDSHAKE_SECONDS_MAX):
+            web_socket = await open_web_socket(session, target, HEARTBEAT_SECONDS)
+        async with stranger_on(web_socket, Role.DIALER, situation) as stranger:
+            yield stranger
+
+
+@asynccontextmanager
+async def stranger_on(web_socket: WebSocket, role: Role, situation: NetworkSituation) -> AsyncIterator[UnauthenticatedClient]:
+    """At one end of a WebSocket."""
+    clock = asyncio.get_running_loop().time
+    async with Channel(web_socket, role, Meter(_UNLIMITED, 0.0), clock, BytesCounted()) as channel:
+        yield UnauthenticatedClient(web_socket, channel, situation)

@@ -1,0 +1,138 @@
+"""Who has a say, what they agree on, and when a testnet is over."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
+from node.lab.testnet.commands import CommandExecutor
+from node.lab.testnet.objective import Goal, ObjectiveContext
+from node.lab.testnet.outcome import GoalCheck, TestnetOutcome
+from node.lab.testnet.peer import SILENT_SECONDS, PeerState, TestnetPeer
+from node.lab.testnet.supervisor import plain_line_seconds
+from tests.node.lab.testnet.example_testnet import SETTINGS, AliveProcess, chain, made
+
+
+@pytest.fixture
+def peers(tmp_path: Path) -> list[TestnetPeer]:
+    """Four that run, at heights 5, 6, 7 and 8 of one chain."""
+    _, peers = made(tmp_path)
+    for number, peer in enumerate(peers):
+        peer.process, peer.status = AliveProcess(), chain(peer, 5 + number)
+    return peers
+
+
+def height_agreed(peers: list[TestnetPeer]) -> int | None:
+    agreed = GoalCheck(SETTINGS, peers).agreed()
+    return None if agreed is None else agreed.height
+
+
+def test_all_agree_on_what_the_slowest_holds(peers: list[TestnetPeer]) -> None:
+    assert height_agreed(peers) == 5
+
+
+def test_dead_paused_and_faulty_peers_have_no_say(peers: list[TestnetPeer]) -> None:
+    peers[0].process = None
+    assert height_agreed(peers) == 6
+    peers[0].process, peers[0].waker = AliveProcess(), object()
+    assert height_agreed(peers) == 6
+    peers[0].waker, peers[0].was_faulty = None, True
+    assert height_agreed(peers) == 6
+
+
+def test_a_peer_that_has_fallen_silent_has_no_say_until_it_answers(peers: list[TestnetPeer]) -> None:
+    peers[0].silent_s = SILENT_SECONDS
+    assert (height_agreed(peers), peers[0].state) == (6, PeerState.SILENT)
+    peers[1].silent_s = SILENT_SECONDS
+    assert height_agreed(peers) is None
+    peers[0].silent_s = 0.0
+    assert (height_agreed(peers), peers[0].state) == (5, PeerState.RUNNING)
+
+
+def test_without_most_honest_peers_nothing_is_agreed(peers: list[TestnetPeer]) -> None:
+    peers[0].process = peers[1].process = None
+    assert height_agreed(peers) is None
+    peers[1].was_faulty = True
+    assert height_agreed(peers) == 7
+
+
+def test_a_peer_in_its_new_life_is_waited_for(peers: list[TestnetPeer]) -> None:
+    peers[3].status = None
+    assert height_agreed(peers) is None
+
+
+def test_the_word_of_the_dead_on_final_steps_still_counts(peers: list[TestnetPeer]) -> None:
+    peers[0].process, peers[0].status = None, chain(peers[0], 5, branch="x", final=5)
+    peers[1].status = chain(peers[1], 6, final=6)
+    outcome = GoalCheck(SETTINGS, peers).outcome(1.0, is_interrupted=False)
+    reason = "peer-0 and peer-1 hold different final steps at height 0"
+    assert outcome == TestnetOutcome(EXIT_DISAGREEMENT, reason, 1.0, None)
+    peers[0].was_faulty = True
+    assert GoalCheck(SETTINGS, peers).outcome(1.0, is_interrupted=False) is None
+
+
+def ends(judge: GoalCheck, seconds: float, *, is_interrupted: bool = False) -> tuple[int, str] | None:
+    outcome = judge.outcome(seconds, is_interrupted=is_interrupted)
+    return None if outcome is None else (outcome.exit_code, outcome.reason)
+
+
+def test_it_ends_at_the_goal_the_deadline_or_ctrl_c(peers: list[TestnetPeer]) -> None:
+    judge = GoalCheck(SETTINGS, peers)
+    assert ends(judge, 1.0) is None
+    assert ends(judge, 2.0, is_interrupted=True) == (EXIT_GOAL_NOT_MET, "interrupted")
+    assert ends(judge, 60.0) == (EXIT_GOAL_NOT_MET, "deadline of 60 s passed")
+    for peer in peers:
+        peer.status = chain(peer, 9, accuracy=0.91)
+    assert ends(judge, 3.0) == (EXIT_OK, "goal reached in agreement")
+
+
+def test_until_interrupted_it_goes_on_after_the_goal_and_remembers_it(peers: list[TestnetPeer]) -> None:
+    judge = GoalCheck(replace(SETTINGS, is_until_interrupted=True), peers)
+    for peer in peers:
+        peer.status = chain(peer, 9, accuracy=0.91)
+    assert ends(judge, 3.0) is None
+    for peer in peers:
+        peer.status = chain(peer, 10, accuracy=0.89)
+    assert ends(judge, 4.0) is None
+    assert ends(judge, 5.0, is_interrupted=True) == (EXIT_OK, "goal reached in agreement after 3.0 s, interrupted")
+    assert ends(judge, 60.0) == (EXIT_OK, "goal reached in agreement after 3.0 s, deadline of 60 s passed")
+
+
+def test_until_interrupted_it_fails_where_no_agreement_is_left(peers: list[TestnetPeer]) -> None:
+    judge = GoalCheck(replace(SETTINGS, is_until_interrupted=True), peers)
+    for peer in peers:
+        peer.status = chain(peer, 9, accuracy=0.91)
+    assert ends(judge, 3.0) is None
+    for peer in peers:
+        peer.process, peer.was_killed = None, True
+    reason = "goal reached in agreement after 3.0 s, interrupted, but no agreement is left"
+    assert ends(judge, 5.0, is_interrupted=True) == (EXIT_GOAL_NOT_MET, reason)
+
+
+def test_where_all_have_stopped_only_killed_ones_are_waited_for(peers: list[TestnetPeer]) -> None:
+    for peer in peers:
+        peer.process = None
+    peers[2].was_killed = True
+    assert ends(GoalCheck(SETTINGS, peers), 1.0) is None
+    peers[2].was_killed = False
+    assert ends(GoalCheck(SETTINGS, peers), 1.0) == (EXIT_GOAL_NOT_MET, "all peers have stopped: None")
+
+
+@pytest.mark.parametrize("is_until_interrupted", [False, True])
+def test_where_it_goes_on_after_the_goal_that_is_said_once(peers: list[TestnetPeer], is_until_interrupted: bool) -> None:
+    said: list[str] = []
+    judge = GoalCheck(replace(SETTINGS, is_until_interrupted=is_until_interrupted), peers)
+    goal = Goal(ObjectiveContext(peers, cast("CommandExecutor", None), judge, said.append))
+    assert goal.outcome(1.0, is_interrupted=False) is None
+    assert said == []
+    for peer in peers:
+        peer.status = chain(peer, 9, accuracy=0.91)
+    for second in (3.0, 4.0):
+        goal.outcome(second, is_interrupted=False)
+    assert said == (["goal reached in agreement; going on until Ctrl-C or --deadline"] if is_until_interrupted else [])
+
+
+def test_lines_that_stay_become_more_seldom() -> None:
+    assert [plain_line_seconds(seconds) for seconds in (0, 100, 600, 3_600, 86_400)] == [2.0, 2.0, 10.0, 60.0, 60.0]

@@ -1,0 +1,171 @@
+"""Members of a total order come first; over real sockets, where strangers have taken all there is."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from random import Random
+
+import pytest
+
+from consensus.types import PeerId
+from node.common.address import Address
+from node.net.channel import Channel
+from node.net.connection import Connection
+from node.net.connections import GAVE_WAY, USEFUL_SECONDS, Roster
+from node.net.handshake import Role
+from node.net.network_interface import NetSettings
+from tests.node.net.example_peers import IMPATIENT, QUICK, Node, identity_of, node_of, play, running, stranger_at, until
+
+MEMBERS = frozenset(identity_of(number).peer for number in (1, 2, 3, 4))
+OF_FOUR = replace(QUICK, members=MEMBERS, inbound_max=5)
+
+
+@asynccontextmanager
+async def idle_strangers(node: Node, first: int, count: int) -> AsyncIterator[set[PeerId]]:
+    """So many places are taken by peers that say nothing."""
+    async with AsyncExitStack() as stack:
+        for number in range(first, first + count):
+            stranger = await stack.enter_async_context(stranger_at(node))
+            await stranger.shake(identity_of(number))
+        peers = {identity_of(number).peer for number in range(first, first + count)}
+        await until(lambda: peers <= node.connected)
+        yield peers
+
+
+def test_members_get_in_whoever_has_taken_the_places_and_strangers_are_put_out_for_them() -> None:
+    async def scenario() -> None:
+        ann = node_of(1, settings=OF_FOUR)
+        async with running(ann), idle_strangers(ann, 100, 5) as strangers:
+            async with stranger_at(ann) as another:
+                await another.shake(identity_of(200))
+                assert (await another.end()).startswith("no free place")
+            others = [node_of(number, (ann.address,), settings=OF_FOUR) for number in (2, 3, 4)]
+            async with running(*others):
+                await until(lambda: {node.identity.peer for node in others} <= ann.connected)
+                await until(lambda: len(ann.connected & strangers) == 2)
+
+    play(scenario)
+
+
+def test_who_gives_way_is_told_why_and_is_not_refused() -> None:
+    async def scenario() -> None:
+        ann = node_of(1, settings=replace(OF_FOUR, inbound_max=1))
+        async with running(ann), stranger_at(ann) as stranger:
+            await stranger.shake(identity_of(100))
+            await until(lambda: ann.connected)
+            async with running(node_of(2, (ann.address,), settings=OF_FOUR)):
+                assert await stranger.end() == GAVE_WAY
+                await until(lambda: ann.connected == {identity_of(2).peer})
+            assert ann.network.refused_peers() == frozenset()
+            assert ann.notes == []
+
+    play(scenario)
+
+
+def test_more_members_than_places_all_get_in() -> None:
+    async def scenario() -> None:
+        ann = node_of(1, settings=replace(OF_FOUR, inbound_max=1))
+        async with running(ann):
+            others = [node_of(number, (ann.address,), settings=OF_FOUR) for number in (2, 3, 4)]
+            async with running(*others):
+                await until(lambda: {node.identity.peer for node in others} <= ann.connected)
+
+    play(scenario)
+
+
+def test_strangers_that_we_dial_leave_the_places_of_members_free() -> None:
+    """Many more strangers' addresses are known than there are places; the only member's comes last."""
+
+    async def scenario() -> None:
+        strangers = [node_of(number) for number in range(10, 18)]
+        ben = node_of(2, settings=OF_FOUR)
+        async with running(ben, *strangers):
+            settings = replace(
+                OF_FOUR,
+                outbound_target=5,
+                remembered=tuple(stranger.address for stranger in strangers),
+                address_exchange_seconds=0.1,
+            )
+            ann = node_of(1, settings=settings)
+            async with running(ann):
+                await until(lambda: ann.connected)
+                await asyncio.sleep(1.0)
+                assert len(ann.connected & {stranger.identity.peer for stranger in strangers}) == 1
+                async with running(node_of(20, (ben.address, ann.address), settings=QUICK)):
+                    await until(lambda: ben.identity.peer in ann.connected, 10.0)
+
+    play(scenario)
+
+
+@pytest.mark.parametrize("is_member", [True, False])
+def test_what_others_do_where_a_member_lives_is_not_held_against_it(is_member: bool) -> None:
+    settings = replace(IMPATIENT, members=MEMBERS) if is_member else IMPATIENT
+    roster = Roster(identity_of(1).peer, settings, b"secret", lambda _: 0.0)
+    roster.add(link_from("203.0.114.7", identity_of(2).peer))
+    roster.blame_host("203.0.114.7", 0.0)
+    roster.blame_host("203.0.114.8", 0.0)
+    roster.blame_host("2a00:1:2:3::7", 0.0)
+    hosts = ("203.0.114.7", "203.0.114.8", "203.0.114.9", "2a00:1:2:3::8", "2a00:1:2:4::7")
+    assert [roster.is_host_refused(host, 1.0) for host in hosts] == [not is_member, True, False, True, False]
+
+
+def test_a_subnet_has_few_places_and_members_do_not_count() -> None:
+    roster = Roster(identity_of(1).peer, NetSettings(members=MEMBERS, inbound_per_group_max=2), b"secret", lambda _: 0.0)
+    for number, host in ((2, "203.0.114.1"), (3, "203.0.114.1"), (10, "203.0.114.1"), (11, "203.0.114.2")):
+        assert roster.reason_against_inbound(channel_from(host), identity_of(number).peer, 0.0) is None
+        roster.add(link_from(host, identity_of(number).peer))
+    reason = roster.reason_against_inbound(channel_from("203.0.114.3"), identity_of(12).peer, 0.0)
+    assert reason == "no free place for this subnet"
+    assert roster.reason_against_inbound(channel_from("203.0.114.3"), identity_of(4).peer, 0.0) is None
+    assert roster.reason_against_inbound(channel_from("203.0.115.3"), identity_of(12).peer, 0.0) is None
+
+
+def test_one_machine_with_many_addresses_cannot_keep_a_place_from_another() -> None:
+    """Open to all: sixty-four idle places, eight from each of eight addresses, none of which did anything."""
+    roster = Roster(identity_of(1).peer, NetSettings(), b"secret", lambda _: float("-inf"))
+    for number in range(64):
+        roster.add(link_from(f"10.231.0.{number % 8 + 1}", identity_of(100 + number).peer, connected_at=float(number)))
+    random = Random(7)
+    for number in range(20):
+        host = f"198.51.{random.randrange(100, 200)}.{number}"
+        peer = identity_of(500 + number).peer
+        assert roster.reason_against_inbound(channel_from(host), peer, 100.0) is None
+        (gone,) = [link for link in roster if link.is_over]
+        assert gone.channel.remote.host.startswith("10.231.0.")
+        roster.remove(gone)
+        roster.add(link_from(host, peer, connected_at=100.0))
+
+
+def test_favoured_are_the_longest_connected_of_those_that_were_of_use_lately() -> None:
+    useful_at = {identity_of(number).peer: 50.0 * number for number in range(2, 30)}
+    roster = Roster(identity_of(1).peer, NetSettings(), b"secret", useful_at.__getitem__)
+    for peer, useful in useful_at.items():
+        roster.add(link_from("203.0.114.1", peer, connected_at=-useful))
+    now = 1_000.0
+    assert roster.useful_inbound(now) == {identity_of(number).peer for number in range(22, 30)}
+    assert roster.useful_inbound(now + USEFUL_SECONDS + 400.0) == {identity_of(number).peer for number in (28, 29)}
+
+
+class Far:
+    """A WebSocket of which only the other end's address matters."""
+
+    def __init__(self, host: str) -> None:
+        self._host = host
+
+    def get_extra_info(self, name: str) -> object:
+        return (self._host, 7_600) if name == "peername" else None
+
+
+def channel_from(host: str) -> Channel:
+    return Channel(Far(host), Role.LISTENER, None, lambda: 0.0, None)  # type: ignore[arg-type]
+
+
+def link_from(host: str, peer: PeerId, connected_at: float = 0.0) -> Connection:
+    class Known:
+        hello = type("Hello", (), {"user_agent": ""})
+
+        def __init__(self) -> None:
+            self.peer = peer
+
+    return Connection(Known(), channel_from(host), Address(host, 7_600), None, connected_at)  # type: ignore[arg-type]
