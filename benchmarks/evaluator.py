@@ -19,10 +19,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from learning.evolution.candidates import candidate_rows, candidates_at_once, slices_of
-from learning.evolution.evaluator import ForwardPass
-from learning.evolution.modules import LoopedModule, VmappedModule
 from learning.exact import fill_children, first_weights, stream_key
+from learning.models.candidates import candidate_rows, candidates_at_once, slices_of
+from learning.models.evaluator import ForwardPass
+from learning.models.vmapped import LoopedModule, VmappedModule
 from learning.task import Float32Array
 from learning.tasks.digits import digits, digits_large, perceptron
 from learning.tasks.supervised import SupervisedTask

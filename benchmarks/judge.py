@@ -8,10 +8,10 @@ from statistics import median
 import numpy as np
 
 from learning.aggregation.catalogue import RULES, rule_named
+from learning.aggregation.quantised import decode_gradient, inner_products, payload_digest, quantise
 from learning.aggregation.rule import ArrivedGradient, GradientOutcome, Workers
 from learning.exact import stream_key
 from learning.gradient.ledger import Aggregator, Delivered, LedgerRules, first_ledger
-from learning.gradient.quantised import decode_gradient, inner_products, payload_digest, quantise
 from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.task import Float32Array, ParameterBlock
 

@@ -74,6 +74,16 @@ class Participant:
         return self.author not in self.members or not self.is_searching
 
 
+def faulty_max(members: int) -> int:
+    """f: how many of so many members, or voices, may lie."""
+    return max(0, members - 1) // 3
+
+
+def quorum(members: int) -> int:
+    """n-f: how many are waited for, since f may never answer; more than half of them are honest."""
+    return members - faulty_max(members)
+
+
 # --- requests -------------------------------------------------------------------------------------------------------
 
 

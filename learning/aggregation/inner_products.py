@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from learning.gradient.quantised import EXPONENT_MIN, QuantisedGradient, Values
+from learning.aggregation.quantised import EXPONENT_MIN, QuantisedGradient, Values
 
 UNIT_EXPONENT = 2 * EXPONENT_MIN
 """Products are counted in units of 2**-200: that of the two smallest values."""

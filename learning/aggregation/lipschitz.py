@@ -9,9 +9,9 @@ from fractions import Fraction
 
 import numpy as np
 
+from learning.aggregation.quantised import squared_distance
 from learning.aggregation.rule import ArrivedGradient, PastModels, WorkerSlot
 from learning.exact import tree_sum
-from learning.gradient.quantised import squared_distance
 from learning.task import Float32Array
 
 TURN_CHUNK = 1 << 15

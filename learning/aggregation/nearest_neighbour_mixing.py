@@ -12,7 +12,7 @@ import numpy as np
 
 from learning.aggregation.clipping import ClipFactor
 from learning.aggregation.coordinatewise import trim_chunk, trim_chunk_by_voices
-from learning.gradient.quantised import QuantisedGradient
+from learning.aggregation.quantised import QuantisedGradient
 from learning.task import Float32Array
 
 LeftOut = tuple[tuple[int, int], ...]

@@ -10,7 +10,8 @@ from enum import StrEnum
 from fractions import Fraction
 from typing import Protocol
 
-from learning.gradient.quantised import QuantisedGradient
+from learning.aggregation.quantised import QuantisedGradient
+from learning.learner import faulty_max
 from learning.task import Float32Array
 
 
@@ -66,7 +67,7 @@ class Workers:
     @property
     def one_voice_each(self) -> "Workers":
         """For rules that count workers, whatever their voices: who has many keys has as many voices."""
-        return Workers(self.workers, max(0, (self.size - 1) // 3)) if self.voices else self
+        return Workers(self.workers, faulty_max(self.size)) if self.voices else self
 
     def share_of(self, author: bytes) -> Fraction:
         """The part of all voices that a worker has, at least 1 / n: so keys that only have voices slow nobody down."""

@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 
 from learning.evolution.measurement import Measurement
 from learning.evolution.mutation import Mutating, Mutation
-from learning.evolution.payload import Candidate, Claim, MalformedPayloadError, decode_claim
+from learning.evolution.payload import Candidate, Claim, decode_claim
 from learning.evolution.rules import EvolutionRules
 from learning.following.state_tree import StateTree
 from learning.learner import Judgement, ProposedStep
+from learning.model_consensus.scores import MalformedPayloadError
 from learning.state import ModelState, state_digest
 
 REFUTED_FACTOR = 2

@@ -8,8 +8,7 @@ others as they arrive, so that its scores are ready soon after the slate is clos
 from collections.abc import Mapping, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from learning.evolution.scores import Scores, encode_submission
-from learning.evolution.slate import GenerationResult, Ignored, Listed, ModelConsensus, Slate, next_generation
+from learning.evolution.mutation_submission import encode_submission
 from learning.following.line import Head
 from learning.learner import (
     ContributionFound,
@@ -26,6 +25,8 @@ from learning.learner import (
     StateKept,
     StepAdopted,
 )
+from learning.model_consensus.scores import Scores
+from learning.model_consensus.slate import GenerationResult, Ignored, Listed, ModelConsensus, Slate, next_generation
 from learning.state import ModelState, state_digest
 
 C = TypeVar("C")

@@ -11,7 +11,7 @@ from learning.evolution.claim_check import ClaimCheck, Offspring
 from learning.evolution.explorer import Explorer
 from learning.evolution.measurement import Measurement
 from learning.evolution.mutation import MODELS_BYTES_MAX, Mutating, Mutation, kept_interval, origin_of
-from learning.evolution.payload import Candidate, Claim, MalformedPayloadError, encode_candidate, encode_claim
+from learning.evolution.payload import Candidate, Claim, encode_candidate, encode_claim
 from learning.evolution.recipe import Recipe
 from learning.evolution.rules import EvolutionRules, SearchSettings
 from learning.exact import MICRO
@@ -39,6 +39,7 @@ from learning.learner import (
     StepChecked,
     StepOffered,
 )
+from learning.model_consensus.scores import MalformedPayloadError
 from learning.state import StoredStateError, parameter_bytes, state_digest
 from learning.task import Task
 from learning.task_check import check_repeatable, check_task

@@ -3,13 +3,14 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from learning.evolution.payload import Candidate, MalformedPayloadError, decode_candidate
+from learning.evolution.payload import Candidate, decode_candidate
 from learning.evolution.recipe import Recipe, child_of, unchanged
 from learning.evolution.rules import EvolutionRules
 from learning.exact import noise_key
 from learning.following.line import Head
 from learning.following.state_tree import Array
 from learning.learner import Participant, ProposedStep, SignedPayload, StateKept
+from learning.model_consensus.scores import MalformedPayloadError
 from learning.state import ModelState, genesis_state, state_digest, stored_state
 from learning.task import Layout
 

@@ -7,10 +7,9 @@ from learning.checkpoint import CHECKPOINT_INTERVAL
 from learning.evolution.explorer import Explorer
 from learning.evolution.measurement import Measurement
 from learning.evolution.mutation import Mutating, Mutation, kept_interval, origin_of
+from learning.evolution.mutation_submission import decode_submission, encode_submission
 from learning.evolution.payload import Candidate
 from learning.evolution.rules import EvolutionRules, SearchSettings
-from learning.evolution.scores import Scores, decode_submission, encode_submission
-from learning.evolution.slate import GenerationResult, ModelConsensus, tagged_digest
 from learning.exact import MICRO
 from learning.following.line import Head, kept_state
 from learning.learner import (
@@ -23,6 +22,8 @@ from learning.learner import (
     StateKept,
     StepAdopted,
 )
+from learning.model_consensus.scores import Scores
+from learning.model_consensus.slate import GenerationResult, ModelConsensus, tagged_digest
 from learning.state import ModelState, state_digest
 from learning.task import Task
 from learning.task_check import check_task
@@ -46,7 +47,7 @@ class Entry:
 
 
 class MutationCandidacy:
-    """Implements `learning.evolution.slate.Candidacy`. No change has no privilege: its digest is drawn by the generation."""
+    """Implements `model_consensus.slate.Candidacy`. No change has no privilege: its digest is drawn by the generation."""
 
     counts_leads = False
 

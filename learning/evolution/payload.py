@@ -11,16 +11,13 @@ from dataclasses import dataclass
 
 from learning.evolution.recipe import Recipe, RecipeError
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
+from learning.model_consensus.scores import MalformedPayloadError
 
 PAYLOAD_VERSION = 1
 
 _CANDIDATE_HEAD = struct.Struct("<BqB")
 _CLAIM = struct.Struct("<Bqq")
 INDEX_BYTES = 4
-
-
-class MalformedPayloadError(ValueError):
-    """What a peer signed is no candidate, claim or step; the message names the field, the value and the range allowed."""
 
 
 @dataclass(frozen=True, slots=True)

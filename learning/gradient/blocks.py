@@ -14,7 +14,7 @@ from learning.following.state_tree import Array
 from learning.gradient.ledger import AggregationState, Aggregator, Delivered, Gradients, Judged, ledger_digest
 from learning.gradient.rules import CHECK_MS_MAX_DEFAULT
 from learning.gradient.submission import GradientSubmission
-from learning.learner import ProposedStep, SignedPayload
+from learning.learner import ProposedStep, SignedPayload, faulty_max
 
 BLOCK_STATE_TAG = b"kubrat/block-state/1"
 
@@ -82,7 +82,7 @@ class BlockTransition:
             return NOBODY
         led = Counter(state.leaders)
         workers = tuple(sorted(led))
-        return Workers(workers, max(0, (len(state.leaders) - 1) // 3), tuple(led[worker] for worker in workers))
+        return Workers(workers, faulty_max(len(state.leaders)), tuple(led[worker] for worker in workers))
 
     def begun(self, parent: BlockState, leader: bytes) -> BlockState:
         """The state after a block of this leader that lists nothing.

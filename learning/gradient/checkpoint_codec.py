@@ -8,9 +8,9 @@ from typing import Annotated
 
 import msgspec
 
+from learning.aggregation.quantised import MalformedGradientError, QuantisedGradient, decode_gradient, payload_bytes
 from learning.aggregation.rule import RuleMemory, WorkerSlot
 from learning.gradient.ledger import AggregationState, PastModel
-from learning.gradient.quantised import MalformedGradientError, QuantisedGradient, decode_gradient, payload_bytes
 from learning.gradient.submission import VERSION_MAX
 from learning.state import ModelState, StoredStateError, parameter_bytes, state_digest, stored_state
 from learning.task import Float32Array, Layout

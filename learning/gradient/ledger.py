@@ -11,8 +11,8 @@ from typing import Protocol
 
 import numpy as np
 
+from learning.aggregation.quantised import MalformedGradientError, QuantisedGradient, decode_gradient
 from learning.aggregation.rule import AggregationResult, AggregationRule, ArrivedGradient, GradientOutcome, RuleMemory, Workers
-from learning.gradient.quantised import MalformedGradientError, QuantisedGradient, decode_gradient
 from learning.gradient.submission import GradientSubmission, decode_submission
 from learning.state import ModelState, state_digest
 from learning.task import Float32Array, Layout

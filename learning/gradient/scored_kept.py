@@ -9,15 +9,15 @@ from typing import Annotated
 
 import msgspec
 
-from learning.evolution.scores import Scores
-from learning.evolution.slate import ModelConsensus
+from learning.aggregation.quantised import payload_digest
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.gradient.ledger import Gradients
-from learning.gradient.quantised import payload_digest
 from learning.gradient.scored_slate import StepEntry
 from learning.gradient.scored_submission import encode_scored
 from learning.gradient.submission import GRADIENT_BYTES_MAX, GradientSubmission
 from learning.learner import SignedPayload
+from learning.model_consensus.scores import Scores
+from learning.model_consensus.slate import ModelConsensus
 from learning.state import StoredStateError
 
 StepConsensus = ModelConsensus[GradientSubmission, StepEntry]

@@ -13,13 +13,12 @@ from enum import StrEnum
 import numpy as np
 
 from learning.aggregation.coordinatewise import median, trimmed_mean
-from learning.evolution.payload import MalformedPayloadError
-from learning.evolution.scores import VALUES_MAX, Scores
+from learning.aggregation.quantised import QuantisedGradient
 from learning.gradient.ledger import Gradients, delivered_gradient
-from learning.gradient.quantised import QuantisedGradient
 from learning.gradient.scored_submission import decode_scored
 from learning.gradient.submission import GradientSubmission
 from learning.learner import SignedPayload
+from learning.model_consensus.scores import VALUES_MAX, MalformedPayloadError, Scores
 from learning.state import ModelState, state_digest
 from learning.task import Float32Array, Layout
 
@@ -94,7 +93,7 @@ class StepRules:
 
 
 class StepCandidacy:
-    """Implements `learning.evolution.slate.Candidacy` for the steps from one model."""
+    """Implements `learning.model_consensus.slate.Candidacy` for the steps from one model."""
 
     counts_leads = True
 

@@ -1,11 +1,10 @@
 """The bytes that members submit where steps are scored: their gradient's name, or their scores of the slate.
 
-Submission: kind u8 (2 scores, 3 gradient) | scores as in `learning.evolution.scores`, or a gradient as in `submission`.
+Submission: kind u8 (2 scores, 3 gradient) | scores as in `learning.model_consensus.scores`, or a gradient as in `submission`.
 """
 
-from learning.evolution.payload import MalformedPayloadError
-from learning.evolution.scores import SCORES_KIND, Scores, decode_scores, encode_scores
 from learning.gradient.submission import GradientSubmission, decode_submission, encode_submission
+from learning.model_consensus.scores import SCORES_KIND, MalformedPayloadError, Scores, decode_scores, encode_scores
 
 GRADIENT_KIND = 3
 """The first byte; 1 is a mutation, in networks that evolve."""

@@ -4,12 +4,11 @@ from collections.abc import Mapping
 from typing import assert_never
 
 from learning.aggregation.rule import GradientOutcome
-from learning.evolution.payload import MalformedPayloadError
-from learning.evolution.scores import Scores
-from learning.evolution.slate import GenerationResult, Ignored
 from learning.gradient.scored_slate import StepEntry
 from learning.gradient.scored_submission import decode_scored
 from learning.learner import GradientJudged, SignedPayload, SlateEntry
+from learning.model_consensus.scores import MalformedPayloadError, Scores
+from learning.model_consensus.slate import GenerationResult, Ignored
 from learning.state import ModelState
 
 JUST_COME = 0

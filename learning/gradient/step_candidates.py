@@ -3,7 +3,7 @@
 Each generation starts from the agreed model. Every member submits one gradient of its own samples on it; the slate of models
 that follow from those delivered (`scored_slate`) is closed with the commit that brings n-f of them. Every member measures all
 of these on its own samples; with the commit that brings n-f members' scores the lower median of each model's lead over no
-change decides, and the best, if its lead is above 0, is the next agreed model (`learning.evolution.slate`).
+change decides, and the best, if its lead is above 0, is the next agreed model (`learning.model_consensus.slate`).
 
 So no step is taken that each honest member who was counted has found to be harmful, whatever f of the others say, and whatever
 length and direction the step has. Leads, since fitness on different samples has different levels: with medians of the fitness
@@ -16,11 +16,10 @@ without liars it learns there, too.
 
 from collections.abc import Mapping, Sequence
 
-from learning.evolution.slate import GenerationResult, Ignored, ModelConsensus
+from learning.aggregation.quantised import payload_digest
 from learning.following.line import Head, kept_state
 from learning.gradient.checkpoint_codec import commit_interval
 from learning.gradient.ledger import Gradients
-from learning.gradient.quantised import payload_digest
 from learning.gradient.reports import Gauge
 from learning.gradient.rules import GradientRules
 from learning.gradient.scored_kept import KeptPayloads, StepConsensus, decode_generation, deliver_again, encode_generation
@@ -42,6 +41,7 @@ from learning.learner import (
     StateKept,
     StepAdopted,
 )
+from learning.model_consensus.slate import GenerationResult, Ignored, ModelConsensus
 from learning.state import ModelState, StoredStateError, genesis_state, state_digest, stored_state
 from learning.task import DifferentiableTask
 from learning.task_check import check_task

@@ -14,7 +14,15 @@ from learning.gradient.reports import Gauge, told
 from learning.gradient.rules import GradientRules
 from learning.gradient.submitter import GradientSubmitter
 from learning.gradient.worker import MakeWorker, RowSource, Worker
-from learning.learner import DeliveredStep, LearnerAnswer, Participant, SignedPayload, StateKept, StepAdopted
+from learning.learner import (
+    DeliveredStep,
+    LearnerAnswer,
+    Participant,
+    SignedPayload,
+    StateKept,
+    StepAdopted,
+    faulty_max,
+)
 from learning.state import ModelState, StoredStateError, genesis_state
 from learning.task import DifferentiableTask
 from learning.task_check import check_task
@@ -46,7 +54,7 @@ class GradientStream:
         self._participant = participant
         self._gradients = gradients
         members = participant.members
-        self._group = Workers(tuple(sorted(members)), (len(members) - 1) // 3)
+        self._group = Workers(tuple(sorted(members)), faulty_max(len(members)))
         self._clerk = Aggregator(checked.layout, rules.ledger_rules(), rules.named_rule())
         self._gauge = Gauge(checked, participant.network_id)
         self._desk = GradientSubmitter(

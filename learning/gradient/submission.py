@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from learning.gradient.quantised import PAYLOAD_DIGEST_BYTES
+from learning.aggregation.quantised import PAYLOAD_DIGEST_BYTES
 from learning.state import STATE_DIGEST_BYTES
 
 VERSION_MAX = 2**62

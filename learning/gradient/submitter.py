@@ -1,7 +1,7 @@
 """Our own share of the work: one gradient at a time, on the newest model, and what of it is still on its way into the order."""
 
+from learning.aggregation.quantised import payload_digest
 from learning.gradient.ledger import AggregationState
-from learning.gradient.quantised import payload_digest
 from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.gradient.worker import Computing
 from learning.learner import ContributionFound, SearchProgress

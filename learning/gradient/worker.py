@@ -6,7 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
-from learning.gradient.quantised import quantise
+from learning.aggregation.quantised import quantise
 from learning.task import DifferentiableTask, Float32Array, Int64Array, Minibatch
 
 

@@ -8,8 +8,8 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from learning.evolution.candidates import slices_of
-from learning.evolution.evaluator import Loss
+from learning.models.candidates import slices_of
+from learning.models.evaluator import Loss
 from learning.task import Float32Array, Minibatch, TaskError
 
 

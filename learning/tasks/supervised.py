@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from learning.evolution.candidates import layout_of
-from learning.evolution.evaluator import Evaluator, Loss, PreparedBatch
 from learning.exact import permutation
+from learning.models.candidates import layout_of
+from learning.models.evaluator import Evaluator, Loss, PreparedBatch
 from learning.task import Float32Array, Float64Array, Int64Array, Layout, Minibatch, TaskError
 from learning.tasks.model_gradient import ModelGradient
 

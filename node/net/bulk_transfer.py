@@ -15,8 +15,8 @@ from consensus.effects import FetchPayload, FetchState, Record
 from consensus.inputs import FetchFailed, Input, PayloadHeld, StateHeld
 from consensus.payload_requests import FETCHES_MAX
 from consensus.types import Digest, PeerId
+from learning.aggregation.quantised import payload_digest
 from learning.checkpoint import checkpoint_digest
-from learning.gradient.quantised import payload_digest
 from node.common.bounded import BoundedMap
 from node.common.wording import counted
 from node.net.fetch import PART_SECONDS_MAX, Fetch, History, Parts

@@ -40,8 +40,8 @@ from consensus.inputs import Input, LearnerBehind, PayloadHeld, PayloadsNeeded, 
 from consensus.protocol import OrderingProtocol
 from consensus.steps import Step
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
+from learning.aggregation.quantised import payload_digest
 from learning.checkpoint import checkpoint_digest, decode_kept_state, encode_kept_state
-from learning.gradient.quantised import payload_digest
 from learning.learner import (
     AdoptRequest,
     AssessRequest,

@@ -2,8 +2,8 @@
 
 from consensus.payload_requests import FETCHES_MAX
 from consensus.total_order.state_sync import SNAPSHOT_BEHIND
+from learning.aggregation.quantised import payload_bytes
 from learning.gradient.checkpoint_codec import KEPT_BYTES_PER_STEP, KEPT_COMMITS, kept_interval
-from learning.gradient.quantised import payload_bytes
 from learning.task import Layout
 from node.net.bulk_transfer import payload_places
 from node.rules.network_rules import Learning, NetworkRules

@@ -6,8 +6,8 @@ import torch
 import torch.func
 import uvloop
 
-import learning.evolution.evaluator
 import learning.evolution.learner
+import learning.models.evaluator
 import learning.tasks.digits
 import node.processes.learner
 import node.processes.puzzle

@@ -13,10 +13,10 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from consensus.total_order.committee import faulty_max
+from learning.aggregation.quantised import decode_gradient, payload_digest
 from learning.aggregation.rule import AggregationRule, GradientOutcome, Workers
 from learning.exact import first_weights, stream_key
 from learning.gradient.ledger import AggregationState, Aggregator, Delivered, Judged, LedgerRules, first_ledger
-from learning.gradient.quantised import decode_gradient, payload_digest
 from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.gradient.worker import WorkerSettings
 from learning.task import DifferentiableTask, Float32Array

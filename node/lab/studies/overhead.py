@@ -9,9 +9,9 @@ import numpy as np
 
 from consensus.total_order.committee import faulty_max
 from learning.aggregation.catalogue import rule_named
+from learning.aggregation.quantised import QuantisedGradient, quantise
 from learning.aggregation.rule import ArrivedGradient, RuleMemory, Workers
 from learning.gradient.ledger import AggregationState, PastModel
-from learning.gradient.quantised import QuantisedGradient, quantise
 from learning.task import Float32Array, ParameterBlock
 
 WORKERS = 16

@@ -12,13 +12,11 @@ from functools import partial
 
 import numpy as np
 
+from learning.aggregation.quantised import payload_digest
 from learning.evolution.generations import Generations
-from learning.evolution.scores import Scores
-from learning.evolution.slate import quorum
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.following.line import LineLearner
 from learning.gradient.ledger import Gradients
-from learning.gradient.quantised import payload_digest
 from learning.gradient.rules import GradientRules
 from learning.gradient.scored_slate import StepEntry
 from learning.gradient.scored_submission import encode_scored
@@ -36,7 +34,9 @@ from learning.learner import (
     SignedPayload,
     SlateEntry,
     StepAdopted,
+    quorum,
 )
+from learning.model_consensus.scores import Scores
 from learning.task import DifferentiableTask, Float32Array, Minibatch
 from learning.tasks.own_samples import OwnSamples
 from learning.tasks.shards import Shards, rows_for

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learning.aggregation.inner_products import CHUNK_VALUES, UNIT_EXPONENT, ProductTable, inner_units
-from learning.gradient.quantised import QuantisedGradient, inner, quantise
+from learning.aggregation.quantised import QuantisedGradient, inner, quantise
 from learning.task import ParameterBlock
 from tests.learning.gradient.tiny import gradient_of
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from learning.aggregation.clipping import ClipFactor, clip_factors
 from learning.aggregation.inner_products import ProductTable
 from learning.aggregation.nearest_neighbour_mixing import CHUNK_VALUES, farthest, mixed_trimmed_mean
-from learning.gradient.quantised import QuantisedGradient, quantise
+from learning.aggregation.quantised import QuantisedGradient, quantise
 from learning.task import ParameterBlock
 from tests.learning.aggregation.test_inner_products import exact_values
 from tests.learning.gradient.tiny import gradient_of

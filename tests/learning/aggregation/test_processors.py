@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = """
 import numpy as np
 from learning.gradient.ledger import ledger_digest
-from learning.gradient.quantised import quantise
+from learning.aggregation.quantised import quantise
 from learning.aggregation.catalogue import RULES, rule_named
 from learning.aggregation.rule import Arrival, Group, Memory
 from learning.gradient.ledger import Ledger, PastModel

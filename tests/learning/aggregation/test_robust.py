@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from learning.aggregation.quantised import EXPONENT_MAX
 from learning.aggregation.robust import AGE_TURNS, Robust
 from learning.aggregation.rule import AggregationResult, ArrivedGradient, GradientOutcome, RuleMemory, Workers
-from learning.gradient.quantised import EXPONENT_MAX
 from tests.learning.gradient.tiny import PARAMETERS, Network, gradient_of, group_of, worker
 
 vectors = st.tuples(*[st.integers(-9, 9)] * PARAMETERS)

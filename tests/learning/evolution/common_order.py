@@ -5,12 +5,13 @@ from collections.abc import Callable, Iterable, Sequence
 
 from learning.evolution.generations import Generations
 from learning.evolution.mutation_candidates import MutationCandidates
+from learning.evolution.mutation_submission import Submission, decode_submission, encode_submission
 from learning.evolution.payload import Candidate
 from learning.evolution.recipe import Recipe
 from learning.evolution.rules import EvolutionRules, SearchSettings
-from learning.evolution.scores import Scores, Submission, decode_submission, encode_submission
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.learner import AdoptRequest, ContributionFound, Participant, SignedPayload, StateKept
+from learning.model_consensus.scores import Scores
 from learning.task import Task
 from tests.learning.evolution.exchange import GENESIS, NETWORK, RULES, SETTINGS
 from tests.learning.following.line_world import LineMember, Shelf, signed

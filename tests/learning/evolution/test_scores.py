@@ -6,10 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learning.evolution.payload import Candidate, MalformedPayloadError
+from learning.evolution.mutation_submission import decode_submission, encode_submission
+from learning.evolution.payload import Candidate
 from learning.evolution.recipe import Recipe
-from learning.evolution.scores import MEMBERS_MAX, Scores, decode_submission, encode_submission
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
+from learning.model_consensus.scores import MEMBERS_MAX, MalformedPayloadError, Scores
 
 PAYLOAD_BYTES_MAX = 4_096
 """Of `consensus.contribution`, which the rooms of learning do not import."""

@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from learning.evolution.mutation import Mutation
 from learning.evolution.mutation_candidates import no_change_digest
+from learning.evolution.mutation_submission import decode_submission, encode_submission
 from learning.evolution.payload import Candidate, decode_candidate
 from learning.evolution.recipe import Recipe, child_of, unchanged
-from learning.evolution.scores import Scores, decode_submission, encode_submission
-from learning.evolution.slate import faulty_max, next_generation, quorum
 from learning.exact import MICRO, noise_key
 from learning.learner import (
     GenerationWaits,
@@ -21,7 +20,11 @@ from learning.learner import (
     SearchProgress,
     SignedPayload,
     SlateEntry,
+    faulty_max,
+    quorum,
 )
+from learning.model_consensus.scores import Scores
+from learning.model_consensus.slate import next_generation
 from learning.state import genesis_state, state_digest
 from learning.task import Task
 from learning.tasks.noisy import NoisyTask, StochasticTask

@@ -4,9 +4,9 @@ import hashlib
 import random
 from collections.abc import Callable, Iterable, Sequence
 
+from learning.aggregation.quantised import payload_digest
 from learning.aggregation.rule import GradientOutcome
 from learning.following.line import Follower, LineLearner
-from learning.gradient.quantised import payload_digest
 from learning.learner import (
     ContributionFound,
     DeliveredStep,

@@ -5,8 +5,8 @@ from functools import partial
 
 import numpy as np
 
+from learning.aggregation.quantised import quantise
 from learning.exact import permutation
-from learning.gradient.quantised import quantise
 from learning.gradient.rules import GradientRules
 from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.gradient.worker import MakeWorker, Worker

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from learning.evolution.generations import Generations
-from learning.evolution.scores import Scores
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.gradient.scored_submission import decode_scored, encode_scored
 from learning.gradient.step_candidates import StepCandidates
 from learning.gradient.submission import GradientSubmission
 from learning.learner import ContributionFound, Participant, SignedPayload, StateKept
+from learning.model_consensus.scores import Scores
 from learning.task import Float32Array, Int64Array
 from learning.tasks.own_samples import OwnSamples
 from node.lab.faults.gradient.conduct import Conduct, HonestConduct, Submitted

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from learning.aggregation.quantised import decode_gradient
 from learning.aggregation.rule import RuleMemory, WorkerSlot
 from learning.gradient.checkpoint_codec import (
     KEPT_BLOCKS,
@@ -18,7 +19,6 @@ from learning.gradient.checkpoint_codec import (
     kept_parameters,
 )
 from learning.gradient.ledger import AggregationState, PastModel, ledger_digest
-from learning.gradient.quantised import decode_gradient
 from learning.state import ModelState, StoredStateError, state_digest
 from learning.task import Float32Array
 from tests.learning.gradient.quadratic import LAYOUT, encoded_gradient

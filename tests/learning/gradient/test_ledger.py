@@ -10,9 +10,9 @@ import pytest
 from learning.aggregation.basgd import Buffered
 from learning.aggregation.kardam import Kardam
 from learning.aggregation.mean import Mean
+from learning.aggregation.quantised import payload_digest, quantise
 from learning.aggregation.rule import GradientOutcome, RuleMemory, WorkerSlot
 from learning.gradient.ledger import AggregationState, Delivered, Judged, PayloadMissingError, first_ledger, ledger_digest
-from learning.gradient.quantised import payload_digest, quantise
 from learning.gradient.submission import GradientSubmission, decode_submission
 from learning.state import ModelState, state_digest
 from tests.learning.gradient.tiny import LAYOUT, Network, gradient_of, group_of, vector_of, with_submission, worker

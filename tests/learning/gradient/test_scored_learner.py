@@ -9,8 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learning.aggregation.rule import GradientOutcome
-from learning.evolution.scores import SCORES_KIND, Scores
-from learning.evolution.slate import lower_median
 from learning.gradient.ledger import PayloadMissingError
 from learning.gradient.scored_submission import decode_scored, encode_scored
 from learning.gradient.submission import GradientSubmission
@@ -27,6 +25,8 @@ from learning.learner import (
     StepAdopted,
     StepApplied,
 )
+from learning.model_consensus.scores import SCORES_KIND, Scores
+from learning.model_consensus.slate import lower_median
 from learning.state import StoredStateError
 from learning.task import Float32Array, Int64Array
 from node.lab.faults.gradient.conduct import Submitted

@@ -8,15 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learning.evolution.payload import MalformedPayloadError
-from learning.evolution.scores import Scores
-from learning.evolution.slate import Ignored, ModelConsensus, Slate
-from learning.gradient.quantised import QuantisedGradient, decode_gradient, quantise
+from learning.aggregation.quantised import QuantisedGradient, decode_gradient, quantise
 from learning.gradient.rules import LEARNING_RATE_MAX
 from learning.gradient.scored_slate import MEMBERS_MAX, STEP_SHARES, Move, StepCandidacy, StepEntry, StepRules
 from learning.gradient.scored_submission import encode_scored
 from learning.gradient.submission import GradientSubmission
 from learning.learner import SignedPayload
+from learning.model_consensus.scores import MalformedPayloadError, Scores
+from learning.model_consensus.slate import Ignored, ModelConsensus, Slate
 from learning.state import ModelState, state_digest
 from learning.task import Float32Array
 from tests.learning.following.line_world import Shelf

@@ -4,11 +4,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learning.evolution.payload import MalformedPayloadError
-from learning.evolution.scores import Scores
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.gradient.scored_submission import decode_scored, encode_scored
 from learning.gradient.submission import GRADIENT_BYTES_MAX, VERSION_MAX, GradientSubmission
+from learning.model_consensus.scores import MalformedPayloadError, Scores
 
 digests = st.binary(min_size=32, max_size=32)
 submissions = st.builds(

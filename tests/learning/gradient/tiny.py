@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from learning.aggregation.quantised import QuantisedGradient, quantise
 from learning.aggregation.rule import AggregationRule, Workers
 from learning.gradient.ledger import AggregationState, Aggregator, Delivered, Judged, LedgerRules, first_ledger
-from learning.gradient.quantised import QuantisedGradient, quantise
 from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.task import Float32Array, Layout, ParameterBlock
 

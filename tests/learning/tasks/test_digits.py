@@ -5,8 +5,8 @@ from decimal import Decimal
 import numpy as np
 from sklearn.datasets import load_digits
 
-from learning.evolution.candidates import candidate_rows
 from learning.exact import fill_children, first_weights, permutation, round_factor, stream_key
+from learning.models.candidates import candidate_rows
 from learning.task_check import check_task
 from learning.tasks.digits import SPLIT_SEED, digits, digits_large
 

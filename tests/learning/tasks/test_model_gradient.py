@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from learning.evolution.candidates import layout_of
 from learning.exact import first_weights, stream_key
+from learning.models.candidates import layout_of
 from learning.task import DifferentiableTask, Float32Array, Minibatch, TaskError, differentiable
 from learning.tasks.black_box import ScoreTask, rosenbrock
 from learning.tasks.digits import convolutional, digits_mlp, perceptron

@@ -27,8 +27,8 @@ from consensus.total_order.dag import Dag
 from consensus.total_order.machine import TotalOrder
 from consensus.total_order.messages import BlockMessage
 from consensus.types import StepId
+from learning.aggregation.quantised import payload_digest, quantise
 from learning.following.line import LineLearner
-from learning.gradient.quantised import payload_digest, quantise
 from learning.gradient.stream import GradientStream
 from learning.gradient.submission import GradientSubmission, encode_submission
 from node.lab.checkers.bounds import Scale, excess

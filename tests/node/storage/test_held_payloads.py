@@ -14,10 +14,10 @@ from consensus.total_order.block import Checkpoint, Item
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.total_order.messages import BlockMessage
 from consensus.types import Digest, Instant, PeerId
+from learning.aggregation.quantised import payload_digest, quantise
 from learning.aggregation.rule import GradientOutcome
 from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.following.line import LineLearner
-from learning.gradient.quantised import payload_digest, quantise
 from learning.gradient.stream import GradientStream
 from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.learner import ContributionFound, GradientsJudged, LearnerAnswer, Participant, StateKept, StepAdopted

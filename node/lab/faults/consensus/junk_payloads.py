@@ -8,7 +8,7 @@ from consensus.inputs import Input, Submitted
 from consensus.steps import genesis_step
 from consensus.total_order.block import ATTACHMENTS_MAX
 from consensus.types import Digest, Instant
-from learning.gradient.quantised import payload_digest
+from learning.aggregation.quantised import payload_digest
 from node.lab.faults.consensus.interceptor import Effects, is_timer
 from node.lab.faults.consensus.situation import ReplicaSituation
 from node.runtime.coupling import OuterEffect

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from learning.evolution.payload import Candidate, MalformedPayloadError, decode_claim, encode_claim
+from learning.evolution.payload import Candidate, decode_claim, encode_claim
 from learning.evolution.recipe import INDEX_MAX, Recipe
 from learning.exact import FITNESS_MAX
 from learning.learner import (
@@ -14,6 +14,7 @@ from learning.learner import (
     SignedPayload,
     StepOffered,
 )
+from learning.model_consensus.scores import MalformedPayloadError
 from node.common.bounded import RecentSet
 from node.lab.faults.evolution.interceptor import Answers, PayloadCodec
 

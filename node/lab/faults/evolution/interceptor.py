@@ -2,9 +2,10 @@
 
 from typing import Protocol
 
+from learning.evolution.mutation_submission import decode_submission, encode_submission
 from learning.evolution.payload import Candidate, decode_candidate, encode_candidate
-from learning.evolution.scores import Scores, decode_submission, encode_submission
 from learning.learner import ContributionFound, Learner, LearnerAnswer, LearnerRequest
+from learning.model_consensus.scores import Scores
 from node.lab.faults.evolution.situation import LearnerSituation
 
 Answers = tuple[LearnerAnswer, ...]

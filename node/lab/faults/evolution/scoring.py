@@ -6,10 +6,10 @@ Source: the scores of model-consensus (arXiv 2304.13540), and the median that de
 from collections.abc import Callable
 from dataclasses import replace
 
-from learning.evolution.payload import Candidate, MalformedPayloadError
-from learning.evolution.scores import Scores
+from learning.evolution.payload import Candidate
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.learner import ContributionFound, DeliverRequest, LearnerAnswer, LearnerRequest, SignedPayload
+from learning.model_consensus.scores import MalformedPayloadError, Scores
 from node.common.bounded import BoundedMap
 from node.lab.faults.evolution.interceptor import Answers, PayloadCodec
 

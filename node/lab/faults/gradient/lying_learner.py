@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 
+from learning.aggregation.quantised import MalformedGradientError, decode_gradient
 from learning.gradient.ledger import Gradients
-from learning.gradient.quantised import MalformedGradientError, decode_gradient
 from learning.gradient.worker import MakeWorker, RowSource, Worker, WorkerSettings
 from learning.learner import (
     AssessRequest,

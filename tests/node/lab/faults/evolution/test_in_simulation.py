@@ -5,11 +5,12 @@ import pytest
 from consensus.effects import Broadcast
 from consensus.proof_of_work import messages as work
 from consensus.total_order.messages import MESSAGE_CODEC, BlockMessage
+from learning.evolution.mutation_submission import decode_submission
 from learning.evolution.payload import Candidate, decode_candidate, decode_claim
 from learning.evolution.recipe import INDEX_MAX
-from learning.evolution.scores import Scores, decode_submission
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.learner import GenerationDecided, StepAdopted
+from learning.model_consensus.scores import Scores
 from tests.node.lab.faults.stage import ORDER, WORK, Play, play, withstood
 
 TOLERANCE = 10

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from learning.gradient.quantised import MalformedGradientError, decode_gradient, payload_bytes
+from learning.aggregation.quantised import MalformedGradientError, decode_gradient, payload_bytes
 from learning.task import Float32Array, Minibatch, ParameterBlock
 from node.lab.faults.catalogue import Situation, make_conduct, parse_fault
 from node.lab.faults.gradient.conduct import Conduct

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from learning.gradient.quantised import (
+from learning.aggregation.quantised import (
     EXPONENT_MAX,
     EXPONENT_MIN,
     EXPONENT_OFFSET,

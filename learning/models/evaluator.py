@@ -15,10 +15,10 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from learning.evolution.candidates import slices_of
-from learning.evolution.compiled import compile_model
-from learning.evolution.modules import LoopedModule, VmappedModule
 from learning.exact import tree_sum
+from learning.models.batched import compile_model
+from learning.models.candidates import slices_of
+from learning.models.vmapped import LoopedModule, VmappedModule
 from learning.task import Float32Array, Float64Array, TaskError
 
 LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]

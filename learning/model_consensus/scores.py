@@ -1,7 +1,5 @@
-"""The bytes that members submit to a total order: their candidate, or their scores of the slate.
+"""The bytes of what a member measured of a slate: a fixed binary form, little-endian, one value one encoding.
 
-Fixed binary forms, little-endian, one value one encoding; the generation that they belong to is the base of the submission.
-Submission: kind u8 (1 candidate, 2 scores) | candidate as in `payload`, or scores
 Scores: version u8 | slate digest 32 bytes | number of values u16 | values i64 each.
 
 Section 6 of docs/protocol.md.
@@ -10,8 +8,12 @@ Section 6 of docs/protocol.md.
 import struct
 from dataclasses import dataclass
 
-from learning.evolution.payload import Candidate, MalformedPayloadError, decode_candidate, encode_candidate
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
+
+
+class MalformedPayloadError(ValueError):
+    """What a peer signed is no candidate, claim, step or scores; the message names field, value and the range allowed."""
+
 
 MEMBERS_MAX = 500
 """Scores of a slate of 500 candidates and the parent take 4,044 bytes, and a submission has room for 4,096."""
@@ -21,9 +23,8 @@ VALUES_MAX = 507
 
 SCORES_VERSION = 1
 
-CANDIDATE_KIND = 1
 SCORES_KIND = 2
-"""The first byte of a submission; 3 is a gradient (`learning.gradient.scored_submission`)."""
+"""The first byte of a submission of scores; 1 is a candidate, 3 a gradient."""
 
 _SCORES_HEAD = struct.Struct("<B32sH")
 VALUE_BYTES = 8
@@ -35,27 +36,6 @@ class Scores:
 
     slate: bytes
     values: tuple[int, ...]
-
-
-Submission = Candidate | Scores
-
-
-def encode_submission(submission: Submission) -> bytes:
-    """A candidate: 11 bytes, and 4 for each index. Scores: 36 bytes, and 8 for each entry of the slate."""
-    if isinstance(submission, Candidate):
-        return bytes([CANDIDATE_KIND]) + encode_candidate(submission)
-    return bytes([SCORES_KIND]) + encode_scores(submission)
-
-
-def decode_submission(data: bytes, recipe_length_max: int, members: int) -> Submission:
-    """The inverse of encode_submission, for a network of so many members. Raises MalformedPayloadError."""
-    match data[:1]:
-        case b"\x01":
-            return decode_candidate(data[1:], recipe_length_max)
-        case b"\x02":
-            return decode_scores(data[1:], members + 1)
-        case kind:
-            raise MalformedPayloadError(f"kind of submission is {kind.hex() or 'missing'}, allowed 01 (candidate), 02 (scores)")
 
 
 def encode_scores(scores: Scores) -> bytes:

@@ -28,9 +28,8 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
-from learning.evolution.payload import MalformedPayloadError
-from learning.evolution.scores import MEMBERS_MAX, Scores
-from learning.learner import Phase, SignedPayload
+from learning.learner import Phase, SignedPayload, quorum
+from learning.model_consensus.scores import MEMBERS_MAX, MalformedPayloadError, Scores
 
 DIGEST_BYTES = 32
 
@@ -115,16 +114,6 @@ class Candidacy(Protocol[C, E]):
     def joint(self, entries: tuple[E, ...]) -> tuple[E, ...]:
         """What follows from all candidates together once the slate is closed; `entries`: what each has put up, in order."""
         ...
-
-
-def faulty_max(members: int) -> int:
-    """f: how many of so many members may lie."""
-    return (members - 1) // 3
-
-
-def quorum(members: int) -> int:
-    """n-f: how many are waited for, since f may never answer; more than half of them are honest."""
-    return members - faulty_max(members)
 
 
 def lower_median(values: Sequence[int]) -> int:

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.func import functional_call, vmap
 
-from learning.evolution.candidates import Slices
+from learning.models.candidates import Slices
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from learning.evolution.candidates import ParameterSlice, slices_of
+from learning.models.candidates import ParameterSlice, slices_of
 
 IN_PLACE = {nn.ReLU: torch.relu_, nn.Tanh: torch.tanh_, nn.Sigmoid: torch.sigmoid_}
 """The common activations overwrite the layer's output, which nobody else reads: fresh memory for it costs page faults."""

@@ -9,23 +9,22 @@ from hypothesis import strategies as st
 
 from learning.evolution.mutation import Mutation
 from learning.evolution.mutation_candidates import Entry, MutationCandidacy, no_change_digest
+from learning.evolution.mutation_submission import encode_submission
 from learning.evolution.payload import Candidate
 from learning.evolution.recipe import Recipe
-from learning.evolution.scores import Scores, encode_submission
-from learning.evolution.slate import (
+from learning.exact import FITNESS_LOWEST, FITNESS_MAX
+from learning.learner import Phase, SignedPayload, faulty_max, quorum
+from learning.model_consensus.scores import Scores
+from learning.model_consensus.slate import (
     GenerationResult,
     Ignored,
     ModelConsensus,
     Slate,
     best_of,
-    faulty_max,
     lower_median,
     next_generation,
-    quorum,
     slate_digest,
 )
-from learning.exact import FITNESS_LOWEST, FITNESS_MAX
-from learning.learner import Phase, SignedPayload
 from tests.learning.evolution.common_order import names
 from tests.learning.following.line_world import signed
 

@@ -12,8 +12,8 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from learning.evolution.candidates import candidate_rows, candidates_at_once, layout_of, slices_of
-from learning.evolution.evaluator import Evaluator, Loss
+from learning.models.candidates import candidate_rows, candidates_at_once, layout_of, slices_of
+from learning.models.evaluator import Evaluator, Loss
 from learning.task import Float32Array, Float64Array, ParameterBlock, TaskError
 
 CLASSES = 5
