@@ -71,7 +71,8 @@ from node.lab.faults.network.attacks import VISITS
 from node.lab.faults.network.connection_attack import raid
 from node.lab.faults.network.situation import NetworkSituation
 from node.net.address_book import Address
-from node.rules.network_file import network_id, read_network_file, rule_fields
+from node.rules.network_file import read_network_file
+from node.rules.network_rules import network_id, rule_fields
 
 rules = read_network_file(Path(sys.argv[1]))
 sources = tuple(sys.argv[2].split(","))

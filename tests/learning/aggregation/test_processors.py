@@ -16,27 +16,28 @@ import numpy as np
 from learning.gradient.ledger import ledger_digest
 from learning.aggregation.quantised import quantise
 from learning.aggregation.catalogue import RULES, rule_named
-from learning.aggregation.rule import Arrival, Group, Memory
-from learning.gradient.ledger import Ledger, PastModel
+from learning.aggregation.rule import ArrivedGradient, Workers, RuleMemory
+from learning.gradient.ledger import AggregationState, PastModel
 from learning.task import ParameterBlock
 
-SIZE, GROUP = 10_007, Group(tuple(bytes([place]) * 32 for place in range(7)), 2)
+SIZE, GROUP = 10_007, Workers(tuple(bytes([place]) * 32 for place in range(7)), 2)
 LAYOUT = (ParameterBlock("weight", (SIZE - 7,), 1), ParameterBlock("bias", (7,), 0))
 integers = np.random.Philox(key=11).random_raw(64 * SIZE).astype(np.int64).reshape(64, SIZE)
 vectors = (integers % 2001 - 1000).astype(np.float32) / np.float32(77)
-VOICES = Group(GROUP.workers, 4, (1, 4, 2, 1, 1, 3, 2))
+VOICES = Workers(GROUP.workers, 4, (1, 4, 2, 1, 1, 3, 2))
 WITH_OPTIONS = ("buffered:aggregate=trimmed,momentum=0.9", "dampened:dampening=exponential")
 for name, group in (*((name, GROUP) for name in (*RULES, *WITH_OPTIONS)), ("robust", VOICES)):
-    rule, memory, model, past = rule_named(name), Memory(), vectors[0], (PastModel(0, bytes(32), vectors[0]),)
+    rule, memory, model, past = rule_named(name), RuleMemory(), vectors[0], (PastModel(0, bytes(32), vectors[0]),)
     for turn in range(40):
         version = past[-1].version
-        arrival = Arrival(GROUP.workers[turn * 3 % 7], max(0, version - turn % 3), version, quantise(vectors[turn], LAYOUT, 16))
-        ruling = rule.judge(memory, arrival, group, Ledger(model, past, memory))
+        author, gradient = GROUP.workers[turn * 3 % 7], quantise(vectors[turn], LAYOUT, 16)
+        arrival = ArrivedGradient(author, max(0, version - turn % 3), version, gradient)
+        ruling = rule.judge(memory, arrival, group, AggregationState(model, past, memory))
         memory = ruling.memory
         if ruling.step is not None:
             model = model - np.float32(0.125) * ruling.step
             past = (*past, PastModel(version + 1, bytes(32), model))
-    digest = ledger_digest(Ledger(model, past, memory)).hex()
+    digest = ledger_digest(AggregationState(model, past, memory)).hex()
     print(name, sum(group.voices), len(past), model.tobytes().hex()[:64], hash(model.tobytes()), digest)
 """
 

@@ -239,13 +239,9 @@ class RealWorld:
             self.has_ended.set()
 
     def ask(self, request) -> None:
-        self.done.append(AskLearner(request))
-
-    def solve(self, job: SolvePuzzle) -> None:
-        self.done.append(job)
-
-    def stop(self) -> None:
-        self.done.append(StopPuzzle())
+        """Both processes are asked in one way; only a puzzle's requests are effects themselves."""
+        is_for_puzzle = isinstance(request, SolvePuzzle | StopPuzzle | VerifyPuzzle)
+        self.done.append(request if is_for_puzzle else AskLearner(request))
 
 
 @dataclass
