@@ -15,7 +15,7 @@ from typing import Protocol
 
 from consensus.attachment import Attachment
 from consensus.effects import FetchPayload
-from consensus.reliability import Reliability
+from consensus.reliability import LATE_MS_MAX, GiftTimes, Reliability
 from consensus.types import Digest, Instant, PeerId
 
 FETCHES_MAX = 64
@@ -38,20 +38,6 @@ STALLED_ATTEMPTS = 4
 
 SOURCES_MAX = 8
 """Peers remembered as having brought what waits: more are not needed, any connected peer may be asked."""
-
-LATE_MS = 250
-"""Where another holder is known, who has not given a payload in so long, and a millisecond more for each kilobyte, is late: the
-other is asked instead, and first the next time. Else one that takes its time would set the pace of all."""
-
-LATE_SHARE = 2
-"""Or, where that is longer, twice as long as a fourth of the last gifts took at most: who is far from all others waits for
-everybody for longer, and would else ask for everything three times."""
-
-GIFTS_KEPT = 16
-"""The last ones, whose times are remembered."""
-
-LATE_MS_MAX = 1_250
-"""But not later: the length is what somebody says."""
 
 LEARNER = b"the learner"
 """The waiter that stands for what is final, or recorded, and whose payloads are missing."""
@@ -133,7 +119,7 @@ class PayloadRequests:
         """Fetches of payloads of which another holder is known."""
         self._given: list[_Pursuit] = []
         """Of those that have come, until it is noted how long they took."""
-        self._gift_ms: deque[int] = deque(maxlen=GIFTS_KEPT)
+        self._gift_times = GiftTimes()
         self._has_changed = False
         """Since it was last looked for somebody to ask."""
 
@@ -243,12 +229,6 @@ class PayloadRequests:
     # --- inside ---
 
     @property
-    def _usual_ms(self) -> int:
-        """So long who holds a payload may take, without what its length takes."""
-        quick = sorted(self._gift_ms)[(len(self._gift_ms) - 1) // 4] if self._gift_ms else 0
-        return max(LATE_MS, LATE_SHARE * quick)
-
-    @property
     def _under_way(self) -> int:
         return len(self._fetches) + len(self._cooling)
 
@@ -256,7 +236,7 @@ class PayloadRequests:
         """How long they took."""
         for pursuit in self._given:
             assert pursuit.first_asked_at is not None, "it was under way"
-            self._gift_ms.append(now - pursuit.first_asked_at - pursuit.payload.length // 1_000)
+            self._gift_times.note(now - pursuit.first_asked_at, pursuit.payload.length)
         self._given.clear()
 
     def _look_around(self, now: Instant) -> None:
@@ -405,7 +385,7 @@ class PayloadRequests:
         pursuit.asked_at = now
         if pursuit.first_asked_at is None:
             pursuit.first_asked_at = now
-        pursuit.late_at = Instant(now + min(LATE_MS_MAX, self._usual_ms + pursuit.payload.length // 1_000))
+        pursuit.late_at = Instant(now + self._gift_times.late_ms(pursuit.payload.length))
         if len(pursuit.holders) > 1:
             self._overtaken[digest] = None
         del self._lanes[pursuit.lane][digest]

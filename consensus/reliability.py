@@ -1,6 +1,6 @@
 """How well each peer gives the payloads that it is asked for: who failed or was late is asked after the others, for a time."""
 
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Sequence
 
 from consensus.types import Instant, PeerId
@@ -14,6 +14,38 @@ Else those who keep silent would fill all places with what nobody has."""
 
 FAILURES_MAX = 64
 """Counted of one peer at most: long before, it is asked last and for one payload at a time."""
+
+
+LATE_MS = 250
+"""Where another holder is known, who has not given a payload in so long, and a millisecond more for each kilobyte, is late: the
+other is asked instead, and first the next time. Else one that takes its time would set the pace of all."""
+
+LATE_SHARE = 2
+"""Or, where that is longer, twice as long as a fourth of the last gifts took at most: who is far from all others waits for
+everybody for longer, and would else ask for everything three times."""
+
+GIFTS_KEPT = 16
+"""The last ones, whose times are remembered."""
+
+LATE_MS_MAX = 1_250
+"""But not later: the length is what somebody says."""
+
+
+class GiftTimes:
+    """How long the last gifts took: who takes much longer is late."""
+
+    def __init__(self) -> None:
+        self._without_length_ms: deque[int] = deque(maxlen=GIFTS_KEPT)
+
+    def note(self, took_ms: int, length: int) -> None:
+        """One of so many bytes has come, so long after somebody was first asked for it."""
+        self._without_length_ms.append(took_ms - length // 1_000)
+
+    def late_ms(self, length: int) -> int:
+        """After so long whoever holds so many bytes, and has not given them, is late."""
+        taken = sorted(self._without_length_ms)
+        quick_ms = taken[(len(taken) - 1) // 4] if taken else 0
+        return min(LATE_MS_MAX, max(LATE_MS, LATE_SHARE * quick_ms) + length // 1_000)
 
 
 class Reliability:

@@ -144,11 +144,7 @@ class TotalOrder:
         self._resent_at = Instant(0)
         self._is_halted = False
         self._restoring = Restoring(state, replay_from)
-        for vertex in self._restoring.read(records):
-            self._restored(vertex)
-        if proposer is not None and state.me in state.newest_seen:
-            proposer.has_signed(state.newest_seen[state.me].content.round)
-        self._attestations.reached(state.order.index)
+        self._restore(records)
 
     @property
     def status(self) -> TotalOrderStatus:
@@ -310,6 +306,14 @@ class TotalOrder:
                 self._is_halted = True
                 return effects[: index + 1]
         return effects
+
+    def _restore(self, records: Iterable[tuple[str, bytes, bytes]]) -> None:
+        state, member = self._state, self._member
+        for vertex in self._restoring.read(records):
+            self._restored(vertex)
+        if member is not None and state.me in state.newest_seen:
+            member.proposer.has_signed(state.newest_seen[state.me].content.round)
+        self._attestations.reached(state.order.index)
 
     def _restored(self, vertex: Vertex) -> None:
         self._attestations.note(vertex.block)

@@ -13,10 +13,6 @@ from consensus.payload_requests import (
     FETCHES_MAX,
     FETCHES_PER_PEER_MAX,
     FREE_SHARE,
-    GIFTS_KEPT,
-    LATE_MS,
-    LATE_MS_MAX,
-    LATE_SHARE,
     REST_MS,
     STALLED_ATTEMPTS,
     Need,
@@ -24,7 +20,7 @@ from consensus.payload_requests import (
 )
 from consensus.proof_of_work.peers import Peers
 from consensus.proof_of_work.rules import CONTRIBUTIONS_MAX
-from consensus.reliability import SUSPECT_MS
+from consensus.reliability import GIFTS_KEPT, LATE_MS, LATE_MS_MAX, LATE_SHARE, SUSPECT_MS
 from consensus.types import Digest, Instant, PeerId
 
 ALICE, BOB, CAROL = (PeerId(bytes([number]) * 32) for number in (1, 2, 3))

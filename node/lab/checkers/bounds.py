@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from consensus.contribution import ATTACHMENTS_MAX as ATTACHMENTS_PER_CONTRIBUTION
-from consensus.payload_requests import FETCHES_MAX, GIFTS_KEPT, STALLED_ATTEMPTS, Need
+from consensus.payload_requests import FETCHES_MAX, STALLED_ATTEMPTS, Need
 from consensus.proof_of_work.assessment_queue import QUEUED_PER_SOURCE_MAX, UNDER_WAY_MAX
 from consensus.proof_of_work.author_window import BASES_KEPT
 from consensus.proof_of_work.block_download import BODIES_PER_REQUEST
@@ -23,6 +23,7 @@ from consensus.proof_of_work.rules import AUTHOR_WINDOW_MAX, CONTRIBUTIONS_MAX
 from consensus.proof_of_work.status import STEPS_TOLD_MAX
 from consensus.proof_of_work.unverified_headers import SOURCES_MAX, STAGED_MAX, VERIFY_IN_FLIGHT_MAX
 from consensus.proof_of_work.validation import REJECTED_MAX
+from consensus.reliability import GIFTS_KEPT
 from consensus.total_order.attestations import CHECKPOINTS_KEPT, MARKS_AHEAD_MAX, MARKS_KEPT
 from consensus.total_order.block import ATTACHMENTS_MAX
 from consensus.total_order.commit_sync import BUFFER_MAX, RANGE_ROUNDS_MAX, RUNGS_MAX
@@ -141,7 +142,7 @@ def _of_the_replica(scale: Scale) -> Groups:
         (2, "NamedPayloads._released"),
         (FETCHES_MAX, "PayloadRequests._fetches PayloadRequests._cooling"),
         (FETCHES_MAX, "PayloadRequests._overtaken PayloadRequests._given"),
-        (GIFTS_KEPT, "PayloadRequests._gift_ms"),
+        (GIFTS_KEPT, "GiftTimes._without_length_ms"),
         (named, "PayloadRequests._pursuits PayloadRequests._lacking PayloadRequests._lacking[] PayloadRequests._stalled"),
         (named, "PayloadRequests._lanes[] PayloadRequests._resting"),
         (named + scale.peers, "_Pursuit.waiters"),

@@ -140,6 +140,10 @@ def command(
         is_json=is_json,
         puzzle_share=puzzle_share,
     )
+    return _run(settings)
+
+
+def _run(settings: TestnetSettings) -> int:
     supervisor = importlib.import_module("node.lab.testnet.supervisor")  # imports aiohttp, starts torch
     exit_code: int = supervisor.run_testnet(settings)
     return exit_code
