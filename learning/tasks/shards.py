@@ -58,6 +58,16 @@ def parse_shards(text: str) -> Shards:
     return Shards(ShardKind.DIRICHLET, Decimal(match[1]))
 
 
+def shard_of(author: bytes, members: tuple[bytes, ...], shard_count: int) -> tuple[int, int]:
+    """Which shard is a peer's, out of how many: a member's is that of its number, elsewhere its key selects it.
+
+    `shard_count` 0: one for each member.
+    """
+    count = shard_count or max(1, len(members))
+    number = members.index(author) if author in members else int.from_bytes(author[:8], "big")
+    return number % count, count
+
+
 def rows_for(labels: Int64Array, shards: Shards, shard_count: int, shard_index: int, seed: bytes) -> Int64Array:
     """The training samples of one peer, ascending. `labels`: the class of each sample; `seed`: the network's id.
 

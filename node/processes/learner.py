@@ -25,10 +25,10 @@ from learning.gradient.step_candidates import StepCandidates
 from learning.gradient.stream import GradientStream
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import DeliverRequest, Learner, LearnerAnswer, LearnerRequest, Participant, SearchProgress, StateKept
-from learning.task import DifferentiableTask, Layout, Task, TaskError, differentiable
+from learning.task import Layout, Task, TaskError, differentiable
 from learning.tasks.loading import load_task
 from learning.tasks.own_samples import OwnSamples
-from learning.tasks.shards import parse_shards, rows_for
+from learning.tasks.shards import parse_shards, rows_for, shard_of
 from node.common.errors import fix_of_task
 from node.processes.process import WorkerProcess
 from node.storage.store import StoredPayloads
@@ -142,22 +142,15 @@ def _gradient_learner(
 ) -> Learner:
     """With members: the order that they agree on; without: the order of the leaders' blocks."""
     trained, participant = differentiable(task), _participant(spec)
-    rows = own_rows(trained, spec, rules)
+    index, count = shard_of(spec.author, spec.members, rules.shard_count)
+    shard = rows_for(trained.sample_labels, parse_shards(rules.shards), count, index, spec.network_id)
+    rows = OwnSamples(trained, shard, spec.author)
     if spec.members and needs_scores(rules.rule):
         steps = StepCandidates(trained, rules, participant, gradients, rows, make_worker)
         return LineLearner(Generations(steps, participant), spec.restored)
     if spec.members:
         return LineLearner(GradientStream(trained, rules, participant, gradients, rows, make_worker), spec.restored)
     return BlockLearner(trained, rules, participant, gradients, rows, spec.restored, make_worker)
-
-
-def own_rows(task: DifferentiableTask, spec: LearnerSpec, rules: GradientRules) -> OwnSamples:
-    """A member's shard is that of its number; where membership is open, the peer's key selects it."""
-    is_member = spec.author in spec.members
-    count = rules.shard_count or max(1, len(spec.members))
-    index = spec.members.index(spec.author) % count if is_member else int.from_bytes(spec.author[:8], "big") % count
-    rows = rows_for(task.sample_labels, parse_shards(rules.shards), count, index, spec.network_id)
-    return OwnSamples(task, rows, spec.author)
 
 
 class _LearnerLoop:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from learning.task import Int64Array, TaskError
 from learning.tasks.digits import digits_mlp
-from learning.tasks.shards import SHARD_SAMPLES_MIN, SHARDS_ALLOWED, ShardKind, Shards, parse_shards, rows_for
+from learning.tasks.shards import SHARD_SAMPLES_MIN, SHARDS_ALLOWED, ShardKind, Shards, parse_shards, rows_for, shard_of
 
 SEED = bytes(32)
 ALPHAS = st.decimals(Decimal("0.01"), Decimal(100), places=2)
@@ -125,3 +125,11 @@ def test_too_few_samples_and_a_shard_that_is_none_are_named() -> None:
     for index in (-1, 3):
         with pytest.raises(TaskError, match=rf"shard is {index}, allowed 0\.\.2"):
             rows_for(labels, parse_shards("iid"), 3, index, SEED)
+
+
+def test_a_member_has_the_shard_of_its_number_and_anybody_else_that_of_its_key() -> None:
+    members = tuple(bytes([number]) * 32 for number in (5, 7, 9))
+    assert [shard_of(member, members, 0) for member in members] == [(0, 3), (1, 3), (2, 3)]
+    assert [shard_of(member, members, 2) for member in members] == [(0, 2), (1, 2), (0, 2)]
+    assert shard_of(bytes(7) + b"\x0b" + bytes(24), (), 4) == (3, 4)
+    assert shard_of(b"k" * 32, (), 0) == (0, 1)
