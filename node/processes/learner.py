@@ -171,17 +171,17 @@ class _LearnerLoop:
         """Nothing is searched before the first request: until then nobody is there who could take what is found."""
         while True:
             is_searching = self._has_been_asked and self._learner.is_searching
-            if is_searching and self._share.is_due(self._slice_seconds):
+            is_asked = self._pipe.poll(0)
+            if not is_asked:
+                self._share.rested()
+            if is_searching and (not is_asked or self._share.is_due(self._slice_seconds)):
                 self._search()
-            elif self._pipe.poll(0 if is_searching else None):
+            else:
                 request: LearnerRequest = self._pipe.recv()
                 self._has_been_asked = True
                 began = time.monotonic()
                 self._tell(self._learner.handle(request))
                 self._share.answered(request, time.monotonic() - began)
-            else:
-                self._share.rested()
-                self._search()
 
     def _search(self) -> None:
         began = time.monotonic()
@@ -227,7 +227,7 @@ class SearchShare:
         self._owed = max(0.0, self._owed - duration)
 
     def rested(self) -> None:
-        """No request waits: nothing is owed any more."""
+        """No request waits: nothing is owed any more, or hours of calm would pay for minutes in which nobody is answered."""
         self._owed = 0.0
 
     def is_due(self, slice_duration: float) -> bool:

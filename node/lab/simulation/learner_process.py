@@ -37,6 +37,8 @@ class LearnerDesk:
         self._peer.is_learner_busy = bool(self._peer.requests)
         if self._peer.requests:
             self._agenda.after(self._lasting(self._links.answer_ms), self._peer, self._handle)
+        else:
+            self._share.rested()
 
     def _handle(self) -> None:
         request = self._peer.requests.popleft()
@@ -65,7 +67,6 @@ class LearnerDesk:
         """One slice, unless a request is being answered."""
         self._peer.has_slice_planned = False
         if not self._peer.is_learner_busy and self._peer.learner.is_searching:
-            self._share.rested()
             self._tell(self._peer.learner.search())
         self._plan_slice()
 

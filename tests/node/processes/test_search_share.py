@@ -1,9 +1,19 @@
 """Of a learner's time: a share is for its own search, however many deliveries wait."""
 
+import contextlib
+import threading
+import time
+from dataclasses import replace
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+
 import pytest
 
-from learning.learner import AdoptRequest, DeliveredStep, DeliverRequest, LearnerRequest
-from node.processes.learner import SHARE, SearchShare
+from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.learner import AdoptRequest, DeliveredStep, DeliverRequest, LearnerAnswer, LearnerRequest, StepApplied
+from node.processes.learner import SHARE, LearnerSpec, SearchShare
+from node.processes.learner import _LearnerLoop as learner_loop
 
 STEP = bytes(32)
 DELIVERY = DeliverRequest(DeliveredStep(STEP, STEP, 1, ()))
@@ -35,3 +45,57 @@ def test_who_has_rested_is_owed_nothing() -> None:
     share.answered(DELIVERY, 100)
     share.rested()
     assert not share.is_due(0)
+
+
+CALM, PRESSED = 400, 40
+"""Deliveries that come one by one, and then at once. A fourth of their number is how often a search would be due after each."""
+
+
+class CalmThenPressed:
+    """Answers and searches in a millisecond each; has nothing to search while it is calm."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self.delivered = self.searched_while_asked = 0
+        self._pipe = pipe
+
+    @property
+    def is_searching(self) -> bool:
+        return self.delivered >= CALM
+
+    def handle(self, request: LearnerRequest) -> tuple[LearnerAnswer, ...]:
+        assert isinstance(request, DeliverRequest)
+        time.sleep(0.001)
+        self.delivered += 1
+        return (StepApplied(request.step.height),)
+
+    def search(self) -> tuple[LearnerAnswer, ...]:
+        self.searched_while_asked += self._pipe.poll(0)
+        time.sleep(0.001)
+        return ()
+
+
+@pytest.mark.slow
+def test_a_long_calm_is_not_paid_for_by_those_who_ask_later(tmp_path: Path) -> None:
+    ours, theirs = Pipe()
+    learner = CalmThenPressed(theirs)
+    rules = EvolutionRules(16, 1, "0.1", "1", "0.1", 10, 0)
+    spec = LearnerSpec("rosenbrock", str(tmp_path), rules, bytes(32), b"a" * 32, STEP, SearchSettings(), None, store="none")
+    spec = replace(spec, make=lambda task, spec, gradients: learner)
+
+    def live() -> None:
+        with contextlib.suppress(EOFError):
+            learner_loop(theirs, spec).run()
+
+    living = threading.Thread(target=live)
+    living.start()
+    ours.recv()  # it is ready
+    for _ in range(CALM):
+        ours.send(DELIVERY)
+        ours.recv()
+    for _ in range(PRESSED):
+        ours.send(DELIVERY)
+    for _ in range(PRESSED):
+        ours.recv()
+    ours.close()
+    living.join(10)
+    assert learner.searched_while_asked <= PRESSED, "ten are owed for the pressed ones, a hundred would be for the calm ones"
