@@ -23,6 +23,7 @@ from learning.golden_digests import GOLDEN_DIGESTS
 from learning.task import Float32Array, Float64Array, Int64Array, Layout, ParameterBlock
 
 Int8Array = npt.NDArray[np.int8]
+Int32Array = npt.NDArray[np.int32]
 Uint64Array = npt.NDArray[np.uint64]
 
 StreamKey = NewType("StreamKey", int)
@@ -155,10 +156,29 @@ def recombined(
     """theta + scale * sum(w_i s_i): the sum and the product are exact, the addition rounds once. Shape of theta."""
     assert len(indices) == len(weights), f"{len(indices)} indices, {len(weights)} weights"
     assert 0 < sum(weights) <= SUM_MAX, f"weights sum to {sum(weights)}, allowed 1..{SUM_MAX}"
-    total = np.zeros(len(theta), dtype=np.int32)
+    return theta + scale * weighted_signs(key, indices, weights, len(theta)).astype(np.float32)
+
+
+def weighted_signs(key: StreamKey, indices: tuple[int, ...], weights: tuple[int, ...], parameters: int) -> Int32Array:
+    """sum(w_i s_i), exact; shape (parameters,). The magnitudes of the weights sum to less than 2**31."""
+    total = np.zeros(parameters, dtype=np.int32)
     for index, weight in zip(indices, weights, strict=True):
-        total += np.int32(weight) * signs(key, index, len(theta))
-    return theta + scale * total.astype(np.float32)
+        total += np.int32(weight) * signs(key, index, parameters)
+    return total
+
+
+def moved(
+    theta: Float32Array, direction: Int32Array, scale: np.float32, path: Float64Array | None = None, share: float = 0.0
+) -> Float32Array:
+    """theta + scale * direction + share * path, rounded to float32 once, at the end. Shape of theta.
+
+    In float64, elementwise and in this order: the first product is exact (16 bits times 31), and so is the second one where
+    `share` is a power of two. `path`: the difference of two float32 vectors; None stands for zeros.
+    """
+    sums = theta.astype(np.float64) + np.float64(scale) * direction.astype(np.float64)
+    if path is not None:
+        sums += np.float64(share) * path
+    return sums.astype(np.float32)
 
 
 # --- first weights --------------------------------------------------------------------------------------------------
@@ -294,6 +314,13 @@ def _golden_division() -> Float64Array:
     return np.sqrt(np.arange(1, 300, dtype=np.float64)) / np.float64(3)
 
 
+def _golden_moved() -> Float32Array:
+    theta = _golden_theta()
+    direction = weighted_signs(_KEY, (3, 65_535, 0, 7), (3, 1, -1, -3), _THETA_SIZE)
+    path = theta.astype(np.float64) - theta[::-1].astype(np.float64)
+    return moved(theta, direction, round_factor(Decimal("0.00123")), path, 0.5)
+
+
 GOLDEN_VECTORS: Mapping[str, Callable[[], npt.NDArray[np.generic]]] = {
     "Philox words": lambda: raw_words(_KEY, 2**70 + 5, 12),
     "signs": lambda: signs(_KEY, 7, _THETA_SIZE),
@@ -306,6 +333,7 @@ GOLDEN_VECTORS: Mapping[str, Callable[[], npt.NDArray[np.generic]]] = {
     "permutation": lambda: permutation(b"golden", 100),
     "subnormal float32 values": _golden_subnormals,
     "float64 root and division": _golden_division,
+    "moved child": _golden_moved,
 }
 """What `self_test` computes, by the name that its error gives. Append only: a changed vector is another network."""
 

@@ -17,4 +17,5 @@ GOLDEN_DIGESTS: Mapping[str, str] = {
     "permutation": "f9fe4ae8e1ed82536ebac771339a3c4a",
     "subnormal float32 values": "2bac88c3931df2f1ec5f09c7eb71d452",
     "float64 root and division": "05e1a38af3f65b4ab55be4bc503310fc",
+    "moved child": "8bfac13996aa01ddb3e71426b4e16cf8",
 }

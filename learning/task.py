@@ -74,7 +74,10 @@ class Task(Protocol):
         ...
 
     def scores(self, candidates: Float32Array, batch: Int64Array) -> Float64Array:
-        """Fast fitness of many candidates, shape (count, parameters) -> (count,). Used for search only; may be inexact."""
+        """Fast fitness of many candidates, shape (count, parameters) -> (count,); may be inexact.
+
+        For search, and for what members of a total order tell one another, where the median decides.
+        """
         ...
 
     def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:

@@ -47,12 +47,13 @@ class Recipe:
             if not 0 <= index < INDEX_MAX:
                 raise RecipeError(f"index {index} in a recipe, allowed 0..{INDEX_MAX - 1}")
         if len(set(self.indices)) != len(self.indices):
-            raise RecipeError(f"index {_first_repeated(self.indices)} twice in a recipe, allowed once")
+            raise RecipeError(f"index {first_repeated(self.indices)} twice in a recipe, allowed once")
         if self.indices != in_canonical_order(self.indices):
             raise RecipeError("indices of equal weight in a recipe that do not ascend")
 
 
-def _first_repeated(indices: tuple[int, ...]) -> int:
+def first_repeated(indices: tuple[int, ...]) -> int:
+    """The first index that has come before."""
     return next(index for place, index in enumerate(indices) if index in indices[:place])
 
 

@@ -60,6 +60,8 @@ class SearchSettings:
     """How many run on the whole batch (with longer recipes: at least twice their length)."""
     chunk: int = 64
     """Candidates per slice of search, fewer for large models; requests wait for one slice. 16 cost a fifth of the speed."""
+    effort: int = 4
+    """Under the joint rule: λ mutations are ranked so many times over, and the best and the worst of all are listed."""
     is_searching: bool = True
     """An observer follows and checks, and does not search."""
 
@@ -67,6 +69,7 @@ class SearchSettings:
         _require("race_samples", self.race_samples, 1, 2**31)
         _require("finalists", self.finalists, 1, 4_096)
         _require("chunk", self.chunk, 1, 4_096)
+        _require("effort", self.effort, 1, 1_024)
 
 
 def _require(field: str, value: int, lowest: int, highest: int) -> None:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import numpy as np
+
 from learning.exact import permutation, raw_words, stream_key
 from learning.task import Float32Array, Float64Array, Int64Array, Task, TaskError
 
@@ -12,7 +14,7 @@ RELATIVE_NOISE_MAX = 1.0
 class NoisyTask:
     """A task as measured by another machine: each fitness is off by a part that depends on the peer, the same every time.
 
-    Implements `learning.task.Task`. The search's fast scores are as they were.
+    Implements `learning.task.Task`.
     """
 
     def __init__(self, task: Task, seed: bytes, relative_noise: float) -> None:
@@ -32,14 +34,18 @@ class NoisyTask:
         return self._task.draw_batch(seed)
 
     def scores(self, candidates: Float32Array, batch: Int64Array) -> Float64Array:
-        """The task's own, without noise."""
-        return self._task.scores(candidates, batch)
+        """The task's own, and this peer's noise for each of these candidates on this batch, (count, parameters) -> (count,)."""
+        factors = np.array([self._factor(candidate, batch) for candidate in candidates])
+        noisy: Float64Array = self._task.scores(candidates, batch) * factors
+        return noisy
 
     def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
         """The task's own, and this peer's noise for these parameters on this batch."""
+        return self._task.fitness(parameters, batch) * self._factor(parameters, batch)
+
+    def _factor(self, parameters: Float32Array, batch: Int64Array) -> float:
         key = stream_key(b"kubrat/measurement-noise/1", self._seed, parameters.tobytes(), batch.tobytes())
-        deviation = float(raw_words(key, 0, 1)[0]) / 2.0**63 - 1.0
-        return self._task.fitness(parameters, batch) * (1.0 + self._relative_noise * deviation)
+        return 1.0 + self._relative_noise * (float(raw_words(key, 0, 1)[0]) / 2.0**63 - 1.0)
 
     def metrics(self, parameters: Float32Array) -> Mapping[str, float]:
         """The task's own."""

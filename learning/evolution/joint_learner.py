@@ -1,0 +1,256 @@
+"""A member's part in the joint rule over a total order: rank, score, and keep what everybody keeps.
+
+In its idle time a member ranks mutations and submits its list; when the slate is closed it measures all entries, and goes on
+from the one that leads by its own measurements: its scores and its list on that model travel together. An observer does none
+of it.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from learning.checkpoint import CHECKPOINT_INTERVAL
+from learning.evolution.explorer import PROGRESS_CANDIDATES
+from learning.evolution.joint_consensus import Decision, JointConsensus
+from learning.evolution.joint_memory import Memory, Origin, decode_memory, encode_memory
+from learning.evolution.joint_step import Children, Entry, JointRule
+from learning.evolution.joint_submission import ScoresAndList, encode_joint
+from learning.evolution.measurement import Measurement
+from learning.evolution.mutation import kept_interval, origin_of
+from learning.evolution.ranked_list import RankedList
+from learning.evolution.ranking import Ranking
+from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.search import CHILDREN_BYTES_MAX, Generation
+from learning.exact import MICRO, micro_units, noise_key
+from learning.following.line import Head, kept_state
+from learning.learner import (
+    ContributionFound,
+    DeliveredStep,
+    GenerationDecided,
+    GenerationWaits,
+    LearnerAnswer,
+    Participant,
+    SearchProgress,
+    SlateEntry,
+    StateKept,
+    StepAdopted,
+)
+from learning.model_consensus.scores import Scores
+from learning.model_consensus.slate import Slate, best_of, leads, next_generation
+from learning.state import state_digest
+from learning.task import Task
+from learning.task_check import check_task
+
+
+@dataclass(slots=True)
+class Expectation:
+    """The head that we expect to follow, by our own measurements, and what we have done on it."""
+
+    winner: int
+    """A position on the slate."""
+    head: Head
+    ranking: Ranking | None = None
+    has_offered: bool = False
+    """Whether our list on it was submitted, with the scores."""
+
+
+class JointGenerations:
+    """Implements `learning.following.line.Follower`."""
+
+    def __init__(self, task: Task, rules: EvolutionRules, participant: Participant, settings: SearchSettings) -> None:
+        """Raises TaskError."""
+        self._task = check_task(task)
+        self._participant = participant
+        self._settings = settings
+        self._rule = JointRule(participant.network_id, participant.members, rules)
+        self._rules = rules
+        self._measurement = Measurement(self._task, participant.network_id)
+        self._tried = self._told = 0
+
+    def start_from(self, restored: StateKept | None) -> None:
+        """Raises StoredStateError when what is restored does not fit the task or the members."""
+        head = origin_of(self._task.layout, self._participant, restored)
+        self._agreed: int | None = None
+        if restored is None:
+            memory = Memory(self._rule.first_state())
+        else:
+            memory = decode_memory(restored.memory, self._rule, len(head.model.parameters))
+        self._expected: Expectation | None = None
+        self._begin(head, memory)
+
+    def _begin(self, head: Head, memory: Memory) -> None:
+        self.head = head
+        self._state = memory.state
+        self.consensus = JointConsensus(self._rule, head.step, memory)
+        expected, self._expected = self._expected, None
+        is_expected = expected is not None and expected.head.step == head.step
+        self._ranking = expected.ranking if expected is not None and is_expected else None
+        self._has_offered = expected is not None and is_expected and expected.has_offered
+        self._has_scored = False
+        self._children: Children | None = None
+        self._measured: list[int] = []
+        """Our own measurements of the slate's entries, in micro-units, in its order."""
+
+    # --- what the order delivers ------------------------------------------------------------------------------------
+
+    def deliver(self, step: DeliveredStep) -> tuple[LearnerAnswer, ...]:
+        """Take a commit's submissions."""
+        before = self.waits()
+        for item in step.items:
+            self.consensus.deliver(item)
+        match self.consensus.end_of_commit():
+            case Decision() as decision:
+                return self._decide(step, decision)
+            case Slate() | None:
+                waits = self.waits()
+                return waits if waits != before else ()
+
+    def _decide(self, commit: DeliveredStep, decision: Decision) -> tuple[LearnerAnswer, ...]:
+        parent, entries = self.head, decision.slate.entries
+        winner = entries[decision.winner]
+        head = self._head_of(winner)
+        state = self._rule.following(parent.model.parameters, self._state, entries, decision.leads, decision.winner)
+        memory = Memory(state, Origin(parent.step, decision.winner), decision.early_lists)
+        told = GenerationDecided(
+            head.step,
+            head.model.height,
+            parent.step,
+            self._shown(decision),
+            decision.winner,
+            decision.scorers,
+            tuple((reason.value, count) for reason, count in decision.ignored),
+        )
+        self._agreed = decision.fitness[decision.winner]
+        self._begin(head, memory)
+        return (self.adopted(), told, *self._kept(commit, memory), *self.waits(), *self._progress(1))
+
+    def _head_of(self, entry: Entry) -> Head:
+        """The head that follows if this entry wins."""
+        model = self._models.model(entry)
+        digest = state_digest(model)
+        return Head(next_generation(self.head.step, entry.digest, digest), model, digest)
+
+    @property
+    def probation(self) -> tuple[int, ...]:
+        """By member: for how many generations a list of his is in no join."""
+        return self._state.probation
+
+    @property
+    def _models(self) -> Children:
+        if self._children is None:
+            self._children = Children(self._rule, self.head.step, self.head.model, self.consensus.lists, self._state)
+        return self._children
+
+    def _shown(self, decision: Decision) -> tuple[SlateEntry, ...]:
+        measured: tuple[int | None, ...] = tuple(self._measured) if self._is_measured else (None,) * len(decision.fitness)
+        return tuple(
+            SlateEntry(entry.author, None, agreed, ours, entry.label)
+            for entry, agreed, ours in zip(decision.slate.entries, decision.fitness, measured, strict=True)
+        )
+
+    def adopted(self) -> StepAdopted:
+        """The fitness is the agreed one, on the parent's batch; at genesis and after a restart our own. Raises TaskError."""
+        head = self.head
+        fitness = self._agreed
+        if fitness is None:
+            fitness = self._measurement.fitness(head.step, head.model, head.digest)
+        metrics = self._task.metrics(head.model.parameters)
+        return StepAdopted(head.step, head.model.height, fitness / MICRO, metrics, head.digest)
+
+    def waits(self) -> tuple[GenerationWaits]:
+        """For whose lists, or scores."""
+        consensus = self.consensus
+        return (GenerationWaits(self.head.step, self.head.model.height, consensus.phase, consensus.counted, consensus.needed),)
+
+    def _kept(self, commit: DeliveredStep, memory: Memory) -> tuple[StateKept, ...]:
+        """Where a generation begins, at some heights."""
+        height = self.head.model.height
+        if height % kept_interval(self._task.layout):
+            return ()
+        checkpoint = 0 if height % CHECKPOINT_INTERVAL else height // CHECKPOINT_INTERVAL
+        return (kept_state(self.head, commit, checkpoint, encode_memory(memory, self._rule)),)
+
+    # --- what we submit ---------------------------------------------------------------------------------------------
+
+    @property
+    def is_searching(self) -> bool:
+        """Whether `search` has anything to do before the next delivery."""
+        return not self._participant.is_observer and (self._may_offer or self._may_score)
+
+    @property
+    def _may_offer(self) -> bool:
+        """The slate is open, and our list neither on it nor on its way."""
+        consensus = self.consensus
+        return consensus.slate is None and not self._has_offered and self._participant.author not in consensus.lists
+
+    @property
+    def _may_score(self) -> bool:
+        """The slate is closed, and our scores neither delivered nor on their way."""
+        consensus = self.consensus
+        return consensus.slate is not None and not self._has_scored and self._participant.author not in consensus.counted
+
+    def search(self) -> tuple[LearnerAnswer, ...]:
+        """One slice of ranking or of measurement; our list, or our scores and the list that follows, once they are ready."""
+        if not self.is_searching:
+            return ()
+        if self._may_offer:
+            ranked, progress = self._rank(self.head)
+            if ranked is None:
+                return progress
+            self._has_offered = True
+            return (*progress, ContributionFound(self.head.step, encode_joint(ranked)))
+        if not self._is_measured:
+            self._measure()
+            return ()
+        return self._score()
+
+    def _rank(self, head: Head) -> tuple[RankedList | None, tuple[SearchProgress, ...]]:
+        if self._ranking is None:
+            self._ranking = self._ranking_on(head)
+        before = self._ranking.candidates_tried
+        ranked = self._ranking.advance()
+        self._tried += self._ranking.candidates_tried - before
+        return ranked, self._progress(PROGRESS_CANDIDATES)
+
+    def _ranking_on(self, head: Head) -> Ranking:
+        key = noise_key(self._participant.network_id, head.step, self._participant.author)
+        generation = Generation(head.model, key, self._rule.schedule.at(head.model.height), self._measurement.batch(head.step))
+        return Ranking(self._task, self._rules, self._settings, generation)
+
+    @property
+    def _is_measured(self) -> bool:
+        slate = self.consensus.slate
+        return slate is not None and len(self._measured) == len(slate.entries)
+
+    def _measure(self) -> None:
+        """As many entries as a slice takes. Their scores are the fast ones: of members, the median decides, and not a claim."""
+        slate = self.consensus.slate
+        assert slate is not None, "measurements of an open slate"
+        size = len(self.head.model.parameters)
+        rows = max(1, min(self._settings.chunk, CHILDREN_BYTES_MAX // (4 * size)))
+        entries = slate.entries[len(self._measured) : len(self._measured) + rows]
+        children = np.stack([self._models.parameters(entry) for entry in entries])
+        scores = self._task.scores(children, self._measurement.batch(self.head.step))
+        self._measured.extend(micro_units(float(score)) for score in scores)
+
+    def _score(self) -> tuple[LearnerAnswer, ...]:
+        """Rank on the model that leads by our own measurements; then tell the scores, and the list with them."""
+        slate = self.consensus.slate
+        assert slate is not None, "scores of an open slate"
+        if self._expected is None:
+            winner = best_of(slate.entries, leads(self._measured), must_improve=True)
+            self._expected = Expectation(winner, self._head_of(slate.entries[winner]))
+            self._ranking = None
+        ranked, progress = self._rank(self._expected.head)
+        self._expected.ranking = self._ranking
+        if ranked is None:
+            return progress
+        self._has_scored = self._expected.has_offered = True
+        both = ScoresAndList(Scores(slate.digest, tuple(self._measured)), self._expected.winner, ranked)
+        return (*progress, ContributionFound(self.head.step, encode_joint(both)))
+
+    def _progress(self, since: int) -> tuple[SearchProgress, ...]:
+        if self._tried - self._told < since:
+            return ()
+        self._told = self._tried
+        return (SearchProgress(self._tried),)

@@ -1,0 +1,241 @@
+"""The joint rule: what the ranked lists of all members make of one model, and how far the next step reaches.
+
+On the slate stand the parent; for each list its *direction*, theta + t sigma d_m, and its *head*, the best mutation of its
+author, the child of the published (1,λ)-search; and the *joins* theta + 3 * 2**k sigma J + b (theta - theta_before). There J is
+the sum of the directions of the members who are trusted, divided by the square root of their number, k is one of three
+neighbouring exponents, and b one of 0, 1/2, 1. t is 1, or 2**k where steps have become smaller than they were at first.
+
+*Trust*: a list whose direction did not gain, while those of more than half of the lists did, keeps its author out of the joins
+for PROBATION generations. So who sends a reversed list spoils the joins of one generation, which another entry wins then, and
+no second round of scores is needed to screen the lists beforehand.
+
+Step size: k follows the best join where that beats the parent, and falls by one where none does. The term in b is the path of
+the last step (momentum; the cumulation of CMA-ES serves the same end).
+
+Section 4 of docs/protocol.md.
+"""
+
+import hashlib
+import struct
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import IntEnum
+from functools import lru_cache
+
+import numpy as np
+
+from learning.evolution.ranked_list import RankedList, direction_sum, encode_list, list_length, squared_norm
+from learning.evolution.recipe import SCALES_KEPT
+from learning.evolution.rules import EvolutionRules
+from learning.evolution.schedule import DECIMAL
+from learning.exact import Int32Array, fill_children, moved, noise_key, round_factor
+from learning.state import ModelState
+from learning.task import Float32Array, Float64Array
+
+FIRST_SCALE = 3
+"""The first join moves this many times as far as one mutation, when few members join."""
+
+SCALE_LOWEST, SCALE_HIGHEST = -24, 12
+"""Of k: below, no step shows in float32; above, no model survives the step."""
+
+SCALE_STEPS = (-1, 0, 1)
+"""What a join may add to k: half as far, as far, twice as far."""
+
+PATH_SHARES = (0.0, 0.5, 1.0)
+"""b: how much of the last step is taken once more."""
+
+PROBATION = 16
+"""Generations."""
+
+ENTRY_TAG = b"kubrat/joint-entry/1"
+
+
+class EntryKind(IntEnum):
+    """What an entry of the slate is; the value is part of its digest."""
+
+    PARENT = 0
+    DIRECTION = 1
+    HEAD = 2
+    JOIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One candidate for the next model."""
+
+    digest: bytes
+    kind: EntryKind
+    author: bytes | None = None
+    """Of a direction or a head."""
+    scale: int = 0
+    """k: of a direction or a join."""
+    share: float = 0.0
+    """b: of a join."""
+
+    @property
+    def label(self) -> str:
+        """For people."""
+        match self.kind:
+            case EntryKind.PARENT:
+                return ""
+            case EntryKind.DIRECTION:
+                return "its direction"
+            case EntryKind.HEAD:
+                return "its best"
+            case EntryKind.JOIN:
+                path = f", {self.share:g} of the path" if self.share else ""
+                return f"joint, {FIRST_SCALE * 2.0**self.scale:g} steps{path}"
+
+
+@dataclass(frozen=True, slots=True)
+class JointState:
+    """What a generation starts from besides the model; the same at every member."""
+
+    before: Float32Array | None = None
+    """The parameters before the last step, which led to other ones; None where there is no path."""
+    scale: int = 0
+    """k."""
+    probation: tuple[int, ...] = ()
+    """By member, in the order of their numbers: generations for which a list of his is in no join."""
+
+
+Lists = Mapping[bytes, RankedList]
+"""By author, in the order of their delivery."""
+
+
+class JointRule:
+    """The rule in one network. Holds nothing that changes."""
+
+    def __init__(self, network_id: bytes, members: tuple[bytes, ...], rules: EvolutionRules) -> None:
+        self.network_id = network_id
+        self.members = members
+        self.list_length = list_length(rules.offspring)
+        self.schedule = rules.schedule()
+
+    def first_state(self) -> JointState:
+        """At genesis: nobody has lied yet."""
+        return JointState(probation=(0,) * len(self.members))
+
+    def entries(self, generation: bytes, lists: Lists, state: JointState) -> tuple[Entry, ...]:
+        """What is measured: the parent, then direction and head of each list, then the joins."""
+        entries = [Entry(_digest(generation, EntryKind.PARENT), EntryKind.PARENT)]
+        for author, ranked in lists.items():
+            content = author + encode_list(ranked)
+            for kind, scale in ((EntryKind.DIRECTION, min(0, state.scale)), (EntryKind.HEAD, 0)):
+                entries.append(Entry(_digest(generation, kind, content), kind, author, scale))
+        shares = (0.0,) if state.before is None else PATH_SHARES
+        for step in SCALE_STEPS:
+            scale = min(max(state.scale + step, SCALE_LOWEST), SCALE_HIGHEST)
+            for share in shares:
+                digest = _digest(generation, EntryKind.JOIN, struct.pack("<bd", step, share))
+                entries.append(Entry(digest, EntryKind.JOIN, None, scale, share))
+        return tuple(entries)
+
+    def trusted(self, authors: Collection[bytes], state: JointState) -> tuple[bytes, ...]:
+        """Those of the authors whose lists are joined: who is on no probation, or, if all are, who has the least of it left."""
+        left = dict(zip(self.members, state.probation, strict=True))
+        least = min(left[author] for author in authors)
+        return tuple(author for author in authors if left[author] == least)
+
+    def following(
+        self, parent: Float32Array, state: JointState, entries: Sequence[Entry], leads: Sequence[int], winner: int
+    ) -> JointState:
+        """After a generation. `parent`: the parameters that it started from; `leads`: the agreed ones over it, by entry."""
+        joins = [place for place, entry in enumerate(entries) if entry.kind is EntryKind.JOIN]
+        best = max(joins, key=lambda place: (leads[place], -place))
+        scale = entries[best].scale if leads[best] > 0 else max(state.scale - 1, SCALE_LOWEST)
+        before = None if entries[winner].kind is EntryKind.PARENT else parent
+        return JointState(before, scale, self._probation(entries, leads, state))
+
+    def _probation(self, entries: Sequence[Entry], leads: Sequence[int], state: JointState) -> tuple[int, ...]:
+        directions = [(entry, lead) for entry, lead in zip(entries, leads, strict=True) if entry.kind is EntryKind.DIRECTION]
+        failed = {entry.author for entry, lead in directions if lead <= 0}
+        is_telling = 2 * len(failed) < len(directions)
+        return tuple(
+            PROBATION if is_telling and member in failed else max(0, left - 1)
+            for member, left in zip(self.members, state.probation, strict=True)
+        )
+
+
+def _digest(generation: bytes, kind: EntryKind, content: bytes = b"") -> bytes:
+    tagged = bytes([len(ENTRY_TAG)]) + ENTRY_TAG + generation + bytes([kind]) + content
+    return hashlib.blake2b(tagged, digest_size=32).digest()
+
+
+class Children:
+    """The models that one slate's entries stand for. A list's direction is summed up once."""
+
+    def __init__(self, rule: JointRule, generation: bytes, parent: ModelState, lists: Lists, state: JointState) -> None:
+        self._rule = rule
+        self._parent = parent
+        self._sigma = rule.schedule.at(parent.height)
+        self._lists = lists
+        self._keys = {author: noise_key(rule.network_id, generation, author) for author in lists}
+        self._trusted = rule.trusted(lists, state)
+        self._before = state.before
+        self._directions: dict[bytes, Int32Array] = {}
+        self._joined: Int32Array | None = None
+        self._path: Float64Array | None = None
+
+    def model(self, entry: Entry) -> ModelState:
+        """One version after the parent."""
+        return ModelState(self.parameters(entry), self._parent.height + 1)
+
+    def parameters(self, entry: Entry) -> Float32Array:
+        """Of the model that the entry stands for, shape (parameters,)."""
+        match entry.kind:
+            case EntryKind.PARENT:
+                return self._parent.parameters
+            case EntryKind.HEAD:
+                return self._mutation(self._author(entry))
+            case EntryKind.DIRECTION:
+                scale = direction_scale(self._rule.list_length, 1, self._sigma, entry.scale)
+                return moved(self._parent.parameters, self._direction(self._author(entry)), scale)
+            case EntryKind.JOIN:
+                scale = direction_scale(self._rule.list_length, len(self._trusted), self._sigma, entry.scale, FIRST_SCALE)
+                return moved(self._parent.parameters, self._join(), scale, self._path_of(entry), entry.share)
+
+    @staticmethod
+    def _author(entry: Entry) -> bytes:
+        assert entry.author is not None, f"{entry.kind.name} of nobody"
+        return entry.author
+
+    def _mutation(self, author: bytes) -> Float32Array:
+        theta = self._parent.parameters
+        child = np.empty((1, len(theta)), dtype=np.float32)
+        fill_children(child, theta, self._keys[author], self._lists[author].head, self._sigma)
+        mutation: Float32Array = child[0]
+        return mutation
+
+    def _direction(self, author: bytes) -> Int32Array:
+        if author not in self._directions:
+            size = len(self._parent.parameters)
+            self._directions[author] = direction_sum(self._lists[author], self._keys[author], size)
+        return self._directions[author]
+
+    def _join(self) -> Int32Array:
+        if self._joined is None:
+            self._joined = np.zeros(len(self._parent.parameters), dtype=np.int32)
+            for author in self._trusted:
+                self._joined += self._direction(author)
+        return self._joined
+
+    def _path_of(self, entry: Entry) -> Float64Array | None:
+        if not entry.share:
+            return None
+        if self._path is None:
+            assert self._before is not None, "a share of no path"
+            self._path = self._parent.parameters.astype(np.float64) - self._before.astype(np.float64)
+        return self._path
+
+
+@lru_cache(maxsize=SCALES_KEPT)
+def direction_scale(length: int, authors: int, sigma: np.float32, scale: int, times: int = 1) -> np.float32:
+    """times * 2**scale * sigma / (|u| sqrt(authors)), to 16 significant bits."""
+    size = DECIMAL.multiply(DECIMAL.create_decimal(float(sigma)), DECIMAL.multiply(Decimal(times), _power_of_two(scale)))
+    return round_factor(DECIMAL.divide(size, DECIMAL.sqrt(Decimal(squared_norm(length) * authors))))
+
+
+def _power_of_two(exponent: int) -> Decimal:
+    return Decimal(2**exponent) if exponent >= 0 else DECIMAL.divide(Decimal(1), Decimal(2**-exponent))

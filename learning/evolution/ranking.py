@@ -1,0 +1,60 @@
+"""Rank mutations of one parent: λ of them or more, each on the same part of the batch, which every author draws for himself.
+
+A draw that all authors share would put the same error into all their directions: with four members on digits, a loss of 0.3
+took 16 generations instead of 12.
+"""
+
+import numpy as np
+
+from learning.evolution.ranked_list import LIST_INDEX_MAX, RankedList, list_length
+from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.search import CHILDREN_BYTES_MAX, Generation
+from learning.exact import fill_children, permutation
+from learning.task import Int64Array
+from learning.task_check import CheckedTask
+
+
+class Ranking:
+    """One author's ranking on one parent; each `advance` is a few milliseconds long."""
+
+    def __init__(self, task: CheckedTask, rules: EvolutionRules, settings: SearchSettings, generation: Generation) -> None:
+        self._task = task
+        self._generation = generation
+        self._samples = own_draw(generation, settings.race_samples)
+        self._length = list_length(rules.offspring)
+        self._candidates = min(settings.effort * rules.offspring, LIST_INDEX_MAX)
+        size = len(generation.parent.parameters)
+        self._children = np.empty((max(1, min(settings.chunk, CHILDREN_BYTES_MAX // (4 * size))), size), dtype=np.float32)
+        self._ranked: list[tuple[float, int]] = []
+        """(minus the score, index)."""
+
+    @property
+    def candidates_tried(self) -> int:
+        """Mutations measured so far."""
+        return len(self._ranked)
+
+    def advance(self) -> RankedList | None:
+        """One slice of work; the list, once all are measured."""
+        first = len(self._ranked)
+        children = self._children[: min(len(self._children), self._candidates - first)]
+        generation = self._generation
+        fill_children(children, generation.parent.parameters, generation.key, first, generation.sigma)
+        scores = self._task.scores(children, self._samples)
+        worst_if_nan = np.where(np.isnan(scores), -np.inf, scores)
+        self._ranked.extend((-float(score), first + row) for row, score in enumerate(worst_if_nan))
+        return self._list() if len(self._ranked) == self._candidates else None
+
+    def _list(self) -> RankedList:
+        """The best half and the worst half of a list."""
+        ranked = [index for _, index in sorted(self._ranked)]
+        worst = self._length // 2
+        return RankedList((*ranked[: self._length - worst], *ranked[len(ranked) - worst :]))
+
+
+def own_draw(generation: Generation, samples: int) -> Int64Array:
+    """So many of the generation's batch, drawn by the author's own key; the whole batch where it is no larger."""
+    batch = generation.batch
+    if samples >= len(batch):
+        return batch
+    seed = int(generation.key).to_bytes(16, "little")
+    return batch[permutation(b"kubrat/own-draw/1" + seed, len(batch))[:samples]]
