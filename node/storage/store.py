@@ -18,10 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.common.errors import NodeError
-from node.storage.tables import PAYLOAD_TABLE
-
-Row = tuple[str, bytes, bytes | None]
-"""(table, key, value); no value: forget the row."""
+from node.storage.tables import PAYLOAD_TABLE, Row
 
 Statement = tuple[str, tuple[tuple[str | bytes | int, ...], ...]]
 """SQL, and its parameters for each row."""

@@ -29,7 +29,6 @@ from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, LearnerRequest, StepAdopted
 from node.lab.simulation.bulk_transfer import LargeBytes
 from node.lab.simulation.connections import Wires
-from node.lab.simulation.disk import Row
 from node.lab.simulation.flooding import FRAME_BYTES, Flooding
 from node.lab.simulation.learner_process import LearnerDesk
 from node.lab.simulation.links import Links
@@ -42,6 +41,7 @@ from node.lab.simulation.way import SimulatedOutbox
 from node.net.gossip import GossipLimits
 from node.runtime.clock_watch import ClockWatch
 from node.runtime.coupling import AskLearner, Forget, OuterEffect
+from node.storage.tables import Row
 
 Durable = Record | Forget | Guard
 """What must be on the disk before anything after it."""
