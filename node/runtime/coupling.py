@@ -87,11 +87,8 @@ class Forget:
     key: bytes
 
 
-OuterEffect = (
-    Record
-    | Forget
-    | Guard
-    | Send
+ImmediateEffect = (
+    Send
     | Broadcast
     | SetTimer
     | SolvePuzzle
@@ -105,6 +102,9 @@ OuterEffect = (
     | PassOver
     | Halt
 )
+"""What the shell carries out in its turn; the other effects are to be durable before anything after them."""
+
+OuterEffect = Record | Forget | Guard | ImmediateEffect
 """What is left for the shell once the learner's part is routed."""
 
 STEPS_WAITING_MAX = 8

@@ -232,7 +232,7 @@ class Adversity(RuleBasedStateMachine):
     @invariant()
     def what_is_believed_held_is_on_the_disk(self) -> None:
         for peer in self.honest:
-            if peer.is_up and not peer.effects and not peer.is_carrying_out:
+            if peer.is_up and peer.effects.is_idle:
                 held = replica_of(peer)._shelf._held
                 assert set(held) == {row for table, row in peer.records if table == PAYLOAD_TABLE}
 
