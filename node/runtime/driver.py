@@ -109,7 +109,7 @@ class Driver:
         """Hand an answer of the learner to the replica."""
         with self._fatal():
             self._look_at_clock()
-            self._push(self._replica.answered(answer, self._ports.clock.now()))
+            self._push(self._replica.handle_answer(answer, self._ports.clock.now()))
 
     def record(self, record: Record) -> None:
         """Make a row durable in its turn: together with what the next input records, when that is fed at once."""

@@ -118,7 +118,7 @@ class EffectRunner:
 
     def _answer(self, answer: LearnerAnswer) -> None:
         self._look_at_clock()
-        self._push(self._peer.replica.answered(answer, self._local_now))
+        self._push(self._peer.replica.handle_answer(answer, self._local_now))
 
     def record(self, record: Record) -> None:
         """Make a row durable in its turn."""

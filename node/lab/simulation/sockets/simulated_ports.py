@@ -213,9 +213,9 @@ class ToldReplica:
         """What is to be done about an input."""
         return self._passed(self._replica.handle(event, now))
 
-    def answered(self, answer: LearnerAnswer, now: Instant) -> tuple[OuterEffect, ...]:
+    def handle_answer(self, answer: LearnerAnswer, now: Instant) -> tuple[OuterEffect, ...]:
         """What is to be done about an answer of the learner."""
-        return self._passed(self._replica.answered(answer, now))
+        return self._passed(self._replica.handle_answer(answer, now))
 
     def _passed(self, effects: tuple[OuterEffect, ...]) -> tuple[OuterEffect, ...]:
         for effect in effects:

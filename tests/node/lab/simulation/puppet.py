@@ -44,7 +44,7 @@ class Puppet:
         self.heard.append((now - START, event))
         return self._react(event)
 
-    def answered(self, answer: LearnerAnswer, now: Instant) -> tuple[OuterEffect, ...]:
+    def handle_answer(self, answer: LearnerAnswer, now: Instant) -> tuple[OuterEffect, ...]:
         return ()
 
     @property
