@@ -137,7 +137,7 @@ class Meeting:
             if link is not None:
                 departure = await self._host.keep(link)
                 now = self._clock()
-                self._book.ended(address, now, 0.0 if departure.is_meddled_with else now - link.connected_at)
+                self._book.on_end(address, now, 0.0 if departure.is_meddled_with else now - link.connected_at)
 
     async def _knock(self, session: aiohttp.ClientSession, address: Address, stack: AsyncExitStack) -> Connection | None:
         """The dialer's side of the handshake; None when there is no connection, and the address book knows."""
@@ -155,11 +155,11 @@ class Meeting:
             self._not_ours(address, outcome)
             return None
         now = self._clock()
-        self._book.answered(address, outcome.peer)
+        self._book.on_answer(address, outcome.peer)
         is_avoided = outcome.peer in self._roster.avoided(now)
         is_welcome = self._book.is_configured(address) or self._roster.has_outbound_place(outcome.peer)
         if is_avoided or not is_welcome:
-            self._book.spared(address, now, is_welcome=is_welcome)
+            self._book.on_declined(address, now, is_welcome=is_welcome)
             return None
         return self._host.admit(channel, outcome, Address(channel.remote.host, address.port))
 
@@ -186,7 +186,7 @@ class Meeting:
 
     def _dial_failed(self, address: Address, text: str, *, is_lasting: bool) -> None:
         is_configured = self._book.is_configured(address)
-        wait = self._book.failed(address, self._clock(), is_lasting)
+        wait = self._book.on_failure(address, self._clock(), is_lasting)
         if is_configured and wait is not None:  # an address that others told us of may well be gone
             self._host.note(f"{text}; next attempt in {_seconds(wait)}")
 
@@ -206,7 +206,7 @@ async def _shake(channel: Channel, handshake: Handshake, clock: Clock) -> Establ
                 channel.answer_seconds = min(channel.answer_seconds, clock() - asked_at)
             progress = handshake.receive(frame)
         except ChannelClosedError:
-            failed = handshake.closed()
+            failed = handshake.on_close()
             if failed is None:
                 raise
             return failed

@@ -125,7 +125,7 @@ class Costs:
         """Kept when all of a subnet have left: who comes again finds what it has overdrawn."""
         self._accounts: dict[PeerId, _Account] = {}
 
-    def joined(self, peer: PeerId, standing: PeerRole, group: str | None, now: float) -> None:
+    def on_peer_joined(self, peer: PeerId, standing: PeerRole, group: str | None, now: float) -> None:
         """A peer is connected. `group`: its subnet; None on this machine, where only keys tell peers apart."""
         assert peer not in self._accounts, "a peer joins once"
         limits = self._limits
@@ -151,7 +151,7 @@ class Costs:
                 old.spenders -= 1
                 new.spenders += 1
 
-    def left(self, peer: PeerId) -> None:
+    def on_peer_left(self, peer: PeerId) -> None:
         """It is gone."""
         account = self._accounts.pop(peer)
         for pot in (*account.pots, account.link):

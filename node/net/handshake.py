@@ -149,7 +149,7 @@ class Handshake:
                 detail = f"sent {type(frame).__name__} in the handshake, where {self._awaiting.value} was due"
                 return self._fail(Failure.UNEXPECTED_FRAME, detail, is_offence=True)
 
-    def closed(self) -> Failed | None:
+    def on_close(self) -> Failed | None:
         """What it means that the other side closed now; None when it says nothing about the other side."""
         if self._awaiting is not _Awaiting.RULES or self._theirs is None:
             return None

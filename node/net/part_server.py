@@ -84,7 +84,7 @@ class PartServer:
         """What we hold under the digest: its length (0: nothing, or nothing for this peer now), and a part of it."""
         allowances = self._allowances_of(peer)
         now = self._clock()
-        if not all(allowance.left(now) > 0 for allowance in allowances):
+        if not all(allowance.remaining(now) > 0 for allowance in allowances):
             self.questions_refused += 1
             return 0, b""
         content = self._served.get(digest) or b""

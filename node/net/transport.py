@@ -136,7 +136,7 @@ class PeerNetwork:
         members = [link.listening_address for link in self._roster if self._roster.is_member(link.peer)]
         ours = [link.listening_address for link in self._roster.in_role(Role.DIALER)]
         theirs = [link.listening_address for link in self._roster]
-        found = (*members, *self._book.proven_members(), *ours, *self._book.proven(), *theirs)
+        found = (*members, *self._book.member_addresses(), *ours, *self._book.proven_addresses(), *theirs)
         return tuple(dict.fromkeys(address for address in found if address is not None))
 
     def refused_peers(self) -> frozenset[PeerId]:
@@ -248,11 +248,11 @@ class PeerNetwork:
             existing.stop(Departure("connected anew", is_ours=True))
             self._forget(existing)
         self._roster.add(link)
-        self._costs.joined(link.peer, standing, group_of(channel.remote.host), now)
+        self._costs.on_peer_joined(link.peer, standing, group_of(channel.remote.host), now)
         if listening_address is not None:
             self._learn(listening_address, link)
-        self._carry_out(self._gossip.joined(link.peer, now))
-        self._events.peer_joined(link.peer, (group_of(link.channel.remote.host) or "").encode())
+        self._carry_out(self._gossip.on_peer_joined(link.peer, now))
+        self._events.on_peer_joined(link.peer, (group_of(link.channel.remote.host) or "").encode())
         if channel.role is Role.DIALER:
             self._ask_addresses(link)
         return link
@@ -278,9 +278,9 @@ class PeerNetwork:
 
     def _forget(self, link: Connection) -> None:
         if self._roster.remove(link):
-            self._costs.left(link.peer)
-            self._carry_out(self._gossip.left(link.peer, self._clock()))
-            self._events.peer_left(link.peer)
+            self._costs.on_peer_left(link.peer)
+            self._carry_out(self._gossip.on_peer_left(link.peer, self._clock()))
+            self._events.on_peer_left(link.peer)
 
     def _introduce(self) -> Introduction:
         return Introduction(self._identity, self._sign, self._network_id, self._rules, self._port, self._settings.user_agent)
@@ -307,17 +307,17 @@ class PeerNetwork:
     def _take(self, link: Connection, frame: Frame) -> None:
         match frame:
             case OrderingFrame(message):
-                self._events.received(link.peer, message)
+                self._events.on_message(link.peer, message)
             case GossipFrame() | Have() | Want():
-                self._carry_out(self._gossip.received(link.peer, frame, self._clock()))
+                self._carry_out(self._gossip.on_frame(link.peer, frame, self._clock()))
             case GetAddresses():
                 link.answer(encode_frame(Addresses(self._addresses_for(link))))
             case Addresses(addresses):
                 self._on_addresses(link, addresses)
             case GetPart():
-                self._events.part_asked(link.peer, frame)
+                self._events.on_part_request(link.peer, frame)
             case Part():
-                self._events.part_received(link.peer, frame)
+                self._events.on_part(link.peer, frame)
             case Hello() | Proof() | Rules():
                 self.refuse(link.peer, Offence.MALFORMED, f"{type(frame).__name__} after the handshake")
             case _:
@@ -327,8 +327,8 @@ class PeerNetwork:
         for effect in effects:
             match effect:
                 case MessageSeen(peer, message):
-                    is_looked_at = self._events.received(peer, message)
-                    self._carry_out(self._gossip.judged(peer, message, is_looked_at, self._clock()))
+                    is_looked_at = self._events.on_message(peer, message)
+                    self._carry_out(self._gossip.on_looked_at(peer, message, is_looked_at, self._clock()))
                 case SendAnnouncement(peers, frame):
                     data = encode_frame(frame)
                     for peer in peers:

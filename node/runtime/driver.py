@@ -94,7 +94,7 @@ class Driver:
             self._look_at_clock()
             self._push(self._replica.handle(event, self._ports.clock.now()))
 
-    def received(self, peer: PeerId, message: bytes) -> bool:
+    def on_message(self, peer: PeerId, message: bytes) -> bool:
         """Hand a message of a peer to the replica; whether it was looked at. They are dropped while the backlog is full."""
         if len(self._effects) >= EFFECTS_BACKLOG_MAX:
             self.messages_dropped += 1
@@ -105,7 +105,7 @@ class Driver:
             self._push(effects)
         return PassOver() not in effects
 
-    def answer(self, answer: LearnerAnswer) -> None:
+    def handle_answer(self, answer: LearnerAnswer) -> None:
         """Hand an answer of the learner to the replica."""
         with self._fatal():
             self._look_at_clock()

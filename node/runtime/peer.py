@@ -181,7 +181,7 @@ class Peer:
             case _:
                 assert self._connected is not None, "the learner says nothing before it is asked"
                 self._vitals.remember(message)
-                self._connected.driver.answer(message)
+                self._connected.driver.handle_answer(message)
 
     def _fail(self, reason: str, fix: str | None) -> None:
         """The learner's last word; its process ends with it."""

@@ -75,10 +75,10 @@ class EffectRunner:
         self._writing: Batch | Guard | None = None
         self._clock_watch = self._new_watch()
         self._is_priced = world.links.prices.are_due
-        self.desk = LearnerDesk(peer, agenda, world.links, self.answer)
+        self.desk = LearnerDesk(peer, agenda, world.links, self.handle_answer)
         self._puzzle_desk = PuzzleDesk(peer, agenda, timeline, world.links, world.puzzles, self.feed)
         way = SimulatedOutbox(peer, agenda, timeline, wires)
-        self.flooding = Flooding(way, lambda other: shells[other].flooding, self.received, world.gossip)
+        self.flooding = Flooding(way, lambda other: shells[other].flooding, self.on_message, world.gossip)
         self.large = LargeBytes(way, lambda other: shells[other].large, self)
 
     # --- a life ---
@@ -109,7 +109,7 @@ class EffectRunner:
         self._look_at_clock()
         self._push(self._peer.replica.handle(event, self._local_now))
 
-    def answer(self, answer: LearnerAnswer) -> None:
+    def handle_answer(self, answer: LearnerAnswer) -> None:
         """Hand an answer of the learner to the replica."""
         self._world.happened(self._peer, answer)
         if isinstance(answer, StepAdopted):
@@ -141,7 +141,7 @@ class EffectRunner:
         self.flooding.left(other)
         self._feed(PeerLeft(other))
 
-    def received(self, other: PeerId, message: bytes) -> bool:
+    def on_message(self, other: PeerId, message: bytes) -> bool:
         """A message of the ordering protocol; whether it was looked at."""
         effects = self._peer.replica.handle(Received(other, message), self._local_now)
         self._push(effects)

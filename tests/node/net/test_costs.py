@@ -51,7 +51,7 @@ def used_in(seconds: float, costs: Costs, askers: Iterable[Asker]) -> float:
 def strangers(costs: Costs, count: int, cost: float, group: str | None = None) -> list[Asker]:
     askers = [Asker(peer_of(number), cost) for number in range(1, count + 1)]
     for asker in askers:
-        costs.joined(asker.peer, PeerRole.STRANGER, group or f"10.0.0.{asker.peer[-1]}", 0.0)
+        costs.on_peer_joined(asker.peer, PeerRole.STRANGER, group or f"10.0.0.{asker.peer[-1]}", 0.0)
     return askers
 
 
@@ -77,7 +77,7 @@ def test_who_asks_for_little_waits_little_while_others_ask_for_all_they_can_get(
     costs = Costs(LIMITS, members=4, now=0.0)
     greedy = strangers(costs, 8, 0.005)
     modest = Asker(peer_of(99), cost=0.001, pause=0.5)
-    costs.joined(modest.peer, PeerRole.STRANGER, "10.0.9.9", 0.0)
+    costs.on_peer_joined(modest.peer, PeerRole.STRANGER, "10.0.9.9", 0.0)
     used_in(60.0, costs, [*greedy, modest])
     assert modest.waited / (modest.used / modest.cost) <= 0.1
     assert modest.used == pytest.approx(0.12, rel=0.05)
@@ -87,7 +87,7 @@ def test_members_and_those_whom_we_chose_are_not_slowed_by_strangers() -> None:
     for is_open, standing in ((False, PeerRole.MEMBER), (True, PeerRole.CHOSEN)):
         costs = Costs(LIMITS, 0 if is_open else 4, 0.0)
         ours = Asker(peer_of(99), cost=0.002, pause=0.01)
-        costs.joined(ours.peer, standing, "10.0.9.9", 0.0)
+        costs.on_peer_joined(ours.peer, standing, "10.0.9.9", 0.0)
         used_in(20.0, costs, [*strangers(costs, 64, 0.005), ours])
         assert ours.waited == 0.0
 
@@ -96,7 +96,7 @@ def test_whoever_comes_or_was_chosen_leaves_some_of_the_loop_to_our_own_work() -
     costs = Costs(LIMITS, members=0, now=0.0)
     came, chosen = strangers(costs, 64, 0.005), [Asker(peer_of(number), 0.005) for number in range(100, 108)]
     for asker in chosen:
-        costs.joined(asker.peer, PeerRole.CHOSEN, "10.0.9.9", 0.0)
+        costs.on_peer_joined(asker.peer, PeerRole.CHOSEN, "10.0.9.9", 0.0)
     early = used_in(20.0, costs, [*came, *chosen])
     late = used_in(60.0, costs, [*came, *chosen]) - early
     assert late <= 40.0 * 0.92
@@ -107,7 +107,7 @@ def test_all_members_that_may_lie_leave_half_of_the_loop(faulty: int) -> None:
     costs = Costs(LIMITS, members=3 * faulty + 1, now=0.0)
     liars = [Asker(peer_of(number), 0.001) for number in range(faulty)]
     for liar in liars:
-        costs.joined(liar.peer, PeerRole.MEMBER, None, 0.0)
+        costs.on_peer_joined(liar.peer, PeerRole.MEMBER, None, 0.0)
     saved = faulty * LIMITS.liars.burst
     assert used_in(600, costs, liars) < 0.51 * 600 + saved
 
@@ -115,15 +115,15 @@ def test_all_members_that_may_lie_leave_half_of_the_loop(faulty: int) -> None:
 def test_who_leaves_and_comes_again_finds_the_debts_of_its_subnet() -> None:
     costs = Costs(LIMITS, members=0, now=0.0)
     for number in range(1, 200):
-        costs.joined(peer_of(number), PeerRole.STRANGER, "203.0.114.0/24", 0.0)
+        costs.on_peer_joined(peer_of(number), PeerRole.STRANGER, "203.0.114.0/24", 0.0)
         rest = costs.charge(peer_of(number), 0.05, NOTHING, 0.0)
-        costs.left(peer_of(number))
+        costs.on_peer_left(peer_of(number))
     assert rest >= 0.05 / LIMITS.group.share
 
 
 def test_bytes_and_frames_count_once() -> None:
     costs = Costs(LIMITS, members=0, now=0.0)
-    costs.joined(peer_of(1), PeerRole.STRANGER, None, 0.0)
+    costs.on_peer_joined(peer_of(1), PeerRole.STRANGER, None, 0.0)
     assert costs.charge(peer_of(1), 0.0, Moved(1, 20_000_000), 0.0) == 0.0
     assert costs.charge(peer_of(1), 0.0, Moved(1, 20_000_000), 0.0) == 0.0
     assert costs.charge(peer_of(1), 0.0, Moved(2, 200_000_000), 0.0) > 0.0
@@ -182,9 +182,9 @@ def test_who_is_of_use_waits_little_in_an_open_network_however_many_strangers_as
         costs = Costs(LIMITS, members=0, now=0.0)
         greedy = [Asker(peer_of(number), 0.002) for number in range(56)]
         for number, asker in enumerate(greedy):
-            costs.joined(asker.peer, PeerRole.STRANGER, f"44.{number // 8}.1.0/24", 0.0)
+            costs.on_peer_joined(asker.peer, PeerRole.STRANGER, f"44.{number // 8}.1.0/24", 0.0)
         honest = Asker(peer_of(99), 0.001, pause=0.1)
-        costs.joined(honest.peer, PeerRole.STRANGER, "45.1.1.0/24", 0.0)
+        costs.on_peer_joined(honest.peer, PeerRole.STRANGER, "45.1.1.0/24", 0.0)
         costs.favour([honest.peer] if is_favoured else [])
         used = used_in(30.0, costs, [*greedy, honest])
         waited[is_favoured] = honest.waited
@@ -196,12 +196,12 @@ def test_who_is_of_use_waits_little_in_an_open_network_however_many_strangers_as
 def test_who_is_of_use_no_more_or_leaves_frees_its_part() -> None:
     costs = Costs(LIMITS, members=0, now=0.0)
     for number in (1, 2):
-        costs.joined(peer_of(number), PeerRole.STRANGER, None, 0.0)
+        costs.on_peer_joined(peer_of(number), PeerRole.STRANGER, None, 0.0)
     costs.favour([peer_of(1), peer_of(2)])
-    costs.left(peer_of(1))
+    costs.on_peer_left(peer_of(1))
     costs.favour([peer_of(2)])
     costs.favour([])
-    costs.left(peer_of(2))
+    costs.on_peer_left(peer_of(2))
     assert (costs._useful.spenders, costs._strangers.spenders) == (0, 0)
 
 
@@ -212,7 +212,7 @@ def test_small_questions_with_large_answers_take_no_more_of_our_link_than_the_st
         next_at = {peer_of(number): 0.0 for number in range(8)}
         asked = dict.fromkeys(next_at, 0)
         for peer in next_at:
-            costs.joined(peer, standing, None, 0.0)
+            costs.on_peer_joined(peer, standing, None, 0.0)
         while (now := min(next_at.values())) < seconds:
             peer = min(next_at, key=next_at.__getitem__)
             asked[peer] += 1
