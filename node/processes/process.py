@@ -119,7 +119,7 @@ class WorkerProcess(Generic[S, Q, A]):
         """Queue a request; never blocks."""
         self._requests.put(request)
 
-    async def ended(self) -> int:
+    async def exit_code(self) -> int:
         """Wait until the process is gone; its exit code."""
         await self._ended.wait()
         await asyncio.to_thread(self._process.join, STOP_SECONDS_MAX)

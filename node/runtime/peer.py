@@ -153,7 +153,7 @@ class Peer:
         log.info("others join with: --peer %s:%d", "THIS-MACHINE" if is_everywhere else host, network.port)
 
     async def _end_with(self, worker: LearnerWorker | PuzzleWorker) -> None:
-        code = await worker.ended()
+        code = await worker.exit_code()
         how = f"was killed by signal {-code} (out of memory?)" if code < 0 else f"ended unexpectedly with exit code {code}"
         if self._failure is not None:
             raise NodeError(self._failure, self._failure_fix)

@@ -17,7 +17,7 @@ async def loaded_task(
     learner: LearnerWorker, answer: asyncio.Future[LearnerReady], is_stopping: asyncio.Event, task: TaskSection
 ) -> Layout | None:
     """Wait for the task to load: its layout; None when the peer is told to stop before. Raises NodeError."""
-    ended = asyncio.create_task(learner.ended())
+    ended = asyncio.create_task(learner.exit_code())
     stopping = asyncio.create_task(is_stopping.wait())
     try:
         waiting = (ended, stopping, answer)

@@ -106,7 +106,7 @@ def test_a_killed_worker_is_noticed() -> None:
         worker.ask(VerifyPuzzle(STEP, b"any", 1, NEVER))
         await next_of(PuzzleVerified, answers)
         worker._process.kill()
-        assert await asyncio.wait_for(worker.ended(), 10) == -9
+        assert await asyncio.wait_for(worker.exit_code(), 10) == -9
 
     with_puzzle_process(talk)
 
