@@ -7,7 +7,7 @@ from consensus.types import PeerId
 from node.net.address_book import Refusals, keeps_existing
 from node.net.address_group import group_of, site_of
 from node.net.channel import Channel
-from node.net.connection import Connection, Departure
+from node.net.connection import Connection, Disconnect
 from node.net.eviction import InboundPeer, whom_to_evict
 from node.net.handshake import Role
 from node.net.network_interface import NetSettings
@@ -28,7 +28,7 @@ GAVE_WAY = "its place was given to another"
 """What the other side is told, where a member or a more useful peer has come."""
 
 
-class Roster:
+class Connections:
     """At most one link to each peer. Times are in seconds, of any clock that does not go back."""
 
     def __init__(self, identity: PeerId, settings: NetSettings, secret: bytes, useful_at: Callable[[PeerId], float]) -> None:
@@ -120,7 +120,7 @@ class Roster:
         is_full = len(inbound) >= self._settings.inbound_max
         if self.is_member(peer):
             if is_full and strangers:
-                self._put_out(self._least_useful(strangers) or max(strangers, key=lambda link: link.connected_at).peer)
+                self._evict(self._least_useful(strangers) or max(strangers, key=lambda link: link.connected_at).peer)
             return None
         group = group_of(channel.remote.host)
         if group is not None and Counter(_groups(strangers))[group] >= self._settings.inbound_per_group_max:
@@ -129,7 +129,7 @@ class Roster:
             evicted = self._least_useful(strangers)
             if evicted is None:
                 return f"no free place: {len(inbound)} inbound connections"
-            self._put_out(evicted)
+            self._evict(evicted)
         return None
 
     def _least_useful(self, links: Iterable[Connection]) -> PeerId | None:
@@ -146,8 +146,8 @@ class Roster:
         ]
         return whom_to_evict(candidates, self._secret)
 
-    def _put_out(self, peer: PeerId) -> None:
-        self._links[peer].stop(Departure(GAVE_WAY, is_ours=True))
+    def _evict(self, peer: PeerId) -> None:
+        self._links[peer].stop(Disconnect(GAVE_WAY, is_ours=True))
 
 
 def _groups(links: Iterable[Connection]) -> Iterator[str]:

@@ -29,14 +29,14 @@ GROUPS_MAX = 1_024
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InboundSocket:
-    """A WebSocket that somebody opened to us. The doorway holds the HTTP request open until `finished` is set."""
+    """A WebSocket that somebody opened to us. The listener holds the HTTP request open until `finished` is set."""
 
     channel: Channel
     protocol: web.RequestHandler
     finished: asyncio.Event
 
 
-class Doorway:
+class PeerListener:
     """Made within a running event loop. `channel_of` wraps an accepted WebSocket; `note`: what a person should know."""
 
     def __init__(
@@ -60,7 +60,7 @@ class Doorway:
         loop = asyncio.get_running_loop()
         try:
             self._listener = await loop.create_server(
-                lambda: Threshold(self._accept), address.host, address.port, backlog=BACKLOG
+                lambda: AcceptFilter(self._accept), address.host, address.port, backlog=BACKLOG
             )
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
@@ -74,7 +74,7 @@ class Doorway:
         if self._listener is None:
             return
         self._listener.close()
-        self._turn_out()
+        self._abort_all()
         await self._server.shutdown(CLOSE_SECONDS_MAX)
         await self._listener.wait_closed()
 
@@ -99,7 +99,7 @@ class Doorway:
             if is_late and protocol not in self._admitted and protocol.transport is not None:
                 protocol.transport.abort()
 
-    def _turn_out(self) -> None:
+    def _abort_all(self) -> None:
         """Nobody serves any more those who still stand here, with a request or before it, and nobody shall wait for them."""
         while not self.arrivals.empty():
             arrival = self.arrivals.get_nowait()
@@ -166,7 +166,7 @@ def _host_of(transport: asyncio.Transport) -> str:
     return peer_name[0] if peer_name else ""
 
 
-class Threshold(asyncio.Protocol):
+class AcceptFilter(asyncio.Protocol):
     """Hands the connection to the protocol that is made for its host, or ends it where there is none."""
 
     def __init__(self, protocol_for: Callable[[str], asyncio.Protocol | None]) -> None:
