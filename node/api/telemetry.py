@@ -141,7 +141,7 @@ class MemoryProbe:
 
 def memory_of(pids: Sequence[int]) -> MemoryUse:
     """Read from the processes' memory maps; processes that are gone count as nothing."""
-    maps = [found for pid in pids if (found := _asked(psutil.Process.memory_full_info, pid)) is not None]
+    maps = [found for pid in pids if (found := _figures(psutil.Process.memory_full_info, pid)) is not None]
     private = sum(found.uss for found in maps)
     shared = max((found.rss - found.uss for found in maps), default=0)
     in_part = sum(found.pss if sys.platform == "linux" else found.uss for found in maps)
@@ -150,10 +150,10 @@ def memory_of(pids: Sequence[int]) -> MemoryUse:
 
 def resident_mb(pids: Sequence[int]) -> float:
     """The sum of their resident sizes, shared pages counted each time: a counter of the kernel's, read in microseconds."""
-    return sum(found.rss for pid in pids if (found := _asked(psutil.Process.memory_info, pid)) is not None) / MB
+    return sum(found.rss for pid in pids if (found := _figures(psutil.Process.memory_info, pid)) is not None) / MB
 
 
-def _asked(question: Callable[[psutil.Process], F], pid: int) -> F | None:
+def _figures(question: Callable[[psutil.Process], F], pid: int) -> F | None:
     try:
         return question(psutil.Process(pid))
     except (psutil.Error, OSError):  # gone, not ours, no file descriptor left: a figure for people is no reason to stop
@@ -179,12 +179,12 @@ class GradientTally:
         self._staleness: Counter[int] = Counter()
         self._weights: dict[bytes, float] = {}
 
-    def add(self, told: GradientsJudged) -> None:
+    def add(self, report: GradientsJudged) -> None:
         """Count the gradients of one step."""
-        self._version = told.version
-        if told.weights:
-            self._weights = dict(told.weights)
-        for judged in told.judged:
+        self._version = report.version
+        if report.weights:
+            self._weights = dict(report.weights)
+        for judged in report.judged:
             is_counted = judged.author in self._outcomes or len(self._outcomes) < WORKERS_MAX
             author = judged.author if is_counted else OTHERS
             self._outcomes.setdefault(author, Counter())[judged.outcome] += 1

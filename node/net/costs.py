@@ -79,7 +79,7 @@ class CostLimits:
     seconds late while fifty strangers ask for what is costly."""
 
 
-class _Pot:
+class _Allowance:
     """One share, and those who have it in common."""
 
     def __init__(self, share: Share, now: float) -> None:
@@ -94,8 +94,8 @@ class _Pot:
 
 @dataclass(slots=True)
 class _Account:
-    pots: tuple[_Pot, ...]
-    link: _Pot | None = None
+    allowances: tuple[_Allowance, ...]
+    link: _Allowance | None = None
     """Of a stranger: the share of our link."""
     counted_bytes: int = 0
     """Of its connection: up to here they are paid."""
@@ -117,46 +117,46 @@ class Costs:
         """`members`: how many there are; 0 where the network is open to all."""
         self._limits = limits
         self._member = replace(limits.liars, share=limits.liars.share / max(1, faulty_max(members)))
-        self._strangers = _Pot(limits.strangers if members else limits.strangers_of_open, now)
-        self._chosen = _Pot(limits.all_chosen, now)
-        self._useful = _Pot(limits.useful, now)
-        self._link = _Pot(limits.strangers_bytes, now)
-        self._groups: OrderedDict[str, _Pot] = OrderedDict()
+        self._strangers = _Allowance(limits.strangers if members else limits.strangers_of_open, now)
+        self._chosen = _Allowance(limits.all_chosen, now)
+        self._useful = _Allowance(limits.useful, now)
+        self._link = _Allowance(limits.strangers_bytes, now)
+        self._groups: OrderedDict[str, _Allowance] = OrderedDict()
         """Kept when all of a subnet have left: who comes again finds what it has overdrawn."""
         self._accounts: dict[PeerId, _Account] = {}
 
-    def on_peer_joined(self, peer: PeerId, standing: PeerRole, group: str | None, now: float) -> None:
+    def on_peer_joined(self, peer: PeerId, role: PeerRole, group: str | None, now: float) -> None:
         """A peer is connected. `group`: its subnet; None on this machine, where only keys tell peers apart."""
         assert peer not in self._accounts, "a peer joins once"
         limits = self._limits
-        match standing:
+        match role:
             case PeerRole.MEMBER:
-                account = _Account((_Pot(self._member, now),))
+                account = _Account((_Allowance(self._member, now),))
             case PeerRole.CHOSEN:
-                account = _Account((_Pot(limits.chosen, now), self._chosen))
+                account = _Account((_Allowance(limits.chosen, now), self._chosen))
             case PeerRole.STRANGER:
                 shared = (self._strangers,) if group is None else (self._strangers, self._group(group, now))
-                account = _Account((_Pot(limits.stranger, now), *shared), self._link)
+                account = _Account((_Allowance(limits.stranger, now), *shared), self._link)
                 self._link.spenders += 1
-        for pot in account.pots:
-            pot.spenders += 1
+        for allowance in account.allowances:
+            allowance.spenders += 1
         self._accounts[peer] = account
 
     def favour(self, useful: Collection[PeerId]) -> None:
         """Of all that came by themselves these are of use: they have a share of their own, and the others theirs."""
         for peer, account in self._accounts.items():
             old, new = (self._strangers, self._useful) if peer in useful else (self._useful, self._strangers)
-            if old in account.pots:
-                account.pots = tuple(new if pot is old else pot for pot in account.pots)
+            if old in account.allowances:
+                account.allowances = tuple(new if allowance is old else allowance for allowance in account.allowances)
                 old.spenders -= 1
                 new.spenders += 1
 
     def on_peer_left(self, peer: PeerId) -> None:
         """It is gone."""
         account = self._accounts.pop(peer)
-        for pot in (*account.pots, account.link):
-            if pot is not None:
-                pot.spenders -= 1
+        for allowance in (*account.allowances, account.link):
+            if allowance is not None:
+                allowance.spenders -= 1
 
     def charge(self, peer: PeerId, working_seconds: float, moved: Moved, now: float) -> float:
         """Put on its account what a frame of this peer has cost; how many seconds it should rest before the next.
@@ -169,16 +169,16 @@ class Costs:
         frames, bytes_moved = moved.frames - account.counted_frames, moved.bytes - account.counted_bytes
         account.counted_frames, account.counted_bytes = moved.frames, moved.bytes
         seconds = working_seconds + frames * FRAME_SECONDS + bytes_moved * BYTE_SECONDS
-        rests = [pot.spend(seconds, now) for pot in account.pots]
+        rests = [allowance.spend(seconds, now) for allowance in account.allowances]
         if account.link is not None:
             rests.append(account.link.spend(bytes_moved, now))
         return min(REST_SECONDS_MAX, max(rests))
 
-    def _group(self, group: str, now: float) -> _Pot:
-        pot = self._groups.pop(group, None) or _Pot(self._limits.group, now)
-        self._groups[group] = pot
+    def _group(self, group: str, now: float) -> _Allowance:
+        allowance = self._groups.pop(group, None) or _Allowance(self._limits.group, now)
+        self._groups[group] = allowance
         if len(self._groups) > GROUPS_KEPT_MAX:
-            idle = next((name for name, other in self._groups.items() if other is not pot and not other.spenders), None)
+            idle = next((name for name, other in self._groups.items() if other is not allowance and not other.spenders), None)
             if idle is not None:
                 del self._groups[idle]
-        return pot
+        return allowance

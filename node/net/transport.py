@@ -240,15 +240,15 @@ class PeerNetwork:
         """Enter a new connection; an older one to the same peer gives way."""
         now = self._clock()
         limits = OutboxLimits(self._settings.outbox_frames_max, self._settings.outbox_bytes_max)
-        standing = self._standing_of(established.peer, channel.role)
-        backlogs = self._backlogs if standing is PeerRole.STRANGER else None
+        role = self._role_of(established.peer, channel.role)
+        backlogs = self._backlogs if role is PeerRole.STRANGER else None
         link = Connection(established, channel, listening_address, limits, now, backlogs=backlogs)
         existing = self._connections.get(link.peer)
         if existing is not None:
             existing.stop(Disconnect("connected anew", is_ours=True))
             self._forget(existing)
         self._connections.add(link)
-        self._costs.on_peer_joined(link.peer, standing, group_of(channel.remote.host), now)
+        self._costs.on_peer_joined(link.peer, role, group_of(channel.remote.host), now)
         if listening_address is not None:
             self._learn(listening_address, link)
         self._carry_out(self._gossip.on_peer_joined(link.peer, now))
@@ -287,7 +287,7 @@ class PeerNetwork:
 
     # --- frames ---------------------------------------------------------------------------------------------------
 
-    def _standing_of(self, peer: PeerId, role: Role) -> PeerRole:
+    def _role_of(self, peer: PeerId, role: Role) -> PeerRole:
         if self._connections.is_member(peer):
             return PeerRole.MEMBER
         is_chosen = not self._settings.members and role is Role.DIALER

@@ -23,7 +23,7 @@ async def loaded_task(
         waiting = (ended, stopping, answer)
         await asyncio.wait(waiting, timeout=LEARNER_START_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED)
         if answer.done():
-            return _checked_layout(answer.result(), task)
+            return _check_layout(answer.result(), task)
         if ended.done():
             message = f"the learner's process ended with exit code {ended.result()} while it loaded the task"
             raise NodeError(message, fix_of_task(task.name, None))
@@ -36,7 +36,7 @@ async def loaded_task(
         stopping.cancel()
 
 
-def _checked_layout(ready: LearnerReady, task: TaskSection) -> Layout:
+def _check_layout(ready: LearnerReady, task: TaskSection) -> Layout:
     """Refuse to run on other data than the network's."""
     parameters = sum(block.size for block in ready.layout)
     if parameters != task.parameters:
