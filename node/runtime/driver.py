@@ -165,7 +165,7 @@ class Driver:
                     await asyncio.to_thread(self._ports.guards.write, round_number)
                 case _:
                     self._carry_out(step)
-            self._effects.done()
+            self._effects.finish()
 
     def _carry_out(self, effect: ImmediateEffect) -> None:
         match effect:

@@ -50,7 +50,7 @@ class EffectQueue:
         self._waiting.extend(effects)
 
     def take(self) -> Batch | Guard | ImmediateEffect | None:
-        """What is to be stored or carried out now, until `done`. None: nothing is wanted, or it waits for what is under way."""
+        """What is to be stored or carried out now, until `finish`. None: nothing is wanted, or something is under way."""
         if self._is_under_way or not self._waiting:
             return None
         self._is_under_way = True
@@ -63,7 +63,7 @@ class EffectQueue:
             self._waiting.popleft()
         return Batch(tuple(rows))
 
-    def done(self) -> None:
+    def finish(self) -> None:
         """What was taken last has happened: it is durable, or was carried out."""
         self._is_under_way = False
 

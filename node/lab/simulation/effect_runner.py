@@ -197,7 +197,7 @@ class EffectRunner:
                 self._carry_out(step)
                 if peer.life != life or not peer.is_running:
                     return
-            peer.effects.done()
+            peer.effects.finish()
 
     def _write(self, wanted: Batch | Guard) -> bool:
         """Hand the disk what is to be durable. Whether that took no time."""
@@ -214,7 +214,7 @@ class EffectRunner:
     def _written(self, wanted: Batch | Guard) -> None:
         """The disk has it: go on."""
         if self._finish_write(wanted):
-            self._peer.effects.done()
+            self._peer.effects.finish()
             self._carry_out_all()
 
     def _finish_write(self, wanted: Batch | Guard) -> bool:

@@ -45,7 +45,7 @@ def taken(queue: EffectQueue, meanwhile: Callable[[], None] = lambda: None) -> l
     while (step := queue.take()) is not None:
         steps.append(step)
         meanwhile()
-        queue.done()
+        queue.finish()
     return steps
 
 
