@@ -107,7 +107,7 @@ class AddressBook:
         """Up to `wanted` addresses to dial now, the user's first, then members'; they are busy until told how it went.
 
         `groups`: how many of our outbound connections each subnet has; others' hints lead to no more than a few there.
-        While one of the user's is away, the last place is kept free for it: or strangers would take it, and never leave.
+        While one of the user's is away, the last place is kept free for it: or outsiders would take it, and never leave.
         """
         if wanted <= 0:
             return ()

@@ -1,4 +1,4 @@
-"""Which addresses one person can have at little cost: they count together, wherever strangers are counted."""
+"""Which addresses one person can have at little cost: they count together, wherever outsiders are counted."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 

@@ -39,7 +39,7 @@ class OutboxLimits:
 
 
 class Backlogs:
-    """What waits for all strangers together: where it is too much, the one with most of it is dropped."""
+    """What waits for all outsiders together: where it is too much, the one with most of it is dropped."""
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
@@ -53,7 +53,7 @@ class Backlogs:
             self._waiting[link] = waiting
         while self._bytes > self._bytes_max:
             largest = max(self._waiting, key=self._waiting.__getitem__)
-            detail = f"too slow: {self._waiting[largest]} bytes wait for it, and more than {self._bytes_max} for all strangers"
+            detail = f"too slow: {self._waiting[largest]} bytes wait for it, and more than {self._bytes_max} for all outsiders"
             largest.stop(Disconnect(detail, is_ours=True, is_slow=True))
 
 

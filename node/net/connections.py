@@ -90,11 +90,11 @@ class Connections:
         return site is not None and self.refused_hosts.holds(site, now)
 
     def has_outbound_place(self, peer: PeerId) -> bool:
-        """Whether a peer that we dialled may stay: strangers take none of the places that members need."""
+        """Whether a peer that we dialled may stay: outsiders take none of the places that members need."""
         if self.is_member(peer) or not self._settings.members:
             return True
-        strangers = sum(not self.is_member(link.peer) for link in self.in_role(Role.DIALER))
-        return strangers < self._settings.outbound_target - len(self._settings.members)
+        outsiders = sum(not self.is_member(link.peer) for link in self.in_role(Role.DIALER))
+        return outsiders < self._settings.outbound_target - len(self._settings.members)
 
     def outbound_groups(self) -> Counter[str]:
         """How many of those that we dialled are in each subnet."""
@@ -116,17 +116,17 @@ class Connections:
             is_existing_outbound = existing.channel.role is Role.DIALER
             return "connected already" if keeps_existing(self._identity, peer, is_existing_outbound) else None
         inbound = self.in_role(Role.LISTENER)
-        strangers = [link for link in inbound if not self.is_member(link.peer)]
+        outsiders = [link for link in inbound if not self.is_member(link.peer)]
         is_full = len(inbound) >= self._settings.inbound_max
         if self.is_member(peer):
-            if is_full and strangers:
-                self._evict(self._least_useful(strangers) or max(strangers, key=lambda link: link.connected_at).peer)
+            if is_full and outsiders:
+                self._evict(self._least_useful(outsiders) or max(outsiders, key=lambda link: link.connected_at).peer)
             return None
         group = group_of(channel.remote.host)
-        if group is not None and Counter(_groups(strangers))[group] >= self._settings.inbound_per_group_max:
+        if group is not None and Counter(_groups(outsiders))[group] >= self._settings.inbound_per_group_max:
             return "no free place for this subnet"
         if is_full:
-            evicted = self._least_useful(strangers)
+            evicted = self._least_useful(outsiders)
             if evicted is None:
                 return f"no free place: {len(inbound)} inbound connections"
             self._evict(evicted)

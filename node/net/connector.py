@@ -63,7 +63,7 @@ class Connector:
         self._clock = clock
         self._traffic = traffic
         self._dialling = 0
-        self._stranger_notes = SeldomNotes(host.note, clock)
+        self._outsider_notes = SeldomNotes(host.note, clock)
 
     def channel(self, web_socket: WebSocket, role: Role) -> Channel:
         """A WebSocket as a channel that is counted and held to its rate."""
@@ -99,7 +99,7 @@ class Connector:
         except FrameError as error:
             outcome = Failed(Failure.BROKEN, f"broke the handshake: {error}", is_offence=True)
         except (ChannelClosedError, TimeoutError):
-            return None  # a stranger that hangs up or says nothing is not worth a note
+            return None  # an outsider that hangs up or says nothing is not worth a note
         if isinstance(outcome, Failed):
             self._reject(channel, handshake.their_hello, outcome)
             return None
@@ -116,7 +116,7 @@ class Connector:
             self._connections.blame_host(channel.remote.host, now)
         if failed.failure is not Failure.OWN_KEY:
             where = (hello and _listening_address(channel, hello)) or channel.remote
-            self._stranger_notes.say(f"{where} {failed.detail}")
+            self._outsider_notes.say(f"{where} {failed.detail}")
 
     # --- those whom we dial ---------------------------------------------------------------------------------------
 

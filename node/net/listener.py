@@ -90,7 +90,7 @@ class PeerListener:
         self._admitted.discard(arrival.protocol)
         arrival.finished.set()
 
-    def drop_strangers(self, now: float) -> None:
+    def drop_outsiders(self, now: float) -> None:
         """End the connections that took too long to prove who they are, those included that never sent a request."""
         self._first_seen = {protocol: self._first_seen.get(protocol, now) for protocol in self._server.connections}
         self._gates = {protocol: gate for protocol, gate in self._gates.items() if protocol in self._first_seen}
@@ -117,20 +117,20 @@ class PeerListener:
         group = group_of(host)
         if group is not None and not self._arrivals.take(group, self._clock()):
             return None  # first of all, since this is what a flood comes to
-        strangers = self._strangers()
-        in_group = Counter(strangers.values())
+        outsiders = self._outsiders()
+        in_group = Counter(outsiders.values())
         if group is not None and in_group[group] >= self._settings.unauthenticated_per_group_max:
             return None
-        if len(strangers) >= self._settings.unauthenticated_max:
+        if len(outsiders) >= self._settings.unauthenticated_max:
             largest = max(in_group.values())
-            oldest = next(protocol for protocol, its_group in strangers.items() if in_group[its_group] == largest)
+            oldest = next(protocol for protocol, its_group in outsiders.items() if in_group[its_group] == largest)
             if oldest.transport is not None:
                 oldest.transport.abort()
         served = self._server()
         gate = self._gates[served] = Gate(served, self._settings.rates, self._clock)
         return gate
 
-    def _strangers(self) -> dict[web.RequestHandler, str | None]:
+    def _outsiders(self) -> dict[web.RequestHandler, str | None]:
         """The connections that have not proven who they are, oldest first, and the subnet of each."""
         return {
             protocol: group_of(_host_of(protocol.transport))

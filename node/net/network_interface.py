@@ -82,7 +82,7 @@ class NetSettings:
     outbox_bytes_max: int = 8_388_608
     """Eight of the largest messages."""
 
-    strangers_outbox_bytes_max: int = 67_108_864
+    outsiders_outbox_bytes_max: int = 67_108_864
     """Of all together who came by themselves, or have no part in the total order: eight such. Beyond it the one for whom most
     waits is dropped. An honest one that syncs has asked for 4 MB at most."""
 

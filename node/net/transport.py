@@ -93,7 +93,7 @@ class PeerNetwork:
         self._clock = clock
         self._stopwatch = stopwatch
         self._costs = Costs(settings.costs, len(settings.members), clock())
-        self._backlogs = Backlogs(settings.strangers_outbox_bytes_max)
+        self._backlogs = Backlogs(settings.outsiders_outbox_bytes_max)
         self._port = settings.listen_port
         self._traffic = BytesCounted()
         self._gossip = Gossip(settings.gossip)
@@ -225,7 +225,7 @@ class PeerNetwork:
     async def _tick(self, listener: PeerListener, session: aiohttp.ClientSession, group: asyncio.TaskGroup) -> None:
         while True:
             now = self._clock()
-            listener.drop_strangers(now)
+            listener.drop_outsiders(now)
             self._carry_out(self._gossip.tick(now))
             self._exchange_addresses(now)
             self._give_up_silent(now)
@@ -241,7 +241,7 @@ class PeerNetwork:
         now = self._clock()
         limits = OutboxLimits(self._settings.outbox_frames_max, self._settings.outbox_bytes_max)
         role = self._role_of(established.peer, channel.role)
-        backlogs = self._backlogs if role is PeerRole.STRANGER else None
+        backlogs = self._backlogs if role is PeerRole.OUTSIDER else None
         link = Connection(established, channel, listening_address, limits, now, backlogs=backlogs)
         existing = self._connections.get(link.peer)
         if existing is not None:
@@ -291,7 +291,7 @@ class PeerNetwork:
         if self._connections.is_member(peer):
             return PeerRole.MEMBER
         is_chosen = not self._settings.members and role is Role.DIALER
-        return PeerRole.CHOSEN if is_chosen else PeerRole.STRANGER
+        return PeerRole.CHOSEN if is_chosen else PeerRole.OUTSIDER
 
     def _on_frame(self, link: Connection, frame: Frame) -> float:
         """Take it in; how long to wait before the next one of this peer."""
