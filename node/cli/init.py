@@ -36,7 +36,7 @@ ELSEWHERE = f"HOST:{DEFAULT_PORT}"
 NAME_CHARACTERS_MAX = 64
 """Of a network."""
 
-STRANGER = "         (none of the network's members: it will follow and check, and decide nothing)"
+OUTSIDER = "         (none of the network's members: it will follow and check, and decide nothing)"
 
 OF_NEW_NETWORKS = (
     "name",
@@ -210,12 +210,12 @@ Bring each folder to its member's machine, and to nobody else's. Start each ther
 
 def _what_next(folder: Path, rules: NetworkRules, peer_id: str, *, first_start: tuple[str, ...] = ()) -> str:
     """`first_start`: what this folder's first start wants besides."""
-    stranger = f"\n{STRANGER}" if is_stranger(rules, peer_id) else ""
+    outsider = f"\n{OUTSIDER}" if is_stranger(rules, peer_id) else ""
     joining = ("start", "--network", NETWORK_FILE_NAME, "--data-dir", "my-peer", "--peer", ELSEWHERE, *_trusting(rules))
     return f"""\
 made     {folder}
 network  {network_id(rules).hex()}  ({rules.name}, task {rules.task.name})
-peer     {peer_id}  (the key is {folder / KEY_FILE_NAME}: keep a copy, show it to nobody){stranger}
+peer     {peer_id}  (the key is {folder / KEY_FILE_NAME}: keep a copy, show it to nobody){outsider}
 
 Start this peer:
   {command_text("start", "--data-dir", folder, *first_start)}

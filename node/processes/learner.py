@@ -164,7 +164,7 @@ class _LearnerLoop:
         self._slice_seconds = 0.0
         """What the last slice of search took."""
         self._tried_before = 0
-        self._told_at = time.monotonic()
+        self._reported_at = time.monotonic()
         pipe.send(LearnerReady(task.layout, task.data_digest))
 
     def run(self) -> None:
@@ -173,37 +173,37 @@ class _LearnerLoop:
             is_searching = self._has_been_asked and self._learner.is_searching
             is_asked = self._pipe.poll(0)
             if not is_asked:
-                self._share.rested()
+                self._share.on_rest()
             if is_searching and (not is_asked or self._share.is_due(self._slice_seconds)):
                 self._search()
             else:
                 request: LearnerRequest = self._pipe.recv()
                 self._has_been_asked = True
                 began = time.monotonic()
-                self._tell(self._learner.handle(request))
-                self._share.answered(request, time.monotonic() - began)
+                self._send(self._learner.handle(request))
+                self._share.on_answer(request, time.monotonic() - began)
 
     def _search(self) -> None:
         began = time.monotonic()
-        self._tell(self._learner.search())
+        self._send(self._learner.search())
         self._slice_seconds = time.monotonic() - began
-        self._share.searched(self._slice_seconds)
+        self._share.on_search(self._slice_seconds)
 
-    def _tell(self, answers: tuple[LearnerAnswer, ...]) -> None:
+    def _send(self, answers: tuple[LearnerAnswer, ...]) -> None:
         for answer in answers:
             if isinstance(answer, SearchProgress):
-                self._tell_rate(answer.candidates)
+                self._report_rate(answer.candidates)
             elif isinstance(answer, StateKept) and answer.checkpoint:  # here, since the event loop must not hash it
                 self._pipe.send(replace(answer, digest=checkpoint_digest(encode_kept_state(answer))))
             else:
                 self._pipe.send(answer)
 
-    def _tell_rate(self, candidates: int) -> None:
+    def _report_rate(self, candidates: int) -> None:
         now = time.monotonic()
-        if now - self._told_at < PROGRESS_SECONDS:
+        if now - self._reported_at < PROGRESS_SECONDS:
             return
-        self._pipe.send(SearchRate((candidates - self._tried_before) / (now - self._told_at)))
-        self._tried_before, self._told_at = candidates, now
+        self._pipe.send(SearchRate((candidates - self._tried_before) / (now - self._reported_at)))
+        self._tried_before, self._reported_at = candidates, now
 
 
 SHARE = 5
@@ -217,16 +217,16 @@ class SearchShare:
     def __init__(self) -> None:
         self._owed = 0.0
 
-    def answered(self, request: LearnerRequest, duration: float) -> None:
+    def on_answer(self, request: LearnerRequest, duration: float) -> None:
         """A request has taken so long."""
         if isinstance(request, DeliverRequest):
             self._owed += duration / (SHARE - 1)
 
-    def searched(self, duration: float) -> None:
+    def on_search(self, duration: float) -> None:
         """A slice of search has taken so long."""
         self._owed = max(0.0, self._owed - duration)
 
-    def rested(self) -> None:
+    def on_rest(self) -> None:
         """No request waits: nothing is owed any more, or hours of calm would pay for minutes in which nobody is answered."""
         self._owed = 0.0
 

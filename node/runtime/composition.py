@@ -112,7 +112,7 @@ def proof_of_work_machine(rules: NetworkRules, role: Role, rows: PeerRows) -> Pr
         identity=role.identity,
         sign=role.sign,
         seed=role.seed,
-        records=_recorded(rows, PROOF_OF_WORK_TABLES),
+        records=_rows_of(rows, PROOF_OF_WORK_TABLES),
         archive=RowArchive(rows),
         is_leading=not role.is_observer,
         replay_from=None if kept is None else StepId(kept.step),
@@ -133,7 +133,7 @@ def total_order_machine(
         identity=NOBODY if role.is_observer else role.identity,
         sign=role.sign,
         seed=role.seed,
-        records=_recorded(rows, TOTAL_ORDER_TABLES),
+        records=_rows_of(rows, TOTAL_ORDER_TABLES),
         archive=RowArchive(rows),
         guard_round=guard_round,
         replay_from=None if kept is None else StepId(kept.commit_step),
@@ -179,7 +179,7 @@ def kept_state(rows: PeerRows) -> StateKept | None:
     return None if data is None else decode_kept_state(data)
 
 
-def _recorded(rows: PeerRows, tables: tuple[str, ...]) -> Iterator[tuple[str, bytes, bytes]]:
+def _rows_of(rows: PeerRows, tables: tuple[str, ...]) -> Iterator[tuple[str, bytes, bytes]]:
     """Table by table."""
     for table in tables:
         for key, value in rows.records(table):

@@ -36,17 +36,17 @@ def step_for_learner(network_id: NetworkId, step: Step) -> ProposedStep:
 def delivery_for_learner(step: steps.DeliveredStep) -> DeliveredStep:
     """A step of a total order as the learner sees it."""
     items = tuple(
-        SignedPayload(item.digest, item.author, item.base, item.payload, _attached(item.attachments)) for item in step.items
+        SignedPayload(item.digest, item.author, item.base, item.payload, _names_of(item.attachments)) for item in step.items
     )
     return DeliveredStep(step.id, step.parent, step.height, items)
 
 
 def signed_payload(digest: Digest, contribution: Contribution) -> SignedPayload:
-    attached = _attached(contribution.attachments)
+    attached = _names_of(contribution.attachments)
     return SignedPayload(digest, contribution.author, contribution.base, contribution.payload, attached)
 
 
-def _attached(attachments: Iterable[Attachment]) -> tuple[tuple[bytes, int], ...]:
+def _names_of(attachments: Iterable[Attachment]) -> tuple[tuple[bytes, int], ...]:
     return tuple((attachment.digest, attachment.length) for attachment in attachments)
 
 

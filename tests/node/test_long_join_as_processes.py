@@ -20,7 +20,7 @@ from node.rules.conversion import learning_rules, proof_of_work_rules
 from node.rules.network_file import parse_network_text
 from node.rules.network_rules import network_id
 from node.storage.folder import NodeFolder
-from node.storage.store import Row
+from node.storage.tables import Row
 from tests.consensus.proof_of_work.forge import Forge, Forged, Person
 from tests.node.real_peers import RunningPeer, run
 

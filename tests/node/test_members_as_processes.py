@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import os
 import random
 import shutil
 import signal
@@ -12,6 +11,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from node.storage.remembered_addresses import REMEMBER_SECONDS
@@ -39,12 +39,10 @@ def members_testnet(folder: Path, nodes: int) -> Iterator[list[Watched]]:
 
 def kill(member: Watched) -> None:
     """kill -9, and wait until its lock is free."""
-    pid = int((member.folder / "lock").read_text())
-    os.kill(pid, signal.SIGKILL)
-    deadline = time.monotonic() + 10
-    while Path(f"/proc/{pid}").exists() and "Z" not in Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1][:3]:
-        assert time.monotonic() < deadline, f"process {pid} outlives kill -9"
-        time.sleep(0.05)
+    process = psutil.Process(int((member.folder / "lock").read_text()))
+    process.kill()
+    gone, _ = psutil.wait_procs([process], timeout=10)
+    assert gone, f"{process} outlives kill -9"
 
 
 def digests_by_height(status: dict) -> dict[int, str]:

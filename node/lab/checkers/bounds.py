@@ -136,7 +136,7 @@ def _of_the_replica(scale: Scale) -> Groups:
         (named, "HeldAttachments._needed Coupling._wanted LearnerQueue._lacking LearnerQueue._missing _Waiting.lacking"),
         (named + kept, "HeldAttachments._held"),
         (scale.peers, "Coupling._asked"),
-        (LINE_MAX, "LearnerQueue._line LearnerQueue._aside LearnerQueue._lacking[] Coupling._leaving"),
+        (LINE_MAX, "LearnerQueue._queue LearnerQueue._aside LearnerQueue._lacking[] Coupling._leaving"),
         (0, "Coupling._inputs"),
         (of_pool, "NamedPayloads._named NamedPayloads._counts NamedPayloads._final NamedPayloads._released[]"),
         (2, "NamedPayloads._released"),

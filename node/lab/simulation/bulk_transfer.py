@@ -59,12 +59,12 @@ class LargeBytes:
         """Answer with what we hold, or as our fault says."""
         self._server.answer(asker, question, partial(self._give, asker))
 
-    def part_received(self, other: PeerId, part: Part) -> None:
+    def on_part(self, other: PeerId, part: Part) -> None:
         """A part that we may have asked for."""
-        self._streams.part_received(other, part)
+        self._streams.on_part(other, part)
 
     def _give(self, asker: PeerId, part: Part) -> None:
-        hand = partial(self._at(asker).part_received, self._way.peer.id, part)
+        hand = partial(self._at(asker).on_part, self._way.peer.id, part)
         self._way.send(asker, REQUEST_BYTES + len(part.content), hand)
 
     def _new_streams(self) -> BulkTransfer:

@@ -15,6 +15,7 @@ from node.lab.simulation.disk import Disk, Records
 from node.lab.simulation.processor import Core
 from node.lab.simulation.timeline import Action, LocalClock
 from node.runtime.coupling import OuterEffect, ReplicaPort
+from node.runtime.effect_queue import EffectQueue
 
 
 class Built(NamedTuple):
@@ -63,9 +64,8 @@ class SimulatedPeer:
     life: int = 0
     """Counts ends: what was meant for an earlier life is dropped."""
     # --- the process ---
-    effects: deque[OuterEffect] = field(default_factory=deque)
+    effects: EffectQueue = field(default_factory=EffectQueue)
     """Wanted and not yet carried out: they wait behind the disk."""
-    is_carrying_out: bool = False
     requests: deque[LearnerRequest] = field(default_factory=deque)
     """What its learner has yet to answer."""
     is_learner_busy: bool = False

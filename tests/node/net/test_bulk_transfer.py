@@ -38,7 +38,7 @@ class Peers:
         self.asked.append((peer, offset))
         part = self.serve[peer](digest, offset)
         if part is not None and self.streams is not None:
-            self.streams.part_received(peer, part)
+            self.streams.on_part(peer, part)
 
     def ask(self, request: LearnerRequest) -> None:
         self.fed.append(request)
@@ -251,7 +251,7 @@ def test_a_state_that_everybody_gives_slowly_comes_all_the_same(tmp_path: Path) 
             peers.now += TICK_SECONDS
             for due in [one for one in waiting if one[0] <= peers.now]:
                 waiting.remove(due)
-                streams.part_received(due[1], due[2])
+                streams.on_part(due[1], due[2])
             streams.tick()
 
     with_store(tmp_path, use)
@@ -457,7 +457,7 @@ def test_a_newer_state_replaces_one_under_way(tmp_path: Path) -> None:
         streams = fetching(store, peers)
         streams.fetch_state(FetchState(STEP, Height(400), checkpoint_digest(old), (late,)))
         streams.fetch_state(FetchState(STEP, Height(800), checkpoint_digest(new), (BOB,)))
-        streams.part_received(late, Part(checkpoint_digest(old), 0, len(old), old[:PART_BYTES_MAX]))
+        streams.on_part(late, Part(checkpoint_digest(old), 0, len(old), old[:PART_BYTES_MAX]))
 
     with_store(tmp_path, use)
     assert peers.fed == [StateHeld(STEP, new)]
@@ -465,5 +465,5 @@ def test_a_newer_state_replaces_one_under_way(tmp_path: Path) -> None:
 
 def test_what_nobody_asked_for_is_ignored(tmp_path: Path) -> None:
     peers = Peers()
-    with_store(tmp_path, lambda store: fetching(store, peers).part_received(ALICE, Part(b"d" * 32, 0, 3, b"abc")))
+    with_store(tmp_path, lambda store: fetching(store, peers).on_part(ALICE, Part(b"d" * 32, 0, 3, b"abc")))
     assert peers.fed == []

@@ -149,8 +149,8 @@ def test_another_network_that_hangs_up_without_its_rules_is_told_by_its_id() -> 
     (hello,) = dialer.start().frames
     listener.receive(hello)
     detail = f"runs another network: its id begins with {NETWORK[:8].hex()}, ours with {OTHER_NETWORK[:8].hex()}"
-    assert listener.closed() == Failed(Failure.OTHER_NETWORK, detail, is_offence=False)
-    assert dialer.closed() is None
+    assert listener.on_close() == Failed(Failure.OTHER_NETWORK, detail, is_offence=False)
+    assert dialer.on_close() is None
 
 
 def test_another_network_with_equal_rules_says_so() -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from multiprocessing import Pipe
@@ -30,6 +32,7 @@ from node.processes.learner import (
 )
 from node.processes.process import WorkerProcess, forkserver
 from node.processes.puzzle import MINER_NICENESS, NONCES, DutyCycle, PuzzleAnswer, PuzzleSpec, _Miner, run_puzzle_process
+from tests.node.real_peers import ROOT
 
 pytestmark = pytest.mark.processes
 
@@ -103,7 +106,7 @@ def test_a_killed_worker_is_noticed() -> None:
         worker.ask(VerifyPuzzle(STEP, b"any", 1, NEVER))
         await next_of(PuzzleVerified, answers)
         worker._process.kill()
-        assert await asyncio.wait_for(worker.ended(), 10) == -9
+        assert await asyncio.wait_for(worker.exit_code(), 10) == -9
 
     with_puzzle_process(talk)
 
@@ -222,6 +225,36 @@ def test_a_forked_peers_workers_come_from_the_server_that_forked_it(tmp_path: Pa
     peer.join(10)
     assert parent_of_worker == parent_of_peer
     assert (tmp_path / "log").read_text() == "printed by the worker\n"
+
+
+SECOND_CLONE = """
+import sys
+
+sys.path.insert(0, {clone!r})
+
+from node.processes.process import forkserver, start_process
+
+
+def tell_preloaded(pipe):
+    pipe.send(sys.modules["node.runtime.preload"].__file__)
+
+
+if __name__ == "__main__":
+    ours, theirs = forkserver().Pipe()
+    start_process(forkserver().Process(target=tell_preloaded, args=(theirs,)))
+    theirs.close()
+    print(ours.recv())
+"""
+
+
+def test_a_worker_runs_the_clone_that_started_it_whichever_is_installed(tmp_path: Path) -> None:
+    clone, script = tmp_path / "clone", tmp_path / "script.py"
+    clone.mkdir()
+    for room in ("consensus", "learning", "node"):
+        (clone / room).symlink_to(ROOT / room)
+    script.write_text(SECOND_CLONE.format(clone=str(clone)))
+    told = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == str(clone / "node" / "runtime" / "preload.py")
 
 
 def test_mining_keeps_half_of_the_work_however_many_puzzles_are_to_be_verified() -> None:

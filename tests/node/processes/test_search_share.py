@@ -24,9 +24,9 @@ def searched(request: LearnerRequest, request_ms: int, slice_ms: int, requests: 
     share = SearchShare()
     searching = 0
     for _ in range(requests):
-        share.answered(request, request_ms)
+        share.on_answer(request, request_ms)
         while share.is_due(slice_ms):
-            share.searched(slice_ms)
+            share.on_search(slice_ms)
             searching += slice_ms
     return searching / (searching + requests * request_ms)
 
@@ -42,8 +42,8 @@ def test_all_other_requests_come_before_search() -> None:
 
 def test_who_has_rested_is_owed_nothing() -> None:
     share = SearchShare()
-    share.answered(DELIVERY, 100)
-    share.rested()
+    share.on_answer(DELIVERY, 100)
+    share.on_rest()
     assert not share.is_due(0)
 
 

@@ -232,8 +232,8 @@ class Adversity(RuleBasedStateMachine):
     @invariant()
     def what_is_believed_held_is_on_the_disk(self) -> None:
         for peer in self.honest:
-            if peer.is_up and not peer.effects and not peer.is_carrying_out:
-                held = replica_of(peer)._shelf._held
+            if peer.is_up and peer.effects.is_idle:
+                held = replica_of(peer)._attachments._held
                 assert set(held) == {row for table, row in peer.records if table == PAYLOAD_TABLE}
 
     @invariant()

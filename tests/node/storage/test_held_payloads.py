@@ -108,7 +108,7 @@ class Watcher:
                 case AskLearner(request):
                     for answer in self.learner.handle(request):
                         self.answers.append(answer)
-                        queue.extend(self.replica.answered(answer, Instant(self._now)))
+                        queue.extend(self.replica.handle_answer(answer, Instant(self._now)))
                 case FetchState():
                     self.states.append(queued)
                 case FetchPayload(digest):
@@ -187,7 +187,7 @@ def test_a_payload_that_the_disk_has_lost_is_fetched_before_its_commit_is_replay
     awaited = again.replica.awaited
     assert awaited is not None
     assert (awaited.payloads, awaited.peers_asked) == (1, 1)
-    assert awaited.told("commit") == f"1 payload of commit {awaited.height}, asked 1 peer"
+    assert awaited.in_words("commit") == f"1 payload of commit {awaited.height}, asked 1 peer"
     again.feed(FetchFailed(Digest(lost), MEMBERS[0].id))
     assert again.fetched == [lost, lost]
     assert again.judged == [GradientOutcome.APPLIED], "what comes later waits, too"
@@ -282,8 +282,8 @@ def test_what_the_learner_s_process_has_hashed_is_not_hashed_again() -> None:
     """The digests are taken as they come: from our own process, which is no peer."""
     watcher = Watcher()
     content, digest = b"a gradient", Digest(b"d" * 32)
-    found = watcher.replica.answered(ContributionFound(bytes(32), b"names it", (content,), (digest,)), Instant(START_MS))
+    found = watcher.replica.handle_answer(ContributionFound(bytes(32), b"names it", (content,), (digest,)), Instant(START_MS))
     assert found[0] == Record(PAYLOAD_TABLE, digest, content)
     state = StateKept(b"s" * 32, 1, b"parameters", commit=64, commit_step=b"c" * 32, checkpoint=1, digest=bytes(digest))
-    kept = watcher.replica.answered(state, Instant(START_MS))
+    kept = watcher.replica.handle_answer(state, Instant(START_MS))
     assert Record(CHECKPOINT_DIGEST_TABLE, checkpoint_key(1), digest) in kept

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.common.errors import NodeError
-from node.storage.store import STORE_VERSION, CorruptStoreError, Row, Store, StoreFailedError
+from node.storage.store import STORE_VERSION, CorruptStoreError, Store, StoreFailedError
+from node.storage.tables import Row
 from tests.node.storage.small_disk import fill, make_read_only, small_disk
 
 ROOT = Path(__file__).parents[3]

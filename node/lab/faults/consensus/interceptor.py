@@ -52,9 +52,9 @@ class InterceptedReplica:
             effects += self._honest.handle(heard, now)
         return self._bend.say(effects, now)
 
-    def answered(self, answer: LearnerAnswer, now: Instant) -> Effects:
+    def handle_answer(self, answer: LearnerAnswer, now: Instant) -> Effects:
         """As bent."""
-        return self._bend.say(self._honest.answered(answer, now), now)
+        return self._bend.say(self._honest.handle_answer(answer, now), now)
 
 
 def is_timer(event: Input, name: str) -> bool:

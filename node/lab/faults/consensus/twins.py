@@ -66,12 +66,12 @@ class Twins:
             case _:
                 return self._heard(0, event, now) + self._heard(1, event, now)
 
-    def answered(self, answer: LearnerAnswer, now: Instant) -> Effects:
+    def handle_answer(self, answer: LearnerAnswer, now: Instant) -> Effects:
         """The second twin has no learner of its own; it signs what the first one's finds."""
         first, second = self._twins
-        effects = self._said(0, first.answered(answer, now), now)
+        effects = self._said(0, first.handle_answer(answer, now), now)
         if isinstance(answer, ContributionFound):
-            effects += self._said(1, second.answered(answer, _later(now)), now)
+            effects += self._said(1, second.handle_answer(answer, _later(now)), now)
         return effects
 
     def _heard(self, twin: int, event: Input, now: Instant) -> Effects:

@@ -44,7 +44,7 @@ class Puppet:
         self.heard.append((now - START, event))
         return self._react(event)
 
-    def answered(self, answer: LearnerAnswer, now: Instant) -> tuple[OuterEffect, ...]:
+    def handle_answer(self, answer: LearnerAnswer, now: Instant) -> tuple[OuterEffect, ...]:
         return ()
 
     @property
@@ -98,6 +98,6 @@ class Stage:
         puppet = self.puppet(number)
         shell = self.network._shells[self.ids[number]]
         puppet._react, kept = (lambda event: effects), puppet._react
-        shell.received(self.ids[number], b"told")
+        shell.on_message(self.ids[number], b"told")
         puppet.heard.pop()
         puppet._react = kept

@@ -18,7 +18,8 @@ from node.lab.store_audit.autopsy import Autopsy
 from node.lab.store_audit.log import LOG_NAME
 from node.rules.network_rules import NetworkRules
 from node.storage.guard_file import GUARD_FILE_NAME
-from node.storage.store import Row, Store, checksum
+from node.storage.store import Store, checksum
+from node.storage.tables import Row
 
 SEED = 5
 

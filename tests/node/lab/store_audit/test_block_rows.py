@@ -13,8 +13,7 @@ from consensus.proof_of_work.records import BLOCK_TABLE, FINAL_KEY, FINAL_TABLE,
 from consensus.types import Height, Instant, StepId
 from learning.checkpoint import decode_kept_state, encode_kept_state
 from node.lab.simulation.population import START
-from node.storage.store import Row
-from node.storage.tables import STATE_KEY, STATE_TABLE
+from node.storage.tables import STATE_KEY, STATE_TABLE, Row
 from tests.node.lab.store_audit.folders import WORK, Folders, filled
 
 pytestmark = pytest.mark.xdist_group("autopsy of leaders")  # they share what one of them has run

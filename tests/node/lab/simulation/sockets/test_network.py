@@ -87,7 +87,7 @@ def test_what_a_dead_process_still_does_is_not_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    "place", [(SimulatedProcess, "peer_joined"), (SampledPuzzles, "_solved")], ids=["in a task", "in a timer"]
+    "place", [(SimulatedProcess, "on_peer_joined"), (SampledPuzzles, "_solved")], ids=["in a task", "in a timer"]
 )
 def test_a_mistake_of_a_peer_s_own_is_the_finding(place: tuple[type, str], monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:

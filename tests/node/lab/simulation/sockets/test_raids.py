@@ -21,9 +21,9 @@ from node.lab.scenarios.scenario_file import parse_scenario, read_scenario
 from node.lab.simulation.run import Simulation, SimulationOutcome
 from node.lab.simulation.sockets import world as ground
 from node.lab.simulation.sockets.process import SimulatedProcess
-from node.net import listener as doorway
+from node.net import listener
 from node.net.address_book import AddressBook
-from node.net.connections import Roster
+from node.net.connections import Connections
 from node.net.network_interface import NetSettings
 from node.net.rates import RateLimits
 
@@ -224,7 +224,7 @@ def test_without_a_rate_a_flood_is_taken_whole(monkeypatch: pytest.MonkeyPatch) 
 
 def test_without_a_limit_on_messages_they_are_taken_in_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     guarded = Raid(scenario("oversized-frames", uplink_kbit_s=0))
-    monkeypatch.setattr(doorway, "MESSAGE_SIZE_SETTING", 0)
+    monkeypatch.setattr(listener, "MESSAGE_SIZE_SETTING", 0)
     open_to_all = Raid(scenario("oversized-frames", uplink_kbit_s=0))
     assert (guarded.noted("exceeds limit") >= 2, open_to_all.noted("exceeds limit")) == (True, 0)
     assert open_to_all.bytes_received > guarded.bytes_received + 1_000_000
@@ -241,7 +241,7 @@ def test_without_proof_of_addresses_false_ones_are_passed_on(monkeypatch: pytest
 def test_without_blame_a_host_may_break_handshakes_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a member lives nobody is blamed, so this is about a network that is open to all."""
     guarded = Raid(scenario("handshake-replay", "proof-of-work"))
-    monkeypatch.setattr(Roster, "blame_host", lambda *_: None)
+    monkeypatch.setattr(Connections, "blame_host", lambda *_: None)
     forgiving = Raid(scenario("handshake-replay", "proof-of-work"))
     assert forgiving.proven > guarded.proven + 4
 
