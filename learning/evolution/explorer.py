@@ -2,10 +2,10 @@
 
 from learning.evolution.measurement import Measurement
 from learning.evolution.recipe import Recipe
-from learning.evolution.rules import EvolutionRules, SearchSettings
-from learning.evolution.search import Generation, Search
+from learning.evolution.rules import EvolutionRules
+from learning.evolution.search import Generation, Search, SearchSettings
 from learning.exact import noise_key
-from learning.learner import SearchProgress
+from learning.learner import Participant, SearchProgress
 from learning.state import ModelState
 from learning.task_check import CheckedTask
 
@@ -16,21 +16,19 @@ PROGRESS_CANDIDATES = 1_024
 class Explorer:
     """Searches from the step that it was last told of."""
 
-    def __init__(  # noqa: PLR0917 - each is another thing, of another owner
+    def __init__(
         self,
         task: CheckedTask,
         rules: EvolutionRules,
         settings: SearchSettings,
-        network_id: bytes,
-        author: bytes,
+        participant: Participant,
         measurement: Measurement,
     ) -> None:
         self._task = task
         self._rules = rules
         self._schedule = rules.schedule()
         self._settings = settings
-        self._network_id = network_id
-        self._author = author
+        self._participant = participant
         self._measurement = measurement
         self._search: Search | None = None
         self._tried_before = 0
@@ -44,12 +42,12 @@ class Explorer:
     @property
     def is_active(self) -> bool:
         """Whether `advance` would search: not for an observer, nor once every index was tried."""
-        return self._search is not None and self._settings.is_searching and not self._search.is_exhausted
+        return self._search is not None and self._participant.is_searching and not self._search.is_exhausted
 
     def start_from(self, step: bytes, model: ModelState) -> None:
         """Search mutations of `model`, the state after `step`; what was found on another step is forgotten."""
-        self._tried_before = self._tried
-        key, sigma = noise_key(self._network_id, step, self._author), self._schedule.at(model.height)
+        self._tried_before, participant = self._tried, self._participant
+        key, sigma = noise_key(participant.network_id, step, participant.author), self._schedule.at(model.height)
         generation = Generation(model, key, sigma, self._measurement.batch(step))
         self._search = Search(self._task, self._rules, self._settings, generation)
 

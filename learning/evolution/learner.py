@@ -13,7 +13,8 @@ from learning.evolution.measurement import Measurement
 from learning.evolution.mutation import MODELS_BYTES_MAX, Mutating, Mutation, kept_interval, origin_of
 from learning.evolution.payload import Candidate, Claim, encode_candidate, encode_claim
 from learning.evolution.recipe import Recipe
-from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.rules import EvolutionRules
+from learning.evolution.search import SearchSettings
 from learning.exact import MICRO
 from learning.following.state_tree import StateTree, final_step, invalid
 from learning.learner import (
@@ -82,7 +83,7 @@ class EvolutionLearner:
         self._tree = StateTree(self._mutating, root, model, steps_max=STEPS_MAX, bytes_max=MODELS_BYTES_MAX)
         self._measurement = Measurement(self._task, network_id)
         check_repeatable(self._task, model.parameters, self._measurement.batch(root.id), rules.fitness_tolerance)
-        self._explorer = Explorer(self._task, rules, settings, network_id, self._author, self._measurement)
+        self._explorer = Explorer(self._task, rules, settings, participant, self._measurement)
         self._judge = ClaimCheck(rules, self._mutating, self._tree, self._measurement)
         self._adopted = root
         self._kept_height = root.height

@@ -9,7 +9,8 @@ from learning.evolution.measurement import Measurement
 from learning.evolution.mutation import Mutating, Mutation, kept_interval, origin_of
 from learning.evolution.mutation_submission import decode_submission, encode_submission
 from learning.evolution.payload import Candidate
-from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.rules import EvolutionRules
+from learning.evolution.search import SearchSettings
 from learning.exact import MICRO
 from learning.following.line import Head, kept_state
 from learning.learner import (
@@ -89,11 +90,10 @@ class MutationCandidates:
         """
         self._task = check_task(task)
         self._participant = participant
-        network_id, author = participant.network_id, participant.author
         self._candidacy = MutationCandidacy(len(participant.members), rules.recipe_length_max)
-        self._mutating = Mutating(network_id, rules)
-        self._measurement = Measurement(self._task, network_id)
-        self._explorer = Explorer(self._task, rules, settings, network_id, author, self._measurement)
+        self._mutating = Mutating(participant.network_id, rules)
+        self._measurement = Measurement(self._task, participant.network_id)
+        self._explorer = Explorer(self._task, rules, settings, participant, self._measurement)
 
     def origin(self, restored: StateKept | None) -> Head:
         """Raises StoredStateError."""

@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -39,7 +38,7 @@ from tests.learning.evolution.common_order import (
     says_all_twice,
     some,
 )
-from tests.learning.evolution.exchange import GENESIS, NETWORK, RULES, SETTINGS
+from tests.learning.evolution.exchange import GENESIS, NETWORK, RULES
 from tests.learning.following.line_world import Order, commit, signed
 from tests.learning.sphere import SphereTask
 
@@ -319,8 +318,7 @@ def test_a_slate_that_closes_without_us_is_scored_at_once() -> None:
 
 
 def test_an_observer_neither_searches_nor_measures_what_is_delivered() -> None:
-    resting = replace(SETTINGS, is_searching=False)
-    observers = [Member(OBSERVER, FOUR), Member(FOUR[3], FOUR, settings=resting)]
+    observers = [Member(OBSERVER, FOUR), Member(FOUR[3], FOUR, is_searching=False)]
     run([*members_of(4), *observers], generations=5)
     for observer in observers:
         assert isinstance(observer.task, SphereTask)
