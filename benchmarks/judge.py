@@ -81,7 +81,7 @@ def basics(encoded: list[bytes]) -> float:
 def judged(name: str, encoded: list[bytes], axpy: float) -> float:
     """Print one rule's costs; milliseconds of its slowest outcome."""
     rule, held = rule_named(name), Held()
-    clerk = Aggregator(LAYOUT, LedgerRules(np.float32(0.125), STALENESS_MAX), rule)
+    aggregator = Aggregator(LAYOUT, LedgerRules(np.float32(0.125), STALENESS_MAX), rule)
     ledger = first_ledger(np.zeros(PARAMETERS, dtype=np.float32), rule)
     rule_ms: dict[GradientOutcome, list[float]] = {}
     whole_ms: list[float] = []
@@ -96,7 +96,7 @@ def judged(name: str, encoded: list[bytes], axpy: float) -> float:
         start = time.process_time()
         outcome = rule.judge(ledger.memory, arrival, GROUP, ledger).outcome
         middle = time.process_time()
-        ledger, _ = clerk.advance(ledger, Delivered(author, submission, ((digest, len(one)),)), GROUP, held)
+        ledger, _ = aggregator.advance(ledger, Delivered(author, submission, ((digest, len(one)),)), GROUP, held)
         if turn >= WORKERS:
             rule_ms.setdefault(outcome, []).append((middle - start) * 1e3)
             whole_ms.append((time.process_time() - middle) * 1e3)

@@ -46,14 +46,14 @@ class Explorer:
 
     def start_from(self, step: bytes, model: ModelState) -> None:
         """Search mutations of `model`, the state after `step`; what was found on another step is forgotten."""
-        self._tried_before, participant = self._tried, self._participant
+        self._tried_before, participant = self._candidates_tried, self._participant
         key, sigma = noise_key(participant.network_id, step, participant.author), self._schedule.at(model.height)
         generation = Generation(model, key, sigma, self._measurement.batch(step))
         self._search = Search(self._task, self._rules, self._settings, generation)
 
     def stop(self) -> None:
         """There is nothing to search from until the next start."""
-        self._tried_before, self._search = self._tried, None
+        self._tried_before, self._search = self._candidates_tried, None
 
     def advance(self) -> Recipe | None:
         """One slice of search; a recipe, when it has a better one to tell. Only while active."""
@@ -62,11 +62,11 @@ class Explorer:
 
     def progress(self, since: int = PROGRESS_CANDIDATES) -> tuple[SearchProgress, ...]:
         """A report, when at least `since` candidates were tried after the last one."""
-        if self._tried - self._reported < since:
+        if self._candidates_tried - self._reported < since:
             return ()
-        self._reported = self._tried
-        return (SearchProgress(self._tried),)
+        self._reported = self._candidates_tried
+        return (SearchProgress(self._candidates_tried),)
 
     @property
-    def _tried(self) -> int:
+    def _candidates_tried(self) -> int:
         return self._tried_before + (self._search.candidates_tried if self._search else 0)

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from learning.evolution.payload import Candidate, decode_candidate
-from learning.evolution.recipe import Recipe, child_of, unchanged
+from learning.evolution.recipe import Recipe, child_of, no_change
 from learning.evolution.rules import EvolutionRules
 from learning.exact import noise_key
 from learning.following.line import Head
@@ -43,7 +43,7 @@ class Mutating:
     def child(self, parent: bytes, model: ModelState, mutation: Mutation | None) -> ModelState:
         """What the mutation, or None for "no change", makes of `model`, which is the one after the step `parent`."""
         if mutation is None:
-            return unchanged(model)
+            return no_change(model)
         key = noise_key(self._network_id, parent, mutation.author)
         return child_of(model, key, mutation.recipe, self._schedule.at(model.height))
 
@@ -54,7 +54,7 @@ class Mutating:
         candidate = decode_candidate(contribution.payload, self._recipe_length_max)
         return candidate, Mutation(contribution.author, candidate.recipe)
 
-    def applied(self, state: ModelState, step: ProposedStep) -> ModelState:
+    def apply(self, state: ModelState, step: ProposedStep) -> ModelState:
         """The model after a step of sound form."""
         mutation = next((self.candidate_of(contribution)[1] for contribution in step.contributions), None)
         return self.child(step.parent, state, mutation)

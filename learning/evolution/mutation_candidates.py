@@ -110,14 +110,14 @@ class MutationCandidates:
         """The child, or the parent a version later."""
         return self._mutating.child(self._head.step, self._head.model, entry.mutation)
 
-    def adopted(self, agreed: int | None) -> StepAdopted:
+    def head_report(self, agreed: int | None) -> StepAdopted:
         """The fitness is the agreed one, on the parent's batch; at genesis and after a restart our own measurement."""
         head = self._head
         fitness = self.fitness_of(None) if agreed is None else agreed
         metrics = self._task.metrics(head.model.parameters)
         return StepAdopted(head.step, head.model.height, fitness / MICRO, metrics, head.digest)
 
-    def kept(self, commit: DeliveredStep, consensus: Consensus, *, is_first: bool = False) -> tuple[StateKept, ...]:  # noqa: ARG002
+    def states_to_keep(self, commit: DeliveredStep, consensus: Consensus, *, is_first: bool = False) -> tuple[StateKept, ...]:  # noqa: ARG002
         """Where a generation begins, at some heights: so there is nothing of it to keep."""
         height = self._head.model.height
         if not is_first or height % kept_interval(self._task.layout):
@@ -157,13 +157,13 @@ class MutationCandidates:
 
     # --- for people -------------------------------------------------------------------------------------------------
 
-    def shown(self, decision: GenerationResult[Entry], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
+    def slate_report(self, decision: GenerationResult[Entry], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
         """What authors claim, what is agreed, what we have measured."""
         return tuple(
             SlateEntry(entry.author, entry.claimed_fitness, agreed, measured.get(entry.digest))
             for entry, agreed in zip(decision.slate.entries, decision.agreed, strict=True)
         )
 
-    def judged(self, *_: object) -> tuple[tuple[()], tuple[()]]:
+    def gradient_reports(self, *_: object) -> tuple[tuple[()], tuple[()]]:
         """The slate says it all."""
         return (), ()

@@ -59,7 +59,7 @@ class Follower(Protocol):
         """After the newest commit."""
         ...
 
-    def adopted(self) -> StepAdopted:
+    def head_report(self) -> StepAdopted:
         """What people want to know of the head. Raises TaskError."""
         ...
 
@@ -108,9 +108,9 @@ class LineLearner(Generic[F]):
                 return (*self._deliver(step), StepApplied(step.height))
             case RestoreRequest(state):
                 self._start_from(state)
-                return (self.follower.adopted(), *self.follower.waits())
+                return (self.follower.head_report(), *self.follower.waits())
             case AdoptRequest():
-                return (self.follower.adopted(),)
+                return (self.follower.head_report(),)
             case ExportRequest():
                 head = self.follower.head
                 return (ModelExported(head.step, head.model.height, head.digest, parameter_bytes(head.model)),)

@@ -191,22 +191,22 @@ class Aggregator:
         return delivered_gradient(submission, attached, gradients, self._layout, self._rules.bits)
 
     def _judge(self, ledger: AggregationState, arrival: ArrivedGradient, group: Workers) -> tuple[AggregationState, Judged]:
-        ruling = self.rule.judge(ledger.memory, arrival, group, ledger)
+        result = self.rule.judge(ledger.memory, arrival, group, ledger)
         noted = ledger
-        if ruling.outcome.is_accepted:
+        if result.outcome.is_accepted:
             bases = dict(ledger.bases) | {arrival.author: arrival.base}
             noted = replace(ledger, bases=tuple(sorted(bases.items())))
-        moved = self._moved(noted, ruling)
-        outcome = GradientOutcome.OUT_OF_RANGE if moved is None else ruling.outcome
-        judged = Judged(arrival.author, outcome, arrival.version, arrival.staleness, ruling.weights, was_read=True)
+        moved = self._move(noted, result)
+        outcome = GradientOutcome.OUT_OF_RANGE if moved is None else result.outcome
+        judged = Judged(arrival.author, outcome, arrival.version, arrival.staleness, result.weights, was_read=True)
         return (ledger if moved is None else moved), judged
 
-    def _moved(self, ledger: AggregationState, ruling: AggregationResult) -> AggregationState | None:
+    def _move(self, ledger: AggregationState, result: AggregationResult) -> AggregationState | None:
         """None where the model would no longer be finite: then nothing happens, the rule's memory included."""
-        if ruling.step is None:
-            return replace(ledger, memory=ruling.memory)
+        if result.step is None:
+            return replace(ledger, memory=result.memory)
         with np.errstate(over="ignore", invalid="ignore"):
-            parameters = ledger.parameters - self._rules.learning_rate * ruling.step
+            parameters = ledger.parameters - self._rules.learning_rate * result.step
         if not np.isfinite(parameters).all():
             return None
         parameters.setflags(write=False)
@@ -214,7 +214,7 @@ class Aggregator:
         past = (*ledger.past, present)[-(self._rules.staleness_max + 1) :]
         oldest = past[0].version
         bases = tuple((author, base) for author, base in ledger.bases if base >= oldest)
-        return AggregationState(parameters, past, ruling.memory, bases)
+        return AggregationState(parameters, past, result.memory, bases)
 
 
 def delivered_gradient(

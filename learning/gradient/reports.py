@@ -12,7 +12,7 @@ FITNESS_SAMPLES_MAX = 512
 """The standard error of a mean loss over so many is a twentieth of one sample's spread: enough for a curve."""
 
 
-class Gauge:
+class SharedMeasurement:
     """Measures models on one sample that all peers of the network share, so that their curves can be compared."""
 
     def __init__(self, task: CheckedTask, network_id: bytes) -> None:
@@ -20,13 +20,13 @@ class Gauge:
         self._task = task
         self._batch = task.draw_batch(network_id)[:FITNESS_SAMPLES_MAX]
 
-    def adopted(self, step: bytes, height: int, parameters: Float32Array, state_digest: bytes) -> StepAdopted:
+    def head_report(self, step: bytes, height: int, parameters: Float32Array, state_digest: bytes) -> StepAdopted:
         """The model at a step. Raises TaskError."""
         fitness = micro_units(self._task.fitness(parameters, self._batch)) / MICRO
         return StepAdopted(step, height, fitness, self._task.metrics(parameters), state_digest)
 
 
-def told(step: bytes, version: int, judged: Sequence[Judged]) -> GradientsJudged:
+def gradients_report(step: bytes, version: int, judged: Sequence[Judged]) -> GradientsJudged:
     """What the gradients of one step did; `version`: of the model after it."""
     rows = tuple(GradientJudged(one.author, one.outcome.value, one.outcome.is_accepted, one.staleness) for one in judged)
     weights = next((one.weights for one in reversed(judged) if one.weights), ())

@@ -15,7 +15,7 @@ JUST_COME = 0
 """The staleness of every gradient that counts: it was computed on the model that it moves."""
 
 
-def slate_shown(decision: GenerationResult[StepEntry], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
+def slate_report(decision: GenerationResult[StepEntry], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
     """All fitness as the lead over no change. `measured`: our own measurements, by the entries' digests."""
     parent = measured.get(decision.slate.entries[0].digest)
     own = (_lead(measured.get(entry.digest), parent) for entry in decision.slate.entries)
@@ -27,7 +27,7 @@ def _lead(fitness: int | None, parent: int | None) -> int | None:
     return None if fitness is None or parent is None else fitness - parent
 
 
-def counted(winner: StepEntry, candidates: Mapping[bytes, tuple[StepEntry, ...]]) -> tuple[GradientJudged, ...]:
+def reports_on_counted(winner: StepEntry, candidates: Mapping[bytes, tuple[StepEntry, ...]]) -> tuple[GradientJudged, ...]:
     """The gradients of a generation that was decided, in the order of delivery."""
     first: dict[bytes, bytes] = {}
     rows = []
@@ -49,7 +49,9 @@ def weights(winner: StepEntry) -> tuple[tuple[bytes, float], ...]:
     return tuple((author, 1 / len(winner.authors)) for author in sorted(winner.authors))
 
 
-def refused(item: SignedPayload, reason: Ignored, model: ModelState, digest: bytes, entries_max: int) -> GradientJudged | None:
+def report_on_refused(
+    item: SignedPayload, reason: Ignored, model: ModelState, digest: bytes, entries_max: int
+) -> GradientJudged | None:
     """A gradient that changes nothing; `model` and its `digest` are the agreed ones. None for scores."""
     try:
         submission = decode_scored(item.payload, entries_max)

@@ -11,7 +11,7 @@ from learning.evolution.mutation import Mutation
 from learning.evolution.mutation_candidates import no_change_digest
 from learning.evolution.mutation_submission import decode_submission, encode_submission
 from learning.evolution.payload import Candidate, decode_candidate
-from learning.evolution.recipe import Recipe, child_of, unchanged
+from learning.evolution.recipe import Recipe, child_of, no_change
 from learning.exact import MICRO, noise_key
 from learning.learner import (
     GenerationWaits,
@@ -115,7 +115,7 @@ def test_every_model_is_a_real_child_of_the_one_before_it_by_a_named_member() ->
     for decided in members[0].decided:
         author = decided.slate[decided.winner].author
         if author is None:
-            model, digest = unchanged(model), no_change_digest(generation)
+            model, digest = no_change(model), no_change_digest(generation)
         else:
             recipe = decode_candidate(items[generation, author].payload[1:], 1).recipe
             sigma = schedule.at(model.height)

@@ -1,4 +1,4 @@
-"""A network of gradients at tiny size: the real clerk over one ledger that tests deliver to."""
+"""A network of gradients at tiny size: the real aggregator over one ledger that tests deliver to."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -44,7 +44,7 @@ class Network:
 
     def __init__(self, rule: AggregationRule, group: Workers, *, staleness_max: int = 20, learning_rate: float = 0.5) -> None:
         self.group = group
-        self.clerk = Aggregator(LAYOUT, LedgerRules(np.float32(learning_rate), staleness_max), rule)
+        self.aggregator = Aggregator(LAYOUT, LedgerRules(np.float32(learning_rate), staleness_max), rule)
         self.ledger = first_ledger(vector_of([1.0, -1.0, 0.5]), rule)
         self.payloads: dict[bytes, bytes] = {}
 
@@ -67,7 +67,7 @@ class Network:
 
     def advance(self, delivered: Delivered) -> Judged:
         """The ledger takes one step."""
-        self.ledger, judged = self.clerk.advance(self.ledger, delivered, self.group, self)
+        self.ledger, judged = self.aggregator.advance(self.ledger, delivered, self.group, self)
         return judged
 
     def deliver(self, place: int, values: Sequence[float], base: int | None = None) -> Judged:
