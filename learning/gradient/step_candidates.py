@@ -19,14 +19,13 @@ from collections.abc import Mapping, Sequence
 from learning.aggregation.quantised import payload_digest
 from learning.following.line import Head, kept_state
 from learning.gradient.checkpoint_codec import commit_interval
+from learning.gradient.generation_codec import KeptPayloads, StepConsensus, decode_generation, deliver_again, encode_generation
 from learning.gradient.ledger import Gradients
-from learning.gradient.reports import SharedMeasurement
+from learning.gradient.reports import SharedMeasurement, report_on_refused, reports_on_counted, slate_report, weights
 from learning.gradient.rules import GradientRules
-from learning.gradient.scored_kept import KeptPayloads, StepConsensus, decode_generation, deliver_again, encode_generation
 from learning.gradient.scored_measurement import OwnMeasurement, OwnRows
 from learning.gradient.scored_slate import StepCandidacy, StepEntry, StepRules
 from learning.gradient.scored_submission import encode_scored
-from learning.gradient.scored_telling import report_on_refused, reports_on_counted, slate_report, weights
 from learning.gradient.submission import GradientSubmission
 from learning.gradient.submitter import FRUITLESS_MAX
 from learning.gradient.worker import MakeWorker, Worker
