@@ -10,12 +10,13 @@ from typing import assert_never
 from learning.evolution.claim_check import ClaimCheck, Offspring
 from learning.evolution.explorer import Explorer
 from learning.evolution.measurement import Measurement
-from learning.evolution.mutation import MODELS_BYTES_MAX, Mutating, Mutation, kept_interval, origin_of
+from learning.evolution.mutation import MODELS_BYTES_MAX, Mutating, Mutation, kept_interval
 from learning.evolution.payload import Candidate, Claim, encode_candidate, encode_claim
 from learning.evolution.recipe import Recipe
 from learning.evolution.rules import EvolutionRules
 from learning.evolution.search import SearchSettings
 from learning.exact import MICRO
+from learning.following.line import origin_of
 from learning.following.state_tree import StateTree, final_step, invalid
 from learning.learner import (
     AdoptRequest,

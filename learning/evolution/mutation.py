@@ -1,4 +1,4 @@
-"""What a step of evolution does to the model: at most one author's mutation, or no change; and where it all starts."""
+"""What a step of evolution does to the model: at most one author's mutation, or no change."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,11 +7,10 @@ from learning.evolution.payload import Candidate, decode_candidate
 from learning.evolution.recipe import Recipe, child_of, no_change
 from learning.evolution.rules import EvolutionRules
 from learning.exact import noise_key
-from learning.following.line import Head
 from learning.following.state_tree import Array
-from learning.learner import Participant, ProposedStep, SignedPayload, StateKept
+from learning.learner import ProposedStep, SignedPayload
 from learning.model_consensus.scores import MalformedPayloadError
-from learning.state import ModelState, genesis_state, state_digest, stored_state
+from learning.state import ModelState, state_digest
 from learning.task import Layout
 
 MODELS_BYTES_MAX = 64 * 2**20
@@ -70,15 +69,6 @@ class Mutating:
     def own_bytes(self, state: ModelState) -> int:  # noqa: ARG002  Transition
         """None to speak of."""
         return 0
-
-
-def origin_of(layout: Layout, participant: Participant, restored: StateKept | None) -> Head:
-    """Raises StoredStateError when what is restored does not fit the layout."""
-    if restored is None:
-        step, model = participant.genesis_step, genesis_state(participant.network_id, layout)
-    else:
-        step, model = restored.step, stored_state(restored.parameters, restored.height, layout)
-    return Head(step, model, state_digest(model))
 
 
 def kept_interval(layout: Layout) -> int:

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from learning.checkpoint import CHECKPOINT_INTERVAL
 from learning.evolution.explorer import Explorer
 from learning.evolution.measurement import Measurement
-from learning.evolution.mutation import Mutating, Mutation, kept_interval, origin_of
+from learning.evolution.mutation import Mutating, Mutation, kept_interval
 from learning.evolution.mutation_submission import decode_submission, encode_submission
 from learning.evolution.payload import Candidate
 from learning.evolution.rules import EvolutionRules
 from learning.evolution.search import SearchSettings
 from learning.exact import MICRO
-from learning.following.line import Head, kept_state
+from learning.following.line import Head, kept_state, origin_of
 from learning.learner import (
     ContributionFound,
     DeliveredStep,

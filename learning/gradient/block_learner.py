@@ -93,6 +93,7 @@ class BlockLearner:
         """Starts from genesis, or from a `restored` final state. Raises TaskError (StoredStateError for what is restored)."""
         checked = check_task(task)
         check_gradient(task)
+        self._workers_window = rules.workers_window
         self._author = participant.author
         self._gradients = gradients
         self._is_working = participant.is_searching
@@ -128,7 +129,7 @@ class BlockLearner:
             restored.parameters, restored.memory, layout, needs_models=rule.needs_models, bits=self._aggregator.bits
         )
         state = BlockState(ledger, leaders)
-        if state.digest != restored.state_digest:
+        if (state.digest, len(leaders)) != (restored.state_digest, min(restored.height, self._workers_window)):
             raise StoredStateError(f"the stored state is not the one that block {restored.step.hex()} commits to")
         return final_step(restored.step, restored.height, state.digest), state
 

@@ -17,7 +17,7 @@ without liars it learns there, too.
 from collections.abc import Mapping, Sequence
 
 from learning.aggregation.quantised import payload_digest
-from learning.following.line import Head, kept_state
+from learning.following.line import Head, kept_state, origin_of
 from learning.gradient.checkpoint_codec import commit_interval
 from learning.gradient.generation_codec import KeptPayloads, StepConsensus, decode_generation, deliver_again, encode_generation
 from learning.gradient.ledger import Gradients
@@ -41,7 +41,7 @@ from learning.learner import (
     StepAdopted,
 )
 from learning.model_consensus.slate import GenerationResult, Ignored, ModelConsensus
-from learning.state import ModelState, StoredStateError, genesis_state, state_digest, stored_state
+from learning.state import ModelState
 from learning.task import DifferentiableTask
 from learning.task_check import check_task
 from learning.tasks.gradient_check import check_gradient
@@ -72,14 +72,8 @@ class StepCandidates:
         self._kept_interval = commit_interval(checked.layout, members, rules.staleness_max, needs_models=False)
 
     def origin(self, restored: StateKept | None) -> Head:
-        """Raises StoredStateError when what is restored is not the model that its digest names."""
-        if restored is None:
-            first = genesis_state(self._participant.network_id, self._rules.layout)
-            return Head(self._participant.genesis_step, first, state_digest(first))
-        model = stored_state(restored.parameters, restored.height, self._rules.layout)
-        if state_digest(model) != restored.state_digest:
-            raise StoredStateError(f"the stored model of height {restored.height} is not the one that its digest names")
-        return Head(restored.step, model, restored.state_digest)
+        """Raises StoredStateError."""
+        return origin_of(self._rules.layout, self._participant, restored)
 
     def begin(self, head: Head, restored: StateKept | None) -> StepConsensus:
         """Raises StoredStateError when what is kept of the generation does not fit."""

@@ -73,9 +73,10 @@ class GradientStream:
         ledger, _ = decode_ledger(
             restored.parameters, restored.memory, self._layout, needs_models=rule.needs_models, bits=self._aggregator.bits
         )
-        if ledger.digest != restored.state_digest:
-            raise StoredStateError(f"the stored model of version {restored.height} is not the one that its digest names")
         self.ledger, self._commit_step = ledger, restored.commit_step
+        head = self.head
+        if (head.step, head.model.height, head.digest) != (restored.step, restored.height, restored.state_digest):
+            raise StoredStateError(f"the stored model of version {restored.height} is not the one that its digest names")
         self._submitter.keep(frozenset())  # what was on its way may be among the commits that are skipped, or lost with them
 
     # --- what the order delivers ------------------------------------------------------------------------------------
