@@ -7,7 +7,7 @@ with the claim. Nothing is taken on trust; a lie is an answer.
 from dataclasses import dataclass
 from typing import assert_never
 
-from learning.evolution.claim_check import ClaimCheck, Offspring
+from learning.evolution.claim_check import ClaimCheck
 from learning.evolution.explorer import Explorer
 from learning.evolution.measurement import Measurement
 from learning.evolution.mutation import MODELS_BYTES_MAX, Mutating, Mutation, kept_interval
@@ -17,7 +17,7 @@ from learning.evolution.rules import EvolutionRules
 from learning.evolution.search import SearchSettings
 from learning.exact import MICRO
 from learning.following.line import origin_of
-from learning.following.state_tree import StateTree, final_step, invalid
+from learning.following.state_tree import StateTree, final_step, invalid, useless
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
@@ -130,13 +130,13 @@ class EvolutionLearner:
         """What claims no more than the best that we know is not measured: true or false, it is of no use to anybody."""
         base = self._tree.find(contribution.base)
         if base is None:  # we have forgotten it, and who sent it has not: no lie
-            return (_useless(contribution),)
+            return (useless(contribution),)
         try:
             candidate, mutation = self._transition.candidate_of(contribution)
         except MalformedPayloadError as error:
-            return (ContributionAssessed(contribution.digest, Judgement.INVALID, False, str(error)),)
+            return (useless(contribution, Judgement.INVALID, str(error)),)
         if not self._is_best(base, candidate.claimed_fitness, contribution.digest):
-            return (_useless(contribution),)
+            return (useless(contribution),)
         offspring = self._claims.offspring(base, mutation)
         verdict = self._claims.verdict_on_candidate(candidate, offspring)
         is_useful = verdict.judgement is Judgement.GOOD and self._is_best(base, offspring.fitness, contribution.digest)
@@ -227,21 +227,12 @@ class EvolutionLearner:
     def _announce(self, recipe: Recipe) -> tuple[LearnerAnswer, ...]:
         base = self._adopted
         offspring = self._claims.offspring(base, Mutation(self._author, recipe))
-        if not self._is_worth_telling(base, offspring):
+        if not self._is_worth_telling(base, offspring.fitness):
             return ()
         self._announced[base.id] = offspring.fitness
         return (ContributionFound(base.id, encode_candidate(Candidate(recipe, offspring.fitness))),)
 
-    def _is_worth_telling(self, base: ProposedStep, offspring: Offspring) -> bool:
-        if not self._rules.may_follow(offspring.fitness, self._claims.parent_fitness(base)):
-            return False
-        best = self._best.get(base.id)
-        if best is not None and offspring.fitness <= best.fitness:
-            return False
-        announced = self._announced.get(base.id)
-        return announced is None or offspring.fitness > announced
-
-
-def _useless(contribution: SignedPayload) -> ContributionAssessed:
-    """Neither measured nor a lie, and nobody's fault."""
-    return ContributionAssessed(contribution.digest, Judgement.CONTESTED, False, "")
+    def _is_worth_telling(self, base: ProposedStep, fitness: int) -> bool:
+        best, announced = self._best.get(base.id), self._announced.get(base.id)
+        is_better = (best is None or fitness > best.fitness) and (announced is None or fitness > announced)
+        return is_better and self._rules.may_follow(fitness, self._claims.parent_fitness(base))

@@ -10,7 +10,7 @@ Section 7 of docs/protocol.md.
 from typing import assert_never
 
 from learning.aggregation.rule import GradientOutcome
-from learning.following.state_tree import StateTree, final_step, invalid
+from learning.following.state_tree import StateTree, final_step, invalid, useless
 from learning.gradient.blocks import BlockState, BlockTransition
 from learning.gradient.checkpoint_codec import (
     KEPT_BLOCKS,
@@ -106,18 +106,12 @@ class BlockLearner:
         self._kept_interval = kept_interval(size, KEPT_BLOCKS)
         root, state = self._origin(checked.layout, participant, restored)
         self._tree = StateTree(self._transition, root, state, steps_max=BLOCKS_MAX, bytes_max=STATES_BYTES_MAX)
-        self._head = root
-        self._state = state
-        """After the head."""
-        self._path = frozenset([root.id])
-        """Blocks from the final one to the head."""
-        self._listed: frozenset[bytes] = frozenset()
-        """Contributions in them, but for the final one."""
         self._has_adopted = False
         self._kept_height = root.height
         self._pending = UnlistedContributions()
-        self._offer = Offer(root.id, self._transition.begin(state, self._author))
+        self._offer: Offer
         self._reported: frozenset[bytes] = frozenset()
+        self._stand_on(root)
 
     def _origin(self, layout: Layout, participant: Participant, restored: StateKept | None) -> tuple[ProposedStep, BlockState]:
         """Raises StoredStateError when what is restored does not fit the task, or is not what its block commits to."""
@@ -165,14 +159,14 @@ class BlockLearner:
         """What cannot be listed now is no lie, only of no use: the author may know a newer head than we, or an older one."""
         submission = decode_submission(contribution.payload)
         if submission is None:
-            return (_useless(contribution, Judgement.INVALID, "its payload is no submission of a gradient"),)
+            return (useless(contribution, Judgement.INVALID, "its payload is no submission of a gradient"),)
         if self._transition.fault_of(self._view(contribution), contribution.author, submission) is not None:
-            return (_useless(contribution, Judgement.CONTESTED),)
+            return (useless(contribution, Judgement.CONTESTED),)
         if self._aggregator.gradient(submission, contribution.attached, self._gradients) is None:
-            return (_useless(contribution, Judgement.INVALID, "its large payload is no gradient of this model"),)
+            return (useless(contribution, Judgement.INVALID, "its large payload is no gradient of this model"),)
         waiting = UnlistedContribution(contribution, submission)
         if not self._pending.add(waiting, self._listed):
-            return (_useless(contribution, Judgement.GOOD),)
+            return (useless(contribution, Judgement.GOOD),)
         answer = ContributionAssessed(contribution.digest, Judgement.GOOD, True, "")
         if contribution.digest in self._listed:  # told of late, as after a restart
             return (answer,)
@@ -225,17 +219,20 @@ class BlockLearner:
         return (adopted, self._offer.answer(), *self._new_reports())
 
     def _stand_on(self, block: ProposedStep) -> None:
-        self._head, self._state = block, self._tree.state(block)
         path = tuple(self._tree.path(block))
+        self._head, self._state = block, self._tree.state(block)
         self._path = frozenset(one.id for one in path) | {self._tree.root.id}
+        """Blocks from the final one to the head."""
         self._listed = frozenset(item.digest for one in path for item in one.contributions)
+        """Contributions in them, but for the final one."""
         self._pending.keep(self._may_wait)
         waiting = tuple(known for known in self._pending if known.contribution.digest not in self._listed)
         own = (known.contribution for known in waiting if known.contribution.author == self._author)
         self._submitter.keep(frozenset(contribution.payload for contribution in own))
-        self._offer = Offer(block.id, self._transition.begin(self._state, self._author))
+        offer = Offer(block.id, self._transition.begin(self._state, self._author))
         for known in in_turns(waiting, self._last_arrival):
-            self._offer = self._offer.extend(known, self._transition) or self._offer
+            offer = offer.extend(known, self._transition) or offer
+        self._offer = offer
 
     def _last_arrival(self, author: bytes) -> int:
         """By the number of the gradient that the rule remembers of a worker; -1: of none."""
@@ -305,7 +302,3 @@ class BlockLearner:
     def search(self) -> tuple[LearnerAnswer, ...]:
         """One gradient on the head's model, if one is due."""
         return self._submitter.compute(self._state.ledger, self._head.id) if self.is_searching else ()
-
-
-def _useless(contribution: SignedPayload, judgement: Judgement, detail: str = "") -> ContributionAssessed:
-    return ContributionAssessed(contribution.digest, judgement, False, detail)

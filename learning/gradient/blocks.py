@@ -11,7 +11,7 @@ from functools import cached_property
 
 from learning.aggregation.rule import GradientOutcome, Workers
 from learning.following.state_tree import Array
-from learning.gradient.ledger import AggregationState, Aggregator, Delivered, Gradients, Judged, ledger_digest
+from learning.gradient.ledger import AggregationState, Aggregator, Gradients, Judged, ledger_digest
 from learning.gradient.rules import CHECK_MS_MAX_DEFAULT
 from learning.gradient.submission import GradientSubmission
 from learning.learner import ProposedStep, SignedPayload, faulty_max
@@ -106,10 +106,9 @@ class BlockTransition:
     def add_contribution(self, state: BlockState, contribution: SignedPayload) -> BlockState:
         """The state when the block lists this contribution next; a refused one changes nothing. Raises PayloadMissingError."""
         if _has_listed(state, contribution.author):
-            repeated = Judged(contribution.author, GradientOutcome.REPEATED, state.ledger.version, None)
+            repeated = Judged(contribution.author, GradientOutcome.REPEATED, None)
             return BlockState(state.ledger, state.leaders, (*state.judged, repeated))
-        delivered = Delivered(contribution.author, contribution.payload, contribution.attached)
-        ledger, judged = self._aggregator.advance(state.ledger, delivered, self.group(state), self._gradients)
+        ledger, judged = self._aggregator.advance(state.ledger, contribution, self.group(state), self._gradients)
         return BlockState(ledger, state.leaders, (*state.judged, judged))
 
     def apply(self, state: BlockState, step: ProposedStep) -> BlockState:

@@ -9,7 +9,7 @@ import hashlib
 from learning.aggregation.rule import Workers
 from learning.following.line import Head, kept_state
 from learning.gradient.checkpoint_codec import commit_interval, decode_ledger, encode_memory
-from learning.gradient.ledger import Aggregator, Delivered, Gradients, Judged, first_ledger
+from learning.gradient.ledger import Aggregator, Gradients, Judged, first_ledger
 from learning.gradient.reports import SharedMeasurement, gradients_report
 from learning.gradient.rules import GradientRules
 from learning.gradient.submitter import GradientSubmitter
@@ -95,10 +95,8 @@ class GradientStream:
         """Of each author one payload in a commit is read, and `read` notes whose: eight items of a block may name one on eight
         models, and cost everybody eight times what an honest worker's does, who waits until its own has come.
         """
-        delivered = Delivered(item.author, item.payload, item.attached)
-        self.ledger, judged = self._aggregator.advance(
-            self.ledger, delivered, self._group, self._gradients, may_read=item.author not in read
-        )
+        may_read = item.author not in read
+        self.ledger, judged = self._aggregator.advance(self.ledger, item, self._group, self._gradients, may_read=may_read)
         if judged.was_read:
             read.add(item.author)
         if item.author == self._participant.author:

@@ -16,9 +16,10 @@ from consensus.total_order.committee import faulty_max
 from learning.aggregation.quantised import decode_gradient, payload_digest
 from learning.aggregation.rule import AggregationRule, GradientOutcome, Workers
 from learning.exact import first_weights, stream_key
-from learning.gradient.ledger import AggregationState, Aggregator, Delivered, Judged, LedgerRules, first_ledger
+from learning.gradient.ledger import AggregationState, Aggregator, Judged, LedgerRules, first_ledger
 from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.gradient.worker import WorkerSettings
+from learning.learner import SignedPayload
 from learning.task import DifferentiableTask, Float32Array
 from learning.tasks.own_samples import OwnSamples
 from learning.tasks.shards import Shards, rows_for
@@ -213,7 +214,8 @@ class Arena:
         base = self._ledger if self._workers[number].conduct.names_newest_model else self._started[number]
         digest = self._payloads.put(payload)
         submission = GradientSubmission(base.version, base.digest, digest, len(payload))
-        delivered = Delivered(self._ids[number], encode_submission(submission), ((digest, len(payload)),))
+        author, attached = self._ids[number], ((digest, len(payload)),)
+        delivered = SignedPayload(digest, author, base.digest, encode_submission(submission), attached)
         version = self._ledger.version
         self._ledger, judged = self._aggregator.advance(self._ledger, delivered, self._group, self._payloads)
         self._delivered += 1
