@@ -14,13 +14,13 @@ from learning.following.state_tree import StateTree, final_step, invalid, useles
 from learning.gradient.blocks import BlockState, BlockTransition
 from learning.gradient.checkpoint_codec import (
     KEPT_BLOCKS,
-    decode_ledger,
     encode_memory,
     kept_interval,
     kept_parameters,
+    origin_ledger,
     state_bytes_max,
 )
-from learning.gradient.ledger import Aggregator, Gradients, first_ledger
+from learning.gradient.ledger import Aggregator, Gradients
 from learning.gradient.reports import SharedMeasurement, gradients_report
 from learning.gradient.rules import GradientRules
 from learning.gradient.submission import decode_submission
@@ -49,8 +49,8 @@ from learning.learner import (
     StepChecked,
     StepOffered,
 )
-from learning.state import StoredStateError, genesis_state
-from learning.task import DifferentiableTask, Layout
+from learning.state import StoredStateError
+from learning.task import DifferentiableTask
 from learning.task_check import check_task
 from learning.tasks.gradient_check import check_gradient
 
@@ -93,7 +93,6 @@ class BlockLearner:
         """Starts from genesis, or from a `restored` final state. Raises TaskError (StoredStateError for what is restored)."""
         checked = check_task(task)
         check_gradient(task)
-        self._workers_window = rules.workers_window
         self._author = participant.author
         self._gradients = gradients
         self._is_working = participant.is_searching
@@ -104,7 +103,7 @@ class BlockLearner:
         needs_models = self._aggregator.rule.needs_models
         size = state_bytes_max(checked.layout, rules.workers_window, rules.staleness_max, needs_models=needs_models)
         self._kept_interval = kept_interval(size, KEPT_BLOCKS)
-        root, state = self._origin(checked.layout, participant, restored)
+        root, state = self._origin(participant, restored, rules.workers_window)
         self._tree = StateTree(self._transition, root, state, steps_max=BLOCKS_MAX, bytes_max=STATES_BYTES_MAX)
         self._has_adopted = False
         self._kept_height = root.height
@@ -113,17 +112,13 @@ class BlockLearner:
         self._reported: frozenset[bytes] = frozenset()
         self._stand_on(root)
 
-    def _origin(self, layout: Layout, participant: Participant, restored: StateKept | None) -> tuple[ProposedStep, BlockState]:
+    def _origin(self, participant: Participant, restored: StateKept | None, window: int) -> tuple[ProposedStep, BlockState]:
         """Raises StoredStateError when what is restored does not fit the task, or is not what its block commits to."""
-        rule = self._aggregator.rule
+        state = BlockState(*origin_ledger(self._aggregator, participant, restored))
         if restored is None:
-            state = BlockState(first_ledger(genesis_state(participant.network_id, layout).parameters, rule), ())
             return final_step(participant.genesis_step, 0, state.digest), state
-        ledger, leaders = decode_ledger(
-            restored.parameters, restored.memory, layout, needs_models=rule.needs_models, bits=self._aggregator.bits
-        )
-        state = BlockState(ledger, leaders)
-        if (state.digest, len(leaders)) != (restored.state_digest, min(restored.height, self._workers_window)):
+        leaders = min(restored.height, window)
+        if (state.digest, len(state.leaders)) != (restored.state_digest, leaders):
             raise StoredStateError(f"the stored state is not the one that block {restored.step.hex()} commits to")
         return final_step(restored.step, restored.height, state.digest), state
 

@@ -10,9 +10,10 @@ import msgspec
 
 from learning.aggregation.quantised import MalformedGradientError, QuantisedGradient, decode_gradient, payload_bytes
 from learning.aggregation.rule import RuleMemory, WorkerSlot
-from learning.gradient.ledger import AggregationState, PastModel
+from learning.gradient.ledger import AggregationState, Aggregator, PastModel, first_ledger
 from learning.gradient.submission import VERSION_MAX
-from learning.state import ModelState, StoredStateError, parameter_bytes, state_digest, stored_state
+from learning.learner import Participant, StateKept
+from learning.state import ModelState, StoredStateError, genesis_state, parameter_bytes, state_digest, stored_state
 from learning.task import Float32Array, Layout
 
 FRACTION_BYTES_MAX = 1_024
@@ -84,6 +85,17 @@ def encode_memory(ledger: AggregationState, leaders: tuple[bytes, ...] = ()) -> 
         leaders=leaders,
     )
     return _ENCODER.encode(kept)
+
+
+def origin_ledger(
+    aggregator: Aggregator, participant: Participant, restored: StateKept | None
+) -> tuple[AggregationState, tuple[bytes, ...]]:
+    """The ledger and the leaders at genesis, or of a kept state. Raises StoredStateError when that does not fit."""
+    layout, rule = aggregator.layout, aggregator.rule
+    if restored is None:
+        return first_ledger(genesis_state(participant.network_id, layout).parameters, rule), ()
+    kept = restored.parameters, restored.memory
+    return decode_ledger(*kept, layout, needs_models=rule.needs_models, bits=aggregator.bits)
 
 
 def decode_ledger(

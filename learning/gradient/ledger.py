@@ -134,10 +134,10 @@ class Aggregator:
     """Advances ledgers by the rules of one network. Holds nothing that changes."""
 
     def __init__(self, layout: Layout, rules: LedgerRules, rule: AggregationRule) -> None:
-        self._layout = layout
-        self._rules = rules
+        self.layout = layout
         self.rule = rule
         self.bits = rules.bits
+        self._rules = rules
 
     def advance(
         self, ledger: AggregationState, item: SignedPayload, group: Workers, gradients: Gradients, *, may_read: bool = True
@@ -178,7 +178,7 @@ class Aggregator:
         self, submission: GradientSubmission, attached: tuple[tuple[bytes, int], ...], gradients: Gradients
     ) -> QuantisedGradient | None:
         """As `delivered_gradient`. Raises PayloadMissingError."""
-        return delivered_gradient(submission, attached, gradients, self._layout, self._rules.bits)
+        return delivered_gradient(submission, attached, gradients, self.layout, self.bits)
 
     def _judge(self, ledger: AggregationState, arrival: ArrivedGradient, group: Workers) -> tuple[AggregationState, Judged]:
         result = self.rule.judge(ledger.memory, arrival, group, ledger)

@@ -8,8 +8,8 @@ import hashlib
 
 from learning.aggregation.rule import Workers
 from learning.following.line import Head, kept_state
-from learning.gradient.checkpoint_codec import commit_interval, decode_ledger, encode_memory
-from learning.gradient.ledger import Aggregator, Gradients, Judged, first_ledger
+from learning.gradient.checkpoint_codec import commit_interval, encode_memory, origin_ledger
+from learning.gradient.ledger import Aggregator, Gradients, Judged
 from learning.gradient.reports import SharedMeasurement, gradients_report
 from learning.gradient.rules import GradientRules
 from learning.gradient.submitter import GradientSubmitter
@@ -23,7 +23,7 @@ from learning.learner import (
     StepAdopted,
     faulty_max,
 )
-from learning.state import ModelState, StoredStateError, genesis_state
+from learning.state import ModelState, StoredStateError
 from learning.task import DifferentiableTask
 from learning.task_check import check_task
 from learning.tasks.gradient_check import check_gradient
@@ -50,7 +50,6 @@ class GradientStream:
         """Raises TaskError."""
         checked = check_task(task)
         check_gradient(task)
-        self._layout = checked.layout
         self._participant = participant
         self._gradients = gradients
         members = participant.members
@@ -65,15 +64,10 @@ class GradientStream:
 
     def start_from(self, restored: StateKept | None) -> None:
         """Raises StoredStateError when what is restored does not fit the task."""
-        rule, participant = self._aggregator.rule, self._participant
+        self.ledger, _ = origin_ledger(self._aggregator, self._participant, restored)
+        self._commit_step = self._participant.genesis_step if restored is None else restored.commit_step
         if restored is None:
-            self._commit_step = participant.genesis_step
-            self.ledger = first_ledger(genesis_state(participant.network_id, self._layout).parameters, rule)
             return
-        ledger, _ = decode_ledger(
-            restored.parameters, restored.memory, self._layout, needs_models=rule.needs_models, bits=self._aggregator.bits
-        )
-        self.ledger, self._commit_step = ledger, restored.commit_step
         head = self.head
         if (head.step, head.model.height, head.digest) != (restored.step, restored.height, restored.state_digest):
             raise StoredStateError(f"the stored model of version {restored.height} is not the one that its digest names")
