@@ -131,10 +131,10 @@ def fill_children(children: Float32Array, theta: Float32Array, key: StreamKey, f
             first = first_word * PARAMETERS_PER_WORD
             last = min(first + width * PARAMETERS_PER_WORD, parameters)
             raw = stream.random_raw(len(rows) * width)
-            np.add(theta[first:last], _unpacked(table, raw, len(rows), last - first), out=rows[:, first:last])
+            np.add(theta[first:last], _unpack(table, raw, len(rows), last - first), out=rows[:, first:last])
 
 
-def _unpacked(table: Float32Array, raw: Uint64Array, rows: int, columns: int) -> Float32Array:
+def _unpack(table: Float32Array, raw: Uint64Array, rows: int, columns: int) -> Float32Array:
     octets = raw.astype("<u8", copy=False).view(np.uint8).reshape(rows, -1)
     used = octets[:, : -(-columns // 8)]
     return table.take(used, axis=0).reshape(rows, -1)[:, :columns]
@@ -149,7 +149,7 @@ def signs(key: StreamKey, index: int, parameters: int) -> Int8Array:
     return (bits << 1) - np.int8(1)
 
 
-def recombined(
+def recombine(
     theta: Float32Array, key: StreamKey, indices: tuple[int, ...], weights: tuple[int, ...], scale: np.float32
 ) -> Float32Array:
     """theta + scale * sum(w_i s_i): the sum and the product are exact, the addition rounds once. Shape of theta."""
@@ -298,7 +298,7 @@ GOLDEN_VECTORS: Mapping[str, Callable[[], npt.NDArray[np.generic]]] = {
     "Philox words": lambda: raw_words(_KEY, 2**70 + 5, 12),
     "signs": lambda: signs(_KEY, 7, _THETA_SIZE),
     "children": _golden_children,
-    "recombined child": lambda: recombined(_golden_theta(), _KEY, (5, 0, 9), (4, 2, 1), round_factor(Decimal("0.0066"))),
+    "recombined child": lambda: recombine(_golden_theta(), _KEY, (5, 0, 9), (4, 2, 1), round_factor(Decimal("0.0066"))),
     "first weights": _golden_weights,
     "rounded factors": _golden_factors,
     "tree sum": lambda: np.array([tree_sum(_golden_division())]),

@@ -70,10 +70,10 @@ class ClaimCheck:
         digest = state_digest(model)
         return Offspring(model, digest, self._measurement.fitness(base.id, model, digest))
 
-    def opinion_of_candidate(self, candidate: Candidate, offspring: Offspring) -> ClaimVerdict:
+    def verdict_on_candidate(self, candidate: Candidate, offspring: Offspring) -> ClaimVerdict:
         """GOOD, or CONTESTED where the author's claim is beyond the tolerance."""
-        opinion = self._opinion((("claimed_fitness", candidate.claimed_fitness, offspring.fitness),))
-        return replace(opinion, judgement=Judgement.CONTESTED) if opinion.judgement is Judgement.REFUTED else opinion
+        verdict = self._verdict((("claimed_fitness", candidate.claimed_fitness, offspring.fitness),))
+        return replace(verdict, judgement=Judgement.CONTESTED) if verdict.judgement is Judgement.REFUTED else verdict
 
     def decode_step(self, step: ProposedStep, parent: ProposedStep) -> DecodedStep:
         """The step's content. Raises MalformedPayloadError when it can never be applied, whatever is measured."""
@@ -90,7 +90,7 @@ class ClaimCheck:
         candidate, mutation = self._mutating.candidate_of(contribution)
         return DecodedStep(mutation, candidate, claim)
 
-    def opinion_of_step(self, decoded: DecodedStep, parent: ProposedStep, model: ModelState, digest: bytes) -> ClaimVerdict:
+    def verdict_on_step(self, decoded: DecodedStep, parent: ProposedStep, model: ModelState, digest: bytes) -> ClaimVerdict:
         """GOOD, CONTESTED or REFUTED, for a step whose `model` has been rebuilt and has the digest that it commits to.
 
         INVALID where the claims themselves say that the child is worse than allowed: nothing has to be measured for that.
@@ -101,13 +101,13 @@ class ClaimCheck:
         parent_fitness = self.parent_fitness(parent)
         fitness = self._measurement.fitness(parent.id, model, digest) if decoded.candidate else parent_fitness
         pairs = (("child_fitness", claim.child_fitness, fitness), ("parent_fitness", claim.parent_fitness, parent_fitness))
-        opinion = self._opinion(pairs)
-        if opinion.judgement is Judgement.GOOD and decoded.candidate:
-            of_author = self.opinion_of_candidate(decoded.candidate, Offspring(model, digest, fitness))
-            opinion = replace(of_author, is_proven_lie=False)  # the author's lie, not the leader's
-        return opinion
+        verdict = self._verdict(pairs)
+        if verdict.judgement is Judgement.GOOD and decoded.candidate:
+            of_author = self.verdict_on_candidate(decoded.candidate, Offspring(model, digest, fitness))
+            verdict = replace(of_author, is_proven_lie=False)  # the author's lie, not the leader's
+        return verdict
 
-    def _opinion(self, claims: tuple[tuple[str, int, int], ...]) -> ClaimVerdict:
+    def _verdict(self, claims: tuple[tuple[str, int, int], ...]) -> ClaimVerdict:
         """Of (field, claimed, measured), the worst."""
         tolerance = self._rules.fitness_tolerance
         field, claimed, measured = max(claims, key=lambda item: abs(item[1] - item[2]))

@@ -1,4 +1,4 @@
-"""What all peers of a network agree on about evolution, and what each peer chooses for itself."""
+"""What all peers of a network agree on about evolution."""
 
 from dataclasses import dataclass
 
@@ -48,25 +48,6 @@ class EvolutionRules:
     def may_follow(self, child: int, parent: int) -> bool:
         """Whether a child of this fitness may be the step after a parent of that one; both in micro-units."""
         return self.regression_allowed == UNLIMITED or child >= parent - self.regression_allowed
-
-
-@dataclass(frozen=True, slots=True)
-class SearchSettings:
-    """A peer's own choice; other peers cannot tell. Raises RulesError."""
-
-    race_samples: int = 256
-    """All candidates run on the first this many of the batch, the best few on the whole."""
-    finalists: int = 8
-    """How many run on the whole batch (with longer recipes: at least twice their length)."""
-    chunk: int = 64
-    """Candidates per slice of search, fewer for large models; requests wait for one slice. 16 cost a fifth of the speed."""
-    is_searching: bool = True
-    """An observer follows and checks, and does not search."""
-
-    def __post_init__(self) -> None:
-        _require("race_samples", self.race_samples, 1, 2**31)
-        _require("finalists", self.finalists, 1, 4_096)
-        _require("chunk", self.chunk, 1, 4_096)
 
 
 def _require(field: str, value: int, lowest: int, highest: int) -> None:

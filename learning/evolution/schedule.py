@@ -34,9 +34,9 @@ class StepSizeSchedule:
 
     def __init__(self, step_size: str, factor: str, floor: str) -> None:
         """Raises ScheduleError naming the field, the value found and the range allowed."""
-        self._first = _parsed("step_size", step_size, STEP_SIZE_MIN, STEP_SIZE_MAX)
-        self._factor = _parsed("step_size_factor", factor, Decimal("0.000001"), Decimal(1))
-        self._floor = _parsed("step_size_floor", floor, STEP_SIZE_MIN, self._first)
+        self._first = _parse("step_size", step_size, STEP_SIZE_MIN, STEP_SIZE_MAX)
+        self._factor = _parse("step_size_factor", factor, Decimal("0.000001"), Decimal(1))
+        self._floor = _parse("step_size_floor", floor, STEP_SIZE_MIN, self._first)
 
     def at(self, height: int) -> np.float32:
         """The step size of the mutations of a parent at `height`; at most 16 significant bits."""
@@ -60,7 +60,7 @@ def _power(base: Decimal, exponent: int) -> Decimal:
     return result
 
 
-def _parsed(field: str, text: str, lowest: Decimal, highest: Decimal) -> Decimal:
+def _parse(field: str, text: str, lowest: Decimal, highest: Decimal) -> Decimal:
     try:
         value = DECIMAL.create_decimal(text[:SCHEDULE_CHARACTERS_MAX])
     except InvalidOperation as error:

@@ -85,11 +85,11 @@ def rows_for(labels: Int64Array, shards: Shards, shard_count: int, shard_index: 
     if shards.kind is ShardKind.IID or (labels == labels[0]).all():  # one class cannot be skewed
         parts = np.array_split(permutation(seed, len(labels)), shard_count)
     else:
-        parts = _skewed(labels, float(shards.alpha), shard_count, seed)
+        parts = _skew(labels, float(shards.alpha), shard_count, seed)
     return np.sort(parts[shard_index])
 
 
-def _skewed(labels: Int64Array, alpha: float, shard_count: int, seed: bytes) -> list[Int64Array]:
+def _skew(labels: Int64Array, alpha: float, shard_count: int, seed: bytes) -> list[Int64Array]:
     """For each class, the shards' parts of it are drawn from Dir(alpha, ..., alpha).
 
     Yurochkin et al., "Bayesian Nonparametric Federated Learning of Neural Networks" (ICML 2019, section 4); the other way

@@ -15,7 +15,8 @@ from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.evolution.generations import Generations
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.mutation_candidates import MutationCandidates
-from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.rules import EvolutionRules
+from learning.evolution.search import SearchSettings
 from learning.exact import ExactArithmeticError, self_test
 from learning.following.line import LineLearner
 from learning.gradient.block_learner import BlockLearner
@@ -45,13 +46,10 @@ class LearnerSpec:
     folder: str
     """Where a user's own task module is looked for, besides the installed packages."""
     rules: EvolutionRules | GradientRules
-    network_id: bytes
-    author: bytes
-    genesis_step: bytes
-    settings: SearchSettings
+    participant: Participant
     restored: StateKept | None
-    members: tuple[bytes, ...] = ()
-    """Of a total order; none under proof of work."""
+    search: SearchSettings = field(default_factory=SearchSettings)
+    """Of evolution alone."""
     store: str = ""
     """The peer's database: gradients read large payloads from it."""
     make: "MakeLearner" = field(default_factory=lambda: make_learner)
@@ -125,30 +123,26 @@ def make_learner(task: Task, spec: LearnerSpec, gradients: Gradients, make_worke
     return _evolution_learner(task, spec, spec.rules)
 
 
-def _participant(spec: LearnerSpec) -> Participant:
-    return Participant(spec.network_id, spec.author, spec.genesis_step, spec.members, spec.settings.is_searching)
-
-
 def _evolution_learner(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> Learner:
     """With members: they decide by their scores; without: every step is checked by everybody."""
-    participant = _participant(spec)
-    if spec.members:
-        return LineLearner(Generations(MutationCandidates(task, rules, participant, spec.settings), participant), spec.restored)
-    return EvolutionLearner(task, rules, participant, spec.settings, spec.restored)
+    participant = spec.participant
+    if participant.members:
+        return LineLearner(Generations(MutationCandidates(task, rules, participant, spec.search), participant), spec.restored)
+    return EvolutionLearner(task, rules, participant, spec.search, spec.restored)
 
 
 def _gradient_learner(
     task: Task, spec: LearnerSpec, rules: GradientRules, gradients: Gradients, make_worker: MakeWorker
 ) -> Learner:
     """With members: the order that they agree on; without: the order of the leaders' blocks."""
-    trained, participant = differentiable(task), _participant(spec)
-    index, count = shard_of(spec.author, spec.members, rules.shard_count)
-    shard = rows_for(trained.sample_labels, parse_shards(rules.shards), count, index, spec.network_id)
-    rows = OwnSamples(trained, shard, spec.author)
-    if spec.members and needs_scores(rules.rule):
+    trained, participant = differentiable(task), spec.participant
+    index, count = shard_of(participant.author, participant.members, rules.shard_count)
+    shard = rows_for(trained.sample_labels, parse_shards(rules.shards), count, index, participant.network_id)
+    rows = OwnSamples(trained, shard, participant.author)
+    if participant.members and needs_scores(rules.rule):
         steps = StepCandidates(trained, rules, participant, gradients, rows, make_worker)
         return LineLearner(Generations(steps, participant), spec.restored)
-    if spec.members:
+    if participant.members:
         return LineLearner(GradientStream(trained, rules, participant, gradients, rows, make_worker), spec.restored)
     return BlockLearner(trained, rules, participant, gradients, rows, spec.restored, make_worker)
 

@@ -17,8 +17,7 @@ from consensus.total_order.machine import TotalOrder
 from consensus.total_order.records import BASE_TABLE, COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE
 from consensus.types import KEY_BYTES, Digest, PeerId, StepId
 from learning.checkpoint import decode_kept_state
-from learning.evolution.rules import SearchSettings
-from learning.learner import AdoptRequest, LearnerRequest, StateKept
+from learning.learner import AdoptRequest, LearnerRequest, Participant, StateKept
 from node.processes.learner import LearnerSpec
 from node.rules.conversion import contribution_rank, learning_rules, proof_of_work_rules, total_order_rules
 from node.rules.network_rules import Consensus, NetworkRules, members_of, network_id
@@ -150,19 +149,15 @@ def replica_over(
     return Coupling(machine, network_id(rules), digests, payload_commits or retention_of(rules).payload_commits)
 
 
-def learner_spec(rules: NetworkRules, author: PeerId, settings: SearchSettings, restored: StateKept | None) -> LearnerSpec:
+def learner_spec(rules: NetworkRules, author: PeerId, restored: StateKept | None, *, is_searching: bool = True) -> LearnerSpec:
     """What the learner is told at its start, but for where it finds files."""
     this_network = network_id(rules)
     return LearnerSpec(
         task=rules.task.name,
         folder="",
         rules=learning_rules(rules),
-        network_id=this_network,
-        author=author,
-        genesis_step=genesis_step(this_network),
-        settings=settings,
+        participant=Participant(this_network, author, genesis_step(this_network), members_of(rules), is_searching),
         restored=restored,
-        members=members_of(rules),
     )
 
 

@@ -13,7 +13,8 @@ from consensus.proof_of_work.records import block_key
 from consensus.steps import genesis_step
 from consensus.types import Digest, Height
 from learning.evolution.learner import EvolutionLearner
-from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.rules import EvolutionRules
+from learning.evolution.search import SearchSettings
 from learning.learner import AdoptRequest, FinaliseRequest, Participant, ProposedStep, ReplayRequest, StepOffered
 from learning.tasks.loading import load_task
 from node.rules.conversion import learning_rules, proof_of_work_rules

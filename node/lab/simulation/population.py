@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import msgspec
@@ -11,7 +12,7 @@ from consensus.protocol import OrderingProtocol
 from consensus.signing import Signer
 from consensus.steps import genesis_step
 from consensus.types import Instant, PeerId
-from learning.evolution.rules import SearchSettings
+from learning.evolution.search import SearchSettings
 from learning.learner import Learner, LearnerRequest
 from node.lab.faults.catalogue import ReplicaSituation, bent_replica, parse_faults
 from node.lab.faults.consensus.withheld_parts import Withholding
@@ -158,7 +159,7 @@ class Population:
         return ordering_machine(self.rules, role, rows, guard_round=guard_round, snapshot_behind=behind)
 
     def _learner(self, peer: PeerId, fault: str, rows: DiskRows) -> Learner:
-        spec = learner_spec(self.rules, peer, SearchSettings(chunk=CANDIDATES_PER_SLICE), kept_state(rows))
+        spec = replace(learner_spec(self.rules, peer, kept_state(rows)), search=SearchSettings(chunk=CANDIDATES_PER_SLICE))
         make = MakeFaultyLearner(fault, self._colluders) if fault else make_learner
         return make(toy_task(self.scenario.task, self._processor(peer)), spec, RowArchive(rows))
 

@@ -1,7 +1,8 @@
 """A peer that evolves under proof of work, and the path that it makes by itself."""
 
 from learning.evolution.learner import EvolutionLearner
-from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.rules import EvolutionRules
+from learning.evolution.search import SearchSettings
 from learning.learner import Participant, ProposedStep, SignedPayload, StateKept
 from learning.task import Task
 from tests.learning.following.line_world import Shelf
@@ -32,13 +33,14 @@ class Peer(TreePeer):
         self,
         author: bytes,
         rules: EvolutionRules = RULES,
-        settings: SearchSettings = SETTINGS,
+        *,
         task: Task | None = None,
         restored: StateKept | None = None,
+        is_searching: bool = True,
     ) -> None:
         self.task = task or SphereTask()
-        participant = Participant(NETWORK, author, GENESIS)
-        super().__init__(author, EvolutionLearner(self.task, rules, participant, settings, restored), Shelf())
+        participant = Participant(NETWORK, author, GENESIS, is_searching=is_searching)
+        super().__init__(author, EvolutionLearner(self.task, rules, participant, SETTINGS, restored), Shelf())
 
     def find(self) -> SignedPayload:
         """Search until something is found."""

@@ -148,7 +148,7 @@ def test_our_own_finding_comes_back_without_being_measured_again() -> None:
 
 
 def test_an_observer_does_not_search_but_offers_what_it_hears_of() -> None:
-    observer = Peer(BOB, settings=replace(SETTINGS, is_searching=False))
+    observer = Peer(BOB, is_searching=False)
     observer.adopt(GENESIS)
     assert [observer.learner.search() for _ in range(100)] == [()] * 100
     contribution = started().find()

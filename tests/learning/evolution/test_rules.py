@@ -1,10 +1,10 @@
-"""Rules and settings out of range name the field."""
+"""Rules out of range name the field."""
 
 from dataclasses import replace
 
 import pytest
 
-from learning.evolution.rules import UNLIMITED, EvolutionRules, RulesError, SearchSettings
+from learning.evolution.rules import UNLIMITED, EvolutionRules
 
 RULES = EvolutionRules(64, 1, "0.03", "0.998", "0.003", 20, 0)
 
@@ -22,11 +22,6 @@ RULES = EvolutionRules(64, 1, "0.03", "0.998", "0.003", 20, 0)
 def test_a_rule_out_of_range_names_the_field(field: str, value: object, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(RULES, **{field: value})  # type: ignore[arg-type]  # the field is the parameter of the test
-
-
-def test_settings_out_of_range_name_the_field() -> None:
-    with pytest.raises(RulesError, match=r"chunk is 0, allowed 1\.\.4096"):
-        SearchSettings(chunk=0)
 
 
 @pytest.mark.parametrize(

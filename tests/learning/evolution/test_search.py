@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from learning.evolution.recipe import Recipe, child_of
-from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.rules import EvolutionRules
 from learning.evolution.schedule import StepSizeSchedule
-from learning.evolution.search import Generation, Search
+from learning.evolution.search import Generation, Search, SearchSettings
 from learning.exact import signs, stream_key
 from learning.state import ModelState, genesis_state
 from learning.task import Float32Array, Float64Array, Int64Array

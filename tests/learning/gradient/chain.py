@@ -47,7 +47,7 @@ class Forge:
     def __init__(self, world: World) -> None:
         self.world = world
         rule = world.rules.named_rule()
-        self._scribe = BlockTransition(
+        self._transition = BlockTransition(
             Aggregator(LAYOUT, world.rules.ledger_rules(), rule), world.shelf, world.rules.workers_window
         )
         self.states = {GENESIS: BlockState(first_ledger(genesis_state(NETWORK, LAYOUT).parameters, rule), ())}
@@ -55,14 +55,14 @@ class Forge:
 
     def block(self, parent: bytes, leader: bytes, *contributions: SignedPayload) -> ProposedStep:
         height = self.heights[parent] + 1
-        state = self._scribe.applied(self.states[parent], step_of(parent, height, leader, contributions, b""))
+        state = self._transition.apply(self.states[parent], step_of(parent, height, leader, contributions, b""))
         step = step_of(parent, height, leader, contributions, state.digest)
         self.states[step.id], self.heights[step.id] = state, height
         return step
 
     def group(self, step: ProposedStep) -> Workers:
         """The workers after it."""
-        return self._scribe.group(self.states[step.id])
+        return self._transition.group(self.states[step.id])
 
     def path(self, parent: bytes, *leaders: bytes) -> list[ProposedStep]:
         """Empty blocks by these leaders."""

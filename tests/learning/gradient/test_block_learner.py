@@ -22,7 +22,6 @@ from learning.learner import (
     StepChecked,
     StepOffered,
 )
-from learning.state import StoredStateError
 from learning.task import Float32Array
 from node.lab.faults.gradient.conduct import HonestConduct, Submitted
 from tests.learning.evolution.exchange import GENESIS
@@ -619,11 +618,3 @@ def test_a_restart_from_any_kept_state_leads_to_the_same(rule: str) -> None:
         again.finalise(chain[9].id)
         next_step = peers[1].lead(chain[-1].id, 13)
         assert again.check(next_step).judgement is Judgement.GOOD
-
-
-def test_a_kept_state_that_no_block_commits_to_is_refused() -> None:
-    world = world_of()
-    chain = mined([alice := Peer(world, ALICE)], 3)
-    alice.finalise(chain[-1].id)
-    with pytest.raises(StoredStateError, match="is not the one that block"):
-        Peer(world, ALICE, restored=replace(alice.kept[-1], state_digest=bytes(32)))

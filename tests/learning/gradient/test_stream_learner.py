@@ -18,7 +18,6 @@ from learning.learner import (
     SignedPayload,
     StateKept,
 )
-from learning.state import StoredStateError
 from learning.task import Float32Array, Minibatch
 from learning.tasks.digits import digits_mlp
 from node.lab.faults.gradient.conduct import HonestConduct, Submitted
@@ -117,13 +116,6 @@ def test_a_restart_from_any_kept_state_leads_to_the_same(rule: str) -> None:
         member.deliver(*order.log)
         assert member.digest == order.members[0].digest
         assert member.kept == [later for later in order.members[0].kept if later.commit > kept.commit]
-
-
-def test_a_kept_state_with_another_digest_is_refused() -> None:
-    world = quadratic_world()
-    kept = restored_state(run(world, 70).members[0])
-    with pytest.raises(StoredStateError, match="is not the one that its digest names"):
-        Member(world, FOUR[0], restored=replace(kept, state_digest=bytes(32)))
 
 
 # --- our own work ---------------------------------------------------------------------------------------------------

@@ -18,9 +18,17 @@ from consensus.effects import SolvePuzzle, StopPuzzle, VerifyPuzzle
 from consensus.inputs import PuzzleSolved, PuzzleVerified
 from consensus.proof_of_work.puzzle import is_solved
 from consensus.types import StepId
-from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.rules import EvolutionRules
 from learning.gradient.rules import GradientRules
-from learning.learner import AdoptRequest, AssessRequest, ContributionAssessed, ContributionFound, SignedPayload, StepAdopted
+from learning.learner import (
+    AdoptRequest,
+    AssessRequest,
+    ContributionAssessed,
+    ContributionFound,
+    Participant,
+    SignedPayload,
+    StepAdopted,
+)
 from node.processes.learner import (
     LEARNER_NICENESS,
     LearnerFailed,
@@ -113,7 +121,7 @@ def test_a_killed_worker_is_noticed() -> None:
 
 def learner_spec(task: str, folder: Path) -> LearnerSpec:
     rules = EvolutionRules(16, 1, "0.1", "1", "0.1", 10, 0)
-    return LearnerSpec(task, str(folder), rules, bytes(32), b"a" * 32, b"g" * 32, SearchSettings(), None)
+    return LearnerSpec(task, str(folder), rules, Participant(bytes(32), b"a" * 32, b"g" * 32), None)
 
 
 def with_learner(spec: LearnerSpec, talk: Callable[[WorkerProcess, asyncio.Queue], Awaitable[None]]) -> None:

@@ -10,8 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from learning.evolution.rules import EvolutionRules, SearchSettings
-from learning.learner import AdoptRequest, DeliveredStep, DeliverRequest, LearnerAnswer, LearnerRequest, StepApplied
+from learning.evolution.rules import EvolutionRules
+from learning.learner import (
+    AdoptRequest,
+    DeliveredStep,
+    DeliverRequest,
+    LearnerAnswer,
+    LearnerRequest,
+    Participant,
+    StepApplied,
+)
 from node.processes.learner import SHARE, LearnerSpec, SearchShare
 from node.processes.learner import _LearnerLoop as learner_loop
 
@@ -79,7 +87,7 @@ def test_a_long_calm_is_not_paid_for_by_those_who_ask_later(tmp_path: Path) -> N
     ours, theirs = Pipe()
     learner = CalmThenPressed(theirs)
     rules = EvolutionRules(16, 1, "0.1", "1", "0.1", 10, 0)
-    spec = LearnerSpec("rosenbrock", str(tmp_path), rules, bytes(32), b"a" * 32, STEP, SearchSettings(), None, store="none")
+    spec = LearnerSpec("rosenbrock", str(tmp_path), rules, Participant(bytes(32), b"a" * 32, STEP), None, store="none")
     spec = replace(spec, make=lambda task, spec, gradients: learner)
 
     def live() -> None:

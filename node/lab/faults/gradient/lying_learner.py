@@ -28,12 +28,12 @@ class LyingWorker:
 
     def compute(self, parameters: Float32Array) -> tuple[bytes, ...]:
         """What the conduct submits, as far as it can travel."""
-        own = self._honest.gradient(parameters, self.conduct.minibatch(self._honest.drawn()))
+        own = self._honest.gradient(parameters, self.conduct.minibatch(self._honest.draw()))
         payloads = () if own is None else map(self._payload, self.conduct.submissions(own))
         return tuple(payload for payload in payloads if payload is not None)
 
     def _payload(self, submitted: Submitted) -> bytes | None:
-        return submitted if isinstance(submitted, bytes) else self._honest.encoded(submitted)
+        return submitted if isinstance(submitted, bytes) else self._honest.encode(submitted)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from learning.checkpoint import decode_kept_state
 from learning.evolution.generations import Generations
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.mutation_candidates import MutationCandidates
-from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.rules import EvolutionRules
+from learning.evolution.search import SearchSettings
 from learning.following.line import LineLearner
 from learning.gradient.block_learner import BlockLearner
 from learning.gradient.ledger import Gradients

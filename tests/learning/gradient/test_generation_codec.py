@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learning.gradient.scored_kept import KeptPayloads, StepConsensus, decode_generation, deliver_again, encode_generation
+from learning.gradient.generation_codec import KeptPayloads, StepConsensus, decode_generation, deliver_again, encode_generation
 from learning.gradient.scored_slate import StepCandidacy
 from learning.gradient.scored_submission import encode_scored
 from learning.learner import SignedPayload
