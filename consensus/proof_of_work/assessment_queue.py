@@ -67,7 +67,7 @@ class AssessmentQueue:
         kept = {source: [queued for queued in queue if is_wanted(queued.digest)] for source, queue in self._queues.items()}
         self._queues = {source: queue for source, queue in kept.items() if queue}
 
-    def answered(self, digest: Digest) -> None:
+    def on_answer(self, digest: Digest) -> None:
         """The learner has answered for it."""
         self._under_way.pop(digest, None)
 

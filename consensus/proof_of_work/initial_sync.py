@@ -65,7 +65,7 @@ class InitialSync:
         self._may_arrive_at = Instant(now + ARRIVAL_MS_MIN)
         self._seen_at = now
 
-    def block_checked(self, step: StepId) -> None:
+    def on_block_checked(self, step: StepId) -> None:
         """If it belongs to what is far ahead, that is really arriving."""
         link = self._chain.tree.link(step)
         if link is None or not self._is_behind():

@@ -40,7 +40,7 @@ class NamedPayloads:
                 self._final.pop(digest, None)
                 self._released[was_final].append(digest)
 
-    def named(self) -> tuple[Digest, ...]:
+    def digests(self) -> tuple[Digest, ...]:
         """All that are named."""
         return tuple(self._counts)
 

@@ -71,11 +71,11 @@ class ChainReport:
         self._final_led = final_led
         self._final_steps: deque[ChainStep] = deque(maxlen=STEPS_TOLD_MAX)
 
-    def restored(self, step: ChainStep) -> None:
+    def on_restored(self, step: ChainStep) -> None:
         """A block is final by the records."""
         self._final_steps.append(step)
 
-    def final(self, step: ChainStep) -> None:
+    def on_final(self, step: ChainStep) -> None:
         """A block has become final."""
         self._final_steps.append(step)
         self._final_led += step.leader == self._identity
@@ -86,7 +86,7 @@ class ChainReport:
         """A picture of this moment."""
         tree = self._chain.tree
         target = next_target(tree.head, self._rules)
-        path = tuple(self._checks.told(link.id) for link in tree.path(tree.head))
+        path = tuple(self._checks.chain_step_of(link.id) for link in tree.path(tree.head))
         return PowStatus(
             head=tree.head.id,
             height=tree.head.height,

@@ -105,7 +105,7 @@ class UnverifiedHeaders:
         self._vouch(step, staged.source, now, is_asked=staged.is_asked)
         return True
 
-    def also_from(self, step: StepId, peer: PeerId, now: Instant, *, is_asked: bool) -> None:
+    def add_source(self, step: StepId, peer: PeerId, now: Instant, *, is_asked: bool) -> None:
         """Another peer has sent the header, too. It is verified in the turn of whoever has the better one."""
         staged = self._staged.get(step)
         if staged is None:
@@ -120,7 +120,7 @@ class UnverifiedHeaders:
         return staged is not None and self._budgets.is_stranger(staged.source) and self._is_waiting(staged)
 
     def start_verifying(self, now: Instant) -> tuple[Staged, ...]:
-        """Those to verify now, within the bounds; they count as in flight until `answered`."""
+        """Those to verify now, within the bounds; they count as in flight until `on_answer`."""
         started: list[Staged] = []
         for peer in self._by_rank(now):
             while len(self._in_flight) < VERIFY_IN_FLIGHT_MAX and peer in self._waiting:
@@ -130,7 +130,7 @@ class UnverifiedHeaders:
                 started.append(self._start(peer, ticket))
         return tuple(started)
 
-    def answered(self, step: StepId) -> tuple[Staged | None, Ticket | None]:
+    def on_answer(self, step: StepId) -> tuple[Staged | None, Ticket | None]:
         """Its puzzle was computed: the header, or None when it is no longer wanted; and what it has taken from budgets."""
         flight = self._in_flight.pop(step, None)
         if flight is None:

@@ -54,11 +54,11 @@ class AmnesiaRecovery:
         self._asked |= 1 << record.member
         self._state.effects.add(Send(peer, encode(AskOwn(self._life))))
 
-    def left(self, peer: PeerId) -> None:
+    def leave(self, peer: PeerId) -> None:
         """Ask again once it is back."""
         self._asked_at.pop(peer, None)
 
-    def answered(self, peer: PeerId, record: PeerRecord, answer: OwnNewest) -> Block | None:
+    def on_answer(self, peer: PeerId, record: PeerRecord, answer: OwnNewest) -> Block | None:
         """Count an answer; the block it shows, if there is one. A false proof is refused."""
         if record.member is None or not self._asked >> record.member & 1:
             self._state.effects.add(Refuse(peer, Offence.UNSOLICITED, "answer about our own newest block"))

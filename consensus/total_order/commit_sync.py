@@ -76,9 +76,9 @@ class CommitSync:
             self._pursue(now)
             self._go_on(now)
 
-    def left(self, peer: PeerId) -> None:
+    def leave(self, peer: PeerId) -> None:
         """The peer is gone."""
-        self._fetch.left(peer)
+        self._fetch.leave(peer)
 
     def take(self, peer: PeerId, record: PeerRecord, answer: Commits, now: Instant) -> None:
         """An answer to GetCommits."""

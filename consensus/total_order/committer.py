@@ -54,29 +54,29 @@ class Committer:
         state.effects.add(Deliver(delivered_step(state.network_id, state.committee, record, blocks)))
         for vertex in added:
             state.busy.pop(vertex.digest, None)
-        self._attestations.reached(state.order.index)
+        self._attestations.on_commit(state.order.index)
         if self._proposer is not None:
-            self._proposer.committed(added)
+            self._proposer.on_commit(added)
         self._move_horizon()
         return record
 
-    def moved_to_checkpoint(self) -> None:
+    def on_checkpoint(self) -> None:
         """The order has begun anew above commits that we have not seen."""
-        self._attestations.reached(self._state.order.index)
+        self._attestations.on_commit(self._state.order.index)
         if self._proposer is not None:
-            self._proposer.skipped()
+            self._proposer.on_checkpoint()
         self._move_horizon()
 
     def _move_horizon(self) -> None:
         """Forget what the order leaves behind."""
         if self._state.order.horizon > self._state.dag.horizon:
-            forgotten = self._validation.horizon_moved()
+            forgotten = self._validation.forget_below_horizon()
             if self._proposer is not None:
-                self._proposer.forgotten(forgotten)
+                self._proposer.on_forgotten(forgotten)
 
     def _count(self, decision: LeaderStatus) -> None:
         counters = self._state.counters
-        match decision.way:
+        match decision.rule:
             case DecisionRule.DIRECT_COMMIT:
                 counters.direct_commits += 1
             case DecisionRule.DIRECT_SKIP:

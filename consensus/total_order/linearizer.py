@@ -73,7 +73,7 @@ class Linearizer:
 
     def commit(self, leader: Vertex) -> tuple[CommitRecord, list[Vertex]]:
         """Append the commit of this leader; its record and its blocks in order."""
-        added = self._linearised(leader)
+        added = self._history_of(leader)
         references = tuple(vertex.reference for vertex in added)
         time_ms = max(self.time_ms, median_time_ms(leader))
         record = CommitRecord(self.index + 1, self.digest, leader.reference, time_ms, references)
@@ -103,7 +103,7 @@ class Linearizer:
         while len(self._recent) > self._gc_depth:  # one leader a round: no commit above the horizon is forgotten
             del self._recent[next(iter(self._recent))]
 
-    def _linearised(self, leader: Vertex) -> list[Vertex]:
+    def _history_of(self, leader: Vertex) -> list[Vertex]:
         """Its history above the horizon, sorted; what belongs to an author and round that is ordered already is left out."""
         ordered, horizon = self._ordered, self.horizon
         history = {leader.digest: leader}

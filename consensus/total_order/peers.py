@@ -50,7 +50,7 @@ class Requests:
     asked: dict[int, dict[bytes, None]] = field(default_factory=dict)
     deadlines: dict[int, Instant] = field(default_factory=dict)
 
-    def send(self, digests: dict[bytes, None], deadline: Instant) -> int:
+    def add(self, digests: dict[bytes, None], deadline: Instant) -> int:
         """The number of a new request."""
         number = self.numbers.draw()
         self.asked[number], self.deadlines[number] = digests, deadline
@@ -59,7 +59,7 @@ class Requests:
             del self.asked[oldest], self.deadlines[oldest]
         return number
 
-    def answered(self, number: int) -> dict[bytes, None] | None:
+    def on_answer(self, number: int) -> dict[bytes, None] | None:
         """What the request asked for, once; None when it was answered before, is long forgotten, or of another connection."""
         self.deadlines.pop(number, None)
         return self.asked.pop(number, None)
@@ -108,7 +108,7 @@ class Peers:
         self.members = 0
         """The members that are connected, as a set of members."""
 
-    def restarted(self, now: Instant) -> None:
+    def on_restart(self, now: Instant) -> None:
         """Answers to an earlier life may still come: its numbers are lower, since it drew less than one in a millisecond."""
         self._numbers.last = max(0, now)
 

@@ -202,9 +202,9 @@ def _of_the_order(scale: Scale) -> Groups:
 def _of_the_chain(scale: Scale) -> Groups:
     tree = TREE_BLOCKS_MAX
     return (
-        (tree, "BlockTree._links BlockTree._standing BlockTree._children BlockTree._children[] BlockTree._forgiven_at"),
-        (tree, "BlockTree._undecided"),
-        (tree, "BlockChecks._told BlockChecks._unchecked BlockChecks._behind BlockDownload._searches BlockDownload._gaps"),
+        (tree, "BlockTree._links BlockTree._status BlockTree._children BlockTree._children[] BlockTree._forgiven_at"),
+        (tree, "BlockTree._undecided BlockDownload._searches BlockDownload._gaps"),
+        (tree, "BlockChecks._chain_steps BlockChecks._unchecked BlockChecks._behind"),
         (tree, "HeadCandidates._living HeadCandidates._gaps HeadCandidates._lost"),
         (tree, "HeadCandidates._depths HeadCandidates._stalled"),
         ((scale.height + 1) * CHAIN_RECORD_BYTES, "FinalChain._packed"),

@@ -344,10 +344,10 @@ class Liar:
             case None if self.said and self.chance.random() < 0.2:
                 return self.chance.choice(self.said)
             case None:
-                self.said.append(self._unasked())
+                self.said.append(self._refuse_unasked())
                 return self.said[-1]
 
-    def _unasked(self) -> Message | bytes:
+    def _refuse_unasked(self) -> Message | bytes:
         kind = self.chance.choices(range(10), (60, 4, 4, 4, 4, 4, 4, 4, 4, 4))[0]
         (block,) = self._blocks(1)
         number = self.chance.choice((0, 1, 2, 5, FAR))

@@ -205,7 +205,7 @@ SLOW_JUDGES = variant(
 
 def leads_twice(patch: pytest.MonkeyPatch) -> None:
     """A leader does not wait for its own learner's answer to its block."""
-    patch.setattr(Mining, "led", lambda *_: None)
+    patch.setattr(Mining, "on_own_block", lambda *_: None)
 
 
 # --- a difficulty that all agree on, and that is wrong --------------------------------------------------------------------

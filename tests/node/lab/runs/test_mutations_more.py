@@ -113,12 +113,12 @@ SPLIT = miners(
 
 def puzzle_always_right(patch: pytest.MonkeyPatch) -> None:
     """Whatever the computed puzzle says, it counts as solved."""
-    proper = Validation.puzzle_verified
+    proper = Validation.on_puzzle_verified
 
     def verified(self: Validation, answer: PuzzleVerified) -> tuple[Effect, ...]:
         return proper(self, replace(answer, is_solved=True))
 
-    patch.setattr(Validation, "puzzle_verified", verified)
+    patch.setattr(Validation, "on_puzzle_verified", verified)
 
 
 def final_earlier(depth: Callable[[int], int]) -> Mutate:
