@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from consensus.attachment import Attachment
-from consensus.effects import FetchPayload
+from consensus.effects import FetchAttachment
 from consensus.reliability import LATE_MS_MAX, GiftTimes, Reliability
 from consensus.types import Digest, Instant, PeerId
 
@@ -211,13 +211,13 @@ class PayloadRequests:
             self._cooling.append((Instant(now + COOLING_MS), peer))
             self._end(digest, now)
 
-    def fetch_more(self, now: Instant) -> tuple[FetchPayload, ...]:
+    def fetch_more(self, now: Instant) -> tuple[FetchAttachment, ...]:
         """Ask for what is wanted, as far as the bounds allow; called once after every input."""
         self._note_gifts(now)
         if not self._pursuits:
             return ()
         self._look_around(now)
-        effects: list[FetchPayload] = []
+        effects: list[FetchAttachment] = []
         while self._has_changed and self._under_way < min(self._fetches_max, len(self._pursuits) + len(self._cooling)):
             choice = self._choose()
             if choice is None:
@@ -380,7 +380,7 @@ class PayloadRequests:
         in_vain = self._reliability.in_vain
         return in_vain(anybody) < min(in_vain(peer) for peer in sources)
 
-    def _ask(self, digest: bytes, peer: PeerId, now: Instant) -> FetchPayload:
+    def _ask(self, digest: bytes, peer: PeerId, now: Instant) -> FetchAttachment:
         pursuit = self._pursuits[digest]
         pursuit.asked_at = now
         if pursuit.first_asked_at is None:
@@ -392,4 +392,4 @@ class PayloadRequests:
         pursuit.attempts += 1
         pursuit.tried = (*(known for known in pursuit.tried if known in self._known_peers), peer)
         self._fetches[digest] = peer
-        return FetchPayload(Digest(digest), pursuit.payload.length, peer)
+        return FetchAttachment(Digest(digest), pursuit.payload.length, peer)

@@ -6,19 +6,19 @@ What follows is the same after every input: a new head is adopted, a deep block 
 from collections.abc import Iterable
 from typing import assert_never
 
-from consensus.effects import Adopt, Broadcast, Effect, Finalise, KeepPayloads, PassOver, Refuse, Send, SetTimer
+from consensus.effects import Adopt, Broadcast, Effect, Finalise, KeepAttachments, PassOver, Refuse, Send, SetTimer
 from consensus.encoding import encode
 from consensus.evidence import Offence
 from consensus.inputs import (
     Assessed,
+    AttachmentHeld,
+    AttachmentsNeeded,
     Checked,
     ClockRead,
     FetchFailed,
     Input,
     LearnerBehind,
     Offered,
-    PayloadHeld,
-    PayloadsNeeded,
     PeerJoined,
     PeerLeft,
     PuzzleSolved,
@@ -162,7 +162,7 @@ class ProofOfWork:
         unchecked = self._check_restored()
         timer = SetTimer(SYNC_TIMER, Instant(now + SYNC_MS))
         named = self._named_payloads.digests()
-        kept = (KeepPayloads(named),) if named else ()
+        kept = (KeepAttachments(named),) if named else ()
         return (*kept, *replayed, Adopt(head.id, head.height), *known_final, *unchecked, timer)
 
     def handle(self, event: Input, now: Instant) -> Effects:
@@ -230,12 +230,12 @@ class ProofOfWork:
                 return self._on_puzzle_verified(event, now)
             case TimerFired(name):
                 return self._tick(name, now)
-            case PayloadHeld(digest):
+            case AttachmentHeld(digest):
                 return self._on_attachment_held(digest)
             case FetchFailed(digest, peer):
                 self._wanted.on_failure(digest, peer, now)
                 return ()
-            case PayloadsNeeded(attachments):
+            case AttachmentsNeeded(attachments):
                 self._wanted.learner_needs(attachments)
                 return ()
             case StateReached() | StateHeld() | LearnerBehind():  # of total order; here the blocks lead to every state

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from consensus.contribution import Contribution, contribution_digest
 from consensus.effects import Deliver, Halt
-from consensus.steps import DeliveredItem, DeliveredStep
+from consensus.steps import DeliveredContribution, DeliveredStep
 from consensus.total_order.attestations import Attestations
 from consensus.total_order.block import Block
 from consensus.total_order.commit_rule import DecisionRule, LeaderStatus
@@ -89,14 +89,14 @@ class Committer:
 
 def delivered_step(network_id: NetworkId, committee: Committee, record: CommitRecord, blocks: Iterable[Block]) -> DeliveredStep:
     """What the learner gets of a commit; `blocks` are those that the record names, in its order."""
-    items = tuple(item for block in blocks for item in delivered_items(network_id, committee, block))
+    items = tuple(item for block in blocks for item in delivered_contributions(network_id, committee, block))
     step = commit_digest(network_id, record)
     return DeliveredStep(step, StepId(record.previous), Height(record.index), record.time_ms, items)
 
 
-def delivered_items(network_id: NetworkId, committee: Committee, block: Block) -> Iterable[DeliveredItem]:
+def delivered_contributions(network_id: NetworkId, committee: Committee, block: Block) -> Iterable[DeliveredContribution]:
     """The payloads of one block, named like contributions of proof of work without attachments: those are the block's."""
     author = committee.members[block.content.author]
     for item in block.content.items:
         digest = contribution_digest(network_id, Contribution(author, item.base, item.payload, (), NO_SIGNATURE))
-        yield DeliveredItem(author, item.base, item.payload, digest, block.content.attachments)
+        yield DeliveredContribution(author, item.base, item.payload, digest, block.content.attachments)

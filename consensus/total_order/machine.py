@@ -6,17 +6,17 @@ What follows is the same after every input: slots are decided, our own blocks cr
 from collections.abc import Iterable
 from typing import assert_never
 
-from consensus.effects import Effect, Halt, KeepPayloads, Refuse, ReleasePayloads, SetTimer
+from consensus.effects import Effect, Halt, KeepAttachments, Refuse, ReleaseAttachments, SetTimer
 from consensus.inputs import (
     Assessed,
+    AttachmentHeld,
+    AttachmentsNeeded,
     Checked,
     ClockRead,
     FetchFailed,
     Input,
     LearnerBehind,
     Offered,
-    PayloadHeld,
-    PayloadsNeeded,
     PeerJoined,
     PeerLeft,
     PuzzleSolved,
@@ -157,7 +157,7 @@ class TotalOrder:
         if self._state.dag.highest_round > 0:
             self._state.peers.on_restart(now)
         if named := self._state.dag.named_payloads():
-            effects.add(KeepPayloads(named))
+            effects.add(KeepAttachments(named))
         for delivery in self._restoring.replays():
             effects.add(delivery)
         if self._member is not None:
@@ -194,12 +194,12 @@ class TotalOrder:
             case Submitted():
                 if self._member is not None:
                     self._member.proposer.submit(event)
-            case PayloadHeld(digest):
+            case AttachmentHeld(digest):
                 self._validation.on_attachment_held(digest)
             case FetchFailed(digest, peer):
                 self._state.wanted.on_failure(digest, peer, now)
                 self._state_sync.on_state_failure(digest, now)
-            case PayloadsNeeded(attachments, height):
+            case AttachmentsNeeded(attachments, height):
                 self._state.wanted.learner_needs(attachments)
                 self._state_sync.learner_waits_at = height if attachments else None
             case LearnerBehind(steps):
@@ -275,7 +275,7 @@ class TotalOrder:
             digests += [] if were_accepted else [digest for digest in dropped if not self._state.dag.is_named(digest)]
             digests = [digest for digest in digests if digest not in carried]
             if digests:
-                self._state.effects.add(ReleasePayloads(tuple(digests), were_accepted))
+                self._state.effects.add(ReleaseAttachments(tuple(digests), were_accepted))
 
     def _create(self, now: Instant) -> bool:
         """Create every block that is due, those of skipped rounds at once; whether there was any."""

@@ -9,7 +9,16 @@ from consensus.effects import Broadcast
 from consensus.encoding import encode
 from consensus.inputs import Submitted
 from consensus.signing import Signer
-from consensus.total_order.block import ATTACHMENTS_MAX, ITEMS_MAX, Block, Checkpoint, Content, Item, Reference, sign_block
+from consensus.total_order.block import (
+    ATTACHMENTS_MAX,
+    ITEMS_MAX,
+    Block,
+    BlockContribution,
+    Checkpoint,
+    Content,
+    Reference,
+    sign_block,
+)
 from consensus.total_order.context import State
 from consensus.total_order.dag import Vertex
 from consensus.total_order.messages import BlockMessage
@@ -27,7 +36,7 @@ PENDING_MAX = 256
 class PendingContribution:
     """A payload of our own learner."""
 
-    item: Item
+    item: BlockContribution
     attachments: tuple[Attachment, ...]
 
 
@@ -68,7 +77,7 @@ class Proposer:
         """A payload of our own learner, for the next block with room."""
         assert len(event.payload) <= PAYLOAD_BYTES_MAX, f"payload of {len(event.payload)} bytes, limit {PAYLOAD_BYTES_MAX}"
         assert len(event.attachments) <= ATTACHMENTS_MAX, f"{len(event.attachments)} attachments, limit {ATTACHMENTS_MAX}"
-        self._pending.append(PendingContribution(Item(event.base, event.payload), event.attachments))
+        self._pending.append(PendingContribution(BlockContribution(event.base, event.payload), event.attachments))
         self._bound_pending()
 
     def note_signed(self, round_number: int) -> None:

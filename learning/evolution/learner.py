@@ -19,13 +19,13 @@ from learning.following.state_tree import StateTree, final_step, invalid
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
+    AuthoredPayload,
     CheckRequest,
     ContributionAssessed,
     ContributionFound,
     DeliverRequest,
     ExportRequest,
     FinaliseRequest,
-    Judgement,
     LearnerAnswer,
     LearnerRequest,
     ModelExported,
@@ -33,11 +33,11 @@ from learning.learner import (
     ProposedStep,
     ReplayRequest,
     RestoreRequest,
-    SignedPayload,
     StateKept,
     StepAdopted,
     StepChecked,
     StepOffered,
+    Verdict,
 )
 from learning.model_consensus.scores import MalformedPayloadError
 from learning.state import StoredStateError, parameter_bytes, state_digest
@@ -62,7 +62,7 @@ class BestKnown:
 
 
 class EvolutionLearner:
-    """Implements `learning.learner.Learner`: one author's evolutionary search, and its judgement of the others'."""
+    """Implements `learning.learner.Learner`: one author's evolutionary search, and its verdicts on the others'."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class EvolutionLearner:
 
     # --- what others offer ------------------------------------------------------------------------------------------
 
-    def _assess(self, contribution: SignedPayload) -> tuple[LearnerAnswer, ...]:
+    def _assess(self, contribution: AuthoredPayload) -> tuple[LearnerAnswer, ...]:
         """What claims no more than the best that we know is not measured: true or false, it is of no use to anybody."""
         base = self._tree.find(contribution.base)
         if base is None:  # we have forgotten it, and who sent it has not: no lie
@@ -132,14 +132,14 @@ class EvolutionLearner:
         try:
             candidate, mutation = self._mutating.candidate_of(contribution)
         except MalformedPayloadError as error:
-            return (ContributionAssessed(contribution.digest, Judgement.INVALID, False, str(error)),)
+            return (ContributionAssessed(contribution.digest, Verdict.INVALID, False, str(error)),)
         if not self._is_best(base, candidate.claimed_fitness, contribution.digest):
             return (_useless(contribution),)
         offspring = self._judge.offspring(base, mutation)
         opinion = self._judge.opinion_of_candidate(candidate, offspring)
-        is_useful = opinion.judgement is Judgement.GOOD and self._is_best(base, offspring.fitness, contribution.digest)
+        is_useful = opinion.verdict is Verdict.GOOD and self._is_best(base, offspring.fitness, contribution.digest)
         answer = ContributionAssessed(
-            contribution.digest, opinion.judgement, is_useful, opinion.detail, is_proven_lie=opinion.is_proven_lie
+            contribution.digest, opinion.verdict, is_useful, opinion.detail, is_proven_lie=opinion.is_proven_lie
         )
         if not is_useful:
             return (answer,)
@@ -165,10 +165,10 @@ class EvolutionLearner:
         if digest != step.state_digest:
             return invalid(step, f"state digest is {step.state_digest.hex()}, rebuilt {digest.hex()}")
         opinion = self._judge.opinion_of_step(decoded, parent, model, digest)
-        if opinion.judgement is Judgement.INVALID:
+        if opinion.verdict is Verdict.INVALID:
             return invalid(step, opinion.detail)
         self._tree.add(step, model)
-        return StepChecked(step.id, opinion.judgement, opinion.is_proven_lie, opinion.detail)
+        return StepChecked(step.id, opinion.verdict, opinion.is_proven_lie, opinion.detail)
 
     # --- where we stand ---------------------------------------------------------------------------------------------
 
@@ -240,6 +240,6 @@ class EvolutionLearner:
         return announced is None or offspring.fitness > announced
 
 
-def _useless(contribution: SignedPayload) -> ContributionAssessed:
+def _useless(contribution: AuthoredPayload) -> ContributionAssessed:
     """Neither measured nor a lie, and nobody's fault."""
-    return ContributionAssessed(contribution.digest, Judgement.CONTESTED, False, "")
+    return ContributionAssessed(contribution.digest, Verdict.CONTESTED, False, "")

@@ -9,7 +9,7 @@ from learning.evolution.rules import EvolutionRules
 from learning.exact import noise_key
 from learning.following.line import Head
 from learning.following.state_tree import Array
-from learning.learner import Participant, ProposedStep, SignedPayload, StateKept
+from learning.learner import AuthoredPayload, Participant, ProposedStep, StateKept
 from learning.model_consensus.scores import MalformedPayloadError
 from learning.state import ModelState, genesis_state, state_digest, stored_state
 from learning.task import Layout
@@ -47,7 +47,7 @@ class Mutating:
         key = noise_key(self._network_id, parent, mutation.author)
         return child_of(model, key, mutation.recipe, self._schedule.at(model.height))
 
-    def candidate_of(self, contribution: SignedPayload) -> tuple[Candidate, Mutation]:
+    def candidate_of(self, contribution: AuthoredPayload) -> tuple[Candidate, Mutation]:
         """What a contribution offers. Raises MalformedPayloadError."""
         if contribution.attached:
             raise MalformedPayloadError(f"attachments: {len(contribution.attached)}, allowed 0")

@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from learning.learner import Judgement, ProposedStep, StepChecked
+from learning.learner import ProposedStep, StepChecked, Verdict
 from learning.state import StoredStateError
 
 S = TypeVar("S")
@@ -50,7 +50,7 @@ def final_step(step: bytes, height: int, state_digest: bytes) -> ProposedStep:
 
 def invalid(step: ProposedStep, detail: str) -> StepChecked:
     """It can never be accepted, whatever is measured."""
-    return StepChecked(step.id, Judgement.INVALID, False, detail)
+    return StepChecked(step.id, Verdict.INVALID, False, detail)
 
 
 class StateTree(Generic[S]):

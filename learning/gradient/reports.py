@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from learning.exact import MICRO, micro_units
 from learning.gradient.ledger import Judged
-from learning.learner import GradientJudged, GradientsJudged, StepAdopted
+from learning.learner import GradientReport, GradientsReport, StepAdopted
 from learning.task import Float32Array
 from learning.task_check import CheckedTask
 
@@ -26,8 +26,8 @@ class Gauge:
         return StepAdopted(step, height, fitness, self._task.metrics(parameters), state_digest)
 
 
-def told(step: bytes, version: int, judged: Sequence[Judged]) -> GradientsJudged:
+def told(step: bytes, version: int, judged: Sequence[Judged]) -> GradientsReport:
     """What the gradients of one step did; `version`: of the model after it."""
-    rows = tuple(GradientJudged(one.author, one.outcome.value, one.outcome.is_accepted, one.staleness) for one in judged)
+    rows = tuple(GradientReport(one.author, one.outcome.value, one.outcome.is_accepted, one.staleness) for one in judged)
     weights = next((one.weights for one in reversed(judged) if one.weights), ())
-    return GradientsJudged(step, version, rows, weights)
+    return GradientsReport(step, version, rows, weights)

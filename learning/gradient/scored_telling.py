@@ -6,7 +6,7 @@ from typing import assert_never
 from learning.aggregation.rule import GradientOutcome
 from learning.gradient.scored_slate import StepEntry
 from learning.gradient.scored_submission import decode_scored
-from learning.learner import GradientJudged, SignedPayload, SlateEntry
+from learning.learner import AuthoredPayload, GradientReport, SlateEntry
 from learning.model_consensus.scores import MalformedPayloadError, Scores
 from learning.model_consensus.slate import GenerationResult, Ignored
 from learning.state import ModelState
@@ -27,7 +27,7 @@ def _lead(fitness: int | None, parent: int | None) -> int | None:
     return None if fitness is None or parent is None else fitness - parent
 
 
-def counted(winner: StepEntry, candidates: Mapping[bytes, tuple[StepEntry, ...]]) -> tuple[GradientJudged, ...]:
+def counted(winner: StepEntry, candidates: Mapping[bytes, tuple[StepEntry, ...]]) -> tuple[GradientReport, ...]:
     """The gradients of a generation that was decided, in the order of delivery."""
     first: dict[bytes, bytes] = {}
     rows = []
@@ -40,7 +40,7 @@ def counted(winner: StepEntry, candidates: Mapping[bytes, tuple[StepEntry, ...]]
             if is_first
             else GradientOutcome.COPY
         )
-        rows.append(GradientJudged(author, outcome.value, outcome.is_accepted, JUST_COME))
+        rows.append(GradientReport(author, outcome.value, outcome.is_accepted, JUST_COME))
     return tuple(rows)
 
 
@@ -49,7 +49,9 @@ def weights(winner: StepEntry) -> tuple[tuple[bytes, float], ...]:
     return tuple((author, 1 / len(winner.authors)) for author in sorted(winner.authors))
 
 
-def refused(item: SignedPayload, reason: Ignored, model: ModelState, digest: bytes, entries_max: int) -> GradientJudged | None:
+def refused(
+    item: AuthoredPayload, reason: Ignored, model: ModelState, digest: bytes, entries_max: int
+) -> GradientReport | None:
     """A gradient that changes nothing; `model` and its `digest` are the agreed ones. None for scores."""
     try:
         submission = decode_scored(item.payload, entries_max)
@@ -73,7 +75,7 @@ def refused(item: SignedPayload, reason: Ignored, model: ModelState, digest: byt
             assert_never(reason)
 
 
-def _on_another_model(author: bytes, age: int, *, is_same: bool) -> GradientJudged:
+def _on_another_model(author: bytes, age: int, *, is_same: bool) -> GradientReport:
     """Refused for its base, or, where that is right, for its payload."""
     if age < 0:
         return _row(author, GradientOutcome.FUTURE_BASE, None)
@@ -82,5 +84,5 @@ def _on_another_model(author: bytes, age: int, *, is_same: bool) -> GradientJudg
     return _row(author, GradientOutcome.MALFORMED, JUST_COME) if is_same else _row(author, GradientOutcome.UNKNOWN_BASE, None)
 
 
-def _row(author: bytes, outcome: GradientOutcome, staleness: int | None) -> GradientJudged:
-    return GradientJudged(author, outcome.value, outcome.is_accepted, staleness)
+def _row(author: bytes, outcome: GradientOutcome, staleness: int | None) -> GradientReport:
+    return GradientReport(author, outcome.value, outcome.is_accepted, staleness)

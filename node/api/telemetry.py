@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from learning.learner import GenerationDecided, GenerationWaits, GradientsJudged, LearnerAnswer, StepAdopted
+from learning.learner import GenerationDecided, GenerationWaits, GradientsReport, LearnerAnswer, StepAdopted
 from node.api.status import GradientStatus, WorkerStatus
 from node.common.bounded import BoundedMap
 
@@ -66,7 +66,7 @@ class Vitals:
                 self.generations_won += answer.slate[answer.winner].author == self._author
             case GenerationWaits():
                 self.waits = answer
-            case GradientsJudged():
+            case GradientsReport():
                 self.gradients = self.gradients or GradientTally()
                 self.gradients.add(answer)
             case _:
@@ -163,7 +163,7 @@ class GradientTally:
         self._staleness: Counter[int] = Counter()
         self._weights: dict[bytes, float] = {}
 
-    def add(self, told: GradientsJudged) -> None:
+    def add(self, told: GradientsReport) -> None:
         """Count the gradients of one step."""
         self._version = told.version
         if told.weights:

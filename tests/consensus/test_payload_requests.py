@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.attachment import Attachment
-from consensus.effects import FetchPayload
+from consensus.effects import FetchAttachment
 from consensus.payload_requests import (
     COOLING_MS,
     FETCHES_MAX,
@@ -45,14 +45,14 @@ def table(*connected: PeerId, fetches_max: int = FETCHES_MAX) -> tuple[PayloadRe
     return PayloadRequests(peers, fetches_max, FREE_SHARE), peers
 
 
-def asked(effects: tuple[FetchPayload, ...]) -> list[tuple[int, PeerId]]:
+def asked(effects: tuple[FetchAttachment, ...]) -> list[tuple[int, PeerId]]:
     return [(int.from_bytes(fetch.digest, "big"), fetch.peer) for fetch in effects]
 
 
 def test_a_payload_is_asked_of_who_brought_what_names_it_and_ends_the_wait() -> None:
     payloads, _ = table(ALICE, BOB)
     payloads.wait(waiter(1), (payload(7, length=55),), BOB, Need.BLOCK)
-    assert payloads.fetch_more(Instant(0)) == (FetchPayload(digest(7), 55, BOB),)
+    assert payloads.fetch_more(Instant(0)) == (FetchAttachment(digest(7), 55, BOB),)
     assert (payloads.is_lacking(waiter(1)), len(payloads)) == (True, 1)
     assert payloads.note_held(digest(7)) == (waiter(1),)
     assert (payloads.is_lacking(waiter(1)), len(payloads)) == (False, 0)
@@ -479,7 +479,7 @@ def test_the_greatest_length_that_is_named_counts() -> None:
     payloads, _ = table(ALICE)
     payloads.wait(waiter(1), (payload(7, length=1),), ALICE, Need.FREE)
     payloads.wait(waiter(2), (payload(7, length=900),), ALICE, Need.BLOCK)
-    assert payloads.fetch_more(Instant(0)) == (FetchPayload(digest(7), 900, ALICE),)
+    assert payloads.fetch_more(Instant(0)) == (FetchAttachment(digest(7), 900, ALICE),)
 
 
 numbers = st.integers(min_value=0, max_value=11)

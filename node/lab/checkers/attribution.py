@@ -6,12 +6,12 @@ from collections.abc import Container
 from consensus.types import PeerId
 from learning.learner import (
     AssessRequest,
+    AuthoredPayload,
     CheckRequest,
     ContributionFound,
     DeliveredStep,
     DeliverRequest,
     ProposedStep,
-    SignedPayload,
 )
 from node.lab.checkers.finding import Finding, Seen
 from node.runtime.coupling import AskLearner
@@ -46,7 +46,7 @@ class FoundByItsAuthor:
                 return self._foreign(delivered.items, seen)
         return None
 
-    def _foreign(self, contributions: tuple[SignedPayload, ...], seen: Seen) -> Finding | None:
+    def _foreign(self, contributions: tuple[AuthoredPayload, ...], seen: Seen) -> Finding | None:
         for one in contributions:
             if one.author in self._honest and (PeerId(one.author), one.base, one.payload) not in self._found:
                 detail = f"contribution {one.digest.hex()[:8]} bears the name of {one.author.hex()[:8]}, who never found it"

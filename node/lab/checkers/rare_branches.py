@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from consensus.types import PeerId
-from learning.learner import AdoptRequest, CheckRequest, Judgement, ReplayRequest, StepChecked
+from learning.learner import AdoptRequest, CheckRequest, ReplayRequest, StepChecked, Verdict
 from node.lab.checkers.finding import Seen
 from node.lab.checkers.rare_path import RarePath
 from node.runtime.coupling import AskLearner
@@ -25,7 +25,7 @@ class HeadHistory:
         match seen.event:
             case AskLearner(ReplayRequest(step) | CheckRequest(step)):
                 self._parents[step.id] = step.parent
-            case StepChecked(step_id, judgement=Judgement.CONTESTED | Judgement.REFUTED):
+            case StepChecked(step_id, verdict=Verdict.CONTESTED | Verdict.REFUTED):
                 self._contested.setdefault(seen.peer, []).append(step_id)
             case AskLearner(AdoptRequest(head)):
                 yield from self._moved(seen.peer, head)

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from consensus.effects import Accuse, FetchPayload, Record, Refuse
+from consensus.effects import Accuse, FetchAttachment, Record, Refuse
 from consensus.evidence import Offence
 from consensus.protocol import OrderingProtocol
 from consensus.total_order.machine import TotalOrder
@@ -13,11 +13,11 @@ from learning.learner import (
     ContributionAssessed,
     DeliverRequest,
     GenerationDecided,
-    GradientsJudged,
-    Judgement,
+    GradientsReport,
     ReplayRequest,
     RestoreRequest,
     StepChecked,
+    Verdict,
 )
 from node.lab.checkers.finding import Seen
 from node.lab.checkers.rare_branches import HeadHistory
@@ -46,10 +46,10 @@ class RarePaths:
             Accuse,
             ContributionAssessed,
             DeliverRequest,
-            FetchPayload,
+            FetchAttachment,
             Forget,
             GenerationDecided,
-            GradientsJudged,
+            GradientsReport,
             Record,
             Refuse,
             RestoreRequest,
@@ -119,7 +119,7 @@ class RarePaths:
                 yield RarePath.EQUIVOCATION_SEEN if is_twin else RarePath.PEER_ACCUSED
             case Refuse():
                 yield RarePath.PEER_REFUSED
-            case FetchPayload(digest, _, source):
+            case FetchAttachment(digest, _, source):
                 sources = self._sources.setdefault((seen.peer, digest), {})
                 if sources and source not in sources:
                     yield RarePath.PAYLOAD_FROM_ANOTHER
@@ -131,11 +131,11 @@ class RarePaths:
                     yield RarePath.PAYLOAD_FETCHED_AGAIN
                 if len(self._sources.pop((seen.peer, key), ())) > 1:
                     yield RarePath.PAYLOAD_CAME_FROM_ANOTHER
-            case StepChecked(judgement=Judgement.CONTESTED | Judgement.REFUTED):
+            case StepChecked(verdict=Verdict.CONTESTED | Verdict.REFUTED):
                 yield RarePath.BLOCK_CONTESTED
-            case ContributionAssessed(judgement=Judgement.CONTESTED | Judgement.INVALID, detail=detail) if detail:
+            case ContributionAssessed(verdict=Verdict.CONTESTED | Verdict.INVALID, detail=detail) if detail:
                 yield RarePath.CONTRIBUTION_REFUSED
-            case GradientsJudged(judged=judged):
+            case GradientsReport(judged=judged):
                 yield from (OUTCOMES[one.outcome] for one in judged if one.outcome in OUTCOMES)
             case GenerationDecided(winner=0):
                 yield RarePath.NO_CHANGE_DECIDED

@@ -11,7 +11,7 @@ from typing import assert_never
 from consensus.effects import (
     Accuse,
     Broadcast,
-    FetchPayload,
+    FetchAttachment,
     FetchState,
     Guard,
     Halt,
@@ -285,7 +285,7 @@ class EffectRunner:
                 self._peer.puzzle = None
             case VerifyPuzzle():
                 self._puzzle_desk.verify(effect)
-            case FetchPayload() | FetchState():
+            case FetchAttachment() | FetchState():
                 self.large.fetch(effect)
             case Accuse(accusation):
                 self._peer.accusations.append(accusation)

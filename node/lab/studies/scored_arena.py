@@ -24,6 +24,7 @@ from learning.gradient.step_candidates import StepCandidates
 from learning.gradient.submission import GradientSubmission
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import (
+    AuthoredPayload,
     ContributionFound,
     DeliveredStep,
     DeliverRequest,
@@ -31,7 +32,6 @@ from learning.learner import (
     Learner,
     LearnerAnswer,
     Participant,
-    SignedPayload,
     SlateEntry,
     StepAdopted,
     quorum,
@@ -211,7 +211,7 @@ class _Arena:
         scorers = self._random.permutation(self._honest)[: quorum(len(self._ids)) - len(self._turncoats)]
         self._commit(self._worked([*self._turncoats, *map(int, scorers)]))
 
-    def _worked(self, numbers: Sequence[int]) -> list[SignedPayload]:
+    def _worked(self, numbers: Sequence[int]) -> list[AuthoredPayload]:
         items = []
         for number in numbers:
             learner = self._learners[number]
@@ -222,12 +222,12 @@ class _Arena:
                     break
         return items
 
-    def _signed(self, number: int, found: ContributionFound) -> SignedPayload:
+    def _signed(self, number: int, found: ContributionFound) -> AuthoredPayload:
         attached = tuple((payload_digest(content), len(content)) for content in found.large)
         self._payloads.held.update({payload_digest(content): content for content in found.large})
         payload = found.payload if attached else self._scores(number, found.payload)
         digest = hashlib.blake2b(self._ids[number] + found.base + payload, digest_size=32).digest()
-        return SignedPayload(digest, self._ids[number], found.base, payload, attached)
+        return AuthoredPayload(digest, self._ids[number], found.base, payload, attached)
 
     def _scores(self, number: int, honest: bytes) -> bytes:
         """A liar's: the best for what liars have put up, the worst for all else."""
@@ -238,7 +238,7 @@ class _Arena:
         values = tuple(FITNESS_MAX if entry.author in own else FITNESS_LOWEST for entry in slate.entries)
         return encode_scored(Scores(slate.digest, values))
 
-    def _commit(self, items: Sequence[SignedPayload]) -> None:
+    def _commit(self, items: Sequence[AuthoredPayload]) -> None:
         self._height += 1
         step = DeliveredStep(self._height.to_bytes(32, "big"), bytes(32), self._height, tuple(items))
         answers = [learner.handle(DeliverRequest(step)) for learner in self._learners]

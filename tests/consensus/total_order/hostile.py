@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from consensus.effects import Accuse, Deliver, Effect, FetchPayload, FetchState, Guard, Halt, Record, Refuse, Send, SetTimer
+from consensus.effects import Accuse, Deliver, Effect, FetchAttachment, FetchState, Guard, Halt, Record, Refuse, Send, SetTimer
 from consensus.encoding import encode
-from consensus.inputs import Input, PayloadHeld, PeerJoined, PeerLeft, Received, StateHeld, TimerFired
+from consensus.inputs import AttachmentHeld, Input, PeerJoined, PeerLeft, Received, StateHeld, TimerFired
 from consensus.steps import genesis_step
 from consensus.total_order.block import Block, Checkpoint, CommitMark, Reference, block_digest
 from consensus.total_order.linearizer import COMMIT_CODEC, CommitRecord
@@ -144,7 +144,7 @@ class Ordeal:
         self.peers: dict[PeerId, None] = {}
         self.owed: list[tuple[PeerId, GetBlocks | GetCommits | AskOwn | Subscribe]] = []
         self.timers: dict[str, int] = {}
-        self.fetched: list[FetchPayload | FetchState] = []
+        self.fetched: list[FetchAttachment | FetchState] = []
         self._carry_out(self.machine.start(Instant(self.now)))
         for peer in (*MEMBERS, person("stranger").id):
             if peer != self.who:
@@ -204,9 +204,9 @@ class Ordeal:
             match wanted:
                 case FetchState(step):
                     self.feed(StateHeld(step, b"state"))
-                case FetchPayload(digest):
-                    self.feed(PayloadHeld(digest))
-        self.feed(PayloadHeld(Digest(attachment("nobody asked for it").digest)))
+                case FetchAttachment(digest):
+                    self.feed(AttachmentHeld(digest))
+        self.feed(AttachmentHeld(Digest(attachment("nobody asked for it").digest)))
         self.feed(StateHeld(StepId(b"n" * 32), b"nobody asked for it"))
 
     def links(self) -> None:
@@ -292,7 +292,7 @@ class Ordeal:
                     request = read(message)
                     if isinstance(request, GetBlocks | GetCommits | AskOwn | Subscribe):
                         self.owed.append((peer, request))
-                case FetchPayload() | FetchState():
+                case FetchAttachment() | FetchState():
                     self.fetched.append(effect)
                 case Deliver(step):
                     self.last_step = step.id

@@ -13,22 +13,32 @@ from consensus.effects import (
     Broadcast,
     Deliver,
     Effect,
-    FetchPayload,
+    FetchAttachment,
     FetchState,
     Guard,
     Halt,
-    KeepPayloads,
+    KeepAttachments,
     PassOver,
     Record,
     Refuse,
-    ReleasePayloads,
+    ReleaseAttachments,
     Restore,
     Send,
     SetTimer,
 )
 from consensus.encoding import encode
 from consensus.evidence import Accusation
-from consensus.inputs import FetchFailed, Input, PayloadHeld, PeerJoined, PeerLeft, Received, StateHeld, Submitted, TimerFired
+from consensus.inputs import (
+    AttachmentHeld,
+    FetchFailed,
+    Input,
+    PeerJoined,
+    PeerLeft,
+    Received,
+    StateHeld,
+    Submitted,
+    TimerFired,
+)
 from consensus.signing import is_signed_by
 from consensus.steps import DeliveredStep, genesis_step
 from consensus.total_order.block import BLOCK_CODEC
@@ -86,7 +96,7 @@ class Node:
     timers: dict[str, int] = field(default_factory=dict)
     is_up: bool = True
     life: int = 0
-    fetched: list[FetchPayload] = field(default_factory=list)
+    fetched: list[FetchAttachment] = field(default_factory=list)
     states: list[FetchState] = field(default_factory=list)
     restored: list[Restore] = field(default_factory=list)
 
@@ -299,11 +309,11 @@ class Network:
                 self.later(max(0, at - self._clock(node)), node, partial(self._fire, node, name, at))
             case Deliver(step):
                 node.steps.append(step)
-            case FetchPayload(digest, _, peer):
+            case FetchAttachment(digest, _, peer):
                 node.fetched.append(effect)
                 holders = self.payloads.get(digest, ())
                 if node.id in holders:
-                    self.feed(node, PayloadHeld(digest))
+                    self.feed(node, AttachmentHeld(digest))
                 elif peer in holders and node.id in self.favoured.get(peer, {node.id}):
                     self.later(PAYLOAD_MS, node, lambda: self._held(node, digest))
                 else:
@@ -311,7 +321,7 @@ class Network:
                     self.later(
                         WITHHELD_MS if peer in self.favoured else PAYLOAD_MS, node, lambda: (self.feed(node, failed), None)[1]
                     )
-            case KeepPayloads() | ReleasePayloads():
+            case KeepAttachments() | ReleaseAttachments():
                 pass
             case FetchState(step):
                 node.states.append(effect)
@@ -335,7 +345,7 @@ class Network:
 
     def _held(self, node: Node, digest: bytes) -> None:
         self.payloads[digest].add(node.id)
-        self.feed(node, PayloadHeld(digest))  # type: ignore[arg-type]
+        self.feed(node, AttachmentHeld(digest))  # type: ignore[arg-type]
 
     def _note_signed(self, node: Node, table: str, key: bytes, value: bytes) -> None:
         if table == VERTEX_TABLE and node.id in self.members:

@@ -32,7 +32,7 @@ def submission_of(delivered: Delivered) -> GradientSubmission:
 
 
 def refused(net: Network, delivered: Delivered) -> Judged:
-    """The judgement of something that must leave the ledger as it is."""
+    """The verdict of something that must leave the ledger as it is."""
     before = net.ledger
     judged = net.advance(delivered)
     assert net.ledger is before

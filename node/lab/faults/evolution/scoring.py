@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from learning.evolution.payload import Candidate
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
-from learning.learner import ContributionFound, DeliverRequest, LearnerAnswer, LearnerRequest, SignedPayload
+from learning.learner import AuthoredPayload, ContributionFound, DeliverRequest, LearnerAnswer, LearnerRequest
 from learning.model_consensus.scores import MalformedPayloadError, Scores
 from node.common.bounded import BoundedMap
 from node.lab.faults.evolution.interceptor import Answers, PayloadCodec
@@ -55,7 +55,7 @@ class ColludingScorers:
         authors = (None, *(self._authors.get(generation) or ()))[: len(values)]
         return tuple(FITNESS_MAX if author in self._colluders else FITNESS_LOWEST for author in authors)
 
-    def _note(self, item: SignedPayload) -> None:
+    def _note(self, item: AuthoredPayload) -> None:
         try:
             submission = self._payloads.read(item.payload)
         except MalformedPayloadError:  # another liar's

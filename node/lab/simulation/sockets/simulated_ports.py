@@ -9,7 +9,7 @@ from typing import assert_never
 from consensus.effects import (
     Accuse,
     Broadcast,
-    FetchPayload,
+    FetchAttachment,
     FetchState,
     Guard,
     Halt,
@@ -134,8 +134,8 @@ class ToldStreams:
     streams: BulkTransfer
     told: Told
 
-    def fetch_payload(self, effect: FetchPayload) -> None:
-        """Answered later by `PayloadHeld`."""
+    def fetch_payload(self, effect: FetchAttachment) -> None:
+        """Answered later by `AttachmentHeld`."""
         self.told(effect)
         self.streams.fetch_payload(effect)
 

@@ -21,12 +21,12 @@ from learning.learner import (
     ContributionFound,
     DeliverRequest,
     FinaliseRequest,
-    GradientsJudged,
-    Judgement,
+    GradientsReport,
     LearnerRequest,
     RestoreRequest,
     StateKept,
     StepChecked,
+    Verdict,
 )
 from node.lab.checkers.attribution import DeliveredOnce, FoundByItsAuthor
 from node.lab.checkers.durable import RecordedBeforeSent
@@ -382,7 +382,7 @@ def test_what_is_said_against_a_faulty_peer_is_fine() -> None:
 @pytest.mark.parametrize(("leader", "author", "count"), [(BOB, CAROL, 1), (DAVE, CAROL, 0), (BOB, DAVE, 0)])
 def test_a_step_by_honest_peers_alone_is_never_contested(leader: PeerId, author: PeerId, count: int) -> None:
     step = proposal("a1", "genesis", 1, payload(author, "claim"), leader=leader)
-    answer = seen(ALICE, StepChecked(step.id, Judgement.CONTESTED, False, "the claim is not borne out"))
+    answer = seen(ALICE, StepChecked(step.id, Verdict.CONTESTED, False, "the claim is not borne out"))
     assert len(findings(NoHonestBlamed(HONEST), (asked(ALICE, CheckRequest(step)), answer))) == count
 
 
@@ -423,7 +423,7 @@ def test_under_a_total_order_each_move_of_the_model_counts_even_where_no_head_is
         progress = HeadProgress(is_one_history=is_one_history)
         progress.see(seen(ALICE, head("a40", 40)))
         progress.calm(Instant(1_000))
-        progress.see(seen(ALICE, GradientsJudged(name_of("a43"), 43, (), ())))
+        progress.see(seen(ALICE, GradientsReport(name_of("a43"), 43, (), ())))
         return progress.standstill((ALICE,), ExpectedPace(heights_min=3, behind_max=0), Instant(9_000)) is None
 
     assert gained(is_one_history=True)

@@ -31,13 +31,13 @@ from learning.gradient.ledger import AggregationState, Aggregator
 from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.learner import (
     AdoptRequest,
+    AuthoredPayload,
     DeliveredStep,
     DeliverRequest,
     FinaliseRequest,
-    GradientJudged,
-    GradientsJudged,
+    GradientReport,
+    GradientsReport,
     LearnerRequest,
-    SignedPayload,
 )
 from learning.state import ModelState, state_digest
 from node.lab.checkers.depth import FinalIsDeep
@@ -383,10 +383,10 @@ def test_only_a_restart_may_lower_the_head() -> None:
 def accepted(step: str, *bases: int, peer: PeerId = ALICE) -> tuple[Seen, Seen]:
     """A delivery of Bob's gradients on these versions, and all of them accepted."""
     submissions = (GradientSubmission(base, name_of("model"), name_of(f"{step} {base}"), 100) for base in bases)
-    items = tuple(SignedPayload(name_of(step), BOB, GENESIS, encode_submission(one)) for one in submissions)
-    judged = tuple(GradientJudged(BOB, GradientOutcome.APPLIED, is_accepted=True, staleness=0) for _ in bases)
+    items = tuple(AuthoredPayload(name_of(step), BOB, GENESIS, encode_submission(one)) for one in submissions)
+    judged = tuple(GradientReport(BOB, GradientOutcome.APPLIED, is_accepted=True, staleness=0) for _ in bases)
     delivered = DeliverRequest(DeliveredStep(name_of(step), GENESIS, 1, items))
-    return asked(peer, delivered), seen(peer, GradientsJudged(name_of(step), 1, judged, ()))
+    return asked(peer, delivered), seen(peer, GradientsReport(name_of(step), 1, judged, ()))
 
 
 def test_a_gradient_on_one_model_is_accepted_once_however_often_a_delivery_is_seen() -> None:

@@ -1,6 +1,6 @@
 """Which events count as which rare path."""
 
-from consensus.effects import Accuse, Broadcast, FetchPayload, Guard, Record, Refuse
+from consensus.effects import Accuse, Broadcast, FetchAttachment, Guard, Record, Refuse
 from consensus.encoding import encode
 from consensus.evidence import Accusation, Offence
 from consensus.types import Digest, PeerId
@@ -10,13 +10,13 @@ from learning.learner import (
     CheckRequest,
     DeliverRequest,
     GenerationDecided,
-    GradientJudged,
-    GradientsJudged,
-    Judgement,
+    GradientReport,
+    GradientsReport,
     ReplayRequest,
     RestoreRequest,
     StateKept,
     StepChecked,
+    Verdict,
 )
 from node.lab.checkers.finding import Event, Seen
 from node.lab.checkers.rare_path import RarePath
@@ -56,8 +56,8 @@ def test_only_another_branch_is_a_reorganisation() -> None:
 
 
 def test_a_payload_that_is_asked_for_twice_counts_when_the_second_is_another_peer() -> None:
-    def fetch(peer: PeerId) -> FetchPayload:
-        return FetchPayload(Digest(name_of("payload")), 9, peer)
+    def fetch(peer: PeerId) -> FetchAttachment:
+        return FetchAttachment(Digest(name_of("payload")), 9, peer)
 
     assert counted(*of_alice(fetch(BOB), fetch(BOB))) == {}
     assert counted(*of_alice(fetch(BOB), fetch(CAROL), fetch(BOB))) == {RarePath.PAYLOAD_FROM_ANOTHER: 1}
@@ -87,8 +87,8 @@ def test_blame_and_doubt_are_counted_by_their_kind() -> None:
         Accuse(Accusation(DAVE, Offence.EQUIVOCATION, "two blocks", b"")),
         Accuse(Accusation(DAVE, Offence.FALSE_CLAIM, "too good", b"")),
         Refuse(DAVE, Offence.FLOODING, "blocks"),
-        StepChecked(name_of("a1"), Judgement.CONTESTED, False, ""),
-        StepChecked(name_of("a2"), Judgement.GOOD, False, ""),
+        StepChecked(name_of("a1"), Verdict.CONTESTED, False, ""),
+        StepChecked(name_of("a2"), Verdict.GOOD, False, ""),
     )
     assert counted(*events) == {
         RarePath.EQUIVOCATION_SEEN: 1,
@@ -99,7 +99,7 @@ def test_blame_and_doubt_are_counted_by_their_kind() -> None:
 
 
 def test_a_contested_block_counts_again_when_its_judge_builds_on_it() -> None:
-    doubt = StepChecked(name_of("b1"), Judgement.CONTESTED, False, "")
+    doubt = StepChecked(name_of("b1"), Verdict.CONTESTED, False, "")
     assert counted(*TREE, *of_alice(doubt), *adopts("a1", "a2")) == {RarePath.BLOCK_CONTESTED: 1}
     assert counted(*TREE, *of_alice(doubt), *adopts("b2", "b2")) == {RarePath.BLOCK_CONTESTED: 1, RarePath.CONTEST_LOST: 1}
 
@@ -125,8 +125,8 @@ def test_what_a_rule_makes_of_gradients_counts_by_its_outcome() -> None:
         GradientOutcome.STALE,
         GradientOutcome.REPEATED,
     )
-    rows = tuple(GradientJudged(DAVE, outcome, outcome.is_accepted, 1) for outcome in outcomes)
-    assert counted(*of_alice(GradientsJudged(name_of("a1"), 3, rows, ()))) == {
+    rows = tuple(GradientReport(DAVE, outcome, outcome.is_accepted, 1) for outcome in outcomes)
+    assert counted(*of_alice(GradientsReport(name_of("a1"), 3, rows, ()))) == {
         RarePath.TOO_STEEP: 1,
         RarePath.TOO_FREQUENT: 1,
         RarePath.COPY_SKIPPED: 1,

@@ -2,7 +2,7 @@
 
 from consensus.effects import Broadcast
 from consensus.types import Instant, PeerId
-from learning.learner import ContributionFound, DeliveredStep, DeliverRequest, SignedPayload
+from learning.learner import AuthoredPayload, ContributionFound, DeliveredStep, DeliverRequest
 from node.lab.simulation.commits import CommitLatency
 from node.runtime.coupling import AskLearner
 
@@ -10,7 +10,7 @@ ALICE, BOB = PeerId(b"a" * 32), PeerId(b"b" * 32)
 
 
 def delivered(*items: tuple[PeerId, bytes]) -> AskLearner:
-    payloads = tuple(SignedPayload(b"digest", author, b"base", payload, ()) for author, payload in items)
+    payloads = tuple(AuthoredPayload(b"digest", author, b"base", payload, ()) for author, payload in items)
     return AskLearner(DeliverRequest(DeliveredStep(b"step", b"parent", 1, payloads)))
 
 
