@@ -80,7 +80,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A step from our own records, already checked in an earlier life: apply it without measuring. No answer."""
+    """A step from our own records, already checked in an earlier incarnation: apply it without measuring. No answer."""
 
     step: Step
 

@@ -81,7 +81,7 @@ Effects = tuple[Effect, ...]
 class ProofOfWork:
     """An OrderingProtocol. `seed` (up to 64 bytes) draws ties; keep it, so that a restart finds the same head.
 
-    `records`: rows (table, key, value) of earlier lives sorted by (table, key); `archive` reads the same blocks by key.
+    `records`: rows (table, key, value) of earlier incarnations sorted by (table, key); `archive` reads the same blocks by key.
     `replay_from`: a final step whose state the learner holds. `rank`: how much a contribution's payload claims. Raises
     CorruptRecordsError.
     """

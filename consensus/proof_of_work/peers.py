@@ -70,7 +70,7 @@ SUBNETS_MAX = 1_024
 """Subnets that are remembered as asked in vain: fresh keys of one that was are not asked before everybody else."""
 
 RESTARTED_MS = 60_000
-"""So long after a restart answers may come to what an earlier life has asked: a peer's disk, or ours, was busy."""
+"""So long after a restart answers may come to what an earlier incarnation has asked: a peer's disk, or ours, was busy."""
 
 LEFT_OWING_MAX = 256
 """Peers that left while they owed an answer; one that comes back does so within seconds."""
@@ -184,7 +184,7 @@ class Peers:
         """By subnet: the newest request for headers that has brought nothing of use so far."""
 
     def on_restart(self, now: Instant) -> None:
-        """We have asked peers in an earlier life, and do not know whom: each that comes soon may owe us answers."""
+        """We have asked peers in an earlier incarnation, and do not know whom: each that comes soon may owe us answers."""
         self._owed_by_all_until = Instant(now + RESTARTED_MS)
 
     def join(self, peer: PeerId, now: Instant, group: bytes = b"") -> None:

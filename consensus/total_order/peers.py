@@ -109,7 +109,7 @@ class Peers:
         """The members that are connected, as a set of members."""
 
     def on_restart(self, now: Instant) -> None:
-        """Answers to an earlier life may still come: its numbers are lower, since it drew less than one in a millisecond."""
+        """Answers to an earlier run may still come: its numbers are lower, since it drew less than one in a millisecond."""
         self._numbers.last = max(0, now)
 
     def join(self, peer: PeerId, now: Instant) -> PeerRecord:

@@ -81,13 +81,13 @@ class Proposer:
         self._bound_pending()
 
     def note_signed(self, round_number: int) -> None:
-        """We learn that we have signed for this round in an earlier life, which may have ended before its guard was written."""
+        """We learn that we have signed for this round in an earlier run, which may have ended before its guard was written."""
         if round_number > self.signed_round:
             self.signed_round = round_number
             self._state.effects.guard(round_number)
 
     def on_accepted(self, vertex: Vertex) -> None:
-        """A block was accepted: if it is ours, of this life or an earlier one, it is what we build on."""
+        """A block was accepted: if it is ours, of this incarnation or an earlier one, it is what we build on."""
         if vertex.author != self._me:
             return
         self.note_signed(vertex.round)
@@ -185,7 +185,7 @@ class Proposer:
         return 0 if gone_on.bit_count() >= state.committee.validity else banned
 
     def _note_carried(self, vertex: Vertex) -> None:
-        """A block of an earlier life, lost with a disk, carries these items, perhaps for the second time: so what waits for
+        """A block of an earlier run, lost with a disk, carries these items, perhaps for the second time: so what waits for
         our next blocks, or may come back from an older one, is on its way with this block, and not delivered twice. Where this
         block is never ordered it comes back: an order that loses what a learner has said may stop the learning of all.
         """

@@ -26,7 +26,7 @@ Row = tuple[str, bytes, bytes]
 
 
 class Restoring:
-    """Reads the rows of earlier lives, sorted by (table, key); other tables are left alone.
+    """Reads the rows of earlier incarnations, sorted by (table, key); other tables are left alone.
 
     Only what lies above the horizon stays in memory. Raises CorruptRecordsError.
     """

@@ -50,7 +50,7 @@ UNDECIDED_ROUNDS_MAX = 64
 has lost its liveness, and that is what this bound shows."""
 
 SNAPSHOTS_MAX = 64
-"""Checkpoints that one member joined from, over all its lives: more than any run has restarts."""
+"""Checkpoints that one member joined from, over all its incarnations: more than any run has restarts."""
 
 LINE_MAX = 8_192
 """What may wait for our learner: a run of simulation delivers fewer commits than this."""

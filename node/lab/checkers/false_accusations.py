@@ -35,10 +35,10 @@ class NoHonestBlamed:
             case AskLearner(CheckRequest(step)) if self._is_honest(step):
                 self._honest_steps.setdefault(step.id, seen)
             case StepChecked(step_id, verdict, _, detail) if verdict is not Verdict.GOOD:
-                witness = self._honest_steps.get(step_id)
-                if witness is not None:
+                earlier = self._honest_steps.get(step_id)
+                if earlier is not None:
                     what = f"a step by honest peers alone is {verdict.value} ({detail})"
-                    return Finding(self.name, what, (witness, seen))
+                    return Finding(self.name, what, (earlier, seen))
         return None
 
     def _is_honest(self, step: ProposedStep) -> bool:

@@ -6,7 +6,7 @@ from node.lab.checkers.finding import Finding, Seen
 from node.runtime.coupling import AskLearner
 
 Place = tuple[bytes, int]
-"""A delivery, and the number of an item in it: the same at everybody, and in all lives."""
+"""A delivery, and the number of an item in it: the same at everybody, and in all incarnations."""
 
 
 class AcceptedOnce:
@@ -30,15 +30,15 @@ class AcceptedOnce:
                 items = self._items.get(step, ())
                 if [item.author for item in items] == [one.author for one in judged]:
                     accepted = (place for place, one in enumerate(judged) if one.is_accepted)
-                    return next(filter(None, (self._repeated(items[place], (step, place), seen) for place in accepted)), None)
+                    return next(filter(None, (self._repetition(items[place], (step, place), seen) for place in accepted)), None)
         return None
 
-    def _repeated(self, item: AuthoredPayload, place: Place, seen: Seen) -> Finding | None:
+    def _repetition(self, item: AuthoredPayload, place: Place, seen: Seen) -> Finding | None:
         submission = decode_submission(item.payload)
         if submission is None:
             return Finding(self.name, f"{item.digest.hex()[:8]} is accepted and is no gradient", (seen,))
-        first, witness = self._accepted.setdefault((item.author, submission.base), (place, seen))
+        first, earlier = self._accepted.setdefault((item.author, submission.base), (place, seen))
         if first == place:
             return None
         detail = f"two gradients of {item.author.hex()[:8]} on version {submission.base} are accepted"
-        return Finding(self.name, detail, (witness, seen))
+        return Finding(self.name, detail, (earlier, seen))

@@ -36,7 +36,7 @@ class LargeBytes:
         self._has_tick_planned = False
 
     def start(self) -> None:
-        """A new life: nothing is under way."""
+        """A new incarnation: nothing is under way."""
         self._streams = self._new_streams()
         self._server = self._new_server()
         self._has_tick_planned = False

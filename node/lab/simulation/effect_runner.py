@@ -86,7 +86,7 @@ class EffectRunner:
         self.flooding = Flooding(way, lambda other: shells[other].flooding, self.received, world.gossip)
         self.large = LargeBytes(way, lambda other: shells[other].large, self)
 
-    # --- a life ---
+    # --- an incarnation ---
 
     def start(self, first: tuple[LearnerRequest, ...]) -> None:
         """Begin with the replica and the learner that the peer has now."""
@@ -191,7 +191,7 @@ class EffectRunner:
 
     def _carry_out_all(self) -> None:
         """Until there is nothing left to do, the disk is to be waited for, or the peer is gone."""
-        peer, life = self._peer, self._peer.life
+        peer, incarnation = self._peer, self._peer.incarnation
         peer.is_carrying_out = True
         while peer.effects:
             if peer.kill_at is not None and peer.effects_done >= peer.kill_at:
@@ -204,7 +204,7 @@ class EffectRunner:
             effect = peer.effects.popleft()
             self._done(effect)
             self._carry_out(effect)
-            if peer.life != life or not peer.is_running:
+            if peer.incarnation != incarnation or not peer.is_running:
                 return
         peer.is_carrying_out = False
 

@@ -1,6 +1,6 @@
 """Proof of work: one peer's rows as the events that left them.
 
-What rows cannot show: contributions that no block lists, heads between two kept states, tips that were told, and where a life
+What rows cannot show: contributions that no block lists, heads between two kept states, tips that were told, and where a run
 ends: whoever reads says so.
 """
 

@@ -192,7 +192,7 @@ class Arena:
         if number in self._faulty and self._delivered >= self._settings.lies_from:
             worker.conduct = self._faulty[number]
         if self._settings.drawn_staleness is not None:
-            self._started[number] = self._drawn_base(*self._settings.drawn_staleness)
+            self._started[number] = self._draw_base(*self._settings.drawn_staleness)
         payloads = worker.compute(self._started[number].parameters)
         duration = self._duration(number)
         if payloads:
@@ -202,7 +202,7 @@ class Arena:
         self._started[number] = self._ledger
         self._push(event.time + duration, number)
 
-    def _drawn_base(self, mean: float, spread: float) -> AggregationState:
+    def _draw_base(self, mean: float, spread: float) -> AggregationState:
         """A model as old as a rounded normal draw says, or the oldest that is known."""
         drawn = max(0, round(self._random.normal(mean, spread)))
         return self._past[-1 - min(drawn, len(self._past) - 1)]
@@ -232,7 +232,7 @@ class Arena:
             return
         gradient = decode_gradient(payload, self._task.layout, self._clerk.bits).dense()
         for conduct in self._faulty.values():
-            conduct.heard(self._ids[author], gradient)
+            conduct.on_gradient(self._ids[author], gradient)
 
     def _measure(self, time: float) -> None:
         is_due = self._delivered % MEASURED_EVERY == 0 or self._delivered == self._settings.deliveries

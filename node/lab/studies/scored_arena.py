@@ -128,9 +128,9 @@ class _Turncoat:
         """As the conduct of the moment does."""
         return self._conduct.minibatch(minibatch)
 
-    def heard(self, author: bytes, gradient: Float32Array) -> None:
+    def on_gradient(self, author: bytes, gradient: Float32Array) -> None:
         """For the time when it lies."""
-        self._faulty.heard(author, gradient)
+        self._faulty.on_gradient(author, gradient)
 
     def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
         """As the conduct of the moment does."""
@@ -206,23 +206,23 @@ class _Arena:
         self._payloads.held.clear()
         early = self._honest[: quorum(len(self._ids)) - 1]
         late = self._honest[len(early) :]
-        self._commit(self._worked(early))
-        self._commit(self._worked([*self._turncoats, *late]))
+        self._commit(self._work(early))
+        self._commit(self._work([*self._turncoats, *late]))
         scorers = self._random.permutation(self._honest)[: quorum(len(self._ids)) - len(self._turncoats)]
-        self._commit(self._worked([*self._turncoats, *map(int, scorers)]))
+        self._commit(self._work([*self._turncoats, *map(int, scorers)]))
 
-    def _worked(self, numbers: Sequence[int]) -> list[AuthoredPayload]:
+    def _work(self, numbers: Sequence[int]) -> list[AuthoredPayload]:
         items = []
         for number in numbers:
             learner = self._learners[number]
             while learner.is_searching:
                 found = [answer for answer in learner.search() if isinstance(answer, ContributionFound)]
-                items += [self._signed(number, answer) for answer in found]
+                items += [self._sign(number, answer) for answer in found]
                 if found:
                     break
         return items
 
-    def _signed(self, number: int, found: ContributionFound) -> AuthoredPayload:
+    def _sign(self, number: int, found: ContributionFound) -> AuthoredPayload:
         attached = tuple((payload_digest(content), len(content)) for content in found.large)
         self._payloads.held.update({payload_digest(content): content for content in found.large})
         payload = found.payload if attached else self._scores(number, found.payload)

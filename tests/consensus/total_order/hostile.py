@@ -250,8 +250,8 @@ class Ordeal:
             case GetCommits(number, first):
                 made = [record for record in self.world.commits if record.leader.round <= self.front - 3]
                 return Commits(number, tuple(made[first - 1 : first + 63]))
-            case AskOwn(life):
-                return OwnNewest(life, None)
+            case AskOwn(incarnation):
+                return OwnNewest(incarnation, None)
             case Subscribe(from_round):
                 author = MEMBERS.index(peer)
                 own = [block.block for block in self.world.blocks() if block.block.content.author == author]
@@ -337,8 +337,10 @@ class Liar:
                 return Blocks(number, tuple([*own, *known, *self._blocks(1)][: self.chance.randrange(4)]))
             case GetCommits(number, first):
                 return Commits(number, tuple(self._commits(first)))
-            case AskOwn(life):
-                return OwnNewest(self.chance.choice((life, life, 7)), self.chance.choice((None, *self._blocks(1))))
+            case AskOwn(incarnation):
+                return OwnNewest(
+                    self.chance.choice((incarnation, incarnation, 7)), self.chance.choice((None, *self._blocks(1)))
+                )
             case Subscribe():
                 return OwnBlocks(tuple(self._blocks(3)))
             case None if self.said and self.chance.random() < 0.2:

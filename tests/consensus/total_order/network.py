@@ -95,7 +95,7 @@ class Node:
     halted: str | None = None
     timers: dict[str, int] = field(default_factory=dict)
     is_up: bool = True
-    life: int = 0
+    incarnation: int = 0
     fetched: list[FetchAttachment] = field(default_factory=list)
     states: list[FetchState] = field(default_factory=list)
     restored: list[Restore] = field(default_factory=list)
@@ -150,7 +150,7 @@ class Network:
         old = self.nodes.get(who.id)
         node = Node(name, who.id, self._machine(name, disk, guard, replay_from), disk, guard)
         if old is not None:
-            node.steps, node.accused, node.life = old.steps, old.accused, old.life + 1
+            node.steps, node.accused, node.incarnation = old.steps, old.accused, old.incarnation + 1
         self.nodes[who.id] = node
         self._carry_out(node, node.machine.start(self._clock(node)))
         for other in list(self.nodes.values()):
@@ -197,7 +197,7 @@ class Network:
             if peer in self.nodes:
                 self._unlink(node, self.nodes[peer])
         node.is_up = False
-        node.life += 1
+        node.incarnation += 1
 
     def restart(self, node: Node, disk: Disk | None = None, guard: int | None = None) -> Node:
         """From its own disk, or another; the learner keeps all that it was delivered."""
@@ -256,14 +256,14 @@ class Network:
             self.run(50)
 
     def later(self, delay_ms: int, node: Node, action: Callable[[], None]) -> None:
-        self._push(delay_ms, partial(self._if_alive, node, node.life, action))
+        self._push(delay_ms, partial(self._if_alive, node, node.incarnation, action))
 
     def _push(self, delay_ms: int, action: Callable[[], None]) -> None:
         self._sent += 1
         heapq.heappush(self._queue, (self.now + delay_ms, self._sent, action))
 
-    def _if_alive(self, node: Node, life: int, action: Callable[[], None]) -> None:
-        if self.nodes[node.id] is node and node.is_up and node.life == life and node.halted is None:
+    def _if_alive(self, node: Node, incarnation: int, action: Callable[[], None]) -> None:
+        if self.nodes[node.id] is node and node.is_up and node.incarnation == incarnation and node.halted is None:
             action()
 
     def _clock(self, node: Node) -> Instant:

@@ -107,7 +107,7 @@ class Twins:
         question = MESSAGE_CODEC.decode(message)
         if not isinstance(question, AskOwn):
             return ()
-        return self._heard(twin, Received(peer, encode(OwnNewest(question.life, None))), now)
+        return self._heard(twin, Received(peer, encode(OwnNewest(question.incarnation, None))), now)
 
     def _seers(self, twin: int) -> tuple[PeerId, ...]:
         return self._seers_of_second.connected(chosen=bool(twin))

@@ -37,9 +37,9 @@ class InflatedClaim:
 
     def say(self, answers: Answers) -> Answers:
         """Higher claims."""
-        return tuple(self._inflated(answer) for answer in answers)
+        return tuple(self._inflate(answer) for answer in answers)
 
-    def _inflated(self, answer: LearnerAnswer) -> LearnerAnswer:
+    def _inflate(self, answer: LearnerAnswer) -> LearnerAnswer:
         match answer:
             case ContributionFound():
                 candidate = self._payloads.candidate_of(answer)

@@ -28,7 +28,7 @@ class ScoresInverted:
 
     def say(self, answers: Answers) -> Answers:
         """Scores upside down."""
-        return _rescored(answers, self._payloads, lambda _, values: tuple(max(values) + min(values) - one for one in values))
+        return _rescore(answers, self._payloads, lambda _, values: tuple(max(values) + min(values) - one for one in values))
 
 
 class ColludingScorers:
@@ -48,7 +48,7 @@ class ColludingScorers:
 
     def say(self, answers: Answers) -> Answers:
         """Scores by author."""
-        return _rescored(answers, self._payloads, self._scores_of)
+        return _rescore(answers, self._payloads, self._scores_of)
 
     def _scores_of(self, generation: bytes, values: tuple[int, ...]) -> tuple[int, ...]:
         """The slate's first entry is the parent, then come the authors."""
@@ -71,7 +71,7 @@ Rescore = Callable[[bytes, tuple[int, ...]], tuple[int, ...]]
 """From a generation and its scores, in the order of the slate, to others."""
 
 
-def _rescored(answers: Answers, payloads: PayloadCodec, rescore: Rescore) -> Answers:
+def _rescore(answers: Answers, payloads: PayloadCodec, rescore: Rescore) -> Answers:
     return tuple(_with_scores(answer, payloads, rescore) for answer in answers)
 
 

@@ -35,9 +35,9 @@ class OwnWorkIsGood:
 
     def say(self, answers: Answers) -> Answers:
         """Praise for our own."""
-        return tuple(self._praised(answer) for answer in answers)
+        return tuple(self._praise(answer) for answer in answers)
 
-    def _praised(self, answer: LearnerAnswer) -> LearnerAnswer:
+    def _praise(self, answer: LearnerAnswer) -> LearnerAnswer:
         match answer:
             case ContributionAssessed(digest, verdict) if digest == self._own and verdict is not Verdict.INVALID:
                 return ContributionAssessed(digest, Verdict.GOOD, is_useful=True, detail="")

@@ -80,7 +80,7 @@ class _Eavesdropper:
         self._reading.payloads.clear()
         answers = self._honest.handle(request)
         for author, gradient in self._read_of_others(request):
-            self._liar.conduct.heard(author, gradient)
+            self._liar.conduct.on_gradient(author, gradient)
         return answers
 
     @property

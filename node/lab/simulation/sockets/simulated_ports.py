@@ -1,4 +1,4 @@
-"""One life's ports: what the node's driver wants done is told to whoever watches, and done by simulated means."""
+"""One incarnation's ports: what the node's driver wants done is told to whoever watches, and done by simulated means."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -37,7 +37,7 @@ from node.runtime.coupling import AskLearner, Forget, OuterEffect, ReplicaPort
 from node.runtime.learner_queue import Awaited
 
 Told = Callable[[Happening], None]
-"""Hears of each effect as it is carried out, while the life lasts."""
+"""Hears of each effect as it is carried out, while the incarnation lasts."""
 
 
 class DiskFullError(Exception):

@@ -42,8 +42,8 @@ def name_of(text: str) -> bytes:
 GENESIS = name_of("genesis")
 
 
-def seen(peer: PeerId, event: Event, *, at: int = 0, life: int = 0) -> Seen:
-    return Seen(Instant(at), peer, life, event)
+def seen(peer: PeerId, event: Event, *, at: int = 0, incarnation: int = 0) -> Seen:
+    return Seen(Instant(at), peer, incarnation, event)
 
 
 def findings(checker: Checker, events: Iterable[Seen]) -> list[Finding]:

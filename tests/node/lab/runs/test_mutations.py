@@ -310,7 +310,7 @@ MUTATIONS: tuple[tuple[Mutate, Scenario, type, str], ...] = (
     (never_forgiven, AT_THE_TOLERANCE, NoProgress, "behind the highest"),
     (order_forgotten, MEMBERS, Diverged, "a contribution is delivered once"),
     (names_mixed_up, MEMBERS, Diverged, "what an honest peer has signed it has found"),
-    (leads_twice, SLOW_JUDGES, Diverged, "no honest peer leads two blocks on one parent in one life"),
+    (leads_twice, SLOW_JUDGES, Diverged, "no honest peer leads two blocks on one parent in one incarnation"),
     (difficulty_that_stays, MINERS, Diverged, "targets, times and work follow from the ancestors"),
     (records_not_read, RESTARTED, Diverged, "no honest member signs two blocks for one round"),
     (final_at_once, CUT_MINERS, Diverged, "there is one chain of final steps"),

@@ -183,7 +183,7 @@ def repeated_gradients_count(patch: pytest.MonkeyPatch) -> None:
 
 
 def commits_recorded_once(patch: pytest.MonkeyPatch) -> None:
-    """What an earlier life has recorded counts as durable, though the disk was lost since."""
+    """What an earlier incarnation has recorded counts as durable, though the disk was lost since."""
     proper = Coupling._outer
     recorded: set[tuple[int, bytes]] = set()
 
@@ -253,7 +253,7 @@ MUTATIONS: tuple[tuple[str, Mutate, Scenario, str, str], ...] = (
     ("nobody signs", nobody_signs, MEMBERS_SCENE, "every recorded block is signed by its author", "is not signed"),
     ("no leader signs", no_leader_signs, MINERS, PROVEN, "is not signed by its leader"),
     ("repeated gradients count", repeated_gradients_count, WORKERS, ONCE, "are accepted"),
-    ("commits are recorded once in all lives", commits_recorded_once, WIPED, DURABLE, "delivered commit"),
+    ("commits are recorded once in all incarnations", commits_recorded_once, WIPED, DURABLE, "delivered commit"),
 )
 """(what is broken, how, where it shows, who finds it, what that says)."""
 
@@ -352,8 +352,8 @@ def chain(length: int) -> list[Record]:
     return records
 
 
-def asked(peer: PeerId, request: LearnerRequest, life: int = 0) -> Seen:
-    return seen(peer, AskLearner(request), life=life)
+def asked(peer: PeerId, request: LearnerRequest, incarnation: int = 0) -> Seen:
+    return seen(peer, AskLearner(request), incarnation=incarnation)
 
 
 def test_a_step_is_final_at_its_depth_and_not_before() -> None:
@@ -371,7 +371,7 @@ def test_only_a_restart_may_lower_the_head() -> None:
     records = chain(2)
     recorded = [seen(ALICE, record) for record in records]
     low, high = (AdoptRequest(record.key[8:]) for record in records)
-    assert details(FinalIsDeep(NETWORK, 2, GENESIS), *recorded, asked(BOB, high), asked(BOB, low, life=1)) == []
+    assert details(FinalIsDeep(NETWORK, 2, GENESIS), *recorded, asked(BOB, high), asked(BOB, low, incarnation=1)) == []
     assert details(FinalIsDeep(NETWORK, 2, GENESIS), *recorded, asked(BOB, high), asked(BOB, low)) == [
         "the head moves from work 2 at height 2 to work 1 at height 1"
     ]

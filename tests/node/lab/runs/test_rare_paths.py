@@ -34,8 +34,8 @@ def counted(*events: Seen) -> dict[RarePath, int]:
     return dict(paths.counts)
 
 
-def of_alice(*events: Event, life: int = 0) -> list[Seen]:
-    return [seen(ALICE, event, life=life) for event in events]
+def of_alice(*events: Event, incarnation: int = 0) -> list[Seen]:
+    return [seen(ALICE, event, incarnation=incarnation) for event in events]
 
 
 def adopts(*names: str) -> list[Seen]:
@@ -78,7 +78,7 @@ def test_a_payload_that_comes_once_more_after_it_was_forgotten_counts() -> None:
 def test_what_a_restart_tells_its_learner_again_is_a_replay() -> None:
     once = AskLearner(DeliverRequest(delivery(1)))
     assert counted(*of_alice(once)) == {}
-    assert counted(*of_alice(once), *of_alice(once, life=1)) == {RarePath.RESTARTED_WITH_REPLAY: 1}
+    assert counted(*of_alice(once), *of_alice(once, incarnation=1)) == {RarePath.RESTARTED_WITH_REPLAY: 1}
     assert counted(*of_alice(AskLearner(ReplayRequest(proposal("a1", "genesis", 1))))) == {RarePath.RESTARTED_WITH_REPLAY: 1}
 
 
@@ -154,7 +154,7 @@ def vertex(author: int, round_number: int) -> Record:
     )
 
 
-NEXT_LIFE = of_alice(AskLearner(DeliverRequest(delivery(9))), life=1)
+NEXT_LIFE = of_alice(AskLearner(DeliverRequest(delivery(9))), incarnation=1)
 
 
 def test_a_life_that_ends_with_an_own_block_recorded_and_not_sent_counts() -> None:
@@ -175,7 +175,7 @@ def test_a_leader_that_ends_before_it_sends_its_block_counts() -> None:
     step, block = work_block(name_of("genesis"), 1, 1_000)
     record = Record("block", bytes(8) + step, encode(block))
     assert counted(*of_alice(record), *NEXT_LIFE) == {RarePath.KILLED_BEFORE_SENDING: 1}
-    assert counted(seen(BOB, record), seen(BOB, NEXT_LIFE[0].event, life=1)) == {}
+    assert counted(seen(BOB, record), seen(BOB, NEXT_LIFE[0].event, incarnation=1)) == {}
 
 
 def test_a_start_counts_by_what_is_on_its_disk() -> None:
@@ -184,7 +184,7 @@ def test_a_start_counts_by_what_is_on_its_disk() -> None:
         for event in of_alice(vertex(0, 5), Guard(5), Broadcast(b"")):
             paths.see(event)
         paths.starts(ALICE, rows, guard_round, is_full)
-        for event in of_alice(vertex(0, 6), vertex(0, 7), life=1):
+        for event in of_alice(vertex(0, 6), vertex(0, 7), incarnation=1):
             paths.see(event)
         return dict(paths.counts)
 
@@ -222,6 +222,6 @@ def test_what_machines_count_is_added_up_over_their_lives_and_never_twice() -> N
     for _ in range(2):
         paths.note_machine(peer.id, peer.replica.ordering)
     assert paths.counts[RarePath.LEADER_SKIPPED] == expected
-    paths.see(seen(peer.id, Broadcast(b""), life=1))
+    paths.see(seen(peer.id, Broadcast(b""), incarnation=1))
     paths.note_machine(peer.id, peer.replica.ordering)
     assert paths.counts[RarePath.LEADER_SKIPPED] == 2 * expected

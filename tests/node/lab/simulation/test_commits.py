@@ -20,7 +20,7 @@ def test_latency_counts_from_the_author_to_each_member_and_knows_authors_apart()
         (0, ALICE, ContributionFound(b"base", b"same")),
         (100, BOB, ContributionFound(b"base", b"same")),
         (150, ALICE, Broadcast(b"a block")),
-        (300, ALICE, delivered((ALICE, b"same"), (BOB, b"same"), (BOB, b"of an earlier life"))),
+        (300, ALICE, delivered((ALICE, b"same"), (BOB, b"same"), (BOB, b"of an earlier incarnation"))),
         (350, BOB, delivered((ALICE, b"same"))),
     ):
         commits.see(peer, happening, Instant(at))

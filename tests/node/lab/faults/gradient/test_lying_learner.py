@@ -33,7 +33,7 @@ class Listening(HonestConduct):
     def __init__(self) -> None:
         self.heard_of: list[bytes] = []
 
-    def heard(self, author: bytes, gradient: Float32Array) -> None:
+    def on_gradient(self, author: bytes, gradient: Float32Array) -> None:
         assert (gradient.dtype, gradient.shape) == (np.float32, (15,))
         self.heard_of.append(author)
 
