@@ -11,7 +11,7 @@ from consensus.types import Digest, Height, PeerId, StepId
 class PeerJoined:
     """An authenticated connection to `peer` now exists.
 
-    `group`: what peers close to each other share, such as a subnet; budgets for strangers are kept by it. Empty: unknown.
+    `group`: what peers close to each other share, such as a subnet; budgets for outsiders are kept by it. Empty: unknown.
     """
 
     peer: PeerId

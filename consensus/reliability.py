@@ -57,7 +57,7 @@ class Reliability:
         self._late: dict[PeerId, int] = {}
         """How often holders were late."""
         self._in_vain: Counter[PeerId] = Counter()
-        """How often each connected peer was asked since it last gave something: a stranger may relay what it never gives."""
+        """How often each connected peer was asked since it last gave something: an outsider may relay what it never gives."""
         self._suspected: dict[PeerId, Instant] = {}
         """Until when that is remembered."""
 

@@ -187,7 +187,7 @@ class ProofOfWork:
         return (*effects, halt)
 
     def _pass_over_what_waits(self) -> Effects:
-        """Whoever else sends a block that waits for a stranger's turn may have one that comes sooner."""
+        """Whoever else sends a block that waits for an outsider's turn may have one that comes sooner."""
         is_left_waiting = self._pushed is not None and self._validation.is_left_waiting(self._pushed)
         return (PassOver(),) if is_left_waiting else ()
 

@@ -77,7 +77,7 @@ class ProofOfWorkRules:
     author_window: int = AUTHOR_WINDOW_MAX
     """Contributions between blocks are heard only from who led one of so many newest blocks up to their base.
 
-    0: from anybody, for tests of what comes after: a stranger's keys cost nothing, and each contribution costs everybody a
+    0: from anybody, for tests of what comes after: an outsider's keys cost nothing, and each contribution costs everybody a
     measurement, or room on the disk.
     """
     attachments_max: int = ATTACHMENTS_MAX

@@ -1,4 +1,4 @@
-"""From a stranger's bytes to a proven block: cheap checks, the puzzle, then the body's signatures (docs/protocol.md, 5)."""
+"""From an outsider's bytes to a proven block: cheap checks, the puzzle, then the body's signatures (docs/protocol.md, 5)."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -122,7 +122,7 @@ class Validation:
         return 0 if staged is None else staged.link.work
 
     def is_left_waiting(self, step: StepId) -> bool:
-        """Whether the header waits for a stranger's turn."""
+        """Whether the header waits for an outsider's turn."""
         return self._unverified.is_left_waiting(step)
 
     def has_asked_of_others(self, peer: PeerId) -> bool:

@@ -81,7 +81,7 @@ class Linearizer:
         return record, added
 
     def append(self, record: CommitRecord) -> None:
-        """Take over a commit that is certain: our own, or one that the records or a quorum vouch for."""
+        """Take over a commit that is certain: our own, or one that the records or a quorum attest."""
         assert record.index == self.index + 1, f"commit {record.index} after {self.index}"
         assert record.previous == self.digest, f"commit {record.index} does not follow the one before"
         self.restart(record)

@@ -1,4 +1,4 @@
-"""From a stranger's bytes to an accepted block: cheap checks, the signature, its place in the graph (docs/protocol.md, 6)."""
+"""From an outsider's bytes to an accepted block: cheap checks, the signature, its place in the graph (docs/protocol.md, 6)."""
 
 from enum import Enum
 

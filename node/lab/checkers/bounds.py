@@ -216,7 +216,7 @@ def _of_the_chain(scale: Scale) -> Groups:
         (STAGED_MAX, "UnverifiedHeaders._children UnverifiedHeaders._children[]"),
         (VERIFY_IN_FLIGHT_MAX, "UnverifiedHeaders._in_flight UnverifiedHeaders._flights"),
         (SOURCES_MAX, "Staged.other_sources"),
-        (scale.peers + scale.strangers_max, "PuzzleBudgets._standings _Search.tried"),
+        (scale.peers + scale.strangers_max, "PuzzleBudgets._peers _Search.tried"),
         (GROUPS_MAX, "PuzzleBudgets._groups"),
         (ORPHANS_MAX, "Orphanage._orphans"),
         (EARLY_MAX, "Orphanage._early"),

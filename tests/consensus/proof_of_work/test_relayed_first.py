@@ -1,4 +1,4 @@
-"""Blocks that a stranger relays first, while fresh keys use up all that strangers may have verified."""
+"""Blocks that an outsider relays first, while fresh keys use up all that outsiders may have verified."""
 
 import pytest
 

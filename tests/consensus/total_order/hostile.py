@@ -146,7 +146,7 @@ class Ordeal:
         self.timers: dict[str, int] = {}
         self.fetched: list[FetchAttachment | FetchState] = []
         self._carry_out(self.machine.start(Instant(self.now)))
-        for peer in (*MEMBERS, person("stranger").id):
+        for peer in (*MEMBERS, person("outsider").id):
             if peer != self.who:
                 self.join(peer)
 

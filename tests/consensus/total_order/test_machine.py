@@ -1,4 +1,4 @@
-"""One machine and what strangers send it: every bad input has one exact outcome."""
+"""One machine and what outsiders send it: every bad input has one exact outcome."""
 
 import itertools
 from collections import Counter

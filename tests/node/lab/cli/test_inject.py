@@ -101,7 +101,7 @@ def inject(*arguments: str | Path) -> Result:
         (["--fault", "", "--nodes", "1"], Misbehave((3,), "")),
     ],
 )
-def test_one_option_is_one_deed(temporary: Path, arguments: list[str], command: Command) -> None:
+def test_one_option_is_one_command(temporary: Path, arguments: list[str], command: Command) -> None:
     with a_testnet_in(temporary / "net") as ledger:
         result = inject(*arguments)
         assert (result.exit_code, result.stdout, result.stderr) == (0, f"{temporary / 'net'}: done\n", "")
@@ -110,7 +110,7 @@ def test_one_option_is_one_deed(temporary: Path, arguments: list[str], command: 
     assert ledger.commands == [command, command]
 
 
-def test_without_a_deed_the_peers_are_shown(temporary: Path) -> None:
+def test_without_a_command_the_peers_are_shown(temporary: Path) -> None:
     with a_testnet_in(temporary / "net"):
         lines = [line.rstrip() for line in inject().stdout.splitlines()]
         document = msgspec.json.decode(inject("--json").stdout, type=TestnetReport)

@@ -117,7 +117,7 @@ class Ledger:
         (lambda token: token, b"x" * (DEED_BYTES_MAX + 1), 413, "Maximum request body size"),
     ],
 )
-def test_only_a_whole_deed_with_the_token_is_done(
+def test_only_a_whole_command_with_the_token_is_done(
     temporary: Path, token: Callable[[str], str], body: bytes, status: int, told: str
 ) -> None:
     ledger = Ledger()

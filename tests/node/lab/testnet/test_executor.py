@@ -118,7 +118,7 @@ def test_a_wiped_disk_is_empty_and_an_old_disk_is_as_it_was(stage: Stage) -> Non
         assert opened.identity.peer_id.hex() == stage.peers[2].peer_id
 
 
-def test_deeds_wait_for_each_other_and_none_is_done_once_the_testnet_stops(stage: Stage) -> None:
+def test_commands_wait_for_each_other_and_none_is_done_once_the_testnet_stops(stage: Stage) -> None:
     entered, done = asyncio.Event(), []
 
     async def slowly(groups: tuple[PeerNumbers, ...]) -> None:

@@ -105,7 +105,7 @@ def test_settings_of_the_simulator_are_told_not_to_be_heeded(tmp_path: Path) -> 
         (Event(1, EventKind.MISBEHAVE, peers=(1,), fault="nan"), Misbehave((1,), "nan")),
     ],
 )
-def test_every_event_of_a_script_is_a_deed(event: Event, command: Command) -> None:
+def test_every_event_of_a_script_is_a_command(event: Event, command: Command) -> None:
     assert command_of(event) == command
 
 
