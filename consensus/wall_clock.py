@@ -17,7 +17,7 @@ class WallClock:
         self._offset_ms = offset_ms
 
     def at(self, now: Instant) -> WallTime:
-        """What it shows."""
+        """The wall time that it shows at this instant."""
         return WallTime(now + self._offset_ms)
 
 
@@ -36,7 +36,7 @@ class PeerClocks:
         self._ahead_ms[peer] = time_ms - wall
 
     def leave(self, peer: PeerId) -> None:
-        """It is connected no more."""
+        """Forget a peer that is gone."""
         self._ahead_ms.pop(peer, None)
 
     def forget_all(self) -> None:

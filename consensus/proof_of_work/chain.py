@@ -126,7 +126,7 @@ class Chain:
 
     @property
     def head_height(self) -> Height:
-        """Of the head."""
+        """The height of the head."""
         return self.tree.head.height
 
     def main_id(self, height: Height) -> StepId:

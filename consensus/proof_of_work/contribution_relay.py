@@ -86,7 +86,7 @@ class ContributionRelay:
         return ()
 
     def take(self, peer: PeerId, record: PeerRecord, contribution: Contribution, now: Instant) -> Effects:
-        """What a peer has sent."""
+        """Take in what a peer has sent."""
         spending = record.contributions.spend(now)  # known ones too: what stands in place of a signature may vary
         if spending is Spending.FLOODING:
             return Refuse(peer, Offence.FLOODING, "contributions"), PassOver()

@@ -74,7 +74,7 @@ class InitialSync:
             self._earn((self._block_interval_ms if self._has_arrived else PATIENCE_PER_CHECK_MS) * PATIENCE_RETURNS)
 
     def look(self, now: Instant) -> None:
-        """Called once at every input."""
+        """Look how far we are; called once at every input."""
         elapsed_ms = min(STEP_MS_MAX, max(0, now - self._seen_at))
         self._seen_at = now
         is_behind = self._is_behind()

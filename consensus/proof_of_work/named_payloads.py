@@ -41,7 +41,7 @@ class NamedPayloads:
                 self._released[was_final].append(digest)
 
     def digests(self) -> tuple[Digest, ...]:
-        """All that are named."""
+        """The payloads that are named."""
         return tuple(self._counts)
 
     def take_released(self) -> tuple[ReleaseAttachments, ...]:

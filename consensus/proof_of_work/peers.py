@@ -134,7 +134,7 @@ class Requests:
 
 @dataclass(slots=True)
 class PeerRecord:
-    """One connected peer."""
+    """What is known of one connected peer."""
 
     headers: TokenBucket
     contributions: TokenBucket

@@ -48,7 +48,7 @@ class Ticket:
     cost_us: int = 0
 
     def give_back(self) -> None:
-        """It was worth it."""
+        """Return what the puzzle has cost: it was worth it."""
         for budget in self.budgets:
             budget.give_back(self.cost_us)
 

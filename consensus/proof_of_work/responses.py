@@ -49,7 +49,7 @@ class Responses:
                 return Send(peer, encode(answer))
 
     def tip(self) -> Tip:
-        """What we build on."""
+        """The message that tells what we build on."""
         head = self._chain.tree.head
         return Tip(head.id, head.height, head.work.to_bytes(WORK_BYTES, "big"))
 

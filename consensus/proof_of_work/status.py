@@ -21,7 +21,7 @@ STEPS_TOLD_MAX = 64
 
 @dataclass(frozen=True, slots=True)
 class PowStatus:
-    """A picture of one moment."""
+    """What people see of a machine at one moment."""
 
     head: StepId
     height: Height
@@ -83,7 +83,7 @@ class ChainReport:
     def status(
         self, validation: Validation, relay: ContributionRelay, header_sync: HeaderSync, peer_clocks: PeerClocks
     ) -> PowStatus:
-        """A picture of this moment."""
+        """What people see at this moment."""
         tree = self._chain.tree
         target = next_target(tree.head, self._rules)
         path = tuple(self._checks.chain_step_of(link.id) for link in tree.path(tree.head))

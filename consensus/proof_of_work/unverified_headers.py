@@ -79,7 +79,7 @@ class UnverifiedHeaders:
         return self._staged.get(step)
 
     def ids(self) -> tuple[StepId, ...]:
-        """Of all staged headers."""
+        """The ids of all staged headers."""
         return tuple(self._staged)
 
     def count_from(self, peer: PeerId) -> int:
@@ -139,7 +139,7 @@ class UnverifiedHeaders:
         return self._staged.get(step), flight.ticket
 
     def remove(self, step: StepId) -> None:
-        """It has moved on."""
+        """Forget a header that has moved on."""
         staged = self._staged.pop(step)
         siblings = self._children[staged.link.parent]
         del siblings[step]

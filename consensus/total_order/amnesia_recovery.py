@@ -18,7 +18,7 @@ ASK_AGAIN_MS = 2_000
 
 
 class AmnesiaRecovery:
-    """One start of one member."""
+    """Asks for our newest block, once at each start of a member."""
 
     def __init__(self, state: State, me: int) -> None:
         self._state = state

@@ -81,7 +81,7 @@ class CommitSync:
         self._fetch.leave(peer)
 
     def take(self, peer: PeerId, record: PeerRecord, answer: Commits, now: Instant) -> None:
-        """An answer to GetCommits."""
+        """Take in an answer to GetCommits."""
         links = self._fetch.take(peer, record, answer, now)
         if links and self._rungs:
             self._giver, self._progress_at = peer, now
@@ -100,7 +100,7 @@ class CommitSync:
         return has_advanced
 
     def drop(self) -> None:
-        """The attempt is over."""
+        """Give up the attempt."""
         self._rungs.clear()
         self._buffer.clear()
         self._pursued = 0

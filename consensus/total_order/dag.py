@@ -36,7 +36,7 @@ class Vertex:
 
     @property
     def reference(self) -> Reference:
-        """Names the block."""
+        """The name of the block, as children give it."""
         return Reference(self.round, self.author, self.digest)
 
 
@@ -56,7 +56,7 @@ class Round:
 
 @dataclass(slots=True)
 class Suspended:
-    """A valid block that waits."""
+    """A valid block that waits for parents or payloads."""
 
     digest: Digest
     block: Block

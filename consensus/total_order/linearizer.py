@@ -55,7 +55,7 @@ class Linearizer:
 
     @property
     def mark(self) -> CommitMark:
-        """Our last commit."""
+        """The mark of our last commit."""
         return CommitMark(self.index, self.digest)
 
     @property

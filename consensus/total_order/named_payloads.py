@@ -28,7 +28,7 @@ class NamedPayloads:
         return digest in self._by_digest
 
     def digests(self) -> tuple[Digest, ...]:
-        """All that are named."""
+        """The payloads that are named."""
         return tuple(Digest(digest) for digest in self._by_digest)
 
     def note(self, attachments: tuple[Attachment, ...], round_number: int) -> None:

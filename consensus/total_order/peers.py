@@ -73,7 +73,7 @@ class Requests:
         return 1 <= number <= self.numbers.last
 
     def digests(self) -> Iterator[bytes]:
-        """All that is still owed."""
+        """The digests that are still owed."""
         return itertools.chain.from_iterable(self.asked.values())
 
     def open(self, now: Instant) -> int:
@@ -83,7 +83,7 @@ class Requests:
 
 @dataclass(slots=True)
 class PeerRecord:
-    """One connected peer."""
+    """What is known of one connected peer."""
 
     member: int | None
     """Its index; None for an observer."""

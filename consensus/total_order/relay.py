@@ -70,7 +70,7 @@ class Relay:
             self._send(member, self._chain_below(vertex))
 
     def push(self) -> None:
-        """Called with each own block."""
+        """Send members what they seem to lack; called with each own block."""
         state = self._state
         for member in range(state.committee.size):
             newest = state.dag.newest[member]

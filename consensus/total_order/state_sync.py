@@ -38,7 +38,7 @@ STATE_MS = 120_000
 
 @dataclass(slots=True)
 class Joining:
-    """One attempt."""
+    """One attempt to go on from a checkpoint."""
 
     checkpoint: Checkpoint
     signers: int

@@ -53,7 +53,7 @@ Answer = tuple[tuple[Digest, Block], ...]
 
 @dataclass(slots=True)
 class MissingBlock:
-    """One missing block."""
+    """How a missing block is pursued."""
 
     first_at: Instant
     """When to ask first."""
@@ -83,7 +83,7 @@ class Synchroniser:
 
     @property
     def missing(self) -> int:
-        """Blocks that are asked for."""
+        """How many blocks are asked for."""
         return len(self._pursuits)
 
     @property
