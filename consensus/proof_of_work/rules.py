@@ -71,8 +71,8 @@ class ProofOfWorkRules:
     base_age_max: int = 0
     """0: the base of a listed contribution is the block's parent. Above: a block may list one with any base.
 
-    Between blocks a contribution is heard while its base lies at most so far, and `gossip.BASES_BACK`, below the head. Nobody
-    judges how old a listed base is (docs/protocol.md, section 7).
+    Between blocks a contribution is heard while its base lies at most so far, and `contribution_relay.BASES_BACK`, below the
+    head. Nobody judges how old a listed base is (docs/protocol.md, section 7).
     """
     author_window: int = AUTHOR_WINDOW_MAX
     """Contributions between blocks are heard only from who led one of so many newest blocks up to their base.
