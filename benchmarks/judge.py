@@ -13,7 +13,7 @@ from learning.aggregation.rule import ArrivedGradient, GradientOutcome, Workers
 from learning.exact import stream_key
 from learning.gradient.ledger import Aggregator, LedgerRules, first_ledger
 from learning.gradient.submission import GradientSubmission, encode_submission
-from learning.learner import SignedPayload
+from learning.learner import AuthoredPayload
 from learning.task import Float32Array, ParameterBlock
 
 PARAMETERS = 1_000_000
@@ -93,7 +93,7 @@ def judged(name: str, encoded: list[bytes], axpy: float) -> float:
         digest = payload_digest(one)
         held.payloads = {digest: one}
         submission = encode_submission(GradientSubmission(past.version, past.digest, digest, len(one)))
-        delivered = SignedPayload(digest, author, past.digest, submission, ((digest, len(one)),))
+        delivered = AuthoredPayload(digest, author, past.digest, submission, ((digest, len(one)),))
         arrival = ArrivedGradient(author, past.version, ledger.version, decode_gradient(one, LAYOUT, 16))
         start = time.process_time()
         outcome = rule.judge(ledger.memory, arrival, GROUP, ledger).outcome

@@ -71,13 +71,13 @@ class ProofOfWorkRules:
     base_age_max: int = 0
     """0: the base of a listed contribution is the block's parent. Above: a block may list one with any base.
 
-    Between blocks a contribution is heard while its base lies at most so far, and `gossip.BASES_BACK`, below the head. Nobody
-    judges how old a listed base is (docs/protocol.md, section 7).
+    Between blocks a contribution is heard while its base lies at most so far, and `contribution_relay.BASES_BACK`, below the
+    head. Nobody judges how old a listed base is (docs/protocol.md, section 7).
     """
     author_window: int = AUTHOR_WINDOW_MAX
     """Contributions between blocks are heard only from who led one of so many newest blocks up to their base.
 
-    0: from anybody, for tests of what comes after: a stranger's keys cost nothing, and each contribution costs everybody a
+    0: from anybody, for tests of what comes after: an outsider's keys cost nothing, and each contribution costs everybody a
     measurement, or room on the disk.
     """
     attachments_max: int = ATTACHMENTS_MAX

@@ -11,16 +11,16 @@ from typing import Generic, Protocol, TypeVar
 from learning.evolution.mutation_submission import encode_submission
 from learning.following.line import Head
 from learning.learner import (
+    AuthoredPayload,
     ContributionFound,
     DeliveredStep,
     GenerationDecided,
     GenerationWaits,
-    GradientJudged,
-    GradientsJudged,
+    GradientReport,
+    GradientsReport,
     LearnerAnswer,
     Participant,
     SearchProgress,
-    SignedPayload,
     SlateEntry,
     StateKept,
     StepAdopted,
@@ -92,8 +92,8 @@ class Candidates(Protocol[C, E]):
         ...
 
     def gradient_reports(
-        self, refused: Sequence[tuple[SignedPayload, Ignored]], winner: E | None, candidates: Mapping[bytes, tuple[E, ...]]
-    ) -> tuple[tuple[GradientJudged, ...], tuple[tuple[bytes, float], ...]]:
+        self, refused: Sequence[tuple[AuthoredPayload, Ignored]], winner: E | None, candidates: Mapping[bytes, tuple[E, ...]]
+    ) -> tuple[tuple[GradientReport, ...], tuple[tuple[bytes, float], ...]]:
         """What became of a commit's submissions, and whose had which part in the winner; nothing where the slate says it all.
 
         `winner`: None where the commit has decided nothing.
@@ -137,13 +137,13 @@ class Generations(Generic[C, E]):
                 answers = self._decide(step, refused, decision)
             case Slate() | None:
                 rows, weights = self.candidates.gradient_reports(refused, None, self.consensus.candidates)
-                told = (GradientsJudged(step.id, self.head.model.height, rows, weights),) if rows else ()
+                told = (GradientsReport(step.id, self.head.model.height, rows, weights),) if rows else ()
                 waits = self.waits()
                 answers = (*told, *waits) if waits != before else told
         return (*answers, *self.candidates.states_to_keep(step, self.consensus))
 
     def _decide(
-        self, commit: DeliveredStep, refused: Sequence[tuple[SignedPayload, Ignored]], decision: GenerationResult[E]
+        self, commit: DeliveredStep, refused: Sequence[tuple[AuthoredPayload, Ignored]], decision: GenerationResult[E]
     ) -> tuple[LearnerAnswer, ...]:
         parent, winner = self.head.step, decision.slate.entries[decision.winner]
         rows, weights = self.candidates.gradient_reports(refused, winner, self.consensus.candidates)
@@ -156,7 +156,7 @@ class Generations(Generic[C, E]):
         self._begin(Head(step, model, digest))
         return (
             self.head_report(),
-            *((GradientsJudged(step, height, rows, weights),) if rows else ()),
+            *((GradientsReport(step, height, rows, weights),) if rows else ()),
             GenerationDecided(step, height, parent, slate, decision.winner, decision.scorers, ignored),
             *self.candidates.states_to_keep(commit, self.consensus, is_first=True),
             *self.waits(),

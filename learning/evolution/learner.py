@@ -21,13 +21,13 @@ from learning.following.state_tree import StateTree, final_step, invalid, useles
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
+    AuthoredPayload,
     CheckRequest,
     ContributionAssessed,
     ContributionFound,
     DeliverRequest,
     ExportRequest,
     FinaliseRequest,
-    Judgement,
     LearnerAnswer,
     LearnerRequest,
     ModelExported,
@@ -35,11 +35,11 @@ from learning.learner import (
     ProposedStep,
     ReplayRequest,
     RestoreRequest,
-    SignedPayload,
     StateKept,
     StepAdopted,
     StepChecked,
     StepOffered,
+    Verdict,
 )
 from learning.model_consensus.scores import MalformedPayloadError
 from learning.state import StoredStateError, parameter_bytes, state_digest
@@ -64,7 +64,7 @@ class BestKnown:
 
 
 class EvolutionLearner:
-    """Implements `learning.learner.Learner`: one author's evolutionary search, and its judgement of the others'."""
+    """Implements `learning.learner.Learner`: one author's evolutionary search, and its verdicts on the others'."""
 
     def __init__(
         self,
@@ -126,7 +126,7 @@ class EvolutionLearner:
 
     # --- what others offer ------------------------------------------------------------------------------------------
 
-    def _assess(self, contribution: SignedPayload) -> tuple[LearnerAnswer, ...]:
+    def _assess(self, contribution: AuthoredPayload) -> tuple[LearnerAnswer, ...]:
         """What claims no more than the best that we know is not measured: true or false, it is of no use to anybody."""
         base = self._tree.find(contribution.base)
         if base is None:  # we have forgotten it, and who sent it has not: no lie
@@ -134,14 +134,14 @@ class EvolutionLearner:
         try:
             candidate, mutation = self._transition.candidate_of(contribution)
         except MalformedPayloadError as error:
-            return (useless(contribution, Judgement.INVALID, str(error)),)
+            return (useless(contribution, Verdict.INVALID, str(error)),)
         if not self._is_best(base, candidate.claimed_fitness, contribution.digest):
             return (useless(contribution),)
         offspring = self._claims.offspring(base, mutation)
         verdict = self._claims.verdict_on_candidate(candidate, offspring)
-        is_useful = verdict.judgement is Judgement.GOOD and self._is_best(base, offspring.fitness, contribution.digest)
+        is_useful = verdict.verdict is Verdict.GOOD and self._is_best(base, offspring.fitness, contribution.digest)
         answer = ContributionAssessed(
-            contribution.digest, verdict.judgement, is_useful, verdict.detail, is_proven_lie=verdict.is_proven_lie
+            contribution.digest, verdict.verdict, is_useful, verdict.detail, is_proven_lie=verdict.is_proven_lie
         )
         if not is_useful:
             return (answer,)
@@ -167,10 +167,10 @@ class EvolutionLearner:
         if digest != step.state_digest:
             return invalid(step, f"state digest is {step.state_digest.hex()}, rebuilt {digest.hex()}")
         verdict = self._claims.verdict_on_step(decoded, parent, model, digest)
-        if verdict.judgement is Judgement.INVALID:
+        if verdict.verdict is Verdict.INVALID:
             return invalid(step, verdict.detail)
         self._tree.add(step, model)
-        return StepChecked(step.id, verdict.judgement, verdict.is_proven_lie, verdict.detail)
+        return StepChecked(step.id, verdict.verdict, verdict.is_proven_lie, verdict.detail)
 
     # --- where we stand ---------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from learning.evolution.recipe import Recipe, child_of, no_change
 from learning.evolution.rules import EvolutionRules
 from learning.exact import noise_key
 from learning.following.state_tree import Array
-from learning.learner import ProposedStep, SignedPayload
+from learning.learner import AuthoredPayload, ProposedStep
 from learning.model_consensus.scores import MalformedPayloadError
 from learning.state import ModelState, state_digest
 from learning.task import Layout
@@ -46,7 +46,7 @@ class Mutating:
         key = noise_key(self._network_id, parent, mutation.author)
         return child_of(model, key, mutation.recipe, self._schedule.at(model.height))
 
-    def candidate_of(self, contribution: SignedPayload) -> tuple[Candidate, Mutation]:
+    def candidate_of(self, contribution: AuthoredPayload) -> tuple[Candidate, Mutation]:
         """What a contribution offers. Raises MalformedPayloadError."""
         if contribution.attached:
             raise MalformedPayloadError(f"attachments: {len(contribution.attached)}, allowed 0")

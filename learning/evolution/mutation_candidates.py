@@ -14,11 +14,11 @@ from learning.evolution.search import SearchSettings
 from learning.exact import MICRO
 from learning.following.line import Head, kept_state, origin_of
 from learning.learner import (
+    AuthoredPayload,
     ContributionFound,
     DeliveredStep,
     Participant,
     SearchProgress,
-    SignedPayload,
     SlateEntry,
     StateKept,
     StepAdopted,
@@ -64,7 +64,7 @@ class MutationCandidacy:
         """Raises MalformedPayloadError."""
         return decode_submission(payload, self._recipe_length_max, self._members)
 
-    def entries(self, item: SignedPayload, candidate: Candidate) -> tuple[Entry, ...]:
+    def entries(self, item: AuthoredPayload, candidate: Candidate) -> tuple[Entry, ...]:
         """Named by the submission, so that equal mutations of two authors are two."""
         return (Entry(item.digest, Mutation(item.author, candidate.recipe), candidate.claimed_fitness),)
 

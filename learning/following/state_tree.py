@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from learning.learner import ContributionAssessed, Judgement, ProposedStep, SignedPayload, StepChecked
+from learning.learner import AuthoredPayload, ContributionAssessed, ProposedStep, StepChecked, Verdict
 from learning.state import StoredStateError
 
 S = TypeVar("S")
@@ -50,10 +50,10 @@ def final_step(step: bytes, height: int, state_digest: bytes) -> ProposedStep:
 
 def invalid(step: ProposedStep, detail: str) -> StepChecked:
     """It can never be accepted, whatever is measured."""
-    return StepChecked(step.id, Judgement.INVALID, False, detail)
+    return StepChecked(step.id, Verdict.INVALID, False, detail)
 
 
-def useless(contribution: SignedPayload, judgement: Judgement = Judgement.CONTESTED, detail: str = "") -> ContributionAssessed:
+def useless(contribution: AuthoredPayload, judgement: Verdict = Verdict.CONTESTED, detail: str = "") -> ContributionAssessed:
     """It cannot be listed now; without a `detail` it is nobody's fault."""
     return ContributionAssessed(contribution.digest, judgement, False, detail)
 

@@ -30,13 +30,13 @@ from learning.gradient.worker import MakeWorker, RowSource, Worker
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
+    AuthoredPayload,
     CheckRequest,
     ContributionAssessed,
     DeliverRequest,
     ExportRequest,
     FinaliseRequest,
-    GradientsJudged,
-    Judgement,
+    GradientsReport,
     LearnerAnswer,
     LearnerRequest,
     ModelExported,
@@ -44,10 +44,10 @@ from learning.learner import (
     ProposedStep,
     ReplayRequest,
     RestoreRequest,
-    SignedPayload,
     StateKept,
     StepChecked,
     StepOffered,
+    Verdict,
 )
 from learning.state import StoredStateError
 from learning.task import DifferentiableTask
@@ -144,25 +144,25 @@ class BlockLearner:
 
     # --- what others offer ------------------------------------------------------------------------------------------
 
-    def _assess(self, contribution: SignedPayload) -> tuple[LearnerAnswer, ...]:
+    def _assess(self, contribution: AuthoredPayload) -> tuple[LearnerAnswer, ...]:
         answers = self._assessment(contribution)
         if contribution.author == self._author and contribution.digest not in self._pending:
             self._submitter.on_delivered(contribution.payload)
         return answers
 
-    def _assessment(self, contribution: SignedPayload) -> tuple[LearnerAnswer, ...]:
+    def _assessment(self, contribution: AuthoredPayload) -> tuple[LearnerAnswer, ...]:
         """What cannot be listed now is no lie, only of no use: the author may know a newer head than we, or an older one."""
         submission = decode_submission(contribution.payload)
         if submission is None:
-            return (useless(contribution, Judgement.INVALID, "its payload is no submission of a gradient"),)
+            return (useless(contribution, Verdict.INVALID, "its payload is no submission of a gradient"),)
         if self._transition.fault_of(self._view(contribution), contribution.author, submission) is not None:
-            return (useless(contribution, Judgement.CONTESTED),)
+            return (useless(contribution, Verdict.CONTESTED),)
         if self._aggregator.gradient(submission, contribution.attached, self._gradients) is None:
-            return (useless(contribution, Judgement.INVALID, "its large payload is no gradient of this model"),)
+            return (useless(contribution, Verdict.INVALID, "its large payload is no gradient of this model"),)
         waiting = UnlistedContribution(contribution, submission)
         if not self._pending.add(waiting, self._listed):
-            return (useless(contribution, Judgement.GOOD),)
-        answer = ContributionAssessed(contribution.digest, Judgement.GOOD, True, "")
+            return (useless(contribution, Verdict.GOOD),)
+        answer = ContributionAssessed(contribution.digest, Verdict.GOOD, True, "")
         if contribution.digest in self._listed:  # told of late, as after a restart
             return (answer,)
         extended = self._offer.extend(waiting, self._transition)
@@ -171,7 +171,7 @@ class BlockLearner:
         self._offer = extended
         return (answer, extended.answer())
 
-    def _view(self, contribution: SignedPayload) -> BlockState:
+    def _view(self, contribution: AuthoredPayload) -> BlockState:
         """The state to judge by: after the head, or after its base where that is newer than the head, or its rival."""
         base = self._tree.find(contribution.base)
         if base is None or base.id in self._path:
@@ -196,7 +196,7 @@ class BlockLearner:
         if state.digest != step.state_digest:
             return invalid(step, f"state digest is {step.state_digest.hex()}, rebuilt {state.digest.hex()}")
         self._tree.add(step, state)
-        return StepChecked(step.id, Judgement.GOOD, False, "")
+        return StepChecked(step.id, Verdict.GOOD, False, "")
 
     # --- where we stand ---------------------------------------------------------------------------------------------
 
@@ -247,7 +247,7 @@ class BlockLearner:
             GradientOutcome.FUTURE_BASE,
         }
 
-    def _new_reports(self) -> tuple[GradientsJudged, ...]:
+    def _new_reports(self) -> tuple[GradientsReport, ...]:
         """What was not told before of the blocks that lead to the head; of what would have to be rebuilt, nothing."""
         answers = []
         for block in self._tree.path(self._head):

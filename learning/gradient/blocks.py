@@ -14,7 +14,7 @@ from learning.following.state_tree import Array
 from learning.gradient.ledger import AggregationState, Aggregator, Gradients, Judged, ledger_digest
 from learning.gradient.rules import CHECK_MS_MAX_DEFAULT
 from learning.gradient.submission import GradientSubmission
-from learning.learner import ProposedStep, SignedPayload, faulty_max
+from learning.learner import AuthoredPayload, ProposedStep, faulty_max
 
 BLOCK_STATE_TAG = b"kubrat/block-state/1"
 
@@ -103,7 +103,7 @@ class BlockTransition:
         compared = state.ledger.parameters.size * max(1, len(set(state.leaders)))
         return max(1, min(LISTED_MAX, self._check_ms_max * VALUES_PER_MS // compared))
 
-    def add_contribution(self, state: BlockState, contribution: SignedPayload) -> BlockState:
+    def add_contribution(self, state: BlockState, contribution: AuthoredPayload) -> BlockState:
         """The state when the block lists this contribution next; a refused one changes nothing. Raises PayloadMissingError."""
         if _has_listed(state, contribution.author):
             repeated = Judged(contribution.author, GradientOutcome.REPEATED, None)

@@ -14,7 +14,7 @@ import numpy as np
 from learning.aggregation.quantised import MalformedGradientError, QuantisedGradient, decode_gradient
 from learning.aggregation.rule import AggregationResult, AggregationRule, ArrivedGradient, GradientOutcome, RuleMemory, Workers
 from learning.gradient.submission import GradientSubmission, decode_submission
-from learning.learner import SignedPayload
+from learning.learner import AuthoredPayload
 from learning.state import ModelState, state_digest
 from learning.task import Float32Array, Layout
 
@@ -140,7 +140,7 @@ class Aggregator:
         self._rules = rules
 
     def advance(
-        self, ledger: AggregationState, item: SignedPayload, group: Workers, gradients: Gradients, *, may_read: bool = True
+        self, ledger: AggregationState, item: AuthoredPayload, group: Workers, gradients: Gradients, *, may_read: bool = True
     ) -> tuple[AggregationState, Judged]:
         """The ledger after one delivered submission; without `may_read` nothing comes of it. Raises PayloadMissingError."""
         submission = decode_submission(item.payload)

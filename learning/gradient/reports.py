@@ -8,7 +8,7 @@ from learning.exact import MICRO, micro_units
 from learning.gradient.ledger import Judged
 from learning.gradient.scored_slate import StepEntry
 from learning.gradient.scored_submission import decode_scored
-from learning.learner import GradientJudged, GradientsJudged, SignedPayload, SlateEntry, StepAdopted
+from learning.learner import AuthoredPayload, GradientReport, GradientsReport, SlateEntry, StepAdopted
 from learning.model_consensus.scores import MalformedPayloadError, Scores
 from learning.model_consensus.slate import GenerationResult, Ignored
 from learning.state import ModelState
@@ -36,11 +36,11 @@ class SharedMeasurement:
         return StepAdopted(step, height, fitness, self._task.metrics(parameters), state_digest)
 
 
-def gradients_report(step: bytes, version: int, judged: Sequence[Judged]) -> GradientsJudged:
+def gradients_report(step: bytes, version: int, judged: Sequence[Judged]) -> GradientsReport:
     """What the gradients of one step did; `version`: of the model after it."""
-    rows = tuple(GradientJudged(one.author, one.outcome.value, one.outcome.is_accepted, one.staleness) for one in judged)
+    rows = tuple(GradientReport(one.author, one.outcome.value, one.outcome.is_accepted, one.staleness) for one in judged)
     weights = next((one.weights for one in reversed(judged) if one.weights), ())
-    return GradientsJudged(step, version, rows, weights)
+    return GradientsReport(step, version, rows, weights)
 
 
 # --- of scored steps ---------------------------------------------------------------------------------------------------
@@ -58,7 +58,7 @@ def _lead(fitness: int | None, parent: int | None) -> int | None:
     return None if fitness is None or parent is None else fitness - parent
 
 
-def reports_on_counted(winner: StepEntry, candidates: Mapping[bytes, tuple[StepEntry, ...]]) -> tuple[GradientJudged, ...]:
+def reports_on_counted(winner: StepEntry, candidates: Mapping[bytes, tuple[StepEntry, ...]]) -> tuple[GradientReport, ...]:
     """The gradients of a generation that was decided, in the order of delivery."""
     first: dict[bytes, bytes] = {}
     rows = []
@@ -71,7 +71,7 @@ def reports_on_counted(winner: StepEntry, candidates: Mapping[bytes, tuple[StepE
             if is_first
             else GradientOutcome.COPY
         )
-        rows.append(GradientJudged(author, outcome.value, outcome.is_accepted, JUST_COME))
+        rows.append(GradientReport(author, outcome.value, outcome.is_accepted, JUST_COME))
     return tuple(rows)
 
 
@@ -81,8 +81,8 @@ def weights(winner: StepEntry) -> tuple[tuple[bytes, float], ...]:
 
 
 def report_on_refused(
-    item: SignedPayload, reason: Ignored, model: ModelState, digest: bytes, entries_max: int
-) -> GradientJudged | None:
+    item: AuthoredPayload, reason: Ignored, model: ModelState, digest: bytes, entries_max: int
+) -> GradientReport | None:
     """A gradient that changes nothing; `model` and its `digest` are the agreed ones. None for scores."""
     try:
         submission = decode_scored(item.payload, entries_max)
@@ -106,7 +106,7 @@ def report_on_refused(
             assert_never(reason)
 
 
-def _on_another_model(author: bytes, age: int, *, is_same: bool) -> GradientJudged:
+def _on_another_model(author: bytes, age: int, *, is_same: bool) -> GradientReport:
     """Refused for its base, or, where that is right, for its payload."""
     if age < 0:
         return _row(author, GradientOutcome.FUTURE_BASE, None)
@@ -115,5 +115,5 @@ def _on_another_model(author: bytes, age: int, *, is_same: bool) -> GradientJudg
     return _row(author, GradientOutcome.MALFORMED, JUST_COME) if is_same else _row(author, GradientOutcome.UNKNOWN_BASE, None)
 
 
-def _row(author: bytes, outcome: GradientOutcome, staleness: int | None) -> GradientJudged:
-    return GradientJudged(author, outcome.value, outcome.is_accepted, staleness)
+def _row(author: bytes, outcome: GradientOutcome, staleness: int | None) -> GradientReport:
+    return GradientReport(author, outcome.value, outcome.is_accepted, staleness)

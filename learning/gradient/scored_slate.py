@@ -17,7 +17,7 @@ from learning.aggregation.quantised import QuantisedGradient
 from learning.gradient.ledger import Gradients, delivered_gradient
 from learning.gradient.scored_submission import decode_scored
 from learning.gradient.submission import GradientSubmission
-from learning.learner import SignedPayload
+from learning.learner import AuthoredPayload
 from learning.model_consensus.scores import VALUES_MAX, MalformedPayloadError, Scores
 from learning.state import ModelState, state_digest
 from learning.task import Float32Array, Layout
@@ -113,7 +113,7 @@ class StepCandidacy:
         """Raises MalformedPayloadError."""
         return decode_scored(payload, self._rules.entries_max)
 
-    def entries(self, item: SignedPayload, candidate: GradientSubmission) -> tuple[StepEntry, ...]:
+    def entries(self, item: AuthoredPayload, candidate: GradientSubmission) -> tuple[StepEntry, ...]:
         """One for each step size. Raises MalformedPayloadError; PayloadMissingError where a payload is not held."""
         if (candidate.base, candidate.base_digest) != (self._model.height, self._digest):
             raise MalformedPayloadError(f"a gradient on version {candidate.base}, expected the one on {self._model.height}")

@@ -30,12 +30,12 @@ from learning.gradient.submission import GradientSubmission
 from learning.gradient.submitter import FRUITLESS_MAX
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import (
+    AuthoredPayload,
     ContributionFound,
     DeliveredStep,
-    GradientJudged,
+    GradientReport,
     Participant,
     SearchProgress,
-    SignedPayload,
     SlateEntry,
     StateKept,
     StepAdopted,
@@ -135,10 +135,10 @@ class StepCandidates:
 
     def gradient_reports(
         self,
-        refusals: Sequence[tuple[SignedPayload, Ignored]],
+        refusals: Sequence[tuple[AuthoredPayload, Ignored]],
         winner: StepEntry | None,
         candidates: Mapping[bytes, tuple[StepEntry, ...]],
-    ) -> tuple[tuple[GradientJudged, ...], tuple[tuple[bytes, float], ...]]:
+    ) -> tuple[tuple[GradientReport, ...], tuple[tuple[bytes, float], ...]]:
         """Those that count are told of at the end of their generation, the others at once."""
         head, entries_max = self._head, self._rules.entries_max
         rows = (report_on_refused(item, reason, head.model, head.digest, entries_max) for item, reason in refusals)

@@ -15,10 +15,10 @@ from learning.gradient.rules import GradientRules
 from learning.gradient.submitter import GradientSubmitter
 from learning.gradient.worker import MakeWorker, RowSource, Worker
 from learning.learner import (
+    AuthoredPayload,
     DeliveredStep,
     LearnerAnswer,
     Participant,
-    SignedPayload,
     StateKept,
     StepAdopted,
     faulty_max,
@@ -85,7 +85,7 @@ class GradientStream:
         answers = (gradients_report(step.id, self.ledger.version, judged),) if judged else ()
         return (*answers, *self._due_report(before), *self._states_to_keep(step))
 
-    def _take(self, item: SignedPayload, read: set[bytes]) -> Judged:
+    def _take(self, item: AuthoredPayload, read: set[bytes]) -> Judged:
         """Of each author one payload in a commit is read, and `read` notes whose: eight items of a block may name one on eight
         models, and cost everybody eight times what an honest worker's does, who waits until its own has come.
         """

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from learning.aggregation.rule import GradientOutcome
 from learning.gradient.blocks import BlockState, BlockTransition
 from learning.gradient.submission import GradientSubmission
-from learning.learner import SignedPayload, StepOffered
+from learning.learner import AuthoredPayload, StepOffered
 
 PENDING_MAX = 256
 """Four full blocks."""
@@ -21,7 +21,7 @@ there was room to remember them."""
 class UnlistedContribution:
     """A contribution, and what it says."""
 
-    contribution: SignedPayload
+    contribution: AuthoredPayload
     submission: GradientSubmission
 
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import psutil
 
-from learning.learner import GenerationDecided, GenerationWaits, GradientsJudged, LearnerAnswer, StepAdopted
+from learning.learner import GenerationDecided, GenerationWaits, GradientsReport, LearnerAnswer, StepAdopted
 from node.api.status import GradientStatus, WorkerStatus
 from node.common.bounded import BoundedMap
 
@@ -75,7 +75,7 @@ class Vitals:
                 self.generations_won += answer.slate[answer.winner].author == self._author
             case GenerationWaits():
                 self.waits = answer
-            case GradientsJudged():
+            case GradientsReport():
                 self.gradients = self.gradients or GradientTally()
                 self.gradients.add(answer)
             case _:
@@ -179,7 +179,7 @@ class GradientTally:
         self._staleness: Counter[int] = Counter()
         self._weights: dict[bytes, float] = {}
 
-    def add(self, report: GradientsJudged) -> None:
+    def add(self, report: GradientsReport) -> None:
         """Count the gradients of one step."""
         self._version = report.version
         if report.weights:

@@ -11,8 +11,8 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from consensus.effects import FetchPayload, FetchState, Record
-from consensus.inputs import FetchFailed, Input, PayloadHeld, StateHeld
+from consensus.effects import FetchAttachment, FetchState, Record
+from consensus.inputs import AttachmentHeld, FetchFailed, Input, StateHeld
 from consensus.payload_requests import FETCHES_MAX
 from consensus.types import Digest, PeerId
 from learning.aggregation.quantised import payload_digest
@@ -130,15 +130,15 @@ class BulkTransfer:
         """How many things are being fetched."""
         return len(self._fetches)
 
-    def fetch_payload(self, effect: FetchPayload) -> None:
-        """Answered by `PayloadHeld`, at once where we hold it, or by `FetchFailed`. A new source replaces the one before it.
+    def fetch_payload(self, effect: FetchAttachment) -> None:
+        """Answered by `AttachmentHeld`, at once where we hold it, or by `FetchFailed`. A new source replaces the one before it.
 
         The length is what somebody says: two may name one payload with unlike lengths; who is right, the learner says.
         What counts here is what a payload of this network can be at most.
         """
         digest = effect.digest
         if self._store.has(PAYLOAD_TABLE, digest):
-            self._feed(PayloadHeld(digest))
+            self._feed(AttachmentHeld(digest))
             return
         present = self._fetches.get(digest)
         if present is not None and present.is_hashing:
@@ -322,13 +322,13 @@ class BulkTransfer:
         else:
             self._begin_alone(fetch)
 
-    def _hand_over(self, effect: FetchPayload | FetchState, content: bytes) -> None:
+    def _hand_over(self, effect: FetchAttachment | FetchState, content: bytes) -> None:
         """The row and what the machine records next become durable in one commit: neither is of use without the other."""
         assert self.driver is not None, "run before it was wired"
         match effect:
-            case FetchPayload(digest):
+            case FetchAttachment(digest):
                 self.driver.record(Record(PAYLOAD_TABLE, digest, content))
-                self.driver.feed(PayloadHeld(digest))
+                self.driver.feed(AttachmentHeld(digest))
             case FetchState(step):
                 self.driver.feed(StateHeld(step, content))
 

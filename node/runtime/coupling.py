@@ -18,16 +18,16 @@ from consensus.effects import (
     Check,
     Deliver,
     Effect,
-    FetchPayload,
+    FetchAttachment,
     FetchState,
     Finalise,
     Guard,
     Halt,
-    KeepPayloads,
+    KeepAttachments,
     PassOver,
     Record,
     Refuse,
-    ReleasePayloads,
+    ReleaseAttachments,
     Replay,
     Restore,
     Send,
@@ -36,7 +36,7 @@ from consensus.effects import (
     StopPuzzle,
     VerifyPuzzle,
 )
-from consensus.inputs import Input, LearnerBehind, PayloadHeld, PayloadsNeeded, StateReached, Submitted
+from consensus.inputs import AttachmentHeld, AttachmentsNeeded, Input, LearnerBehind, StateReached, Submitted
 from consensus.protocol import OrderingProtocol
 from consensus.steps import Step
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
@@ -52,7 +52,7 @@ from learning.learner import (
     FinaliseRequest,
     GenerationDecided,
     GenerationWaits,
-    GradientsJudged,
+    GradientsReport,
     LearnerAnswer,
     LearnerRequest,
     ModelExported,
@@ -68,7 +68,7 @@ from learning.learner import (
 from node.rules.retention import PAYLOAD_COMMITS
 from node.runtime.held_attachments import HeldAttachments
 from node.runtime.learner_queue import Awaited, LearnerQueue
-from node.runtime.translation import delivery_for_learner, input_of, signed_payload, step_for_learner
+from node.runtime.translation import authored_payload, delivery_for_learner, input_of, step_for_learner
 from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, checkpoint_key
 
 
@@ -94,7 +94,7 @@ ImmediateEffect = (
     | SolvePuzzle
     | StopPuzzle
     | VerifyPuzzle
-    | FetchPayload
+    | FetchAttachment
     | FetchState
     | AskLearner
     | Accuse
@@ -199,7 +199,7 @@ class Coupling:
                 self._steps_applied += 1
                 self._report_behind()
                 return self._follow_up(now)
-            case SearchProgress() | ModelExported() | GenerationDecided() | GenerationWaits() | GradientsJudged():
+            case SearchProgress() | ModelExported() | GenerationDecided() | GenerationWaits() | GradientsReport():
                 return ()
             case ContributionFound():
                 return self._on_found(answer, now)
@@ -215,7 +215,7 @@ class Coupling:
         outer: list[OuterEffect] = []
         while self._inputs:
             event = self._inputs.popleft()
-            if isinstance(event, PayloadHeld):
+            if isinstance(event, AttachmentHeld):
                 if not self._attachments.put(event.digest):
                     outer.append(Forget(PAYLOAD_TABLE, event.digest))
                     continue
@@ -250,13 +250,13 @@ class Coupling:
             self._wanted.update((large.digest, None) for large in new)
             self._attachments.keep(large.digest for large in new)
             self._waits_at = first
-            self._inputs.append(PayloadsNeeded(tuple(missing.values()), first))
+            self._inputs.append(AttachmentsNeeded(tuple(missing.values()), first))
         elif self._waits_at is not None and not missing:
             self._attachments.release(self._wanted, self._height)
             self._wanted.clear()
             self._asked.clear()
             self._waits_at = None
-            self._inputs.append(PayloadsNeeded((), first))
+            self._inputs.append(AttachmentsNeeded((), first))
 
     def _on_found(self, found: ContributionFound, now: Instant) -> tuple[OuterEffect, ...]:
         """Its large payloads are recorded before anybody hears of them."""
@@ -296,16 +296,16 @@ class Coupling:
     def _route(self, effect: Effect) -> Iterable[OuterEffect]:
         """To the learner in its words, to what is held, or to the shell."""
         match effect:
-            case FetchPayload():
+            case FetchAttachment():
                 return self._fetch(effect)
-            case KeepPayloads(digests):
+            case KeepAttachments(digests):
                 self._attachments.keep(digests)
                 return ()
-            case ReleasePayloads(digests, were_accepted):
+            case ReleaseAttachments(digests, were_accepted):
                 return self._release(digests, were_accepted)
             case Assess(digest, contribution):
                 named = (Attachment(Digest(large.digest), large.length) for large in contribution.attachments)
-                return self._ask(AssessRequest(signed_payload(digest, contribution)), Height(0), named)
+                return self._ask(AssessRequest(authored_payload(digest, contribution)), Height(0), named)
             case Check(step):
                 return self._ask(CheckRequest(step_for_learner(self._network_id, step)), step.height, _attachments_of(step))
             case Replay(step):
@@ -337,11 +337,11 @@ class Coupling:
         asked = self._ask(DeliverRequest(delivery_for_learner(step)), step.height, named)
         return (*asked, *_forget(self._attachments.on_delivery(step.height, self._kept_commit)))
 
-    def _fetch(self, wanted: FetchPayload) -> Iterable[OuterEffect]:
+    def _fetch(self, wanted: FetchAttachment) -> Iterable[OuterEffect]:
         """What is here is kept from now on, and needs no fetching."""
         self._attachments.keep((wanted.digest,))
         if wanted.digest in self._attachments:
-            self._inputs.append(PayloadHeld(wanted.digest))
+            self._inputs.append(AttachmentHeld(wanted.digest))
             return ()
         if wanted.digest in self._wanted:
             self._asked[wanted.peer] = None

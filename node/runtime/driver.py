@@ -15,7 +15,7 @@ from typing import assert_never
 from consensus.effects import (
     Accuse,
     Broadcast,
-    FetchPayload,
+    FetchAttachment,
     FetchState,
     Guard,
     Halt,
@@ -186,7 +186,7 @@ class Driver:
                 self._note_accusation(accusation)
             case Halt(reason):
                 raise HaltedError(reason, WHEN_HALTED)
-            case FetchPayload():
+            case FetchAttachment():
                 self._ports.side_streams.fetch_payload(effect)
             case FetchState():
                 self._ports.side_streams.fetch_state(effect)

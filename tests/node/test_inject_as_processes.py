@@ -36,7 +36,7 @@ class RunningTestnet:
         return subprocess.run(command, capture_output=True, text=True, check=False, env=self.environment, timeout=60)
 
     def done(self, *arguments: str) -> str:
-        """What was said of a deed that was done, after the testnet's folder."""
+        """What was said of a command that was done, after the testnet's folder."""
         ended = self.inject(*arguments)
         folder, said = ended.stdout.rstrip("\n").split(": ", 1)
         assert (ended.returncode, ended.stderr, folder) == (0, "", str(self.folder))
@@ -160,7 +160,7 @@ def test_peers_are_killed_paused_resumed_restarted_and_corrupted_from_another_pr
     assert (code, outcome["agreed"]) == (1, False)  # one of the two honest ones is paused
     assert outcome["reason"].startswith("goal reached in agreement after ")
     assert outcome["reason"].endswith("interrupted, but no agreement is left")
-    assert [deed["said"].split(";")[0] for deed in outcome["deeds"]] == [
+    assert [command["said"].split(";")[0] for command in outcome["commands"]] == [
         "paused peer-1",
         "resumed peer-1",
         "killed peer-2",

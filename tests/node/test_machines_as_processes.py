@@ -48,7 +48,7 @@ pytestmark = [
 
 RECONNECT_SECONDS_MAX = 15.0
 
-STRANGERS = 80
+OUTSIDERS = 80
 """At each member: more than it has inbound places."""
 
 DOWN_SECONDS = 20.0
@@ -195,7 +195,7 @@ def crowd(made: Machines) -> Iterator[None]:
     command = ["ip", "netns", "exec", path.name, sys.executable, "-c", ATTACK, str(made.root / NETWORK_FILE_NAME)]
     with (made.root / "attack.log").open("w") as log:
         attack = subprocess.Popen(
-            [*command, ",".join(sources), ",".join(targets), str(STRANGERS)], cwd=ROOT, stdout=log, stderr=log
+            [*command, ",".join(sources), ",".join(targets), str(OUTSIDERS)], cwd=ROOT, stdout=log, stderr=log
         )
     try:
         yield

@@ -14,7 +14,7 @@ from node.common.wording import agreeing, count, duration, percent
 from node.lab.cli.control_client import find_testnet, said_of
 from node.lab.testnet.commands import (
     BackUp,
-    Deed,
+    Command,
     Heal,
     Kill,
     Misbehave,
@@ -28,7 +28,7 @@ from node.lab.testnet.commands import (
 )
 from node.lab.testnet.control import PeerReport, TestnetReport
 
-PeersDeed = Kill | Pause | Resume | Restart | Wipe | BackUp | RestoreOldDisk
+PeersCommand = Kill | Pause | Resume | Restart | Wipe | BackUp | RestoreOldDisk
 
 DIGITS_MAX = 4
 """Of a peer's number; a testnet has 64 at most."""
@@ -107,7 +107,7 @@ def command(
 
     Exit code 0: done; 1: no testnet runs, or it cannot be done now; 2: usage.
     """
-    on_peers: dict[type[PeersDeed], PeerNumbers | None] = {
+    on_peers: dict[type[PeersCommand], PeerNumbers | None] = {
         Kill: kill,
         Pause: pause,
         Resume: resume,
@@ -116,19 +116,19 @@ def command(
         BackUp: back_up,
         RestoreOldDisk: restore_old_disk,
     }
-    deeds: list[Deed] = [deed(numbers) for deed, numbers in on_peers.items() if numbers is not None]
-    deeds += [] if partition is None else [Partition(partition)]
-    deeds += [Heal()] if heal else []
-    deeds += [] if fault is None else [Misbehave(peers or (), _canonical(fault))]
-    _check_usage(deeds, fault, nodes, peers)
+    commands: list[Command] = [make(numbers) for make, numbers in on_peers.items() if numbers is not None]
+    commands += [] if partition is None else [Partition(partition)]
+    commands += [Heal()] if heal else []
+    commands += [] if fault is None else [Misbehave(peers or (), _canonical(fault))]
+    _check_usage(commands, fault, nodes, peers)
     testnet = find_testnet(data_dir)
-    if not deeds:
+    if not commands:
         _show(testnet.report, testnet.answer if is_json else None)
         return EXIT_OK
-    (deed,) = deeds
-    if isinstance(deed, Misbehave) and nodes is not None:
-        deed = Misbehave(_last(testnet.report.peers, nodes, is_honest=bool(fault)), deed.fault)
-    answer = testnet.do(deed)
+    (command,) = commands
+    if isinstance(command, Misbehave) and nodes is not None:
+        command = Misbehave(_last(testnet.report.peers, nodes, is_honest=bool(fault)), command.fault)
+    answer = testnet.do(command)
     click.echo(answer.decode() if is_json else f"{testnet.report.folder}: {said_of(answer)}")
     return EXIT_OK
 
@@ -139,8 +139,8 @@ def _canonical(fault: str) -> str:
     return text
 
 
-def _check_usage(deeds: list[Deed], fault: str | None, nodes: int | None, peers: PeerNumbers | None) -> None:
-    if len(deeds) > 1:
+def _check_usage(commands: list[Command], fault: str | None, nodes: int | None, peers: PeerNumbers | None) -> None:
+    if len(commands) > 1:
         raise NodeError("more than one thing to do is given", "do one after the other: one option a call")
     if fault is None and (nodes is not None or peers is not None):
         raise NodeError("--nodes and --peers belong to --fault", "say how they misbehave: --fault NAME")

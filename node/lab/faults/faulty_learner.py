@@ -6,7 +6,7 @@ from learning.gradient.ledger import Gradients
 from learning.gradient.rules import GradientRules
 from learning.learner import Learner
 from learning.task import Task, differentiable
-from node.lab.faults.catalogue import LearnerSituation, Situation, bent_learner, conduct_of, parse_faults, unashamed
+from node.lab.faults.catalogue import LearnerSituation, Situation, conduct_of, faulty_learner, parse_faults, unashamed
 from node.lab.faults.gradient.conduct import Conduct
 from node.lab.faults.gradient.lying_learner import Liar
 from node.processes.learner import LearnerSpec, make_learner
@@ -38,7 +38,7 @@ class MakeFaultyLearner:
             task=task,
             build=lambda other_task: make_learner(other_task, spec, gradients),
         )
-        return bent_learner(specs, make_learner(task, spec, gradients), situation)
+        return faulty_learner(specs, make_learner(task, spec, gradients), situation)
 
     def _conduct(self, task: Task, spec: LearnerSpec) -> Conduct:
         trained, author = differentiable(task), spec.participant.author

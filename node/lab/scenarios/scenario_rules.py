@@ -46,7 +46,7 @@ def scenario_rules(scenario: Scenario, task: str | None, members: tuple[str, ...
         task=_toy_section(scenario.task) if task is None else _section(task, scenario),
         evolution=scenario.evolution,
         gradient=scenario.gradient,
-        proof_of_work=scenario.proof_of_work if is_order else _calibrated(scenario.proof_of_work, len(members), puzzle_share),
+        proof_of_work=scenario.proof_of_work if is_order else _calibrate(scenario.proof_of_work, len(members), puzzle_share),
         total_order=msgspec.structs.replace(scenario.total_order, members=members if is_order else ()),
     )
     try:
@@ -65,7 +65,7 @@ def _toy_section(name: ToyTask) -> TaskSection:
     return TaskSection(TOY_TASKS[name], task.data_digest.hex(), sum(block.size for block in task.layout))
 
 
-def _calibrated(section: ProofOfWorkSection, peers: int, puzzle_share: float) -> ProofOfWorkSection:
+def _calibrate(section: ProofOfWorkSection, peers: int, puzzle_share: float) -> ProofOfWorkSection:
     """A simulator samples puzzles so that the first block takes an interval; here this machine's own pace is measured."""
     memory_kib = max(section.puzzle_memory_kib, PUZZLE_MEMORY_KIB_MIN)
     cores = min(peers * puzzle_share, os.cpu_count() or 1)

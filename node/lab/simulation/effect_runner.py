@@ -12,7 +12,7 @@ from typing import assert_never
 from consensus.effects import (
     Accuse,
     Broadcast,
-    FetchPayload,
+    FetchAttachment,
     FetchState,
     Guard,
     Halt,
@@ -81,7 +81,7 @@ class EffectRunner:
         self.flooding = Flooding(way, lambda other: shells[other].flooding, self.on_message, world.gossip)
         self.large = LargeBytes(way, lambda other: shells[other].large, self)
 
-    # --- a life ---
+    # --- an incarnation ---
 
     def start(self, first: tuple[LearnerRequest, ...]) -> None:
         """Begin with the replica and the learner that the peer has now."""
@@ -184,7 +184,7 @@ class EffectRunner:
 
     def _carry_out_all(self) -> None:
         """Until there is nothing left to do, the disk is to be waited for, or the peer is gone."""
-        peer, life = self._peer, self._peer.life
+        peer, incarnation = self._peer, self._peer.incarnation
         while (step := peer.effects.take()) is not None:
             if peer.kill_at is not None and peer.effects_done >= peer.kill_at:
                 self._world.ended(peer, None)
@@ -195,7 +195,7 @@ class EffectRunner:
             else:
                 self._done(step)
                 self._carry_out(step)
-                if peer.life != life or not peer.is_running:
+                if peer.incarnation != incarnation or not peer.is_running:
                     return
             peer.effects.finish()
 
@@ -261,7 +261,7 @@ class EffectRunner:
                 self._peer.puzzle = None
             case VerifyPuzzle():
                 self._puzzle_desk.verify(effect)
-            case FetchPayload() | FetchState():
+            case FetchAttachment() | FetchState():
                 self.large.fetch(effect)
             case Accuse(accusation):
                 self._peer.accusations.append(accusation)

@@ -36,7 +36,7 @@ class Flooding:
         self._has_tick_planned = False
 
     def start(self) -> None:
-        """A new life, without neighbours."""
+        """A new incarnation, without neighbours."""
         self._gossip = Gossip(self._limits)
         self._has_tick_planned = False
 

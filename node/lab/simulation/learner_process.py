@@ -19,7 +19,7 @@ class LearnerDesk:
         self._share = SearchShare()
 
     def start(self, first: tuple[LearnerRequest, ...]) -> None:
-        """A new life: nothing is asked yet but `first`."""
+        """A new incarnation: nothing is asked yet but `first`."""
         self._peer.requests.clear()
         self._peer.is_learner_busy = self._peer.has_slice_planned = False
         self._share = SearchShare()
@@ -71,9 +71,9 @@ class LearnerDesk:
         self._plan_slice()
 
     def _tell(self, answers: tuple[LearnerAnswer, ...]) -> None:
-        life = self._peer.life
+        incarnation = self._peer.incarnation
         for answer in answers:
-            if self._peer.life == life and self._peer.is_running:
+            if self._peer.incarnation == incarnation and self._peer.is_running:
                 self._answer(answer)
 
     @property

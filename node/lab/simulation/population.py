@@ -14,7 +14,7 @@ from consensus.steps import genesis_step
 from consensus.types import Instant, PeerId
 from learning.evolution.search import SearchSettings
 from learning.learner import Learner, LearnerRequest
-from node.lab.faults.catalogue import ReplicaSituation, bent_replica, parse_faults
+from node.lab.faults.catalogue import ReplicaSituation, faulty_replica, parse_faults
 from node.lab.faults.consensus.withheld_parts import Withholding
 from node.lab.faults.faulty_learner import MakeFaultyLearner
 from node.lab.scenarios.scenario import Scenario
@@ -134,7 +134,7 @@ class Population:
         replica: ReplicaPort = replica_over(machine, self.rules, rows.payloads, self._payload_commits)
         withholding = Withholding()
         if fault:
-            replica = bent_replica(parse_faults(fault), replica, self._situation(key, peer, withholding))
+            replica = faulty_replica(parse_faults(fault), replica, self._situation(key, peer, withholding))
         return Built(replica, self._learner(peer, fault, rows), withholding.serving_of)
 
     def _situation(self, key: Ed25519PrivateKey, peer: PeerId, withholding: Withholding) -> ReplicaSituation:

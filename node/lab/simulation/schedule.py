@@ -11,7 +11,7 @@ from node.lab.simulation.sockets.network import SocketNetwork
 Network = SimulatedNetwork | SocketNetwork
 
 Turn = Callable[[PeerId, str], None]
-"""Starts a peer again with this fault, or without one, and tells the court."""
+"""Starts a peer again with this fault, or without one, and tells the checkers."""
 
 
 def apply(event: Event, network: Network, turn: Turn) -> None:

@@ -19,7 +19,7 @@ from learning.exact import first_weights, stream_key
 from learning.gradient.ledger import AggregationState, Aggregator, Judged, LedgerRules, first_ledger
 from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.gradient.worker import WorkerSettings
-from learning.learner import SignedPayload
+from learning.learner import AuthoredPayload
 from learning.task import DifferentiableTask, Float32Array
 from learning.tasks.own_samples import OwnSamples
 from learning.tasks.shards import Shards, rows_for
@@ -193,7 +193,7 @@ class Arena:
         if number in self._faulty and self._delivered >= self._settings.lies_from:
             worker.conduct = self._faulty[number]
         if self._settings.drawn_staleness is not None:
-            self._started[number] = self._drawn_base(*self._settings.drawn_staleness)
+            self._started[number] = self._draw_base(*self._settings.drawn_staleness)
         payloads = worker.compute(self._started[number].parameters)
         duration = self._duration(number)
         if payloads:
@@ -203,7 +203,7 @@ class Arena:
         self._started[number] = self._ledger
         self._push(event.time + duration, number)
 
-    def _drawn_base(self, mean: float, spread: float) -> AggregationState:
+    def _draw_base(self, mean: float, spread: float) -> AggregationState:
         """A model as old as a rounded normal draw says, or the oldest that is known."""
         drawn = max(0, round(self._random.normal(mean, spread)))
         return self._past[-1 - min(drawn, len(self._past) - 1)]
@@ -215,7 +215,7 @@ class Arena:
         digest = self._payloads.put(payload)
         submission = GradientSubmission(base.version, base.digest, digest, len(payload))
         author, attached = self._ids[number], ((digest, len(payload)),)
-        delivered = SignedPayload(digest, author, base.digest, encode_submission(submission), attached)
+        delivered = AuthoredPayload(digest, author, base.digest, encode_submission(submission), attached)
         version = self._ledger.version
         self._ledger, judged = self._aggregator.advance(self._ledger, delivered, self._group, self._payloads)
         self._delivered += 1
@@ -234,7 +234,7 @@ class Arena:
             return
         gradient = decode_gradient(payload, self._task.layout, self._aggregator.bits).dense()
         for conduct in self._faulty.values():
-            conduct.heard(self._ids[author], gradient)
+            conduct.on_gradient(self._ids[author], gradient)
 
     def _measure(self, time: float) -> None:
         is_due = self._delivered % MEASURED_EVERY == 0 or self._delivered == self._settings.deliveries

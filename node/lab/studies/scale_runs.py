@@ -139,10 +139,10 @@ def measure(run: ScaleRun) -> ScaleResult:
     gc.disable()  # it takes a quarter of the time, and finds next to nothing
     simulation = Simulation(scenario_of(run), run.seed)
     propagation, commits = Propagation(), CommitLatency()
-    judge = simulation.network.watch
+    check = simulation.network.watch
 
     def watch(peer: SimulatedPeer, happening: Happening, now: Instant) -> None:
-        judge(peer, happening, now)
+        check(peer, happening, now)
         if run.block_interval_ms:
             propagation.see(happening, now)
         else:
@@ -186,7 +186,7 @@ def measure_all(
 ) -> dict[ScaleRun, ScaleResult]:
     """The results of all, those remembered in the folder without running them again; each new one is remembered at once."""
     remembered.mkdir(parents=True, exist_ok=True)
-    results = {run: result for run in runs if (result := _recalled(run, remembered)) is not None}
+    results = {run: result for run in runs if (result := _recall(run, remembered)) is not None}
     missing = [run for run in runs if run not in results]
     tell(f"{len(runs)} runs, {len(results)} of them remembered")
     os.environ["OMP_NUM_THREADS"] = "1"  # read once, when numpy is loaded: by new processes, not by ours
@@ -210,7 +210,7 @@ def _line(run: ScaleRun, result: ScaleResult) -> str:
     return f"{name}: {result.verdict} after {result.virtual_s:g} s of virtual time, {result.cpu_s:.0f} s here"
 
 
-def _recalled(run: ScaleRun, remembered: Path) -> ScaleResult | None:
+def _recall(run: ScaleRun, remembered: Path) -> ScaleResult | None:
     path = remembered / f"{run.key}.json"
     if not path.exists():
         return None

@@ -1,4 +1,4 @@
-"""What is wrong with a deed, told before anything is done."""
+"""What is wrong with a command, told before anything is done."""
 
 from collections.abc import Collection, Sequence
 from typing import NoReturn

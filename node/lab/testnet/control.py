@@ -18,7 +18,7 @@ from node.common.invocation import command_text
 CONTROL_FILE_NAME = "control.json"
 
 PEERS_PATH = "/v1/peers"
-DEEDS_PATH = "/v1/deeds"
+COMMANDS_PATH = "/v1/commands"
 
 TOKEN_BYTES = 16
 """Whoever can read the file may command; 128 bits are not guessed."""
@@ -85,11 +85,11 @@ class TestnetReport(msgspec.Struct, frozen=True):
     learning: str
     agreed_height: int | None
     peers: tuple[PeerReport, ...]
-    deeds: tuple[CommandReport, ...]
+    commands: tuple[CommandReport, ...]
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Why a deed was not done: a NodeError on its way."""
+    """Why a command was not done: a NodeError on its way."""
 
     message: str
     fix: str | None

@@ -10,7 +10,7 @@ from node.lab.testnet import disks, process
 from node.lab.testnet.checks import UP, canonical_fault, check_numbers, check_state, whole_division
 from node.lab.testnet.commands import (
     BackUp,
-    Deed,
+    Command,
     Divider,
     Heal,
     Kill,
@@ -29,7 +29,7 @@ from node.rules.network_rules import NetworkRules
 
 
 class TestnetExecutor:
-    """Does deeds (it is a `Hands`); `tell` hears of each in a line, beside whoever asked for it."""
+    """A `CommandExecutor`; `tell` hears of each in a line, beside whoever asked for it."""
 
     __test__ = False
 
@@ -54,53 +54,53 @@ class TestnetExecutor:
                     await asyncio.sleep(0)  # Ctrl-C is heard between two
 
     def close(self) -> None:
-        """Do no more deeds."""
+        """Do no more commands."""
         self._is_closed = True
 
     async def stop_all(self) -> tuple[TestnetPeer, ...]:
-        """Let the deed under way end, do no more, and stop every peer; those that had to be killed for it."""
+        """Let the command under way end, do no more, and stop every peer; those that had to be killed for it."""
         self.close()
         async with self._turn:
             return await self._stop(self._peers)
 
     def kill_all(self) -> None:
-        """Do no more deeds, and leave nothing to wait for."""
+        """Do no more commands, and leave nothing to wait for."""
         self.close()
         for peer in self._peers:
             process.request_kill(peer)
 
-    async def do(self, deed: Deed) -> str:
-        """Do it when all earlier deeds are done, and say in a line what was done. Raises NodeError."""
+    async def do(self, command: Command) -> str:
+        """Do it when all earlier commands are done, and say in a line what was done. Raises NodeError."""
         async with self._turn:
             if self._is_closed:
                 raise NodeError("the testnet is stopping", None, exit_code=EXIT_CANNOT_NOW)
-            said = await self._do(deed)
+            said = await self._do(command)
         self._tell(said)
         return said
 
-    async def _do(self, deed: Deed) -> str:
-        match deed:
+    async def _do(self, command: Command) -> str:
+        match command:
             case Partition(groups):
                 return await self._part(groups)
             case Heal():
                 return await self._heal()
             case Misbehave(numbers, fault):
-                return await self._misbehave(self._named(numbers), fault)
+                return await self._misbehave(self._peers_of(numbers), fault)
             case Kill() | Pause() | Resume() | Restart():
-                return await self._handle(deed, self._named(deed.peers))
+                return await self._handle(command, self._peers_of(command.peers))
             case Wipe() | BackUp() | RestoreOldDisk():
-                return await self._meddle(deed, self._named(deed.peers))
+                return await self._meddle(command, self._peers_of(command.peers))
             case _:
-                assert_never(deed)
+                assert_never(command)
 
-    def _named(self, numbers: PeerNumbers) -> tuple[TestnetPeer, ...]:
+    def _peers_of(self, numbers: PeerNumbers) -> tuple[TestnetPeer, ...]:
         check_numbers(numbers, len(self._peers))
         return tuple(self._peers[number] for number in numbers)
 
     # --- processes ---
 
-    async def _handle(self, deed: Kill | Pause | Resume | Restart, peers: tuple[TestnetPeer, ...]) -> str:
-        match deed:
+    async def _handle(self, command: Kill | Pause | Resume | Restart, peers: tuple[TestnetPeer, ...]) -> str:
+        match command:
             case Kill():
                 check_state(peers, "kill", (*UP, PeerState.PAUSED))
                 await self._kill(peers)
@@ -120,7 +120,7 @@ class TestnetExecutor:
                 await self._restart(peers)
                 return f"restarted {_names(peers)}"
             case _:
-                assert_never(deed)
+                assert_never(command)
 
     async def _stop(self, peers: Sequence[TestnetPeer]) -> tuple[TestnetPeer, ...]:
         for peer in peers:
@@ -187,8 +187,8 @@ class TestnetExecutor:
 
     # --- disks ---
 
-    async def _meddle(self, deed: Wipe | BackUp | RestoreOldDisk, peers: tuple[TestnetPeer, ...]) -> str:
-        match deed:
+    async def _meddle(self, command: Wipe | BackUp | RestoreOldDisk, peers: tuple[TestnetPeer, ...]) -> str:
+        match command:
             case Wipe():
                 return await self._lose(peers, disks.wipe, "lost the database")
             case BackUp():
@@ -200,7 +200,7 @@ class TestnetExecutor:
                     disks.check_backup(peer)
                 return await self._lose(peers, disks.restore_backup, "brought back the old database")
             case _:
-                assert_never(deed)
+                assert_never(command)
 
     async def _lose(self, peers: tuple[TestnetPeer, ...], lose: Callable[[TestnetPeer], None], said: str) -> str:
         """Those that run are killed for it."""

@@ -1,4 +1,4 @@
-"""A scenario as real processes can play it: what only a simulator can do is refused, and events become deeds."""
+"""A scenario as real processes can play it: what only a simulator can do is refused, and events become commands."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from node.lab.scenarios.scenario_check import check, warnings
 from node.lab.scenarios.scenario_file import read_scenario
 from node.lab.testnet.commands import (
     BackUp,
-    Deed,
+    Command,
     Heal,
     Kill,
     Misbehave,
@@ -55,7 +55,7 @@ def remarks(scenario: Scenario) -> tuple[str, ...]:
     return (*warnings(scenario), *_unheeded(scenario))
 
 
-def deed_of(event: Event) -> Deed:
+def command_of(event: Event) -> Command:
     """What is done to the peers when it befalls them. The event is one of a script."""
     match event.kind:
         case EventKind.CRASH:

@@ -63,8 +63,8 @@ def _chaos(scenario: Scenario, network: Network, place: ObjectiveContext, told: 
     folders = [(_id(peer), peer.settings.data_dir) for peer in network.peers]
     faulty = frozenset(_id(network.peers[number]) for number in scenario.fault_of)
     autopsy = Autopsy(network.rules, folders, faulty, now(), is_followed=True)
-    witness = AuditingExecutor(place.hands, network.peers, autopsy)
-    return Chaos(scenario, place, witness, told)
+    auditor = AuditingExecutor(place.executor, network.peers, autopsy)
+    return Chaos(scenario, place, auditor, told)
 
 
 def _id(peer: TestnetPeer) -> PeerId:

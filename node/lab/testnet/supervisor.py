@@ -60,7 +60,7 @@ def plain_line_seconds(elapsed_s: float) -> float:
 ASKED = (PeerState.STARTING, PeerState.RUNNING, PeerState.SILENT)
 """Whoever may answer."""
 
-DEEDS_TOLD_MAX = 1_000
+COMMANDS_KEPT_MAX = 1_000
 """The last ones, in the outcome: more than a person does by hand."""
 
 
@@ -91,10 +91,10 @@ class Supervisor:
         self._rules = network.rules
         self._peers = peers = network.peers
         self._root = network.root
-        self._judge = GoalCheck(settings, peers)
-        self._hands = TestnetExecutor(peers, network.rules, divider, self._tell)
-        self._pursuit = pursue(ObjectiveContext(self._peers, self._hands, self._judge, self._say))
-        self._deeds: deque[CommandReport] = deque(maxlen=DEEDS_TOLD_MAX)
+        self._goal_check = GoalCheck(settings, peers)
+        self._executor = TestnetExecutor(peers, network.rules, divider, self._tell)
+        self._pursuit = pursue(ObjectiveContext(self._peers, self._executor, self._goal_check, self._say))
+        self._commands: deque[CommandReport] = deque(maxlen=COMMANDS_KEPT_MAX)
         self._stream = sys.stderr if settings.is_json else sys.stdout
         self._screen = TestnetScreen(self._stream)
         self._shown_at = 0.0
@@ -107,13 +107,13 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._interrupt)
         self._greet()
-        async with ControlServer(self._pursuit.hands, self._testnet_report, self._seconds).serving(self._root):
+        async with ControlServer(self._pursuit.executor, self._testnet_report, self._seconds).serving(self._root):
             try:
-                await self._hands.start_all(self._pursuit.absent)
+                await self._executor.start_all(self._pursuit.absent)
                 self._started = time.monotonic()
                 with self._screen:
                     outcome = await self._watch()
-                document = outcome_document(self._rules, self._peers, self._deeds, outcome)
+                document = outcome_document(self._rules, self._peers, self._commands, outcome)
                 heard = sum(peer.has_say for peer in self._peers)
             finally:
                 await self._stop_all()
@@ -137,14 +137,14 @@ class Supervisor:
 
     def _interrupt(self) -> None:
         """The first Ctrl-C stops in good order; the second kills the peers, so that there is nothing to wait for."""
-        self._hands.close()
+        self._executor.close()
         if self._interrupted.is_set():
-            self._hands.kill_all()
+            self._executor.kill_all()
         self._interrupted.set()
 
     async def _stop_all(self) -> None:
         self._screen.say("stopping")
-        for peer in await self._hands.stop_all():
+        for peer in await self._executor.stop_all():
             self._screen.say(f"{peer.name} did not stop within {STOP_SECONDS_MAX:.0f} s: killed")
 
     async def _watch(self) -> TestnetOutcome:
@@ -161,7 +161,7 @@ class Supervisor:
                     await asyncio.wait_for(self._interrupted.wait(), POLL_SECONDS)
 
     async def _ask_all(self, session: aiohttp.ClientSession) -> None:
-        """Only time in which they were asked counts as silence: our own machine may have slept, or been busy with a deed."""
+        """Only time in which they were asked counts as silence: our own machine may have slept, or been busy with a command."""
         begun = time.monotonic()
         heard = await asyncio.gather(*(_ask(session, peer) for peer in self._peers))
         waited_s = time.monotonic() - begun + POLL_SECONDS
@@ -185,8 +185,8 @@ class Supervisor:
         return time.monotonic() - self._started if self._started else 0.0
 
     def _tell(self, said: str) -> None:
-        """A deed was done."""
-        self._deeds.append(CommandReport(round(self._seconds(), 3), said))
+        """A command was done."""
+        self._commands.append(CommandReport(round(self._seconds(), 3), said))
         self._say(said)
 
     def _say(self, said: str) -> None:
@@ -195,12 +195,12 @@ class Supervisor:
     def _show(self, *, is_last: bool) -> None:
         now = time.monotonic()
         if is_last or self._stream.isatty() or now - self._shown_at >= plain_line_seconds(self._seconds()):
-            self._screen.show(testnet_view(self._settings, self._rules, self._peers, self._judge, self._seconds()))
+            self._screen.show(testnet_view(self._settings, self._rules, self._peers, self._goal_check, self._seconds()))
             self._shown_at = now
 
     def _testnet_report(self) -> TestnetReport:
         """For whoever asks while it runs."""
-        agreed = self._judge.agreed()
+        agreed = self._goal_check.agreed()
         return TestnetReport(
             folder=str(self._root),
             pid=os.getpid(),
@@ -209,7 +209,7 @@ class Supervisor:
             learning=self._rules.learning,
             agreed_height=None if agreed is None else agreed.height,
             peers=tuple(peer_report(number, peer) for number, peer in enumerate(self._peers)),
-            deeds=tuple(self._deeds),
+            commands=tuple(self._commands),
         )
 
     def _report(self, outcome: TestnetOutcome, document: dict[str, object], heard: int) -> None:
@@ -231,7 +231,7 @@ class Supervisor:
 async def _ask(session: aiohttp.ClientSession, peer: TestnetPeer) -> bool:
     """Refresh one peer's status, and whether it has answered.
 
-    A peer that does not keeps its last one, and an answer of an earlier life is none.
+    A peer that does not keeps its last one, and an answer of an earlier incarnation is none.
     """
     asked = peer.process
     if asked is None or peer.state not in ASKED:

@@ -7,13 +7,13 @@ import pytest
 
 from consensus.attachment import Attachment
 from consensus.contribution import PAYLOAD_BYTES_MAX, contribution_digest, sign_contribution
-from consensus.effects import Accuse, Adopt, Assess, Broadcast, Check, FetchPayload, PassOver, VerifyPuzzle
+from consensus.effects import Accuse, Adopt, Assess, Broadcast, Check, FetchAttachment, PassOver, VerifyPuzzle
 from consensus.encoding import encode
 from consensus.evidence import Offence
 from consensus.inputs import (
     Assessed,
+    AttachmentHeld,
     Checked,
-    PayloadHeld,
     PeerJoined,
     PuzzleVerified,
     Received,
@@ -212,8 +212,8 @@ def test_what_names_more_payloads_than_the_rules_allow_is_refused_and_nothing_is
     assert (refusals(effects), accusations(effects)) == ([(PEER.id, Offence.WRONG_BODY)], [(ALICE.id, Offence.WRONG_BODY)])
     effects += made.receive(ContributionMessage(HEAVY), OTHER.id)
     assert refusals(effects)[1:] == [(OTHER.id, Offence.MALFORMED)]
-    assert of_type(effects, FetchPayload) == []
-    assert len(of_type(bench().receive(ContributionMessage(HEAVY)), FetchPayload)) == 1
+    assert of_type(effects, FetchAttachment) == []
+    assert len(of_type(bench().receive(ContributionMessage(HEAVY)), FetchAttachment)) == 1
 
 
 def test_blocks_without_work_that_are_dated_ahead_push_out_nobody_else_s() -> None:
@@ -313,7 +313,7 @@ def test_an_answer_about_a_step_that_nobody_asked_about_is_ignored() -> None:
 
 
 def test_inputs_of_total_order_and_a_payload_that_nobody_waits_for_are_ignored() -> None:
-    events = (PayloadHeld(Digest(bytes(32))), StateReached(PARENT.height, Digest(bytes(32))), StateHeld(PARENT.id, b""))
+    events = (AttachmentHeld(Digest(bytes(32))), StateReached(PARENT.height, Digest(bytes(32))), StateHeld(PARENT.id, b""))
     assert [bench().feed(event) for event in events] == [(), (), ()]
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from consensus.attachment import Attachment
 from consensus.contribution import sign_contribution
 from consensus.encoding import encode
-from consensus.inputs import PayloadHeld, PeerJoined, Received, TimerFired
+from consensus.inputs import AttachmentHeld, PeerJoined, Received, TimerFired
 from consensus.proof_of_work.machine import SYNC_TIMER
 from consensus.proof_of_work.messages import (
     BlockMessage,
@@ -69,7 +69,7 @@ actions = st.one_of(
     st.tuples(st.sampled_from(MESSAGES), st.integers(min_value=0), st.integers(min_value=1, max_value=255)),
     st.binary(max_size=60),
     st.integers(min_value=1, max_value=20_000),
-    st.sampled_from([PayloadHeld(Digest(payload.digest)) for payload in PAYLOADS]),
+    st.sampled_from([AttachmentHeld(Digest(payload.digest)) for payload in PAYLOADS]),
 )
 
 
@@ -85,7 +85,7 @@ def test_no_bytes_break_the_machine_and_a_restart_finds_its_head(steps: list, sa
     bench = Bench(judge=lambda step: Answer(VERDICTS[(step.id[0] + salt) % len(VERDICTS)]), is_leading=True)
     for step in steps:
         bench.feed(PeerJoined(PEER.id))
-        if isinstance(step, PayloadHeld):
+        if isinstance(step, AttachmentHeld):
             bench.feed(step)
         elif isinstance(step, int):
             bench.now = Instant(bench.now + step)

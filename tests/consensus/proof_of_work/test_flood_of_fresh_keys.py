@@ -24,7 +24,7 @@ from tests.consensus.proof_of_work.bench import OTHER, PEER, Answer, Bench, of_t
 from tests.consensus.proof_of_work.forge import NETWORK, RULES, Forge, Person, person, state_after
 
 ALICE, BOB = person("alice"), person("bob")
-STRANGERS = tuple(person(f"stranger {number}") for number in range(8))
+OUTSIDERS = tuple(person(f"outsider {number}") for number in range(8))
 LIE, TRUTH = b"lie", b"truth"
 
 
@@ -75,9 +75,9 @@ def test_keys_that_led_nothing_cost_no_measurement_and_no_honest_contribution_wa
     victim, forge = Victim(), Forge()
     (block,) = forge.branch(forge.genesis, ALICE, 1)
     victim.bench.push(block)
-    victim.join(*STRANGERS, BOB)
+    victim.join(*OUTSIDERS, BOB)
     for second in range(10):
-        for stranger, source in enumerate(STRANGERS):
+        for stranger, source in enumerate(OUTSIDERS):
             for number in range(25):
                 author = fresh_key((second * 8 + stranger) * 25 + number)
                 victim.hear(source, offer(author, block.id, LIE))
@@ -133,17 +133,17 @@ def test_a_flood_by_keys_that_have_led_is_paced_and_honest_contributions_have_th
     """Eight liars that led a block each say what is of no use to anybody, true or not, so that their voices are never spent."""
     signatures = counted(monkeypatch)
     bench, forge = Bench(), Forge()
-    leaders = (ALICE, *STRANGERS)
+    leaders = (ALICE, *OUTSIDERS)
     blocks = [forge.child(forge.genesis, ALICE)]
-    for leader in (*STRANGERS, *[ALICE] * (MINUTE_BLOCKS - len(STRANGERS))):
+    for leader in (*OUTSIDERS, *[ALICE] * (MINUTE_BLOCKS - len(OUTSIDERS))):
         blocks.append(forge.child(blocks[-1].link, leader))
-    for stranger in STRANGERS:
+    for stranger in OUTSIDERS:
         bench.feed(PeerJoined(stranger.id))
     asked: list[Assess] = []
     for number, block in enumerate(blocks):
         asked += settled(bench, bench.push(block))
         for place in range(32 if number >= len(leaders) else 0):
-            for stranger in STRANGERS:
+            for stranger in OUTSIDERS:
                 useless = offer(stranger, block.id, LIE + place.to_bytes(2, "big"))
                 asked += settled(bench, bench.receive(ContributionMessage(useless), stranger.id))
         asked += settled(bench, bench.receive(ContributionMessage(offer(ALICE, block.id, TRUTH)), OTHER.id))
@@ -153,7 +153,7 @@ def test_a_flood_by_keys_that_have_led_is_paced_and_honest_contributions_have_th
     assert len(honest) == len(blocks)
     assert len(asked) - len(honest) <= ASSESSED_BURST + ASSESSED_PER_SECOND * len(blocks)
     assert len(asked) - len(honest) >= ASSESSED_PER_SECOND * (len(blocks) - len(leaders) - 2), "the flood has come"
-    assert len(signatures) <= len(asked) + QUEUED_PER_SOURCE_MAX * len(STRANGERS)
+    assert len(signatures) <= len(asked) + QUEUED_PER_SOURCE_MAX * len(OUTSIDERS)
 
 
 MINUTE_BLOCKS = 30
@@ -162,19 +162,19 @@ MINUTE_BLOCKS = 30
 def test_no_honest_peer_is_refused_for_what_liars_with_a_voice_feed_it_to_pass_on() -> None:
     """Each of theirs is a little better than the one before, so all are passed on, as fast as a learner is asked for them."""
     relay, hearer, forge = Bench(), Bench(), Forge()
-    for stranger in STRANGERS:
+    for stranger in OUTSIDERS:
         relay.feed(PeerJoined(stranger.id))
     hearer.feed(PeerJoined(relay.me.id))
-    blocks = [forge.child(forge.genesis, STRANGERS[0])]
+    blocks = [forge.child(forge.genesis, OUTSIDERS[0])]
     for number in range(1, 80):
-        blocks.append(forge.child(blocks[-1].link, STRANGERS[number % len(STRANGERS)]))
+        blocks.append(forge.child(blocks[-1].link, OUTSIDERS[number % len(OUTSIDERS)]))
     refused: list[Refuse] = []
     passed_on = 0
     for number, block in enumerate(blocks):
         for bench in (relay, hearer):
             all_good(bench, bench.push(block))
         for place in range(100):
-            liar = STRANGERS[place % len(STRANGERS)]
+            liar = OUTSIDERS[place % len(OUTSIDERS)]
             better = offer(liar, block.id, (number * 100 + place).to_bytes(4, "big"))
             for message in all_good(relay, relay.receive(ContributionMessage(better), liar.id)):
                 passed_on += 1

@@ -1,4 +1,4 @@
-"""Blocks that a stranger relays first, while fresh keys use up all that strangers may have verified."""
+"""Blocks that an outsider relays first, while fresh keys use up all that outsiders may have verified."""
 
 import pytest
 
@@ -79,7 +79,7 @@ def test_the_strangers_budget_is_used_up() -> None:
     for _ in range(8):
         attack.eighth_of_a_second()
     assert attack.height == PROVEN
-    assert len(attack.bench.machine._validation.staged()) > VERIFY_IN_FLIGHT_MAX
+    assert len(attack.bench.machine._validation.staged_ids()) > VERIFY_IN_FLIGHT_MAX
 
 
 def test_a_block_that_a_stranger_relayed_first_is_verified_as_soon_as_a_known_peer_sends_it() -> None:

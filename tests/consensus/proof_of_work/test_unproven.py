@@ -14,7 +14,7 @@ from consensus.proof_of_work.machine import SYNC_TIMER
 from consensus.proof_of_work.messages import MESSAGE_CODEC, BlockMessage, Blocks, GetHeaders, Headers, Tip
 from consensus.proof_of_work.puzzle import is_solved
 from consensus.proof_of_work.records import block_key
-from consensus.proof_of_work.unverified_headers import PUSHED_PER_STRANGER_MAX
+from consensus.proof_of_work.unverified_headers import PUSHED_PER_OUTSIDER_MAX
 from consensus.types import Height, Instant, PeerId
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, refusals, sent
 from tests.consensus.proof_of_work.forge import RULES, START_MS, Forge, Forged, person, state_after
@@ -134,7 +134,7 @@ def test_a_header_that_others_have_sent_too_outlives_the_peer_that_sent_it_first
     assert of_type(bench.push(second, peer=OTHER.id), VerifyPuzzle) != []  # only the first had a second source
 
 
-@pytest.mark.parametrize(("proven", "taken"), [(0, PUSHED_PER_STRANGER_MAX), (1, 30)])
+@pytest.mark.parametrize(("proven", "taken"), [(0, PUSHED_PER_OUTSIDER_MAX), (1, 30)])
 def test_of_who_has_shown_nothing_yet_few_pushed_blocks_wait(proven: int, taken: int) -> None:
     bench = Bench(verifies=False)
     chain = FORGE.branch(FORGE.genesis, ALICE, proven + 30)

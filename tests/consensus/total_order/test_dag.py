@@ -131,7 +131,7 @@ def test_a_block_waits_for_its_large_payloads() -> None:
     dag = Dag(FORGE.committee)
     assert add(dag, block, {payload.digest}) == []
     assert dag.is_named(payload.digest)
-    assert [vertex.digest for vertex in dag.payload_held(payload.digest)] == [block.digest]
+    assert [vertex.digest for vertex in dag.on_attachment_held(payload.digest)] == [block.digest]
 
 
 def test_the_newest_block_within_a_window_of_rounds() -> None:
@@ -161,6 +161,6 @@ def test_f_plus_1_members_that_build_on_a_block_without_its_payload_are_told_as_
     holders = functools.reduce(operator.or_, told)
     assert holders in {0b1010, 0b1110}, "its author, and that of its child; where both come at once that of the next child, too"
     assert (sum(told), dag.take_holders()) == (holders, [])
-    dag.payload_held(attachment("g").digest)
+    dag.on_attachment_held(attachment("g").digest)
     assert add(dag, second[1]) == [second[1].digest]
     assert dag.take_holders() == []

@@ -219,7 +219,7 @@ def test_a_restart_delivers_again_what_the_learner_has_lost() -> None:
     steps = list(nodes[0].steps)
     network.crash(nodes[0])
     again = network.add(nodes[0].name, nodes[0].disk.copy(), nodes[0].guard)
-    assert again.steps[len(steps) :] == steps  # `add` goes on with the steps of the earlier life
+    assert again.steps[len(steps) :] == steps  # `add` goes on with the steps of the earlier incarnation
     network.crash(again)
     half = len(steps) // 2
     again.steps = []

@@ -23,7 +23,7 @@ def run(graph: Graph, depth: int, order_of_blocks: list[Forged]) -> tuple[Linear
 
     def settle(accepted: list[Vertex]) -> None:
         for vertex in accepted:
-            follower.rule.accepted(vertex)
+            follower.rule.add(vertex)
         for decision in follower.rule.decide():
             if decision.leader is not None:
                 records.append(order.commit(decision.leader)[0])
@@ -59,7 +59,7 @@ def test_of_two_blocks_in_one_history_the_lower_digest_is_delivered() -> None:
     rule = CommitRule(forge.committee, dag)
     for block in (*first, *twins, *second, third):
         for vertex in dag.add(block.digest, block.block, set()):
-            rule.accepted(vertex)
+            rule.add(vertex)
     record, added = Linearizer(NETWORK, 60).commit(dag.accepted[third.digest])
     assert [vertex.digest for vertex in added if (vertex.author, vertex.round) == (3, 1)] == [twins[0].digest]
     assert len(record.references) == 8

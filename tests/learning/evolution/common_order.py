@@ -10,7 +10,7 @@ from learning.evolution.payload import Candidate
 from learning.evolution.recipe import Recipe
 from learning.evolution.rules import EvolutionRules
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
-from learning.learner import AdoptRequest, ContributionFound, Participant, SignedPayload, StateKept
+from learning.learner import AdoptRequest, AuthoredPayload, ContributionFound, Participant, StateKept
 from learning.model_consensus.scores import Scores
 from learning.task import Task
 from tests.learning.evolution.exchange import GENESIS, NETWORK, RULES, SETTINGS
@@ -55,7 +55,7 @@ class Member(LineMember):
     def height(self) -> int:
         return self.adopted[-1].height
 
-    def submitted(self, found: ContributionFound) -> Iterable[SignedPayload]:
+    def submitted(self, found: ContributionFound) -> Iterable[AuthoredPayload]:
         """Distorted."""
         if self.distortion is None:
             return super().submitted(found)

@@ -3,7 +3,7 @@
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.rules import EvolutionRules
 from learning.evolution.search import SearchSettings
-from learning.learner import Participant, ProposedStep, SignedPayload, StateKept
+from learning.learner import AuthoredPayload, Participant, ProposedStep, StateKept
 from learning.task import Task
 from tests.learning.following.line_world import Shelf
 from tests.learning.following.tree_world import TreePeer
@@ -42,7 +42,7 @@ class Peer(TreePeer):
         participant = Participant(NETWORK, author, GENESIS, is_searching=is_searching)
         super().__init__(author, EvolutionLearner(self.task, rules, participant, SETTINGS, restored), Shelf())
 
-    def find(self) -> SignedPayload:
+    def find(self) -> AuthoredPayload:
         """Search until something is found."""
         for _ in range(SLICES_MAX):
             if found := self.work():

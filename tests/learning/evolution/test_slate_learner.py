@@ -14,10 +14,10 @@ from learning.evolution.payload import Candidate, decode_candidate
 from learning.evolution.recipe import Recipe, child_of, no_change
 from learning.exact import MICRO, noise_key
 from learning.learner import (
+    AuthoredPayload,
     GenerationWaits,
     Phase,
     SearchProgress,
-    SignedPayload,
     SlateEntry,
     faulty_max,
     quorum,
@@ -286,7 +286,7 @@ def test_the_claim_is_the_authors_own_measurement() -> None:
     assert bob.mutations.fitness_of(Mutation(FOUR[0], candidate.recipe)) == candidate.claimed_fitness
 
 
-def candidates_of_four() -> list[SignedPayload]:
+def candidates_of_four() -> list[AuthoredPayload]:
     return [item for author in FOUR for item in Member(author, FOUR).work_until_idle()]
 
 

@@ -13,7 +13,6 @@ from learning.learner import (
     DeliverRequest,
     ExportRequest,
     FinaliseRequest,
-    Judgement,
     LearnerRequest,
     ModelExported,
     ProposedStep,
@@ -23,6 +22,7 @@ from learning.learner import (
     StepAdopted,
     StepApplied,
     StepChecked,
+    Verdict,
 )
 from learning.state import StoredStateError
 from tests.learning.evolution.common_order import Member, some
@@ -299,7 +299,7 @@ def test_a_reorganisation_and_back_is_a_straight_path(peer_of: MakePeer) -> None
 def test_a_step_on_an_unknown_parent_is_invalid(peer_of: MakePeer) -> None:
     step = replace(STEP, parent=b"x" * 32)
     assert peer_of(ALICE, None).check(step) == StepChecked(
-        step.id, Judgement.INVALID, False, f"unknown parent {step.parent.hex()}"
+        step.id, Verdict.INVALID, False, f"unknown parent {step.parent.hex()}"
     )
 
 
@@ -307,9 +307,9 @@ def test_a_wrong_state_digest_is_invalid_and_leaves_no_trace(peer_of: MakePeer) 
     _, (right,) = alone(peer_of, ALICE, 1)
     wrong, bob = replace(right, state_digest=bytes(32)), peer_of(BOB, None)
     detail = f"state digest is {bytes(32).hex()}, rebuilt {right.state_digest.hex()}"
-    assert bob.check(wrong) == StepChecked(wrong.id, Judgement.INVALID, False, detail)
+    assert bob.check(wrong) == StepChecked(wrong.id, Verdict.INVALID, False, detail)
     child = bob.check(replace(wrong, id=b"c" * 32, parent=wrong.id, height=2))
-    assert (child.judgement, child.detail) == (Judgement.INVALID, f"unknown parent {wrong.id.hex()}")
+    assert (child.verdict, child.detail) == (Verdict.INVALID, f"unknown parent {wrong.id.hex()}")
 
 
 def test_small_models_are_kept_at_every_final_step(peer_of: MakePeer) -> None:

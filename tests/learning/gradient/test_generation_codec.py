@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from learning.gradient.generation_codec import KeptPayloads, StepConsensus, decode_generation, deliver_again, encode_generation
 from learning.gradient.scored_slate import StepCandidacy
 from learning.gradient.scored_submission import encode_scored
-from learning.learner import SignedPayload
+from learning.learner import AuthoredPayload
 from learning.model_consensus.scores import Scores
 from learning.model_consensus.slate import ModelConsensus
 from learning.state import StoredStateError, state_digest
@@ -30,7 +30,7 @@ def booth_with(gradients: int, scores: int) -> Booth:
         slate = booth.consensus.slate
         assert slate is not None
         row = Scores(slate.digest, tuple(range(place, place + len(slate.entries))))
-        assert booth.consensus.deliver(SignedPayload(b"", worker(place), GENERATION, encode_scored(row))) is None
+        assert booth.consensus.deliver(AuthoredPayload(b"", worker(place), GENERATION, encode_scored(row))) is None
     return booth
 
 

@@ -14,7 +14,7 @@ from learning.aggregation.quantised import payload_digest, quantise
 from learning.aggregation.rule import GradientOutcome, RuleMemory, WorkerSlot
 from learning.gradient.ledger import AggregationState, Judged, PayloadMissingError, first_ledger, ledger_digest
 from learning.gradient.submission import GradientSubmission, decode_submission
-from learning.learner import SignedPayload
+from learning.learner import AuthoredPayload
 from learning.state import ModelState, state_digest
 from tests.learning.gradient.tiny import LAYOUT, Network, gradient_of, group_of, vector_of, with_submission, worker
 
@@ -26,13 +26,13 @@ def network(staleness_max: int = 20) -> Network:
     return Network(Mean(), group_of(4), staleness_max=staleness_max)
 
 
-def submission_of(delivered: SignedPayload) -> GradientSubmission:
+def submission_of(delivered: AuthoredPayload) -> GradientSubmission:
     submission = decode_submission(delivered.payload)
     assert submission is not None
     return submission
 
 
-def refused(net: Network, delivered: SignedPayload) -> Judged:
+def refused(net: Network, delivered: AuthoredPayload) -> Judged:
     """The judgement of something that must leave the ledger as it is."""
     before = net.ledger
     judged = net.advance(delivered)

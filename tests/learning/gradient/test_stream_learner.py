@@ -14,8 +14,8 @@ from learning.gradient.rules import GradientRules
 from learning.gradient.submission import GradientSubmission, decode_submission, encode_submission
 from learning.learner import (
     AdoptRequest,
+    AuthoredPayload,
     RestoreRequest,
-    SignedPayload,
     StateKept,
 )
 from learning.task import Float32Array, Minibatch
@@ -224,7 +224,7 @@ def test_a_gradient_that_is_never_finite_waits_for_another_model() -> None:
 # --- liars ----------------------------------------------------------------------------------------------------------
 
 
-def lies(member: Member) -> dict[str, tuple[SignedPayload, GradientOutcome]]:
+def lies(member: Member) -> dict[str, tuple[AuthoredPayload, GradientOutcome]]:
     """One submission of each wrong kind at version 1, by the third member, and what becomes of it."""
     shelf, liar, ledger = member.shelf, FOUR[2], member.stream.ledger
     good = encoded_gradient(0.5)
@@ -232,7 +232,7 @@ def lies(member: Member) -> dict[str, tuple[SignedPayload, GradientOutcome]]:
     short, short_length = shelf.put(good[:-1])
     honest = submitted(liar, 1, ledger.digest, good, shelf)
 
-    def naming(base: int, base_digest: bytes, payload: bytes = digest, size: int = length) -> SignedPayload:
+    def naming(base: int, base_digest: bytes, payload: bytes = digest, size: int = length) -> AuthoredPayload:
         submission = encode_submission(GradientSubmission(base, base_digest, payload, size))
         return attached(signed(liar, GENESIS, submission), (payload, size))
 

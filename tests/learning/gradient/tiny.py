@@ -9,7 +9,7 @@ from learning.aggregation.quantised import QuantisedGradient, quantise
 from learning.aggregation.rule import AggregationRule, Workers
 from learning.gradient.ledger import AggregationState, Aggregator, Judged, LedgerRules, first_ledger
 from learning.gradient.submission import GradientSubmission, encode_submission
-from learning.learner import SignedPayload
+from learning.learner import AuthoredPayload
 from learning.task import Float32Array, Layout, ParameterBlock
 
 LAYOUT = (ParameterBlock("weight", (2,), 2), ParameterBlock("bias", (1,), 0))
@@ -55,7 +55,7 @@ class Network:
 
     def delivered(
         self, author: bytes, values: Sequence[float], base: int | None = None, ledger: AggregationState | None = None
-    ) -> SignedPayload:
+    ) -> AuthoredPayload:
         """What the order hands over for a gradient on the model of a version (the present one: None) that is still known."""
         ledger = ledger or self.ledger
         past = ledger.at(ledger.version if base is None else base)
@@ -65,9 +65,9 @@ class Network:
         self.payloads[gradient.digest] = encoded
         submission = GradientSubmission(past.version, past.digest, gradient.digest, len(encoded))
         named = ((gradient.digest, len(encoded)),)
-        return SignedPayload(gradient.digest, author, past.digest, encode_submission(submission), named)
+        return AuthoredPayload(gradient.digest, author, past.digest, encode_submission(submission), named)
 
-    def advance(self, delivered: SignedPayload) -> Judged:
+    def advance(self, delivered: AuthoredPayload) -> Judged:
         """The ledger takes one step."""
         self.ledger, judged = self.aggregator.advance(self.ledger, delivered, self.group, self)
         return judged
@@ -77,6 +77,6 @@ class Network:
         return self.advance(self.delivered(worker(place), values, base))
 
 
-def with_submission(delivered: SignedPayload, submission: GradientSubmission) -> SignedPayload:
+def with_submission(delivered: AuthoredPayload, submission: GradientSubmission) -> AuthoredPayload:
     """The same delivery with other bytes in it, and what it names attached."""
     return replace(delivered, payload=encode_submission(submission), attached=((submission.payload, submission.length),))

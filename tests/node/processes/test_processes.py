@@ -23,10 +23,10 @@ from learning.gradient.rules import GradientRules
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
+    AuthoredPayload,
     ContributionAssessed,
     ContributionFound,
     Participant,
-    SignedPayload,
     StepAdopted,
 )
 from node.processes.learner import (
@@ -168,9 +168,9 @@ def test_the_learner_searches_between_requests(tmp_path: Path) -> None:
         assert (adopted.step, adopted.height) == (b"g" * 32, 0)
         found = await next_of(ContributionFound, answers)
         digest = hashlib.blake2b(found.payload, digest_size=32).digest()
-        worker.ask(AssessRequest(SignedPayload(digest, b"a" * 32, found.base, found.payload)))
+        worker.ask(AssessRequest(AuthoredPayload(digest, b"a" * 32, found.base, found.payload)))
         assessed = await next_of(ContributionAssessed, answers)
-        assert (assessed.digest, assessed.judgement) == (digest, "good")
+        assert (assessed.digest, assessed.verdict) == (digest, "good")
         assert (await next_of(SearchRate, answers)).candidates_per_second > 0
 
     with_learner(learner_spec("rosenbrock", tmp_path), talk)

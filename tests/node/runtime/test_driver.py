@@ -11,7 +11,7 @@ import pytest
 from consensus.effects import (
     Broadcast,
     Effect,
-    FetchPayload,
+    FetchAttachment,
     FetchState,
     Guard,
     Halt,
@@ -88,7 +88,7 @@ class World:
     def ask(self, request: LearnerRequest | SolvePuzzle | StopPuzzle | VerifyPuzzle) -> None:
         self.log.append(("ask", request))
 
-    def fetch_payload(self, effect: FetchPayload) -> None:
+    def fetch_payload(self, effect: FetchAttachment) -> None:
         self.log.append(("payload", effect.digest))
 
     def fetch_state(self, effect: FetchState) -> None:

@@ -21,7 +21,7 @@ from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import BlockMessage as WorkMessage
 from consensus.proof_of_work.messages import ContributionMessage
 from consensus.steps import genesis_step
-from consensus.total_order.block import CommitMark, Content, Item, Reference, genesis_references, sign_block
+from consensus.total_order.block import BlockContribution, CommitMark, Content, Reference, genesis_references, sign_block
 from consensus.total_order.committee import Committee
 from consensus.total_order.dag import Dag
 from consensus.total_order.machine import TotalOrder
@@ -191,7 +191,7 @@ class Adversity(RuleBasedStateMachine):
             author=LIAR,
             round=number + 1,
             parents=(own, *others),
-            items=(Item(bytes(32), self._submission(payload)),),
+            items=(BlockContribution(bytes(32), self._submission(payload)),),
             attachments=(payload,),
             time_ms=self.network.now,
             commit=CommitMark(0, genesis_step(NETWORK)),

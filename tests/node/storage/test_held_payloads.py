@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from consensus.attachment import Attachment
-from consensus.effects import FetchPayload, FetchState, Record
+from consensus.effects import FetchAttachment, FetchState, Record
 from consensus.encoding import encode
-from consensus.inputs import FetchFailed, Input, PayloadHeld, PeerJoined, Received, StateHeld, TimerFired
-from consensus.total_order.block import Checkpoint, Item
+from consensus.inputs import AttachmentHeld, FetchFailed, Input, PeerJoined, Received, StateHeld, TimerFired
+from consensus.total_order.block import BlockContribution, Checkpoint
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.total_order.messages import BlockMessage
 from consensus.types import Digest, Instant, PeerId
@@ -20,7 +20,7 @@ from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.following.line import LineLearner
 from learning.gradient.stream import GradientStream
 from learning.gradient.submission import GradientSubmission, encode_submission
-from learning.learner import ContributionFound, GradientsJudged, LearnerAnswer, Participant, StateKept, StepAdopted
+from learning.learner import ContributionFound, GradientsReport, LearnerAnswer, Participant, StateKept, StepAdopted
 from learning.tasks.own_samples import OwnSamples
 from node.runtime.composition import TOTAL_ORDER_TABLES
 from node.runtime.coupling import AskLearner, Coupling, Forget, OuterEffect
@@ -83,12 +83,12 @@ class Watcher:
     def arrive(self, digest: bytes, content: bytes) -> None:
         """The bytes of a payload are here."""
         self.rows[PAYLOAD_TABLE, digest] = content
-        self.feed(PayloadHeld(Digest(digest)))
+        self.feed(AttachmentHeld(Digest(digest)))
 
     @property
     def judged(self) -> list[GradientOutcome]:
         """What has become of all gradients, in order."""
-        told = [one for answer in self.answers if isinstance(answer, GradientsJudged) for one in answer.judged]
+        told = [one for answer in self.answers if isinstance(answer, GradientsReport) for one in answer.judged]
         return [GradientOutcome(one.outcome) for one in told]
 
     def show(self, blocks: Iterable[Forged]) -> None:
@@ -111,11 +111,11 @@ class Watcher:
                         queue.extend(self.replica.handle_answer(answer, Instant(self._now)))
                 case FetchState():
                     self.states.append(queued)
-                case FetchPayload(digest):
+                case FetchAttachment(digest):
                     self.fetched.append(digest)
                     if digest in self.network:
                         self.rows[PAYLOAD_TABLE, digest] = self.network[digest]
-                        queue.extend(self.replica.handle(PayloadHeld(digest), Instant(self._now)))
+                        queue.extend(self.replica.handle(AttachmentHeld(digest), Instant(self._now)))
                 case _:
                     pass
 
@@ -140,12 +140,12 @@ class Story:
         return created
 
 
-def gradient_on(stream: GradientStream, seed: int) -> tuple[bytes, Item]:
+def gradient_on(stream: GradientStream, seed: int) -> tuple[bytes, BlockContribution]:
     """An encoded gradient of the newest model, and the item that names it."""
     values = np.random.Generator(np.random.Philox(key=seed)).normal(0, 0.1, 15).astype(np.float32)
     encoded = quantise(values, LAYOUT, 16).encoded
     submission = GradientSubmission(stream.ledger.version, stream.ledger.digest, payload_digest(encoded), len(encoded))
-    return encoded, Item(bytes(32), encode_submission(submission))
+    return encoded, BlockContribution(bytes(32), encode_submission(submission))
 
 
 def test_a_payload_that_was_forgotten_is_fetched_again_before_what_names_it_is_delivered() -> None:

@@ -5,7 +5,7 @@ Source: Bano, Sonnino, Chursin, Perelman, Li, Ching, Malkhi, "Twins: BFT Systems
 
 from dataclasses import replace
 
-from consensus.effects import Broadcast, FetchPayload, Halt, Send, SetTimer
+from consensus.effects import Broadcast, FetchAttachment, Halt, Send, SetTimer
 from consensus.encoding import encode
 from consensus.inputs import Input, Received, StateHeld, TimerFired
 from consensus.protocol import OrderingProtocol
@@ -93,7 +93,7 @@ class Twins:
     def _done(self, twin: int, effect: OuterEffect) -> Effects:
         """A stopped twin stops nobody; of what the second twin wants, only messages, timers and payloads leave it."""
         match effect:
-            case Send() | FetchPayload():
+            case Send() | FetchAttachment():
                 return (effect,)
             case SetTimer(name, at) if twin == 1:
                 return (replace(effect, name=TWIN_TIMERS + name, at=Instant(at - CLOCKS_APART_MS)),)
@@ -107,7 +107,7 @@ class Twins:
         question = MESSAGE_CODEC.decode(message)
         if not isinstance(question, AskOwn):
             return ()
-        return self._heard(twin, Received(peer, encode(OwnNewest(question.life, None))), now)
+        return self._heard(twin, Received(peer, encode(OwnNewest(question.incarnation, None))), now)
 
     def _seers(self, twin: int) -> tuple[PeerId, ...]:
         return self._seers_of_second.connected(chosen=bool(twin))

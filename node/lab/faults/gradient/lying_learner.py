@@ -9,11 +9,11 @@ from learning.gradient.ledger import Gradients
 from learning.gradient.worker import MakeWorker, RowSource, Worker, WorkerSettings
 from learning.learner import (
     AssessRequest,
+    AuthoredPayload,
     DeliverRequest,
     Learner,
     LearnerAnswer,
     LearnerRequest,
-    SignedPayload,
 )
 from learning.task import DifferentiableTask, Float32Array, Layout
 from node.lab.faults.gradient.conduct import Conduct, Submitted
@@ -80,7 +80,7 @@ class _Eavesdropper:
         self._reading.payloads.clear()
         answers = self._honest.handle(request)
         for author, gradient in self._read_of_others(request):
-            self._liar.conduct.heard(author, gradient)
+            self._liar.conduct.on_gradient(author, gradient)
         return answers
 
     @property
@@ -110,7 +110,7 @@ class _Eavesdropper:
                 yield item.author, gradient.dense()
 
 
-def _items(request: LearnerRequest) -> tuple[SignedPayload, ...]:
+def _items(request: LearnerRequest) -> tuple[AuthoredPayload, ...]:
     match request:
         case DeliverRequest(step):
             return step.items

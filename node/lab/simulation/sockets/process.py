@@ -1,4 +1,4 @@
-"""One life of a peer's process: the node's own driver, network and side streams, over virtual time and a disk in memory."""
+"""One run of a peer's process: the node's own driver, network and bulk transfer, over virtual time and a disk in memory."""
 
 import asyncio
 from collections import deque
@@ -59,7 +59,7 @@ class Doors:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What one life runs in."""
+    """What one incarnation runs in."""
 
     seed: int
     ground: SimulatedWorld
@@ -79,7 +79,7 @@ class SimulatedProcess:
         self.notes: deque[str] = deque(maxlen=NOTES_MAX)
         self._peer = peer
         self._doors = doors
-        self._number = peer.life
+        self._number = peer.incarnation
         self._around = around
         self._desk = LearnerDesk(peer, around.agenda, around.links, self._answered)
         self.network = self._make_network()
@@ -110,7 +110,7 @@ class SimulatedProcess:
                 group.create_task(attack(), name="attack")
 
     def _is_alive(self) -> bool:
-        return self._peer.is_up and self._peer.life == self._number
+        return self._peer.is_up and self._peer.incarnation == self._number
 
     # --- parts ---
 

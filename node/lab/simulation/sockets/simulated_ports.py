@@ -1,4 +1,4 @@
-"""One life's ports: what the node's driver wants done is told to whoever watches, and done by simulated means."""
+"""One incarnation's ports: what the node's driver wants done is told to whoever watches, and done by simulated means."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from typing import assert_never
 from consensus.effects import (
     Accuse,
     Broadcast,
-    FetchPayload,
+    FetchAttachment,
     FetchState,
     Guard,
     Halt,
@@ -38,7 +38,7 @@ from node.runtime.learner_queue import Awaited
 from node.storage.tables import Row
 
 Told = Callable[[Happening], None]
-"""Hears of each effect as it is carried out, while the life lasts."""
+"""Hears of each effect as it is carried out, while the incarnation lasts."""
 
 
 class DiskFullError(Exception):
@@ -135,8 +135,8 @@ class ToldStreams:
     streams: BulkTransfer
     told: Told
 
-    def fetch_payload(self, effect: FetchPayload) -> None:
-        """Answered later by `PayloadHeld`."""
+    def fetch_payload(self, effect: FetchAttachment) -> None:
+        """Answered later by `AttachmentHeld`."""
         self.told(effect)
         self.streams.fetch_payload(effect)
 

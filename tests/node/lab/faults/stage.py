@@ -34,11 +34,11 @@ class Play:
 
     def run(self) -> None:
         network = self.simulation.network
-        court = network.watch
+        checkers = network.watch
 
         def watch(peer: SimulatedPeer, happening: OuterEffect | LearnerAnswer, now: Instant) -> None:
             self.happened.append((now, peer.id, happening))
-            court(peer, happening, now)
+            checkers(peer, happening, now)
 
         network.watch = watch
         self.outcome = self.simulation.run()

@@ -29,7 +29,7 @@ def at(at_s: float, kind: EventKind, *peers: int, **fields: int | str | tuple) -
 
 
 def lives(count: int) -> Callable[[Play, SimulatedPeer], bool]:
-    return lambda _, peer: peer.life == count
+    return lambda _, peer: peer.incarnation == count
 
 
 def lost_connections(play: Play, _: SimulatedPeer) -> bool:
@@ -49,19 +49,19 @@ def was_down(from_s: float, until_s: float) -> Callable[[Play, SimulatedPeer], b
 
 
 def fell_back(at_s: float) -> Callable[[Play, SimulatedPeer], bool]:
-    """Its first head of the next life is below the last one of the life before."""
+    """Its first head of the next incarnation is below the last one of the incarnation before."""
 
     def has_happened(play: Play, peer: SimulatedPeer) -> bool:
         heads = [(now - START, head.height) for now, head in play.by(peer, StepAdopted)]
         before = max(height for now, height in heads if now < 1_000 * at_s)
         after = next(height for now, height in heads if now > 1_000 * at_s)
-        return peer.life == 1 and after < before
+        return peer.incarnation == 1 and after < before
 
     return has_happened
 
 
 def was_stopped_by_its_disk(play: Play, peer: SimulatedPeer) -> bool:
-    return peer.life == 1 and was_down(4.5, 5)(play, peer)
+    return peer.incarnation == 1 and was_down(4.5, 5)(play, peer)
 
 
 def came_late(play: Play, _: SimulatedPeer) -> bool:
@@ -79,7 +79,7 @@ TROUBLES = {
     "crash": Trouble((at(2, EventKind.CRASH, 1), at(4, EventKind.RESTART, 1)), was_down(2.1, 4)),
     "correlated crash": Trouble(
         (at(3, EventKind.CRASH, 0, 1, 2, 3), at(4, EventKind.RESTART, 0, 1, 2, 3)),
-        lambda play, _: all(peer.life == 1 for peer in play.honest),
+        lambda play, _: all(peer.incarnation == 1 for peer in play.honest),
     ),
     "kill at an effect": Trouble((at(0, EventKind.KILL_AT, 1, effect=40), at(4, EventKind.RESTART, 1)), lives(1)),
     "pause": Trouble((at(2, EventKind.PAUSE, 1), at(6, EventKind.RESUME, 1)), was_down(2, 6)),

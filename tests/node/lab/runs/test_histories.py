@@ -149,8 +149,8 @@ def test_a_gradient_that_a_block_lists_already_is_not_listed_again_by_who_hears_
     lives = (("4.0", "4.2"), ("7.0", "7.2"))
     events = (
         Event(at_s, kind, peers=(0, 1))
-        for life in lives
-        for at_s, kind in zip(life, (EventKind.CRASH, EventKind.RESTART), strict=True)
+        for incarnation in lives
+        for at_s, kind in zip(incarnation, (EventKind.CRASH, EventKind.RESTART), strict=True)
     )
     leaders = Scenario(
         name="leaders",
@@ -172,7 +172,7 @@ def test_a_disk_that_is_full_in_the_middle_of_a_write_ends_the_process_and_nothi
     """Of the simulator: a write under way met a full disk, and raised.
 
     And answers that came after the process had ended in the middle of a list of them were kept as its effects, so that its next
-    life waited for a write that nobody had begun.
+    incarnation waited for a write that nobody had begun.
     """
     full = Event(f"2.{at_ms - 2_000:03}", EventKind.DISK_FULL, peers=(1,))
     again = Event(4, EventKind.RESTART, peers=(1,))

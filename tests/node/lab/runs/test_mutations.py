@@ -15,12 +15,12 @@ from consensus.proof_of_work.block_tree import BlockTree
 from consensus.proof_of_work.mining import Mining
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.rate_limit import Spending, TokenBucket
-from consensus.steps import DeliveredItem, Verdict
+from consensus.steps import DeliveredContribution, Verdict
 from consensus.total_order.amnesia_recovery import AmnesiaRecovery
 from consensus.total_order.block import Block
 from consensus.total_order.commit_rule import CommitRule, LeaderStatus
 from consensus.total_order.committee import Committee
-from consensus.total_order.committer import delivered_items
+from consensus.total_order.committer import delivered_contributions
 from consensus.total_order.dag import Dag
 from consensus.total_order.linearizer import Linearizer
 from consensus.total_order.machine import TotalOrder
@@ -185,11 +185,11 @@ def order_forgotten(patch: pytest.MonkeyPatch) -> None:
 def names_mixed_up(patch: pytest.MonkeyPatch) -> None:
     """Each payload bears the name of the next member, at every member alike."""
 
-    def items(network_id: NetworkId, committee: Committee, block: Block) -> Iterator[DeliveredItem]:
-        for item in delivered_items(network_id, committee, block):
+    def items(network_id: NetworkId, committee: Committee, block: Block) -> Iterator[DeliveredContribution]:
+        for item in delivered_contributions(network_id, committee, block):
             yield replace(item, author=committee.members[(block.content.author + 1) % committee.size])
 
-    patch.setattr("consensus.total_order.committer.delivered_items", items)
+    patch.setattr("consensus.total_order.committer.delivered_contributions", items)
 
 
 # --- a leader that competes with itself -------------------------------------------------------------------------------
@@ -205,7 +205,7 @@ SLOW_JUDGES = variant(
 
 def leads_twice(patch: pytest.MonkeyPatch) -> None:
     """A leader does not wait for its own learner's answer to its block."""
-    patch.setattr(Mining, "led", lambda *_: None)
+    patch.setattr(Mining, "on_own_block", lambda *_: None)
 
 
 # --- a difficulty that all agree on, and that is wrong --------------------------------------------------------------------
@@ -310,7 +310,7 @@ MUTATIONS: tuple[tuple[Mutate, Scenario, type, str], ...] = (
     (never_forgiven, AT_THE_TOLERANCE, NoProgress, "behind the highest"),
     (order_forgotten, MEMBERS, Diverged, "a contribution is delivered once"),
     (names_mixed_up, MEMBERS, Diverged, "what an honest peer has signed it has found"),
-    (leads_twice, SLOW_JUDGES, Diverged, "no honest peer leads two blocks on one parent in one life"),
+    (leads_twice, SLOW_JUDGES, Diverged, "no honest peer leads two blocks on one parent in one incarnation"),
     (difficulty_that_stays, MINERS, Diverged, "targets, times and work follow from the ancestors"),
     (records_not_read, RESTARTED, Diverged, "no honest member signs two blocks for one round"),
     (final_at_once, CUT_MINERS, Diverged, "there is one chain of final steps"),

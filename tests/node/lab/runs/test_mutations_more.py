@@ -31,13 +31,13 @@ from learning.gradient.ledger import AggregationState, Aggregator
 from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.learner import (
     AdoptRequest,
+    AuthoredPayload,
     DeliveredStep,
     DeliverRequest,
     FinaliseRequest,
-    GradientJudged,
-    GradientsJudged,
+    GradientReport,
+    GradientsReport,
     LearnerRequest,
-    SignedPayload,
 )
 from learning.state import ModelState, state_digest
 from node.lab.checkers.depth import FinalIsDeep
@@ -113,12 +113,12 @@ SPLIT = miners(
 
 def puzzle_always_right(patch: pytest.MonkeyPatch) -> None:
     """Whatever the computed puzzle says, it counts as solved."""
-    proper = Validation.puzzle_verified
+    proper = Validation.on_puzzle_verified
 
     def verified(self: Validation, answer: PuzzleVerified) -> tuple[Effect, ...]:
         return proper(self, replace(answer, is_solved=True))
 
-    patch.setattr(Validation, "puzzle_verified", verified)
+    patch.setattr(Validation, "on_puzzle_verified", verified)
 
 
 def final_earlier(depth: Callable[[int], int]) -> Mutate:
@@ -183,7 +183,7 @@ def repeated_gradients_count(patch: pytest.MonkeyPatch) -> None:
 
 
 def commits_recorded_once(patch: pytest.MonkeyPatch) -> None:
-    """What an earlier life has recorded counts as durable, though the disk was lost since."""
+    """What an earlier incarnation has recorded counts as durable, though the disk was lost since."""
     proper = Coupling._outer
     recorded: set[tuple[int, bytes]] = set()
 
@@ -253,7 +253,7 @@ MUTATIONS: tuple[tuple[str, Mutate, Scenario, str, str], ...] = (
     ("nobody signs", nobody_signs, MEMBERS_SCENE, "every recorded block is signed by its author", "is not signed"),
     ("no leader signs", no_leader_signs, MINERS, PROVEN, "is not signed by its leader"),
     ("repeated gradients count", repeated_gradients_count, WORKERS, ONCE, "are accepted"),
-    ("commits are recorded once in all lives", commits_recorded_once, WIPED, DURABLE, "delivered commit"),
+    ("commits are recorded once in all incarnations", commits_recorded_once, WIPED, DURABLE, "delivered commit"),
 )
 """(what is broken, how, where it shows, who finds it, what that says)."""
 
@@ -352,8 +352,8 @@ def chain(length: int) -> list[Record]:
     return records
 
 
-def asked(peer: PeerId, request: LearnerRequest, life: int = 0) -> Seen:
-    return seen(peer, AskLearner(request), life=life)
+def asked(peer: PeerId, request: LearnerRequest, incarnation: int = 0) -> Seen:
+    return seen(peer, AskLearner(request), incarnation=incarnation)
 
 
 def test_a_step_is_final_at_its_depth_and_not_before() -> None:
@@ -371,7 +371,7 @@ def test_only_a_restart_may_lower_the_head() -> None:
     records = chain(2)
     recorded = [seen(ALICE, record) for record in records]
     low, high = (AdoptRequest(record.key[8:]) for record in records)
-    assert details(FinalIsDeep(NETWORK, 2, GENESIS), *recorded, asked(BOB, high), asked(BOB, low, life=1)) == []
+    assert details(FinalIsDeep(NETWORK, 2, GENESIS), *recorded, asked(BOB, high), asked(BOB, low, incarnation=1)) == []
     assert details(FinalIsDeep(NETWORK, 2, GENESIS), *recorded, asked(BOB, high), asked(BOB, low)) == [
         "the head moves from work 2 at height 2 to work 1 at height 1"
     ]
@@ -383,10 +383,10 @@ def test_only_a_restart_may_lower_the_head() -> None:
 def accepted(step: str, *bases: int, peer: PeerId = ALICE) -> tuple[Seen, Seen]:
     """A delivery of Bob's gradients on these versions, and all of them accepted."""
     submissions = (GradientSubmission(base, name_of("model"), name_of(f"{step} {base}"), 100) for base in bases)
-    items = tuple(SignedPayload(name_of(step), BOB, GENESIS, encode_submission(one)) for one in submissions)
-    judged = tuple(GradientJudged(BOB, GradientOutcome.APPLIED, is_accepted=True, staleness=0) for _ in bases)
+    items = tuple(AuthoredPayload(name_of(step), BOB, GENESIS, encode_submission(one)) for one in submissions)
+    judged = tuple(GradientReport(BOB, GradientOutcome.APPLIED, is_accepted=True, staleness=0) for _ in bases)
     delivered = DeliverRequest(DeliveredStep(name_of(step), GENESIS, 1, items))
-    return asked(peer, delivered), seen(peer, GradientsJudged(name_of(step), 1, judged, ()))
+    return asked(peer, delivered), seen(peer, GradientsReport(name_of(step), 1, judged, ()))
 
 
 def test_a_gradient_on_one_model_is_accepted_once_however_often_a_delivery_is_seen() -> None:

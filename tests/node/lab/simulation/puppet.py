@@ -87,7 +87,7 @@ class Stage:
         return build
 
     def puppet(self, number: int) -> Puppet:
-        """The one of this number, in its present life."""
+        """The one of this number, in its present incarnation."""
         return self.lives[self.ids[number]][-1]
 
     def peer(self, number: int):

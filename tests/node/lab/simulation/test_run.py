@@ -57,7 +57,7 @@ def test_without_a_quorum_there_is_no_progress() -> None:
 
 @pytest.mark.parametrize("consensus", ["proof-of-work", "total-order"])
 def test_a_kill_at_any_effect_breaks_nothing(consensus: str) -> None:
-    """Sampled: each run kills two peers in the middle of what they do, one of them again in its next life."""
+    """Sampled: each run kills two peers in the middle of what they do, one of them again in its next incarnation."""
     random = Random(f"boundaries/{consensus}")
     counted = Simulation(scenario(consensus, "evolution"), 1)
     counted.network.run_for(4_000)
@@ -97,7 +97,7 @@ def test_a_peer_that_turns_in_mid_run_and_back_again_is_borne_and_listened_to_no
     outcome = simulation.run()
     assert isinstance(outcome.verdict, Pass), outcome.verdict
     turned = simulation.population.ids[2]
-    assert [peer for peer in simulation.population.ids if peer not in simulation.court.honest] == [turned]
+    assert [peer for peer in simulation.population.ids if peer not in simulation.checkers.honest] == [turned]
     assert isinstance(simulation.network.peers[turned].replica, Coupling)
     assert outcome.heights[2] > 0
 

@@ -81,7 +81,7 @@ class Folders:
         """What a reading of all folders finds: the checker and what it says."""
         autopsy = self.autopsy(faulty)
         autopsy.read_to_the_end(Instant(START))
-        found = autopsy.court.finding
+        found = autopsy.checkers.finding
         return None if found is None else (found.checker, found.detail)
 
     def rows(self, number: int, table: str) -> dict[bytes, bytes]:

@@ -70,7 +70,7 @@ def rival(folders: Folders, height: int = HEIGHT) -> Block:
 def test_nothing_is_found_where_all_are_honest(folders: Folders) -> None:
     autopsy = folders.autopsy(CRASHED, is_followed=True)
     autopsy.read_to_the_end(Instant(START))
-    assert autopsy.court.finding is None
+    assert autopsy.checkers.finding is None
     assert len(folders.rows(0, BLOCK_TABLE)) > 2 * HEIGHT
     assert autopsy.events_seen > 8 * HEIGHT
 
@@ -82,14 +82,14 @@ def test_two_final_steps_at_one_height_are_found(folders: Folders) -> None:
 
 
 def test_two_blocks_on_one_parent_in_one_life_are_found_where_lives_are_known(folders: Folders) -> None:
-    """Of the peer that is read first: what others have recorded before it may come from an earlier life of its leader."""
+    """Of the peer that is read first: what others have recorded before it may come from an earlier run of its leader."""
     led = next(height for height in range(HEIGHT, 0, -1) if leader_of(folders, final_block(folders, height)) == 0)
     block = rival(folders, led)
     folders.write(0, row_of(folders, block))
     autopsy = folders.autopsy(CRASHED, is_followed=True)
     autopsy.read_to_the_end(Instant(START))
-    assert autopsy.court.finding is not None
-    assert autopsy.court.finding.checker == "no honest peer leads two blocks on one parent in one life"
+    assert autopsy.checkers.finding is not None
+    assert autopsy.checkers.finding.checker == "no honest peer leads two blocks on one parent in one incarnation"
     assert folders.finding(CRASHED) is None
 
 

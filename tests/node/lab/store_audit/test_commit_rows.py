@@ -53,8 +53,8 @@ def test_nothing_is_found_where_all_are_honest(folders: Folders) -> None:
     autopsy = folders.autopsy()
     autopsy.read_to_the_end(Instant(START))
     heights = {decode_kept_state(folders.rows(number, STATE_TABLE)[STATE_KEY]).height for number in range(4)}
-    assert autopsy.court.finding is None
-    assert set(autopsy.court.progress.heights.values()) == heights
+    assert autopsy.checkers.finding is None
+    assert set(autopsy.checkers.progress.heights.values()) == heights
     assert min(heights) > 32
 
 
@@ -236,5 +236,5 @@ peers = [3]
     simulation.run(read)
     folders.take_over(simulation, range(4))
     autopsy.read_to_the_end(Instant(START))
-    assert autopsy.court.finding is None
-    assert min(autopsy.court.progress.heights.values()) > 10
+    assert autopsy.checkers.finding is None
+    assert min(autopsy.checkers.progress.heights.values()) > 10

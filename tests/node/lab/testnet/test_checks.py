@@ -1,4 +1,4 @@
-"""What is wrong with a deed is told before anything is done."""
+"""What is wrong with a command is told before anything is done."""
 
 from pathlib import Path
 

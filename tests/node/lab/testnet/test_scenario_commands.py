@@ -10,7 +10,7 @@ from node.common.errors import NodeError
 from node.lab.scenarios.scenario import Event, EventKind
 from node.lab.testnet.commands import (
     BackUp,
-    Deed,
+    Command,
     Heal,
     Kill,
     Misbehave,
@@ -21,7 +21,7 @@ from node.lab.testnet.commands import (
     Resume,
     Wipe,
 )
-from node.lab.testnet.scenario_commands import deed_of, read_script, remarks
+from node.lab.testnet.scenario_commands import command_of, read_script, remarks
 
 SCENARIOS = Path(__file__).parents[4] / "docs" / "scenarios"
 
@@ -90,7 +90,7 @@ def test_settings_of_the_simulator_are_told_not_to_be_heeded(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize(
-    ("event", "deed"),
+    ("event", "command"),
     [
         (Event(1, EventKind.CRASH, peers=(1, 2)), Kill((1, 2))),
         (Event(1, EventKind.RESTART, peers=(1,)), Restart((1,))),
@@ -105,8 +105,8 @@ def test_settings_of_the_simulator_are_told_not_to_be_heeded(tmp_path: Path) -> 
         (Event(1, EventKind.MISBEHAVE, peers=(1,), fault="nan"), Misbehave((1,), "nan")),
     ],
 )
-def test_every_event_of_a_script_is_a_deed(event: Event, deed: Deed) -> None:
-    assert deed_of(event) == deed
+def test_every_event_of_a_script_is_a_command(event: Event, command: Command) -> None:
+    assert command_of(event) == command
 
 
 @pytest.mark.parametrize(

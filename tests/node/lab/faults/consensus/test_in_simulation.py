@@ -2,7 +2,7 @@
 
 import pytest
 
-from consensus.effects import Accuse, Broadcast, FetchPayload, FetchState, Record, Refuse, Send
+from consensus.effects import Accuse, Broadcast, FetchAttachment, FetchState, Record, Refuse, Send
 from consensus.evidence import Offence
 from consensus.proof_of_work import messages as work
 from consensus.proof_of_work.orphanage import ORPHANS_PER_PEER_MAX
@@ -11,7 +11,7 @@ from consensus.total_order.committee import Committee
 from consensus.total_order.equivocation import proves_equivocation
 from consensus.types import Digest
 from learning.aggregation.rule import GradientOutcome
-from learning.learner import AssessRequest, GradientsJudged, StepAdopted
+from learning.learner import AssessRequest, GradientsReport, StepAdopted
 from node.lab.checkers.finding import Pass
 from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario
 from node.lab.scenarios.toy_tasks import ToyTask
@@ -111,7 +111,7 @@ def test_headers_whose_bodies_nobody_gets_keep_nobody_from_leading() -> None:
 @pytest.mark.parametrize("consensus", [WORK, ORDER])
 def test_a_gradient_whose_payload_nobody_gets_has_no_part_in_the_model(consensus, silent: int) -> None:
     played = withstood(f"withhold-payload:silent={silent}", consensus, GRADIENT)
-    judged = {one.author for _, told in played.by(played.honest[0], GradientsJudged) for one in told.judged}
+    judged = {one.author for _, told in played.by(played.honest[0], GradientsReport) for one in told.judged}
     assert judged <= {peer.id for peer in played.honest}
     assert len(judged) > 1, "who leads no block in the run is no worker"
 
@@ -120,7 +120,7 @@ def test_a_gradient_whose_payload_nobody_gets_has_no_part_in_the_model(consensus
 @pytest.mark.parametrize("consensus", [WORK, ORDER])
 def test_a_payload_that_is_given_to_some_alone_comes_to_the_others_from_them(consensus, silent: int) -> None:
     played = withstood(f"withhold-payload:share=0.6,silent={silent}", consensus, GRADIENT)
-    judged = [{one.author for _, told in played.by(peer, GradientsJudged) for one in told.judged} for peer in played.honest]
+    judged = [{one.author for _, told in played.by(peer, GradientsReport) for one in told.judged} for peer in played.honest]
     assert judged == [{peer.id for peer in played.simulation.network.peers.values()}] * 3
     assert played.counts["a payload came after the first peer asked had not sent it"] > 0
 
@@ -128,7 +128,7 @@ def test_a_payload_that_is_given_to_some_alone_comes_to_the_others_from_them(con
 @pytest.mark.parametrize("consensus", [WORK, ORDER])
 def test_who_gives_each_part_at_the_last_moment_is_overtaken_by_those_that_have_it(consensus) -> None:
     played = withstood("late-parts:share=0.6", consensus, GRADIENT)
-    judged = [{one.author for _, told in played.by(peer, GradientsJudged) for one in told.judged} for peer in played.honest]
+    judged = [{one.author for _, told in played.by(peer, GradientsReport) for one in told.judged} for peer in played.honest]
     assert judged == [{peer.id for peer in played.simulation.network.peers.values()}] * 3
     assert played.counts["a payload was asked for from a second peer"] > 0
 
@@ -195,7 +195,7 @@ def test_a_payload_that_was_forgotten_is_fetched_again_for_a_block_that_names_it
     digest = payload_of(played)
     assert [kept(played, peer, digest) for peer in played.honest] == [[True, False, True]] * 3
     assert played.counts["a payload that had been forgotten was fetched once more"] == 3
-    judged = [{one.author for _, told in played.by(peer, GradientsJudged) for one in told.judged} for peer in played.honest]
+    judged = [{one.author for _, told in played.by(peer, GradientsReport) for one in told.judged} for peer in played.honest]
     assert judged == [{peer.id for peer in played.simulation.network.peers.values()}] * 3
 
 
@@ -216,7 +216,7 @@ def test_a_payload_that_all_have_forgotten_and_nobody_gives_keeps_nobody_from_go
     assert_passed(played)
     digest = payload_of(played)
     assert [kept(played, peer, digest) for peer in played.honest] == [[True, False]] * 3
-    asked = [[effect for _, effect in played.by(peer, FetchPayload) if effect.digest == digest] for peer in played.honest]
+    asked = [[effect for _, effect in played.by(peer, FetchAttachment) if effect.digest == digest] for peer in played.honest]
     assert all(len(questions) > 1 for questions in asked)
 
 
@@ -503,7 +503,7 @@ def test_junk_is_fetched_by_everybody_and_moves_nothing() -> None:
     for peer in played.honest:
         junk = [
             one
-            for _, told in played.by(peer, GradientsJudged)
+            for _, told in played.by(peer, GradientsReport)
             for one in told.judged
             if one.outcome == GradientOutcome.MALFORMED
         ]

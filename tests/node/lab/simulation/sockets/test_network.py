@@ -46,11 +46,11 @@ def test_a_full_disk_ends_the_process_and_its_connections() -> None:
     network = network_of(scenario(""))
     first, second, *_ = network.peers
     network.run_for(2_000)
-    assert len(network.lives[second].network.peers()) == 3
+    assert len(network.processes[second].network.peers()) == 3
     network.fill_disk(first)
     network.run_for(1_000)
     assert (network.peers[first].is_up, network.peers[first].stopped) == (False, "the disk is full")
-    assert len(network.lives[second].network.peers()) == 2
+    assert len(network.processes[second].network.peers()) == 2
     network.close()
 
 

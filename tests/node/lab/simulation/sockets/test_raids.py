@@ -100,22 +100,22 @@ class Raid:
         self.outcome: SimulationOutcome = simulation.run(lambda _: self._look(simulation))
         self.dials_to_nowhere = simulation.network.dials_to_nowhere
         honest = self._honest(simulation)
-        self.notes = [note for life in honest for note in life.notes]
+        self.notes = [note for incarnation in honest for note in incarnation.notes]
         assert self.outcome.doors is not None
         self.proven, self.came = self.outcome.doors.proven, self.outcome.doors.came
-        self.at_once = max(life.host.accepted_at_once_max for life in honest)
-        self.bytes_received = sum(life.network.bytes_received for life in honest)
-        self.bytes_sent = sum(life.network.bytes_sent for life in honest)
+        self.at_once = max(incarnation.host.accepted_at_once_max for incarnation in honest)
+        self.bytes_received = sum(incarnation.network.bytes_received for incarnation in honest)
+        self.bytes_sent = sum(incarnation.network.bytes_sent for incarnation in honest)
         self.accused = {accusation.offence for peer in simulation.network.peers.values() for accusation in peer.accusations}
 
     def _look(self, simulation: Simulation) -> None:
         """What honest peers would tell others of."""
-        for life in self._honest(simulation):
-            self.addresses.update(address.host for address in life.network.known_addresses())
+        for incarnation in self._honest(simulation):
+            self.addresses.update(address.host for address in incarnation.network.known_addresses())
 
     @staticmethod
     def _honest(simulation: Simulation) -> list[SimulatedProcess]:
-        return [life for peer, life in simulation.network.lives.items() if peer in simulation.court.honest]
+        return [incarnation for peer, incarnation in simulation.network.processes.items() if peer in simulation.checkers.honest]
 
     def noted(self, text: str) -> int:
         return sum(text in note for note in self.notes)
