@@ -8,7 +8,7 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -80,25 +80,37 @@ def _explanation(reason: str, document: Mapping[str, object], wanted: type[msgsp
     if missing := _MISSING.match(reason):
         full = (*path, missing["name"])
         return f"{_dotted(full)} is missing; allowed is {allowed_at(wanted, full)}"
-    value = _value_at(document, path)
-    return f"{_dotted(path)} is {_shown(value)}; allowed is {allowed_at(wanted, path)}{_nearest(value, _type_at(wanted, path))}"
+    value, kind = _value_at(document, path), _type_at(wanted, path)
+    names = _names_of(kind)
+    return (
+        wrong_name(_dotted(path), value, names) if names else f"{_dotted(path)} is {_shown(value)}; allowed is {_allowed(kind)}"
+    )
+
+
+def wrong_name(field: str, value: object, names: Sequence[str]) -> str:
+    """What is wrong with a value that is none of these names, and which of them may have been meant."""
+    near = difflib.get_close_matches(value, names, n=1) if isinstance(value, str) else []
+    hint = f" (did you mean {json.dumps(near[0])}?)" if near else ""
+    return f"{field} is {_shown(value)}; allowed is {one_of(names)}{hint}"
+
+
+def one_of(names: Sequence[str]) -> str:
+    """The names, as allowed values are told."""
+    return "one of " + ", ".join(map(json.dumps, names))
 
 
 def _unknown_field(path: tuple[str, ...], name: str, wanted: type[msgspec.Struct]) -> str:
     known = _type_at(wanted, path)
     names = list(known.__struct_fields__) if isinstance(known, type) and issubclass(known, msgspec.Struct) else []
     near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {_dotted((*path, near[0]))}?" if near else f"known here: {', '.join(names)}"
+    hint = f"did you mean {_dotted((*path, near[0]))}?" if near else f"known here: {', '.join(names) or 'none'}"
     return f"{_dotted((*path, _shortened(name)))} is not a setting ({hint})"
 
 
-def _nearest(value: object, wanted: object) -> str:
-    """What may have been meant where there is a choice of names."""
+def _names_of(wanted: object) -> list[str]:
+    """The names that may stand where there is a choice of them; else none."""
     bare = get_args(wanted)[0] if get_origin(wanted) is Annotated else wanted
-    if not isinstance(value, str) or not (isinstance(bare, type) and issubclass(bare, Enum)):
-        return ""
-    near = difflib.get_close_matches(value, [member.value for member in bare], n=1)
-    return f" (did you mean {json.dumps(near[0])}?)" if near else ""
+    return [member.value for member in bare] if isinstance(bare, type) and issubclass(bare, Enum) else []
 
 
 def _value_at(document: object, path: tuple[str, ...]) -> object:
@@ -142,8 +154,8 @@ def _allowed(wanted: object) -> str:
     bare = get_args(wanted)[0] if get_origin(wanted) is Annotated else wanted
     if titles:
         return titles[-1]
-    if isinstance(bare, type) and issubclass(bare, Enum):
-        return "one of " + ", ".join(json.dumps(member.value) for member in bare)
+    if names := _names_of(wanted):
+        return one_of(names)
     if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
         return f"a section with {', '.join(bare.__struct_fields__)}"
     return f"a whole number from {_range(metas)}"
