@@ -14,7 +14,8 @@ from consensus.encoding import Codec
 from consensus.proof_of_work.messages import MESSAGE_CODEC as WORK_CODEC
 from consensus.total_order.messages import MESSAGE_CODEC as ORDER_CODEC
 from consensus.types import Instant, PeerId
-from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Scenario
+from node.lab.scenarios.events import Crash, Restart
+from node.lab.scenarios.scenario import ExpectSection, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.network import SimulatedNetwork
 from node.lab.simulation.run import Simulation
@@ -55,8 +56,8 @@ def scenario_of(consensus: Consensus, learning: Learning) -> Scenario:
         gradient=GradientSection(minibatch_size=4, workers_window=16, shards="whole"),
         snapshot_behind=0 if consensus is Consensus.PROOF_OF_WORK else 64,
         events=(
-            Event(seconds // 4, EventKind.CRASH, peers=(3,)),
-            Event(seconds // 2, EventKind.RESTART, peers=(3,)),
+            TimedEvent(seconds // 4, Crash((3,))),
+            TimedEvent(seconds // 2, Restart((3,))),
         ),
         expect=ExpectSection(calm_s=seconds // 2 - 1, behind_max=100),
         task=ToyTask.QUADRATIC,

@@ -14,7 +14,8 @@ from pathlib import Path
 from statistics import fmean, median, quantiles
 
 from consensus.types import Instant
-from node.lab.scenarios.scenario import Delays, Event, EventKind, ExpectSection, LinksSection, Scenario
+from node.lab.scenarios.events import Crash
+from node.lab.scenarios.scenario import Delays, ExpectSection, LinksSection, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.commits import CommitLatency
 from node.lab.simulation.peer import SimulatedPeer
@@ -119,7 +120,7 @@ def _work_scenario(run: ScaleRun) -> Scenario:
 
 
 def _order_scenario(run: ScaleRun) -> Scenario:
-    crash = Event(CRASH_AT_S, EventKind.CRASH, peers=tuple(range(run.peers - run.crashed, run.peers)))
+    crash = TimedEvent(CRASH_AT_S, Crash(tuple(range(run.peers - run.crashed, run.peers))))
     return Scenario(
         name=f"{run.peers} members",
         consensus=Consensus.TOTAL_ORDER,

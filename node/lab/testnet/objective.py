@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from node.lab.testnet.commands import CommandExecutor, PeerNumbers
+from node.lab.scenarios.events import PeerNumbers
+from node.lab.testnet.commands import CommandExecutor
 from node.lab.testnet.outcome import GoalCheck, TestnetOutcome
 from node.lab.testnet.peer import TestnetPeer
 
@@ -14,7 +15,7 @@ class Objective(Protocol):
 
     @property
     def hands(self) -> CommandExecutor:
-        """Who does the deeds of `inject`."""
+        """Who lets the events of `inject` befall the peers."""
         ...
 
     @property

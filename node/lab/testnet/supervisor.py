@@ -161,7 +161,7 @@ class Supervisor:
                     await asyncio.wait_for(self._interrupted.wait(), POLL_SECONDS)
 
     async def _ask_all(self, session: aiohttp.ClientSession) -> None:
-        """Only time in which they were asked counts as silence: our own machine may have slept, or been busy with a deed."""
+        """Only time in which they were asked counts as silence: our own machine may have slept, or been busy with an event."""
         begun = time.monotonic()
         heard = await asyncio.gather(*(_ask(session, peer) for peer in self._peers))
         waited_s = time.monotonic() - begun + POLL_SECONDS
@@ -185,7 +185,7 @@ class Supervisor:
         return time.monotonic() - self._started if self._started else 0.0
 
     def _tell(self, said: str) -> None:
-        """A deed was done."""
+        """An event has befallen peers."""
         self._deeds.append(CommandReport(round(self._seconds(), 3), said))
         self._say(said)
 

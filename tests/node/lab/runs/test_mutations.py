@@ -29,7 +29,8 @@ from learning.evolution.recipe import Recipe, child_of
 from learning.exact import StreamKey
 from learning.state import ModelState
 from node.lab.checkers.finding import Diverged, NoProgress, Pass
-from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario
+from node.lab.scenarios.events import Crash, Cut, Heal, Partition, Restart
+from node.lab.scenarios.scenario import ExpectSection, Faulty, LinksSection, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.swarm.run import run_scenario
 from node.rules.conversion import proof_of_work_rules
@@ -78,9 +79,9 @@ TWINS = variant(
     name="two members sign for both sides of a cut",
     peers=7,
     events=(
-        Event("0.050", EventKind.CUT, senders=(0, 2, 4), receivers=(1, 3)),
-        Event("0.050", EventKind.CUT, senders=(1, 3), receivers=(0, 2, 4)),
-        Event(2, EventKind.HEAL),
+        TimedEvent("0.050", Cut((0, 2, 4), (1, 3))),
+        TimedEvent("0.050", Cut((1, 3), (0, 2, 4))),
+        TimedEvent(2, Heal()),
     ),
     links=LinksSection(silence_ms=0),
     faulty=(Faulty("equivocate", (5, 6)),),
@@ -127,7 +128,7 @@ def records_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 # --- a commit rule that stops at a skip -------------------------------------------------------------------------------
 
-ONE_IS_GONE = variant(MEMBERS, name="one member is gone for good", events=(Event(1, EventKind.CRASH, peers=(3,)),))
+ONE_IS_GONE = variant(MEMBERS, name="one member is gone for good", events=(TimedEvent(1, Crash((3,))),))
 
 
 def stop_at_skips(patch: pytest.MonkeyPatch) -> None:
@@ -221,7 +222,7 @@ def difficulty_that_stays(patch: pytest.MonkeyPatch) -> None:
 RESTARTED = variant(
     MEMBERS,
     name="one member is started again",
-    events=(Event(1, EventKind.CRASH, peers=(3,)), Event("1.2", EventKind.RESTART, peers=(3,))),
+    events=(TimedEvent(1, Crash((3,))), TimedEvent("1.2", Restart((3,)))),
 )
 
 
@@ -242,7 +243,7 @@ CUT_MINERS = variant(
     MINERS,
     name="miners are cut in two for a while, once something is final",
     duration_s=30,
-    events=(Event(12, EventKind.PARTITION, groups=((0, 1), (2, 3))), Event(20, EventKind.HEAL)),
+    events=(TimedEvent(12, Partition(((0, 1), (2, 3)))), TimedEvent(20, Heal())),
 )
 
 

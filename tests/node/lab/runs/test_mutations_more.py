@@ -45,7 +45,8 @@ from node.lab.checkers.durable import RecordedBeforeSent
 from node.lab.checkers.finding import Diverged, NoProgress, Pass, Seen, Started
 from node.lab.checkers.gradients import AcceptedOnce
 from node.lab.checkers.signatures import ProvenBlocks, SignedByMembers
-from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, Scenario
+from node.lab.scenarios.events import Heal, Partition, Restart, Wipe
+from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.swarm.run import run_scenario
 from node.rules.network_rules import Consensus, Learning, ProofOfWorkSection, TotalOrderSection
@@ -84,7 +85,7 @@ MEMBERS_SCENE = Scenario(
 WORK = ProofOfWorkSection(block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=6, contest_depth=2)
 
 
-def miners(name: str, *, faulty: tuple[Faulty, ...] = (), events: tuple[Event, ...] = ()) -> Scenario:
+def miners(name: str, *, faulty: tuple[Faulty, ...] = (), events: tuple[TimedEvent, ...] = ()) -> Scenario:
     return Scenario(
         name=name,
         consensus=Consensus.PROOF_OF_WORK,
@@ -105,7 +106,7 @@ FLOODED = miners("one floods the others with headers", faulty=(Faulty("header-fl
 
 SPLIT = miners(
     "miners are cut in two for a while",
-    events=(Event(1, EventKind.PARTITION, groups=((0, 1), (2, 3, 4))), Event(5, EventKind.HEAL)),
+    events=(TimedEvent(1, Partition(((0, 1), (2, 3, 4)))), TimedEvent(5, Heal())),
 )
 
 # --- proof of work ----------------------------------------------------------------------------------------------------
@@ -165,7 +166,7 @@ WORKERS = msgspec.structs.replace(
 WIPED = msgspec.structs.replace(
     MEMBERS_SCENE,
     name="one loses its disk",
-    events=(Event(1, EventKind.WIPE, peers=(1,)), Event("1.5", EventKind.RESTART, peers=(1,))),
+    events=(TimedEvent(1, Wipe((1,))), TimedEvent("1.5", Restart((1,)))),
 )
 
 

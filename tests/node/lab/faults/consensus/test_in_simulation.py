@@ -13,7 +13,8 @@ from consensus.types import Digest
 from learning.aggregation.rule import GradientOutcome
 from learning.learner import AssessRequest, GradientsJudged, StepAdopted
 from node.lab.checkers.finding import Pass
-from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario
+from node.lab.scenarios.events import Join, Slow
+from node.lab.scenarios.scenario import ExpectSection, Faulty, LinksSection, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.population import START
 from node.rules.network_rules import Consensus, ProofOfWorkSection, TotalOrderSection
@@ -148,7 +149,7 @@ def test_a_state_that_a_signer_keeps_back_or_gives_late_comes_from_another(fault
         links=LinksSection(ms_min=1, ms_max=5),
         expect=ExpectSection(calm_s=2, heights_min=1, behind_max=28),
         faulty=(Faulty(fault, (3,)),),
-        events=(Event("9", EventKind.JOIN, peers=(1,)),),
+        events=(TimedEvent("9", Join((1,))),),
     )
     played = play_scenario(scenario, seed=STATE_KEPT_BACK)
     assert_passed(played)
@@ -422,7 +423,7 @@ def test_who_joins_late_refuses_whoever_answers_with_false_commits_and_arrives(s
         total_order=TotalOrderSection(round_interval_ms=60),
         expect=ExpectSection(calm_s=5, heights_min=2, behind_max=4),
         faulty=(Faulty("false-commits", (3,)),),
-        events=(Event("7.0", EventKind.JOIN, peers=(1,)),),
+        events=(TimedEvent("7.0", Join((1,))),),
     )
     played = play_scenario(scenario, seed)
     assert_passed(played)
@@ -463,7 +464,7 @@ def test_headers_of_a_heavier_branch_from_below_the_final_block_halt_nobody_whil
         ),
         expect=ExpectSection(calm_s=30, heights_min=1, behind_max=4),
         faulty=(Faulty("cheap-rivals", (3,)),),
-        events=(Event("0.1", EventKind.SLOW, peers=(0, 1, 2), factor=8),),
+        events=(TimedEvent("0.1", Slow((0, 1, 2), factor=8)),),
     )
     played = play_scenario(scenario)
     assert_passed(played)
@@ -486,7 +487,7 @@ def test_a_member_that_joins_late_arrives_though_some_answer_with_commits_withou
         links=LinksSection(ms_min=1, ms_max=10),
         expect=ExpectSection(calm_s=5, heights_min=1, behind_max=28),
         faulty=(Faulty("endless-join", (5, 6)),),
-        events=(Event("8", EventKind.JOIN, peers=(1,)),),
+        events=(TimedEvent("8", Join((1,))),),
     )
     played = play_scenario(scenario, seed=FALSELY_ANSWERED)
     assert_passed(played)
