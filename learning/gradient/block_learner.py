@@ -22,7 +22,7 @@ from learning.gradient.checkpoint_codec import (
 )
 from learning.gradient.ledger import Aggregator, Gradients, first_ledger
 from learning.gradient.reports import Gauge, told
-from learning.gradient.rules import GradientRules
+from learning.gradient.rules import CHECK_MS_MAX_DEFAULT, GradientRules
 from learning.gradient.submission import decode_submission
 from learning.gradient.submitter import GradientSubmitter
 from learning.gradient.unlisted import Offer, UnlistedContribution, UnlistedContributions, in_turns
@@ -89,6 +89,8 @@ class BlockLearner:
         rows: RowSource,
         restored: StateKept | None = None,
         make_worker: MakeWorker = Worker,
+        *,
+        check_ms_max: int = CHECK_MS_MAX_DEFAULT,
     ) -> None:
         """Starts from genesis, or from a `restored` final state. Raises TaskError (StoredStateError for what is restored)."""
         checked = check_task(task)
@@ -97,7 +99,7 @@ class BlockLearner:
         self._gradients = gradients
         self._is_working = participant.is_searching
         self._clerk = Aggregator(checked.layout, rules.ledger_rules(), rules.named_rule())
-        self._scribe = BlockTransition(self._clerk, gradients, rules.workers_window, rules.check_ms_max)
+        self._scribe = BlockTransition(self._clerk, gradients, rules.workers_window, check_ms_max)
         self._gauge = Gauge(checked, participant.network_id)
         self._desk = GradientSubmitter(make_worker(task, rows, rules.worker_settings()), self._author, rules.staleness_max)
         needs_models = self._clerk.rule.needs_models

@@ -41,7 +41,12 @@ def converted(document: Mapping[str, object], wanted: type[T]) -> T:
     try:
         return msgspec.convert(document, wanted)
     except msgspec.ValidationError as error:
-        raise TomlProblem(_explanation(str(error), document, wanted)) from error
+        raise TomlProblem(_explanation(error, document, wanted)) from error
+
+
+def fields_of(wanted: type[msgspec.Struct]) -> list[str]:
+    """The names of the fields as they stand in the file: a section's own before those that it has of another struct."""
+    return sorted(wanted.__struct_fields__, key=lambda name: name not in wanted.__annotations__)
 
 
 def render(value: msgspec.Struct) -> str:
@@ -52,6 +57,12 @@ def render(value: msgspec.Struct) -> str:
 def allowed_at(wanted: type[msgspec.Struct], path: tuple[str, ...]) -> str:
     """What may stand at `path`, in words: "a whole number from 1 to 64"."""
     return _allowed(_type_at(wanted, path))
+
+
+def range_of(wanted: type[msgspec.Struct], name: str) -> tuple[int, int]:
+    """The least and the greatest whole number that the field may be."""
+    metas = _metas_of(_type_at(wanted, (name,)))
+    return next((int(meta.ge), int(meta.le)) for meta in metas if meta.ge is not None and meta.le is not None)
 
 
 def document_of(text: str) -> dict[str, object]:
@@ -71,10 +82,13 @@ def document_of(text: str) -> dict[str, object]:
 # --- what is wrong --------------------------------------------------------------------------------------------------
 
 
-def _explanation(reason: str, document: Mapping[str, object], wanted: type[msgspec.Struct]) -> str:
-    """msgspec's reason, retold with the value found and what is allowed."""
+def _explanation(error: msgspec.ValidationError, document: Mapping[str, object], wanted: type[msgspec.Struct]) -> str:
+    """msgspec's reason, retold with the value found and what is allowed; a struct tells itself what its fields contradict."""
+    reason = str(error)
     place = _PLACE.search(reason)
     path = tuple(place["path"].split(".")) if place else ()
+    if error.__cause__ is not None:
+        return _dotted((*path, _printable(str(error.__cause__))))
     if unknown := _UNKNOWN.match(reason):
         return _unknown_field(path, unknown["name"], wanted)
     if missing := _MISSING.match(reason):
@@ -101,7 +115,7 @@ def one_of(names: Sequence[str]) -> str:
 
 def _unknown_field(path: tuple[str, ...], name: str, wanted: type[msgspec.Struct]) -> str:
     known = _type_at(wanted, path)
-    names = list(known.__struct_fields__) if isinstance(known, type) and issubclass(known, msgspec.Struct) else []
+    names = fields_of(known) if isinstance(known, type) and issubclass(known, msgspec.Struct) else []
     near = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {_dotted((*path, near[0]))}?" if near else f"known here: {', '.join(names) or 'none'}"
     return f"{_dotted((*path, _shortened(name)))} is not a setting ({hint})"
@@ -129,8 +143,12 @@ def _shown(value: object) -> str:
         return "a whole number of thousands of digits"
 
 
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
 def _shortened(text: str) -> str:
-    printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    printable = _printable(text)
     return printable if len(printable) <= FOUND_CHARACTERS_MAX else printable[: FOUND_CHARACTERS_MAX - 3] + "..."
 
 
@@ -157,7 +175,7 @@ def _allowed(wanted: object) -> str:
     if names := _names_of(wanted):
         return one_of(names)
     if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
-        return f"a section with {', '.join(bare.__struct_fields__)}"
+        return f"a section with {', '.join(fields_of(bare))}"
     return f"a whole number from {_range(metas)}"
 
 
@@ -181,7 +199,7 @@ def _metas_of(wanted: object) -> tuple[msgspec.Meta, ...]:
 
 def _lines_of(value: msgspec.Struct, prefix: str = "") -> Iterator[str]:
     types = get_type_hints(type(value), include_extras=True)
-    items = [(name, getattr(value, name)) for name in value.__struct_fields__]
+    items = [(name, getattr(value, name)) for name in fields_of(type(value))]
     for name, item in items:
         if not isinstance(item, msgspec.Struct):
             yield from _comment_lines(types[name])

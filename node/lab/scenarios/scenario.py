@@ -7,16 +7,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from consensus.proof_of_work.rules import ChainRules
+from learning.evolution.rules import EvolutionRules
+from learning.gradient.rules import GradientRules
 from node.lab.scenarios.events import PEERS_MAX, Event, FaultText, Join, Milliseconds, Misbehave, PeerNumbers, Ratio
 from node.lab.scenarios.toy_tasks import ToyTask
-from node.rules.network_rules import (
-    Consensus,
-    EvolutionSection,
-    GradientSection,
-    Learning,
-    ProofOfWorkSection,
-    TotalOrderSection,
-)
+from node.rules.network_rules import Consensus, Learning, TotalOrderSection
 
 EVENTS_MAX = 10_000
 """A fault every tenth of a second for a quarter of an hour."""
@@ -125,13 +121,9 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     links: LinksSection = LinksSection()
     processor: ProcessorSection = ProcessorSection()
     expect: ExpectSection = ExpectSection()
-    evolution: EvolutionSection = EvolutionSection(
-        offspring=16, step_size="0.05", step_size_factor="0.99", step_size_floor="0.005"
-    )
-    gradient: GradientSection = GradientSection(momentum="0.5", minibatch_size=4, staleness_max=30, shards="whole")
-    proof_of_work: ProofOfWorkSection = ProofOfWorkSection(
-        block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=16
-    )
+    evolution: EvolutionRules = EvolutionRules(offspring=16, step_size="0.05", step_size_factor="0.99", step_size_floor="0.005")
+    gradient: GradientRules = GradientRules(momentum="0.5", minibatch_size=4, staleness_max=30, shards="whole")
+    proof_of_work: ChainRules = ChainRules(block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=16)
     """So shallow that blocks become final in a run of minutes, and a split of seconds stops the lighter side."""
     total_order: TotalOrderSection = TotalOrderSection(round_interval_ms=50)
     events: tuple[TimedEvent, ...] = ()

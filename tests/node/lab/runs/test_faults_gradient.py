@@ -7,10 +7,11 @@ import pytest
 from consensus.effects import Broadcast
 from consensus.proof_of_work import messages as work
 from learning.aggregation.rule import GradientOutcome
+from learning.gradient.rules import GradientRules
 from learning.learner import ContributionFound, GradientsJudged, StepAdopted
 from node.lab.faults.catalogue import GRADIENT_FAULTS
 from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario
-from node.rules.network_rules import Consensus, GradientSection, Learning
+from node.rules.network_rules import Consensus, Learning
 from tests.node.lab.faults.stage import ORDER, WORK, Play, assert_passed, play_scenario
 
 NEAR = 0.2
@@ -41,7 +42,7 @@ def learned(fault: str, rule: str = "robust", consensus: Consensus = ORDER) -> P
             learning=Learning.GRADIENT,
             peers=4,
             duration_s=seconds,
-            gradient=GradientSection(
+            gradient=GradientRules(
                 rule=rule,
                 learning_rate="0.3",
                 momentum="0.5",

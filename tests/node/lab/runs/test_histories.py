@@ -4,7 +4,9 @@ import pytest
 
 from consensus.effects import Guard
 from consensus.payload_requests import FETCHES_MAX
+from consensus.proof_of_work.rules import ChainRules
 from consensus.types import Instant
+from learning.gradient.rules import GradientRules
 from learning.learner import LearnerAnswer
 from node.lab.checkers.finding import Pass
 from node.lab.scenarios.events import Crash, Cut, DiskFull, Heal, Join, KillAt, Restart, Wipe
@@ -13,7 +15,7 @@ from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.peer import SimulatedPeer
 from node.lab.simulation.run import Simulation
 from node.lab.simulation.swarm.run import lines_of, run_scenario
-from node.rules.network_rules import Consensus, GradientSection, Learning, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import Consensus, Learning, TotalOrderSection
 from node.runtime.coupling import OuterEffect
 from tests.node.lab.runs.test_swarm import SEEDS
 
@@ -27,7 +29,7 @@ TOO_STRICT = {
 """Seeds that failed by what was expected of them, corrected since; the batch of test_swarm runs them all."""
 
 ORDER = TotalOrderSection(round_interval_ms=50, gc_depth=5, delta_ms_max=500)
-GRADIENT = GradientSection(learning_rate="0.1", momentum="0.5", minibatch_size=4, staleness_max=30, shards="whole")
+GRADIENT = GradientRules(learning_rate="0.1", momentum="0.5", minibatch_size=4, staleness_max=30, shards="whole")
 
 
 EXPECT = ExpectSection(calm_s=6)
@@ -156,7 +158,7 @@ def test_a_gradient_that_a_block_lists_already_is_not_listed_again_by_who_hears_
         peers=4,
         duration_s=12,
         gradient=GRADIENT,
-        proof_of_work=ProofOfWorkSection(block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=16),
+        proof_of_work=ChainRules(block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=16),
         links=LinksSection(delay=Delays.REGIONS),
         events=tuple(events),
         expect=ExpectSection(calm_s=3, heights_min=0, behind_max=9),

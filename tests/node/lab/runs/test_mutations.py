@@ -9,11 +9,12 @@ from itertools import count
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from consensus.effects import Effect, Record
 from consensus.proof_of_work.block_tree import BlockTree
 from consensus.proof_of_work.mining import Mining
-from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.proof_of_work.rules import ChainRules, ProofOfWorkRules
 from consensus.rate_limit import Spending, TokenBucket
 from consensus.steps import DeliveredItem, Verdict
 from consensus.total_order.amnesia_recovery import AmnesiaRecovery
@@ -26,6 +27,7 @@ from consensus.total_order.linearizer import Linearizer
 from consensus.total_order.machine import TotalOrder
 from consensus.types import Instant, NetworkId, PeerId, StepId
 from learning.evolution.recipe import Recipe, child_of
+from learning.evolution.rules import EvolutionRules
 from learning.exact import StreamKey
 from learning.state import ModelState
 from node.lab.checkers.finding import Diverged, NoProgress, Pass
@@ -34,7 +36,7 @@ from node.lab.scenarios.scenario import ExpectSection, Faulty, LinksSection, Sce
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.swarm.run import run_scenario
 from node.rules.conversion import proof_of_work_rules
-from node.rules.network_rules import Consensus, EvolutionSection, Learning, NetworkRules, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import Consensus, Learning, NetworkRules, TotalOrderSection
 from node.runtime.coupling import Coupling, OuterEffect
 
 SEED, SPLITTING_SEED = 0, 2
@@ -60,7 +62,7 @@ MINERS = Scenario(
     peers=4,
     duration_s=12,
     task=ToyTask.SPHERE,
-    proof_of_work=ProofOfWorkSection(
+    proof_of_work=ChainRules(
         block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=12, contest_depth=2
     ),
     expect=ExpectSection(calm_s=8),
@@ -155,7 +157,7 @@ AT_THE_TOLERANCE = variant(
     peers=5,
     duration_s=30,
     expect=ExpectSection(calm_s=15),
-    evolution=EvolutionSection(offspring=16, step_size="0.05", step_size_factor="0.99", step_size_floor="0.005"),
+    evolution=EvolutionRules(offspring=16, step_size="0.05", step_size_factor="0.99", step_size_floor="0.005"),
     faulty=(Faulty("contested-claim:beyond=0", (4,)),),
     measured_apart=2,
 )
@@ -251,7 +253,9 @@ def final_at_once(patch: pytest.MonkeyPatch) -> None:
     """A block is final as soon as another lies on it: the network itself asks for no more."""
 
     def shallow(rules: NetworkRules) -> ProofOfWorkRules:
-        return replace(proof_of_work_rules(rules), finality_depth=1, contest_depth=1)
+        bent = structs.replace(proof_of_work_rules(rules), finality_depth=2, contest_depth=1)
+        structs.force_setattr(bent, "finality_depth", 1)
+        return bent
 
     patch.setattr("node.runtime.composition.proof_of_work_rules", shallow)
     patch.setattr("node.lab.simulation.run.proof_of_work_rules", shallow)

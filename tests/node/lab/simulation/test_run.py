@@ -6,12 +6,12 @@ import msgspec
 import pytest
 
 from consensus.proof_of_work.machine import ProofOfWork
+from consensus.proof_of_work.rules import ChainRules
 from node.lab.checkers.finding import NoProgress, Pass
 from node.lab.scenarios.events import Crash, Heal, KillAt, Misbehave, Partition, Restart
 from node.lab.scenarios.scenario import Scenario, TimedEvent
 from node.lab.scenarios.scenario_file import parse_scenario
 from node.lab.simulation.run import Simulation, SimulationOutcome
-from node.rules.network_rules import FINALITY_DEPTH_DEFAULT
 from node.runtime.coupling import Coupling
 
 BOUNDARIES = 4
@@ -42,7 +42,7 @@ def test_a_calm_network_passes_in_every_mode(consensus: str, learning: str) -> N
 def test_at_the_default_depth_a_split_heals_though_nothing_is_final_yet() -> None:
     split = TimedEvent(6, Partition(((0, 1, 2), (3, 4))))
     plan = scenario("proof-of-work", "evolution", split, TimedEvent(24, Heal()), peers=5, duration_s=36)
-    work = msgspec.structs.replace(plan.proof_of_work, finality_depth=FINALITY_DEPTH_DEFAULT)
+    work = msgspec.structs.replace(plan.proof_of_work, finality_depth=ChainRules().finality_depth)
     simulation = Simulation(msgspec.structs.replace(plan, proof_of_work=work), 1)
     outcome = simulation.run()
     assert isinstance(outcome.verdict, Pass), outcome.verdict

@@ -5,6 +5,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from consensus.proof_of_work.rules import ChainRules
+from learning.evolution.rules import EvolutionRules
+from learning.gradient.rules import GradientRules
 from node.common.errors import NodeError
 from node.lab.scenarios.events import EVENTS, Crash, Cut, Join, Partition
 from node.lab.scenarios.scenario import (
@@ -18,11 +21,11 @@ from node.lab.scenarios.scenario import (
 )
 from node.lab.scenarios.scenario_check import check, warnings
 from node.lab.scenarios.scenario_file import parse_scenario, read_scenario
-from node.rules.network_rules import EvolutionSection, GradientSection, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import TotalOrderSection
 from node.rules.typed_toml import TomlProblem, allowed_at
 from tests.node.lab.simulation.scenario_texts import PLAIN, checked, event
 
-SECTIONS = (LinksSection, ExpectSection, EvolutionSection, GradientSection, ProofOfWorkSection, TotalOrderSection)
+SECTIONS = (LinksSection, ExpectSection, EvolutionRules, GradientRules, ChainRules, TotalOrderSection)
 
 SCENARIOS = Path(__file__).parents[4] / "docs" / "scenarios"
 

@@ -6,6 +6,7 @@ from consensus.effects import Accuse, Broadcast, FetchPayload, FetchState, Recor
 from consensus.evidence import Offence
 from consensus.proof_of_work import messages as work
 from consensus.proof_of_work.orphanage import ORPHANS_PER_PEER_MAX
+from consensus.proof_of_work.rules import ChainRules
 from consensus.total_order import messages as order
 from consensus.total_order.committee import Committee
 from consensus.total_order.equivocation import proves_equivocation
@@ -17,7 +18,7 @@ from node.lab.scenarios.events import Join, Slow
 from node.lab.scenarios.scenario import ExpectSection, Faulty, LinksSection, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.population import START
-from node.rules.network_rules import Consensus, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import Consensus, TotalOrderSection
 from node.runtime.coupling import AskLearner, Forget
 from node.runtime.held_attachments import HeldAttachments
 from node.storage.tables import PAYLOAD_TABLE
@@ -459,7 +460,7 @@ def test_headers_of_a_heavier_branch_from_below_the_final_block_halt_nobody_whil
         learning=EVOLUTION,
         peers=4,
         duration_s=60,
-        proof_of_work=ProofOfWorkSection(
+        proof_of_work=ChainRules(
             block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=4, contest_depth=3
         ),
         expect=ExpectSection(calm_s=30, heights_min=1, behind_max=4),
