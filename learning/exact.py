@@ -14,16 +14,22 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
-from typing import NewType
+from typing import Annotated, NewType
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from learning.golden_digests import GOLDEN_DIGESTS
 from learning.task import Float32Array, Float64Array, Int64Array, Layout, ParameterBlock
 
 Int8Array = npt.NDArray[np.int8]
 Uint64Array = npt.NDArray[np.uint64]
+
+DecimalText = Annotated[
+    str, Meta(pattern=r"^[0-9]{1,4}(\.[0-9]{1,12})?\Z", title='a decimal number like "0.03", of at most 12 decimals')
+]
+"""No float is ever agreed on: what the rules say is read as it stands, and rounded by `round_factor`."""
 
 StreamKey = NewType("StreamKey", int)
 """Names one stream: 128 bits, out of BLAKE2b."""

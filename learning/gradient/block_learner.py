@@ -22,7 +22,7 @@ from learning.gradient.checkpoint_codec import (
 )
 from learning.gradient.ledger import Aggregator, Gradients
 from learning.gradient.reports import SharedMeasurement, gradients_report
-from learning.gradient.rules import GradientRules
+from learning.gradient.rules import CHECK_MS_MAX_DEFAULT, GradientRules
 from learning.gradient.submission import decode_submission
 from learning.gradient.submitter import GradientSubmitter
 from learning.gradient.unlisted import Offer, UnlistedContribution, UnlistedContributions, in_turns
@@ -89,6 +89,8 @@ class BlockLearner:
         rows: RowSource,
         restored: StateKept | None = None,
         make_worker: MakeWorker = Worker,
+        *,
+        check_ms_max: int = CHECK_MS_MAX_DEFAULT,
     ) -> None:
         """Starts from genesis, or from a `restored` final state. Raises TaskError (StoredStateError for what is restored)."""
         checked = check_task(task)
@@ -97,7 +99,7 @@ class BlockLearner:
         self._gradients = gradients
         self._is_working = participant.is_searching
         self._aggregator = Aggregator(checked.layout, rules.ledger_rules(), rules.named_rule())
-        self._transition = BlockTransition(self._aggregator, gradients, rules.workers_window, rules.check_ms_max)
+        self._transition = BlockTransition(self._aggregator, gradients, rules.workers_window, check_ms_max)
         self._shared = SharedMeasurement(checked, participant.network_id)
         self._submitter = GradientSubmitter(make_worker(task, rows, rules.worker_settings()), self._author, rules.staleness_max)
         needs_models = self._aggregator.rule.needs_models

@@ -49,12 +49,12 @@ class Shards:
 
 
 def parse_shards(text: str) -> Shards:
-    """From the text of the network file. Raises TaskError with the value found and what is allowed."""
+    """From the text of the network file. Raises ValueError with the value found and what is allowed."""
     if text in {ShardKind.WHOLE, ShardKind.IID}:
         return Shards(ShardKind(text))
     match = re.fullmatch(r"dirichlet:([0-9]{1,4}(?:\.[0-9]{1,12})?)", text, re.ASCII)
     if match is None or not ALPHA_MIN <= Decimal(match[1]) <= ALPHA_MAX:
-        raise TaskError(f'shards is "{text[:70]}"; allowed is {SHARDS_ALLOWED}')
+        raise ValueError(f'shards is "{text[:70]}"; allowed is {SHARDS_ALLOWED}')
     return Shards(ShardKind.DIRICHLET, Decimal(match[1]))
 
 

@@ -21,7 +21,7 @@ from learning.exact import ExactArithmeticError, self_test
 from learning.following.line import LineLearner
 from learning.gradient.block_learner import BlockLearner
 from learning.gradient.ledger import Gradients
-from learning.gradient.rules import GradientRules
+from learning.gradient.rules import CHECK_MS_MAX_DEFAULT, GradientRules
 from learning.gradient.step_candidates import StepCandidates
 from learning.gradient.stream import GradientStream
 from learning.gradient.worker import MakeWorker, Worker
@@ -50,6 +50,8 @@ class LearnerSpec:
     restored: StateKept | None
     search: SearchSettings = field(default_factory=SearchSettings)
     """Of evolution alone."""
+    check_ms_max: int = CHECK_MS_MAX_DEFAULT
+    """Of gradients under proof of work: about so long a core may take to check a block."""
     store: str = ""
     """The peer's database: gradients read large payloads from it."""
     make: "MakeLearner" = field(default_factory=lambda: make_learner)
@@ -144,7 +146,9 @@ def _gradient_learner(
         return LineLearner(Generations(steps, participant), spec.restored)
     if participant.members:
         return LineLearner(GradientStream(trained, rules, participant, gradients, rows, make_worker), spec.restored)
-    return BlockLearner(trained, rules, participant, gradients, rows, spec.restored, make_worker)
+    return BlockLearner(
+        trained, rules, participant, gradients, rows, spec.restored, make_worker, check_ms_max=spec.check_ms_max
+    )
 
 
 class _LearnerLoop:

@@ -17,9 +17,10 @@ from consensus.total_order.machine import TotalOrder
 from consensus.total_order.records import BASE_TABLE, COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE
 from consensus.types import KEY_BYTES, Digest, PeerId, StepId
 from learning.checkpoint import decode_kept_state
+from learning.gradient.rules import check_ms_max
 from learning.learner import AdoptRequest, LearnerRequest, Participant, StateKept
 from node.processes.learner import LearnerSpec
-from node.rules.conversion import contribution_rank, learning_rules, proof_of_work_rules, total_order_rules
+from node.rules.conversion import contribution_rank, learning_rules, proof_of_work_rules
 from node.rules.network_rules import Consensus, NetworkRules, members_of, network_id
 from node.runtime.coupling import Coupling
 from node.runtime.large_sizes import fetches_max, retention_of
@@ -126,7 +127,7 @@ def total_order_machine(
     """It goes on from its records. `snapshot_behind`: where that is not what the rules say. Raises CorruptRecordsError."""
     kept = kept_state(rows)
     return TotalOrder(
-        rules=total_order_rules(rules),
+        rules=rules.total_order,
         network_id=network_id(rules),
         members=members_of(rules),
         identity=NOBODY if role.is_observer else role.identity,
@@ -158,6 +159,7 @@ def learner_spec(rules: NetworkRules, author: PeerId, restored: StateKept | None
         rules=learning_rules(rules),
         participant=Participant(this_network, author, genesis_step(this_network), members_of(rules), is_searching),
         restored=restored,
+        check_ms_max=check_ms_max(rules.proof_of_work.block_interval_ms),
     )
 
 

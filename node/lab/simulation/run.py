@@ -11,7 +11,8 @@ from learning.learner import LearnerAnswer, StepAdopted
 from node.lab.checkers.finding import RunOutcome, Seen
 from node.lab.checkers.progress import ExpectedPace
 from node.lab.checkers.suite import CheckerSuite, Facts
-from node.lab.scenarios.scenario import Event, EventKind, Scenario, in_order, late_peers, milliseconds
+from node.lab.scenarios.events import Event, Heal, Join, Restart
+from node.lab.scenarios.scenario import Scenario, in_order, late_peers, milliseconds
 from node.lab.scenarios.scenario_check import check, needs_sockets
 from node.lab.simulation.network import SimulatedNetwork
 from node.lab.simulation.peer import SimulatedPeer
@@ -133,9 +134,9 @@ class Simulation:
     def _play(self, tell: Callable[[int], None]) -> None:
         end = START + self.scenario.duration_ms
         calm_at = end - self.scenario.calm_ms
-        for event in in_order(self.scenario):
-            self._pass_until(START + milliseconds(event.at_s), tell)
-            self._attempt(partial(self._befall, event))
+        for timed in in_order(self.scenario):
+            self._pass_until(START + milliseconds(timed.at_s), tell)
+            self._attempt(partial(self._befall, timed.event))
         self._pass_until(calm_at, tell)
         self.checkers.progress.calm(Instant(calm_at))
         self.checkers.parts.calm(Instant(calm_at))
@@ -148,12 +149,13 @@ class Simulation:
     def _count(self, event: Event) -> None:
         """What only the disks and the tree of blocks tell, before the event befalls them."""
         rare_paths = self.checkers.rare_paths
-        if event.kind is EventKind.HEAL:
+        numbers = event.peers if isinstance(event, Join | Restart) else ()
+        if isinstance(event, Heal):
             rare_paths.heals()
-        for peer in [tuple(self.network.peers.values())[number] for number in event.peers]:
-            if event.kind is EventKind.JOIN:
+        for peer in [tuple(self.network.peers.values())[number] for number in numbers]:
+            if isinstance(event, Join):
                 rare_paths.joins(peer.id)
-            elif event.kind is EventKind.RESTART and peer.id in self.checkers.honest:
+            elif isinstance(event, Restart) and peer.id in self.checkers.honest:
                 rare_paths.starts(peer.id, peer.records, peer.guard_round, is_full=peer.stopped is not None)
                 self.checkers.starts(peer, peer.records, self.network.now)
 

@@ -13,15 +13,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, median, quantiles
 
+from consensus.proof_of_work.rules import ChainRules
 from consensus.types import Instant
-from node.lab.scenarios.scenario import Delays, Event, EventKind, ExpectSection, LinksSection, Scenario
+from node.lab.scenarios.events import Crash
+from node.lab.scenarios.scenario import Delays, ExpectSection, LinksSection, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.commits import CommitLatency
 from node.lab.simulation.peer import SimulatedPeer
 from node.lab.simulation.propagation import Propagation
 from node.lab.simulation.run import Simulation, SimulationOutcome
 from node.lab.simulation.trace import Happening
-from node.rules.network_rules import Consensus, Learning, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import Consensus, Learning, TotalOrderSection
 
 RUN_VERSION = 1
 """Raised when the same run would end otherwise: remembered results of before then count no more."""
@@ -111,7 +113,7 @@ def _work_scenario(run: ScaleRun) -> Scenario:
             answer_ms=ANSWER_MS,
             slice_ms=round(interval_ms * SLICES_PER_INTERVAL),
         ),
-        proof_of_work=ProofOfWorkSection(
+        proof_of_work=ChainRules(
             block_interval_ms=interval_ms, start_attempts=10_000, puzzle_memory_kib=8, finality_depth=60, half_life_blocks=200
         ),
         expect=ExpectSection(calm_s=run.duration_s // 2, heights_min=1, behind_max=10),
@@ -119,7 +121,7 @@ def _work_scenario(run: ScaleRun) -> Scenario:
 
 
 def _order_scenario(run: ScaleRun) -> Scenario:
-    crash = Event(CRASH_AT_S, EventKind.CRASH, peers=tuple(range(run.peers - run.crashed, run.peers)))
+    crash = TimedEvent(CRASH_AT_S, Crash(tuple(range(run.peers - run.crashed, run.peers))))
     return Scenario(
         name=f"{run.peers} members",
         consensus=Consensus.TOTAL_ORDER,

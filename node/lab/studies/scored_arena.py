@@ -7,10 +7,11 @@ slate, and their scores are always among the n-f that count. Equal arguments giv
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+from msgspec import structs
 
 from learning.aggregation.quantised import payload_digest
 from learning.evolution.generations import Generations
@@ -102,7 +103,7 @@ def run_scored(  # noqa: PLR0917 - each is another thing
     lies_from: int = 0,
 ) -> ScoredTrace:
     """So many generations. `liars`: by their number; they lie in their scores, too, from delivery `lies_from` on."""
-    arena = _Arena(task, members, liars, seed, replace(rules, shards=str(shards), shard_count=members), shards)
+    arena = _Arena(task, members, liars, seed, structs.replace(rules, shards=str(shards), shard_count=members), shards)
     for _ in range(generations):
         arena.generation(is_lying=arena.trace.deliveries[-1] >= lies_from)
     arena.trace.parameters = arena.parameters

@@ -17,15 +17,16 @@ from node.common.wording import counted
 from node.lab.checkers.finding import Diverged, NoProgress, RunOutcome
 from node.lab.checkers.finding import Event as Seen
 from node.lab.checkers.progress import ExpectedPace
-from node.lab.scenarios.scenario import Event, Scenario, in_order, late_peers, milliseconds
+from node.lab.scenarios.events import PeerNumbers
+from node.lab.scenarios.scenario import Scenario, TimedEvent, in_order, late_peers, milliseconds
 from node.lab.simulation.report import excerpt_lines, exit_code, reason
 from node.lab.store_audit.log import LOG_NAME
 from node.lab.testnet.auditing_executor import AuditingExecutor, now
-from node.lab.testnet.commands import CommandExecutor, PeerNumbers
+from node.lab.testnet.commands import CommandExecutor
 from node.lab.testnet.objective import ObjectiveContext
 from node.lab.testnet.outcome import TestnetOutcome
 from node.lab.testnet.peer import PeerState, TestnetPeer, last_error
-from node.lab.testnet.scenario_commands import command_of, remarks
+from node.lab.testnet.scenario_commands import remarks
 
 READING_SECONDS = 3.0
 """How often all folders are read: three seconds' rows of ten peers take a tenth of a second."""
@@ -160,11 +161,11 @@ class Chaos:
 
     # --- events ---
 
-    async def _play(self, event: Event) -> None:
+    async def _play(self, timed: TimedEvent) -> None:
         try:
-            await self._auditor.do(command_of(event))
+            await self._auditor.do(timed.event)
         except NodeError as error:
-            raise NodeError(f"event {event.kind} at {event.at_s} s: {error.message}", error.fix) from error
+            raise NodeError(f"event {timed.event.kind} at {timed.at_s} s: {error.message}", error.fix) from error
 
     def _to_be_up(self) -> tuple[TestnetPeer, ...]:
         return tuple(peer for number, peer in enumerate(self._peers) if number not in self.absent)

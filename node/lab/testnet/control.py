@@ -18,7 +18,7 @@ from node.common.invocation import command_text
 CONTROL_FILE_NAME = "control.json"
 
 PEERS_PATH = "/v1/peers"
-COMMANDS_PATH = "/v1/commands"
+EVENTS_PATH = "/v1/events"
 
 TOKEN_BYTES = 16
 """Whoever can read the file may command; 128 bits are not guessed."""
@@ -89,7 +89,7 @@ class TestnetReport(msgspec.Struct, frozen=True):
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Why a command was not done: a NodeError on its way."""
+    """Why an event was refused: a NodeError on its way."""
 
     message: str
     fix: str | None

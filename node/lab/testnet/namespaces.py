@@ -18,7 +18,7 @@ import psutil
 
 from node.common.address import Address
 from node.common.errors import NodeError
-from node.lab.testnet.commands import PeerNumbers
+from node.lab.scenarios.events import PeerNumbers
 
 NAMESPACE_FOLDER = Path("/run/netns")
 """Where iproute2 keeps namespaces by name (ip-netns(8))."""

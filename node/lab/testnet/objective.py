@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from node.lab.testnet.commands import CommandExecutor, PeerNumbers
+from node.lab.scenarios.events import PeerNumbers
+from node.lab.testnet.commands import CommandExecutor
 from node.lab.testnet.outcome import GoalCheck, TestnetOutcome
 from node.lab.testnet.peer import TestnetPeer
 
@@ -14,7 +15,7 @@ class Objective(Protocol):
 
     @property
     def executor(self) -> CommandExecutor:
-        """Who does the commands of `inject`."""
+        """Who lets the events of `inject` befall the peers."""
         ...
 
     @property
@@ -49,7 +50,7 @@ class Objective(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveContext:
-    """What a pursuit works with. `tell`: a line that stays on the screen, with the time."""
+    """What an objective works with. `tell`: a line that stays on the screen, with the time."""
 
     peers: Sequence[TestnetPeer]
     executor: CommandExecutor

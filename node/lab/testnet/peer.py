@@ -44,7 +44,7 @@ class TestnetPeer:
     process: ForkServerProcess | None = None
     lifeline: Connection | None = None
     status: NodeStatus | None = None
-    """The last answer of its present incarnation."""
+    """The last answer of its present life."""
     silent_s: float = 0.0
     """Since that answer, or since it was resumed, as its supervisor has counted."""
     waker: Connection | None = None
@@ -54,13 +54,13 @@ class TestnetPeer:
     colluders: tuple[str, ...] = ()
     """Ids of other peers that misbehave with it."""
     was_faulty: bool = False
-    """It was told to misbehave in an earlier incarnation: what it holds from then, nobody answers for."""
+    """It was told to misbehave in an earlier life: what it holds from then, nobody answers for."""
     was_killed: bool = False
-    """By a command: it may be started again."""
+    """By an event: it may be started again."""
     group: int | None = None
     """Its side of the partition, from 0; None while nobody is kept apart."""
     log_from: int = 0
-    """Bytes of its log that earlier incarnations wrote."""
+    """Bytes of its log that earlier lives wrote."""
     namespace: Path | None = None
     """The network namespace that it lives in; None: the supervisor's own."""
 
@@ -86,7 +86,7 @@ class TestnetPeer:
 
     @property
     def is_silent(self) -> bool:
-        """Whether it answered once in this incarnation, and does so no more. Starting may take any time."""
+        """Whether it answered once in this life, and does so no more. Starting may take any time."""
         return self.status is not None and self.silent_s >= SILENT_SECONDS
 
     @property

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from consensus.attachment import Attachment
 from consensus.contribution import Contribution, contribution_digest, sign_contribution
@@ -51,11 +52,11 @@ from tests.consensus.proof_of_work.network import Network, Node, large, submit
 FORGE = Forge()
 ALICE = person("alice")
 GENESIS = FORGE.genesis.id
-RULES = replace(forge.RULES, author_window=0)
+RULES = structs.replace(forge.RULES, author_window=0)
 """Anybody is heard: nobody here leads a block before it contributes."""
 
-AGED = replace(RULES, base_age_max=4)
-QUICK = replace(RULES, start_attempts=4, base_age_max=8)
+AGED = structs.replace(RULES, base_age_max=4)
+QUICK = structs.replace(RULES, start_attempts=4, base_age_max=8)
 
 
 def named(name: str, length: int = 100_000) -> Attachment:
@@ -122,7 +123,7 @@ def test_a_contribution_is_assessed_only_once_its_payload_is_held() -> None:
 
 def test_a_block_that_names_large_payloads_of_who_has_led_none_is_broken_and_nothing_is_fetched() -> None:
     """Bob leads the second block. Of a window of two, that is himself and who led the first."""
-    rules = replace(RULES, author_window=2, base_age_max=4)
+    rules = structs.replace(RULES, author_window=2, base_age_max=4)
     first = FORGE.child(FORGE.genesis, ALICE)
     of_alice = gradient("a", base=first.link.id)
     of_carol = gradient("c", base=first.link.id, who=person("carol"))
@@ -137,7 +138,7 @@ def test_a_block_that_names_large_payloads_of_who_has_led_none_is_broken_and_not
 
 
 def test_who_has_led_no_block_of_the_window_makes_nobody_fetch_anything() -> None:
-    bench = Bench(replace(RULES, author_window=2, base_age_max=4))
+    bench = Bench(structs.replace(RULES, author_window=2, base_age_max=4))
     assert bench.receive(ContributionMessage(gradient("g"))) == ()
     blocks = [FORGE.child(FORGE.genesis, ALICE)]
     for _ in range(2):
@@ -512,7 +513,7 @@ FIRST_HEAVY = (EACH_HEAVY[0], *FORGE.branch(EACH_HEAVY[0].link, ALICE, BODIES_WA
 def test_a_branch_of_more_work_without_payloads_keeps_nobody_from_syncing_another_nor_from_leading(
     branch: tuple[Forged, ...], wanted: int
 ) -> None:
-    bench = Bench(replace(RULES, finality_depth=512), is_leading=True)
+    bench = Bench(structs.replace(RULES, finality_depth=512), is_leading=True)
     liar = Server(PEER, branch)
     honest = Server(OTHER, FORGE.branch(FORGE.genesis, person("bob"), 20))
     under_way = fetches(liar.tell(bench))

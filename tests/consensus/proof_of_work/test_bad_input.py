@@ -1,9 +1,8 @@
 """What a peer may do wrong, and what becomes of it."""
 
-from dataclasses import replace
-
 import msgspec
 import pytest
+from msgspec import structs
 
 from consensus.attachment import Attachment
 from consensus.contribution import PAYLOAD_BYTES_MAX, contribution_digest, sign_contribution
@@ -135,7 +134,7 @@ def test_a_header_of_another_network_is_not_signed_for_this_one() -> None:
 
 
 def unsolved_bench() -> tuple[Bench, Block, StepId]:
-    hard = replace(RULES, start_attempts=2**40)
+    hard = structs.replace(RULES, start_attempts=2**40)
     forge = Forge(hard)
     body = forge.body(forge.genesis)
     block = forge.seal(forge.draft(forge.genesis, ALICE, body), body, ALICE, is_solved=False)
@@ -205,7 +204,7 @@ def test_bad_contributions_accuse_the_leader_who_listed_them(contributions, offe
 
 
 def test_what_names_more_payloads_than_the_rules_allow_is_refused_and_nothing_is_fetched() -> None:
-    light = replace(RULES, attachments_max=0)
+    light = structs.replace(RULES, attachments_max=0)
     made = Bench(light)
     made.push(*CHAIN[:3])
     effects = made.receive(BlockMessage(spoiled((HEAVY,))))
@@ -233,7 +232,7 @@ def test_a_block_that_lists_more_than_the_rules_allow_is_neither_recorded_nor_pa
     """Else who leads one in vain would have everybody keep 32 kB of anything for it."""
     listed = tuple(contribution_of(payload=bytes([number])) for number in range(2))
     for allowed, offences in ((2, []), (1, [(PEER.id, Offence.WRONG_BODY)])):
-        made = Bench(replace(RULES, contributions_max=allowed))
+        made = Bench(structs.replace(RULES, contributions_max=allowed))
         made.push(*CHAIN[:3])
         records = len(made.records.journal)
         effects = made.receive(BlockMessage(spoiled(listed)))
@@ -474,7 +473,7 @@ def test_a_contribution_for_a_block_that_is_being_checked_waits_for_the_verdict(
 
 
 def test_a_flood_of_contributions_is_first_ignored_then_refused() -> None:
-    made = Bench(replace(RULES, author_window=0))
+    made = Bench(structs.replace(RULES, author_window=0))
     made.push(*CHAIN[:5])
     assessed, passed_over = 0, 0
     refused: list[tuple] = []

@@ -1,11 +1,11 @@
 """Whatever order things come in: nothing breaks, bounds hold, and honest peers end up on one chain."""
 
 import random
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from consensus.attachment import Attachment
 from consensus.contribution import sign_contribution
@@ -106,7 +106,7 @@ def quarrelsome(salt: int):
 def shaken_network(seed: int) -> list[Node]:
     """Five peers that lose and find connections, stop and start again, and measure differently; then peace."""
     chance = random.Random(seed)
-    network = Network(replace(RULES, start_attempts=4, finality_depth=40, contest_depth=6, base_age_max=6))
+    network = Network(structs.replace(RULES, start_attempts=4, finality_depth=40, contest_depth=6, base_age_max=6))
     names = [f"peer {index}" for index in range(5)]
     nodes = [
         network.add(name, judge=quarrelsome(chance.randrange(256)) if index % 2 else all_good)

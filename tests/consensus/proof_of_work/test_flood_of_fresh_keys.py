@@ -1,9 +1,10 @@
 """A flood of contributions by throw-away keys, in counted costs: what honest contributions cost beside it, and who pays."""
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import structs
 
 from consensus.contribution import Contribution, is_authentic, sign_contribution
 from consensus.effects import Assess, Broadcast, Effect, Refuse, SolvePuzzle
@@ -321,7 +322,7 @@ def test_a_forged_copy_that_comes_first_keeps_no_contribution_out() -> None:
 
 
 def test_a_voice_ends_with_the_window_and_survives_a_restart() -> None:
-    rules = replace(RULES, author_window=20)
+    rules = structs.replace(RULES, author_window=20)
     bench, forge = Bench(rules), Forge(rules)
     blocks = (forge.child(forge.genesis, ALICE), *forge.branch(forge.child(forge.genesis, ALICE).link, BOB, 19))
     bench.push(*blocks)

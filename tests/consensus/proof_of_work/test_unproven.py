@@ -1,9 +1,9 @@
 """Headers that are not proven, or have nothing behind them, move no honest peer to stop leading, to finalise, or to halt."""
 
-from dataclasses import replace
 from functools import cache
 
 import pytest
+from msgspec import structs
 
 from consensus.effects import Effect, Finalise, Halt, Record, SolvePuzzle, StopPuzzle, VerifyPuzzle
 from consensus.encoding import encode
@@ -22,7 +22,7 @@ from tests.consensus.proof_of_work.network import Network, Node, Records
 
 FORGE = Forge()
 ALICE, MALLORY = person("alice"), person("mallory")
-HARD = replace(RULES, start_attempts=2**40)
+HARD = structs.replace(RULES, start_attempts=2**40)
 PUZZLE_MS = 16
 
 
@@ -84,7 +84,7 @@ def test_workless_headers_far_above_the_head_stop_nobody_from_leading() -> None:
 @pytest.mark.parametrize("group", [b"", b"192.0.2.0/24"])
 def test_a_flood_of_fresh_keys_neither_stops_leading_nor_takes_much_of_a_core(group: bytes) -> None:
     """Nine workless headers from each of three new keys a second: each puzzle takes 16 ms of one core, one after the other."""
-    rules = replace(HARD, puzzle_memory_kib=8)
+    rules = structs.replace(HARD, puzzle_memory_kib=8)
     bench = Bench(rules, verifies=False, is_leading=True)
     leading = Leading(bench)
     leading.pass_time(11_000)
@@ -268,7 +268,7 @@ def test_a_tree_full_of_cheap_blocks_keeps_no_newcomer_from_a_chain_that_is_heav
 ) -> None:
     """Blocks dated half-lives apart cost one attempt after a while, and outweigh the first blocks of any honest chain."""
     monkeypatch.setattr(block_tree, "TREE_BLOCKS_MAX", 64)
-    rules = replace(RULES, start_attempts=16)
+    rules = structs.replace(RULES, start_attempts=16)
     forge = Forge(rules)
     honest = forge.branch(forge.genesis, ALICE, 60)
     cheap: list[Forged] = []

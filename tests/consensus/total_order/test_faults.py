@@ -2,9 +2,9 @@
 
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from consensus.evidence import Offence
 from consensus.inputs import Submitted
@@ -28,7 +28,7 @@ from tests.consensus.total_order.puppets import (
     withhold_from,
 )
 
-SHALLOW = replace(RULES, gc_depth=3)
+SHALLOW = structs.replace(RULES, gc_depth=3)
 
 
 def height(node: Node) -> int:
@@ -481,7 +481,7 @@ def test_clocks_minutes_apart_change_nothing() -> None:
 def test_whatever_happens_members_agree_and_go_on_once_it_is_over(seed: int) -> None:
     size, depth = (4, 5, 6, 7, 3, 2, 8)[seed % 7], (3, 20, 5)[seed % 3]
     chance = random.Random(seed)
-    network = Network(size, rules=replace(RULES, gc_depth=depth), seed=seed, delays=(1, chance.choice((10, 40, 80))))
+    network = Network(size, rules=structs.replace(RULES, gc_depth=depth), seed=seed, delays=(1, chance.choice((10, 40, 80))))
     network.add_all()
     down: list[Node] = []
     wipes = committee_of(size).faulty_max

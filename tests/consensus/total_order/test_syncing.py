@@ -1,9 +1,8 @@
 """Observers, large payloads, ranges of commits from liars, snapshots."""
 
-from dataclasses import replace
-
 import msgspec
 import pytest
+from msgspec import structs
 
 from consensus.attachment import Attachment
 from consensus.encoding import encode
@@ -26,7 +25,7 @@ from tests.consensus.total_order.network import (
 )
 from tests.consensus.total_order.test_faults import goes_on, height
 
-SHALLOW = replace(RULES, gc_depth=3)
+SHALLOW = structs.replace(RULES, gc_depth=3)
 
 
 def test_an_observer_that_joins_late_follows_and_never_signs() -> None:

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.mutation import kept_interval
@@ -40,7 +41,7 @@ from tests.learning.sphere import SphereTask
 
 
 def started(author: bytes = ALICE, regression_allowed: int = 0) -> Peer:
-    peer = Peer(author, replace(RULES, regression_allowed=regression_allowed))
+    peer = Peer(author, structs.replace(RULES, regression_allowed=regression_allowed))
     peer.adopt(GENESIS)
     return peer
 
@@ -68,7 +69,7 @@ def reclaimed(step: ProposedStep, child_by: int = 0, parent_by: int = 0) -> Prop
 
 @pytest.mark.parametrize("recipe_length_max", [1, 4])
 def test_two_peers_improve_together_and_hold_the_same_state(recipe_length_max: int) -> None:
-    rules = replace(RULES, recipe_length_max=recipe_length_max)
+    rules = structs.replace(RULES, recipe_length_max=recipe_length_max)
     peers = (Peer(ALICE, rules), Peer(BOB, rules))
     first = [peer.adopt(GENESIS) for peer in peers]
     adopted, head = first, GENESIS
@@ -188,7 +189,7 @@ def test_a_search_misled_by_its_fast_scores_tells_nothing_worse_than_before() ->
         def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
             return float(super().scores(parameters[None, :], batch)[0])
 
-    alice = Peer(ALICE, replace(RULES, regression_allowed=UNLIMITED), task=Misleading())
+    alice = Peer(ALICE, structs.replace(RULES, regression_allowed=UNLIMITED), task=Misleading())
     alice.adopt(GENESIS)
     assert len(alice.work(600)) == 1
 
@@ -218,7 +219,7 @@ def test_without_a_limit_on_regression_a_worse_child_is_a_finding() -> None:
             start = genesis_state(NETWORK, self.layout).parameters
             return super().scores(candidates - start + np.float32(0.25), batch)
 
-    comma = Peer(ALICE, replace(RULES, regression_allowed=UNLIMITED), task=PerfectStart())
+    comma = Peer(ALICE, structs.replace(RULES, regression_allowed=UNLIMITED), task=PerfectStart())
     parent = comma.adopt(GENESIS)
     contribution = comma.find()
     assert decode_candidate(contribution.payload, 1).claimed_fitness < round(parent.fitness * 1e6)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from learning.evolution.recipe import Recipe, child_of
 from learning.evolution.rules import EvolutionRules
@@ -75,7 +76,7 @@ def test_no_index_is_raced_twice_and_none_is_left_out() -> None:
 
 def test_a_longer_recipe_beats_the_best_single_mutation() -> None:
     single = proposals(RULES, SETTINGS, 4)[-1]
-    mixed = proposals(replace(RULES, recipe_length_max=8), SETTINGS, 4)[-1]
+    mixed = proposals(structs.replace(RULES, recipe_length_max=8), SETTINGS, 4)[-1]
     assert true_score(mixed) > true_score(single)
 
 

@@ -155,7 +155,7 @@ def of_newcomers(consensus: Consensus, learning: Learning) -> tuple[str, ...]:
 
 def title_of(scenario: Scenario) -> str:
     """For people, on one line."""
-    kinds = dict.fromkeys(event.kind.value for event in scenario.events)
+    kinds = dict.fromkeys(timed.event.kind for timed in scenario.events)
     faults = dict.fromkeys(f"{len(entry.peers)} x {entry.fault}" for entry in scenario.faulty)
     troubles = ", ".join((*faults, *kinds)) or "calm"
     return f"{scenario.peers} peers, {scenario.consensus}, {scenario.learning}: {troubles}"

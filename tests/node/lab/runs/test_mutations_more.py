@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from consensus.contribution import Contribution
 from consensus.effects import Broadcast, Effect, Guard, Record
@@ -16,7 +17,7 @@ from consensus.proof_of_work.header import Block, Body, Draft, body_digest, head
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import ContributionMessage
 from consensus.proof_of_work.records import block_key
-from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.proof_of_work.rules import ChainRules, ProofOfWorkRules
 from consensus.proof_of_work.validation import Validation
 from consensus.steps import genesis_step
 from consensus.total_order.block import BLOCK_CODEC as DAG_BLOCK_CODEC
@@ -45,10 +46,11 @@ from node.lab.checkers.durable import RecordedBeforeSent
 from node.lab.checkers.finding import Diverged, NoProgress, Pass, Seen, Started
 from node.lab.checkers.gradients import AcceptedOnce
 from node.lab.checkers.signatures import ProvenBlocks, SignedByMembers
-from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, Scenario
+from node.lab.scenarios.events import Heal, Partition, Restart, Wipe
+from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.swarm.run import run_scenario
-from node.rules.network_rules import Consensus, Learning, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import Consensus, Learning, TotalOrderSection
 from node.runtime.coupling import AskLearner, Coupling, Forget, OuterEffect
 from node.storage.tables import PAYLOAD_TABLE
 from tests.node.lab.runs.streams import (
@@ -81,10 +83,10 @@ MEMBERS_SCENE = Scenario(
     expect=ExpectSection(calm_s=4),
 )
 
-WORK = ProofOfWorkSection(block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=6, contest_depth=2)
+WORK = ChainRules(block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=6, contest_depth=2)
 
 
-def miners(name: str, *, faulty: tuple[Faulty, ...] = (), events: tuple[Event, ...] = ()) -> Scenario:
+def miners(name: str, *, faulty: tuple[Faulty, ...] = (), events: tuple[TimedEvent, ...] = ()) -> Scenario:
     return Scenario(
         name=name,
         consensus=Consensus.PROOF_OF_WORK,
@@ -105,7 +107,7 @@ FLOODED = miners("one floods the others with headers", faulty=(Faulty("header-fl
 
 SPLIT = miners(
     "miners are cut in two for a while",
-    events=(Event(1, EventKind.PARTITION, groups=((0, 1), (2, 3, 4))), Event(5, EventKind.HEAL)),
+    events=(TimedEvent(1, Partition(((0, 1), (2, 3, 4)))), TimedEvent(5, Heal())),
 )
 
 # --- proof of work ----------------------------------------------------------------------------------------------------
@@ -129,7 +131,7 @@ def final_earlier(depth: Callable[[int], int]) -> Mutate:
 
         def init(self: ProofOfWork, *, rules: ProofOfWorkRules, **options: object) -> None:
             proper(self, rules=rules, **options)
-            self._rules = replace(rules, finality_depth=depth(rules.finality_depth))
+            self._rules = structs.replace(rules, finality_depth=depth(rules.finality_depth))
 
         patch.setattr(ProofOfWork, "__init__", init)
 
@@ -165,7 +167,7 @@ WORKERS = msgspec.structs.replace(
 WIPED = msgspec.structs.replace(
     MEMBERS_SCENE,
     name="one loses its disk",
-    events=(Event(1, EventKind.WIPE, peers=(1,)), Event("1.5", EventKind.RESTART, peers=(1,))),
+    events=(TimedEvent(1, Wipe((1,))), TimedEvent("1.5", Restart((1,)))),
 )
 
 

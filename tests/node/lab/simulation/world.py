@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import structs
 
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.rules import ProofOfWorkRules
@@ -97,7 +97,9 @@ def simulated_late(peers: int, seed: int, rules: ProofOfWorkRules, first: int) -
 def simulated_leaders(peers: int, seed: int, rules: GradientRules, liars: Liars | None = None) -> SimulatedNetwork:
     """Learning by gradients, ordered by the leaders' blocks. `liars`: the conduct of some peers, by their number."""
     make = partial(_block_learner, rules, _conducts(peers, seed, liars))
-    return _mesh(peers, seed, None, make, replace(WORK, base_age_max=WORK.finality_depth, author_window=rules.workers_window))
+    return _mesh(
+        peers, seed, None, make, structs.replace(WORK, base_age_max=WORK.finality_depth, author_window=rules.workers_window)
+    )
 
 
 def _mesh(peers: int, seed: int, links: Links | None, make: MakeLearner, rules: ProofOfWorkRules) -> SimulatedNetwork:

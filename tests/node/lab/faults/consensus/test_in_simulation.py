@@ -6,6 +6,7 @@ from consensus.effects import Accuse, Broadcast, FetchAttachment, FetchState, Re
 from consensus.evidence import Offence
 from consensus.proof_of_work import messages as work
 from consensus.proof_of_work.orphanage import ORPHANS_PER_PEER_MAX
+from consensus.proof_of_work.rules import ChainRules
 from consensus.total_order import messages as order
 from consensus.total_order.committee import Committee
 from consensus.total_order.equivocation import proves_equivocation
@@ -13,10 +14,11 @@ from consensus.types import Digest
 from learning.aggregation.rule import GradientOutcome
 from learning.learner import AssessRequest, GradientsReport, StepAdopted
 from node.lab.checkers.finding import Pass
-from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario
+from node.lab.scenarios.events import Join, Slow
+from node.lab.scenarios.scenario import ExpectSection, Faulty, LinksSection, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.population import START
-from node.rules.network_rules import Consensus, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import Consensus, TotalOrderSection
 from node.runtime.coupling import AskLearner, Forget
 from node.runtime.held_attachments import HeldAttachments
 from node.storage.tables import PAYLOAD_TABLE
@@ -148,7 +150,7 @@ def test_a_state_that_a_signer_keeps_back_or_gives_late_comes_from_another(fault
         links=LinksSection(ms_min=1, ms_max=5),
         expect=ExpectSection(calm_s=2, heights_min=1, behind_max=28),
         faulty=(Faulty(fault, (3,)),),
-        events=(Event("9", EventKind.JOIN, peers=(1,)),),
+        events=(TimedEvent("9", Join((1,))),),
     )
     played = play_scenario(scenario, seed=STATE_KEPT_BACK)
     assert_passed(played)
@@ -422,7 +424,7 @@ def test_who_joins_late_refuses_whoever_answers_with_false_commits_and_arrives(s
         total_order=TotalOrderSection(round_interval_ms=60),
         expect=ExpectSection(calm_s=5, heights_min=2, behind_max=4),
         faulty=(Faulty("false-commits", (3,)),),
-        events=(Event("7.0", EventKind.JOIN, peers=(1,)),),
+        events=(TimedEvent("7.0", Join((1,))),),
     )
     played = play_scenario(scenario, seed)
     assert_passed(played)
@@ -458,12 +460,12 @@ def test_headers_of_a_heavier_branch_from_below_the_final_block_halt_nobody_whil
         learning=EVOLUTION,
         peers=4,
         duration_s=60,
-        proof_of_work=ProofOfWorkSection(
+        proof_of_work=ChainRules(
             block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=4, contest_depth=3
         ),
         expect=ExpectSection(calm_s=30, heights_min=1, behind_max=4),
         faulty=(Faulty("cheap-rivals", (3,)),),
-        events=(Event("0.1", EventKind.SLOW, peers=(0, 1, 2), factor=8),),
+        events=(TimedEvent("0.1", Slow((0, 1, 2), factor=8)),),
     )
     played = play_scenario(scenario)
     assert_passed(played)
@@ -486,7 +488,7 @@ def test_a_member_that_joins_late_arrives_though_some_answer_with_commits_withou
         links=LinksSection(ms_min=1, ms_max=10),
         expect=ExpectSection(calm_s=5, heights_min=1, behind_max=28),
         faulty=(Faulty("endless-join", (5, 6)),),
-        events=(Event("8", EventKind.JOIN, peers=(1,)),),
+        events=(TimedEvent("8", Join((1,))),),
     )
     played = play_scenario(scenario, seed=FALSELY_ANSWERED)
     assert_passed(played)

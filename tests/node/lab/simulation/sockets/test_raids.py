@@ -16,7 +16,8 @@ from consensus.evidence import Offence
 from node.lab.checkers.finding import Pass
 from node.lab.faults.catalogue import NETWORK_FAULTS
 from node.lab.faults.network.frame_attacks import FALSE_NETWORKS
-from node.lab.scenarios.scenario import Event, EventKind, Scenario
+from node.lab.scenarios.events import Crash, Cut, Heal, Join, Misbehave, Partition, Reset, Restart
+from node.lab.scenarios.scenario import Scenario, TimedEvent
 from node.lab.scenarios.scenario_file import parse_scenario, read_scenario
 from node.lab.simulation.run import Simulation, SimulationOutcome
 from node.lab.simulation.sockets import world as ground
@@ -49,7 +50,7 @@ def set_limits(monkeypatch: pytest.MonkeyPatch, **limits: object) -> None:
 def scenario(
     fault: str,
     consensus: str = "total-order",
-    *events: Event,
+    *events: TimedEvent,
     duration_s: int = 6,
     calm_s: int = 3,
     uplink_kbit_s: int = 500,
@@ -179,13 +180,13 @@ def test_nothing_of_it_is_seen_where_nobody_attacks() -> None:
 
 def test_attacks_join_with_a_liar_and_with_crashes_cuts_and_resets() -> None:
     events = (
-        Event(at_s=2, kind=EventKind.RESET, peers=(0,)),
-        Event(at_s=3, kind=EventKind.CRASH, peers=(1,)),
-        Event(at_s=4, kind=EventKind.RESTART, peers=(1,)),
-        Event(at_s=5, kind=EventKind.PARTITION, groups=((0, 3), (1, 2))),
-        Event(at_s=6, kind=EventKind.HEAL),
-        Event(at_s="6.5", kind=EventKind.CUT, senders=(0,), receivers=(2,)),
-        Event(at_s="7.5", kind=EventKind.HEAL),
+        TimedEvent(2, Reset((0,))),
+        TimedEvent(3, Crash((1,))),
+        TimedEvent(4, Restart((1,))),
+        TimedEvent(5, Partition(((0, 3), (1, 2)))),
+        TimedEvent(6, Heal()),
+        TimedEvent("6.5", Cut((0,), (2,))),
+        TimedEvent("7.5", Heal()),
     )
     plan = scenario("slow-loris+inflated-claim+malformed-frames", "proof-of-work", *events, duration_s=16, calm_s=8)
     raid = Raid(plan)
@@ -196,8 +197,8 @@ def test_attacks_join_with_a_liar_and_with_crashes_cuts_and_resets() -> None:
 
 def test_a_peer_that_turns_and_one_that_joins_late() -> None:
     events = (
-        Event(at_s=2, kind=EventKind.MISBEHAVE, peers=(3,), fault="oversized-frames"),
-        Event(at_s=4, kind=EventKind.JOIN, peers=(2,)),
+        TimedEvent(2, Misbehave((3,), "oversized-frames")),
+        TimedEvent(4, Join((2,))),
     )
     raid = Raid(scenario("", "total-order", *events, duration_s=16, calm_s=8))
     assert isinstance(raid.outcome.verdict, Pass), raid.outcome.verdict
