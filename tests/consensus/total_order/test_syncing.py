@@ -48,7 +48,7 @@ def test_an_observer_of_one_member_alone_follows() -> None:
     nodes = network.add_all()
     watcher = network.add("observer")
     for node in nodes[1:]:
-        network._unlink(watcher, node)
+        network.unlink(watcher, node)
     goes_on(network, [*nodes, watcher], commits=40)
     assert watcher.peers == {nodes[0].id}
 

@@ -194,7 +194,7 @@ def test_who_is_of_use_waits_little_in_an_open_network_however_many_strangers_as
 
 
 def test_who_is_of_use_no_more_or_leaves_frees_its_part() -> None:
-    costs = Costs(LIMITS, members=0, now=0.0)
+    costs, unused = (Costs(LIMITS, members=0, now=0.0) for _ in range(2))
     for number in (1, 2):
         costs.joined(peer_of(number), PeerRole.STRANGER, None, 0.0)
     costs.favour([peer_of(1), peer_of(2)])
@@ -202,7 +202,13 @@ def test_who_is_of_use_no_more_or_leaves_frees_its_part() -> None:
     costs.favour([peer_of(2)])
     costs.favour([])
     costs.left(peer_of(2))
-    assert (costs._useful.spenders, costs._strangers.spenders) == (0, 0)
+    for each in (costs, unused):
+        for number in (3, 4):
+            each.joined(peer_of(number), PeerRole.STRANGER, None, 0.0)
+        each.favour([peer_of(4)])
+    for number in (3, 4):
+        rests = [each.charge(peer_of(number), 10.0, Moved(0, 0), 0.0) for each in (costs, unused)]
+        assert rests[0] == rests[1] > 0.0
 
 
 def test_small_questions_with_large_answers_take_no_more_of_our_link_than_the_strangers_share() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from multiprocessing import Pipe
@@ -102,7 +103,7 @@ def test_a_killed_worker_is_noticed() -> None:
     async def talk(worker: WorkerProcess, answers: asyncio.Queue) -> None:
         worker.ask(VerifyPuzzle(STEP, b"any", 1, NEVER))
         await next_of(PuzzleVerified, answers)
-        worker._process.kill()
+        os.kill(worker.pid, signal.SIGKILL)
         assert await asyncio.wait_for(worker.ended(), 10) == -9
 
     with_puzzle_process(talk)

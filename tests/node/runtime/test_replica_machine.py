@@ -43,7 +43,7 @@ from tests.node.lab.simulation.puppet import IdleLearner, Puppet
 from tests.node.lab.simulation.world import (
     NETWORK,
     WORK,
-    _key,
+    key_of,
     simulated_leaders,
     simulated_members,
     simulated_network,
@@ -88,7 +88,7 @@ class Adversity(RuleBasedStateMachine):
         self.network = self.make()
         self.peers = list(self.network.peers.values())
         self.liar = self.peers[LIAR]
-        self.key = _key(SEED, LIAR)
+        self.key = key_of(SEED, LIAR)
         self.is_ordered = isinstance(ordering_of(self.peers[0]), TotalOrder)
         self.named: list[tuple[bytes, int]] = []
         self.numbers = 0

@@ -87,7 +87,7 @@ def simulated_network(peers: int, seed: int, links: Links | None = None) -> Simu
 
 def simulated_late(peers: int, seed: int, rules: ProofOfWorkRules, first: int) -> tuple[SimulatedNetwork, tuple[PeerId, ...]]:
     """A full mesh in which only the `first` peers are there from the start; their ids, in order."""
-    keys = [_key(seed, number) for number in range(peers)]
+    keys = [key_of(seed, number) for number in range(peers)]
     ids = tuple(_peer_id(key) for key in keys)
     builds = [(peer, partial(_build, key, _searcher, rules)) for peer, key in zip(ids, keys, strict=True)]
     return SimulatedNetwork(seed, builds, Links(attempts_per_second=200), START, late=ids[first:]), ids
@@ -100,7 +100,7 @@ def simulated_leaders(peers: int, seed: int, rules: GradientRules, liars: Liars 
 
 
 def _mesh(peers: int, seed: int, links: Links | None, make: MakeLearner, rules: ProofOfWorkRules) -> SimulatedNetwork:
-    keys = [_key(seed, number) for number in range(peers)]
+    keys = [key_of(seed, number) for number in range(peers)]
     builds = [(_peer_id(key), partial(_build, key, make, rules)) for key in keys]
     return SimulatedNetwork(seed, builds, links or Links(attempts_per_second=100 / peers), START)
 
@@ -137,7 +137,7 @@ def simulated_workers(
 
 
 def _conducts(peers: int, seed: int, liars: Liars | None) -> dict[PeerId, Conduct]:
-    return {_peer_id(_key(seed, number)): (liars or {})[number] for number in range(peers) if number in (liars or {})}
+    return {_peer_id(key_of(seed, number)): (liars or {})[number] for number in range(peers) if number in (liars or {})}
 
 
 def _committee(  # noqa: PLR0917 - each is another thing
@@ -148,7 +148,7 @@ def _committee(  # noqa: PLR0917 - each is another thing
     make: MakeMember,
     payload_commits: int = PAYLOAD_COMMITS,
 ) -> SimulatedNetwork:
-    keys = [_key(seed, number) for number in range(members)]
+    keys = [key_of(seed, number) for number in range(members)]
     committee = tuple(_peer_id(key) for key in keys)
     builds = [(_peer_id(key), partial(_build_member, key, committee, snapshot_behind, make, payload_commits)) for key in keys]
     return SimulatedNetwork(seed, builds, links or Links(), START)
@@ -240,7 +240,7 @@ class MemoryRows:
         return self._records.get((table, key))
 
 
-def _key(seed: int, number: int) -> Ed25519PrivateKey:
+def key_of(seed: int, number: int) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=32).digest())
 
 
