@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass, field, replace
 
 import msgspec
+import pytest
 
 from consensus.contribution import Contribution, is_authentic, sign_contribution
 from consensus.effects import Assess, Broadcast, Effect, Refuse, SolvePuzzle
@@ -159,6 +160,7 @@ def test_a_flood_by_keys_that_have_led_is_paced_and_honest_contributions_have_th
 MINUTE_BLOCKS = 30
 
 
+@pytest.mark.slow
 def test_no_honest_peer_is_refused_for_what_liars_with_a_voice_feed_it_to_pass_on() -> None:
     """Each of theirs is a little better than the one before, so all are passed on, as fast as a learner is asked for them."""
     relay, hearer, forge = Bench(), Bench(), Forge()

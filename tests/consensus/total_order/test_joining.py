@@ -307,6 +307,7 @@ def test_an_attempt_to_join_ends_after_a_while_though_all_drip_and_the_next_is_f
     assert (firsts[0], firsts[-1]) == (390 - RULES.gc_depth, 400 - RULES.gc_depth)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_megabytes_of_made_up_commits_leave_nothing_behind(mode: str) -> None:
     joiner, asked = begun(mode)

@@ -80,6 +80,7 @@ def test_a_payload_that_only_its_author_has_is_ordered_nowhere_and_blocks_nobody
     assert all(node.machine.status.suspended <= 40 for node in others)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slow_ms", [None, 900])
 @pytest.mark.parametrize(("size", "liars", "favoured"), [(4, 1, (0,)), (7, 2, (0,)), (7, 2, (0, 1))])
 def test_payloads_that_liars_give_to_few_members_alone_come_from_those(

@@ -102,6 +102,7 @@ def test_whoever_comes_or_was_chosen_leaves_some_of_the_loop_to_our_own_work() -
     assert late <= 40.0 * 0.92
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faulty", [1, 2, 5])
 def test_all_members_that_may_lie_leave_half_of_the_loop(faulty: int) -> None:
     costs = Costs(LIMITS, members=3 * faulty + 1, now=0.0)

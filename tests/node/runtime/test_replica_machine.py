@@ -286,6 +286,7 @@ def height_of(peer: SimulatedPeer) -> int:
     return machine.status.commits if isinstance(machine, TotalOrder) else machine.status.height
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_no_payload_of_a_liar_and_no_restart_ends_or_stops_anybody_honest(mode: str) -> None:
     class OfMode(Adversity):
