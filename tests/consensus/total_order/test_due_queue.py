@@ -60,7 +60,7 @@ def test_entries_that_hold_no_more_are_cleared_away() -> None:
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many missing blocks are looked at, one by one."""
     seen: list[int] = []
-    look_at = Synchroniser._look_at
+    look_at = Synchroniser._look_at  # a look that leads to nothing shows nowhere
 
     def counted(self: Synchroniser, *arguments: object) -> None:
         seen.append(1)

@@ -232,7 +232,7 @@ def test_mining_keeps_half_of_the_work_however_many_puzzles_are_to_be_verified()
     for _ in range(50):
         ours.send(VerifyPuzzle(STEP, b"any", 1, NEVER))
     miner.work_once()
-    first_nonce = miner._nonce
+    first_nonce = miner._nonce  # attempts at a hopeless puzzle are told to nobody
     for _ in range(60):
         miner.work_once()
     assert (miner._nonce - first_nonce) % NONCES == 30
