@@ -23,12 +23,11 @@ from learning.learner import (
     StepOffered,
 )
 from learning.state import StoredStateError
-from learning.task import Float32Array
-from node.lab.faults.gradient.conduct import HonestConduct, Submitted
 from tests.learning.evolution.exchange import GENESIS
 from tests.learning.following.line_world import Shelf, attached, signed
 from tests.learning.gradient.chain import ALICE, BOB, CAROL, DAVE, Forge, Peer, World, world_of
 from tests.learning.gradient.quadratic import encoded_gradient
+from tests.learning.gradient.scored_order import Attacker
 
 RULES = ("mean", "dampened", "kardam", "buffered")
 STRANGER = b"o" * 32
@@ -552,17 +551,10 @@ def test_a_gradient_of_ours_that_was_never_signed_is_computed_anew_on_the_next_h
     assert alice.learner.is_searching
 
 
-class Flooding(HonestConduct):
-    """Submits bytes that are no gradient, and two that are."""
-
-    def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
-        return b"junk", own, -own
-
-
 def test_of_a_flood_one_waits_and_junk_frees_its_place() -> None:
     world = world_of()
     path = Forge(world).path(GENESIS, ALICE)
-    alice = Peer(world, ALICE, conduct=Flooding()).follow(*path)
+    alice = Peer(world, ALICE, conduct=Attacker(lambda own: (b"junk", own, -own))).follow(*path)
     answers = [alice.assess(contribution) for contribution in alice.work()]
     assert [answer.judgement for answer in answers] == [Judgement.INVALID, Judgement.GOOD, Judgement.GOOD]
     assert [answer.is_useful for answer in answers] == [False, True, False]
@@ -570,16 +562,9 @@ def test_of_a_flood_one_waits_and_junk_frees_its_place() -> None:
     assert alice.learner.is_searching
 
 
-class Junk(Flooding):
-    """Submits nothing else."""
-
-    def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
-        return (b"junk",)
-
-
 def test_a_submission_of_ours_that_is_refused_is_no_longer_on_its_way() -> None:
     world = world_of()
-    alice = Peer(world, ALICE, conduct=Junk()).follow(*Forge(world).path(GENESIS, ALICE))
+    alice = Peer(world, ALICE, conduct=Attacker(lambda own: (b"junk",))).follow(*Forge(world).path(GENESIS, ALICE))
     alice.assess(*alice.work())
     assert alice.learner.is_searching
 

@@ -33,6 +33,7 @@ from node.lab.simulation.peer import Built
 from node.rules.retention import PAYLOAD_COMMITS
 from node.runtime.coupling import Coupling
 from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE
+from tests.consensus.proof_of_work.forge import RULES
 from tests.learning.gradient.quadratic import QuadraticTask
 from tests.learning.sphere import SphereTask
 
@@ -46,15 +47,7 @@ NOT_OF_THE_ORDER = (STATE_TABLE, PAYLOAD_TABLE, CHECKPOINT_DIGEST_TABLE)
 NETWORK = NetworkId(hashlib.blake2b(b"simulated network", digest_size=32).digest())
 START = Instant(1_800_000_000_000)
 
-WORK = ProofOfWorkRules(
-    block_interval_ms=1_000,
-    start_attempts=100,
-    puzzle_memory_kib=8,
-    half_life_blocks=30,
-    finality_depth=12,
-    contest_depth=4,
-    future_limit_ms=5_000,
-)
+WORK = replace(RULES, start_attempts=100, future_limit_ms=5_000)
 EVOLUTION = EvolutionRules(
     offspring=16,
     recipe_length_max=1,
