@@ -276,6 +276,8 @@ class Network:
 
     def _offer(self, node: Node, head: StepId) -> Offered:
         """All that is good, young enough, by a worker and not yet listed, oldest first."""
+        if not node.good:
+            return Offered(head, (), b"", state_after(head))  # there is no use in walking down the chain
         listed = node.listed(head)
         workers = {node.who.id, *node.leaders(head)}
         height = node.steps[head].height if head in node.steps else 0

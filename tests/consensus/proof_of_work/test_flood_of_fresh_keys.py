@@ -4,6 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 
 import msgspec
+import pytest
 from msgspec import structs
 
 from consensus.contribution import Contribution, is_authentic, sign_contribution
@@ -21,8 +22,8 @@ from consensus.proof_of_work.messages import ContributionMessage
 from consensus.proof_of_work.peers import FALSE_CONTRIBUTIONS_BURST
 from consensus.steps import Verdict
 from consensus.types import Digest, Instant, PeerId, StepId
-from tests.consensus.proof_of_work.bench import OTHER, PEER, Answer, Bench, of_type, refusals
-from tests.consensus.proof_of_work.forge import NETWORK, RULES, Forge, Person, person, state_after
+from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, refusals
+from tests.consensus.proof_of_work.forge import NETWORK, RULES, Forge, Forged, Person, person, state_after
 
 ALICE, BOB = person("alice"), person("bob")
 OUTSIDERS = tuple(person(f"outsider {number}") for number in range(8))
@@ -160,6 +161,7 @@ def test_a_flood_by_keys_that_have_led_is_paced_and_honest_contributions_have_th
 MINUTE_BLOCKS = 30
 
 
+@pytest.mark.slow
 def test_no_honest_peer_is_refused_for_what_liars_with_a_voice_feed_it_to_pass_on() -> None:
     """Each of theirs is a little better than the one before, so all are passed on, as fast as a learner is asked for them."""
     relay, hearer, forge = Bench(), Bench(), Forge()
@@ -272,14 +274,20 @@ def test_who_passes_on_one_claim_at_the_edge_of_the_tolerance_after_the_other_is
     assert victim.refused == [(PEER.id, Offence.FALSE_CLAIM)]
 
 
-def test_a_contribution_for_an_unchecked_block_costs_no_signature_check_unless_its_author_has_a_voice(monkeypatch) -> None:
-    verified = counted(monkeypatch)
-    bench, forge = Bench(judge=lambda step: Answer()), Forge()
+def with_a_second_block_unchecked() -> tuple[Bench, Forged, Forged]:
+    """One that has checked a block, and not yet the one on it."""
+    bench, forge = Bench(), Forge()
     first = forge.child(forge.genesis, ALICE)
     bench.push(first)
     bench.judge = None
     second = forge.child(first.link, BOB)
     bench.push(second)
+    return bench, first, second
+
+
+def test_a_contribution_for_an_unchecked_block_costs_no_signature_check_unless_its_author_has_a_voice(monkeypatch) -> None:
+    verified = counted(monkeypatch)
+    bench, first, second = with_a_second_block_unchecked()
     for base in (first.id, second.id, StepId(b"x" * 32)):
         for number in range(20):
             bench.receive(ContributionMessage(offer(fresh_key(number), base, LIE)))
@@ -290,12 +298,7 @@ def test_a_contribution_for_an_unchecked_block_costs_no_signature_check_unless_i
 
 
 def test_who_has_us_hold_what_others_did_not_sign_is_refused_at_the_first_of_it(monkeypatch) -> None:
-    bench, forge = Bench(), Forge()
-    first = forge.child(forge.genesis, ALICE)
-    bench.push(first)
-    bench.judge = None
-    second = forge.child(first.link, BOB)
-    bench.push(second)
+    bench, _, second = with_a_second_block_unchecked()
     for number in range(20):
         forged = msgspec.structs.replace(offer(ALICE, second.id, TRUTH), payload=bytes([number]))
         bench.receive(ContributionMessage(forged), OTHER.id)
@@ -306,12 +309,7 @@ def test_who_has_us_hold_what_others_did_not_sign_is_refused_at_the_first_of_it(
 
 def test_a_forged_copy_that_comes_first_keeps_no_contribution_out() -> None:
     """Both wait for the check of their base; the forged one costs its sender the connection, and that is all."""
-    bench, forge = Bench(), Forge()
-    first = forge.child(forge.genesis, ALICE)
-    bench.push(first)
-    bench.judge = None
-    second = forge.child(first.link, BOB)
-    bench.push(second)
+    bench, _, second = with_a_second_block_unchecked()
     honest = offer(ALICE, second.id, TRUTH)
     bench.receive(ContributionMessage(msgspec.structs.replace(honest, signature=bytes(64))), OTHER.id)
     for _ in range(2):

@@ -75,8 +75,10 @@ def test_all_strangers_together_have_an_eighth_of_a_core(memory_kib: int) -> Non
     assert count * verifying.cost_us >= 0.5 * seconds * OUTSIDERS_US_PER_SECOND
 
 
-def test_so_many_subnets_are_remembered() -> None:
+@pytest.mark.parametrize(("others", "left"), [(GROUPS_MAX - 1, 0), (GROUPS_MAX, OUTSIDERS_BURST - GROUP_BURST)])
+def test_what_so_many_subnets_have_used_is_remembered(others: int, left: int) -> None:
     verifying = PuzzleBudgets(MEMORY_KIB)
-    for number in range(GROUPS_MAX + 10):
+    assert started(verifying, range(GROUP_BURST), b"one net") == GROUP_BURST
+    for number in range(others):
         verifying.join(ALICE, f"net {number}".encode(), NOW)
-    assert len(verifying._groups) == GROUPS_MAX
+    assert started(verifying, range(OUTSIDERS_BURST), b"one net") == left

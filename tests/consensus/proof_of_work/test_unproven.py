@@ -232,7 +232,7 @@ def long_chain(length: int) -> tuple[Forged, ...]:
     return FORGE.branch(FORGE.genesis, ALICE, length)
 
 
-def sync_ms(liar_headers: int, *, is_first: bool, length: int = 2_500) -> int:
+def sync_ms(liar_headers: int, *, is_first: bool, length: int = 1_250) -> int:
     """How many milliseconds a newcomer takes to come up to a chain, with one liar among its eight peers."""
     network = Withholding(RULES)
     network.now = Instant(network.now + 1_000 * length)
@@ -256,6 +256,7 @@ def control_ms() -> int:
     return sync_ms(0, is_first=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("liar_headers", "is_first"), [(60, True), (300, False), (320, True), (1_024, True)])
 def test_one_liar_with_cheap_headers_neither_halts_a_newcomer_nor_costs_it_half_of_its_time(
     liar_headers: int, is_first: bool

@@ -155,7 +155,7 @@ class Network:
         self._carry_out(node, node.machine.start(self._clock(node)))
         for other in list(self.nodes.values()):
             if other is not node and self.are_connected(node, other):
-                self._link(node, other)
+                self.link(node, other)
         for puppet in self.puppets:
             node.peers.add(puppet)
             self.feed(node, PeerJoined(puppet))
@@ -195,7 +195,7 @@ class Network:
         """Only its records stay."""
         for peer in list(node.peers):
             if peer in self.nodes:
-                self._unlink(node, self.nodes[peer])
+                self.unlink(node, self.nodes[peer])
         node.is_up = False
         node.incarnation += 1
 
@@ -225,16 +225,16 @@ class Network:
                 if one.id < other.id:
                     is_linked = other.id in one.peers
                     if is_linked and not self.are_connected(one, other):
-                        self._unlink(one, other)
+                        self.unlink(one, other)
                     elif not is_linked and self.are_connected(one, other):
-                        self._link(one, other)
+                        self.link(one, other)
 
-    def _link(self, one: Node, other: Node) -> None:
+    def link(self, one: Node, other: Node) -> None:
         for node, peer in ((one, other), (other, one)):
             node.peers.add(peer.id)
             self.feed(node, PeerJoined(peer.id))
 
-    def _unlink(self, one: Node, other: Node) -> None:
+    def unlink(self, one: Node, other: Node) -> None:
         for node, peer in ((one, other), (other, one)):
             node.peers.discard(peer.id)
             self.feed(node, PeerLeft(peer.id))
@@ -335,7 +335,7 @@ class Network:
                 if peer in self.puppets:
                     node.peers.discard(peer)
                 elif peer in node.peers:
-                    self._unlink(node, self.nodes[peer])
+                    self.unlink(node, self.nodes[peer])
             case Halt(reason):
                 node.halted = reason
             case PassOver():

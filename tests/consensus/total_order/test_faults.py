@@ -1,5 +1,6 @@
 """Members that crash, lag, lie and restart: the others agree, go on, and say what happened. Real machines, virtual time."""
 
+import functools
 import random
 from collections.abc import Callable, Iterable
 
@@ -393,6 +394,7 @@ def test_a_leader_that_is_mute_only_when_it_leads_is_waited_for_and_skipped() ->
 BUSY = TotalOrderRules(round_interval_ms=1, idle_interval_ms=1)
 
 
+@functools.cache
 def commits_per_second(size: int, plan: Callable[[list[Node]], Plan] | None, liars: int) -> float:
     """At the slowest honest member, while all of them create blocks as fast as they can."""
     network = Network(size, rules=BUSY)
@@ -408,7 +410,8 @@ def commits_per_second(size: int, plan: Callable[[list[Node]], Plan] | None, lia
     return (min(height(node) for node in nodes) - before) / 8
 
 
-@pytest.mark.parametrize(("size", "liars"), [(4, 1), pytest.param(7, 2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "liars"), [(4, 1), (7, 2)])
 @pytest.mark.parametrize(
     ("plan", "share"),
     [
@@ -435,6 +438,7 @@ def test_delays_that_vary_make_nobody_push_what_is_on_its_way() -> None:
     assert pushed < 0.1 * created * (len(nodes) - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_leader_that_shows_its_block_to_one_member_only_is_decided_by_anchors(seed: int) -> None:
     hasty = TotalOrderRules(gc_depth=20, round_interval_ms=1, idle_interval_ms=1, delta_ms_min=5, delta_ms_max=10)

@@ -407,7 +407,7 @@ def test_finality_forgets_and_keeps_states_now_and_then() -> None:
     ]
     late = alice.assess(signed(BOB, path[4].id, encode_candidate(Candidate(Recipe((1,)), 0))))
     assert (late.verdict, late.detail) == (Verdict.CONTESTED, "")
-    assert len(alice.learner._best) <= 1
+    assert len(alice.learner._best) <= 1  # what it remembers shows in its memory alone
 
 
 def test_large_models_are_kept_more_rarely() -> None:

@@ -1,10 +1,10 @@
-"""Rules and settings out of range name the field."""
+"""Rules out of range name the field."""
 
 import msgspec
 import pytest
 from msgspec import structs
 
-from learning.evolution.rules import UNLIMITED, EvolutionRules, SearchSettings
+from learning.evolution.rules import UNLIMITED, EvolutionRules
 from learning.evolution.schedule import ScheduleError
 
 RULES = EvolutionRules(64, 1, "0.03", "0.998", "0.003", 20, 0)
@@ -29,11 +29,6 @@ def test_a_rule_that_is_read_has_its_range(field: str, value: object) -> None:
 def test_step_sizes_that_are_no_schedule_are_told() -> None:
     with pytest.raises(ScheduleError, match=r'step_size_floor is "0.04"; allowed is 0.000000000001 to 0.03'):
         structs.replace(RULES, step_size_floor="0.04")
-
-
-def test_settings_out_of_range_name_the_field() -> None:
-    with pytest.raises(ValueError, match="chunk is 0; allowed is 1 to 4096"):
-        SearchSettings(chunk=0)
 
 
 @pytest.mark.parametrize(

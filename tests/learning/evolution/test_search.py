@@ -97,4 +97,4 @@ def test_what_diverges_is_never_proposed(diverging: int) -> None:
 def test_a_large_model_is_searched_in_bounded_memory() -> None:
     parent = ModelState(np.zeros(5 * 2**20, dtype=np.float32), 0)
     search = Search(TASK, RULES, replace(SETTINGS, chunk=64), replace(GENERATION, parent=parent))
-    assert search._children.nbytes <= 32 * 2**20
+    assert search._children.nbytes <= 32 * 2**20  # all of its memory that grows with the model

@@ -22,12 +22,11 @@ from learning.learner import (
     StepOffered,
     Verdict,
 )
-from learning.task import Float32Array
-from node.lab.faults.gradient.conduct import HonestConduct, Submitted
 from tests.learning.evolution.exchange import GENESIS
 from tests.learning.following.line_world import Shelf, attached, signed
 from tests.learning.gradient.chain import ALICE, BOB, CAROL, DAVE, Forge, Peer, World, world_of
 from tests.learning.gradient.quadratic import encoded_gradient
+from tests.learning.gradient.scored_order import Attacker
 
 RULES = ("mean", "dampened", "kardam", "buffered")
 STRANGER = b"o" * 32
@@ -551,17 +550,10 @@ def test_a_gradient_of_ours_that_was_never_signed_is_computed_anew_on_the_next_h
     assert alice.learner.is_searching
 
 
-class Flooding(HonestConduct):
-    """Submits bytes that are no gradient, and two that are."""
-
-    def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
-        return b"junk", own, -own
-
-
 def test_of_a_flood_one_waits_and_junk_frees_its_place() -> None:
     world = world_of()
     path = Forge(world).path(GENESIS, ALICE)
-    alice = Peer(world, ALICE, conduct=Flooding()).follow(*path)
+    alice = Peer(world, ALICE, conduct=Attacker(lambda own: (b"junk", own, -own))).follow(*path)
     answers = [alice.assess(contribution) for contribution in alice.work()]
     assert [answer.verdict for answer in answers] == [Verdict.INVALID, Verdict.GOOD, Verdict.GOOD]
     assert [answer.is_useful for answer in answers] == [False, True, False]
@@ -569,16 +561,9 @@ def test_of_a_flood_one_waits_and_junk_frees_its_place() -> None:
     assert alice.learner.is_searching
 
 
-class Junk(Flooding):
-    """Submits nothing else."""
-
-    def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
-        return (b"junk",)
-
-
 def test_a_submission_of_ours_that_is_refused_is_no_longer_on_its_way() -> None:
     world = world_of()
-    alice = Peer(world, ALICE, conduct=Junk()).follow(*Forge(world).path(GENESIS, ALICE))
+    alice = Peer(world, ALICE, conduct=Attacker(lambda own: (b"junk",))).follow(*Forge(world).path(GENESIS, ALICE))
     alice.assess(*alice.work())
     assert alice.learner.is_searching
 
@@ -617,4 +602,4 @@ def test_a_restart_from_any_kept_state_leads_to_the_same(rule: str) -> None:
         assert again.learner.handle(ExportRequest()) == peers[0].learner.handle(ExportRequest())
         again.finalise(chain[9].id)
         next_step = peers[1].lead(chain[-1].id, 13)
-        assert again.check(next_step).judgement is Verdict.GOOD
+        assert again.check(next_step).verdict is Verdict.GOOD

@@ -38,7 +38,7 @@ def again(booth: Booth, memory: bytes) -> StepConsensus:
     """A consensus that has just begun, with no payload at hand, after the memory was delivered to it."""
     kept = decode_generation(memory)
     digest = state_digest(booth.model)
-    candidacy = StepCandidacy(booth.candidacy._rules, booth.model, digest, KeptPayloads(kept, Shelf()))
+    candidacy = StepCandidacy(booth.rules, booth.model, digest, KeptPayloads(kept, Shelf()))
     consensus = ModelConsensus(tuple(worker(place) for place in range(MEMBERS)), GENERATION, candidacy)
     deliver_again(kept, consensus, booth.model.height, digest)
     return consensus

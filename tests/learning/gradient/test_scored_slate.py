@@ -39,8 +39,8 @@ class Booth:
     def __init__(self, members: int, model: ModelState = MODEL, learning_rate: np.float32 = RATE) -> None:
         self.shelf = Shelf()
         self.model = model
-        rules = StepRules(learning_rate, LAYOUT, members)
-        self.candidacy = StepCandidacy(rules, model, state_digest(model), self.shelf)
+        self.rules = StepRules(learning_rate, LAYOUT, members)
+        self.candidacy = StepCandidacy(self.rules, model, state_digest(model), self.shelf)
         self.consensus = ModelConsensus(tuple(worker(place) for place in range(members)), GENERATION, self.candidacy)
 
     def deliver(self, place: int, gradient: QuantisedGradient) -> Ignored | None:

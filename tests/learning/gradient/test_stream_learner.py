@@ -18,12 +18,13 @@ from learning.learner import (
     RestoreRequest,
     StateKept,
 )
-from learning.task import Float32Array, Minibatch
+from learning.task import Minibatch
 from learning.tasks.digits import digits_mlp
-from node.lab.faults.gradient.conduct import HonestConduct, Submitted
+from node.lab.faults.gradient.conduct import HonestConduct
 from tests.learning.evolution.exchange import GENESIS
 from tests.learning.following.line_world import Order, Shelf, attached, commit, commit_id, signed
 from tests.learning.gradient.quadratic import encoded_gradient, submitted
+from tests.learning.gradient.scored_order import Attacker
 from tests.learning.gradient.stream import FOUR, Member, World, quadratic_world, seven_of_ten
 
 RULES = ("mean", "dampened", "kardam", "buffered")
@@ -185,15 +186,8 @@ def test_an_observer_follows_and_computes_nothing(author: bytes, is_searching: b
     assert observer.learner.search() == ()
 
 
-class Flooding(HonestConduct):
-    """Submits three vectors at once."""
-
-    def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
-        return own, -own, b"junk"
-
-
 def test_of_a_flood_on_one_model_one_counts() -> None:
-    flooder = Member(quadratic_world(), FOUR[0], conduct=Flooding())
+    flooder = Member(quadratic_world(), FOUR[0], conduct=Attacker(lambda own: (own, -own, b"junk")))
     items = flooder.work()
     flooder.deliver(commit(1, items[:2]))
     assert not flooder.learner.is_searching
@@ -202,7 +196,7 @@ def test_of_a_flood_on_one_model_one_counts() -> None:
     assert flooder.learner.is_searching
 
 
-class NeverFinite(Flooding):
+class NeverFinite(HonestConduct):
     """Spoils its own samples."""
 
     def minibatch(self, minibatch: Minibatch) -> Minibatch:

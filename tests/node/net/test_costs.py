@@ -102,6 +102,7 @@ def test_whoever_comes_or_was_chosen_leaves_some_of_the_loop_to_our_own_work() -
     assert late <= 40.0 * 0.92
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("faulty", [1, 2, 5])
 def test_all_members_that_may_lie_leave_half_of_the_loop(faulty: int) -> None:
     costs = Costs(LIMITS, members=3 * faulty + 1, now=0.0)
@@ -194,7 +195,7 @@ def test_who_is_of_use_waits_little_in_an_open_network_however_many_strangers_as
 
 
 def test_who_is_of_use_no_more_or_leaves_frees_its_part() -> None:
-    costs = Costs(LIMITS, members=0, now=0.0)
+    costs, unused = (Costs(LIMITS, members=0, now=0.0) for _ in range(2))
     for number in (1, 2):
         costs.on_peer_joined(peer_of(number), PeerRole.OUTSIDER, None, 0.0)
     costs.favour([peer_of(1), peer_of(2)])
@@ -202,7 +203,13 @@ def test_who_is_of_use_no_more_or_leaves_frees_its_part() -> None:
     costs.favour([peer_of(2)])
     costs.favour([])
     costs.on_peer_left(peer_of(2))
-    assert (costs._useful.spenders, costs._outsiders.spenders) == (0, 0)
+    for each in (costs, unused):
+        for number in (3, 4):
+            each.on_peer_joined(peer_of(number), PeerRole.OUTSIDER, None, 0.0)
+        each.favour([peer_of(4)])
+    for number in (3, 4):
+        rests = [each.charge(peer_of(number), 10.0, Moved(0, 0), 0.0) for each in (costs, unused)]
+        assert rests[0] == rests[1] > 0.0
 
 
 def test_small_questions_with_large_answers_take_no_more_of_our_link_than_the_strangers_share() -> None:

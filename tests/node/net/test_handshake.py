@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -195,6 +196,7 @@ def test_a_frame_out_of_turn_is_an_offence() -> None:
     )
 
 
+@pytest.mark.slow
 @given(st.text(max_size=400), st.text(max_size=400))
 def test_any_rules_of_our_own_can_be_told(field: str, value: str) -> None:
     dialer, listener = pair(

@@ -1,7 +1,6 @@
 """Networks on real sockets: they find each other, flood, survive each other, and stop without a trace."""
 
 import asyncio
-import socket
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
@@ -28,12 +27,7 @@ from tests.node.net.example_peers import (
     stranger_at,
     until,
 )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+from tests.node.real_peers import free_port
 
 
 def open_files() -> int:

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
@@ -113,7 +114,7 @@ def test_a_killed_worker_is_noticed() -> None:
     async def talk(worker: WorkerProcess, answers: asyncio.Queue) -> None:
         worker.ask(VerifyPuzzle(STEP, b"any", 1, NEVER))
         await next_of(PuzzleVerified, answers)
-        worker._process.kill()
+        os.kill(worker.pid, signal.SIGKILL)
         assert await asyncio.wait_for(worker.exit_code(), 10) == -9
 
     with_puzzle_process(talk)
@@ -188,7 +189,8 @@ def test_a_worker_finds_nothing_before_it_is_asked(tmp_path: Path) -> None:
         assert kinds == {StepAdopted, ContributionFound}
 
     rules = GradientRules("mean", "1", "0", 32, 16, 10, 8, "whole", 0)
-    spec = replace(learner_spec("digits", tmp_path), rules=rules, members=(b"a" * 32,))
+    spec = learner_spec("digits", tmp_path)
+    spec = replace(spec, rules=rules, participant=replace(spec.participant, members=(b"a" * 32,)))
     with_learner(spec, talk)
 
 
@@ -272,7 +274,7 @@ def test_mining_keeps_half_of_the_work_however_many_puzzles_are_to_be_verified()
     for _ in range(50):
         ours.send(VerifyPuzzle(STEP, b"any", 1, NEVER))
     miner.work_once()
-    first_nonce = miner._nonce
+    first_nonce = miner._nonce  # attempts at a hopeless puzzle are told to nobody
     for _ in range(60):
         miner.work_once()
     assert (miner._nonce - first_nonce) % NONCES == 30

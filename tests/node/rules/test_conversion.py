@@ -5,7 +5,6 @@ from msgspec.structs import replace
 
 from consensus.proof_of_work.rules import AUTHOR_WINDOW_MAX
 from consensus.types import PeerId
-from learning.evolution.rules import SearchSettings
 from learning.gradient.block_learner import BASE_AGE_MAX
 from learning.gradient.rules import GradientRules
 from node.rules.conversion import proof_of_work_rules
@@ -35,5 +34,5 @@ def test_a_block_of_gradients_may_take_a_quarter_of_the_block_interval_to_check(
         learning=Learning.GRADIENT,
         proof_of_work=replace(example_rules().proof_of_work, block_interval_ms=interval_ms),
     )
-    spec = learner_spec(rules, PeerId(bytes(32)), SearchSettings(), None)
+    spec = learner_spec(rules, PeerId(bytes(32)), None)
     assert (spec.rules, spec.check_ms_max) == (rules.gradient, check_ms)

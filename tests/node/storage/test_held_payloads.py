@@ -160,7 +160,7 @@ def test_a_payload_that_was_forgotten_is_fetched_again_before_what_names_it_is_d
     orphan = story.forge.on(LIAR, [unknown, *story.newest[1:]], items=(named,), attachments=(large,))
     watcher.show([*story.next_round(range(3)), orphan])
     assert watcher.fetched.count(large.digest) == 1
-    while watcher.learner._commit < 64 + SHORT:
+    while watcher.replica.ordering.status.commits < 64 + SHORT:
         watcher.show(story.next_round())
     assert watcher.payload(large.digest) is None
     watcher.show(story.next_round(items=(named,), attachments=(large,)))
@@ -198,7 +198,8 @@ def test_a_payload_that_the_disk_has_lost_is_fetched_before_its_commit_is_replay
     assert again.stream.ledger.digest == watcher.stream.ledger.digest
 
 
-def test_a_learner_whose_payload_nobody_has_any_more_starts_from_a_checkpoint_and_what_follows_it() -> None:
+def restarted_without_its_first_payload() -> tuple[Watcher, Watcher, Story, StateKept]:
+    """One that has kept a state, its next life, whose disk has lost a payload from before that, and what the first has kept."""
     watcher, story = Watcher(), Story()
     watcher.show(story.newest)
     encoded, named = gradient_on(watcher.stream, seed=1)
@@ -209,8 +210,13 @@ def test_a_learner_whose_payload_nobody_has_any_more_starts_from_a_checkpoint_an
     while kept is None:
         watcher.show(story.next_round())
         kept = next((answer for answer in watcher.answers if isinstance(answer, StateKept)), None)
-    state = encode_kept_state(kept)
     again = Watcher({row: value for row, value in watcher.rows.items() if row != (PAYLOAD_TABLE, large.digest)})
+    return watcher, again, story, kept
+
+
+def test_a_learner_whose_payload_nobody_has_any_more_starts_from_a_checkpoint_and_what_follows_it() -> None:
+    watcher, again, story, kept = restarted_without_its_first_payload()
+    state = encode_kept_state(kept)
     assert (again.judged, again.states) == ([], [])
     checkpoint = Checkpoint(kept.commit, kept.commit_step, checkpoint_digest(state))
     for _ in range(3):
@@ -238,24 +244,14 @@ def test_a_learner_whose_payload_nobody_has_any_more_starts_from_a_checkpoint_an
 
 def test_a_learner_that_has_gone_on_meanwhile_is_not_taken_back_to_a_checkpoint() -> None:
     """Its payload comes while the state is on its way."""
-    watcher, story = Watcher(), Story()
-    watcher.show(story.newest)
-    encoded, named = gradient_on(watcher.stream, seed=1)
-    large = Attachment(payload_digest(encoded), len(encoded))
-    watcher.network[large.digest] = encoded
-    watcher.show(story.next_round(items=(named,), attachments=(large,)))
-    kept = None
-    while kept is None:
-        watcher.show(story.next_round())
-        kept = next((answer for answer in watcher.answers if isinstance(answer, StateKept)), None)
+    watcher, again, story, kept = restarted_without_its_first_payload()
     state = encode_kept_state(kept)
-    again = Watcher({row: value for row, value in watcher.rows.items() if row != (PAYLOAD_TABLE, large.digest)})
     checkpoint = Checkpoint(kept.commit, kept.commit_step, checkpoint_digest(state))
     for _ in range(6):
         again.show(story.next_round(checkpoint=checkpoint))
     again.feed(TimerFired("sync"))
     (asked,) = again.states
-    again.arrive(large.digest, encoded)
+    again.arrive(*next(iter(watcher.network.items())))
     assert again.replica.awaited is None
     again.feed(StateHeld(asked.step, state))
     again.show(story.next_round())

@@ -9,22 +9,13 @@ from consensus.attachment import Attachment
 from consensus.proof_of_work.difficulty import TARGET_BYTES, start_target
 from consensus.proof_of_work.header import Block as WorkBlock
 from consensus.proof_of_work.header import Body, Header, header_id
-from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.total_order.block import Block, BlockContribution, CommitMark, Content, Reference, block_digest
 from consensus.types import Instant, NetworkId, PeerId
 from learning.learner import AuthoredPayload, DeliveredStep, ProposedStep, StepAdopted
 from node.lab.checkers.finding import Checker, Event, Finding, Seen
+from tests.node.lab.simulation.world import WORK
 
 NETWORK = NetworkId(hashlib.blake2b(b"a network of streams", digest_size=32).digest())
-RULES = ProofOfWorkRules(
-    block_interval_ms=1_000,
-    start_attempts=100,
-    puzzle_memory_kib=8,
-    half_life_blocks=30,
-    finality_depth=12,
-    contest_depth=4,
-    future_limit_ms=5_000,
-)
 
 KEYS = tuple(Ed25519PrivateKey.from_private_bytes(bytes([number + 1]) * 32) for number in range(4))
 MEMBERS = tuple(PeerId(key.public_key().public_bytes_raw()) for key in KEYS)
@@ -96,7 +87,7 @@ def work_block(
     nonce: int = 0,
 ) -> tuple[bytes, WorkBlock]:
     """A block of proof of work and its id; its puzzle is not solved."""
-    wanted = start_target(RULES.start_attempts) if target is None else target
+    wanted = start_target(WORK.start_attempts) if target is None else target
     body = Body((), b"", name_of("state"))
     header = Header(
         parent,

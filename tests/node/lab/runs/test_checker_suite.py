@@ -182,7 +182,7 @@ def test_a_pool_that_grows_without_bound_is_found() -> None:
     peer = next(iter(network.peers.values()))
     scale = scale_of("miners", network)
     limit = declared_bounds(scale)["Mempool._pooled"]
-    pooled = peer.replica.ordering._relay.pool._pooled
+    pooled = peer.replica.ordering._relay.pool._pooled  # as a mistake would fill it
     pooled.update({number.to_bytes(32, "big"): None for number in range(limit + 1)})
     assert excess(peer.replica, scale) == f"Mempool._pooled holds {len(pooled)}, declared: {limit} at most"
 

@@ -49,7 +49,6 @@ from tests.node.lab.runs.streams import (
     MEMBERS,
     NETWORK,
     NO_SIGNATURE,
-    RULES,
     dag_block,
     delivery,
     details,
@@ -62,6 +61,7 @@ from tests.node.lab.runs.streams import (
     seen,
     work_block,
 )
+from tests.node.lab.simulation.world import WORK
 
 
 def asked(peer: PeerId, request: LearnerRequest, incarnation: int = 0) -> Seen:
@@ -325,14 +325,14 @@ def recorded(step: bytes, block: work_messages.Block) -> Seen:
 @given(gaps=st.lists(st.integers(min_value=-3_000, max_value=90_000), min_size=1, max_size=25))
 def test_targets_that_the_node_gives_agree_with_those_from_scratch(gaps: list[int]) -> None:
     """Whatever times the leaders write, as far as the median rule lets them."""
-    checker = WorkAddsUp(NETWORK, RULES, GENESIS)
+    checker = WorkAddsUp(NETWORK, WORK, GENESIS)
     link: BlockIndex = genesis_link(StepId(GENESIS))
     time_ms = 1_000_000
     for gap_ms in gaps:
         time_ms = max(link.next_time_min, time_ms + gap_ms)
-        step, block = work_block(link.id, link.height + 1, time_ms, target=next_target(link, RULES))
-        assert header_fault(link, block.header, RULES) is None
-        link = next_link(link, StepId(step), block.header, RULES)
+        step, block = work_block(link.id, link.height + 1, time_ms, target=next_target(link, WORK))
+        assert header_fault(link, block.header, WORK) is None
+        link = next_link(link, StepId(step), block.header, WORK)
         assert findings(checker, (recorded(step, block),)) == []
         tip = work_messages.Tip(link.id, link.height, link.work.to_bytes(40, "big"))
         assert findings(checker, (seen(BOB, Send(ALICE, encode(tip))),)) == []
@@ -340,16 +340,16 @@ def test_targets_that_the_node_gives_agree_with_those_from_scratch(gaps: list[in
 
 def test_a_target_that_is_a_little_too_easy_is_found() -> None:
     first, block = work_block(GENESIS, 1, 1_000)
-    second, easy = work_block(first, 2, 2_000, target=start_target(RULES.start_attempts) * 1_001 // 1_000)
-    (detail,) = details(WorkAddsUp(NETWORK, RULES, GENESIS), recorded(first, block), recorded(second, easy))
+    second, easy = work_block(first, 2, 2_000, target=start_target(WORK.start_attempts) * 1_001 // 1_000)
+    (detail,) = details(WorkAddsUp(NETWORK, WORK, GENESIS), recorded(first, block), recorded(second, easy))
     assert "target is" in detail
 
 
 def test_a_tip_that_claims_more_work_than_its_branch_has_is_found() -> None:
     step, block = work_block(GENESIS, 1, 1_000)
-    work = work_of(start_target(RULES.start_attempts)) + 1
+    work = work_of(start_target(WORK.start_attempts)) + 1
     told = seen(ALICE, Send(BOB, encode(work_messages.Tip(step, 1, work.to_bytes(40, "big")))))
-    assert details(WorkAddsUp(NETWORK, RULES, GENESIS), recorded(step, block), told) == [
+    assert details(WorkAddsUp(NETWORK, WORK, GENESIS), recorded(step, block), told) == [
         f"told of work {work} at height 1, counted {work - 1} at height 1"
     ]
 
@@ -357,7 +357,7 @@ def test_a_tip_that_claims_more_work_than_its_branch_has_is_found() -> None:
 def test_a_time_that_is_not_after_the_median_is_found() -> None:
     first, block = work_block(GENESIS, 1, 1_000)
     second, early = work_block(first, 2, 1_000)
-    (detail,) = details(WorkAddsUp(NETWORK, RULES, GENESIS), recorded(first, block), recorded(second, early))
+    (detail,) = details(WorkAddsUp(NETWORK, WORK, GENESIS), recorded(first, block), recorded(second, early))
     assert detail.endswith("time is 1000, the median before it 1000")
 
 

@@ -107,7 +107,7 @@ def quorum_of_half(patch: pytest.MonkeyPatch) -> None:
 
 def records_last(patch: pytest.MonkeyPatch) -> None:
     """Whatever is to be durable comes after all else."""
-    proper = Coupling._outer
+    proper = Coupling._outer  # mutations change what is inside
 
     def outer(self: Coupling, effects: tuple[Effect, ...]) -> tuple[OuterEffect, ...]:
         routed = proper(self, effects)

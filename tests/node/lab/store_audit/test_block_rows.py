@@ -1,6 +1,5 @@
 """Stores of proof of work: nothing is found in those of honest peers, and whatever is tampered with is."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,13 +26,6 @@ HEIGHT = 10
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     return filled(WORK, tmp_path_factory.mktemp("work"))
-
-
-@pytest.fixture
-def folders(original: Folders, tmp_path: Path) -> Folders:
-    """A copy to tamper with."""
-    shutil.copytree(original.root, tmp_path / "copy")
-    return Folders(tmp_path / "copy", original.rules, original.network_id, original.signers, original.ids)
 
 
 def final_block(folders: Folders, height: int = HEIGHT) -> Block:

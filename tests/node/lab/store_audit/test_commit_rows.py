@@ -1,6 +1,5 @@
 """Stores of a total order: nothing is found in those of honest members, and whatever is tampered with is."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,13 +27,6 @@ LONG = ORDER.replace("duration_s = 8", "duration_s = 26")
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     return filled(LONG, tmp_path_factory.mktemp("order"))
-
-
-@pytest.fixture
-def folders(original: Folders, tmp_path: Path) -> Folders:
-    """A copy to tamper with."""
-    shutil.copytree(original.root, tmp_path / "copy")
-    return Folders(tmp_path / "copy", original.rules, original.network_id, original.signers, original.ids)
 
 
 def own_content(folders: Folders, number: int) -> Content:

@@ -22,7 +22,7 @@ from node.lab.testnet.objective import ObjectiveContext
 from node.lab.testnet.outcome import GoalCheck
 from node.lab.testnet.peer import SILENT_SECONDS, TestnetPeer
 from node.lab.testnet.setup import make_peers
-from tests.node.lab.testnet.example_testnet import SETTINGS, AliveProcess
+from tests.node.lab.testnet.example_testnet import SETTINGS, AliveProcess, EndedProcess
 
 STORY = """
 name = "story"
@@ -50,16 +50,6 @@ at_s = 5
 kind = "join"
 peers = [3]
 """
-
-
-class EndedProcess:
-    """What a peer's process tells when it has ended by itself."""
-
-    pid = 2
-    exitcode = 2
-
-    def is_alive(self) -> bool:
-        return False
 
 
 class Diary:
@@ -216,7 +206,7 @@ def test_two_states_at_one_step_end_it_at_once(tmp_path: Path) -> None:
 def test_an_honest_peer_that_ends_by_itself_is_a_finding_and_one_that_was_killed_is_none(tmp_path: Path) -> None:
     on = stage(tmp_path)
     on.pass_by(0, 0, 0, 0, 0)
-    on.peers[1].process, on.peers[1].was_killed = EndedProcess(), True
+    on.peers[1].process, on.peers[1].was_killed = EndedProcess(2), True
     on.pass_by(1)
     assert on.chaos.outcome(1, is_interrupted=False) is None
     on.peers[1].was_killed = False
@@ -229,7 +219,7 @@ def test_an_honest_peer_that_ends_by_itself_is_a_finding_and_one_that_was_killed
 
 def test_a_peer_that_ends_before_all_have_answered_ends_it(tmp_path: Path) -> None:
     on = stage(tmp_path)
-    on.peers[1].process = EndedProcess()
+    on.peers[1].process = EndedProcess(2)
     on.pass_by(1, 0)
     outcome = on.chaos.outcome(1, is_interrupted=False)
     assert outcome is not None
