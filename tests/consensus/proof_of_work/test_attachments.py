@@ -1,7 +1,6 @@
 """Contributions and blocks with large payloads: nothing is judged before its payloads are held."""
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 from msgspec import structs
@@ -245,7 +244,7 @@ def test_a_contribution_that_still_waits_is_dropped_with_its_base() -> None:
 
 def test_a_payload_that_comes_after_the_base_has_left_the_tree_ends_nobody_and_is_not_assessed() -> None:
     """With a low finality depth a contribution outlives its base, a rival of what has become final, until the head moves."""
-    rules = replace(AGED, finality_depth=4, author_window=64)
+    rules = structs.replace(AGED, finality_depth=4, contest_depth=3, author_window=64)
     bench, made = Bench(rules), Forge(rules)
     main = made.branch(made.genesis, ALICE, 9)
     side = made.child(main[2].link, person("bob"))
