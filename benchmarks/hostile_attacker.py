@@ -43,7 +43,7 @@ from node.rules.conversion import proof_of_work_rules
 from node.rules.network_file import read_network_file
 from node.rules.network_rules import NetworkRules, network_id, rule_fields
 
-STRANGERS = 8
+OUTSIDERS = 8
 """At each door: as many as one address may have."""
 
 SLICE_SECONDS = 0.02
@@ -225,7 +225,7 @@ async def knocker(attack: Attack, target: Address) -> None:
 
 def comings(attack: Attack, kind: str) -> list[Coroutine[None, None, None]]:
     """What each stranger does, and a scout where one is needed."""
-    doors = [target for target in attack.targets for _ in range(STRANGERS)]
+    doors = [target for target in attack.targets for _ in range(OUTSIDERS)]
     if kind == DOORSTEP:
         return [knocker(attack, target) for target in doors]
     visit, needs_scout = VISITS[kind]

@@ -11,8 +11,9 @@ from learning.aggregation.catalogue import RULES, rule_named
 from learning.aggregation.quantised import decode_gradient, inner_products, payload_digest, quantise
 from learning.aggregation.rule import ArrivedGradient, GradientOutcome, Workers
 from learning.exact import stream_key
-from learning.gradient.ledger import Aggregator, Delivered, LedgerRules, first_ledger
+from learning.gradient.ledger import Aggregator, LedgerRules, first_ledger
 from learning.gradient.submission import GradientSubmission, encode_submission
+from learning.learner import AuthoredPayload
 from learning.task import Float32Array, ParameterBlock
 
 PARAMETERS = 1_000_000
@@ -81,7 +82,7 @@ def basics(encoded: list[bytes]) -> float:
 def judged(name: str, encoded: list[bytes], axpy: float) -> float:
     """Print one rule's costs; milliseconds of its slowest outcome."""
     rule, held = rule_named(name), Held()
-    clerk = Aggregator(LAYOUT, LedgerRules(np.float32(0.125), STALENESS_MAX), rule)
+    aggregator = Aggregator(LAYOUT, LedgerRules(np.float32(0.125), STALENESS_MAX), rule)
     ledger = first_ledger(np.zeros(PARAMETERS, dtype=np.float32), rule)
     rule_ms: dict[GradientOutcome, list[float]] = {}
     whole_ms: list[float] = []
@@ -92,11 +93,12 @@ def judged(name: str, encoded: list[bytes], axpy: float) -> float:
         digest = payload_digest(one)
         held.payloads = {digest: one}
         submission = encode_submission(GradientSubmission(past.version, past.digest, digest, len(one)))
+        delivered = AuthoredPayload(digest, author, past.digest, submission, ((digest, len(one)),))
         arrival = ArrivedGradient(author, past.version, ledger.version, decode_gradient(one, LAYOUT, 16))
         start = time.process_time()
         outcome = rule.judge(ledger.memory, arrival, GROUP, ledger).outcome
         middle = time.process_time()
-        ledger, _ = clerk.advance(ledger, Delivered(author, submission, ((digest, len(one)),)), GROUP, held)
+        ledger, _ = aggregator.advance(ledger, delivered, GROUP, held)
         if turn >= WORKERS:
             rule_ms.setdefault(outcome, []).append((middle - start) * 1e3)
             whole_ms.append((time.process_time() - middle) * 1e3)

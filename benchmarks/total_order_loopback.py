@@ -7,7 +7,6 @@ One member runs under cProfile, which slows it; so the rate is taken from a run 
 
 import argparse
 import json
-import os
 import pstats
 import re
 import signal
@@ -19,6 +18,8 @@ import time
 import urllib.request
 from collections import Counter
 from pathlib import Path
+
+import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -118,8 +119,8 @@ def wait_for_rounds(folder: Path, rounds: int) -> None:
 
 def cpu_seconds(pid: int) -> float:
     """User and system time of a process so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system
 
 
 def split(profile: Path) -> Counter[str]:

@@ -80,7 +80,7 @@ class Check:
 
 @dataclass(frozen=True, slots=True)
 class Replay:
-    """A step from our own records, already checked in an earlier life: apply it without measuring. No answer."""
+    """A step from our own records, already checked in an earlier incarnation: apply it without measuring. No answer."""
 
     step: Step
 
@@ -119,8 +119,8 @@ class Guard:
 
 
 @dataclass(frozen=True, slots=True)
-class FetchPayload:
-    """Get a large payload of `length` bytes from this peer, check its digest, and answer with `PayloadHeld` or `FetchFailed`.
+class FetchAttachment:
+    """Get an attachment of `length` bytes from this peer, check its digest, and answer with `AttachmentHeld` or `FetchFailed`.
 
     Answered at once where it is held already, and kept until it is released. One peer at a time is asked for one payload; who
     has left needs no answer.
@@ -132,17 +132,17 @@ class FetchPayload:
 
 
 @dataclass(frozen=True, slots=True)
-class KeepPayloads:
+class KeepAttachments:
     """What is recorded names these large payloads, and may still be ordered: keep them until they are released."""
 
     digests: tuple[Digest, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class ReleasePayloads:
+class ReleaseAttachments:
     """Nothing that may still be ordered names these large payloads any more.
 
-    Each was fetched, submitted, or kept by `KeepPayloads` before. Who forgets one need not tell: a machine believes nothing
+    Each was fetched, submitted, or kept by `KeepAttachments` before. Who forgets one need not tell: a machine believes nothing
     held that it has not asked for since. `were_accepted`: others may have built on what named them, and still ask for them.
     """
 
@@ -217,9 +217,9 @@ Effect = (
     | Finalise
     | Deliver
     | Guard
-    | FetchPayload
-    | KeepPayloads
-    | ReleasePayloads
+    | FetchAttachment
+    | KeepAttachments
+    | ReleaseAttachments
     | FetchState
     | Restore
     | Accuse

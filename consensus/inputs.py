@@ -11,7 +11,7 @@ from consensus.types import Digest, Height, PeerId, StepId
 class PeerJoined:
     """An authenticated connection to `peer` now exists.
 
-    `group`: what peers close to each other share, such as a subnet; budgets for strangers are kept by it. Empty: unknown.
+    `group`: what peers close to each other share, such as a subnet; budgets for outsiders are kept by it. Empty: unknown.
     """
 
     peer: PeerId
@@ -116,7 +116,7 @@ class ClockRead:
 
 
 @dataclass(frozen=True, slots=True)
-class PayloadHeld:
+class AttachmentHeld:
     """The bytes of this large payload are here, have this digest, and are recorded before anything that follows."""
 
     digest: Digest
@@ -124,7 +124,7 @@ class PayloadHeld:
 
 @dataclass(frozen=True, slots=True)
 class FetchFailed:
-    """The answer to `FetchPayload` where this peer does not give the payload, or not fast enough.
+    """The answer to `FetchAttachment` where this peer does not give the payload, or not fast enough.
 
     And to `FetchState`, with the state's digest, where none of its peers does; `peer` is the last of them.
     """
@@ -134,7 +134,7 @@ class FetchFailed:
 
 
 @dataclass(frozen=True, slots=True)
-class PayloadsNeeded:
+class AttachmentsNeeded:
     """What our learner is to be told next names these large payloads, and they are not held: get them before all else.
 
     None: it needs none of those any more that were said to be needed before.
@@ -183,9 +183,9 @@ Input = (
     | PuzzleVerified
     | TimerFired
     | ClockRead
-    | PayloadHeld
+    | AttachmentHeld
     | FetchFailed
-    | PayloadsNeeded
+    | AttachmentsNeeded
     | LearnerBehind
     | StateReached
     | StateHeld

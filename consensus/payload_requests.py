@@ -14,7 +14,7 @@ from enum import IntEnum
 from typing import Protocol
 
 from consensus.attachment import Attachment
-from consensus.effects import FetchPayload
+from consensus.effects import FetchAttachment
 from consensus.reliability import LATE_MS_MAX, GiftTimes, Reliability
 from consensus.types import Digest, Instant, PeerId
 
@@ -133,7 +133,7 @@ class PayloadRequests:
         if pursuit is None:
             return ()
         if digest in self._fetches:
-            self._reliability.has_given(self._fetches[digest])
+            self._reliability.note_gift(self._fetches[digest])
             self._given.append(pursuit)
         self._give_up(digest)
         return tuple(waiter for waiter in pursuit.waiters if self._has_come(waiter, digest))
@@ -147,7 +147,7 @@ class PayloadRequests:
             if pursuit.attempts >= STALLED_ATTEMPTS:
                 self._stalled[waiter] = None
         if source is not None:
-            self.also_has(waiter, source)
+            self.add_source(waiter, source)
 
     def learner_needs(self, attachments: tuple[Attachment, ...]) -> None:
         """Our learner waits for these payloads; for none: it goes on."""
@@ -156,7 +156,7 @@ class PayloadRequests:
         else:
             self.drop(LEARNER)
 
-    def also_has(self, waiter: bytes, peer: PeerId) -> None:
+    def add_source(self, waiter: bytes, peer: PeerId) -> None:
         """The peer has brought the waiter too, so it should hold what the waiter lacks."""
         for digest in self._lacking.get(waiter, ()):
             pursuit = self._pursuits[digest]
@@ -164,7 +164,7 @@ class PayloadRequests:
                 pursuit.sources += (peer,)
                 self._has_changed = True
 
-    def accepted_by(self, digest: bytes, peers: Iterable[PeerId]) -> None:
+    def add_holders(self, digest: bytes, peers: Iterable[PeerId]) -> None:
         """They have signed what follows from holding it. They are asked at once where now one is that has failed more often.
 
         Who was asked before it had it is asked again: else the others would have to be, and one that takes its time is last.
@@ -200,24 +200,24 @@ class PayloadRequests:
             if not waiters:
                 self._give_up(digest)
 
-    def failed(self, digest: bytes, peer: PeerId, now: Instant) -> None:
+    def on_failure(self, digest: bytes, peer: PeerId, now: Instant) -> None:
         """The peer has not given the payload, or not fast enough. What is not under way with this peer changes nothing."""
         if self._fetches.get(digest) == peer:
             pursuit = self._pursuits[digest]
             assert pursuit.asked_at is not None, "it is under way"
             if peer in pursuit.holders or now >= pursuit.asked_at + LATE_MS_MAX:
-                self._reliability.failed(peer, now)
-            self._reliability.asked_in_vain(peer)
+                self._reliability.note_failure(peer, now)
+            self._reliability.note_nothing_given(peer)
             self._cooling.append((Instant(now + COOLING_MS), peer))
             self._end(digest, now)
 
-    def fetch_more(self, now: Instant) -> tuple[FetchPayload, ...]:
+    def fetch_more(self, now: Instant) -> tuple[FetchAttachment, ...]:
         """Ask for what is wanted, as far as the bounds allow; called once after every input."""
         self._note_gifts(now)
         if not self._pursuits:
             return ()
         self._look_around(now)
-        effects: list[FetchPayload] = []
+        effects: list[FetchAttachment] = []
         while self._has_changed and self._under_way < min(self._fetches_max, len(self._pursuits) + len(self._cooling)):
             choice = self._choose()
             if choice is None:
@@ -244,7 +244,7 @@ class PayloadRequests:
         peers = tuple(self._peers.sources())
         if peers != self._known_peers:
             self._known_peers, self._has_changed = peers, True
-            self._reliability.are_connected(peers)
+            self._reliability.keep_connected(peers)
             for digest in [digest for digest, peer in self._fetches.items() if peer not in peers]:
                 self._end(digest, now)
         while self._cooling and self._cooling[0][0] <= now:
@@ -342,15 +342,15 @@ class PayloadRequests:
         if now < pursuit.late_at:
             return
         del self._overtaken[digest]
-        self._reliability.was_late(peer, now)
+        self._reliability.note_late(peer, now)
         if self._is_there_a_better(pursuit, peer):
             del self._fetches[digest]
             self._enqueue(digest)
 
     def _is_there_a_better(self, pursuit: _Pursuit, asked: PeerId) -> bool:
         untried = (peer for peer in pursuit.holders if peer in self._known_peers and peer not in pursuit.tried)
-        blamed = self._reliability.blamed
-        return any(blamed(peer) < blamed(asked) for peer in untried)
+        rank_of = self._reliability.rank_of
+        return any(rank_of(peer) < rank_of(asked) for peer in untried)
 
     def _places(self, peer: PeerId) -> int:
         """Half as many with each failure: those who withhold, however many, do not fill the room."""
@@ -368,7 +368,7 @@ class PayloadRequests:
         named = dict.fromkeys((*pursuit.holders, *pursuit.sources))
         known = [peer for peer in named if peer in peers and peer not in pursuit.tried]
         anybody = next((peer for peer in free if peer not in pursuit.tried), None)
-        best = min((peer for peer in known if peer in free), key=self._reliability.blamed, default=None)
+        best = min((peer for peer in known if peer in free), key=self._reliability.rank_of, default=None)
         if best is None:
             return None if known and pursuit.need is Need.FREE and not pursuit.attempts else anybody
         return anybody if self._is_better(anybody, pursuit, known) else best
@@ -380,7 +380,7 @@ class PayloadRequests:
         in_vain = self._reliability.in_vain
         return in_vain(anybody) < min(in_vain(peer) for peer in sources)
 
-    def _ask(self, digest: bytes, peer: PeerId, now: Instant) -> FetchPayload:
+    def _ask(self, digest: bytes, peer: PeerId, now: Instant) -> FetchAttachment:
         pursuit = self._pursuits[digest]
         pursuit.asked_at = now
         if pursuit.first_asked_at is None:
@@ -392,4 +392,4 @@ class PayloadRequests:
         pursuit.attempts += 1
         pursuit.tried = (*(known for known in pursuit.tried if known in self._known_peers), peer)
         self._fetches[digest] = peer
-        return FetchPayload(Digest(digest), pursuit.payload.length, peer)
+        return FetchAttachment(Digest(digest), pursuit.payload.length, peer)

@@ -57,11 +57,11 @@ class Reliability:
         self._late: dict[PeerId, int] = {}
         """How often holders were late."""
         self._in_vain: Counter[PeerId] = Counter()
-        """How often each connected peer was asked since it last gave something: a stranger may relay what it never gives."""
+        """How often each connected peer was asked since it last gave something: an outsider may relay what it never gives."""
         self._suspected: dict[PeerId, Instant] = {}
         """Until when that is remembered."""
 
-    def blamed(self, peer: PeerId) -> tuple[int, int]:
+    def rank_of(self, peer: PeerId) -> tuple[int, int]:
         """Lower comes first. Where payloads are large everybody is late now and then, and nobody fails."""
         return self._failures.get(peer, 0), self._late.get(peer, 0)
 
@@ -73,26 +73,26 @@ class Reliability:
         """How often it was asked since it last gave something."""
         return self._in_vain[peer]
 
-    def asked_in_vain(self, peer: PeerId) -> None:
+    def note_nothing_given(self, peer: PeerId) -> None:
         """It has given nothing once more."""
         self._in_vain[peer] += 1
 
-    def failed(self, peer: PeerId, now: Instant) -> None:
+    def note_failure(self, peer: PeerId, now: Instant) -> None:
         """It did not give what it holds, or took long to give nothing."""
         self._blame(self._failures, peer, now)
 
-    def was_late(self, peer: PeerId, now: Instant) -> None:
+    def note_late(self, peer: PeerId, now: Instant) -> None:
         """It holds what it was asked for, and has not given it in time."""
         self._blame(self._late, peer, now)
 
-    def has_given(self, peer: PeerId) -> None:
+    def note_gift(self, peer: PeerId) -> None:
         """It has given something: what failed while we could not reach it is soon forgotten, and what it keeps back is not."""
         del self._in_vain[peer]
         for counts in (self._failures, self._late):
             if peer in counts:
                 counts[peer] //= 2
 
-    def are_connected(self, peers: Sequence[PeerId]) -> None:
+    def keep_connected(self, peers: Sequence[PeerId]) -> None:
         """How often others were asked in vain does not matter any more."""
         self._in_vain = Counter({peer: count for peer, count in self._in_vain.items() if peer in peers})
 

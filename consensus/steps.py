@@ -40,7 +40,7 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
-class DeliveredItem:
+class DeliveredContribution:
     """One payload in the order, by an author that is certain. `base`: what its author built on; opaque here."""
 
     author: PeerId
@@ -63,7 +63,7 @@ class DeliveredStep:
     height: Height
     time_ms: int
     """Agreed time: never goes back, and no minority can move it."""
-    items: tuple[DeliveredItem, ...]
+    items: tuple[DeliveredContribution, ...]
 
 
 def genesis_step(network_id: NetworkId) -> StepId:

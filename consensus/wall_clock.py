@@ -12,12 +12,12 @@ class WallClock:
     def __init__(self) -> None:
         self._offset_ms = 0
 
-    def told(self, offset_ms: int) -> None:
+    def set_offset(self, offset_ms: int) -> None:
         """From here on it reads `now + offset_ms`."""
         self._offset_ms = offset_ms
 
     def at(self, now: Instant) -> WallTime:
-        """What it shows."""
+        """The wall time that it shows at this instant."""
         return WallTime(now + self._offset_ms)
 
 
@@ -35,11 +35,11 @@ class PeerClocks:
         """A connected peer has pushed a new block with this time."""
         self._ahead_ms[peer] = time_ms - wall
 
-    def left(self, peer: PeerId) -> None:
-        """It is connected no more."""
+    def leave(self, peer: PeerId) -> None:
+        """Forget a peer that is gone."""
         self._ahead_ms.pop(peer, None)
 
-    def jumped(self) -> None:
+    def forget_all(self) -> None:
         """Our wall clock was put elsewhere: what was noted before says nothing any more."""
         self._ahead_ms.clear()
 

@@ -14,10 +14,11 @@ from collections.abc import Callable, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
-from typing import NewType
+from typing import Annotated, NewType
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import Meta
 
 from learning.golden_digests import GOLDEN_DIGESTS
 from learning.task import Float32Array, Float64Array, Int64Array, Layout, ParameterBlock
@@ -25,6 +26,11 @@ from learning.task import Float32Array, Float64Array, Int64Array, Layout, Parame
 Int8Array = npt.NDArray[np.int8]
 Int32Array = npt.NDArray[np.int32]
 Uint64Array = npt.NDArray[np.uint64]
+
+DecimalText = Annotated[
+    str, Meta(pattern=r"^[0-9]{1,4}(\.[0-9]{1,12})?\Z", title='a decimal number like "0.03", of at most 12 decimals')
+]
+"""No float is ever agreed on: what the rules say is read as it stands, and rounded by `round_factor`."""
 
 StreamKey = NewType("StreamKey", int)
 """Names one stream: 128 bits, out of BLAKE2b."""
@@ -132,10 +138,10 @@ def fill_children(children: Float32Array, theta: Float32Array, key: StreamKey, f
             first = first_word * PARAMETERS_PER_WORD
             last = min(first + width * PARAMETERS_PER_WORD, parameters)
             raw = stream.random_raw(len(rows) * width)
-            np.add(theta[first:last], _unpacked(table, raw, len(rows), last - first), out=rows[:, first:last])
+            np.add(theta[first:last], _unpack(table, raw, len(rows), last - first), out=rows[:, first:last])
 
 
-def _unpacked(table: Float32Array, raw: Uint64Array, rows: int, columns: int) -> Float32Array:
+def _unpack(table: Float32Array, raw: Uint64Array, rows: int, columns: int) -> Float32Array:
     octets = raw.astype("<u8", copy=False).view(np.uint8).reshape(rows, -1)
     used = octets[:, : -(-columns // 8)]
     return table.take(used, axis=0).reshape(rows, -1)[:, :columns]
@@ -150,7 +156,7 @@ def signs(key: StreamKey, index: int, parameters: int) -> Int8Array:
     return (bits << 1) - np.int8(1)
 
 
-def recombined(
+def recombine(
     theta: Float32Array, key: StreamKey, indices: tuple[int, ...], weights: tuple[int, ...], scale: np.float32
 ) -> Float32Array:
     """theta + scale * sum(w_i s_i): the sum and the product are exact, the addition rounds once. Shape of theta."""
@@ -325,7 +331,7 @@ GOLDEN_VECTORS: Mapping[str, Callable[[], npt.NDArray[np.generic]]] = {
     "Philox words": lambda: raw_words(_KEY, 2**70 + 5, 12),
     "signs": lambda: signs(_KEY, 7, _THETA_SIZE),
     "children": _golden_children,
-    "recombined child": lambda: recombined(_golden_theta(), _KEY, (5, 0, 9), (4, 2, 1), round_factor(Decimal("0.0066"))),
+    "recombined child": lambda: recombine(_golden_theta(), _KEY, (5, 0, 9), (4, 2, 1), round_factor(Decimal("0.0066"))),
     "first weights": _golden_weights,
     "rounded factors": _golden_factors,
     "tree sum": lambda: np.array([tree_sum(_golden_division())]),

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Protocol
 
 
-class Judgement(StrEnum):
+class Verdict(StrEnum):
     """What a measurement says of a contribution or a step."""
 
     GOOD = "good"
@@ -19,7 +19,7 @@ class Judgement(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class SignedPayload:
+class AuthoredPayload:
     """A contribution as the learner sees it: its author is certain, its payload is not yet decoded."""
 
     digest: bytes
@@ -38,7 +38,7 @@ class ProposedStep:
     parent: bytes
     height: int
     leader: bytes
-    contributions: tuple[SignedPayload, ...]
+    contributions: tuple[AuthoredPayload, ...]
     claim: bytes
     state_digest: bytes
 
@@ -53,7 +53,7 @@ class DeliveredStep:
     id: bytes
     parent: bytes
     height: int
-    items: tuple[SignedPayload, ...]
+    items: tuple[AuthoredPayload, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def quorum(members: int) -> int:
 class AssessRequest:
     """Is this contribution as good as claimed, and better than what we know for its base?"""
 
-    contribution: SignedPayload
+    contribution: AuthoredPayload
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +166,7 @@ class ContributionAssessed:
     """
 
     digest: bytes
-    judgement: Judgement
+    verdict: Verdict
     is_useful: bool
     detail: str
     is_proven_lie: bool = False
@@ -177,7 +177,7 @@ class StepChecked:
     """Answer to CheckRequest. `is_proven_lie`: a signed claim is far beyond the tolerance."""
 
     step: bytes
-    judgement: Judgement
+    verdict: Verdict
     is_proven_lie: bool
     detail: str
 
@@ -318,7 +318,7 @@ class GenerationDecided:
 
 
 @dataclass(frozen=True, slots=True)
-class GradientJudged:
+class GradientReport:
     """What became of one gradient. For people."""
 
     author: bytes
@@ -330,13 +330,13 @@ class GradientJudged:
 
 
 @dataclass(frozen=True, slots=True)
-class GradientsJudged:
+class GradientsReport:
     """What the gradients of one step did to the model. For people."""
 
     step: bytes
     version: int
     """How often the model has moved, this step included."""
-    judged: tuple[GradientJudged, ...]
+    judged: tuple[GradientReport, ...]
     weights: tuple[tuple[bytes, float], ...]
     """Whose gradients had a part in the newest move, and how large; empty when it did not move."""
 
@@ -353,7 +353,7 @@ LearnerAnswer = (
     | ModelExported
     | GenerationWaits
     | GenerationDecided
-    | GradientsJudged
+    | GradientsReport
 )
 
 

@@ -37,31 +37,31 @@ class CheckedTask:
 
     def draw_batch(self, seed: bytes) -> Int64Array:
         """Sample indices or episode seeds: int64, one axis, at least one."""
-        batch = self._array("draw_batch", self._guarded("draw_batch", lambda: self._task.draw_batch(seed)))
+        batch = self._array("draw_batch", self._guard("draw_batch", lambda: self._task.draw_batch(seed)))
         if batch.dtype != np.int64 or batch.ndim != 1 or not len(batch):
-            raise self._fault("draw_batch", _described(batch), "a non-empty int64 vector")
+            raise self._fault("draw_batch", _describe(batch), "a non-empty int64 vector")
         return batch.astype(np.int64, copy=False)
 
     def scores(self, candidates: Float32Array, batch: Int64Array) -> Float64Array:
         """Fast fitness, shape (count,); the candidates may be overwritten after the call."""
-        scores = self._array("scores", self._guarded("scores", lambda: self._task.scores(candidates, batch)))
+        scores = self._array("scores", self._guard("scores", lambda: self._task.scores(candidates, batch)))
         if scores.shape != (len(candidates),) or scores.dtype.kind != "f":
-            raise self._fault("scores", _described(scores), f"a float64 vector of {len(candidates)}, one per candidate")
+            raise self._fault("scores", _describe(scores), f"a float64 vector of {len(candidates)}, one per candidate")
         return scores.astype(np.float64, copy=False)
 
     def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
         """Canonical fitness. The task gets a copy: states are read-only, and torch will not view what it cannot write."""
-        fitness = self._guarded("fitness", lambda: self._task.fitness(parameters.copy(), batch))
+        fitness = self._guard("fitness", lambda: self._task.fitness(parameters.copy(), batch))
         if not isinstance(fitness, float | int):
             raise self._fault("fitness", repr(fitness), "a float")
         return float(fitness)
 
     def metrics(self, parameters: Float32Array) -> Mapping[str, float]:
         """Figures for people."""
-        metrics = self._guarded("metrics", lambda: self._task.metrics(parameters.copy()))
+        metrics = self._guard("metrics", lambda: self._task.metrics(parameters.copy()))
         if not isinstance(metrics, Mapping):
             raise self._fault("metrics", repr(metrics), "a mapping of names to floats")
-        return self._guarded("metrics", lambda: {str(name): float(value) for name, value in metrics.items()})
+        return self._guard("metrics", lambda: {str(name): float(value) for name, value in metrics.items()})
 
     def _checked_layout(self, layout: Layout) -> Layout:
         if not isinstance(layout, tuple) or not all(isinstance(block, ParameterBlock) for block in layout):
@@ -74,7 +74,7 @@ class CheckedTask:
             raise self._fault("layout", f"{parameters} parameters", f"1..{PARAMETERS_MAX}")
         return layout
 
-    def _guarded(self, method: str, call: Callable[[], T]) -> T:
+    def _guard(self, method: str, call: Callable[[], T]) -> T:
         try:
             return call()
         except Exception as error:
@@ -89,7 +89,7 @@ class CheckedTask:
         return TaskError(f"task {self.name!r}: {method} is {found}, expected {wanted}")
 
 
-def _described(array: AnyArray) -> str:
+def _describe(array: AnyArray) -> str:
     return f"{array.dtype} of shape {array.shape}"
 
 

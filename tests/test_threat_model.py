@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from node.lab.faults.catalogue import FAULTS, Family
-from node.lab.scenarios.scenario import EventKind
+from node.lab.scenarios.events import EVENTS
 from tests.node.lab.runs.test_faults_of_machines import TROUBLES
 
 ROOT = Path(__file__).parents[1]
@@ -69,9 +69,9 @@ def test_the_rows_of_machines_are_what_the_simulations_play_and_cover_every_kind
     machine_rows = rows(MACHINES)
     assert [row["fault"] for row in machine_rows] == list(TROUBLES)
     kinds = {row["fault"]: set(re.findall(r"`([a-z-]+)`", row["kinds"])) for row in machine_rows}
-    assert set().union(*kinds.values()) == {kind.value for kind in EventKind} - OF_PEERS
+    assert set().union(*kinds.values()) == {*EVENTS} - OF_PEERS
     for name, trouble in TROUBLES.items():
-        assert kinds[name] <= {event.kind.value for event in trouble.events}, name
+        assert kinds[name] <= {timed.event.kind for timed in trouble.events}, name
 
 
 @pytest.mark.parametrize("row", ALL_ROWS)

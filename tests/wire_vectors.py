@@ -14,12 +14,14 @@ from consensus.encoding import Codec
 from consensus.proof_of_work.messages import MESSAGE_CODEC as WORK_CODEC
 from consensus.total_order.messages import MESSAGE_CODEC as ORDER_CODEC
 from consensus.types import Instant, PeerId
-from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Scenario
+from learning.gradient.rules import GradientRules
+from node.lab.scenarios.events import Crash, Restart
+from node.lab.scenarios.scenario import ExpectSection, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.network import SimulatedNetwork
 from node.lab.simulation.run import Simulation
 from node.lab.simulation.trace import Happening, Trace
-from node.rules.network_rules import Consensus, GradientSection, Learning
+from node.rules.network_rules import Consensus, Learning
 
 FILE = Path(__file__).parent / "vectors" / "wire.bin"
 
@@ -52,11 +54,11 @@ def scenario_of(consensus: Consensus, learning: Learning) -> Scenario:
         learning=learning,
         peers=4,
         duration_s=seconds,
-        gradient=GradientSection(minibatch_size=4, workers_window=16, shards="whole"),
+        gradient=GradientRules(minibatch_size=4, workers_window=16, shards="whole"),
         snapshot_behind=0 if consensus is Consensus.PROOF_OF_WORK else 64,
         events=(
-            Event(seconds // 4, EventKind.CRASH, peers=(3,)),
-            Event(seconds // 2, EventKind.RESTART, peers=(3,)),
+            TimedEvent(seconds // 4, Crash((3,))),
+            TimedEvent(seconds // 2, Restart((3,))),
         ),
         expect=ExpectSection(calm_s=seconds // 2 - 1, behind_max=100),
         task=ToyTask.QUADRATIC,

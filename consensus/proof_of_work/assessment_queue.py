@@ -63,11 +63,11 @@ class AssessmentQueue:
         return queue.pop().digest if len(queue) > QUEUED_PER_SOURCE_MAX else None
 
     def keep(self, is_wanted: Callable[[Digest], bool]) -> None:
-        """Forget the others."""
+        """Forget all but those that are still wanted."""
         kept = {source: [queued for queued in queue if is_wanted(queued.digest)] for source, queue in self._queues.items()}
         self._queues = {source: queue for source, queue in kept.items() if queue}
 
-    def answered(self, digest: Digest) -> None:
+    def on_answer(self, digest: Digest) -> None:
         """The learner has answered for it."""
         self._under_way.pop(digest, None)
 

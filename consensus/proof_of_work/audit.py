@@ -106,7 +106,7 @@ class Audit:
             return ()
         peer, record = self._peers.all()[min(free)[2]]
         record.asking.take(1, now)
-        record.block_requests.sent(tuple(StepId(place.id) for place in places), now)
+        record.block_requests.add(tuple(StepId(place.id) for place in places), now)
         self._ask_again_at = Instant(now + (STALLED_AGAIN_MS if self._is_stalled else ANSWER_TIMEOUT_MS))
         return (Send(peer, encode(GetBlocks(places))),)
 

@@ -30,7 +30,7 @@ class AuthorWindow:
         self._silenced: dict[PeerId, Height] = {}
         """Where the head was at the newest lie of each."""
 
-    def final(self, leader: PeerId, height: Height) -> None:
+    def on_final(self, leader: PeerId, height: Height) -> None:
         """A block has become final. Called for one after the other."""
         self._branches.clear()
         if self._window == 0:

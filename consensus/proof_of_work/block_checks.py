@@ -52,17 +52,17 @@ class BlockChecks:
         """Those that could be checked, but for their branch, which is too far behind the head."""
         self._looked_at = (-1, -1)
         """The versions of the tree and of what is ahead of it when it was last asked whether they still are."""
-        self._told: dict[StepId, ChainStep] = {}
+        self._chain_steps: dict[StepId, ChainStep] = {}
         self.contested = 0
         """Blocks that we have contested since the start."""
 
-    def body_led(self, named: NamedBlock) -> tuple[Effect, ...]:
+    def on_own_body(self, named: NamedBlock) -> tuple[Effect, ...]:
         """A block of our own, on top of the head; made of contributions whose payloads we hold."""
         self._unchecked[named.id] = _Unchecked(named, self._identity, is_news=False)
         self._named_payloads.name(named.id, attachments_of(named.block.body))
         return self.check(self._chain.tree.give_body(named.id))
 
-    def body_arrived(self, named: NamedBlock, source: PeerId, *, is_news: bool) -> tuple[Effect, ...]:
+    def on_body(self, named: NamedBlock, source: PeerId, *, is_news: bool) -> tuple[Effect, ...]:
         """The sound body of a proven block: check it as soon as its payloads are held and its parent is checked.
 
         What is new is passed on once its payloads are held: so who brings a block can be asked for them.
@@ -76,15 +76,15 @@ class BlockChecks:
         ready = self._chain.tree.give_body(step)
         return () if self._wanted.is_lacking(step) else (*self._pass_on(step), *self.check(ready))
 
-    def payloads_came(self, step: StepId) -> tuple[Effect, ...]:
+    def on_attachments(self, step: StepId) -> tuple[Effect, ...]:
         """All large payloads of a block are here: it can be checked once its parent is."""
         tree = self._chain.tree
-        if tree.standing(step) is not BlockStatus.UNCHECKED:
+        if tree.status(step) is not BlockStatus.UNCHECKED:
             return ()
         is_ready = tree.is_checked(StepId(self._unchecked[step].named.header.parent))
         return (*self._pass_on(step), *self.check((step,) if is_ready else ()))
 
-    def body_restored(self, named: NamedBlock) -> tuple[Effect, ...]:
+    def on_restored_body(self, named: NamedBlock) -> tuple[Effect, ...]:
         """A block from our records that has no verdict yet; its payloads were held then. Who had sent it is forgotten."""
         self._unchecked[named.id] = _Unchecked(named, self._identity, is_news=False)
         return self.check((named.id,)) if self._chain.tree.is_checked(StepId(named.header.parent)) else ()
@@ -112,16 +112,16 @@ class BlockChecks:
             return ()
         self._looked_at = looked_at
         behind, self._behind = self._behind, {}
-        return self.check(tuple(step for step in behind if self._chain.tree.standing(step) is BlockStatus.UNCHECKED))
+        return self.check(tuple(step for step in behind if self._chain.tree.status(step) is BlockStatus.UNCHECKED))
 
-    def judged(self, answer: Checked) -> tuple[Effect, ...]:
+    def on_verdict(self, answer: Checked) -> tuple[Effect, ...]:
         """The learner's verdict; an answer that nobody waits for any more gives nothing."""
-        if self._chain.tree.standing(answer.step) is not BlockStatus.UNCHECKED:
+        if self._chain.tree.status(answer.step) is not BlockStatus.UNCHECKED:
             return ()
         unchecked = self._unchecked.pop(answer.step)
         self.contested += answer.verdict in (Verdict.CONTESTED, Verdict.REFUTED)
         if answer.verdict is not Verdict.INVALID:
-            self.tell(answer.step, unchecked.named.block)
+            self.remember(answer.step, unchecked.named.block)
         ready = self._chain.tree.judge(answer.step, answer.verdict)
         if answer.verdict is Verdict.INVALID:
             self._named_payloads.forget(answer.step)
@@ -129,32 +129,32 @@ class BlockChecks:
         record = record_of_verdict(answer.step, answer.verdict)
         return (record, *self._blame(answer, unchecked), *self.check(ready))
 
-    def tell(self, step: StepId, block: Block) -> None:
+    def remember(self, step: StepId, block: Block) -> None:
         """Remember a checked block for people, and the payloads that it names."""
         header = block.header
         if step in self._chain.tree and step != self._chain.tree.root.id:
             self._named_payloads.name(step, attachments_of(block.body))
-        self._told[step] = ChainStep(Height(header.height), step, Digest(block.body.state_digest), PeerId(header.leader))
+        self._chain_steps[step] = ChainStep(Height(header.height), step, Digest(block.body.state_digest), PeerId(header.leader))
 
-    def told(self, step: StepId) -> ChainStep:
+    def chain_step_of(self, step: StepId) -> ChainStep:
         """What people are told of a checked block that is still in the tree."""
-        return self._told[step]
+        return self._chain_steps[step]
 
     def leader_of(self, step: StepId) -> PeerId:
         """Who led a checked block that is still in the tree."""
-        return self._told[step].leader
+        return self._chain_steps[step].leader
 
     def forget_dead(self) -> None:
         """Drop what belongs to no living block of the tree."""
         self._forget_decided()
-        for step in [step for step in self._told if step not in self._chain.tree]:
-            del self._told[step]
+        for step in [step for step in self._chain_steps if step not in self._chain.tree]:
+            del self._chain_steps[step]
             self._named_payloads.forget(step)
 
     def _forget_decided(self) -> None:
         """Nothing waits any more below an invalid block, or on a dead branch."""
         tree = self._chain.tree
-        for step in [step for step in self._unchecked if tree.standing(step) is not BlockStatus.UNCHECKED]:
+        for step in [step for step in self._unchecked if tree.status(step) is not BlockStatus.UNCHECKED]:
             del self._unchecked[step]
             self._wanted.drop(step)
             self._named_payloads.forget(step)

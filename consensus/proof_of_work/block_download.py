@@ -81,25 +81,25 @@ class BlockDownload:
         self._try_all_again(wanted, now)
         return tuple(effects)
 
-    def answered(self, peer: PeerId, asked: tuple[StepId, ...], given: tuple[StepId, ...], now: Instant) -> None:
+    def on_answer(self, peer: PeerId, asked: tuple[StepId, ...], given: tuple[StepId, ...], now: Instant) -> None:
         """What the peer has not given is asked of others at once; of itself, too, where there was no room for more."""
         last = max((asked.index(step) for step in given), default=len(asked))
         for index, step in enumerate(asked):
             if step not in given:
-                self._not_given(peer, step, now, may_have_it=index > last)
+                self._end_search(peer, step, now, may_have_it=index > last)
 
-    def busy(self, peer: PeerId, asked: tuple[StepId, ...], now: Instant) -> None:
+    def on_busy(self, peer: PeerId, asked: tuple[StepId, ...], now: Instant) -> None:
         """The peer gives none of these now."""
         for step in asked:
-            self._not_given(peer, step, now, may_have_it=True)
+            self._end_search(peer, step, now, may_have_it=True)
 
     def forget_dead(self) -> None:
         """Drop what is noted of blocks that are no longer in the tree, or have their body."""
         tree = self._chain.tree
-        self._searches = {step: kept for step, kept in self._searches.items() if tree.standing(step) is BlockStatus.BODILESS}
-        self._gaps = {step: at for step, at in self._gaps.items() if tree.standing(step) is BlockStatus.BODILESS}
+        self._searches = {step: kept for step, kept in self._searches.items() if tree.status(step) is BlockStatus.BODILESS}
+        self._gaps = {step: at for step, at in self._gaps.items() if tree.status(step) is BlockStatus.BODILESS}
 
-    def _not_given(self, peer: PeerId, step: StepId, now: Instant, *, may_have_it: bool) -> None:
+    def _end_search(self, peer: PeerId, step: StepId, now: Instant, *, may_have_it: bool) -> None:
         search = self._searches.get(step)
         if search is None or search.peer != peer:
             return
@@ -133,7 +133,7 @@ class BlockDownload:
         if not self._candidates.gaps:
             return []
         tree, depths = self._chain.tree, self._candidates.depths
-        bodiless = [link for link in self._candidates.living if tree.standing(link.id) is BlockStatus.BODILESS]
+        bodiless = [link for link in self._candidates.living if tree.status(link.id) is BlockStatus.BODILESS]
         near = [link for link in bodiless if depths[link.id] <= BODIES_WAITING_MAX]
         wanted = [link for link in near if self._is_due(link, now)]
         has_more = len(near) < len(bodiless)
@@ -187,7 +187,7 @@ class BlockDownload:
     def _ask(self, peer: PeerId, record: PeerRecord, chosen: list[BlockIndex], now: Instant) -> Send:
         deadline = Instant(now + ANSWER_TIMEOUT_MS)
         record.asking.take(1, now)
-        record.block_requests.sent(tuple(link.id for link in chosen), now)
+        record.block_requests.add(tuple(link.id for link in chosen), now)
         for link in chosen:
             known = self._searches.get(link.id)
             tried = () if known is None else tuple(other for other in known.tried if self._peers.get(other) is not None)

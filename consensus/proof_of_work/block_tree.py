@@ -40,7 +40,7 @@ class BlockStatus(StrEnum):
 _CHECKED = (BlockStatus.GOOD, BlockStatus.CONTESTED, BlockStatus.REFUTED)
 _UNDECIDED = (BlockStatus.BODILESS, BlockStatus.UNCHECKED)
 
-_STANDINGS = {
+_STATUSES = {
     Verdict.GOOD: BlockStatus.GOOD,
     Verdict.CONTESTED: BlockStatus.CONTESTED,
     Verdict.REFUTED: BlockStatus.REFUTED,
@@ -58,7 +58,7 @@ class BlockTree:
         self._depths = depths
         self._seed = seed
         self._links = {root.id: root}
-        self._standing = {root.id: BlockStatus.GOOD}
+        self._status = {root.id: BlockStatus.GOOD}
         self._undecided: dict[StepId, BlockIndex] = {}
         """Those that wait for their body or their check: few, and asked for after every input."""
         self._children: dict[StepId, list[StepId]] = {root.id: []}
@@ -78,18 +78,18 @@ class BlockTree:
         """The block's link, if it is in the tree."""
         return self._links.get(step)
 
-    def standing(self, step: StepId) -> BlockStatus | None:
+    def status(self, step: StepId) -> BlockStatus | None:
         """What is known of the block, if it is in the tree."""
-        return self._standing.get(step)
+        return self._status.get(step)
 
     def links(self) -> tuple[BlockIndex, ...]:
         """All links, parents before children."""
         return tuple(self._links.values())
 
-    def with_standing(self, standing: BlockStatus) -> tuple[BlockIndex, ...]:
-        """The blocks of one standing, parents before children."""
-        among = self._undecided if standing in _UNDECIDED else self._links
-        return tuple(link for link in among.values() if self._standing[link.id] is standing)
+    def links_with_status(self, status: BlockStatus) -> tuple[BlockIndex, ...]:
+        """The blocks of one status, parents before children."""
+        among = self._undecided if status in _UNDECIDED else self._links
+        return tuple(link for link in among.values() if self._status[link.id] is status)
 
     def undecided(self) -> tuple[BlockIndex, ...]:
         """The blocks that wait for their body or their check, parents before children."""
@@ -97,7 +97,7 @@ class BlockTree:
 
     def is_checked(self, step: StepId) -> bool:
         """Whether the block was found to be one that can be applied, so that its children can be checked."""
-        return self._standing.get(step) in _CHECKED
+        return self._status.get(step) in _CHECKED
 
     @property
     def is_full(self) -> bool:
@@ -111,11 +111,11 @@ class BlockTree:
         that are no longer expected to be checked; they make room first, whatever their work. `worths`: of leaves that more is
         known to follow, and of this block.
         """
-        if self._standing[link.parent] is BlockStatus.INVALID or not self._has_room(link, lost, worths):
+        if self._status[link.parent] is BlockStatus.INVALID or not self._has_room(link, lost, worths):
             return False
         self.version += 1
         self._links[link.id] = link
-        self._standing[link.id] = BlockStatus.BODILESS
+        self._status[link.id] = BlockStatus.BODILESS
         self._undecided[link.id] = link
         self._children[link.id] = []
         self._children[link.parent].append(link.id)
@@ -123,9 +123,9 @@ class BlockTree:
 
     def give_body(self, step: StepId) -> tuple[StepId, ...]:
         """The block's body has come; the blocks that can now be checked."""
-        assert self._standing[step] is BlockStatus.BODILESS, f"block {step.hex()} has a body"
+        assert self._status[step] is BlockStatus.BODILESS, f"block {step.hex()} has a body"
         self.version += 1
-        self._standing[step] = BlockStatus.UNCHECKED
+        self._status[step] = BlockStatus.UNCHECKED
         return (step,) if self.is_checked(self._links[step].parent) else ()
 
     def judge(self, step: StepId, verdict: Verdict) -> tuple[StepId, ...]:
@@ -134,23 +134,23 @@ class BlockTree:
             self.condemn(step)
             return ()
         link = self._links[step]
-        assert self._standing[step] is BlockStatus.UNCHECKED, f"block {step.hex()} is {self._standing[step]}"
+        assert self._status[step] is BlockStatus.UNCHECKED, f"block {step.hex()} is {self._status[step]}"
         assert self.is_checked(link.parent), f"the parent of {step.hex()} is not checked"
         self.version += 1
-        self._standing[step] = _STANDINGS[verdict]
+        self._status[step] = _STATUSES[verdict]
         del self._undecided[step]
         known = (self._forgiven_at[link.parent], self._depths.forgiven_at(link.height, verdict))
         self._forgiven_at[step] = max((height for height in known if height is not None), default=None)
         if self._is_eligible(link) and self._rank(link) > self._rank(self.head):
             self.head = link
-        return tuple(child for child in self._children[step] if self._standing[child] is BlockStatus.UNCHECKED)
+        return tuple(child for child in self._children[step] if self._status[child] is BlockStatus.UNCHECKED)
 
     def condemn(self, step: StepId) -> None:
         """The block can never be applied, and so none on top of it."""
         assert not self.is_checked(step), f"block {step.hex()} was checked before"
         self.version += 1
         for doomed in self._descendants(step):
-            self._standing[doomed] = BlockStatus.INVALID
+            self._status[doomed] = BlockStatus.INVALID
             self._undecided.pop(doomed, None)
 
     def above(self, step: StepId) -> tuple[BlockIndex, ...]:
@@ -207,6 +207,6 @@ class BlockTree:
         return True
 
     def _forget(self, step: StepId) -> None:
-        del self._links[step], self._standing[step], self._children[step]
+        del self._links[step], self._status[step], self._children[step]
         self._forgiven_at.pop(step, None)
         self._undecided.pop(step, None)

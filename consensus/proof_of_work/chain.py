@@ -55,7 +55,7 @@ class Chain:
         step = StepId(header.parent)
         link = self.tree.link(step)
         if link is not None:
-            return Parent(link, None, self.tree.standing(step) is BlockStatus.INVALID)
+            return Parent(link, None, self.tree.status(step) is BlockStatus.INVALID)
         if self.final.has_at(header.height - 1, step):
             return Parent(self.final.link_at(header.height - 1), Height(header.height - 1), False)
         branch = self.ahead.find(header.height - 1, step)
@@ -67,7 +67,7 @@ class Chain:
             self.ahead.extend(parent.link, parent.fork_height, link, source)
             return False
         if parent.link.id in self.tree:
-            if self.tree.standing(parent.link.id) is BlockStatus.INVALID:
+            if self.tree.status(parent.link.id) is BlockStatus.INVALID:
                 return False
             if self._fits(link, self.tree.head.height) and self._insert(link, lost, link.work):
                 return True
@@ -98,7 +98,7 @@ class Chain:
         while branch.placed < branch.tip.height:
             link = branch.link_at(branch.placed + 1)
             if link.id not in self.tree:
-                if self.tree.standing(link.parent) in (None, BlockStatus.INVALID):
+                if self.tree.status(link.parent) in (None, BlockStatus.INVALID):
                     return False
                 if not self._fits(link, branch.checked) or not self._insert(link, lost, branch.tip.work):
                     return True
@@ -126,7 +126,7 @@ class Chain:
 
     @property
     def head_height(self) -> Height:
-        """Of the head."""
+        """The height of the head."""
         return self.tree.head.height
 
     def main_id(self, height: Height) -> StepId:

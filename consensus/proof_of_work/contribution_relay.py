@@ -12,7 +12,7 @@ from consensus.proof_of_work.author_window import AuthorWindow
 from consensus.proof_of_work.blame import blame
 from consensus.proof_of_work.block_tree import BlockStatus
 from consensus.proof_of_work.chain import Chain
-from consensus.proof_of_work.header import attachments_told
+from consensus.proof_of_work.header import attachment_counts
 from consensus.proof_of_work.mempool import Assessment, Held, Mempool, Pooled
 from consensus.proof_of_work.messages import ContributionMessage
 from consensus.proof_of_work.named_payloads import NamedPayloads
@@ -86,18 +86,18 @@ class ContributionRelay:
         return ()
 
     def take(self, peer: PeerId, record: PeerRecord, contribution: Contribution, now: Instant) -> Effects:
-        """What a peer has sent."""
+        """Take in what a peer has sent."""
         spending = record.contributions.spend(now)  # known ones too: what stands in place of a signature may vary
         if spending is Spending.FLOODING:
             return Refuse(peer, Offence.FLOODING, "contributions"), PassOver()
         digest = contribution_digest(self._network_id, contribution)
         if digest in self.pool:
-            self._wanted.also_has(digest, peer)
+            self._wanted.add_source(digest, peer)
             return ()
         if spending is Spending.OVERDRAWN:
             return (PassOver(),)
         if len(contribution.attachments) > self._rules.attachments_max:
-            detail = f"contribution {digest.hex()[:8]} names {attachments_told(contribution, self._rules)}"
+            detail = f"contribution {digest.hex()[:8]} names {attachment_counts(contribution, self._rules)}"
             return (Refuse(peer, Offence.MALFORMED, detail),)
         if not self._assessments.has_room(peer):
             return (PassOver(),)
@@ -107,7 +107,7 @@ class ContributionRelay:
             self.pool.hold(Held(digest, contribution, peer))
         return ()
 
-    def payloads_came(self, digest: Digest) -> None:
+    def on_attachments(self, digest: Digest) -> None:
         """All large payloads of a contribution are here: it can be assessed."""
         pooled = self.pool.complete(digest)
         if pooled is not None:
@@ -117,9 +117,9 @@ class ContributionRelay:
         """Ask the learner for as much as the bounds allow; called once after every input."""
         return self._assessments.start(self._is_still_wanted, now)
 
-    def assessed(self, answer: Assessed, now: Instant) -> Effects:
+    def on_assessment(self, answer: Assessed, now: Instant) -> Effects:
         """The learner's answer: what is good and new goes to everybody, unless it is our own and we have no voice yet."""
-        self._assessments.answered(answer.contribution)
+        self._assessments.on_answer(answer.contribution)
         pooled = self.pool.settle(answer.contribution, is_good=answer.verdict is Verdict.GOOD and answer.is_useful)
         if pooled is None:
             return ()
@@ -131,7 +131,7 @@ class ContributionRelay:
         is_told = answer.is_useful and (pooled.source is not None or self._is_heard(contribution, StepId(contribution.base)))
         return (Broadcast(encode(ContributionMessage(contribution))),) if is_told else ()
 
-    def base_checked(self, base: StepId) -> Effects:
+    def on_base_checked(self, base: StepId) -> Effects:
         """A block is checked: contributions for it that came before can be assessed."""
         effects: Effects = ()
         refused: dict[PeerId, None] = {}
@@ -142,12 +142,12 @@ class ContributionRelay:
                 effects += admitted
         return effects
 
-    def head_moved(self) -> None:
+    def on_new_head(self) -> None:
         """Forget what is of no use on top of the new head."""
         tree = self._chain.tree
         bases = tuple(link.id for link in tree.links() if self._is_base(link.id))
-        held = tuple(link.id for link in tree.links() if tree.standing(link.id) in _UNDECIDED)
-        for digest in self.pool.keep_bases(bases, held + self._validation.staged()):
+        held = tuple(link.id for link in tree.links() if tree.status(link.id) in _UNDECIDED)
+        for digest in self.pool.keep_bases(bases, held + self._validation.staged_ids()):
             self._wanted.drop(digest)
             self._named_payloads.forget(digest)
         self._assessments.keep(lambda digest: self.pool.waiting(digest) is not None)
@@ -158,7 +158,7 @@ class ContributionRelay:
         return link is not None and tree.is_checked(base) and link.height >= tree.head.height - self._bases_back
 
     def _may_become_base(self, base: StepId) -> bool:
-        return self._chain.tree.standing(base) in _UNDECIDED or self._validation.is_staged(base)
+        return self._chain.tree.status(base) in _UNDECIDED or self._validation.is_staged(base)
 
     def _is_heard(self, contribution: Contribution, on: StepId) -> bool:
         return self._author_window.is_heard(PeerId(contribution.author), on)

@@ -20,7 +20,7 @@ class FinalChain:
 
     @property
     def height(self) -> Height:
-        """Of the newest final block."""
+        """The height of the newest final block."""
         return Height(len(self._packed) // _RECORD.size - 1)
 
     def append(self, link: BlockIndex) -> None:

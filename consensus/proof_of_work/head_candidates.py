@@ -120,7 +120,7 @@ class HeadCandidates:
 
     def _counts(self, newest: StepId) -> bool:
         """Of a branch ahead, by the last of its blocks that is in the tree."""
-        return newest not in self._lost and self._chain.tree.standing(newest) not in (None, BlockStatus.INVALID)
+        return newest not in self._lost and self._chain.tree.status(newest) not in (None, BlockStatus.INVALID)
 
     def _sort(self) -> None:
         tree = self._chain.tree
@@ -132,8 +132,8 @@ class HeadCandidates:
         stalled: dict[StepId, None] = {}
         self._lost, self._depths = {}, {}
         for link in tree.undecided():  # parents before children
-            is_bodiless = tree.standing(link.id) is BlockStatus.BODILESS
-            if is_bodiless and tree.standing(link.parent) is not BlockStatus.BODILESS:
+            is_bodiless = tree.status(link.id) is BlockStatus.BODILESS
+            if is_bodiless and tree.status(link.parent) is not BlockStatus.BODILESS:
                 gaps.append(link)
                 if link.id in self._stalled:
                     stalled[link.id] = None

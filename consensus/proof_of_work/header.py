@@ -203,7 +203,7 @@ def body_fault(network_id: NetworkId, block: Block, rules: ProofOfWorkRules) -> 
     for contribution in block.body.contributions:
         digest = contribution_digest(network_id, contribution)
         if len(contribution.attachments) > rules.attachments_max:
-            return Offence.WRONG_BODY, f"contribution {digest.hex()[:8]} names {attachments_told(contribution, rules)}"
+            return Offence.WRONG_BODY, f"contribution {digest.hex()[:8]} names {attachment_counts(contribution, rules)}"
         if rules.base_age_max == 0 and contribution.base != block.header.parent:
             return Offence.WRONG_BASE, f"contribution {digest.hex()[:8]} is not for the block's parent"
         if digest in seen:
@@ -214,7 +214,7 @@ def body_fault(network_id: NetworkId, block: Block, rules: ProofOfWorkRules) -> 
     return None
 
 
-def attachments_told(contribution: Contribution, rules: ProofOfWorkRules) -> str:
+def attachment_counts(contribution: Contribution, rules: ProofOfWorkRules) -> str:
     """How many large payloads a contribution names, for the message when they are too many."""
     return f"{len(contribution.attachments)} large payloads, allowed: {rules.attachments_max}"
 

@@ -69,7 +69,7 @@ class Branch:
         return BlockIndex(StepId(step), self.id_at(height - 1), Height(height), time_ms, latest_ms, elapsed_ms, total, times)
 
     def append(self, link: BlockIndex) -> None:
-        """The next proven header."""
+        """Add the next proven header."""
         assert link.parent == self.tip.id, f"block {link.id.hex()} does not follow the tip of the branch"
         work = link.work.to_bytes(WORK_BYTES, "big")
         self._packed += _RECORD.pack(link.id, link.time_ms, link.latest_ms, link.elapsed_ms, work)

@@ -74,9 +74,9 @@ class HeaderSync:
             for _, record in self._peers.all()
         )
 
-    def proven(self, source: PeerId, now: Instant) -> None:
+    def on_proven(self, source: PeerId, now: Instant) -> None:
         """A header was proven, and is of use."""
-        self._peers.has_proven(source)
+        self._peers.note_proven(source)
         self._progress_at = now
 
     def target_height(self) -> int:
@@ -90,8 +90,8 @@ class HeaderSync:
 
     def take_headers(self, peer: PeerId, record: PeerRecord, answer: Headers, now: Instant) -> Effects:
         """The answer to a request for headers."""
-        if record.header_requests.answered() is None:
-            return _unasked(peer, record.header_requests, f"{len(answer.headers)} headers")
+        if record.header_requests.on_answer() is None:
+            return _refuse_unasked(peer, record.header_requests, f"{len(answer.headers)} headers")
         waited_ms = max(0, now - record.header_requests.asked_at)
         record.turns += 1 + waited_ms // 1000
         record.patience_ms -= waited_ms
@@ -107,9 +107,10 @@ class HeaderSync:
         """The answer to a request for blocks."""
         blocks = tuple(name_block(self._network_id, block) for block in answer.blocks)
         steps = tuple(block.id for block in blocks)
-        asked = record.block_requests.answered(steps)
+        asked = record.block_requests.on_answer(steps)
         if asked is None:
-            return _unasked(peer, record.block_requests, f"{len(answer.blocks)} blocks that were never asked for together")
+            detail = f"{len(answer.blocks)} blocks that were never asked for together"
+            return _refuse_unasked(peer, record.block_requests, detail)
         record.empty_answers = 0 if steps else record.empty_answers + 1
         effects: Effects = ()
         for block in blocks:
@@ -117,18 +118,18 @@ class HeaderSync:
                 effects += self.audit.take(peer, block, now)
             else:
                 effects += self._validation.take_body(peer, block)
-        self._block_download.answered(peer, asked, steps, now)
+        self._block_download.on_answer(peer, asked, steps, now)
         return effects + self.seek(now)
 
     def take_busy(self, peer: PeerId, record: PeerRecord, answer: Busy, now: Instant) -> Effects:
         """A peer does not answer a request, since we have asked too much of it."""
         requests = record.block_requests if answer.is_about_blocks else record.header_requests
-        asked = requests.answered()
+        asked = requests.on_answer()
         if asked is None:
-            return _unasked(peer, requests, "is busy, though nothing was asked of it")
+            return _refuse_unasked(peer, requests, "is busy, though nothing was asked of it")
         requests.not_before = Instant(now + BUSY_MS)
         if answer.is_about_blocks:
-            self._block_download.busy(peer, asked, now)
+            self._block_download.on_busy(peer, asked, now)
         return self.seek(now)
 
     def ask_about_orphan(self, peer: PeerId, record: PeerRecord, now: Instant) -> Effects:
@@ -161,12 +162,12 @@ class HeaderSync:
         news: list[StepId] = []
         is_whole = len(headers) < HEADERS_MAX
         for named in headers:
-            fate, more = self._validation.take_header(peer, named, None, now, is_asked=True)
+            acceptance, more = self._validation.take_header(peer, named, None, now, is_asked=True)
             effects += more
-            if fate is HeaderAcceptance.STAGED:
+            if acceptance is HeaderAcceptance.STAGED:
                 news.append(named.id)
-            if fate not in (HeaderAcceptance.STAGED, HeaderAcceptance.KNOWN):
-                is_whole = is_whole or fate is HeaderAcceptance.EARLY
+            if acceptance not in (HeaderAcceptance.STAGED, HeaderAcceptance.KNOWN):
+                is_whole = is_whole or acceptance is HeaderAcceptance.EARLY
                 break
         if is_whole and news and self._validation.discard_light(news[0]):
             record.fruitless, record.ask_again_at = 0, Instant(now + LIGHT_MS)
@@ -201,7 +202,7 @@ class HeaderSync:
             return ()
         known_work = self._candidates.work_known
         candidates = [
-            (self._peers.asked_in_vain_at(record), record.fruitless, record.turns // ANSWERS_A_TURN, index)
+            (self._peers.last_vain_request_at(record), record.fruitless, record.turns // ANSWERS_A_TURN, index)
             for index, (peer, record) in enumerate(records)
             if record.tip_work > max(known_work, self._work_staged(record))
             and now >= record.ask_again_at
@@ -222,14 +223,14 @@ class HeaderSync:
     def _ask_headers(self, peer: PeerId, record: PeerRecord, now: Instant) -> Send:
         """Counts as fruitless until the answer shows otherwise."""
         record.asking.take(1, now)
-        record.header_requests.sent((), now)
+        record.header_requests.add((), now)
         deadline = now + ANSWER_TIMEOUT_MS
         record.ask_again_at = Instant(deadline + (BACK_OFF_MS << min(record.fruitless, BACK_OFF_DOUBLINGS_MAX)))
-        self._peers.asked_for_headers(record, now)
+        self._peers.note_headers_asked(record, now)
         after = () if record.headers_asked_after is None else (record.headers_asked_after,)
         return Send(peer, encode(GetHeaders(after + self._chain.locator(self._candidates.heaviest))))
 
 
-def _unasked(peer: PeerId, requests: Requests, what: str) -> Effects:
+def _refuse_unasked(peer: PeerId, requests: Requests, what: str) -> Effects:
     """Nobody is refused for an answer that was asked for over an earlier connection."""
     return () if requests.forgive() else (Refuse(peer, Offence.UNSOLICITED, what),)

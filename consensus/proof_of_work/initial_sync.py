@@ -65,7 +65,7 @@ class InitialSync:
         self._may_arrive_at = Instant(now + ARRIVAL_MS_MIN)
         self._seen_at = now
 
-    def block_checked(self, step: StepId) -> None:
+    def on_block_checked(self, step: StepId) -> None:
         """If it belongs to what is far ahead, that is really arriving."""
         link = self._chain.tree.link(step)
         if link is None or not self._is_behind():
@@ -74,7 +74,7 @@ class InitialSync:
             self._earn((self._block_interval_ms if self._has_arrived else PATIENCE_PER_CHECK_MS) * PATIENCE_RETURNS)
 
     def look(self, now: Instant) -> None:
-        """Called once at every input."""
+        """Look how far we are; called once at every input."""
         elapsed_ms = min(STEP_MS_MAX, max(0, now - self._seen_at))
         self._seen_at = now
         is_behind = self._is_behind()

@@ -6,19 +6,19 @@ What follows is the same after every input: a new head is adopted, a deep block 
 from collections.abc import Iterable
 from typing import assert_never
 
-from consensus.effects import Adopt, Broadcast, Effect, Finalise, KeepPayloads, PassOver, Refuse, Send, SetTimer
+from consensus.effects import Adopt, Broadcast, Effect, Finalise, KeepAttachments, PassOver, Refuse, Send, SetTimer
 from consensus.encoding import encode
 from consensus.evidence import Offence
 from consensus.inputs import (
     Assessed,
+    AttachmentHeld,
+    AttachmentsNeeded,
     Checked,
     ClockRead,
     FetchFailed,
     Input,
     LearnerBehind,
     Offered,
-    PayloadHeld,
-    PayloadsNeeded,
     PeerJoined,
     PeerLeft,
     PuzzleSolved,
@@ -57,7 +57,7 @@ from consensus.proof_of_work.messages import (
 from consensus.proof_of_work.mining import REFRESH_TIMER, Mining
 from consensus.proof_of_work.named_payloads import NamedPayloads
 from consensus.proof_of_work.peers import PeerRecord, Peers
-from consensus.proof_of_work.records import BlockArchive, record_of_final, recorded
+from consensus.proof_of_work.records import BlockArchive, record_of_final, recorded_block
 from consensus.proof_of_work.responses import Responses
 from consensus.proof_of_work.restore import read_records, rebuild_chain, replay_height, replays
 from consensus.proof_of_work.rules import ProofOfWorkRules
@@ -81,7 +81,7 @@ Effects = tuple[Effect, ...]
 class ProofOfWork:
     """An OrderingProtocol. `seed` (up to 64 bytes) draws ties; keep it, so that a restart finds the same head.
 
-    `records`: rows (table, key, value) of earlier lives sorted by (table, key); `archive` reads the same blocks by key.
+    `records`: rows (table, key, value) of earlier incarnations sorted by (table, key); `archive` reads the same blocks by key.
     `replay_from`: a final step whose state the learner holds. `rank`: how much a contribution's payload claims. Raises
     CorruptRecordsError.
     """
@@ -152,17 +152,17 @@ class ProofOfWork:
     def start(self, now: Instant) -> Effects:
         """Replay what is known, adopt the head, and check what had not been checked. Raises CorruptRecordsError."""
         replayed = tuple(replays(self._chain, self._archive, self._replay_above))
-        self._tell_restored()
-        self._mining.head_moved(self._adopted)
+        self._remember_restored()
+        self._mining.on_new_head(self._adopted)
         self._initial_sync.start(now)
         if self._chain.head_height > 0:
-            self._peers.restarted(now)
+            self._peers.on_restart(now)
         head, final = self._chain.tree.head, self._chain.final
         known_final = (Finalise(final.id_at(final.height), final.height),) if final.height > 0 else ()
         unchecked = self._check_restored()
         timer = SetTimer(SYNC_TIMER, Instant(now + SYNC_MS))
-        named = self._named_payloads.named()
-        kept = (KeepPayloads(named),) if named else ()
+        named = self._named_payloads.digests()
+        kept = (KeepAttachments(named),) if named else ()
         return (*kept, *replayed, Adopt(head.id, head.height), *known_final, *unchecked, timer)
 
     def handle(self, event: Input, now: Instant) -> Effects:
@@ -187,20 +187,20 @@ class ProofOfWork:
         return (*effects, halt)
 
     def _pass_over_what_waits(self) -> Effects:
-        """Whoever else sends a block that waits for a stranger's turn may have one that comes sooner."""
+        """Whoever else sends a block that waits for an outsider's turn may have one that comes sooner."""
         is_left_waiting = self._pushed is not None and self._validation.is_left_waiting(self._pushed)
         return (PassOver(),) if is_left_waiting else ()
 
     def _read_clock(self, event: ClockRead) -> None:
-        self._wall.told(event.offset_ms)
-        self._peer_clocks.jumped()
+        self._wall.set_offset(event.offset_ms)
+        self._peer_clocks.forget_all()
         self._mining.refresh()
 
     def _leave(self, peer: PeerId) -> None:
         """The peer has left or was refused."""
         self._peers.leave(peer)
         self._validation.leave(peer)
-        self._peer_clocks.left(peer)
+        self._peer_clocks.leave(peer)
 
     def _respond(self, event: Input, now: Instant) -> Effects:
         match event:
@@ -216,26 +216,26 @@ class ProofOfWork:
             case Submitted():
                 return self._submit(event)
             case Offered():
-                self._mining.offered(event, self._relay.pool.good)
+                self._mining.on_offer(event, self._relay.pool.good)
                 return ()
             case Assessed():
-                return self._relay.assessed(event, now)
+                return self._relay.on_assessment(event, now)
             case Checked(step):
-                self._mining.judged(step)
-                self._initial_sync.block_checked(step)
-                return self._checks.judged(event) + self._relay.base_checked(step) + self._header_sync.seek(now)
+                self._mining.on_verdict(step)
+                self._initial_sync.on_block_checked(step)
+                return self._checks.on_verdict(event) + self._relay.on_base_checked(step) + self._header_sync.seek(now)
             case PuzzleSolved():
                 return self._lead(event)
             case PuzzleVerified():
-                return self._verified(event, now)
+                return self._on_puzzle_verified(event, now)
             case TimerFired(name):
                 return self._tick(name, now)
-            case PayloadHeld(digest):
-                return self._payload_came(digest)
+            case AttachmentHeld(digest):
+                return self._on_attachment_held(digest)
             case FetchFailed(digest, peer):
-                self._wanted.failed(digest, peer, now)
+                self._wanted.on_failure(digest, peer, now)
                 return ()
-            case PayloadsNeeded(attachments):
+            case AttachmentsNeeded(attachments):
                 self._wanted.learner_needs(attachments)
                 return ()
             case StateReached() | StateHeld() | LearnerBehind():  # of total order; here the blocks lead to every state
@@ -283,48 +283,48 @@ class ProofOfWork:
             if spending is Spending.OVERDRAWN:
                 return (PassOver(),)
         pushed = self._validation.take_block(peer, named, now)
-        fate, effects = pushed.fate, pushed.effects
-        if fate in (HeaderAcceptance.STAGED, HeaderAcceptance.EARLY):
+        acceptance, effects = pushed.acceptance, pushed.effects
+        if acceptance in (HeaderAcceptance.STAGED, HeaderAcceptance.EARLY):
             self._peer_clocks.note(peer, block.header.time_ms, self._wall.at(now))
-        if fate in (HeaderAcceptance.STAGED, HeaderAcceptance.KNOWN):
+        if acceptance in (HeaderAcceptance.STAGED, HeaderAcceptance.KNOWN):
             self._pushed = named.id
-        if fate is HeaderAcceptance.DROPPED:
+        if acceptance is HeaderAcceptance.DROPPED:
             return (*effects, PassOver())
-        if fate is HeaderAcceptance.ORPHAN:
+        if acceptance is HeaderAcceptance.ORPHAN:
             return effects + self._header_sync.ask_about_orphan(peer, record, now)
         if pushed.link is not None:
-            record.has_shown(pushed.link.work, pushed.link.height)
+            record.note_tip(pushed.link.work, pushed.link.height)
         return effects
 
-    def _verified(self, answer: PuzzleVerified, now: Instant) -> Effects:
-        verified = self._validation.puzzle_verified(answer)
+    def _on_puzzle_verified(self, answer: PuzzleVerified, now: Instant) -> Effects:
+        verified = self._validation.on_puzzle_verified(answer)
         if verified.source is not None:
-            self._header_sync.proven(verified.source, now)
+            self._header_sync.on_proven(verified.source, now)
         return verified.effects + self._header_sync.seek(now)
 
     def _lead(self, solution: PuzzleSolved) -> Effects:
-        named = self._mining.solved(solution)
+        named = self._mining.block_of(solution)
         if named is None:
             return ()
         tree = self._chain.tree
         assert named.header.parent == tree.head.id, "puzzles are only ever on top of the head"
         if not tree.insert(next_link(tree.head, named.id, named.header, self._rules)):
             return ()
-        self._mining.led(named.id, tree.head.id)
-        record, *check = self._checks.body_led(named)
+        self._mining.on_own_block(named.id, tree.head.id)
+        record, *check = self._checks.on_own_body(named)
         return record, Broadcast(encode(BlockMessage(named.block))), *check
 
     def _submit(self, submitted: Submitted) -> Effects:
         effects: Effects = ()
         for attachment in submitted.attachments:  # the shell has recorded them
-            effects += self._payload_came(attachment.digest)
+            effects += self._on_attachment_held(attachment.digest)
         return effects + self._relay.submit(submitted)
 
-    def _payload_came(self, digest: Digest) -> Effects:
+    def _on_attachment_held(self, digest: Digest) -> Effects:
         effects: Effects = ()
         for waiter in self._wanted.note_held(digest):
-            self._relay.payloads_came(Digest(waiter))
-            effects += self._checks.payloads_came(StepId(waiter))
+            self._relay.on_attachments(Digest(waiter))
+            effects += self._checks.on_attachments(StepId(waiter))
         return effects
 
     def _tick(self, name: str, now: Instant) -> Effects:
@@ -345,8 +345,8 @@ class ProofOfWork:
         if head.id != self._adopted:
             self._adopted = head.id
             effects = (Adopt(head.id, head.height),)
-            self._relay.head_moved()
-            self._mining.head_moved(head.id)
+            self._relay.on_new_head()
+            self._mining.on_new_head(head.id)
         self._initial_sync.look(now)
         effects += self._finalise(now)
         may_lead = self._is_leading and not self._initial_sync.is_catching_up(now)
@@ -364,30 +364,30 @@ class ProofOfWork:
         if height <= tree.root.height or not self._initial_sync.may_finalise(height, now):
             return ()
         for link in self._chain.finalise(height):
-            told = self._checks.told(link.id)
-            self._report.final(told)
-            self._author_window.final(told.leader, link.height)
+            chain_step = self._checks.chain_step_of(link.id)
+            self._report.on_final(chain_step)
+            self._author_window.on_final(chain_step.leader, link.height)
             self._named_payloads.forget(link.id, is_final=True)
         self._checks.forget_dead()
         self._header_sync.forget_dead()
         return record_of_final(tree.root), Finalise(tree.root.id, tree.root.height)
 
-    def _tell_restored(self) -> None:
+    def _remember_restored(self) -> None:
         tree, final = self._chain.tree, self._chain.final
         remembered = max(STEPS_TOLD_MAX, self._rules.author_window)
         for height in range(max(1, final.height - remembered + 1), final.height + 1):
             step = final.id_at(height)
-            self._checks.tell(step, recorded(self._archive, Height(height), step))
-            told = self._checks.told(step)
-            self._report.restored(told)
-            self._author_window.final(told.leader, told.height)
+            self._checks.remember(step, recorded_block(self._archive, Height(height), step))
+            chain_step = self._checks.chain_step_of(step)
+            self._report.on_restored(chain_step)
+            self._author_window.on_final(chain_step.leader, chain_step.height)
         for link in tree.links()[1:]:
             if tree.is_checked(link.id):
-                self._checks.tell(link.id, recorded(self._archive, link.height, link.id))
+                self._checks.remember(link.id, recorded_block(self._archive, link.height, link.id))
 
     def _check_restored(self) -> Effects:
         effects: Effects = ()
-        for link in self._chain.tree.with_standing(BlockStatus.UNCHECKED):
-            block = recorded(self._archive, link.height, link.id)
-            effects += self._checks.body_restored(NamedBlock(link.id, block))
+        for link in self._chain.tree.links_with_status(BlockStatus.UNCHECKED):
+            block = recorded_block(self._archive, link.height, link.id)
+            effects += self._checks.on_restored_body(NamedBlock(link.id, block))
         return effects

@@ -54,16 +54,16 @@ class Mining:
         self._jobs: dict[bytes, _Job] = {}
         self._is_stale = False
         self._is_working = False
-        self._led: StepId | None = None
+        self._own_block: StepId | None = None
         """Our own newest block, while the learner has not yet answered for it."""
-        self._led_base: StepId | None = None
+        self._own_base: StepId | None = None
 
-    def head_moved(self, head: StepId) -> None:
+    def on_new_head(self, head: StepId) -> None:
         """Offers and puzzles for another head are worthless."""
         self._base, self._offer, self._is_stale = head, None, False
         self._jobs.clear()
 
-    def offered(self, offer: Offered, find_good: FindContribution) -> None:
+    def on_offer(self, offer: Offered, find_good: FindContribution) -> None:
         """The learner's newest offer; ignored unless it is for the head, made of what we hold, and fits into a block."""
         contributions = tuple(found for digest in offer.contributions if (found := find_good(digest)) is not None)
         is_complete = len(contributions) == len(offer.contributions)
@@ -79,7 +79,7 @@ class Mining:
 
     def work(self, head: BlockIndex, may_lead: bool, now: Instant) -> tuple[Effect, ...]:
         """Start, replace or stop the puzzle, as things stand."""
-        if not may_lead or self._offer is None or self._led is not None:
+        if not may_lead or self._offer is None or self._own_block is not None:
             was_working, self._is_working = self._is_working, False
             return (StopPuzzle(),) if was_working else ()
         if self._is_working and not self._is_stale:
@@ -92,25 +92,25 @@ class Mining:
             del self._jobs[next(iter(self._jobs))]
         return SolvePuzzle(prefix, draft.target), SetTimer(REFRESH_TIMER, Instant(now + REFRESH_MS))
 
-    def solved(self, solution: PuzzleSolved) -> NamedBlock | None:
+    def block_of(self, solution: PuzzleSolved) -> NamedBlock | None:
         """Our signed block, or None when the puzzle is no longer ours."""
         job = self._jobs.get(solution.prefix)
-        if job is None or self._led is not None:
+        if job is None or self._own_block is not None:
             return None
         header = sign_header(self._network_id, job.draft, solution.nonce, self._sign)
         return name_block(self._network_id, Block(header, job.body))
 
-    def led(self, step: StepId, base: StepId) -> None:
+    def on_own_block(self, step: StepId, base: StepId) -> None:
         """No new puzzle until the learner has answered for this block of ours."""
-        self._led, self._led_base = step, base
+        self._own_block, self._own_base = step, base
         self._jobs.clear()
 
-    def judged(self, step: StepId) -> None:
+    def on_verdict(self, step: StepId) -> None:
         """The learner has answered; to offer the same once more would be of no use."""
-        if step != self._led:
+        if step != self._own_block:
             return
-        self._led = None
-        if self._led_base == self._base:
+        self._own_block = None
+        if self._own_base == self._base:
             self._offer = None
 
     def _draft(self, head: BlockIndex, body: Body, now: Instant) -> Draft:

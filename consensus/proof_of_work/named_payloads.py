@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from consensus.attachment import Attachment
-from consensus.effects import ReleasePayloads
+from consensus.effects import ReleaseAttachments
 from consensus.types import Digest
 
 
@@ -40,14 +40,14 @@ class NamedPayloads:
                 self._final.pop(digest, None)
                 self._released[was_final].append(digest)
 
-    def named(self) -> tuple[Digest, ...]:
-        """All that are named."""
+    def digests(self) -> tuple[Digest, ...]:
+        """The payloads that are named."""
         return tuple(self._counts)
 
-    def take_released(self) -> tuple[ReleasePayloads, ...]:
+    def take_released(self) -> tuple[ReleaseAttachments, ...]:
         """What nothing undecided names any more; told once. Newcomers will ask for what final blocks name."""
         effects = tuple(
-            ReleasePayloads(tuple(digest for digest in digests if digest not in self._counts), were_final)
+            ReleaseAttachments(tuple(digest for digest in digests if digest not in self._counts), were_final)
             for were_final, digests in self._released.items()
             if digests
         )

@@ -27,7 +27,7 @@ class Orphan:
 
     @property
     def id(self) -> StepId:
-        """The block's."""
+        """The id of the block."""
         return self.named.id
 
 
@@ -44,7 +44,7 @@ class Orphanage:
         return len(self._orphans)
 
     def add_orphan(self, waiting: Orphan) -> None:
-        """Wait for the parent."""
+        """Keep a block until its parent comes."""
         own = [other.id for other in self._orphans.values() if other.source == waiting.source]
         if len(own) >= ORPHANS_PER_PEER_MAX:
             del self._orphans[own[0]]
@@ -60,7 +60,7 @@ class Orphanage:
         return found
 
     def add_early(self, waiting: Orphan) -> None:
-        """Wait for the time."""
+        """Keep a block until its time comes."""
         own = [other.id for other in self._early.values() if other.source == waiting.source]
         if len(own) >= EARLY_PER_PEER_MAX:
             del self._early[own[0]]

@@ -70,7 +70,7 @@ SUBNETS_MAX = 1_024
 """Subnets that are remembered as asked in vain: fresh keys of one that was are not asked before everybody else."""
 
 RESTARTED_MS = 60_000
-"""So long after a restart answers may come to what an earlier life has asked: a peer's disk, or ours, was busy."""
+"""So long after a restart answers may come to what an earlier incarnation has asked: a peer's disk, or ours, was busy."""
 
 LEFT_OWING_MAX = 256
 """Peers that left while they owed an answer; one that comes back does so within seconds."""
@@ -99,12 +99,12 @@ class Requests:
         """How many have not been answered."""
         return len(self.unanswered)
 
-    def sent(self, steps: tuple[StepId, ...], now: Instant) -> None:
+    def add(self, steps: tuple[StepId, ...], now: Instant) -> None:
         """One more is on its way."""
         self.unanswered.append(steps)
         self.asked_at, self.deadline = now, Instant(now + ANSWER_TIMEOUT_MS)
 
-    def answered(self, steps: tuple[StepId, ...] = ()) -> tuple[StepId, ...] | None:
+    def on_answer(self, steps: tuple[StepId, ...] = ()) -> tuple[StepId, ...] | None:
         """What was asked for by the oldest request that this answers; None: nobody asked for these.
 
         Requests before it are taken for lost.
@@ -134,7 +134,7 @@ class Requests:
 
 @dataclass(slots=True)
 class PeerRecord:
-    """One connected peer."""
+    """What is known of one connected peer."""
 
     headers: TokenBucket
     contributions: TokenBucket
@@ -166,7 +166,7 @@ class PeerRecord:
     patience_ms: int = PATIENCE_MS
     """How much longer its headers may keep a newcomer from making anything final."""
 
-    def has_shown(self, work: int, height: int) -> None:
+    def note_tip(self, work: int, height: int) -> None:
         """It has sent or claimed a branch of this much work."""
         if work > self.tip_work:
             self.tip_work, self.tip_height = work, height
@@ -183,8 +183,8 @@ class Peers:
         self._asked_in_vain: OrderedDict[bytes, Instant] = OrderedDict()
         """By subnet: the newest request for headers that has brought nothing of use so far."""
 
-    def restarted(self, now: Instant) -> None:
-        """We have asked peers in an earlier life, and do not know whom: each that comes soon may owe us answers."""
+    def on_restart(self, now: Instant) -> None:
+        """We have asked peers in an earlier incarnation, and do not know whom: each that comes soon may owe us answers."""
         self._owed_by_all_until = Instant(now + RESTARTED_MS)
 
     def join(self, peer: PeerId, now: Instant, group: bytes = b"") -> None:
@@ -212,11 +212,11 @@ class Peers:
         if len(self._owed) > LEFT_OWING_MAX:
             self._owed.popitem(last=False)
 
-    def asked_in_vain_at(self, record: PeerRecord) -> Instant:
+    def last_vain_request_at(self, record: PeerRecord) -> Instant:
         """When a peer of its subnet, whether or not it is still here, was last asked for headers and brought none of use."""
         return self._asked_in_vain.get(record.group, LONG_AGO)
 
-    def asked_for_headers(self, record: PeerRecord, now: Instant) -> None:
+    def note_headers_asked(self, record: PeerRecord, now: Instant) -> None:
         """It was asked: in vain, until its answer shows otherwise."""
         record.fruitless += 1
         if record.group:
@@ -225,7 +225,7 @@ class Peers:
             if len(self._asked_in_vain) > SUBNETS_MAX:
                 self._asked_in_vain.popitem(last=False)
 
-    def has_proven(self, peer: PeerId) -> None:
+    def note_proven(self, peer: PeerId) -> None:
         """A header of this peer was proven, and is of use."""
         record = self._records.get(peer)
         if record is not None and record.group in self._asked_in_vain:

@@ -1,7 +1,7 @@
 """Who may make us compute puzzles, and how many. What proves useful is free: it has cost its maker far more than us.
 
-A peer is a stranger until it has sent a header that is solved and of use. Strangers have a budget each, by group, and in all;
-one that sends a single useless proof is a stranger again.
+A peer is an outsider until it has sent a header that is solved and of use. Strangers have a budget each, by group, and in all;
+one that sends a single useless proof is an outsider again.
 """
 
 from dataclasses import dataclass
@@ -15,29 +15,29 @@ PUZZLE_US_PER_MIB = 2_000
 PUZZLE_US_MIN = 1_000
 """For the smallest puzzles: the way to the process that computes them and back."""
 
-STRANGERS_US_PER_SECOND = 125_000
-"""An eighth of a core for all strangers together: mining keeps at least half (node/processes/puzzle.py)."""
+OUTSIDERS_US_PER_SECOND = 125_000
+"""An eighth of a core for all outsiders together: mining keeps at least half (node/processes/puzzle.py)."""
 
 GROUP_US_PER_SECOND = 62_500
 """Half of that for those of one subnet: fresh keys are free, subnets are not."""
 
-STRANGER_US_PER_SECOND = 31_250
-"""For one stranger: a quarter of what all have."""
+OUTSIDER_US_PER_SECOND = 31_250
+"""For one outsider: a quarter of what all have."""
 
-STRANGERS_BURST = 16
-"""Puzzles that all strangers may have computed at once, as after a start when all peers are strangers."""
+OUTSIDERS_BURST = 16
+"""Puzzles that all outsiders may have computed at once, as after a start when all peers are outsiders."""
 
 GROUP_BURST = 8
 """Half of that for those of one subnet."""
 
-STRANGER_BURST = 8
+OUTSIDER_BURST = 8
 """One whose puzzle is not solved is refused at the first. More only come from a branch that leaves the chain far below."""
 
 GROUPS_MAX = 1_024
 """Subnets remembered, so that to leave and to come back gives no new budget; 200 kB."""
 
 IN_FLIGHT_PER_PEER_MAX = 8
-"""So that a peer that sends many headers does not keep the others waiting. A stranger's are verified one by one."""
+"""So that a peer that sends many headers does not keep the others waiting. An outsider's are verified one by one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +48,7 @@ class Ticket:
     cost_us: int = 0
 
     def give_back(self) -> None:
-        """It was worth it."""
+        """Return what the puzzle has cost: it was worth it."""
         for budget in self.budgets:
             budget.give_back(self.cost_us)
 
@@ -57,10 +57,10 @@ FREE = Ticket()
 
 
 @dataclass(slots=True)
-class _Standing:
+class _PeerBudget:
     budget: TokenBucket
     group: bytes
-    is_stranger: bool = True
+    is_outsider: bool = True
 
 
 class PuzzleBudgets:
@@ -69,13 +69,13 @@ class PuzzleBudgets:
     def __init__(self, memory_kib: int) -> None:
         self.cost_us = max(PUZZLE_US_MIN, memory_kib * PUZZLE_US_PER_MIB // 1024)
         """What one verification is taken to cost."""
-        self._standings: dict[PeerId, _Standing] = {}
+        self._peers: dict[PeerId, _PeerBudget] = {}
         self._groups: dict[bytes, TokenBucket] = {}
-        self._strangers: TokenBucket | None = None
+        self._outsiders: TokenBucket | None = None
 
     def join(self, peer: PeerId, group: bytes, now: Instant) -> None:
         """A peer has connected: it has nothing to show yet."""
-        self._standings[peer] = _Standing(self._budget(STRANGER_BURST, STRANGER_US_PER_SECOND, now), group)
+        self._peers[peer] = _PeerBudget(self._budget(OUTSIDER_BURST, OUTSIDER_US_PER_SECOND, now), group)
         if group:
             known = self._groups.pop(group, None)
             self._groups[group] = known or self._budget(GROUP_BURST, GROUP_US_PER_SECOND, now)
@@ -84,25 +84,25 @@ class PuzzleBudgets:
 
     def leave(self, peer: PeerId) -> None:
         """It is gone; what its group has used is remembered."""
-        self._standings.pop(peer, None)
+        self._peers.pop(peer, None)
 
-    def is_stranger(self, peer: PeerId) -> bool:
+    def is_outsider(self, peer: PeerId) -> bool:
         """Whether it has yet to send something that is proven and of use."""
-        standing = self._standings.get(peer)
-        return standing is None or standing.is_stranger
+        entry = self._peers.get(peer)
+        return entry is None or entry.is_outsider
 
     def turn(self, peer: PeerId, now: Instant) -> tuple[bool, int]:
         """Lower comes first: who has shown something, then whose subnet has used least. So fresh keys, however many come of one
         subnet, are not in front of those of another."""
-        if not self.is_stranger(peer):
+        if not self.is_outsider(peer):
             return False, 0
-        standing = self._standings.get(peer)
-        budget = None if standing is None else self._groups.get(standing.group, standing.budget)
+        entry = self._peers.get(peer)
+        budget = None if entry is None else self._groups.get(entry.group, entry.budget)
         return True, 0 if budget is None else -budget.left(now)
 
     def start(self, peer: PeerId, in_flight: int, now: Instant) -> Ticket | None:
         """Leave to compute one more puzzle of this peer, which has `in_flight` under way; None: not now."""
-        if not self.is_stranger(peer):
+        if not self.is_outsider(peer):
             return FREE if in_flight < IN_FLIGHT_PER_PEER_MAX else None
         if in_flight > 0:
             return None
@@ -117,18 +117,18 @@ class PuzzleBudgets:
         """What the puzzle has shown: a block of a branch that may count, or nothing that anybody needs."""
         if is_useful:
             ticket.give_back()
-        standing = self._standings.get(peer)
-        if standing is not None:
-            standing.is_stranger = not is_useful
+        entry = self._peers.get(peer)
+        if entry is not None:
+            entry.is_outsider = not is_useful
 
     def _budgets_of(self, peer: PeerId, now: Instant) -> tuple[TokenBucket, ...]:
-        if self._strangers is None:
-            self._strangers = self._budget(STRANGERS_BURST, STRANGERS_US_PER_SECOND, now)
-        standing = self._standings.get(peer)
-        if standing is None:
-            return (self._strangers,)
-        group = self._groups.get(standing.group)
-        return (standing.budget, self._strangers) if group is None else (standing.budget, group, self._strangers)
+        if self._outsiders is None:
+            self._outsiders = self._budget(OUTSIDERS_BURST, OUTSIDERS_US_PER_SECOND, now)
+        entry = self._peers.get(peer)
+        if entry is None:
+            return (self._outsiders,)
+        group = self._groups.get(entry.group)
+        return (entry.budget, self._outsiders) if group is None else (entry.budget, group, self._outsiders)
 
     def _budget(self, puzzles: int, us_per_second: int, now: Instant) -> TokenBucket:
         return TokenBucket(puzzles * self.cost_us, us_per_second, 0, now)

@@ -62,7 +62,7 @@ def decode_block(height: Height, step: StepId, value: bytes) -> Block:
     return decode_record(BLOCK_CODEC, value, f"block {step.hex()} (height {height})")
 
 
-def recorded(archive: BlockArchive, height: Height, step: StepId) -> Block:
+def recorded_block(archive: BlockArchive, height: Height, step: StepId) -> Block:
     """A block that must be in the archive. Raises CorruptRecordsError when it is not."""
     block = read_block(archive, height, step)
     if block is None:

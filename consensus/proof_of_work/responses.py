@@ -49,7 +49,7 @@ class Responses:
                 return Send(peer, encode(answer))
 
     def tip(self) -> Tip:
-        """What we build on."""
+        """The message that tells what we build on."""
         head = self._chain.tree.head
         return Tip(head.id, head.height, head.work.to_bytes(WORK_BYTES, "big"))
 
@@ -79,5 +79,5 @@ class Responses:
         return Blocks(fitting((block for block in found if block is not None), BLOCKS_BYTES_MAX))
 
     def _block_at(self, place: Place) -> Block | None:
-        is_invalid = self._chain.tree.standing(StepId(place.id)) is BlockStatus.INVALID
+        is_invalid = self._chain.tree.status(StepId(place.id)) is BlockStatus.INVALID
         return None if is_invalid else read_block(self._archive, Height(place.height), StepId(place.id))

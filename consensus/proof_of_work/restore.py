@@ -9,7 +9,7 @@ from consensus.proof_of_work.block_tree import BlockTree
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.final_chain import FinalChain
 from consensus.proof_of_work.header import header_id, step_of
-from consensus.proof_of_work.records import BLOCK_TABLE, FINAL_TABLE, VERDICT_TABLE, BlockArchive, decode_block, recorded
+from consensus.proof_of_work.records import BLOCK_TABLE, FINAL_TABLE, VERDICT_TABLE, BlockArchive, decode_block, recorded_block
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.records import CorruptRecordsError
 from consensus.steps import Verdict, genesis_step
@@ -85,12 +85,12 @@ def replays(chain: Chain, archive: BlockArchive, above: Height) -> Iterator[Effe
     """All checked blocks above this final height, parents first. Raises CorruptRecordsError."""
     for height in range(above + 1, chain.final.height + 1):
         step = chain.final.id_at(height)
-        yield Replay(step_of(step, recorded(archive, Height(height), step)))
+        yield Replay(step_of(step, recorded_block(archive, Height(height), step)))
         if height % REPLAYS_PER_FINALISE == 0:
             yield Finalise(step, Height(height))
     for link in chain.tree.links()[1:]:
         if chain.tree.is_checked(link.id):
-            yield Replay(step_of(link.id, recorded(archive, link.height, link.id)))
+            yield Replay(step_of(link.id, recorded_block(archive, link.height, link.id)))
 
 
 def _restore_block(restored: Restored, key: bytes, value: bytes) -> None:

@@ -1,9 +1,12 @@
 """The rules of proof of work that all peers of a network share."""
 
 from dataclasses import dataclass
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 from consensus.contribution import ATTACHMENTS_MAX
-from consensus.rule_ranges import RulesError, check_ranges
 from consensus.steps import Verdict
 from consensus.types import Height
 
@@ -15,21 +18,6 @@ CONTRIBUTIONS_MAX = 64
 
 AUTHOR_WINDOW_MAX = 4_096
 """Leaders remembered, under 1 MB. A thousand peers of equal work: one in fifty has led none of so many blocks."""
-
-_RANGES = {
-    "block_interval_ms": (50, 86_400_000),
-    "start_attempts": (1, 2**64),
-    "puzzle_memory_kib": (8, 4_194_304),  # Argon2 wants 8 KiB per lane (RFC 9106, section 3.1)
-    "half_life_blocks": (1, 100_000),
-    "finality_depth": (1, FINALITY_DEPTH_MAX),
-    "contest_depth": (1, FINALITY_DEPTH_MAX),
-    "future_limit_ms": (0, 86_400_000),
-    "base_age_max": (0, FINALITY_DEPTH_MAX),
-    "author_window": (0, AUTHOR_WINDOW_MAX),
-    "attachments_max": (0, ATTACHMENTS_MAX),
-    "contributions_max": (0, CONTRIBUTIONS_MAX),
-    "minimum_work": (0, 2**63 - 1),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,52 +38,62 @@ class ContestDepths:
                 return None
 
 
-@dataclass(frozen=True, slots=True)
-class ProofOfWorkRules:
-    """What every peer must hold to. Raises RulesError when a value is out of range.
+class ChainRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How blocks are found and when they are final.
 
-    A contested block is forgiven `contest_depth` blocks deep, so that must not exceed `finality_depth`. Nor must
-    `base_age_max`: what lies below the final block is known by its place alone, not by its verdict.
+    Raises ValueError where the rules contradict each other; ranges are checked where the rules are read.
     """
 
-    block_interval_ms: int
-    start_attempts: int
-    """Mean number of hashes to solve block 1."""
-    puzzle_memory_kib: int
-    half_life_blocks: int
-    """A network that is this many block intervals ahead of its schedule doubles its difficulty."""
-    finality_depth: int
-    contest_depth: int
-    future_limit_ms: int
-    """A block whose time is further ahead of the local clock waits."""
-    base_age_max: int = 0
-    """0: the base of a listed contribution is the block's parent. Above: a block may list one with any base.
-
-    Between blocks a contribution is heard while its base lies at most so far, and `gossip.BASES_BACK`, below the head. Nobody
-    judges how old a listed base is (docs/protocol.md, section 7).
-    """
-    author_window: int = AUTHOR_WINDOW_MAX
-    """Contributions between blocks are heard only from who led one of so many newest blocks up to their base.
-
-    0: from anybody, for tests of what comes after: a stranger's keys cost nothing, and each contribution costs everybody a
-    measurement, or room on the disk.
-    """
-    attachments_max: int = ATTACHMENTS_MAX
-    """Large payloads that a contribution may name: what names more is refused before anything is fetched."""
-    contributions_max: int = CONTRIBUTIONS_MAX
-    """Contributions that a block may list: one that lists more is neither recorded nor passed on."""
-    minimum_work: int = 0
-    """A chain with less work is not the network's: nothing of it becomes final, and nobody leads on top of it.
+    block_interval_ms: Annotated[int, Meta(ge=50, le=3_600_000, description="Mean time between blocks, in ms.")] = 500
+    """Long enough for a block to reach everybody on a fast network; slower links want some seconds."""
+    start_attempts: Annotated[
+        int, Meta(ge=1, le=2**40, description="Puzzle attempts that the first block takes on average.")
+    ] = 16
+    puzzle_memory_kib: Annotated[
+        int, Meta(ge=8, le=4_194_304, description="Memory of one puzzle attempt (Argon2id), in KiB.")
+    ] = 8192
+    """Argon2 wants 8 KiB per lane (RFC 9106, section 3.1)."""
+    half_life_blocks: Annotated[
+        int, Meta(ge=2, le=10_000, description="Blocks late after which the difficulty halves (ASERT).")
+    ] = 30
+    finality_depth: Annotated[
+        int,
+        Meta(
+            ge=2,
+            le=FINALITY_DEPTH_MAX,
+            description="Blocks on top after which a block is never undone; docs/finality says against whom.",
+        ),
+    ] = 256
+    """By docs/finality 30 % of the work needs more than a year to undo what lies deeper, at the default interval and
+    difficulty, even where a tenth of the honest blocks is stale. It takes two minutes until a block is final."""
+    contest_depth: Annotated[
+        int,
+        Meta(
+            ge=1,
+            le=FINALITY_DEPTH_MAX - 1,
+            description="Blocks on top after which a contested block is accepted; below finality_depth.",
+        ),
+    ] = 6
+    future_limit_ms: Annotated[
+        int, Meta(ge=100, le=3_600_000, description="How far ahead of our clock a block's time may be, in ms.")
+    ] = 5000
+    minimum_work: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=2**63 - 1,
+            description="Work that a chain must have to be the network's; no part of the id, so it can be raised later.",
+        ),
+    ] = 0
+    """Nothing of a chain with less work becomes final, and nobody leads on top of it.
 
     As Bitcoin Core's nMinimumChainWork: it keeps a newcomer from taking a cheap chain for the real one.
     """
 
     def __post_init__(self) -> None:
-        check_ranges(self, _RANGES)
-        if self.contest_depth > self.finality_depth:
-            raise RulesError(f"contest_depth is {self.contest_depth}, allowed: 1 to finality_depth ({self.finality_depth})")
-        if self.base_age_max > self.finality_depth:
-            raise RulesError(f"base_age_max is {self.base_age_max}, allowed: 0 to finality_depth ({self.finality_depth})")
+        if self.contest_depth >= self.finality_depth:
+            allowed = f"1 to {self.finality_depth - 1}, below finality_depth"
+            raise ValueError(f"contest_depth is {self.contest_depth}; allowed is {allowed}")
 
     @property
     def contest_depths(self) -> ContestDepths:
@@ -106,3 +104,34 @@ class ProofOfWorkRules:
     def half_life_ms(self) -> int:
         """Deviation from the schedule that doubles or halves the difficulty, in milliseconds."""
         return self.half_life_blocks * self.block_interval_ms
+
+
+class ProofOfWorkRules(ChainRules, frozen=True):
+    """What every peer must hold to: the rules of the chain, and what its blocks may list. Raises ValueError.
+
+    `base_age_max` must not exceed `finality_depth`: what lies below the final block is known by its place alone, not by its
+    verdict.
+    """
+
+    base_age_max: int = 0
+    """0: the base of a listed contribution is the block's parent. Above: a block may list one with any base.
+
+    Between blocks a contribution is heard while its base lies at most so far, and `contribution_relay.BASES_BACK`, below the
+    head. Nobody judges how old a listed base is (docs/protocol.md, section 7).
+    """
+    author_window: int = AUTHOR_WINDOW_MAX
+    """Contributions between blocks are heard only from who led one of so many newest blocks up to their base.
+
+    0: from anybody, for tests of what comes after: an outsider's keys cost nothing, and each contribution costs everybody a
+    measurement, or room on the disk.
+    """
+    attachments_max: int = ATTACHMENTS_MAX
+    """Large payloads that a contribution may name: what names more is refused before anything is fetched."""
+    contributions_max: int = CONTRIBUTIONS_MAX
+    """Contributions that a block may list: one that lists more is neither recorded nor passed on."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not 0 <= self.base_age_max <= self.finality_depth:
+            allowed = f"0 to finality_depth ({self.finality_depth})"
+            raise ValueError(f"base_age_max is {self.base_age_max}; allowed is {allowed}")

@@ -21,7 +21,7 @@ STEPS_TOLD_MAX = 64
 
 @dataclass(frozen=True, slots=True)
 class PowStatus:
-    """A picture of one moment."""
+    """What people see of a machine at one moment."""
 
     head: StepId
     height: Height
@@ -71,11 +71,11 @@ class ChainReport:
         self._final_led = final_led
         self._final_steps: deque[ChainStep] = deque(maxlen=STEPS_TOLD_MAX)
 
-    def restored(self, step: ChainStep) -> None:
+    def on_restored(self, step: ChainStep) -> None:
         """A block is final by the records."""
         self._final_steps.append(step)
 
-    def final(self, step: ChainStep) -> None:
+    def on_final(self, step: ChainStep) -> None:
         """A block has become final."""
         self._final_steps.append(step)
         self._final_led += step.leader == self._identity
@@ -83,10 +83,10 @@ class ChainReport:
     def status(
         self, validation: Validation, relay: ContributionRelay, header_sync: HeaderSync, peer_clocks: PeerClocks
     ) -> PowStatus:
-        """A picture of this moment."""
+        """What people see at this moment."""
         tree = self._chain.tree
         target = next_target(tree.head, self._rules)
-        path = tuple(self._checks.told(link.id) for link in tree.path(tree.head))
+        path = tuple(self._checks.chain_step_of(link.id) for link in tree.path(tree.head))
         return PowStatus(
             head=tree.head.id,
             height=tree.head.height,

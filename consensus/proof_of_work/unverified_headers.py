@@ -17,10 +17,10 @@ STAGED_MAX = 1_024
 STAGED_PER_PEER_MAX = 384
 """Three answers of 128 headers."""
 
-PUSHED_PER_STRANGER_MAX = 16
+PUSHED_PER_OUTSIDER_MAX = 16
 """What a peer that has shown nothing yet may push: a few blocks of a live network. What it was asked for is not counted."""
 
-PUSHED_BY_STRANGERS_MAX = 256
+PUSHED_BY_OUTSIDERS_MAX = 256
 """Of all such peers together, so that there is room for what was asked for."""
 
 VERIFY_IN_FLIGHT_MAX = 32
@@ -45,7 +45,7 @@ class Staged:
     is_asked: bool
     """Whether it belongs to an answer to a request of ours."""
     is_verified: bool = False
-    is_vouched_for: bool = False
+    is_of_use: bool = False
     """Whether a peer that has shown something has sent it, or what builds on it."""
     other_sources: tuple[PeerId, ...] = ()
 
@@ -79,7 +79,7 @@ class UnverifiedHeaders:
         return self._staged.get(step)
 
     def ids(self) -> tuple[StepId, ...]:
-        """Of all staged headers."""
+        """The ids of all staged headers."""
         return tuple(self._staged)
 
     def count_from(self, peer: PeerId) -> int:
@@ -102,25 +102,25 @@ class UnverifiedHeaders:
         self._children.setdefault(staged.link.parent, {})[step] = None
         self._waiting.setdefault(staged.source, {})[step] = None
         self._count(staged, 1)
-        self._vouch(step, staged.source, now, is_asked=staged.is_asked)
+        self._improve_turn(step, staged.source, now, is_asked=staged.is_asked)
         return True
 
-    def also_from(self, step: StepId, peer: PeerId, now: Instant, *, is_asked: bool) -> None:
+    def add_source(self, step: StepId, peer: PeerId, now: Instant, *, is_asked: bool) -> None:
         """Another peer has sent the header, too. It is verified in the turn of whoever has the better one."""
         staged = self._staged.get(step)
         if staged is None:
             return
         if peer != staged.source and peer not in staged.other_sources and len(staged.other_sources) < SOURCES_MAX:
             staged.other_sources += (peer,)
-        self._vouch(step, peer, now, is_asked=is_asked)
+        self._improve_turn(step, peer, now, is_asked=is_asked)
 
     def is_left_waiting(self, step: StepId) -> bool:
-        """Whether it waits for a stranger's turn."""
+        """Whether it waits for an outsider's turn."""
         staged = self._staged.get(step)
-        return staged is not None and self._budgets.is_stranger(staged.source) and self._is_waiting(staged)
+        return staged is not None and self._budgets.is_outsider(staged.source) and self._is_waiting(staged)
 
     def start_verifying(self, now: Instant) -> tuple[Staged, ...]:
-        """Those to verify now, within the bounds; they count as in flight until `answered`."""
+        """Those to verify now, within the bounds; they count as in flight until `on_answer`."""
         started: list[Staged] = []
         for peer in self._by_rank(now):
             while len(self._in_flight) < VERIFY_IN_FLIGHT_MAX and peer in self._waiting:
@@ -130,7 +130,7 @@ class UnverifiedHeaders:
                 started.append(self._start(peer, ticket))
         return tuple(started)
 
-    def answered(self, step: StepId) -> tuple[Staged | None, Ticket | None]:
+    def on_answer(self, step: StepId) -> tuple[Staged | None, Ticket | None]:
         """Its puzzle was computed: the header, or None when it is no longer wanted; and what it has taken from budgets."""
         flight = self._in_flight.pop(step, None)
         if flight is None:
@@ -139,7 +139,7 @@ class UnverifiedHeaders:
         return self._staged.get(step), flight.ticket
 
     def remove(self, step: StepId) -> None:
-        """It has moved on."""
+        """Forget a header that has moved on."""
         staged = self._staged.pop(step)
         siblings = self._children[staged.link.parent]
         del siblings[step]
@@ -179,10 +179,10 @@ class UnverifiedHeaders:
             heirs[staged.link.parent] = staged.source
 
     def _has_room_for_push(self, peer: PeerId) -> bool:
-        if not self._budgets.is_stranger(peer):
+        if not self._budgets.is_outsider(peer):
             return True
-        by_strangers = sum(count for other, count in self._pushed.items() if self._budgets.is_stranger(other))
-        return self._pushed[peer] < PUSHED_PER_STRANGER_MAX and by_strangers < PUSHED_BY_STRANGERS_MAX
+        by_outsiders = sum(count for other, count in self._pushed.items() if self._budgets.is_outsider(other))
+        return self._pushed[peer] < PUSHED_PER_OUTSIDER_MAX and by_outsiders < PUSHED_BY_OUTSIDERS_MAX
 
     def _by_rank(self, now: Instant) -> list[PeerId]:
         """Peers with something to verify: those that have proven something first, then those that were asked."""
@@ -190,22 +190,22 @@ class UnverifiedHeaders:
         return sorted(firsts, key=lambda peer: self._turn(peer, now, is_asked=firsts[peer].is_asked))
 
     def _turn(self, peer: PeerId, now: Instant, *, is_asked: bool) -> tuple[bool, bool, int]:
-        is_stranger, used = self._budgets.turn(peer, now)
-        return is_stranger, is_stranger and not is_asked, used
+        is_outsider, used = self._budgets.turn(peer, now)
+        return is_outsider, is_outsider and not is_asked, used
 
     def _is_waiting(self, staged: Staged) -> bool:
         return staged.link.id in self._waiting.get(staged.source, ())
 
-    def _vouch(self, step: StepId, peer: PeerId, now: Instant, *, is_asked: bool) -> None:
+    def _improve_turn(self, step: StepId, peer: PeerId, now: Instant, *, is_asked: bool) -> None:
         """Who has sent the header has seen it proven, and all below it: they wait for its turn where that is better.
 
-        Else a stranger whose turn never comes could keep a block from us by being the first to send it.
+        Else an outsider whose turn never comes could keep a block from us by being the first to send it.
         """
         turn = self._turn(peer, now, is_asked=is_asked)
-        is_stranger = self._budgets.is_stranger(peer)
+        is_outsider = self._budgets.is_outsider(peer)
         staged = self._staged.get(step)
-        while staged is not None and not staged.is_vouched_for:
-            staged.is_vouched_for = not is_stranger
+        while staged is not None and not staged.is_of_use:
+            staged.is_of_use = not is_outsider
             if staged.source != peer and self._is_waiting(staged):
                 if self._turn(staged.source, now, is_asked=staged.is_asked) <= turn:
                     return

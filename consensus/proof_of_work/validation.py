@@ -1,4 +1,4 @@
-"""From a stranger's bytes to a proven block: cheap checks, the puzzle, then the body's signatures (docs/protocol.md, 5)."""
+"""From an outsider's bytes to a proven block: cheap checks, the puzzle, then the body's signatures (docs/protocol.md, 5)."""
 
 from dataclasses import dataclass
 from enum import Enum
@@ -55,7 +55,7 @@ Effects = tuple[Effect, ...]
 class Pushed:
     """What became of a block that a peer has pushed. `link`: its place, where it is staged, or in the tree."""
 
-    fate: HeaderAcceptance
+    acceptance: HeaderAcceptance
     link: BlockIndex | None
     effects: Effects
 
@@ -108,7 +108,7 @@ class Validation:
         """How many blocks wait for their parent."""
         return self._waiting.orphans
 
-    def staged(self) -> tuple[StepId, ...]:
+    def staged_ids(self) -> tuple[StepId, ...]:
         """The headers that wait for their puzzle to be verified."""
         return self._unverified.ids()
 
@@ -122,7 +122,7 @@ class Validation:
         return 0 if staged is None else staged.link.work
 
     def is_left_waiting(self, step: StepId) -> bool:
-        """Whether the header waits for a stranger's turn."""
+        """Whether the header waits for an outsider's turn."""
         return self._unverified.is_left_waiting(step)
 
     def has_asked_of_others(self, peer: PeerId) -> bool:
@@ -151,14 +151,14 @@ class Validation:
         fault = self._foreign_body(source, named)
         if fault:
             return Pushed(HeaderAcceptance.REFUSED, None, fault)
-        fate, effects = self.take_header(source, named.named_header, named.block.body, now, is_asked=False)
-        if fate is HeaderAcceptance.ORPHAN:
+        acceptance, effects = self.take_header(source, named.named_header, named.block.body, now, is_asked=False)
+        if acceptance is HeaderAcceptance.ORPHAN:
             self._waiting.add_orphan(Orphan(named, source))
-        elif fate is HeaderAcceptance.EARLY:
+        elif acceptance is HeaderAcceptance.EARLY:
             self._waiting.add_early(Orphan(named, source))
-        elif fate is HeaderAcceptance.KNOWN:
+        elif acceptance is HeaderAcceptance.KNOWN:
             effects += self._take_known(source, named)
-        return Pushed(fate, self._link_of(named.id), effects)
+        return Pushed(acceptance, self._link_of(named.id), effects)
 
     def take_header(
         self, source: PeerId, named: NamedHeader, body: Body | None, now: Instant, *, is_asked: bool
@@ -169,7 +169,7 @@ class Validation:
             rejection = self._rejected[step]
             return HeaderAcceptance.REFUSED, (Refuse(source, rejection.offence, rejection.detail),)
         if not self.is_new(named):
-            self._unverified.also_from(step, source, now, is_asked=is_asked)
+            self._unverified.add_source(step, source, now, is_asked=is_asked)
             return HeaderAcceptance.KNOWN, ()
         if not is_signed_by_leader(step, header):
             return HeaderAcceptance.REFUSED, (self._unsigned(source, step),)
@@ -197,15 +197,15 @@ class Validation:
         staged = self._unverified.get(named.id)
         if staged is not None and staged.body is None:
             staged.body, staged.body_source = named.block.body, source
-        if self._chain.tree.standing(named.id) is not BlockStatus.BODILESS:
+        if self._chain.tree.status(named.id) is not BlockStatus.BODILESS:
             return ()
         if not is_signed_by_leader(named.id, named.header):  # the id does not cover the signature
             return (self._unsigned(source, named.id),)
         return self._judge_body(source, named, is_news=False)
 
-    def puzzle_verified(self, answer: PuzzleVerified) -> Verified:
+    def on_puzzle_verified(self, answer: PuzzleVerified) -> Verified:
         """A puzzle was computed: the block is proven with all its ancestors, or waits for them, or was a lie."""
-        staged, ticket = self._unverified.answered(answer.step)
+        staged, ticket = self._unverified.on_answer(answer.step)
         if staged is None or ticket is None:
             return Verified(None, ())
         if not answer.is_solved:
@@ -303,19 +303,19 @@ class Validation:
             return False, ()
         if not self._chain.extend(parent, staged.link, self._candidates.lost, staged.source):
             return False, ()
-        if staged.body is None or self._chain.tree.standing(staged.link.id) is not BlockStatus.BODILESS:
+        if staged.body is None or self._chain.tree.status(staged.link.id) is not BlockStatus.BODILESS:
             return True, ()
         named = NamedBlock(staged.link.id, Block(staged.header, staged.body))
         return True, self._judge_body(staged.body_source, named, is_news=True)
 
     def _judge_body(self, source: PeerId, named: NamedBlock, *, is_news: bool) -> Effects:
-        fault = body_fault(self._network_id, named.block, self._rules) or self._unpaid(named.block)
+        fault = body_fault(self._network_id, named.block, self._rules) or self._fault_of_payment(named.block)
         if fault is None:
-            return self._checks.body_arrived(named, source, is_news=is_news)
+            return self._checks.on_body(named, source, is_news=is_news)
         self._chain.tree.condemn(named.id)
         return self._reject(source, named.id, named.block, *fault)
 
-    def _unpaid(self, block: Block) -> tuple[Offence, str] | None:
+    def _fault_of_payment(self, block: Block) -> tuple[Offence, str] | None:
         """Large payloads of keys that have paid no block are not even fetched. Above an unchecked block the learner decides."""
         parent, leader = StepId(block.header.parent), PeerId(block.header.leader)
         if not self._chain.tree.is_checked(parent):

@@ -18,17 +18,17 @@ ASK_AGAIN_MS = 2_000
 
 
 class AmnesiaRecovery:
-    """One start of one member."""
+    """Asks for our newest block, once at each start of a member."""
 
     def __init__(self, state: State, me: int) -> None:
         self._state = state
         self._me = me
         self._needed = 0 if state.committee.size == 1 else state.committee.validity
-        self._life = 0
+        self._incarnation = 0
         self._answered = 0
         self._asked_at: dict[PeerId, Instant] = {}
         self._asked = 0
-        """Whom we have ever asked in this life, as a set of members."""
+        """Whom we have ever asked in this incarnation, as a set of members."""
 
     @property
     def is_done(self) -> bool:
@@ -41,8 +41,8 @@ class AmnesiaRecovery:
         return self._state.committee.everybody & ~self._answered & ~(1 << self._me)
 
     def start(self, now: Instant) -> None:
-        """A new life begins."""
-        self._life = max(0, now)
+        """A new incarnation begins."""
+        self._incarnation = max(0, now)
 
     def ask(self, peer: PeerId, record: PeerRecord, now: Instant) -> None:
         """Ask a connected member, unless it has answered or may still."""
@@ -52,18 +52,18 @@ class AmnesiaRecovery:
             return
         self._asked_at[peer] = now
         self._asked |= 1 << record.member
-        self._state.effects.add(Send(peer, encode(AskOwn(self._life))))
+        self._state.effects.add(Send(peer, encode(AskOwn(self._incarnation))))
 
-    def left(self, peer: PeerId) -> None:
+    def leave(self, peer: PeerId) -> None:
         """Ask again once it is back."""
         self._asked_at.pop(peer, None)
 
-    def answered(self, peer: PeerId, record: PeerRecord, answer: OwnNewest) -> Block | None:
+    def on_answer(self, peer: PeerId, record: PeerRecord, answer: OwnNewest) -> Block | None:
         """Count an answer; the block it shows, if there is one. A false proof is refused."""
         if record.member is None or not self._asked >> record.member & 1:
             self._state.effects.add(Refuse(peer, Offence.UNSOLICITED, "answer about our own newest block"))
             return None
-        if answer.life != self._life:
+        if answer.incarnation != self._incarnation:
             return None
         block = answer.block
         if block is not None and (block.content.author != self._me or not self._state.is_sound(block)):
@@ -78,4 +78,4 @@ def answer_own(state: State, peer: PeerId, record: PeerRecord, question: AskOwn)
     if record.member is None:
         state.effects.add(Refuse(peer, Offence.UNKNOWN_MEMBER, "asks for blocks of its own, but is no member"))
         return
-    state.effects.add(Send(peer, encode(OwnNewest(question.life, state.newest_seen.get(record.member)))))
+    state.effects.add(Send(peer, encode(OwnNewest(question.incarnation, state.newest_seen.get(record.member)))))

@@ -53,7 +53,7 @@ class Attestations:
             if len(kept) > MARKS_KEPT:
                 del kept[min(kept)]
 
-    def reached(self, index: int) -> None:
+    def on_commit(self, index: int) -> None:
         """We have this commit ourselves; what is said of it and below matters no more."""
         self._index = index
         for old in [old for old in self._marks if old <= index]:

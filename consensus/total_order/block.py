@@ -37,7 +37,7 @@ class Reference(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     digest: DigestBytes
 
 
-class Item(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
+class BlockContribution(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, gc=False):
     """One payload, and what its author built on; both opaque here."""
 
     base: DigestBytes
@@ -65,7 +65,7 @@ class Content(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     author: AuthorIndex
     round: Annotated[int, msgspec.Meta(ge=1, le=ROUND_MAX)]
     parents: Annotated[tuple[Reference, ...], msgspec.Meta(min_length=1, max_length=MEMBERS_MAX)]
-    items: Annotated[tuple[Item, ...], msgspec.Meta(max_length=ITEMS_MAX)]
+    items: Annotated[tuple[BlockContribution, ...], msgspec.Meta(max_length=ITEMS_MAX)]
     attachments: Annotated[tuple[Attachment, ...], msgspec.Meta(max_length=ATTACHMENTS_MAX)]
     """The block is accepted only where they are held."""
     time_ms: Annotated[WallTime, msgspec.Meta(ge=0, le=2**63 - 1)]

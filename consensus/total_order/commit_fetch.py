@@ -73,7 +73,7 @@ class CommitFetch:
             return False
         self._source = source
         first = max(floor, last.index - self._window + 1)
-        number = record.commit_requests.send({}, Instant(now + ANSWER_MS))
+        number = record.commit_requests.add({}, Instant(now + ANSWER_MS))
         self._request = Request(first, last, number, now)
         self._state.effects.add(Send(source, encode(GetCommits(number, first))))
         return True
@@ -84,7 +84,7 @@ class CommitFetch:
 
     def take(self, peer: PeerId, record: PeerRecord, answer: Commits, now: Instant) -> list[Link]:
         """An answer: the commits that it proves, the last of which is the one asked for; none when it proves none."""
-        record.commit_requests.answered(answer.number)
+        record.commit_requests.on_answer(answer.number)
         request = self._request
         if request is None or peer != self._source or answer.number != request.number:
             return []
@@ -105,7 +105,7 @@ class CommitFetch:
         if self._request is not None and now >= self._request.asked_at + ANSWER_MS:
             self._fail()
 
-    def left(self, peer: PeerId) -> None:
+    def leave(self, peer: PeerId) -> None:
         """The peer is gone. That it failed is remembered."""
         if peer == self._source:
             self._source, self._request = None, None

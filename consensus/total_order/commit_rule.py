@@ -26,7 +26,7 @@ class LeaderStatus:
     """What becomes of the slot of one round's leader."""
 
     round: int
-    way: DecisionRule
+    rule: DecisionRule
     leader: Vertex | None
     """The block that is committed; None: the slot is skipped."""
 
@@ -41,7 +41,7 @@ class LeaderSlot:
     """Who has a block of the next round with no vote for any block of the slot."""
     certificates: dict[Digest, int] = field(default_factory=dict)
     """By leader block: who has a certificate for it, two rounds later."""
-    decision: LeaderStatus | None = None
+    status: LeaderStatus | None = None
     """By the direct rule."""
 
 
@@ -73,7 +73,7 @@ class CommitRule:
         is_quorum = self._committee.is_quorum
         return is_quorum(slot.blames) or any(is_quorum(voters) for voters in slot.votes.values())
 
-    def accepted(self, vertex: Vertex) -> None:
+    def add(self, vertex: Vertex) -> None:
         """Take in a block; its parents were taken in before."""
         if vertex.round - 1 >= self.cursor:
             self._note_vote(vertex, vertex.round - 1)
@@ -113,7 +113,7 @@ class CommitRule:
 
     def _note_certificate(self, vertex: Vertex, number: int) -> None:
         slot = self._slots.setdefault(number, LeaderSlot())
-        certified = self._certified(vertex, slot)
+        certified = self._certified_leader(vertex, slot)
         if certified is None:
             return
         vertex.certified = certified
@@ -123,7 +123,7 @@ class CommitRule:
             self._contradict(number, f"two blocks of one leader are certified: {names}")
         self._decide_directly(number, slot)
 
-    def _certified(self, vertex: Vertex, slot: LeaderSlot) -> Digest | None:
+    def _certified_leader(self, vertex: Vertex, slot: LeaderSlot) -> Digest | None:
         """The leader block that a quorum of the parents votes for: at most one, as a quorum is more than half."""
         between = self._dag.round(vertex.round - 1)
         assert between is not None, "the parents of the round before are accepted, and above the horizon"
@@ -139,14 +139,14 @@ class CommitRule:
         is_skipped = self._committee.is_quorum(slot.blames)
         if is_skipped and slot.certificates:
             self._contradict(number, "a quorum did not vote for a block that another quorum certified")
-        if slot.decision is not None:
+        if slot.status is not None:
             return
         for digest, certifiers in slot.certificates.items():
             if self._committee.is_quorum(certifiers):
-                slot.decision = LeaderStatus(number, DecisionRule.DIRECT_COMMIT, self._dag.accepted[digest])
-        if slot.decision is None and is_skipped:
-            slot.decision = LeaderStatus(number, DecisionRule.DIRECT_SKIP, None)
-        self._has_news |= slot.decision is not None
+                slot.status = LeaderStatus(number, DecisionRule.DIRECT_COMMIT, self._dag.accepted[digest])
+        if slot.status is None and is_skipped:
+            slot.status = LeaderStatus(number, DecisionRule.DIRECT_SKIP, None)
+        self._has_news |= slot.status is not None
 
     def _contradict(self, number: int, detail: str) -> None:
         if self.contradiction is None:
@@ -160,7 +160,7 @@ class CommitRule:
         newest = max(self._slots, default=self.cursor)
         for number in range(newest, self.cursor - 1, -1):
             slot = self._slots.get(number)
-            decision = slot.decision if slot is not None else None
+            decision = slot.status if slot is not None else None
             if decision is None:
                 decision = self._by_anchor(number, slot or LeaderSlot(), statuses, newest)
             if decision is not None:

@@ -2,7 +2,7 @@
 
 Nothing is fetched for a commit that is not certain: what the walk proves is remembered as rungs, and the commits between two
 rungs are asked for when their turn comes. The blocks that they name are fetched and judged like all others, and the same
-ordering runs over them; a quorum must vouch for what comes out, which must be the very commit (docs/protocol.md, 6).
+ordering runs over them; a quorum must attest what comes out, which must be the very commit (docs/protocol.md, 6).
 """
 
 from consensus.effects import Halt
@@ -76,12 +76,12 @@ class CommitSync:
             self._pursue(now)
             self._go_on(now)
 
-    def left(self, peer: PeerId) -> None:
+    def leave(self, peer: PeerId) -> None:
         """The peer is gone."""
-        self._fetch.left(peer)
+        self._fetch.leave(peer)
 
     def take(self, peer: PeerId, record: PeerRecord, answer: Commits, now: Instant) -> None:
-        """An answer to GetCommits."""
+        """Take in an answer to GetCommits."""
         links = self._fetch.take(peer, record, answer, now)
         if links and self._rungs:
             self._giver, self._progress_at = peer, now
@@ -90,7 +90,7 @@ class CommitSync:
         self._go_on(now)
 
     def advance(self, now: Instant) -> bool:
-        """Take over what has arrived and is vouched for; whether there was anything."""
+        """Take over what has arrived and is attested; whether there was anything."""
         has_advanced = False
         while self._buffer and self._is_next_ready():
             self._pursued = max(0, self._pursued - 1)
@@ -100,7 +100,7 @@ class CommitSync:
         return has_advanced
 
     def drop(self) -> None:
-        """The attempt is over."""
+        """Give up the attempt."""
         self._rungs.clear()
         self._buffer.clear()
         self._pursued = 0
@@ -131,7 +131,7 @@ class CommitSync:
             self.drop()
 
     def _aim_higher(self, end: int) -> None:
-        """Go on to a commit that is certain by now: whoever is still far behind hears nothing that vouches for the last ones of
+        """Go on to a commit that is certain by now: whoever is still far behind hears nothing that attests the last ones of
         the buffer, since blocks that name them lie in the commits after them, and newer ones name commits far above.
         """
         certain = self._attestations.certain_commit()
@@ -172,10 +172,10 @@ class CommitSync:
         record, _ = self._buffer[0]
         if record.index <= self._state.order.index:
             return True
-        return record.leader.digest in self._state.dag.accepted and self._is_vouched()
+        return record.leader.digest in self._state.dag.accepted and self._is_attested()
 
-    def _is_vouched(self) -> bool:
-        """Whoever names a later commit of the chain vouches for all before it."""
+    def _is_attested(self) -> bool:
+        """Whoever names a later commit of the chain attests all before it."""
         members = 0
         for record, digest in self._buffer:
             members |= self._attestations.members_naming(record.index, digest)

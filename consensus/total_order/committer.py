@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from consensus.contribution import Contribution, contribution_digest
 from consensus.effects import Deliver, Halt
-from consensus.steps import DeliveredItem, DeliveredStep
+from consensus.steps import DeliveredContribution, DeliveredStep
 from consensus.total_order.attestations import Attestations
 from consensus.total_order.block import Block
 from consensus.total_order.commit_rule import DecisionRule, LeaderStatus
@@ -54,29 +54,29 @@ class Committer:
         state.effects.add(Deliver(delivered_step(state.network_id, state.committee, record, blocks)))
         for vertex in added:
             state.busy.pop(vertex.digest, None)
-        self._attestations.reached(state.order.index)
+        self._attestations.on_commit(state.order.index)
         if self._proposer is not None:
-            self._proposer.committed(added)
+            self._proposer.on_commit(added)
         self._move_horizon()
         return record
 
-    def moved_to_checkpoint(self) -> None:
+    def on_checkpoint(self) -> None:
         """The order has begun anew above commits that we have not seen."""
-        self._attestations.reached(self._state.order.index)
+        self._attestations.on_commit(self._state.order.index)
         if self._proposer is not None:
-            self._proposer.skipped()
+            self._proposer.on_checkpoint()
         self._move_horizon()
 
     def _move_horizon(self) -> None:
         """Forget what the order leaves behind."""
         if self._state.order.horizon > self._state.dag.horizon:
-            forgotten = self._validation.horizon_moved()
+            forgotten = self._validation.forget_below_horizon()
             if self._proposer is not None:
-                self._proposer.forgotten(forgotten)
+                self._proposer.on_forgotten(forgotten)
 
     def _count(self, decision: LeaderStatus) -> None:
         counters = self._state.counters
-        match decision.way:
+        match decision.rule:
             case DecisionRule.DIRECT_COMMIT:
                 counters.direct_commits += 1
             case DecisionRule.DIRECT_SKIP:
@@ -89,14 +89,14 @@ class Committer:
 
 def delivered_step(network_id: NetworkId, committee: Committee, record: CommitRecord, blocks: Iterable[Block]) -> DeliveredStep:
     """What the learner gets of a commit; `blocks` are those that the record names, in its order."""
-    items = tuple(item for block in blocks for item in delivered_items(network_id, committee, block))
+    items = tuple(item for block in blocks for item in delivered_contributions(network_id, committee, block))
     step = commit_digest(network_id, record)
     return DeliveredStep(step, StepId(record.previous), Height(record.index), record.time_ms, items)
 
 
-def delivered_items(network_id: NetworkId, committee: Committee, block: Block) -> Iterable[DeliveredItem]:
+def delivered_contributions(network_id: NetworkId, committee: Committee, block: Block) -> Iterable[DeliveredContribution]:
     """The payloads of one block, named like contributions of proof of work without attachments: those are the block's."""
     author = committee.members[block.content.author]
     for item in block.content.items:
         digest = contribution_digest(network_id, Contribution(author, item.base, item.payload, (), NO_SIGNATURE))
-        yield DeliveredItem(author, item.base, item.payload, digest, block.content.attachments)
+        yield DeliveredContribution(author, item.base, item.payload, digest, block.content.attachments)

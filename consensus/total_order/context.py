@@ -82,7 +82,7 @@ class Counters:
 
 @dataclass(slots=True)
 class State:
-    """One member's, or observer's, view."""
+    """What one member or observer knows; its parts share it."""
 
     network_id: NetworkId
     rules: TotalOrderRules

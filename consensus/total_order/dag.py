@@ -36,7 +36,7 @@ class Vertex:
 
     @property
     def reference(self) -> Reference:
-        """Names the block."""
+        """The name of the block, as children give it."""
         return Reference(self.round, self.author, self.digest)
 
 
@@ -56,7 +56,7 @@ class Round:
 
 @dataclass(slots=True)
 class Suspended:
-    """A valid block that waits."""
+    """A valid block that waits for parents or payloads."""
 
     digest: Digest
     block: Block
@@ -195,7 +195,7 @@ class Dag:
             return []
         return self._accept(digest, block)
 
-    def payload_held(self, digest: bytes) -> list[Vertex]:
+    def on_attachment_held(self, digest: bytes) -> list[Vertex]:
         """A large payload has come; the blocks that are accepted now."""
         accepted: list[Vertex] = []
         for child in self._payload_waiting.pop(digest, ()):
@@ -259,7 +259,7 @@ class Dag:
                 self._false_parents.append((block, parent.block))
         return missing
 
-    def _still_missed(self, block: Block, digest: bytes) -> Reference | None:
+    def _missing_name(self, block: Block, digest: bytes) -> Reference | None:
         """The first name of this parent that lies above the horizon and is no name of an accepted block."""
         parent = self.accepted.get(digest)
         true = None if parent is None else parent.reference
@@ -318,7 +318,7 @@ class Dag:
                 suspended = self.suspended.get(child)
                 if suspended is None:
                     continue
-                if self._still_missed(suspended.block, digest) is not None:
+                if self._missing_name(suspended.block, digest) is not None:
                     self._false_parents.append((suspended.block, block))
                     self._waiting.setdefault(digest, {})[child] = None
                     continue
@@ -354,7 +354,7 @@ class Dag:
         if newest is None or newest.round < number:
             self.newest[vertex.author] = vertex
         self.highest_round = max(self.highest_round, number)
-        self._named.accepted(vertex.block.content.attachments)
+        self._named.note_accepted(vertex.block.content.attachments)
         if number > self.quorum_round and self._committee.is_quorum(of_round.authors):
             self.quorum_round = number
 
@@ -370,7 +370,7 @@ class Dag:
         for number in [number for number in self._missing_rounds if number <= self.horizon]:
             for digest in self._missing_rounds.pop(number):
                 for child in self._no_more_waiting(digest):
-                    accepted += self._missed_no_more(child, digest)
+                    accepted += self._miss_no_more(child, digest)
         return accepted
 
     def _no_more_waiting(self, digest: bytes) -> list[bytes]:
@@ -379,7 +379,7 @@ class Dag:
         waiting: dict[bytes, None] = {}
         for child in children:
             suspended = self.suspended.get(child)
-            name = None if suspended is None else self._still_missed(suspended.block, digest)
+            name = None if suspended is None else self._missing_name(suspended.block, digest)
             if name is not None:
                 waiting[child] = None
                 if digest in self._wanted:
@@ -390,7 +390,7 @@ class Dag:
             self._wanted.pop(digest, None)
         return [child for child in children if child not in waiting]
 
-    def _missed_no_more(self, child: bytes, digest: bytes) -> list[Vertex]:
+    def _miss_no_more(self, child: bytes, digest: bytes) -> list[Vertex]:
         suspended = self.suspended.get(child)
         if suspended is None or digest not in suspended.missing:
             return []

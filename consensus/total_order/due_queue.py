@@ -37,7 +37,7 @@ class DueQueue:
             heapq.heapify(self._heap)
 
     def drop(self, name: bytes) -> None:
-        """It is due no more."""
+        """Forget when it is due."""
         self._turns.pop(name, None)
 
     def take(self, now: Instant, count_max: int) -> list[bytes]:

@@ -84,7 +84,7 @@ class KeptTwins:
         return len(self._bytes) < TWINS_MAX and self.total_bytes < TWINS_BYTES_MAX
 
     def add(self, digest: bytes, block: Block) -> None:
-        """The graph keeps one more."""
+        """Count one more that the graph keeps."""
         self._bytes[digest] = len(encode(block))
         self.total_bytes += self._bytes[digest]
 

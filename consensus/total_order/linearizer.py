@@ -55,7 +55,7 @@ class Linearizer:
 
     @property
     def mark(self) -> CommitMark:
-        """Our last commit."""
+        """The mark of our last commit."""
         return CommitMark(self.index, self.digest)
 
     @property
@@ -73,7 +73,7 @@ class Linearizer:
 
     def commit(self, leader: Vertex) -> tuple[CommitRecord, list[Vertex]]:
         """Append the commit of this leader; its record and its blocks in order."""
-        added = self._linearised(leader)
+        added = self._history_of(leader)
         references = tuple(vertex.reference for vertex in added)
         time_ms = max(self.time_ms, median_time_ms(leader))
         record = CommitRecord(self.index + 1, self.digest, leader.reference, time_ms, references)
@@ -81,7 +81,7 @@ class Linearizer:
         return record, added
 
     def append(self, record: CommitRecord) -> None:
-        """Take over a commit that is certain: our own, or one that the records or a quorum vouch for."""
+        """Take over a commit that is certain: our own, or one that the records or a quorum attest."""
         assert record.index == self.index + 1, f"commit {record.index} after {self.index}"
         assert record.previous == self.digest, f"commit {record.index} does not follow the one before"
         self.restart(record)
@@ -103,7 +103,7 @@ class Linearizer:
         while len(self._recent) > self._gc_depth:  # one leader a round: no commit above the horizon is forgotten
             del self._recent[next(iter(self._recent))]
 
-    def _linearised(self, leader: Vertex) -> list[Vertex]:
+    def _history_of(self, leader: Vertex) -> list[Vertex]:
         """Its history above the horizon, sorted; what belongs to an author and round that is ordered already is left out."""
         ordered, horizon = self._ordered, self.horizon
         history = {leader.digest: leader}

@@ -6,17 +6,17 @@ What follows is the same after every input: slots are decided, our own blocks cr
 from collections.abc import Iterable
 from typing import assert_never
 
-from consensus.effects import Effect, Halt, KeepPayloads, Refuse, ReleasePayloads, SetTimer
+from consensus.effects import Effect, Halt, KeepAttachments, Refuse, ReleaseAttachments, SetTimer
 from consensus.inputs import (
     Assessed,
+    AttachmentHeld,
+    AttachmentsNeeded,
     Checked,
     ClockRead,
     FetchFailed,
     Input,
     LearnerBehind,
     Offered,
-    PayloadHeld,
-    PayloadsNeeded,
     PeerJoined,
     PeerLeft,
     PuzzleSolved,
@@ -80,7 +80,7 @@ Effects = tuple[Effect, ...]
 class TotalOrder:
     """An OrderingProtocol. `seed` (up to 64 bytes) draws whom to ask; an identity that is no member is an observer.
 
-    `records`: rows (table, key, value) of earlier lives sorted by (table, key); `archive` reads the same rows by key.
+    `records`: rows (table, key, value) of earlier incarnations sorted by (table, key); `archive` reads the same rows by key.
     `guard_round`: what the guard file holds, 0 when there is none. `replay_from`: a commit whose state the learner holds.
     `snapshot_behind`: commits behind an agreed checkpoint from which on its state is fetched. Raises CommitteeError,
     CorruptRecordsError.
@@ -155,9 +155,9 @@ class TotalOrder:
         """Deliver again what the learner has lost, and begin. Raises CorruptRecordsError."""
         effects = self._state.effects
         if self._state.dag.highest_round > 0:
-            self._state.peers.restarted(now)
+            self._state.peers.on_restart(now)
         if named := self._state.dag.named_payloads():
-            effects.add(KeepPayloads(named))
+            effects.add(KeepAttachments(named))
         for delivery in self._restoring.replays():
             effects.add(delivery)
         if self._member is not None:
@@ -172,8 +172,8 @@ class TotalOrder:
         if self._is_halted:
             return ()
         if isinstance(event, ClockRead):  # before the start, too: nothing follows until something else happens
-            self._state.wall.told(event.offset_ms)
-            self._state.peer_clocks.jumped()
+            self._state.wall.set_offset(event.offset_ms)
+            self._state.peer_clocks.forget_all()
             return ()
         self._respond(event, now)
         self._settle(now)
@@ -194,12 +194,12 @@ class TotalOrder:
             case Submitted():
                 if self._member is not None:
                     self._member.proposer.submit(event)
-            case PayloadHeld(digest):
-                self._validation.payload_held(digest)
+            case AttachmentHeld(digest):
+                self._validation.on_attachment_held(digest)
             case FetchFailed(digest, peer):
-                self._state.wanted.failed(digest, peer, now)
-                self._state_sync.state_failed(digest, now)
-            case PayloadsNeeded(attachments, height):
+                self._state.wanted.on_failure(digest, peer, now)
+                self._state_sync.on_state_failure(digest, now)
+            case AttachmentsNeeded(attachments, height):
                 self._state.wanted.learner_needs(attachments)
                 self._state_sync.learner_waits_at = height if attachments else None
             case LearnerBehind(steps):
@@ -208,7 +208,7 @@ class TotalOrder:
             case StateReached(height, state_digest):
                 self._note_state(height, state_digest)
             case StateHeld(step, content):
-                self._state_sync.state_held(step, content, now)
+                self._state_sync.on_state(step, content, now)
             case ClockRead():
                 raise AssertionError("is handled before all else")
             case Offered() | Assessed() | Checked() | PuzzleSolved() | PuzzleVerified():
@@ -275,7 +275,7 @@ class TotalOrder:
             digests += [] if were_accepted else [digest for digest in dropped if not self._state.dag.is_named(digest)]
             digests = [digest for digest in digests if digest not in carried]
             if digests:
-                self._state.effects.add(ReleasePayloads(tuple(digests), were_accepted))
+                self._state.effects.add(ReleaseAttachments(tuple(digests), were_accepted))
 
     def _create(self, now: Instant) -> bool:
         """Create every block that is due, those of skipped rounds at once; whether there was any."""
@@ -285,7 +285,7 @@ class TotalOrder:
         has_created = False
         while (created := member.proposer.create_due(now)) is not None:
             self._validation.keep(created.digest, created.block, None, now)
-            member.proposer.created(created, now)
+            member.proposer.send_created(created, now)
             has_created = True
         if has_created:
             member.relay.push()
@@ -310,17 +310,17 @@ class TotalOrder:
     def _restore(self, records: Iterable[tuple[str, bytes, bytes]]) -> None:
         state, member = self._state, self._member
         for vertex in self._restoring.read(records):
-            self._restored(vertex)
+            self._on_restored(vertex)
         if member is not None and state.me in state.newest_seen:
-            member.proposer.has_signed(state.newest_seen[state.me].content.round)
-        self._attestations.reached(state.order.index)
+            member.proposer.note_signed(state.newest_seen[state.me].content.round)
+        self._attestations.on_commit(state.order.index)
 
-    def _restored(self, vertex: Vertex) -> None:
+    def _on_restored(self, vertex: Vertex) -> None:
         self._attestations.note(vertex.block)
         if self._member is not None:
-            self._member.accepted(vertex)
+            self._member.on_accepted(vertex)
             if vertex.author == self._state.me and not self._state.order.is_ordered(vertex):
-                self._member.proposer.restored(vertex)
+                self._member.proposer.on_restored(vertex)
 
 
 def _member(state: State, me: int, sign: Signer, guard_round: int) -> Member:

@@ -16,7 +16,7 @@ class Member:
     relay: Relay
     recovery: AmnesiaRecovery
 
-    def accepted(self, vertex: Vertex) -> None:
+    def on_accepted(self, vertex: Vertex) -> None:
         """The graph has accepted a block."""
-        self.proposer.accepted(vertex)
-        self.relay.accepted(vertex)
+        self.proposer.on_accepted(vertex)
+        self.relay.on_accepted(vertex)

@@ -65,12 +65,12 @@ class MessageRouter:
         """A peer has left or was refused."""
         record = self.state.peers.get(peer)
         self.state.peers.leave(peer)
-        self.state.peer_clocks.left(peer)
-        self.synchroniser.left(peer, () if record is None else record.block_requests.digests())
-        self.commit_sync.left(peer)
-        self.state_sync.left(peer)
+        self.state.peer_clocks.leave(peer)
+        self.synchroniser.leave(peer, () if record is None else record.block_requests.digests())
+        self.commit_sync.leave(peer)
+        self.state_sync.leave(peer)
         if self.member is not None:
-            self.member.recovery.left(peer)
+            self.member.recovery.leave(peer)
 
     def receive(self, peer: PeerId, data: bytes, now: Instant) -> None:
         """A message of a peer, as bytes."""
@@ -106,10 +106,10 @@ class MessageRouter:
                 assert_never(message)
 
     def _take_pushed(self, peer: PeerId, record: PeerRecord, block: Block, now: Instant) -> None:
-        fate = self.validation.take(peer, block, now)
-        if fate is BlockAcceptance.KEPT and block.content.author == record.member:
+        acceptance = self.validation.take(peer, block, now)
+        if acceptance is BlockAcceptance.KEPT and block.content.author == record.member:
             self.state.peer_clocks.note(peer, block.content.time_ms, self.state.wall.at(now))
-        if fate in {BlockAcceptance.OVER_BUDGET, BlockAcceptance.TOO_FAR}:
+        if acceptance in {BlockAcceptance.OVER_BUDGET, BlockAcceptance.TOO_FAR}:
             self.state.effects.add(PassOver())
 
     def _serve(
@@ -126,7 +126,7 @@ class MessageRouter:
                 self.responses.own_blocks(peer, from_round)
             case GetBlocks(_, references):
                 if self.member is not None and record.member is not None:
-                    self.member.relay.asked(record.member, references)
+                    self.member.relay.on_request(record.member, references)
                 self.responses.blocks(peer, request)
             case GetCommits():
                 self.responses.commits(peer, request)
@@ -139,7 +139,7 @@ class MessageRouter:
 
     def _take_blocks(self, peer: PeerId, record: PeerRecord, answer: Blocks, now: Instant) -> None:
         if self._is_useful(peer, record, record.block_requests, answer.number, now):
-            for _, block in self.synchroniser.answered(peer, record, answer):
+            for _, block in self.synchroniser.on_answer(peer, record, answer):
                 self.state.counters.blocks_fetched += self.validation.take(peer, block, now) is BlockAcceptance.KEPT
 
     def _is_useful(self, peer: PeerId, record: PeerRecord, requests: Requests, number: int, now: Instant) -> bool:
@@ -172,9 +172,9 @@ class MessageRouter:
         if self.member is None:
             self._refuse(peer, Offence.UNSOLICITED, "answer about our own newest block")
             return
-        block = self.member.recovery.answered(peer, record, answer)
+        block = self.member.recovery.on_answer(peer, record, answer)
         if block is not None:
-            self.member.proposer.has_signed(block.content.round)
+            self.member.proposer.note_signed(block.content.round)
             self.validation.take(peer, block, now)
 
     def _take_commits(self, peer: PeerId, record: PeerRecord, answer: Commits, now: Instant) -> None:

@@ -58,15 +58,15 @@ class Blocks(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
 
 
 class AskOwn(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=5):
-    """Asks, at every start, for the asker's own newest block. `life` tells answers to earlier lives apart."""
+    """Asks, at every start, for the asker's own newest block. `incarnation` tells answers to earlier incarnations apart."""
 
-    life: Natural
+    incarnation: Natural
 
 
 class OwnNewest(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=6):
     """The answer to AskOwn: the newest block by the asker that the sender has ever seen; its signature is the proof."""
 
-    life: Natural
+    incarnation: Natural
     block: Block | None
 
 

@@ -28,7 +28,7 @@ class NamedPayloads:
         return digest in self._by_digest
 
     def digests(self) -> tuple[Digest, ...]:
-        """All that are named."""
+        """The payloads that are named."""
         return tuple(Digest(digest) for digest in self._by_digest)
 
     def note(self, attachments: tuple[Attachment, ...], round_number: int) -> None:
@@ -42,7 +42,7 @@ class NamedPayloads:
                 naming.round = round_number
             self._by_round.setdefault(naming.round, {})[payload.digest] = None
 
-    def accepted(self, attachments: tuple[Attachment, ...]) -> None:
+    def note_accepted(self, attachments: tuple[Attachment, ...]) -> None:
         """A block that names these was accepted."""
         for payload in attachments:
             self._by_digest[payload.digest].was_accepted = True

@@ -145,7 +145,7 @@ class Pacemaker:
         wait_ms = self.timeout_ms if self._is_patient_with(readiness.awaited) else self.short_ms
         return Instant(max(earliest, self._entered_at + wait_ms))
 
-    def created(self, readiness: Readiness, now: Instant) -> None:
+    def on_own_block(self, readiness: Readiness, now: Instant) -> None:
         """Our block of the round entered exists. If it had to wait in vain, and nothing commits, the wait was too short."""
         if self._is_barren and readiness.awaited is not None and not readiness.is_late:
             self.delta_ms = min(self._rules.delta_ms_max, self.delta_ms + (self.delta_ms + 1) // 2)
@@ -153,7 +153,7 @@ class Pacemaker:
         self._waiting = None
         self._rounds_since_commit += 1
 
-    def committed(self) -> None:
+    def on_commit(self) -> None:
         """Something was committed: the wait shrinks slowly."""
         self._rounds_since_commit = 0
         excess_ms = self.delta_ms - self._rules.delta_ms_min

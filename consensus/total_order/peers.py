@@ -50,7 +50,7 @@ class Requests:
     asked: dict[int, dict[bytes, None]] = field(default_factory=dict)
     deadlines: dict[int, Instant] = field(default_factory=dict)
 
-    def send(self, digests: dict[bytes, None], deadline: Instant) -> int:
+    def add(self, digests: dict[bytes, None], deadline: Instant) -> int:
         """The number of a new request."""
         number = self.numbers.draw()
         self.asked[number], self.deadlines[number] = digests, deadline
@@ -59,7 +59,7 @@ class Requests:
             del self.asked[oldest], self.deadlines[oldest]
         return number
 
-    def answered(self, number: int) -> dict[bytes, None] | None:
+    def on_answer(self, number: int) -> dict[bytes, None] | None:
         """What the request asked for, once; None when it was answered before, is long forgotten, or of another connection."""
         self.deadlines.pop(number, None)
         return self.asked.pop(number, None)
@@ -73,7 +73,7 @@ class Requests:
         return 1 <= number <= self.numbers.last
 
     def digests(self) -> Iterator[bytes]:
-        """All that is still owed."""
+        """The digests that are still owed."""
         return itertools.chain.from_iterable(self.asked.values())
 
     def open(self, now: Instant) -> int:
@@ -83,7 +83,7 @@ class Requests:
 
 @dataclass(slots=True)
 class PeerRecord:
-    """One connected peer."""
+    """What is known of one connected peer."""
 
     member: int | None
     """Its index; None for an observer."""
@@ -108,8 +108,8 @@ class Peers:
         self.members = 0
         """The members that are connected, as a set of members."""
 
-    def restarted(self, now: Instant) -> None:
-        """Answers to an earlier life may still come: its numbers are lower, since it drew less than one in a millisecond."""
+    def on_restart(self, now: Instant) -> None:
+        """Answers to an earlier run may still come: its numbers are lower, since it drew less than one in a millisecond."""
         self._numbers.last = max(0, now)
 
     def join(self, peer: PeerId, now: Instant) -> PeerRecord:

@@ -9,7 +9,16 @@ from consensus.effects import Broadcast
 from consensus.encoding import encode
 from consensus.inputs import Submitted
 from consensus.signing import Signer
-from consensus.total_order.block import ATTACHMENTS_MAX, ITEMS_MAX, Block, Checkpoint, Content, Item, Reference, sign_block
+from consensus.total_order.block import (
+    ATTACHMENTS_MAX,
+    ITEMS_MAX,
+    Block,
+    BlockContribution,
+    Checkpoint,
+    Content,
+    Reference,
+    sign_block,
+)
 from consensus.total_order.context import State
 from consensus.total_order.dag import Vertex
 from consensus.total_order.messages import BlockMessage
@@ -27,7 +36,7 @@ PENDING_MAX = 256
 class PendingContribution:
     """A payload of our own learner."""
 
-    item: Item
+    item: BlockContribution
     attachments: tuple[Attachment, ...]
 
 
@@ -68,34 +77,34 @@ class Proposer:
         """A payload of our own learner, for the next block with room."""
         assert len(event.payload) <= PAYLOAD_BYTES_MAX, f"payload of {len(event.payload)} bytes, limit {PAYLOAD_BYTES_MAX}"
         assert len(event.attachments) <= ATTACHMENTS_MAX, f"{len(event.attachments)} attachments, limit {ATTACHMENTS_MAX}"
-        self._pending.append(PendingContribution(Item(event.base, event.payload), event.attachments))
+        self._pending.append(PendingContribution(BlockContribution(event.base, event.payload), event.attachments))
         self._bound_pending()
 
-    def has_signed(self, round_number: int) -> None:
-        """We learn that we have signed for this round in an earlier life, which may have ended before its guard was written."""
+    def note_signed(self, round_number: int) -> None:
+        """We learn that we have signed for this round in an earlier run, which may have ended before its guard was written."""
         if round_number > self.signed_round:
             self.signed_round = round_number
             self._state.effects.guard(round_number)
 
-    def accepted(self, vertex: Vertex) -> None:
-        """A block was accepted: if it is ours, of this life or an earlier one, it is what we build on."""
+    def on_accepted(self, vertex: Vertex) -> None:
+        """A block was accepted: if it is ours, of this incarnation or an earlier one, it is what we build on."""
         if vertex.author != self._me:
             return
-        self.has_signed(vertex.round)
+        self.note_signed(vertex.round)
         if vertex.round > self.last.round:
             self.last, self.last_block = vertex.reference, vertex.block
         for parent in vertex.block.content.parents:
             self._included[parent.author] = max(self._included[parent.author], parent.round)
-        self._carried(vertex)
+        self._note_carried(vertex)
 
-    def committed(self, vertices: list[Vertex]) -> None:
+    def on_commit(self, vertices: list[Vertex]) -> None:
         """A commit has put these blocks into the order."""
         for vertex in vertices:
             if vertex.author == self._me:
                 self._under_way.pop(vertex.round, None)
-        self.pacemaker.committed()
+        self.pacemaker.on_commit()
 
-    def forgotten(self, vertices: list[Vertex]) -> None:
+    def on_forgotten(self, vertices: list[Vertex]) -> None:
         """Blocks fell below the horizon: what ours carried is lost, and goes into the next one."""
         for vertex in reversed(vertices):
             lost = self._under_way.pop(vertex.round, ()) if vertex.author == self._me else ()
@@ -103,13 +112,13 @@ class Proposer:
             self._state.counters.payloads_repeated += len(lost)
         self._bound_pending()
 
-    def skipped(self) -> None:
+    def on_checkpoint(self) -> None:
         """The order goes on from a checkpoint: what our blocks up to it carried may be delivered by commits that we skip."""
         for number in [number for number in self._under_way if number <= self._state.order.leader_round]:
             for pending in self._under_way.pop(number):
                 self._dropped += (large.digest for large in pending.attachments)
 
-    def restored(self, vertex: Vertex) -> None:
+    def on_restored(self, vertex: Vertex) -> None:
         """Our own block from the records that is not ordered yet."""
         content = vertex.block.content
         first, *others = (PendingContribution(item, ()) for item in content.items) if content.items else (None,)
@@ -132,7 +141,7 @@ class Proposer:
             self._state.effects.add(Broadcast(encode(BlockMessage(self.last_block))))
 
     def create_due(self, now: Instant) -> Created | None:
-        """Create and sign the next block, if one is due; `created` is to follow, once the graph has accepted it."""
+        """Create and sign the next block, if one is due; `send_created` is to follow, once the graph has accepted it."""
         number = self.round_to_create()
         if number is None:
             self.due_at = None
@@ -142,7 +151,7 @@ class Proposer:
         self.due_at = self.pacemaker.due_at(readiness, now)
         return self._create(number, readiness, now) if self.due_at <= now else None
 
-    def created(self, created: Created, now: Instant) -> None:
+    def send_created(self, created: Created, now: Instant) -> None:
         """The graph has accepted our new block: it is sent, once that it was signed is in the guard file."""
         number = created.block.content.round
         assert self.last.round == number, "our own block is accepted at once: its parents are"
@@ -150,7 +159,7 @@ class Proposer:
         self._state.effects.guard(number)
         self._state.effects.add(Broadcast(encode(BlockMessage(created.block))))
         self._state.counters.blocks_created += 1
-        self.pacemaker.created(created.readiness, now)
+        self.pacemaker.on_own_block(created.readiness, now)
         self._state.counters.rounds_filled += created.readiness.is_late
 
     def round_to_create(self) -> int | None:
@@ -158,13 +167,13 @@ class Proposer:
         state = self._state
         base = max(self.last.round, self.signed_round, state.dag.horizon)
         for number in range(base + 1, state.dag.highest_round + 2):
-            if state.committee.is_quorum(state.dag.authors(number - 1) & ~self._left_out(number)):
+            if state.committee.is_quorum(state.dag.authors(number - 1) & ~self._unnamed_members(number)):
                 return number
         return None
 
     # --- inside ---
 
-    def _left_out(self, number: int) -> int:
+    def _unnamed_members(self, number: int) -> int:
         """The members whose blocks no block of ours for this round names: those that equivocate, as a set.
 
         But a round that an honest member has gone through before it knew, with blocks of theirs in its quorum, may hold no
@@ -175,8 +184,8 @@ class Proposer:
         gone_on = state.dag.authors(number) & ~banned
         return 0 if gone_on.bit_count() >= state.committee.validity else banned
 
-    def _carried(self, vertex: Vertex) -> None:
-        """A block of an earlier life, lost with a disk, carries these items, perhaps for the second time: so what waits for
+    def _note_carried(self, vertex: Vertex) -> None:
+        """A block of an earlier run, lost with a disk, carries these items, perhaps for the second time: so what waits for
         our next blocks, or may come back from an older one, is on its way with this block, and not delivered twice. Where this
         block is never ordered it comes back: an order that loses what a learner has said may stop the learning of all.
         """
@@ -194,12 +203,12 @@ class Proposer:
     def _readiness(self, number: int) -> Readiness:
         state = self._state
         return Readiness(
-            awaited=self._awaited(number),
+            awaited=self._awaited_leader(number),
             is_late=state.committee.is_quorum(state.dag.authors(number) & ~(1 << self._me)),
             is_idle=not self._pending and not state.busy,
         )
 
-    def _awaited(self, number: int) -> int | None:
+    def _awaited_leader(self, number: int) -> int | None:
         """Whose turn is not over, as the block of this round would say."""
         leader_of = self._state.committee.leader_of
         if number > 1 and not self._has_or_needs_no(leader_of(number - 1), number - 1):

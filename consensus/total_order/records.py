@@ -33,12 +33,12 @@ class TotalOrderArchive(Protocol):
 
 
 def index_key(index: int) -> bytes:
-    """Keys sort by index."""
+    """The key of a commit; keys sort by index."""
     return index.to_bytes(8, "big")
 
 
 def vertex_key(reference: Reference) -> bytes:
-    """Keys sort by round."""
+    """The key of a block; keys sort by round."""
     return reference.round.to_bytes(8, "big") + reference.author.to_bytes(4, "big") + reference.digest
 
 

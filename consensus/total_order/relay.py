@@ -53,13 +53,13 @@ class Relay:
         self._asked_until = [[0] * size for _ in range(size)]
         """By member and author: the round of our own up to which the member gets the author's blocks, since it has asked."""
 
-    def accepted(self, vertex: Vertex) -> None:
+    def on_accepted(self, vertex: Vertex) -> None:
         """A block was accepted."""
         named = self._named[vertex.author]
         for parent in vertex.block.content.parents:
             named[parent.author] = max(named[parent.author], parent.round)
 
-    def asked(self, member: int, references: Iterable[Reference]) -> None:
+    def on_request(self, member: int, references: Iterable[Reference]) -> None:
         """A member asks us for blocks: what it lacks below them, of their authors, it would ask for next."""
         dag = self._state.dag
         for reference in references:
@@ -70,7 +70,7 @@ class Relay:
             self._send(member, self._chain_below(vertex))
 
     def push(self) -> None:
-        """Called with each own block."""
+        """Send members what they seem to lack; called with each own block."""
         state = self._state
         for member in range(state.committee.size):
             newest = state.dag.newest[member]
@@ -82,7 +82,7 @@ class Relay:
 
     # --- inside ---
 
-    def _known(self, member: int, author: int) -> int:
+    def _known_round(self, member: int, author: int) -> int:
         return max(self._named[member][author], self._pushed[member][author])
 
     def _send(self, member: int, vertices: list[Vertex]) -> None:
@@ -101,7 +101,7 @@ class Relay:
             is_cut = newest_round - self._named[member][author] > LAG_ROUNDS + 1
             if not is_cut and self._asked_until[member][author] < newest_round:
                 continue
-            lowest = max(self._known(member, author), newest_round - PUSHED_MAX)
+            lowest = max(self._known_round(member, author), newest_round - PUSHED_MAX)
             for vertex in self._blocks_of(author, lowest, newest.round)[: PUSHED_MAX - len(lacking)]:
                 lacking.append(vertex)
                 self._pushed[member][author] = vertex.round

@@ -23,7 +23,7 @@ from consensus.types import PeerId
 
 
 class Responses:
-    """Reads; changes nothing."""
+    """Answers from what is held, and changes nothing."""
 
     def __init__(self, state: State) -> None:
         self._state = state

@@ -26,7 +26,7 @@ Row = tuple[str, bytes, bytes]
 
 
 class Restoring:
-    """Reads the rows of earlier lives, sorted by (table, key); other tables are left alone.
+    """Reads the rows of earlier incarnations, sorted by (table, key); other tables are left alone.
 
     Only what lies above the horizon stays in memory. Raises CorruptRecordsError.
     """
@@ -96,7 +96,7 @@ class Restoring:
             return []
         accepted = self._state.dag.add(digest, block, set())
         for vertex in accepted:
-            self._state.rule.accepted(vertex)
+            self._state.rule.add(vertex)
             if not self._state.order.is_ordered(vertex) and (block.content.items or block.content.attachments):
                 self._state.busy[digest] = None
         return accepted

@@ -38,7 +38,7 @@ STATE_MS = 120_000
 
 @dataclass(slots=True)
 class Joining:
-    """One attempt."""
+    """One attempt to go on from a checkpoint."""
 
     checkpoint: Checkpoint
     signers: int
@@ -106,7 +106,7 @@ class StateSync:
         self._go_on(joining, now)
         return True
 
-    def state_held(self, step: StepId, content: bytes, now: Instant) -> bool:
+    def on_state(self, step: StepId, content: bytes, now: Instant) -> bool:
         """The state is here: the order goes on from there. False when it is not the one we wait for, which changes nothing."""
         joining = self._joining
         if joining is None or joining.checkpoint.digest != step or joining.state_asked_at is None:
@@ -116,31 +116,31 @@ class StateSync:
             self._state.effects.add(Restore(step, content))
             self._adopt(joining)
             self._fetch_blocks(joining, now)
-        elif self._reached < joining.checkpoint.index:
+        elif self._learner_index < joining.checkpoint.index:
             self._state.effects.add(Restore(step, content))
         return True
 
-    def state_failed(self, state_digest: bytes, now: Instant) -> None:
+    def on_state_failure(self, state_digest: bytes, now: Instant) -> None:
         """Nobody gives the state, which may be gone by now: the next attempt is for the newest checkpoint."""
         joining = self._joining
         if joining is not None and joining.state_asked_at is not None and joining.checkpoint.state_digest == state_digest:
             self._joining, self._begin_at = None, Instant(now + PAUSE_MS)
 
-    def left(self, peer: PeerId) -> None:
+    def leave(self, peer: PeerId) -> None:
         """The peer is gone."""
-        self._fetch.left(peer)
+        self._fetch.leave(peer)
 
     # --- inside ---
 
     @property
-    def _reached(self) -> int:
+    def _learner_index(self) -> int:
         """The last commit that our learner can be told of."""
         index = self._state.order.index
         return index if self.learner_waits_at is None else min(index, self.learner_waits_at - 1)
 
     def _begin(self, now: Instant) -> None:
         best = self._attestations.best_checkpoint()
-        if now < self._begin_at or best is None or best[0].index < self._reached + self._behind_min:
+        if now < self._begin_at or best is None or best[0].index < self._learner_index + self._behind_min:
             return
         checkpoint, signers = best
         has_chain = checkpoint.index <= self._state.order.index  # and the learner alone is behind
@@ -185,4 +185,4 @@ class StateSync:
         state.rule.move_to(state.order.leader_round + 1)
         state.counters.snapshots += 1
         state.counters.synced_commits += 1
-        self._committer.moved_to_checkpoint()
+        self._committer.on_checkpoint()

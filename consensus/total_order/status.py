@@ -24,7 +24,7 @@ class MemberStatus:
 
 @dataclass(frozen=True, slots=True)
 class TotalOrderStatus:
-    """A picture of one moment."""
+    """What people see of a machine at one moment."""
 
     is_member: bool
     is_recovering: bool

@@ -53,7 +53,7 @@ Answer = tuple[tuple[Digest, Block], ...]
 
 @dataclass(slots=True)
 class MissingBlock:
-    """One missing block."""
+    """How a missing block is pursued."""
 
     first_at: Instant
     """When to ask first."""
@@ -83,7 +83,7 @@ class Synchroniser:
 
     @property
     def missing(self) -> int:
-        """Blocks that are asked for."""
+        """How many blocks are asked for."""
         return len(self._pursuits)
 
     @property
@@ -119,7 +119,7 @@ class Synchroniser:
                 is_author_here = self._state.peers.is_connected(parent.author) and parent.round + 1 == child.content.round
                 self._pursue(parent, source, Instant(now + GRACE_MS) if is_author_here else now)
 
-    def came(self, digest: bytes) -> None:
+    def on_block(self, digest: bytes) -> None:
         """The block is in the graph: nobody is asked for it any more."""
         _, pursuit = self._pursuits.pop(digest, (None, None))
         self._of_range.pop(digest, None)
@@ -145,7 +145,7 @@ class Synchroniser:
         for digest in self._due.take(now, LOOKED_AT_MAX):
             reference, pursuit = self._pursuits[digest]
             if not self._is_needed(reference):
-                self.came(digest)
+                self.on_block(digest)
                 continue
             self._wait_no_more(digest, pursuit)
             self._look_at(reference, pursuit, wishes, now)
@@ -158,12 +158,12 @@ class Synchroniser:
         self._timer_at = None
         self.tick(now)
 
-    def answered(self, peer: PeerId, record: PeerRecord, answer: Blocks) -> Answer:
+    def on_answer(self, peer: PeerId, record: PeerRecord, answer: Blocks) -> Answer:
         """The blocks of an answer that we asked this peer for; nothing when the peer broke the rules, and is refused."""
-        asked = record.block_requests.answered(answer.number)
+        asked = record.block_requests.on_answer(answer.number)
         if asked is None:
             return ()
-        self._asked_no_more(peer, asked)
+        self._end_request(peer, asked)
         self._room_at(peer, BLOCKS_ASKED_MAX)
         named = tuple((block_digest(self._state.network_id, block.content), block) for block in answer.blocks)
         for digest, _ in named:
@@ -172,9 +172,9 @@ class Synchroniser:
                 return ()
         return named
 
-    def left(self, peer: PeerId, asked: Iterable[bytes]) -> None:
+    def leave(self, peer: PeerId, asked: Iterable[bytes]) -> None:
         """The peer is gone: what it was asked for, others may be asked for."""
-        self._asked_no_more(peer, asked)
+        self._end_request(peer, asked)
         self._room_at(peer, len(self._pursuits))
 
     # --- inside ---
@@ -188,7 +188,7 @@ class Synchroniser:
         if len(hints) < HINTS_MAX:
             hints[source] = None
 
-    def _asked_no_more(self, peer: PeerId, asked: Iterable[bytes]) -> None:
+    def _end_request(self, peer: PeerId, asked: Iterable[bytes]) -> None:
         """What comes does so at once; what does not, another peer may be asked for."""
         for digest in asked:
             if digest in self._pursuits:
@@ -283,7 +283,7 @@ class Synchroniser:
         for start in range(0, len(ordered), BLOCKS_ASKED_MAX):
             batch = tuple(ordered[start : start + BLOCKS_ASKED_MAX])
             digests: dict[bytes, None] = {reference.digest: None for reference in batch}
-            number = record.block_requests.send(digests, Instant(now + ANSWER_MS))
+            number = record.block_requests.add(digests, Instant(now + ANSWER_MS))
             self._state.effects.add(Send(peer, encode(GetBlocks(number, batch))))
 
     def _refuse(self, peer: PeerId, detail: str) -> None:

@@ -1,4 +1,4 @@
-"""From a stranger's bytes to an accepted block: cheap checks, the signature, its place in the graph (docs/protocol.md, 6)."""
+"""From an outsider's bytes to an accepted block: cheap checks, the signature, its place in the graph (docs/protocol.md, 6)."""
 
 from enum import Enum
 
@@ -61,9 +61,9 @@ class Validation:
             return BlockAcceptance.OLD
         is_wanted = self._synchroniser.is_wanted(digest)
         if not is_wanted:
-            fate = self._unasked_fate(source, block, now)
-            if fate is not None:
-                return fate
+            acceptance = self._acceptance_of_unasked(source, block, now)
+            if acceptance is not None:
+                return acceptance
         if not self._is_sound(source, digest, block):
             return BlockAcceptance.REFUSED
         self._note(block)
@@ -72,7 +72,7 @@ class Validation:
         if self._is_too_far(block) and not self._synchroniser.is_named_so(Reference(content.round, content.author, digest)):
             state.counters.blocks_too_far += 1
             state.dag.forsake(digest, block)
-            self._synchroniser.came(digest)
+            self._synchroniser.on_block(digest)
             self._accuse_false_parents()
             return BlockAcceptance.TOO_FAR
         self.keep(digest, block, source, now)
@@ -85,7 +85,7 @@ class Validation:
         it for this block.
         """
         lacking: set[bytes] = set() if source is None else {large.digest for large in block.content.attachments}
-        self._synchroniser.came(digest)
+        self._synchroniser.on_block(digest)
         self._take_in(self._state.dag.add(digest, block, lacking))
         if source is not None and digest in self._state.dag.suspended:
             self._synchroniser.note_missing(block, source, now)
@@ -93,12 +93,12 @@ class Validation:
         self._note_holders()
         self._accuse_false_parents()
 
-    def payload_held(self, digest: bytes) -> None:
+    def on_attachment_held(self, digest: bytes) -> None:
         """The bytes of a large payload are here."""
         self._state.wanted.note_held(digest)
-        self._take_in(self._state.dag.payload_held(digest))
+        self._take_in(self._state.dag.on_attachment_held(digest))
 
-    def horizon_moved(self) -> list[Vertex]:
+    def forget_below_horizon(self) -> list[Vertex]:
         """Forget what lies below the horizon of the order; the blocks that were forgotten."""
         forgotten, accepted = self._state.dag.prune(self._state.order.horizon)
         self._state.counters.blocks_forgotten += len(forgotten)
@@ -109,7 +109,7 @@ class Validation:
 
     # --- judging ---
 
-    def _unasked_fate(self, source: PeerId, block: Block, now: Instant) -> BlockAcceptance | None:
+    def _acceptance_of_unasked(self, source: PeerId, block: Block, now: Instant) -> BlockAcceptance | None:
         """What keeps an unasked block from being looked at, if anything."""
         state = self._state
         record = state.peers.get(source)
@@ -190,8 +190,8 @@ class Validation:
         author = self._state.committee.members[block.content.author]
         for large in block.content.attachments:
             wanted.wait(large.digest, (large,), None, Need.FREE)
-            wanted.accepted_by(large.digest, (author,))
-            wanted.also_has(large.digest, source)
+            wanted.add_holders(large.digest, (author,))
+            wanted.add_source(large.digest, source)
 
     def _note_holders(self) -> None:
         """Whoever builds on a block has accepted it: where its author withholds what it names, they can give it."""
@@ -199,7 +199,7 @@ class Validation:
         for block, members in state.dag.take_holders():
             peers = tuple(peer for index, peer in enumerate(state.committee.members) if members >> index & 1)
             for large in block.content.attachments:
-                state.wanted.accepted_by(large.digest, peers)
+                state.wanted.add_holders(large.digest, peers)
 
     def _take_in(self, accepted: list[Vertex]) -> None:
         for vertex in accepted:
@@ -207,10 +207,10 @@ class Validation:
             state.effects.record(record_of_block(vertex.reference, vertex.block))
             if (vertex.block.content.items or vertex.block.content.attachments) and not state.order.is_ordered(vertex):
                 state.busy[vertex.digest] = None
-            state.rule.accepted(vertex)
+            state.rule.add(vertex)
             self._feed.forward(vertex)
             if self._member is not None:
-                self._member.accepted(vertex)
+                self._member.on_accepted(vertex)
 
     def _accuse_false_parents(self) -> None:
         for child, parent in self._state.dag.take_false_parents():

@@ -68,18 +68,18 @@ class Buffered:
     def judge(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers, past: PastModels) -> AggregationResult:  # noqa: ARG002  Rule
         """Collect one gradient; step when no buffer is empty, or none can fill any more."""
         group = group.one_voice_each
-        memory = self._collected(memory, arrival, group)
+        memory = self._collect(memory, arrival, group)
         if all(memory.counts):
             buffers = [_mean_of(total, count) for total, count in zip(memory.vectors, memory.counts, strict=False)]
-            return self._stepped(memory, buffers, group)
+            return self._step(memory, buffers, group)
         if sum(slot.base == arrival.version for slot in memory.slots) >= group.honest_min:
-            return self._stepped(memory, _dealt_anew(memory, group), group)
+            return self._step(memory, _deal_anew(memory, group), group)
         return AggregationResult(memory, GradientOutcome.COLLECTED)
 
-    def _collected(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers) -> RuleMemory:
+    def _collect(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers) -> RuleMemory:
         count = min(self.buffers or 2 * group.faulty_max + 1, group.size)
         if len(memory.counts) != count:
-            memory = _regrouped(memory, count, len(arrival.gradient.values), group)
+            memory = _regroup(memory, count, len(arrival.gradient.values), group)
         buffer = group.workers.index(arrival.author) % count
         total = memory.vectors[buffer] + arrival.gradient.dense()
         total.setflags(write=False)
@@ -92,11 +92,11 @@ class Buffered:
             counts=(*memory.counts[:buffer], memory.counts[buffer] + 1, *memory.counts[buffer + 1 :]),
         )
 
-    def _stepped(self, memory: RuleMemory, buffers: list[Float32Array], group: Workers) -> AggregationResult:
+    def _step(self, memory: RuleMemory, buffers: list[Float32Array], group: Workers) -> AggregationResult:
         weights = tuple((slot.author, 1 / len(memory.slots)) for slot in memory.slots)
-        step = self._aggregated(buffers, group)
+        step = self._aggregate(buffers, group)
         momentum = round_factor(Decimal(self.momentum))
-        memory = _emptied(memory, len(memory.counts), len(step))
+        memory = _empty(memory, len(memory.counts), len(step))
         if momentum > 0:
             sums, before = memory.vectors[: len(memory.counts)], memory.vectors[len(memory.counts) :]
             step = momentum * before[0] + step if before else step
@@ -104,7 +104,7 @@ class Buffered:
             memory = replace(memory, vectors=(*sums, step))
         return AggregationResult(memory, GradientOutcome.APPLIED, step, weights)
 
-    def _aggregated(self, buffers: list[Float32Array], group: Workers) -> Float32Array:
+    def _aggregate(self, buffers: list[Float32Array], group: Workers) -> Float32Array:
         match self.aggregate:
             case Aggregate.MEDIAN:
                 return median(buffers)
@@ -112,7 +112,7 @@ class Buffered:
                 return trimmed_mean(buffers, min(group.faulty_max, (len(buffers) - 1) // 2))
 
 
-def _emptied(memory: RuleMemory, count: int, parameters: int) -> RuleMemory:
+def _empty(memory: RuleMemory, count: int, parameters: int) -> RuleMemory:
     """`count` empty buffers; the momentum stays."""
     empty = np.zeros(parameters, dtype=np.float32)
     empty.setflags(write=False)
@@ -120,13 +120,13 @@ def _emptied(memory: RuleMemory, count: int, parameters: int) -> RuleMemory:
     return replace(memory, slots=(), vectors=(*((empty,) * count), *momentum), counts=(0,) * count)
 
 
-def _regrouped(memory: RuleMemory, count: int, parameters: int, group: Workers) -> RuleMemory:
+def _regroup(memory: RuleMemory, count: int, parameters: int, group: Workers) -> RuleMemory:
     """Another number of buffers, over which the newest gradient of each worker heard since the last step is dealt.
 
     None is lost: its author could not send another one on the same model.
     """
     heard = tuple(slot for slot in memory.slots if slot.author in group.workers)
-    memory = _emptied(memory, count, parameters)
+    memory = _empty(memory, count, parameters)
     totals, counts = list(memory.vectors), list(memory.counts)
     for slot in heard:
         buffer = group.workers.index(slot.author) % count
@@ -136,7 +136,7 @@ def _regrouped(memory: RuleMemory, count: int, parameters: int, group: Workers) 
     return replace(memory, slots=heard, vectors=tuple(totals), counts=tuple(counts))
 
 
-def _dealt_anew(memory: RuleMemory, group: Workers) -> list[Float32Array]:
+def _deal_anew(memory: RuleMemory, group: Workers) -> list[Float32Array]:
     """The means of the newest gradients, dealt out by rank; as many buffers as the honest can surely fill."""
     dense = [slot.gradient.dense() for slot in memory.slots]
     count = min(len(memory.counts), group.honest_min)

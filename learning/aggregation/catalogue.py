@@ -10,7 +10,7 @@ from learning.aggregation.basgd import BUFFERS_MAX, Aggregate, Buffered
 from learning.aggregation.dampened import Dampened
 from learning.aggregation.kardam import Kardam
 from learning.aggregation.mean import Mean
-from learning.aggregation.parameters import Choice, Number, Parameter, RuleError, listed, nearest, shown, switch
+from learning.aggregation.parameters import Choice, Number, Parameter, RuleError, enumeration, excerpt, nearest, switch
 from learning.aggregation.robust import EXTRAPOLATION_DEFAULT, Robust
 from learning.aggregation.rule import AggregationRule
 from learning.aggregation.scored import Scored
@@ -99,8 +99,8 @@ def rule_named(text: str) -> AggregationRule:
     name, colon, tail = text.partition(":")
     entry = RULES.get(name)
     if entry is None:
-        raise RuleError(f'there is no rule "{shown(name)}", allowed {listed(RULES)}{nearest(name, RULES)}')
-    given = _given(name, entry, tail) if colon else {}
+        raise RuleError(f'there is no rule "{excerpt(name)}", allowed {enumeration(RULES)}{nearest(name, RULES)}')
+    given = _parse_values(name, entry, tail) if colon else {}
     return entry.make({parameter.name: given.get(parameter.name, parameter.default) for parameter in entry.parameters})
 
 
@@ -120,16 +120,16 @@ def _parts_of(rule: object) -> tuple[str, ...]:
     return tuple(f"{one.name}={_text_of(getattr(rule, one.name))}" for one in fields(rule))
 
 
-def _given(name: str, entry: RuleEntry, tail: str) -> dict[str, str]:
+def _parse_values(name: str, entry: RuleEntry, tail: str) -> dict[str, str]:
     known = {parameter.name: parameter for parameter in entry.parameters}
     given: dict[str, str] = {}
     for part in tail.split(","):
         key, equals, value = part.partition("=")
         if not equals:
-            raise RuleError(f'"{shown(part)}" after rule {name} is no parameter, expected NAME=VALUE')
+            raise RuleError(f'"{excerpt(part)}" after rule {name} is no parameter, expected NAME=VALUE')
         if key not in known:
-            allowed = f"allowed {listed(known)}" if known else "it has none"
-            raise RuleError(f'rule {name} has no parameter "{shown(key)}", {allowed}{nearest(key, known)}')
+            allowed = f"allowed {enumeration(known)}" if known else "it has none"
+            raise RuleError(f'rule {name} has no parameter "{excerpt(key)}", {allowed}{nearest(key, known)}')
         if key in given:
             raise RuleError(f"parameter {key} of rule {name} is given twice")
         try:

@@ -63,18 +63,18 @@ class Kardam:
     def judge(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers, past: PastModels) -> AggregationResult:
         """Accept, collect or refuse one gradient."""
         group = group.one_voice_each
-        memory = self._remembered(memory, arrival, group, past)
+        memory = self._remember(memory, arrival, group, past)
         is_measurable = len(_finite_coefficients(memory)) >= group.honest_min
         if self.lipschitz and self.bootstrap and not is_measurable:
-            return _collected(memory, group)
+            return _collection(memory, group)
         refusal = self._refusal(memory, arrival, group)
         if refusal is None:
-            return self._applied(memory, arrival, group)
+            return self._apply(memory, arrival, group)
         if self.bootstrap and len(_heard_since_move(memory)) >= group.honest_min:
             return _median_step(memory, group)
         return AggregationResult(memory, refusal)
 
-    def _remembered(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers, past: PastModels) -> RuleMemory:
+    def _remember(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers, past: PastModels) -> RuleMemory:
         arrived = memory.arrivals + 1
         if not self.lipschitz:
             return replace(memory, arrivals=arrived)
@@ -89,7 +89,7 @@ class Kardam:
             return GradientOutcome.TOO_FREQUENT
         return None
 
-    def _applied(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers) -> AggregationResult:
+    def _apply(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers) -> AggregationResult:
         weight = dampening_weight(self.dampening, self.alpha, arrival.staleness)
         recent = _newest((*memory.recent, arrival.author), 2 * group.faulty_max)
         memory = replace(memory, recent=recent, counts=(memory.arrivals,))
@@ -116,7 +116,7 @@ def _heard_since_move(memory: RuleMemory) -> tuple[WorkerSlot, ...]:
     return tuple(sorted((slot for slot in memory.slots if slot.arrived > moved), key=lambda slot: slot.arrived))
 
 
-def _collected(memory: RuleMemory, group: Workers) -> AggregationResult:
+def _collection(memory: RuleMemory, group: Workers) -> AggregationResult:
     if len(_heard_since_move(memory)) < _median_size(group):
         return AggregationResult(memory, GradientOutcome.COLLECTED)
     return _median_step(memory, group)

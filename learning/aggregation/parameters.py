@@ -43,7 +43,7 @@ class Choice:
     def canonical(self, text: str) -> str:
         """The word itself. Raises RuleError."""
         if text not in self.words:
-            raise RuleError(f'{self.name} is "{shown(text)}", allowed {listed(self.words)}{nearest(text, self.words)}')
+            raise RuleError(f'{self.name} is "{excerpt(text)}", allowed {enumeration(self.words)}{nearest(text, self.words)}')
         return text
 
 
@@ -62,7 +62,7 @@ class Number:
         value = _decimal(text)
         if value is None or not Decimal(self.lowest) <= value <= Decimal(self.highest) or (self.is_whole and value % 1 != 0):
             kind = "a whole number" if self.is_whole else "a decimal number"
-            raise RuleError(f'{self.name} is "{shown(text)}", allowed {kind} from {self.lowest} to {self.highest}')
+            raise RuleError(f'{self.name} is "{excerpt(text)}", allowed {kind} from {self.lowest} to {self.highest}')
         digits = f"{value:f}"
         plain = digits.rstrip("0").rstrip(".") if "." in digits else digits
         return plain.removeprefix("-") if value == 0 else plain
@@ -73,12 +73,12 @@ def switch(name: str) -> Choice:
     return Choice(name, "on", ("on", "off"))
 
 
-def shown(text: str) -> str:
+def excerpt(text: str) -> str:
     """A person's text, cut short for a message."""
     return text if len(text) <= CHARACTERS_MAX else text[:CHARACTERS_MAX] + "..."
 
 
-def listed(words: Iterable[str]) -> str:
+def enumeration(words: Iterable[str]) -> str:
     """For a message: "a, b or c"."""
     *others, last = words
     return f"{', '.join(others)} or {last}" if others else last

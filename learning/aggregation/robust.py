@@ -107,21 +107,21 @@ class Robust:
         if sum(voices) < group.honest_min:
             return AggregationResult(memory, GradientOutcome.COLLECTED)
         crowd = _Crowd(in_use, voices, group.faulty_max)
-        return self._moved(memory, crowd, arrival, group.share_of(arrival.author))
+        return self._move(memory, crowd, arrival, group.share_of(arrival.author))
 
-    def _moved(self, memory: RuleMemory, crowd: _Crowd, arrival: ArrivedGradient, share: Fraction) -> AggregationResult:
+    def _move(self, memory: RuleMemory, crowd: _Crowd, arrival: ArrivedGradient, share: Fraction) -> AggregationResult:
         in_use, voices = crowd.slots, crowd.voices
         gradients = tuple(slot.gradient for slot in in_use)
         products = self._products.of(gradients)
         factors = clip_factors([products[position][position] for position in range(len(gradients))], voices)
         left_out = farthest(products, factors, voices, crowd.faulty_max)
         aggregate = mixed_trimmed_mean(gradients, factors, voices, left_out, crowd.faulty_max)
-        step, average = self._extrapolated(aggregate, memory, share)
+        step, average = self._extrapolate(aggregate, memory, share)
         step *= _dampening(crowd, arrival.version, share)
         memory = replace(memory, vectors=(average,))
         return AggregationResult(memory, GradientOutcome.APPLIED, step, _shares(crowd, left_out))
 
-    def _extrapolated(self, aggregate: Float32Array, memory: RuleMemory, share: Fraction) -> tuple[Float32Array, Float32Array]:
+    def _extrapolate(self, aggregate: Float32Array, memory: RuleMemory, share: Fraction) -> tuple[Float32Array, Float32Array]:
         """The step before dampening, and the new average."""
         old = memory.vectors[0] if memory.vectors else aggregate
         rate = round_ratio(min(Fraction(1), share / AVERAGE_VERSIONS_PER_WORKER))

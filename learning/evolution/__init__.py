@@ -1,4 +1,4 @@
 """Learn without gradients: (1,λ)-search and recombination, every candidate a few numbers that anybody can rebuild exactly.
 
-Room: numpy, the exact arithmetic, a task. Never: torch outside `evaluator.py`, and all that `learning` never touches.
+Room: numpy, the exact arithmetic, a task. Never: torch, gradients, and all that `learning` never touches.
 """

@@ -10,7 +10,7 @@ from learning.evolution.mutation import Mutating, Mutation
 from learning.evolution.payload import Candidate, Claim, decode_claim
 from learning.evolution.rules import EvolutionRules
 from learning.following.state_tree import StateTree
-from learning.learner import Judgement, ProposedStep
+from learning.learner import ProposedStep, Verdict
 from learning.model_consensus.scores import MalformedPayloadError
 from learning.state import ModelState, state_digest
 
@@ -26,7 +26,7 @@ tolerances is a lie, whatever the machine."""
 class ClaimVerdict:
     """What we say of somebody's claim. `is_proven_lie`: of a leader's claim, beyond any honest measurement."""
 
-    judgement: Judgement
+    verdict: Verdict
     detail: str = ""
     is_proven_lie: bool = False
 
@@ -70,10 +70,10 @@ class ClaimCheck:
         digest = state_digest(model)
         return Offspring(model, digest, self._measurement.fitness(base.id, model, digest))
 
-    def opinion_of_candidate(self, candidate: Candidate, offspring: Offspring) -> ClaimVerdict:
+    def verdict_on_candidate(self, candidate: Candidate, offspring: Offspring) -> ClaimVerdict:
         """GOOD, or CONTESTED where the author's claim is beyond the tolerance."""
-        opinion = self._opinion((("claimed_fitness", candidate.claimed_fitness, offspring.fitness),))
-        return replace(opinion, judgement=Judgement.CONTESTED) if opinion.judgement is Judgement.REFUTED else opinion
+        verdict = self._verdict((("claimed_fitness", candidate.claimed_fitness, offspring.fitness),))
+        return replace(verdict, verdict=Verdict.CONTESTED) if verdict.verdict is Verdict.REFUTED else verdict
 
     def decode_step(self, step: ProposedStep, parent: ProposedStep) -> DecodedStep:
         """The step's content. Raises MalformedPayloadError when it can never be applied, whatever is measured."""
@@ -90,32 +90,32 @@ class ClaimCheck:
         candidate, mutation = self._mutating.candidate_of(contribution)
         return DecodedStep(mutation, candidate, claim)
 
-    def opinion_of_step(self, decoded: DecodedStep, parent: ProposedStep, model: ModelState, digest: bytes) -> ClaimVerdict:
+    def verdict_on_step(self, decoded: DecodedStep, parent: ProposedStep, model: ModelState, digest: bytes) -> ClaimVerdict:
         """GOOD, CONTESTED or REFUTED, for a step whose `model` has been rebuilt and has the digest that it commits to.
 
         INVALID where the claims themselves say that the child is worse than allowed: nothing has to be measured for that.
         """
         claim = decoded.claim
         if not self._rules.may_follow(claim.child_fitness, claim.parent_fitness):
-            return ClaimVerdict(Judgement.INVALID, self._regression(claim))
+            return ClaimVerdict(Verdict.INVALID, self._regression(claim))
         parent_fitness = self.parent_fitness(parent)
         fitness = self._measurement.fitness(parent.id, model, digest) if decoded.candidate else parent_fitness
         pairs = (("child_fitness", claim.child_fitness, fitness), ("parent_fitness", claim.parent_fitness, parent_fitness))
-        opinion = self._opinion(pairs)
-        if opinion.judgement is Judgement.GOOD and decoded.candidate:
-            of_author = self.opinion_of_candidate(decoded.candidate, Offspring(model, digest, fitness))
-            opinion = replace(of_author, is_proven_lie=False)  # the author's lie, not the leader's
-        return opinion
+        verdict = self._verdict(pairs)
+        if verdict.verdict is Verdict.GOOD and decoded.candidate:
+            of_author = self.verdict_on_candidate(decoded.candidate, Offspring(model, digest, fitness))
+            verdict = replace(of_author, is_proven_lie=False)  # the author's lie, not the leader's
+        return verdict
 
-    def _opinion(self, claims: tuple[tuple[str, int, int], ...]) -> ClaimVerdict:
+    def _verdict(self, claims: tuple[tuple[str, int, int], ...]) -> ClaimVerdict:
         """Of (field, claimed, measured), the worst."""
         tolerance = self._rules.fitness_tolerance
         field, claimed, measured = max(claims, key=lambda item: abs(item[1] - item[2]))
         if abs(claimed - measured) <= tolerance:
-            return ClaimVerdict(Judgement.GOOD)
-        judgement = Judgement.REFUTED if abs(claimed - measured) > REFUTED_FACTOR * max(1, tolerance) else Judgement.CONTESTED
+            return ClaimVerdict(Verdict.GOOD)
+        verdict = Verdict.REFUTED if abs(claimed - measured) > REFUTED_FACTOR * max(1, tolerance) else Verdict.CONTESTED
         is_proven_lie = abs(claimed - measured) > LIE_FACTOR * max(1, tolerance)
-        return ClaimVerdict(judgement, f"{field} is {claimed}, measured {measured}, tolerance {tolerance}", is_proven_lie)
+        return ClaimVerdict(verdict, f"{field} is {claimed}, measured {measured}, tolerance {tolerance}", is_proven_lie)
 
     def _regression(self, claim: Claim) -> str:
         allowed = claim.parent_fitness - self._rules.regression_allowed

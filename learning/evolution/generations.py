@@ -11,16 +11,16 @@ from typing import Generic, Protocol, TypeVar
 from learning.evolution.mutation_submission import encode_submission
 from learning.following.line import Head
 from learning.learner import (
+    AuthoredPayload,
     ContributionFound,
     DeliveredStep,
     GenerationDecided,
     GenerationWaits,
-    GradientJudged,
-    GradientsJudged,
+    GradientReport,
+    GradientsReport,
     LearnerAnswer,
     Participant,
     SearchProgress,
-    SignedPayload,
     SlateEntry,
     StateKept,
     StepAdopted,
@@ -57,11 +57,13 @@ class Candidates(Protocol[C, E]):
         """The model that an entry leads to, a version later."""
         ...
 
-    def adopted(self, agreed: int | None) -> StepAdopted:
+    def head_report(self, agreed: int | None) -> StepAdopted:
         """The head, for people. `agreed`: its agreed fitness in micro-units, unless it was restored or is the first."""
         ...
 
-    def kept(self, commit: DeliveredStep, consensus: ModelConsensus[C, E], *, is_first: bool = False) -> tuple[StateKept, ...]:
+    def states_to_keep(
+        self, commit: DeliveredStep, consensus: ModelConsensus[C, E], *, is_first: bool = False
+    ) -> tuple[StateKept, ...]:
         """The state, where it is worth keeping; the same at every member.
 
         Asked after each commit, and before that, with `is_first`, where a generation has begun with it.
@@ -85,13 +87,13 @@ class Candidates(Protocol[C, E]):
 
     # --- for people ---
 
-    def shown(self, decision: GenerationResult[E], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
+    def slate_report(self, decision: GenerationResult[E], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
         """The slate with our own measurements, by the entries' digests."""
         ...
 
-    def judged(
-        self, refused: Sequence[tuple[SignedPayload, Ignored]], winner: E | None, candidates: Mapping[bytes, tuple[E, ...]]
-    ) -> tuple[tuple[GradientJudged, ...], tuple[tuple[bytes, float], ...]]:
+    def gradient_reports(
+        self, refused: Sequence[tuple[AuthoredPayload, Ignored]], winner: E | None, candidates: Mapping[bytes, tuple[E, ...]]
+    ) -> tuple[tuple[GradientReport, ...], tuple[tuple[bytes, float], ...]]:
         """What became of a commit's submissions, and whose had which part in the winner; nothing where the slate says it all.
 
         `winner`: None where the commit has decided nothing.
@@ -134,18 +136,18 @@ class Generations(Generic[C, E]):
             case GenerationResult() as decision:
                 answers = self._decide(step, refused, decision)
             case Slate() | None:
-                rows, weights = self.candidates.judged(refused, None, self.consensus.candidates)
-                told = (GradientsJudged(step.id, self.head.model.height, rows, weights),) if rows else ()
+                rows, weights = self.candidates.gradient_reports(refused, None, self.consensus.candidates)
+                told = (GradientsReport(step.id, self.head.model.height, rows, weights),) if rows else ()
                 waits = self.waits()
                 answers = (*told, *waits) if waits != before else told
-        return (*answers, *self.candidates.kept(step, self.consensus))
+        return (*answers, *self.candidates.states_to_keep(step, self.consensus))
 
     def _decide(
-        self, commit: DeliveredStep, refused: Sequence[tuple[SignedPayload, Ignored]], decision: GenerationResult[E]
+        self, commit: DeliveredStep, refused: Sequence[tuple[AuthoredPayload, Ignored]], decision: GenerationResult[E]
     ) -> tuple[LearnerAnswer, ...]:
         parent, winner = self.head.step, decision.slate.entries[decision.winner]
-        rows, weights = self.candidates.judged(refused, winner, self.consensus.candidates)
-        slate = self.candidates.shown(decision, self._measured)
+        rows, weights = self.candidates.gradient_reports(refused, winner, self.consensus.candidates)
+        slate = self.candidates.slate_report(decision, self._measured)
         ignored = tuple((reason.value, count) for reason, count in decision.ignored)
         model = self.candidates.state(winner)
         digest = state_digest(model)
@@ -153,17 +155,17 @@ class Generations(Generic[C, E]):
         self._agreed = decision.agreed[decision.winner]
         self._begin(Head(step, model, digest))
         return (
-            self.adopted(),
-            *((GradientsJudged(step, height, rows, weights),) if rows else ()),
+            self.head_report(),
+            *((GradientsReport(step, height, rows, weights),) if rows else ()),
             GenerationDecided(step, height, parent, slate, decision.winner, decision.scorers, ignored),
-            *self.candidates.kept(commit, self.consensus, is_first=True),
+            *self.candidates.states_to_keep(commit, self.consensus, is_first=True),
             *self.waits(),
             *self.candidates.progress(),
         )
 
-    def adopted(self) -> StepAdopted:
+    def head_report(self) -> StepAdopted:
         """Raises TaskError."""
-        return self.candidates.adopted(self._agreed)
+        return self.candidates.head_report(self._agreed)
 
     def waits(self) -> tuple[GenerationWaits]:
         """For whose candidates, or scores."""
@@ -175,7 +177,7 @@ class Generations(Generic[C, E]):
     @property
     def is_searching(self) -> bool:
         """Whether `search` has anything to do before the next delivery."""
-        return not self._participant.is_observer and (self._may_offer or self._may_score or self._unmeasured is not None)
+        return not self._participant.is_observer and (self._may_offer or self._may_score or self._entry_to_measure is not None)
 
     def search(self) -> tuple[LearnerAnswer, ...]:
         """One slice of search, or one measurement; our candidate or our scores, once they are ready."""
@@ -185,7 +187,7 @@ class Generations(Generic[C, E]):
             answers = self.candidates.advance()
             self._has_offered = any(isinstance(answer, ContributionFound) for answer in answers)
             return answers
-        entry = self._unmeasured
+        entry = self._entry_to_measure
         if entry is None:
             return (self._score(),)
         self._measured[entry.digest] = self.candidates.fitness(entry)
@@ -206,7 +208,7 @@ class Generations(Generic[C, E]):
         )
 
     @property
-    def _unmeasured(self) -> E | None:
+    def _entry_to_measure(self) -> E | None:
         """The next entry to measure, for scores that are still to be given."""
         if self.consensus.slate is not None and not self._may_score:
             return None

@@ -26,7 +26,7 @@ from learning.evolution.joint_memory import Memory
 from learning.evolution.joint_step import Entry, JointRule
 from learning.evolution.joint_submission import ScoresAndList, decode_joint
 from learning.evolution.ranked_list import RankedList
-from learning.learner import Phase, SignedPayload, quorum
+from learning.learner import AuthoredPayload, Phase, quorum
 from learning.model_consensus.scores import MalformedPayloadError, Scores
 from learning.model_consensus.slate import Ignored, Slate, best_of, leads, lower_median, slate_digest
 
@@ -94,7 +94,7 @@ class JointConsensus:
         """How many members end a phase, sooner or later."""
         return self._quorum
 
-    def deliver(self, item: SignedPayload) -> Ignored | None:
+    def deliver(self, item: AuthoredPayload) -> Ignored | None:
         """Take the next item of the order; the reason when it changes nothing."""
         reason = self._take(item)
         if reason is not None:
@@ -123,7 +123,7 @@ class JointConsensus:
         ignored = tuple((reason, self._ignored[reason]) for reason in Ignored if self._ignored[reason])
         return Decision(slate, agreed, fitness, winner, tuple(self._scores), early, ignored)
 
-    def _take(self, item: SignedPayload) -> Ignored | None:
+    def _take(self, item: AuthoredPayload) -> Ignored | None:
         if item.author not in self._members:
             return Ignored.STRANGER
         is_late = self._origin is not None and item.base == self._origin.generation

@@ -16,13 +16,13 @@ from learning.evolution.joint_memory import Memory, Origin, decode_memory, encod
 from learning.evolution.joint_step import Children, Entry, JointRule
 from learning.evolution.joint_submission import ScoresAndList, encode_joint
 from learning.evolution.measurement import Measurement
-from learning.evolution.mutation import kept_interval, origin_of
+from learning.evolution.mutation import kept_interval
 from learning.evolution.ranked_list import RankedList
 from learning.evolution.ranking import Ranking
-from learning.evolution.rules import EvolutionRules, SearchSettings
-from learning.evolution.search import CHILDREN_BYTES_MAX, Generation
+from learning.evolution.rules import EvolutionRules
+from learning.evolution.search import CHILDREN_BYTES_MAX, Generation, SearchSettings
 from learning.exact import MICRO, micro_units, noise_key
-from learning.following.line import Head, kept_state
+from learning.following.line import Head, kept_state, origin_of
 from learning.learner import (
     ContributionFound,
     DeliveredStep,
@@ -122,7 +122,7 @@ class JointGenerations:
         )
         self._agreed = decision.fitness[decision.winner]
         self._begin(head, memory)
-        return (self.adopted(), told, *self._kept(commit, memory), *self.waits(), *self._progress(1))
+        return (self.head_report(), told, *self._kept(commit, memory), *self.waits(), *self._progress(1))
 
     def _head_of(self, entry: Entry) -> Head:
         """The head that follows if this entry wins."""
@@ -148,7 +148,7 @@ class JointGenerations:
             for entry, agreed, ours in zip(decision.slate.entries, decision.fitness, measured, strict=True)
         )
 
-    def adopted(self) -> StepAdopted:
+    def head_report(self) -> StepAdopted:
         """The fitness is the agreed one, on the parent's batch; at genesis and after a restart our own. Raises TaskError."""
         head = self.head
         fitness = self._agreed

@@ -7,25 +7,27 @@ with the claim. Nothing is taken on trust; a lie is an answer.
 from dataclasses import dataclass
 from typing import assert_never
 
-from learning.evolution.claim_check import ClaimCheck, Offspring
+from learning.evolution.claim_check import ClaimCheck
 from learning.evolution.explorer import Explorer
 from learning.evolution.measurement import Measurement
-from learning.evolution.mutation import MODELS_BYTES_MAX, Mutating, Mutation, kept_interval, origin_of
+from learning.evolution.mutation import MODELS_BYTES_MAX, Mutating, Mutation, kept_interval
 from learning.evolution.payload import Candidate, Claim, encode_candidate, encode_claim
 from learning.evolution.recipe import Recipe
-from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.rules import EvolutionRules
+from learning.evolution.search import SearchSettings
 from learning.exact import MICRO
-from learning.following.state_tree import StateTree, final_step, invalid
+from learning.following.line import origin_of
+from learning.following.state_tree import StateTree, final_step, invalid, useless
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
+    AuthoredPayload,
     CheckRequest,
     ContributionAssessed,
     ContributionFound,
     DeliverRequest,
     ExportRequest,
     FinaliseRequest,
-    Judgement,
     LearnerAnswer,
     LearnerRequest,
     ModelExported,
@@ -33,11 +35,11 @@ from learning.learner import (
     ProposedStep,
     ReplayRequest,
     RestoreRequest,
-    SignedPayload,
     StateKept,
     StepAdopted,
     StepChecked,
     StepOffered,
+    Verdict,
 )
 from learning.model_consensus.scores import MalformedPayloadError
 from learning.state import StoredStateError, parameter_bytes, state_digest
@@ -62,7 +64,7 @@ class BestKnown:
 
 
 class EvolutionLearner:
-    """Implements `learning.learner.Learner`: one author's evolutionary search, and its judgement of the others'."""
+    """Implements `learning.learner.Learner`: one author's evolutionary search, and its verdicts on the others'."""
 
     def __init__(
         self,
@@ -78,12 +80,12 @@ class EvolutionLearner:
         network_id, self._author = participant.network_id, participant.author
         origin = origin_of(self._task.layout, participant, restored)
         root, model = final_step(origin.step, origin.model.height, origin.digest), origin.model
-        self._mutating = Mutating(network_id, rules)
-        self._tree = StateTree(self._mutating, root, model, steps_max=STEPS_MAX, bytes_max=MODELS_BYTES_MAX)
+        self._transition = Mutating(network_id, rules)
+        self._tree = StateTree(self._transition, root, model, steps_max=STEPS_MAX, bytes_max=MODELS_BYTES_MAX)
         self._measurement = Measurement(self._task, network_id)
         check_repeatable(self._task, model.parameters, self._measurement.batch(root.id), rules.fitness_tolerance)
-        self._explorer = Explorer(self._task, rules, settings, network_id, self._author, self._measurement)
-        self._judge = ClaimCheck(rules, self._mutating, self._tree, self._measurement)
+        self._explorer = Explorer(self._task, rules, settings, participant, self._measurement)
+        self._claims = ClaimCheck(rules, self._transition, self._tree, self._measurement)
         self._adopted = root
         self._kept_height = root.height
         self._best: dict[bytes, BestKnown] = {}
@@ -99,7 +101,7 @@ class EvolutionLearner:
             case ReplayRequest(step):
                 return self._replay(step)
             case AdoptRequest(step):
-                return self._adopt(self._tree.known(step))
+                return self._adopt(self._tree.require(step))
             case FinaliseRequest(step):
                 return self._finalise(step)
             case ExportRequest(is_final):
@@ -119,27 +121,27 @@ class EvolutionLearner:
         if not self.is_searching:
             return ()
         recipe = self._explorer.advance()
-        found = self._found(recipe) if recipe is not None else ()
+        found = self._announce(recipe) if recipe is not None else ()
         return self._explorer.progress() + found
 
     # --- what others offer ------------------------------------------------------------------------------------------
 
-    def _assess(self, contribution: SignedPayload) -> tuple[LearnerAnswer, ...]:
+    def _assess(self, contribution: AuthoredPayload) -> tuple[LearnerAnswer, ...]:
         """What claims no more than the best that we know is not measured: true or false, it is of no use to anybody."""
         base = self._tree.find(contribution.base)
         if base is None:  # we have forgotten it, and who sent it has not: no lie
-            return (_useless(contribution),)
+            return (useless(contribution),)
         try:
-            candidate, mutation = self._mutating.candidate_of(contribution)
+            candidate, mutation = self._transition.candidate_of(contribution)
         except MalformedPayloadError as error:
-            return (ContributionAssessed(contribution.digest, Judgement.INVALID, False, str(error)),)
+            return (useless(contribution, Verdict.INVALID, str(error)),)
         if not self._is_best(base, candidate.claimed_fitness, contribution.digest):
-            return (_useless(contribution),)
-        offspring = self._judge.offspring(base, mutation)
-        opinion = self._judge.opinion_of_candidate(candidate, offspring)
-        is_useful = opinion.judgement is Judgement.GOOD and self._is_best(base, offspring.fitness, contribution.digest)
+            return (useless(contribution),)
+        offspring = self._claims.offspring(base, mutation)
+        verdict = self._claims.verdict_on_candidate(candidate, offspring)
+        is_useful = verdict.verdict is Verdict.GOOD and self._is_best(base, offspring.fitness, contribution.digest)
         answer = ContributionAssessed(
-            contribution.digest, opinion.judgement, is_useful, opinion.detail, is_proven_lie=opinion.is_proven_lie
+            contribution.digest, verdict.verdict, is_useful, verdict.detail, is_proven_lie=verdict.is_proven_lie
         )
         if not is_useful:
             return (answer,)
@@ -147,7 +149,7 @@ class EvolutionLearner:
         return (answer, self._offer(base)) if base.id == self._adopted.id else (answer,)
 
     def _is_best(self, base: ProposedStep, fitness: int, contribution: bytes) -> bool:
-        if not self._rules.may_follow(fitness, self._judge.parent_fitness(base)):
+        if not self._rules.may_follow(fitness, self._claims.parent_fitness(base)):
             return False
         best = self._best.get(base.id)
         return best is None or best.is_beaten_by(fitness, contribution)
@@ -157,18 +159,18 @@ class EvolutionLearner:
         if isinstance(parent, str):
             return invalid(step, parent)
         try:
-            decoded = self._judge.decode_step(step, parent)
+            decoded = self._claims.decode_step(step, parent)
         except MalformedPayloadError as error:
             return invalid(step, str(error))
-        model = self._mutating.child(parent.id, self._tree.state(parent), decoded.mutation)
+        model = self._transition.child(parent.id, self._tree.state(parent), decoded.mutation)
         digest = state_digest(model)
         if digest != step.state_digest:
             return invalid(step, f"state digest is {step.state_digest.hex()}, rebuilt {digest.hex()}")
-        opinion = self._judge.opinion_of_step(decoded, parent, model, digest)
-        if opinion.judgement is Judgement.INVALID:
-            return invalid(step, opinion.detail)
+        verdict = self._claims.verdict_on_step(decoded, parent, model, digest)
+        if verdict.verdict is Verdict.INVALID:
+            return invalid(step, verdict.detail)
         self._tree.add(step, model)
-        return StepChecked(step.id, opinion.judgement, opinion.is_proven_lie, opinion.detail)
+        return StepChecked(step.id, verdict.verdict, verdict.is_proven_lie, verdict.detail)
 
     # --- where we stand ---------------------------------------------------------------------------------------------
 
@@ -178,7 +180,7 @@ class EvolutionLearner:
         if parent is None:
             return ()
         try:
-            self._judge.decode_step(step, parent)
+            self._claims.decode_step(step, parent)
         except MalformedPayloadError as error:
             raise StoredStateError(f"stored step {step.id.hex()}: {error}") from error
         self._tree.add_stored(step)
@@ -188,7 +190,7 @@ class EvolutionLearner:
         if not self._explorer.has_start or step.id != self._adopted.id:
             self._explorer.start_from(step.id, self._tree.state(step))
         self._adopted = step
-        fitness = self._judge.parent_fitness(step) / MICRO
+        fitness = self._claims.parent_fitness(step) / MICRO
         metrics = self._task.metrics(self._tree.state(step).parameters)
         adopted = StepAdopted(step.id, step.height, fitness, metrics, step.state_digest)
         return (adopted, self._offer(step), *self._explorer.progress(1))
@@ -215,31 +217,22 @@ class EvolutionLearner:
     # --- what we offer ----------------------------------------------------------------------------------------------
 
     def _offer(self, base: ProposedStep) -> StepOffered:
-        parent_fitness = self._judge.parent_fitness(base)
+        parent_fitness = self._claims.parent_fitness(base)
         best = self._best.get(base.id)
         if best is None:
-            digest = state_digest(self._mutating.child(base.id, self._tree.state(base), None))
+            digest = state_digest(self._transition.child(base.id, self._tree.state(base), None))
             return StepOffered(base.id, (), encode_claim(Claim(parent_fitness, parent_fitness)), digest)
         return StepOffered(base.id, (best.contribution,), encode_claim(Claim(best.fitness, parent_fitness)), best.state_digest)
 
-    def _found(self, recipe: Recipe) -> tuple[LearnerAnswer, ...]:
+    def _announce(self, recipe: Recipe) -> tuple[LearnerAnswer, ...]:
         base = self._adopted
-        offspring = self._judge.offspring(base, Mutation(self._author, recipe))
-        if not self._is_worth_telling(base, offspring):
+        offspring = self._claims.offspring(base, Mutation(self._author, recipe))
+        if not self._is_worth_telling(base, offspring.fitness):
             return ()
         self._announced[base.id] = offspring.fitness
         return (ContributionFound(base.id, encode_candidate(Candidate(recipe, offspring.fitness))),)
 
-    def _is_worth_telling(self, base: ProposedStep, offspring: Offspring) -> bool:
-        if not self._rules.may_follow(offspring.fitness, self._judge.parent_fitness(base)):
-            return False
-        best = self._best.get(base.id)
-        if best is not None and offspring.fitness <= best.fitness:
-            return False
-        announced = self._announced.get(base.id)
-        return announced is None or offspring.fitness > announced
-
-
-def _useless(contribution: SignedPayload) -> ContributionAssessed:
-    """Neither measured nor a lie, and nobody's fault."""
-    return ContributionAssessed(contribution.digest, Judgement.CONTESTED, False, "")
+    def _is_worth_telling(self, base: ProposedStep, fitness: int) -> bool:
+        best, announced = self._best.get(base.id), self._announced.get(base.id)
+        is_better = (best is None or fitness > best.fitness) and (announced is None or fitness > announced)
+        return is_better and self._rules.may_follow(fitness, self._claims.parent_fitness(base))

@@ -1,17 +1,16 @@
-"""What a step of evolution does to the model: at most one author's mutation, or no change; and where it all starts."""
+"""What a step of evolution does to the model: at most one author's mutation, or no change."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from learning.evolution.payload import Candidate, decode_candidate
-from learning.evolution.recipe import Recipe, child_of, unchanged
+from learning.evolution.recipe import Recipe, child_of, no_change
 from learning.evolution.rules import EvolutionRules
 from learning.exact import noise_key
-from learning.following.line import Head
 from learning.following.state_tree import Array
-from learning.learner import Participant, ProposedStep, SignedPayload, StateKept
+from learning.learner import AuthoredPayload, ProposedStep
 from learning.model_consensus.scores import MalformedPayloadError
-from learning.state import ModelState, genesis_state, state_digest, stored_state
+from learning.state import ModelState, state_digest
 from learning.task import Layout
 
 MODELS_BYTES_MAX = 64 * 2**20
@@ -43,18 +42,18 @@ class Mutating:
     def child(self, parent: bytes, model: ModelState, mutation: Mutation | None) -> ModelState:
         """What the mutation, or None for "no change", makes of `model`, which is the one after the step `parent`."""
         if mutation is None:
-            return unchanged(model)
+            return no_change(model)
         key = noise_key(self._network_id, parent, mutation.author)
         return child_of(model, key, mutation.recipe, self._schedule.at(model.height))
 
-    def candidate_of(self, contribution: SignedPayload) -> tuple[Candidate, Mutation]:
+    def candidate_of(self, contribution: AuthoredPayload) -> tuple[Candidate, Mutation]:
         """What a contribution offers. Raises MalformedPayloadError."""
         if contribution.attached:
             raise MalformedPayloadError(f"attachments: {len(contribution.attached)}, allowed 0")
         candidate = decode_candidate(contribution.payload, self._recipe_length_max)
         return candidate, Mutation(contribution.author, candidate.recipe)
 
-    def applied(self, state: ModelState, step: ProposedStep) -> ModelState:
+    def apply(self, state: ModelState, step: ProposedStep) -> ModelState:
         """The model after a step of sound form."""
         mutation = next((self.candidate_of(contribution)[1] for contribution in step.contributions), None)
         return self.child(step.parent, state, mutation)
@@ -70,15 +69,6 @@ class Mutating:
     def own_bytes(self, state: ModelState) -> int:  # noqa: ARG002  Transition
         """None to speak of."""
         return 0
-
-
-def origin_of(layout: Layout, participant: Participant, restored: StateKept | None) -> Head:
-    """Raises StoredStateError when what is restored does not fit the layout."""
-    if restored is None:
-        step, model = participant.genesis_step, genesis_state(participant.network_id, layout)
-    else:
-        step, model = restored.step, stored_state(restored.parameters, restored.height, layout)
-    return Head(step, model, state_digest(model))
 
 
 def kept_interval(layout: Layout) -> int:

@@ -6,18 +6,19 @@ from dataclasses import dataclass
 from learning.checkpoint import CHECKPOINT_INTERVAL
 from learning.evolution.explorer import Explorer
 from learning.evolution.measurement import Measurement
-from learning.evolution.mutation import Mutating, Mutation, kept_interval, origin_of
+from learning.evolution.mutation import Mutating, Mutation, kept_interval
 from learning.evolution.mutation_submission import decode_submission, encode_submission
 from learning.evolution.payload import Candidate
-from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.rules import EvolutionRules
+from learning.evolution.search import SearchSettings
 from learning.exact import MICRO
-from learning.following.line import Head, kept_state
+from learning.following.line import Head, kept_state, origin_of
 from learning.learner import (
+    AuthoredPayload,
     ContributionFound,
     DeliveredStep,
     Participant,
     SearchProgress,
-    SignedPayload,
     SlateEntry,
     StateKept,
     StepAdopted,
@@ -63,7 +64,7 @@ class MutationCandidacy:
         """Raises MalformedPayloadError."""
         return decode_submission(payload, self._recipe_length_max, self._members)
 
-    def entries(self, item: SignedPayload, candidate: Candidate) -> tuple[Entry, ...]:
+    def entries(self, item: AuthoredPayload, candidate: Candidate) -> tuple[Entry, ...]:
         """Named by the submission, so that equal mutations of two authors are two."""
         return (Entry(item.digest, Mutation(item.author, candidate.recipe), candidate.claimed_fitness),)
 
@@ -89,11 +90,10 @@ class MutationCandidates:
         """
         self._task = check_task(task)
         self._participant = participant
-        network_id, author = participant.network_id, participant.author
         self._candidacy = MutationCandidacy(len(participant.members), rules.recipe_length_max)
-        self._mutating = Mutating(network_id, rules)
-        self._measurement = Measurement(self._task, network_id)
-        self._explorer = Explorer(self._task, rules, settings, network_id, author, self._measurement)
+        self._mutating = Mutating(participant.network_id, rules)
+        self._measurement = Measurement(self._task, participant.network_id)
+        self._explorer = Explorer(self._task, rules, settings, participant, self._measurement)
 
     def origin(self, restored: StateKept | None) -> Head:
         """Raises StoredStateError."""
@@ -110,14 +110,14 @@ class MutationCandidates:
         """The child, or the parent a version later."""
         return self._mutating.child(self._head.step, self._head.model, entry.mutation)
 
-    def adopted(self, agreed: int | None) -> StepAdopted:
+    def head_report(self, agreed: int | None) -> StepAdopted:
         """The fitness is the agreed one, on the parent's batch; at genesis and after a restart our own measurement."""
         head = self._head
         fitness = self.fitness_of(None) if agreed is None else agreed
         metrics = self._task.metrics(head.model.parameters)
         return StepAdopted(head.step, head.model.height, fitness / MICRO, metrics, head.digest)
 
-    def kept(self, commit: DeliveredStep, consensus: Consensus, *, is_first: bool = False) -> tuple[StateKept, ...]:  # noqa: ARG002
+    def states_to_keep(self, commit: DeliveredStep, consensus: Consensus, *, is_first: bool = False) -> tuple[StateKept, ...]:  # noqa: ARG002
         """Where a generation begins, at some heights: so there is nothing of it to keep."""
         height = self._head.model.height
         if not is_first or height % kept_interval(self._task.layout):
@@ -157,13 +157,13 @@ class MutationCandidates:
 
     # --- for people -------------------------------------------------------------------------------------------------
 
-    def shown(self, decision: GenerationResult[Entry], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
+    def slate_report(self, decision: GenerationResult[Entry], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
         """What authors claim, what is agreed, what we have measured."""
         return tuple(
             SlateEntry(entry.author, entry.claimed_fitness, agreed, measured.get(entry.digest))
             for entry, agreed in zip(decision.slate.entries, decision.agreed, strict=True)
         )
 
-    def judged(self, *_: object) -> tuple[tuple[()], tuple[()]]:
+    def gradient_reports(self, *_: object) -> tuple[tuple[()], tuple[()]]:
         """The slate says it all."""
         return (), ()

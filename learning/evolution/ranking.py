@@ -7,8 +7,8 @@ took 16 generations instead of 12.
 import numpy as np
 
 from learning.evolution.ranked_list import LIST_INDEX_MAX, RankedList, list_length
-from learning.evolution.rules import EvolutionRules, SearchSettings
-from learning.evolution.search import CHILDREN_BYTES_MAX, Generation
+from learning.evolution.rules import EvolutionRules
+from learning.evolution.search import CHILDREN_BYTES_MAX, Generation, SearchSettings
 from learning.exact import fill_children, permutation
 from learning.task import Int64Array
 from learning.task_check import CheckedTask

@@ -13,7 +13,7 @@ from functools import cache, lru_cache
 import numpy as np
 
 from learning.evolution.schedule import DECIMAL
-from learning.exact import SUM_MAX, StreamKey, recombined, round_factor
+from learning.exact import SUM_MAX, StreamKey, recombine, round_factor
 from learning.state import ModelState
 
 INDEX_MAX = 2**32
@@ -96,10 +96,10 @@ def child_of(parent: ModelState, key: StreamKey, recipe: Recipe, sigma: np.float
     """The state that the recipe makes out of `parent`, one step higher. `key`: its author's noise on this parent."""
     length = len(recipe.indices)
     scale = recipe_scale(length, float(sigma))
-    child = recombined(parent.parameters, key, recipe.indices, rank_weights(length), scale)
+    child = recombine(parent.parameters, key, recipe.indices, rank_weights(length), scale)
     return ModelState(child, parent.height + 1)
 
 
-def unchanged(parent: ModelState) -> ModelState:
+def no_change(parent: ModelState) -> ModelState:
     """The state of a step without a recipe: the same model, one step higher."""
     return ModelState(parent.parameters, parent.height + 1)

@@ -1,44 +1,40 @@
-"""What all peers of a network agree on about evolution, and what each peer chooses for itself."""
+"""What all peers of a network agree on about evolution."""
 
-from dataclasses import dataclass
+from typing import Annotated
 
-from learning.evolution.recipe import RECIPE_LENGTH_LIMIT
+import msgspec
+from msgspec import Meta
+
 from learning.evolution.schedule import StepSizeSchedule
-from learning.exact import FITNESS_MAX
-
-OFFSPRING_LIMIT = 2**20
-"""More offspring a generation than any measurement found useful, a thousandfold."""
+from learning.exact import DecimalText
 
 UNLIMITED = -1
 """As `regression_allowed`: the pure comma rule, where a child may be worse than its parent."""
 
 
-class RulesError(ValueError):
-    """A field is out of range; the message names it, the value found and the range allowed."""
+class EvolutionRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How candidates are made and judged.
 
+    Raises ScheduleError where the step sizes are no schedule; ranges are checked where the rules are read.
+    """
 
-@dataclass(frozen=True, slots=True)
-class EvolutionRules:
-    """Network-visible rules. Raises RulesError or ScheduleError, both ValueErrors."""
-
-    offspring: int
-    """λ: candidates tried before the first is offered."""
-    recipe_length_max: int
-    """mu: 1 is the published (1,λ)-search."""
-    step_size: str
-    step_size_factor: str
-    step_size_floor: str
-    """The schedule, as decimal strings: sigma(height) = max(floor, step_size * factor**height)."""
-    fitness_tolerance: int
-    """Micro-units by which two honest measurements may differ."""
-    regression_allowed: int
-    """Micro-units by which a claimed child may lie below its claimed parent; -1: unlimited."""
+    offspring: Annotated[int, Meta(ge=2, le=65_536, description="λ: mutations tried at first in each generation.")] = 64
+    recipe_length_max: Annotated[
+        int, Meta(ge=1, le=32, description="How many mutations a child may combine; 1 is the published (1,λ)-search.")
+    ] = 1
+    step_size: Annotated[DecimalText, Meta(description="How far a mutation steps at the start.")] = "0.03"
+    step_size_factor: Annotated[DecimalText, Meta(description="The step size is multiplied by this in every generation.")] = (
+        "0.998"
+    )
+    step_size_floor: Annotated[DecimalText, Meta(description="The step size never falls below this.")] = "0.003"
+    fitness_tolerance: Annotated[
+        int, Meta(ge=0, le=10**9, description="Millionths of fitness by which two honest measurements may differ.")
+    ] = 10
+    regression_allowed: Annotated[
+        int, Meta(ge=-1, le=10**12, description="Millionths by which a child may be worse than its parent; -1: by any amount.")
+    ] = 0
 
     def __post_init__(self) -> None:
-        _require("offspring", self.offspring, 1, OFFSPRING_LIMIT)
-        _require("recipe_length_max", self.recipe_length_max, 1, RECIPE_LENGTH_LIMIT)
-        _require("fitness_tolerance", self.fitness_tolerance, 0, FITNESS_MAX)
-        _require("regression_allowed", self.regression_allowed, UNLIMITED, FITNESS_MAX)
         self.schedule()
 
     def schedule(self) -> StepSizeSchedule:
@@ -48,30 +44,3 @@ class EvolutionRules:
     def may_follow(self, child: int, parent: int) -> bool:
         """Whether a child of this fitness may be the step after a parent of that one; both in micro-units."""
         return self.regression_allowed == UNLIMITED or child >= parent - self.regression_allowed
-
-
-@dataclass(frozen=True, slots=True)
-class SearchSettings:
-    """A peer's own choice; other peers cannot tell. Raises RulesError."""
-
-    race_samples: int = 256
-    """All candidates run on the first this many of the batch, the best few on the whole."""
-    finalists: int = 8
-    """How many run on the whole batch (with longer recipes: at least twice their length)."""
-    chunk: int = 64
-    """Candidates per slice of search, fewer for large models; requests wait for one slice. 16 cost a fifth of the speed."""
-    effort: int = 4
-    """Under the joint rule: λ mutations are ranked so many times over, and the best and the worst of all are listed."""
-    is_searching: bool = True
-    """An observer follows and checks, and does not search."""
-
-    def __post_init__(self) -> None:
-        _require("race_samples", self.race_samples, 1, 2**31)
-        _require("finalists", self.finalists, 1, 4_096)
-        _require("chunk", self.chunk, 1, 4_096)
-        _require("effort", self.effort, 1, 1_024)
-
-
-def _require(field: str, value: int, lowest: int, highest: int) -> None:
-    if not lowest <= value <= highest:
-        raise RulesError(f"{field} is {value}, allowed {lowest}..{highest}")

@@ -13,9 +13,10 @@ from learning.exact import round_factor
 DECIMAL = Context(prec=50, rounding=ROUND_HALF_EVEN, Emin=-999_999, Emax=999_999, traps=[InvalidOperation])
 """Our own context, so that nobody's ambient one can change a digit; 50 digits leave 45 beyond what 16 bits show."""
 
-STEP_SIZE_MIN = Decimal("1e-12")
-STEP_SIZE_MAX = Decimal("1e6")
+STEP_SIZE_MIN, STEP_SIZE_MAX = Decimal("1e-12"), Decimal(10)
 """A wider range than any float32 model needs, far inside what `round_factor` takes."""
+
+FACTOR_MIN = Decimal("0.5")
 
 SCHEDULE_CHARACTERS_MAX = 40
 """A decimal of more digits than the arithmetic carries is a mistake."""
@@ -34,9 +35,9 @@ class StepSizeSchedule:
 
     def __init__(self, step_size: str, factor: str, floor: str) -> None:
         """Raises ScheduleError naming the field, the value found and the range allowed."""
-        self._first = _parsed("step_size", step_size, STEP_SIZE_MIN, STEP_SIZE_MAX)
-        self._factor = _parsed("step_size_factor", factor, Decimal("0.000001"), Decimal(1))
-        self._floor = _parsed("step_size_floor", floor, STEP_SIZE_MIN, self._first)
+        self._first = _parse("step_size", step_size, STEP_SIZE_MIN, STEP_SIZE_MAX)
+        self._factor = _parse("step_size_factor", factor, FACTOR_MIN, Decimal(1))
+        self._floor = _parse("step_size_floor", floor, STEP_SIZE_MIN, self._first)
 
     def at(self, height: int) -> np.float32:
         """The step size of the mutations of a parent at `height`; at most 16 significant bits."""
@@ -60,13 +61,13 @@ def _power(base: Decimal, exponent: int) -> Decimal:
     return result
 
 
-def _parsed(field: str, text: str, lowest: Decimal, highest: Decimal) -> Decimal:
+def _parse(field: str, text: str, lowest: Decimal, highest: Decimal) -> Decimal:
     try:
         value = DECIMAL.create_decimal(text[:SCHEDULE_CHARACTERS_MAX])
     except InvalidOperation as error:
-        raise ScheduleError(f'{field} is {text!r}, expected a decimal number such as "0.03"') from error
+        raise ScheduleError(f'{field} is "{text}"; allowed is a decimal number such as "0.03"') from error
     if len(text) > SCHEDULE_CHARACTERS_MAX:
-        raise ScheduleError(f"{field} has {len(text)} characters, allowed up to {SCHEDULE_CHARACTERS_MAX}")
+        raise ScheduleError(f"{field} has {len(text)} characters; allowed is up to {SCHEDULE_CHARACTERS_MAX}")
     if not value.is_finite() or not lowest <= value <= highest:
-        raise ScheduleError(f"{field} is {text}, allowed {lowest} to {highest}")
+        raise ScheduleError(f'{field} is "{text}"; allowed is {lowest:f} to {highest:f}')
     return value

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from learning.evolution.recipe import INDEX_MAX, Recipe, child_of, in_canonical_order
-from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.rules import EvolutionRules
 from learning.exact import StreamKey, fill_children
 from learning.state import ModelState
 from learning.task import Float32Array, Int64Array
@@ -17,6 +17,23 @@ from learning.task_check import CheckedTask
 
 CHILDREN_BYTES_MAX = 6 * 2**20
 """Children made before they are measured: more than a core's own cache holds for their sake costs a tenth."""
+
+
+@dataclass(frozen=True, slots=True)
+class SearchSettings:
+    """A peer's own choice; other peers cannot tell."""
+
+    race_samples: int = 256
+    """All candidates run on the first this many of the batch, the best few on the whole."""
+    finalists: int = 8
+    """How many run on the whole batch (with longer recipes: at least twice their length)."""
+    chunk: int = 64
+    """Candidates per slice of search, fewer for large models; requests wait for one slice. 16 cost a fifth of the speed."""
+    effort: int = 4
+    """Under the joint rule λ mutations are ranked so many times over; the best and the worst of all are listed."""
+
+    def __post_init__(self) -> None:
+        assert min(self.race_samples, self.finalists, self.chunk, self.effort) >= 1, f"a search that does not begin: {self}"
 
 
 @dataclass(frozen=True, slots=True)

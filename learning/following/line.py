@@ -14,13 +14,15 @@ from learning.learner import (
     LearnerAnswer,
     LearnerRequest,
     ModelExported,
+    Participant,
     ReplayRequest,
     RestoreRequest,
     StateKept,
     StepAdopted,
     StepApplied,
 )
-from learning.state import ModelState, parameter_bytes
+from learning.state import ModelState, StoredStateError, genesis_state, parameter_bytes, state_digest, stored_state
+from learning.task import Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,17 @@ def kept_state(head: Head, commit: DeliveredStep, checkpoint: int, memory: bytes
     return StateKept(head.step, model.height, parameters, commit.height, commit.id, head.digest, memory, checkpoint)
 
 
+def origin_of(layout: Layout, participant: Participant, restored: StateKept | None) -> Head:
+    """Genesis, or a kept model. Raises StoredStateError when that does not fit the layout, or is not what its digest names."""
+    if restored is None:
+        model = genesis_state(participant.network_id, layout)
+        return Head(participant.genesis_step, model, state_digest(model))
+    model = stored_state(restored.parameters, restored.height, layout)
+    if state_digest(model) != restored.state_digest:
+        raise StoredStateError(f"the stored model of height {restored.height} is not the one that its digest names")
+    return Head(restored.step, model, restored.state_digest)
+
+
 class Follower(Protocol):
     """What a kind of learning makes of the commits, and what this peer does in its idle time."""
 
@@ -59,7 +72,7 @@ class Follower(Protocol):
         """After the newest commit."""
         ...
 
-    def adopted(self) -> StepAdopted:
+    def head_report(self) -> StepAdopted:
         """What people want to know of the head. Raises TaskError."""
         ...
 
@@ -108,9 +121,9 @@ class LineLearner(Generic[F]):
                 return (*self._deliver(step), StepApplied(step.height))
             case RestoreRequest(state):
                 self._start_from(state)
-                return (self.follower.adopted(), *self.follower.waits())
+                return (self.follower.head_report(), *self.follower.waits())
             case AdoptRequest():
-                return (self.follower.adopted(),)
+                return (self.follower.head_report(),)
             case ExportRequest():
                 head = self.follower.head
                 return (ModelExported(head.step, head.model.height, head.digest, parameter_bytes(head.model)),)

@@ -11,7 +11,7 @@ from typing import Generic, Protocol, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from learning.learner import Judgement, ProposedStep, StepChecked
+from learning.learner import AuthoredPayload, ContributionAssessed, ProposedStep, StepChecked, Verdict
 from learning.state import StoredStateError
 
 S = TypeVar("S")
@@ -26,7 +26,7 @@ STATES_MIN = 2
 class Transition(Protocol[S]):
     """What a step does to the agreed state: the same at every peer, bit for bit."""
 
-    def applied(self, state: S, step: ProposedStep) -> S:
+    def apply(self, state: S, step: ProposedStep) -> S:
         """The state after a step of sound form, from the one after its parent."""
         ...
 
@@ -50,7 +50,12 @@ def final_step(step: bytes, height: int, state_digest: bytes) -> ProposedStep:
 
 def invalid(step: ProposedStep, detail: str) -> StepChecked:
     """It can never be accepted, whatever is measured."""
-    return StepChecked(step.id, Judgement.INVALID, False, detail)
+    return StepChecked(step.id, Verdict.INVALID, False, detail)
+
+
+def useless(contribution: AuthoredPayload, judgement: Verdict = Verdict.CONTESTED, detail: str = "") -> ContributionAssessed:
+    """It cannot be listed now; without a `detail` it is nobody's fault."""
+    return ContributionAssessed(contribution.digest, judgement, False, detail)
 
 
 class StateTree(Generic[S]):
@@ -87,7 +92,7 @@ class StateTree(Generic[S]):
         """The step of this id, if it is the root or above it."""
         return self._steps.get(step)
 
-    def known(self, step: bytes) -> ProposedStep:
+    def require(self, step: bytes) -> ProposedStep:
         """The step of this id, which whoever asks has had checked or replayed."""
         known = self._steps.get(step)
         assert known is not None, f"step {step.hex()} was neither checked nor replayed"
@@ -140,7 +145,7 @@ class StateTree(Generic[S]):
             missing.append(ancestor)
             ancestor = self._steps[ancestor.parent]
         for descendant in reversed(missing):
-            state = self._transition.applied(state, descendant)
+            state = self._transition.apply(state, descendant)
             if self._transition.digest(state) != descendant.state_digest:
                 where = f"step {descendant.id.hex()} at height {descendant.height}"
                 raise StoredStateError(f"{where} leads to another state than stored")

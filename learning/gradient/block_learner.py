@@ -10,19 +10,19 @@ Section 7 of docs/protocol.md.
 from typing import assert_never
 
 from learning.aggregation.rule import GradientOutcome
-from learning.following.state_tree import StateTree, final_step, invalid
+from learning.following.state_tree import StateTree, final_step, invalid, useless
 from learning.gradient.blocks import BlockState, BlockTransition
 from learning.gradient.checkpoint_codec import (
     KEPT_BLOCKS,
-    decode_ledger,
     encode_memory,
     kept_interval,
     kept_parameters,
+    origin_ledger,
     state_bytes_max,
 )
-from learning.gradient.ledger import Aggregator, Gradients, first_ledger
-from learning.gradient.reports import Gauge, told
-from learning.gradient.rules import GradientRules
+from learning.gradient.ledger import Aggregator, Gradients
+from learning.gradient.reports import SharedMeasurement, gradients_report
+from learning.gradient.rules import CHECK_MS_MAX_DEFAULT, GradientRules
 from learning.gradient.submission import decode_submission
 from learning.gradient.submitter import GradientSubmitter
 from learning.gradient.unlisted import Offer, UnlistedContribution, UnlistedContributions, in_turns
@@ -30,13 +30,13 @@ from learning.gradient.worker import MakeWorker, RowSource, Worker
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
+    AuthoredPayload,
     CheckRequest,
     ContributionAssessed,
     DeliverRequest,
     ExportRequest,
     FinaliseRequest,
-    GradientsJudged,
-    Judgement,
+    GradientsReport,
     LearnerAnswer,
     LearnerRequest,
     ModelExported,
@@ -44,13 +44,13 @@ from learning.learner import (
     ProposedStep,
     ReplayRequest,
     RestoreRequest,
-    SignedPayload,
     StateKept,
     StepChecked,
     StepOffered,
+    Verdict,
 )
-from learning.state import StoredStateError, genesis_state
-from learning.task import DifferentiableTask, Layout
+from learning.state import StoredStateError
+from learning.task import DifferentiableTask
 from learning.task_check import check_task
 from learning.tasks.gradient_check import check_gradient
 
@@ -89,6 +89,8 @@ class BlockLearner:
         rows: RowSource,
         restored: StateKept | None = None,
         make_worker: MakeWorker = Worker,
+        *,
+        check_ms_max: int = CHECK_MS_MAX_DEFAULT,
     ) -> None:
         """Starts from genesis, or from a `restored` final state. Raises TaskError (StoredStateError for what is restored)."""
         checked = check_task(task)
@@ -96,39 +98,29 @@ class BlockLearner:
         self._author = participant.author
         self._gradients = gradients
         self._is_working = participant.is_searching
-        self._clerk = Aggregator(checked.layout, rules.ledger_rules(), rules.named_rule())
-        self._scribe = BlockTransition(self._clerk, gradients, rules.workers_window, rules.check_ms_max)
-        self._gauge = Gauge(checked, participant.network_id)
-        self._desk = GradientSubmitter(make_worker(task, rows, rules.worker_settings()), self._author, rules.staleness_max)
-        needs_models = self._clerk.rule.needs_models
+        self._aggregator = Aggregator(checked.layout, rules.ledger_rules(), rules.named_rule())
+        self._transition = BlockTransition(self._aggregator, gradients, rules.workers_window, check_ms_max)
+        self._shared = SharedMeasurement(checked, participant.network_id)
+        self._submitter = GradientSubmitter(make_worker(task, rows, rules.worker_settings()), self._author, rules.staleness_max)
+        needs_models = self._aggregator.rule.needs_models
         size = state_bytes_max(checked.layout, rules.workers_window, rules.staleness_max, needs_models=needs_models)
         self._kept_interval = kept_interval(size, KEPT_BLOCKS)
-        root, state = self._origin(checked.layout, participant, restored)
-        self._tree = StateTree(self._scribe, root, state, steps_max=BLOCKS_MAX, bytes_max=STATES_BYTES_MAX)
-        self._head = root
-        self._state = state
-        """After the head."""
-        self._path = frozenset([root.id])
-        """Blocks from the final one to the head."""
-        self._listed: frozenset[bytes] = frozenset()
-        """Contributions in them, but for the final one."""
+        root, state = self._origin(participant, restored, rules.workers_window)
+        self._tree = StateTree(self._transition, root, state, steps_max=BLOCKS_MAX, bytes_max=STATES_BYTES_MAX)
         self._has_adopted = False
         self._kept_height = root.height
         self._pending = UnlistedContributions()
-        self._offer = Offer(root.id, self._scribe.begun(state, self._author))
-        self._told: frozenset[bytes] = frozenset()
+        self._offer: Offer
+        self._reported: frozenset[bytes] = frozenset()
+        self._stand_on(root)
 
-    def _origin(self, layout: Layout, participant: Participant, restored: StateKept | None) -> tuple[ProposedStep, BlockState]:
+    def _origin(self, participant: Participant, restored: StateKept | None, window: int) -> tuple[ProposedStep, BlockState]:
         """Raises StoredStateError when what is restored does not fit the task, or is not what its block commits to."""
-        rule = self._clerk.rule
+        state = BlockState(*origin_ledger(self._aggregator, participant, restored))
         if restored is None:
-            state = BlockState(first_ledger(genesis_state(participant.network_id, layout).parameters, rule), ())
             return final_step(participant.genesis_step, 0, state.digest), state
-        ledger, leaders = decode_ledger(
-            restored.parameters, restored.memory, layout, needs_models=rule.needs_models, bits=self._clerk.bits
-        )
-        state = BlockState(ledger, leaders)
-        if state.digest != restored.state_digest:
+        leaders = min(restored.height, window)
+        if (state.digest, len(state.leaders)) != (restored.state_digest, leaders):
             raise StoredStateError(f"the stored state is not the one that block {restored.step.hex()} commits to")
         return final_step(restored.step, restored.height, state.digest), state
 
@@ -142,7 +134,7 @@ class BlockLearner:
             case ReplayRequest(step):
                 return self._replay(step)
             case AdoptRequest(step):
-                return self._adopt(self._tree.known(step))
+                return self._adopt(self._tree.require(step))
             case FinaliseRequest(step):
                 return self._finalise(step)
             case ExportRequest(is_final):
@@ -154,34 +146,34 @@ class BlockLearner:
 
     # --- what others offer ------------------------------------------------------------------------------------------
 
-    def _assess(self, contribution: SignedPayload) -> tuple[LearnerAnswer, ...]:
-        answers = self._assessed(contribution)
+    def _assess(self, contribution: AuthoredPayload) -> tuple[LearnerAnswer, ...]:
+        answers = self._assessment(contribution)
         if contribution.author == self._author and contribution.digest not in self._pending:
-            self._desk.has_come(contribution.payload)
+            self._submitter.on_delivered(contribution.payload)
         return answers
 
-    def _assessed(self, contribution: SignedPayload) -> tuple[LearnerAnswer, ...]:
+    def _assessment(self, contribution: AuthoredPayload) -> tuple[LearnerAnswer, ...]:
         """What cannot be listed now is no lie, only of no use: the author may know a newer head than we, or an older one."""
         submission = decode_submission(contribution.payload)
         if submission is None:
-            return (_useless(contribution, Judgement.INVALID, "its payload is no submission of a gradient"),)
-        if self._scribe.fault_of(self._view(contribution), contribution.author, submission) is not None:
-            return (_useless(contribution, Judgement.CONTESTED),)
-        if self._clerk.gradient(submission, contribution.attached, self._gradients) is None:
-            return (_useless(contribution, Judgement.INVALID, "its large payload is no gradient of this model"),)
+            return (useless(contribution, Verdict.INVALID, "its payload is no submission of a gradient"),)
+        if self._transition.fault_of(self._view(contribution), contribution.author, submission) is not None:
+            return (useless(contribution, Verdict.CONTESTED),)
+        if self._aggregator.gradient(submission, contribution.attached, self._gradients) is None:
+            return (useless(contribution, Verdict.INVALID, "its large payload is no gradient of this model"),)
         waiting = UnlistedContribution(contribution, submission)
         if not self._pending.add(waiting, self._listed):
-            return (_useless(contribution, Judgement.GOOD),)
-        answer = ContributionAssessed(contribution.digest, Judgement.GOOD, True, "")
+            return (useless(contribution, Verdict.GOOD),)
+        answer = ContributionAssessed(contribution.digest, Verdict.GOOD, True, "")
         if contribution.digest in self._listed:  # told of late, as after a restart
             return (answer,)
-        extended = self._offer.extended(waiting, self._scribe)
+        extended = self._offer.extend(waiting, self._transition)
         if extended is None:
             return (answer,)
         self._offer = extended
-        return (answer, extended.told())
+        return (answer, extended.answer())
 
-    def _view(self, contribution: SignedPayload) -> BlockState:
+    def _view(self, contribution: AuthoredPayload) -> BlockState:
         """The state to judge by: after the head, or after its base where that is newer than the head, or its rival."""
         base = self._tree.find(contribution.base)
         if base is None or base.id in self._path:
@@ -194,19 +186,19 @@ class BlockLearner:
             return invalid(step, parent)
         if step.claim:
             return invalid(step, f"a claim of {len(step.claim)} bytes, expected none")
-        state = self._scribe.begun(self._tree.state(parent), step.leader)
-        listed_max = self._scribe.listed_max(state)
+        state = self._transition.begin(self._tree.state(parent), step.leader)
+        listed_max = self._transition.listed_max(state)
         if len(step.contributions) > listed_max:
             return invalid(step, f"lists {len(step.contributions)} contributions, allowed: {listed_max}")
         for contribution in step.contributions:
-            state = self._scribe.listed(state, contribution)
+            state = self._transition.add_contribution(state, contribution)
             outcome = state.judged[-1].outcome
             if outcome in NEVER_LISTED:
                 return invalid(step, f"contribution {contribution.digest.hex()[:8]} is listed in vain: {outcome}")
         if state.digest != step.state_digest:
             return invalid(step, f"state digest is {step.state_digest.hex()}, rebuilt {state.digest.hex()}")
         self._tree.add(step, state)
-        return StepChecked(step.id, Judgement.GOOD, False, "")
+        return StepChecked(step.id, Verdict.GOOD, False, "")
 
     # --- where we stand ---------------------------------------------------------------------------------------------
 
@@ -220,23 +212,26 @@ class BlockLearner:
         self._stand_on(block)
         self._has_adopted = True
         ledger = self._state.ledger
-        adopted = self._gauge.adopted(block.id, block.height, ledger.parameters, block.state_digest)
-        return (adopted, self._offer.told(), *self._judged())
+        adopted = self._shared.head_report(block.id, block.height, ledger.parameters, block.state_digest)
+        return (adopted, self._offer.answer(), *self._new_reports())
 
     def _stand_on(self, block: ProposedStep) -> None:
-        self._head, self._state = block, self._tree.state(block)
         path = tuple(self._tree.path(block))
+        self._head, self._state = block, self._tree.state(block)
         self._path = frozenset(one.id for one in path) | {self._tree.root.id}
+        """Blocks from the final one to the head."""
         self._listed = frozenset(item.digest for one in path for item in one.contributions)
+        """Contributions in them, but for the final one."""
         self._pending.keep(self._may_wait)
         waiting = tuple(known for known in self._pending if known.contribution.digest not in self._listed)
         own = (known.contribution for known in waiting if known.contribution.author == self._author)
-        self._desk.keep(frozenset(contribution.payload for contribution in own))
-        self._offer = Offer(block.id, self._scribe.begun(self._state, self._author))
-        for known in in_turns(waiting, self._last_heard):
-            self._offer = self._offer.extended(known, self._scribe) or self._offer
+        self._submitter.keep(frozenset(contribution.payload for contribution in own))
+        offer = Offer(block.id, self._transition.begin(self._state, self._author))
+        for known in in_turns(waiting, self._last_arrival):
+            offer = offer.extend(known, self._transition) or offer
+        self._offer = offer
 
-    def _last_heard(self, author: bytes) -> int:
+    def _last_arrival(self, author: bytes) -> int:
         """By the number of the gradient that the rule remembers of a worker; -1: of none."""
         slot = self._state.ledger.memory.slot_of(author)
         return -1 if slot is None else slot.arrived
@@ -249,19 +244,19 @@ class BlockLearner:
             return False
         if contribution.digest in self._listed:
             return True
-        return self._scribe.fault_of(self._state, contribution.author, waiting.submission) in {
+        return self._transition.fault_of(self._state, contribution.author, waiting.submission) in {
             None,
             GradientOutcome.FUTURE_BASE,
         }
 
-    def _judged(self) -> tuple[GradientsJudged, ...]:
+    def _new_reports(self) -> tuple[GradientsReport, ...]:
         """What was not told before of the blocks that lead to the head; of what would have to be rebuilt, nothing."""
         answers = []
         for block in self._tree.path(self._head):
             state = self._tree.at_hand(block)
-            if block.id not in self._told and state is not None and state.judged:
-                answers.append(told(block.id, state.ledger.version, state.judged))
-        self._told |= frozenset(block.id for block in self._tree.path(self._head))
+            if block.id not in self._reported and state is not None and state.judged:
+                answers.append(gradients_report(block.id, state.ledger.version, state.judged))
+        self._reported |= frozenset(block.id for block in self._tree.path(self._head))
         return tuple(reversed(answers))
 
     def _finalise(self, step: bytes) -> tuple[LearnerAnswer, ...]:
@@ -269,10 +264,10 @@ class BlockLearner:
         if remaining is None:
             return ()
         block = self._tree.root
-        self._told &= remaining
+        self._reported &= remaining
         if self._head.id not in remaining:  # a restart finalises before it adopts
             self._stand_on(block)
-        return (*self._offer_again(), *self._kept(block))
+        return (*self._offer_again(), *self._states_to_keep(block))
 
     def _offer_again(self) -> tuple[StepOffered, ...]:
         """Without the contributions whose base lies below the final block: they were listed, or the ordering forgets them."""
@@ -280,9 +275,9 @@ class BlockLearner:
         if all(digest in self._pending for digest in self._offer.listed):
             return ()
         self._stand_on(self._head)
-        return (self._offer.told(),)
+        return (self._offer.answer(),)
 
-    def _kept(self, block: ProposedStep) -> tuple[StateKept, ...]:
+    def _states_to_keep(self, block: ProposedStep) -> tuple[StateKept, ...]:
         if block.height < self._kept_height + self._kept_interval:
             return ()
         self._kept_height = block.height
@@ -298,13 +293,9 @@ class BlockLearner:
     @property
     def is_searching(self) -> bool:
         """Whether a gradient of ours is due: we are a worker, and none of ours waits to be listed."""
-        is_worker = self._is_working and self._has_adopted and self._author in self._scribe.group(self._state).workers
-        return is_worker and self._desk.is_due(self._state.ledger)
+        is_worker = self._is_working and self._has_adopted and self._author in self._transition.group(self._state).workers
+        return is_worker and self._submitter.is_due(self._state.ledger)
 
     def search(self) -> tuple[LearnerAnswer, ...]:
         """One gradient on the head's model, if one is due."""
-        return self._desk.compute(self._state.ledger, self._head.id) if self.is_searching else ()
-
-
-def _useless(contribution: SignedPayload, judgement: Judgement, detail: str = "") -> ContributionAssessed:
-    return ContributionAssessed(contribution.digest, judgement, False, detail)
+        return self._submitter.compute(self._state.ledger, self._head.id) if self.is_searching else ()

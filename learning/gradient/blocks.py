@@ -11,10 +11,10 @@ from functools import cached_property
 
 from learning.aggregation.rule import GradientOutcome, Workers
 from learning.following.state_tree import Array
-from learning.gradient.ledger import AggregationState, Aggregator, Delivered, Gradients, Judged, ledger_digest
+from learning.gradient.ledger import AggregationState, Aggregator, Gradients, Judged, ledger_digest
 from learning.gradient.rules import CHECK_MS_MAX_DEFAULT
 from learning.gradient.submission import GradientSubmission
-from learning.learner import ProposedStep, SignedPayload, faulty_max
+from learning.learner import AuthoredPayload, ProposedStep, faulty_max
 
 BLOCK_STATE_TAG = b"kubrat/block-state/1"
 
@@ -53,7 +53,7 @@ class BlockState:
         return hasher.digest()
 
 
-def _reopened(ledger: AggregationState) -> AggregationState:
+def _reopen(ledger: AggregationState) -> AggregationState:
     """All may submit on the present version; on older ones what was accepted stays, or a leader could list it again."""
     present = ledger.version
     bases = tuple((author, min(base, present - 1)) for author, base in ledger.bases)
@@ -64,10 +64,10 @@ class BlockTransition:
     """Applies blocks; implements `learning.following.state_tree.Transition`. Holds nothing that changes."""
 
     def __init__(
-        self, clerk: Aggregator, gradients: Gradients, workers_window: int, check_ms_max: int = CHECK_MS_MAX_DEFAULT
+        self, aggregator: Aggregator, gradients: Gradients, workers_window: int, check_ms_max: int = CHECK_MS_MAX_DEFAULT
     ) -> None:
         """`check_ms_max`: about so long a core may take to check a block."""
-        self._clerk = clerk
+        self._aggregator = aggregator
         self._gradients = gradients
         self._workers_window = workers_window
         self._check_ms_max = check_ms_max
@@ -84,7 +84,7 @@ class BlockTransition:
         workers = tuple(sorted(led))
         return Workers(workers, faulty_max(len(state.leaders)), tuple(led[worker] for worker in workers))
 
-    def begun(self, parent: BlockState, leader: bytes) -> BlockState:
+    def begin(self, parent: BlockState, leader: bytes) -> BlockState:
         """The state after a block of this leader that lists nothing.
 
         When somebody's voices change, everybody may submit on the present model once more. Else those whose gradients are
@@ -92,7 +92,7 @@ class BlockTransition:
         """
         leaders = (*parent.leaders, leader)[-self._workers_window :]
         is_same_group = Counter(leaders) == Counter(parent.leaders)
-        return BlockState(parent.ledger if is_same_group else _reopened(parent.ledger), leaders)
+        return BlockState(parent.ledger if is_same_group else _reopen(parent.ledger), leaders)
 
     def listed_max(self, state: BlockState) -> int:
         """How many contributions the block may list that leads to this state; at least one, however large the model.
@@ -103,20 +103,19 @@ class BlockTransition:
         compared = state.ledger.parameters.size * max(1, len(set(state.leaders)))
         return max(1, min(LISTED_MAX, self._check_ms_max * VALUES_PER_MS // compared))
 
-    def listed(self, state: BlockState, contribution: SignedPayload) -> BlockState:
+    def add_contribution(self, state: BlockState, contribution: AuthoredPayload) -> BlockState:
         """The state when the block lists this contribution next; a refused one changes nothing. Raises PayloadMissingError."""
         if _has_listed(state, contribution.author):
-            repeated = Judged(contribution.author, GradientOutcome.REPEATED, state.ledger.version, None)
+            repeated = Judged(contribution.author, GradientOutcome.REPEATED, None)
             return BlockState(state.ledger, state.leaders, (*state.judged, repeated))
-        delivered = Delivered(contribution.author, contribution.payload, contribution.attached)
-        ledger, judged = self._clerk.advance(state.ledger, delivered, self.group(state), self._gradients)
+        ledger, judged = self._aggregator.advance(state.ledger, contribution, self.group(state), self._gradients)
         return BlockState(ledger, state.leaders, (*state.judged, judged))
 
-    def applied(self, state: BlockState, step: ProposedStep) -> BlockState:
+    def apply(self, state: BlockState, step: ProposedStep) -> BlockState:
         """The state after a block. Raises PayloadMissingError."""
-        state = self.begun(state, step.leader)
+        state = self.begin(state, step.leader)
         for contribution in step.contributions:
-            state = self.listed(state, contribution)
+            state = self.add_contribution(state, contribution)
         return state
 
     def digest(self, state: BlockState) -> bytes:
@@ -137,7 +136,7 @@ class BlockTransition:
 
     def fault_of(self, state: BlockState, author: bytes, submission: GradientSubmission) -> GradientOutcome | None:
         """Why a submission would be refused if the block listed it next, whatever its gradient is."""
-        return self._clerk.fault_of(state.ledger, author, submission, self.group(state))
+        return self._aggregator.fault_of(state.ledger, author, submission, self.group(state))
 
     def fault_in_block(self, state: BlockState, author: bytes, submission: GradientSubmission) -> GradientOutcome | None:
         """The same of the block that leads to this state: it lists one gradient of each worker at most.

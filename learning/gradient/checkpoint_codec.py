@@ -10,9 +10,10 @@ import msgspec
 
 from learning.aggregation.quantised import MalformedGradientError, QuantisedGradient, decode_gradient, payload_bytes
 from learning.aggregation.rule import RuleMemory, WorkerSlot
-from learning.gradient.ledger import AggregationState, PastModel
+from learning.gradient.ledger import AggregationState, Aggregator, PastModel, first_ledger
 from learning.gradient.submission import VERSION_MAX
-from learning.state import ModelState, StoredStateError, parameter_bytes, state_digest, stored_state
+from learning.learner import Participant, StateKept
+from learning.state import ModelState, StoredStateError, genesis_state, parameter_bytes, state_digest, stored_state
 from learning.task import Float32Array, Layout
 
 FRACTION_BYTES_MAX = 1_024
@@ -86,6 +87,17 @@ def encode_memory(ledger: AggregationState, leaders: tuple[bytes, ...] = ()) -> 
     return _ENCODER.encode(kept)
 
 
+def origin_ledger(
+    aggregator: Aggregator, participant: Participant, restored: StateKept | None
+) -> tuple[AggregationState, tuple[bytes, ...]]:
+    """The ledger and the leaders at genesis, or of a kept state. Raises StoredStateError when that does not fit."""
+    layout, rule = aggregator.layout, aggregator.rule
+    if restored is None:
+        return first_ledger(genesis_state(participant.network_id, layout).parameters, rule), ()
+    kept = restored.parameters, restored.memory
+    return decode_ledger(*kept, layout, needs_models=rule.needs_models, bits=aggregator.bits)
+
+
 def decode_ledger(
     parameters: bytes, memory: bytes, layout: Layout, *, needs_models: bool, bits: int
 ) -> tuple[AggregationState, tuple[bytes, ...]]:
@@ -102,24 +114,26 @@ def decode_ledger(
     if not kept.digests or len(kept.models) != (len(kept.digests) - 1 if needs_models else 0):
         held = f"{len(kept.models)} past models of {len(kept.digests)}"
         raise StoredStateError(f"the stored state holds {held}, which is not what the network's rule needs")
-    model = _model(parameters, kept.version + len(kept.digests) - 1, layout)
-    if state_digest(ModelState(model, kept.version + len(kept.digests) - 1)) != kept.digests[-1]:
-        raise StoredStateError("the stored parameters are not those of the newest model in the stored memory")
+    model = _model(parameters, layout)
     past = _past(kept, model, layout, needs_models)
-    vectors = tuple(_model(vector, 0, layout) for vector in kept.vectors)
+    vectors = tuple(_model(vector, layout) for vector in kept.vectors)
     ledger = AggregationState(model, past, RuleMemory(kept.arrivals, slots, kept.recent, vectors, kept.counts), kept.bases)
     return ledger, kept.leaders
 
 
 def _past(kept: _KeptLedger, newest: Float32Array, layout: Layout, needs_models: bool) -> tuple[PastModel, ...]:
-    older = tuple(_model(model, 0, layout) for model in kept.models)
-    models = (*older, newest) if needs_models else (None,) * len(kept.digests)
-    pairs = zip(kept.digests, models, strict=True)
-    return tuple(PastModel(kept.version + place, digest, model) for place, (digest, model) in enumerate(pairs))
+    """Raises StoredStateError where a model is not the one that its digest names; without models, of the newest."""
+    older = [_model(model, layout) for model in kept.models] if needs_models else [None] * (len(kept.digests) - 1)
+    past = []
+    for version, (digest, model) in enumerate(zip(kept.digests, (*older, newest), strict=True), kept.version):
+        if model is not None and state_digest(ModelState(model, version)) != digest:
+            raise StoredStateError(f"the stored model of version {version} is not the one that the stored memory names")
+        past.append(PastModel(version, digest, model if needs_models else None))
+    return tuple(past)
 
 
-def _model(parameters: bytes, version: int, layout: Layout) -> Float32Array:
-    return stored_state(parameters, version, layout).parameters
+def _model(parameters: bytes, layout: Layout) -> Float32Array:
+    return stored_state(parameters, 0, layout).parameters
 
 
 def _vector_bytes(vector: Float32Array) -> bytes:

@@ -14,10 +14,14 @@ import numpy as np
 from learning.aggregation.quantised import MalformedGradientError, QuantisedGradient, decode_gradient
 from learning.aggregation.rule import AggregationResult, AggregationRule, ArrivedGradient, GradientOutcome, RuleMemory, Workers
 from learning.gradient.submission import GradientSubmission, decode_submission
+from learning.learner import AuthoredPayload
 from learning.state import ModelState, state_digest
 from learning.task import Float32Array, Layout
 
 LEDGER_TAG = b"kubrat/ledger/1"
+
+OF_NO_VERSION = frozenset({GradientOutcome.UNKNOWN_BASE, GradientOutcome.FUTURE_BASE})
+"""What names no model that there is, or was: its staleness is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +47,11 @@ class PastModel:
 
 
 @dataclass(frozen=True, slots=True)
-class Delivered:
-    """A submission as the order delivers it: the author is certain, the bytes are not."""
-
-    author: bytes
-    payload: bytes
-    """An encoded `GradientSubmission`."""
-    attached: tuple[tuple[bytes, int], ...]
-    """(digest, length) of the large payloads that everybody who accepted it holds."""
-
-
-@dataclass(frozen=True, slots=True)
 class Judged:
     """What became of one submission. For people, and for what a leader lists."""
 
     author: bytes
     outcome: GradientOutcome
-    version: int
-    """Of the model when it came."""
     staleness: int | None
     """None where the base is unknown."""
     weights: tuple[tuple[bytes, float], ...] = field(default=())
@@ -143,29 +134,28 @@ class Aggregator:
     """Advances ledgers by the rules of one network. Holds nothing that changes."""
 
     def __init__(self, layout: Layout, rules: LedgerRules, rule: AggregationRule) -> None:
-        self._layout = layout
-        self._rules = rules
+        self.layout = layout
         self.rule = rule
         self.bits = rules.bits
+        self._rules = rules
 
     def advance(
-        self, ledger: AggregationState, delivered: Delivered, group: Workers, gradients: Gradients, *, may_read: bool = True
+        self, ledger: AggregationState, item: AuthoredPayload, group: Workers, gradients: Gradients, *, may_read: bool = True
     ) -> tuple[AggregationState, Judged]:
         """The ledger after one delivered submission; without `may_read` nothing comes of it. Raises PayloadMissingError."""
-        submission = decode_submission(delivered.payload)
+        submission = decode_submission(item.payload)
         if submission is None:
-            return ledger, Judged(delivered.author, GradientOutcome.MALFORMED, ledger.version, None)
-        fault = self.fault_of(ledger, delivered.author, submission, group)
-        staleness = ledger.version - submission.base
+            return ledger, Judged(item.author, GradientOutcome.MALFORMED, None)
+        fault = self.fault_of(ledger, item.author, submission, group)
+        if fault is None and not may_read:
+            fault = GradientOutcome.CROWDED
+        staleness = None if fault in OF_NO_VERSION else ledger.version - submission.base
         if fault is not None:
-            known = None if fault in {GradientOutcome.UNKNOWN_BASE, GradientOutcome.FUTURE_BASE} else staleness
-            return ledger, Judged(delivered.author, fault, ledger.version, known)
-        if not may_read:
-            return ledger, Judged(delivered.author, GradientOutcome.CROWDED, ledger.version, staleness)
-        gradient = self.gradient(submission, delivered.attached, gradients)
+            return ledger, Judged(item.author, fault, staleness)
+        gradient = self.gradient(submission, item.attached, gradients)
         if gradient is None:
-            return ledger, Judged(delivered.author, GradientOutcome.MALFORMED, ledger.version, staleness, was_read=True)
-        return self._judge(ledger, ArrivedGradient(delivered.author, submission.base, ledger.version, gradient), group)
+            return ledger, Judged(item.author, GradientOutcome.MALFORMED, staleness, was_read=True)
+        return self._judge(ledger, ArrivedGradient(item.author, submission.base, ledger.version, gradient), group)
 
     def fault_of(
         self, ledger: AggregationState, author: bytes, submission: GradientSubmission, group: Workers
@@ -188,25 +178,25 @@ class Aggregator:
         self, submission: GradientSubmission, attached: tuple[tuple[bytes, int], ...], gradients: Gradients
     ) -> QuantisedGradient | None:
         """As `delivered_gradient`. Raises PayloadMissingError."""
-        return delivered_gradient(submission, attached, gradients, self._layout, self._rules.bits)
+        return delivered_gradient(submission, attached, gradients, self.layout, self.bits)
 
     def _judge(self, ledger: AggregationState, arrival: ArrivedGradient, group: Workers) -> tuple[AggregationState, Judged]:
-        ruling = self.rule.judge(ledger.memory, arrival, group, ledger)
+        result = self.rule.judge(ledger.memory, arrival, group, ledger)
         noted = ledger
-        if ruling.outcome.is_accepted:
+        if result.outcome.is_accepted:
             bases = dict(ledger.bases) | {arrival.author: arrival.base}
             noted = replace(ledger, bases=tuple(sorted(bases.items())))
-        moved = self._moved(noted, ruling)
-        outcome = GradientOutcome.OUT_OF_RANGE if moved is None else ruling.outcome
-        judged = Judged(arrival.author, outcome, arrival.version, arrival.staleness, ruling.weights, was_read=True)
+        moved = self._move(noted, result)
+        outcome = GradientOutcome.OUT_OF_RANGE if moved is None else result.outcome
+        judged = Judged(arrival.author, outcome, arrival.staleness, result.weights, was_read=True)
         return (ledger if moved is None else moved), judged
 
-    def _moved(self, ledger: AggregationState, ruling: AggregationResult) -> AggregationState | None:
+    def _move(self, ledger: AggregationState, result: AggregationResult) -> AggregationState | None:
         """None where the model would no longer be finite: then nothing happens, the rule's memory included."""
-        if ruling.step is None:
-            return replace(ledger, memory=ruling.memory)
+        if result.step is None:
+            return replace(ledger, memory=result.memory)
         with np.errstate(over="ignore", invalid="ignore"):
-            parameters = ledger.parameters - self._rules.learning_rate * ruling.step
+            parameters = ledger.parameters - self._rules.learning_rate * result.step
         if not np.isfinite(parameters).all():
             return None
         parameters.setflags(write=False)
@@ -214,7 +204,7 @@ class Aggregator:
         past = (*ledger.past, present)[-(self._rules.staleness_max + 1) :]
         oldest = past[0].version
         bases = tuple((author, base) for author, base in ledger.bases if base >= oldest)
-        return AggregationState(parameters, past, ruling.memory, bases)
+        return AggregationState(parameters, past, result.memory, bases)
 
 
 def delivered_gradient(

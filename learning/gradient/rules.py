@@ -1,29 +1,20 @@
 """What all peers of a network agree on about gradients: the network file's section, checked."""
 
-from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
 
 from learning.aggregation.catalogue import RuleError, rule_named
 from learning.aggregation.rule import AggregationRule
-from learning.exact import round_factor
+from learning.exact import DecimalText, round_factor
 from learning.gradient.ledger import LedgerRules
 from learning.gradient.worker import WorkerSettings
-from learning.task import TaskError
-from learning.tasks.shards import parse_shards
+from learning.tasks.shards import SHARDS_ALLOWED, parse_shards
 
 LEARNING_RATE_MAX = 100
 """A gradient is at most a few units long where a model learns at all."""
-
-MINIBATCH_LIMIT = 65_536
-"""More samples make no better gradient than a step that is taken earlier."""
-
-STALENESS_LIMIT = 10_000
-"""So many digests of past models are 320 kB of the agreed state, and a millisecond or two of every block's check."""
-
-WORKERS_WINDOW_LIMIT = 256
-"""Leaders remembered, and each may be another worker: `robust` compares all workers with one another, 0.1 s for so many."""
-
-SHARDS_LIMIT = 10_000
 
 CHECK_SHARE = 4
 """A quarter of a block interval is for the check of a block. Simulated: who has a third of the work and blocks that take others
@@ -32,93 +23,74 @@ an interval to check leads 44 in 100 of the blocks that count, with two of them 
 CHECK_MS_MAX_DEFAULT = 125
 """Of half a second."""
 
-CHECK_MS_LIMIT = 900_000
-"""A quarter of the longest block interval."""
-
 
 def check_ms_max(block_interval_ms: int) -> int:
     """How long a core may take to check a block, in ms, where blocks come at this interval; all peers agree on it."""
     return max(1, block_interval_ms // CHECK_SHARE)
 
 
-class RulesError(ValueError):
-    """A field is out of range; the message names it, the value found and the range allowed."""
+class GradientRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How gradients are computed and judged; only for learning = "gradient".
 
+    Raises ValueError for what no range shows; ranges are checked where the rules are read.
+    """
 
-@dataclass(frozen=True, slots=True)
-class GradientRules:
-    """Network-visible rules. Raises RulesError."""
-
-    rule: str
-    """How gradients become steps, as `learning.aggregation.catalogue` reads it: "robust", "kardam:frequency=off"."""
-    learning_rate: str
-    """Decimal; what the agreed arithmetic uses of it is rounded to 16 significant bits."""
-    momentum: str
-    """Of each worker's own gradients; decimal, from 0 to below 1."""
-    minibatch_size: int
-    """Samples that one gradient is computed on."""
-    bits: int
-    """Per value of a gradient that travels: 8 or 16."""
-    staleness_max: int
-    """Gradients on a model that is older, in versions, are refused."""
-    workers_window: int
-    """Under proof of work: a worker is who led one of so many newest blocks, with a voice for each."""
-    shards: str
-    """Which samples are a peer's own, as `learning.tasks.shards` reads it: "whole", "iid", "dirichlet:0.5"."""
-    shard_count: int
-    """Parts that the samples are cut into; 0: one for each member."""
-    check_ms_max: int = CHECK_MS_MAX_DEFAULT
-    """Under proof of work: about so long a core may take to check a block, which bounds how much it may list."""
+    rule: Annotated[
+        str,
+        Meta(
+            title='a rule like "robust" or "kardam:frequency=off"',
+            description="How gradients become steps of the model: robust, scored, kardam, buffered, dampened or mean; "
+            "NAME or NAME:option=value,...",
+        ),
+    ] = "robust"
+    learning_rate: Annotated[DecimalText, Meta(description="How far a step goes; each rule wants its own.")] = "2"
+    """What the agreed arithmetic uses of it is rounded to 16 significant bits."""
+    momentum: Annotated[DecimalText, Meta(description="Of each worker's own gradients; 0: none.")] = "0.9"
+    minibatch_size: Annotated[int, Meta(ge=1, le=65_536, description="Samples that one gradient is computed on.")] = 32
+    """More samples make no better gradient than a step that is taken earlier."""
+    bits: Annotated[int, Meta(ge=8, le=16, description="Bits per value of a gradient that travels: 8 or 16.")] = 16
+    staleness_max: Annotated[
+        int, Meta(ge=1, le=10_000, description="A gradient on a model that is older, in steps of the model, is refused.")
+    ] = 200
+    """Ten thousand digests of past models are 320 kB of the agreed state, and a millisecond or two of every block's check."""
+    workers_window: Annotated[
+        int, Meta(ge=1, le=256, description="Under proof of work: leading one of so many newest blocks is a voice.")
+    ] = 64
+    """Each leader may be another worker: `robust` compares all workers with one another, 0.1 s for 256."""
+    shards: Annotated[
+        str,
+        Meta(
+            title=SHARDS_ALLOWED,
+            description="Which training samples are a peer's own: all of them (whole), an equal part (iid), or a part whose "
+            "classes are drawn unevenly (dirichlet:0.5; the smaller, the more unequal).",
+        ),
+    ] = "iid"
+    shard_count: Annotated[
+        int,
+        Meta(ge=0, le=10_000, description="Into how many parts the samples are cut; 0: one for each member of a total order."),
+    ] = 0
 
     def __post_init__(self) -> None:
         self.named_rule()
-        self.ledger_rules()
-        if not 0 <= _decimal("momentum", self.momentum) < 1:
-            raise RulesError(f'momentum is "{self.momentum}", allowed is 0 or more, below 1')
-        _require("minibatch_size", self.minibatch_size, 1, MINIBATCH_LIMIT)
+        if not 0 < Decimal(self.learning_rate) <= LEARNING_RATE_MAX:
+            raise ValueError(f'learning_rate is "{self.learning_rate}"; allowed is above 0, up to {LEARNING_RATE_MAX}')
+        if not 0 <= Decimal(self.momentum) < 1:
+            raise ValueError(f'momentum is "{self.momentum}"; allowed is 0 or more, below 1')
         if self.bits not in {8, 16}:
-            raise RulesError(f"bits is {self.bits}, allowed 8 or 16")
-        _require("staleness_max", self.staleness_max, 1, STALENESS_LIMIT)
-        _require("workers_window", self.workers_window, 1, WORKERS_WINDOW_LIMIT)
-        try:
-            parse_shards(self.shards)
-        except TaskError as error:
-            raise RulesError(str(error)) from error
-        _require("shard_count", self.shard_count, 0, SHARDS_LIMIT)
-        _require("check_ms_max", self.check_ms_max, 1, CHECK_MS_LIMIT)
+            raise ValueError(f"bits is {self.bits}; allowed is 8 or 16")
+        parse_shards(self.shards)
 
     def named_rule(self) -> AggregationRule:
-        """The rule itself."""
+        """The rule itself. Raises ValueError."""
         try:
             return rule_named(self.rule)
         except RuleError as error:
-            raise RulesError(f'rule is "{self.rule}": {error}') from error
+            raise ValueError(f"rule: {error}") from error
 
     def ledger_rules(self) -> LedgerRules:
         """What the agreed arithmetic needs."""
-        learning_rate = _decimal("learning_rate", self.learning_rate)
-        if not 0 < learning_rate <= LEARNING_RATE_MAX:
-            raise RulesError(f'learning_rate is "{self.learning_rate}", allowed is above 0, up to {LEARNING_RATE_MAX}')
-        try:
-            return LedgerRules(round_factor(learning_rate), self.staleness_max, self.bits)
-        except ValueError as error:
-            raise RulesError(f'learning_rate is "{self.learning_rate}": {error}') from error
+        return LedgerRules(round_factor(Decimal(self.learning_rate)), self.staleness_max, self.bits)
 
     def worker_settings(self) -> WorkerSettings:
         """What a worker needs."""
-        return WorkerSettings(self.minibatch_size, float(_decimal("momentum", self.momentum)), self.bits)
-
-
-def _decimal(field: str, text: str) -> Decimal:
-    try:
-        value = Decimal(text)
-    except InvalidOperation as error:
-        raise RulesError(f'{field} is "{text}", allowed is a decimal number') from error
-    if not value.is_finite():
-        raise RulesError(f'{field} is "{text}", allowed is a finite decimal number')
-    return value
-
-
-def _require(field: str, value: int, lowest: int, highest: int) -> None:
-    if not lowest <= value <= highest:
-        raise RulesError(f"{field} is {value}, allowed {lowest}..{highest}")
+        return WorkerSettings(self.minibatch_size, float(self.momentum), self.bits)

@@ -17,7 +17,7 @@ from learning.aggregation.quantised import QuantisedGradient
 from learning.gradient.ledger import Gradients, delivered_gradient
 from learning.gradient.scored_submission import decode_scored
 from learning.gradient.submission import GradientSubmission
-from learning.learner import SignedPayload
+from learning.learner import AuthoredPayload
 from learning.model_consensus.scores import VALUES_MAX, MalformedPayloadError, Scores
 from learning.state import ModelState, state_digest
 from learning.task import Float32Array, Layout
@@ -113,7 +113,7 @@ class StepCandidacy:
         """Raises MalformedPayloadError."""
         return decode_scored(payload, self._rules.entries_max)
 
-    def entries(self, item: SignedPayload, candidate: GradientSubmission) -> tuple[StepEntry, ...]:
+    def entries(self, item: AuthoredPayload, candidate: GradientSubmission) -> tuple[StepEntry, ...]:
         """One for each step size. Raises MalformedPayloadError; PayloadMissingError where a payload is not held."""
         if (candidate.base, candidate.base_digest) != (self._model.height, self._digest):
             raise MalformedPayloadError(f"a gradient on version {candidate.base}, expected the one on {self._model.height}")
@@ -136,16 +136,16 @@ class StepCandidacy:
         """The model of an entry, a version later."""
         if entry.move is Move.NONE:
             return ModelState(self._model.parameters, self._model.height + 1)
-        return self._moved(_direction(entry.move, entry.gradients), entry.share)
+        return self._move(_direction(entry.move, entry.gradients), entry.share)
 
     def _steps(self, move: Move, authors: tuple[bytes, ...], gradients: tuple[QuantisedGradient, ...]) -> tuple[StepEntry, ...]:
         """One for each step size."""
         direction = _direction(move, gradients)
-        digests = (state_digest(self._moved(direction, share)) for share in STEP_SHARES)
+        digests = (state_digest(self._move(direction, share)) for share in STEP_SHARES)
         pairs = zip(STEP_SHARES, digests, strict=True)
         return tuple(StepEntry(digest, move, share, authors, gradients) for share, digest in pairs)
 
-    def _moved(self, direction: Float32Array, share: float) -> ModelState:
+    def _move(self, direction: Float32Array, share: float) -> ModelState:
         """theta - (share * learning rate) * direction, each operation rounded by itself; -0.0 becomes 0.0.
 
         Always finite: a gradient that travels is below 2**78 and a learning rate below 2**7, so a step is less than half the

@@ -17,32 +17,31 @@ without liars it learns there, too.
 from collections.abc import Mapping, Sequence
 
 from learning.aggregation.quantised import payload_digest
-from learning.following.line import Head, kept_state
+from learning.following.line import Head, kept_state, origin_of
 from learning.gradient.checkpoint_codec import commit_interval
+from learning.gradient.generation_codec import KeptPayloads, StepConsensus, decode_generation, deliver_again, encode_generation
 from learning.gradient.ledger import Gradients
-from learning.gradient.reports import Gauge
+from learning.gradient.reports import SharedMeasurement, report_on_refused, reports_on_counted, slate_report, weights
 from learning.gradient.rules import GradientRules
-from learning.gradient.scored_kept import KeptPayloads, StepConsensus, decode_generation, deliver_again, encode_generation
 from learning.gradient.scored_measurement import OwnMeasurement, OwnRows
 from learning.gradient.scored_slate import StepCandidacy, StepEntry, StepRules
 from learning.gradient.scored_submission import encode_scored
-from learning.gradient.scored_telling import counted, refused, slate_shown, weights
 from learning.gradient.submission import GradientSubmission
 from learning.gradient.submitter import FRUITLESS_MAX
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import (
+    AuthoredPayload,
     ContributionFound,
     DeliveredStep,
-    GradientJudged,
+    GradientReport,
     Participant,
     SearchProgress,
-    SignedPayload,
     SlateEntry,
     StateKept,
     StepAdopted,
 )
 from learning.model_consensus.slate import GenerationResult, Ignored, ModelConsensus
-from learning.state import ModelState, StoredStateError, genesis_state, state_digest, stored_state
+from learning.state import ModelState
 from learning.task import DifferentiableTask
 from learning.task_check import check_task
 from learning.tasks.gradient_check import check_gradient
@@ -69,18 +68,12 @@ class StepCandidates:
         self._rules = StepRules(rules.ledger_rules().learning_rate, checked.layout, members, rules.bits)
         self._worker = make_worker(task, rows, rules.worker_settings())
         self._measurement = OwnMeasurement(checked, rows, participant.network_id, participant.author)
-        self._gauge = Gauge(checked, participant.network_id)
+        self._shared = SharedMeasurement(checked, participant.network_id)
         self._kept_interval = commit_interval(checked.layout, members, rules.staleness_max, needs_models=False)
 
     def origin(self, restored: StateKept | None) -> Head:
-        """Raises StoredStateError when what is restored is not the model that its digest names."""
-        if restored is None:
-            first = genesis_state(self._participant.network_id, self._rules.layout)
-            return Head(self._participant.genesis_step, first, state_digest(first))
-        model = stored_state(restored.parameters, restored.height, self._rules.layout)
-        if state_digest(model) != restored.state_digest:
-            raise StoredStateError(f"the stored model of height {restored.height} is not the one that its digest names")
-        return Head(restored.step, model, restored.state_digest)
+        """Raises StoredStateError."""
+        return origin_of(self._rules.layout, self._participant, restored)
 
     def begin(self, head: Head, restored: StateKept | None) -> StepConsensus:
         """Raises StoredStateError when what is kept of the generation does not fit."""
@@ -97,12 +90,14 @@ class StepCandidates:
         """Rebuilt."""
         return self._candidacy.state(entry)
 
-    def adopted(self, agreed: int | None) -> StepAdopted:  # noqa: ARG002  agreed are leads, on everybody's own samples
+    def head_report(self, agreed: int | None) -> StepAdopted:  # noqa: ARG002  agreed are leads, on everybody's own samples
         """The fitness is on a sample that all peers share."""
         head = self._head
-        return self._gauge.adopted(head.step, head.model.height, head.model.parameters, head.digest)
+        return self._shared.head_report(head.step, head.model.height, head.model.parameters, head.digest)
 
-    def kept(self, commit: DeliveredStep, consensus: StepConsensus, *, is_first: bool = False) -> tuple[StateKept, ...]:
+    def states_to_keep(
+        self, commit: DeliveredStep, consensus: StepConsensus, *, is_first: bool = False
+    ) -> tuple[StateKept, ...]:
         """After some commits, with the generation under way."""
         number, rest = divmod(commit.height, self._kept_interval)
         return () if rest or is_first else (kept_state(self._head, commit, number, encode_generation(consensus)),)
@@ -118,9 +113,9 @@ class StepCandidates:
         """Several only by a fault; none where the minibatch has given no gradient that can travel."""
         payloads = self._worker.compute(self._head.model.parameters)
         self._fruitless += not payloads
-        return tuple(self._named(encoded) for encoded in payloads)
+        return tuple(self._contribution(encoded) for encoded in payloads)
 
-    def _named(self, encoded: bytes) -> ContributionFound:
+    def _contribution(self, encoded: bytes) -> ContributionFound:
         submission = GradientSubmission(self._head.model.height, self._head.digest, payload_digest(encoded), len(encoded))
         return ContributionFound(self._head.step, encode_scored(submission), (encoded,), (submission.payload,))
 
@@ -134,18 +129,18 @@ class StepCandidates:
 
     # --- for people -------------------------------------------------------------------------------------------------
 
-    def shown(self, decision: GenerationResult[StepEntry], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
+    def slate_report(self, decision: GenerationResult[StepEntry], measured: Mapping[bytes, int]) -> tuple[SlateEntry, ...]:
         """All fitness as the lead over no change."""
-        return slate_shown(decision, measured)
+        return slate_report(decision, measured)
 
-    def judged(
+    def gradient_reports(
         self,
-        refusals: Sequence[tuple[SignedPayload, Ignored]],
+        refusals: Sequence[tuple[AuthoredPayload, Ignored]],
         winner: StepEntry | None,
         candidates: Mapping[bytes, tuple[StepEntry, ...]],
-    ) -> tuple[tuple[GradientJudged, ...], tuple[tuple[bytes, float], ...]]:
+    ) -> tuple[tuple[GradientReport, ...], tuple[tuple[bytes, float], ...]]:
         """Those that count are told of at the end of their generation, the others at once."""
         head, entries_max = self._head, self._rules.entries_max
-        rows = (refused(item, reason, head.model, head.digest, entries_max) for item, reason in refusals)
+        rows = (report_on_refused(item, reason, head.model, head.digest, entries_max) for item, reason in refusals)
         told = tuple(row for row in rows if row is not None)
-        return (told, ()) if winner is None else ((*counted(winner, candidates), *told), weights(winner))
+        return (told, ()) if winner is None else ((*reports_on_counted(winner, candidates), *told), weights(winner))

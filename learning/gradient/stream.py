@@ -8,22 +8,22 @@ import hashlib
 
 from learning.aggregation.rule import Workers
 from learning.following.line import Head, kept_state
-from learning.gradient.checkpoint_codec import commit_interval, decode_ledger, encode_memory
-from learning.gradient.ledger import Aggregator, Delivered, Gradients, Judged, first_ledger
-from learning.gradient.reports import Gauge, told
+from learning.gradient.checkpoint_codec import commit_interval, encode_memory, origin_ledger
+from learning.gradient.ledger import Aggregator, Gradients, Judged
+from learning.gradient.reports import SharedMeasurement, gradients_report
 from learning.gradient.rules import GradientRules
 from learning.gradient.submitter import GradientSubmitter
 from learning.gradient.worker import MakeWorker, RowSource, Worker
 from learning.learner import (
+    AuthoredPayload,
     DeliveredStep,
     LearnerAnswer,
     Participant,
-    SignedPayload,
     StateKept,
     StepAdopted,
     faulty_max,
 )
-from learning.state import ModelState, StoredStateError, genesis_state
+from learning.state import ModelState, StoredStateError
 from learning.task import DifferentiableTask
 from learning.task_check import check_task
 from learning.tasks.gradient_check import check_gradient
@@ -50,33 +50,28 @@ class GradientStream:
         """Raises TaskError."""
         checked = check_task(task)
         check_gradient(task)
-        self._layout = checked.layout
         self._participant = participant
         self._gradients = gradients
         members = participant.members
         self._group = Workers(tuple(sorted(members)), faulty_max(len(members)))
-        self._clerk = Aggregator(checked.layout, rules.ledger_rules(), rules.named_rule())
-        self._gauge = Gauge(checked, participant.network_id)
-        self._desk = GradientSubmitter(
+        self._aggregator = Aggregator(checked.layout, rules.ledger_rules(), rules.named_rule())
+        self._shared = SharedMeasurement(checked, participant.network_id)
+        self._submitter = GradientSubmitter(
             make_worker(task, rows, rules.worker_settings()), participant.author, rules.staleness_max
         )
-        needs_models = self._clerk.rule.needs_models
+        needs_models = self._aggregator.rule.needs_models
         self._kept_interval = commit_interval(checked.layout, len(members), rules.staleness_max, needs_models=needs_models)
 
     def start_from(self, restored: StateKept | None) -> None:
         """Raises StoredStateError when what is restored does not fit the task."""
-        rule, participant = self._clerk.rule, self._participant
+        self.ledger, _ = origin_ledger(self._aggregator, self._participant, restored)
+        self._commit_step = self._participant.genesis_step if restored is None else restored.commit_step
         if restored is None:
-            self._commit_step = participant.genesis_step
-            self.ledger = first_ledger(genesis_state(participant.network_id, self._layout).parameters, rule)
             return
-        ledger, _ = decode_ledger(
-            restored.parameters, restored.memory, self._layout, needs_models=rule.needs_models, bits=self._clerk.bits
-        )
-        if ledger.digest != restored.state_digest:
+        head = self.head
+        if (head.step, head.model.height, head.digest) != (restored.step, restored.height, restored.state_digest):
             raise StoredStateError(f"the stored model of version {restored.height} is not the one that its digest names")
-        self.ledger, self._commit_step = ledger, restored.commit_step
-        self._desk.keep(frozenset())  # what was on its way may be among the commits that are skipped, or lost with them
+        self._submitter.keep(frozenset())  # what was on its way may be among the commits that are skipped, or lost with them
 
     # --- what the order delivers ------------------------------------------------------------------------------------
 
@@ -86,30 +81,28 @@ class GradientStream:
         before = self.ledger.version
         read: set[bytes] = set()
         judged = tuple(self._take(item, read) for item in step.items)
-        self._desk.model_moved(self.ledger.version)
-        answers = (told(step.id, self.ledger.version, judged),) if judged else ()
-        return (*answers, *self._measured(before), *self._kept(step))
+        self._submitter.on_model_moved(self.ledger.version)
+        answers = (gradients_report(step.id, self.ledger.version, judged),) if judged else ()
+        return (*answers, *self._due_report(before), *self._states_to_keep(step))
 
-    def _take(self, item: SignedPayload, read: set[bytes]) -> Judged:
+    def _take(self, item: AuthoredPayload, read: set[bytes]) -> Judged:
         """Of each author one payload in a commit is read, and `read` notes whose: eight items of a block may name one on eight
         models, and cost everybody eight times what an honest worker's does, who waits until its own has come.
         """
-        delivered = Delivered(item.author, item.payload, item.attached)
-        self.ledger, judged = self._clerk.advance(
-            self.ledger, delivered, self._group, self._gradients, may_read=item.author not in read
-        )
+        may_read = item.author not in read
+        self.ledger, judged = self._aggregator.advance(self.ledger, item, self._group, self._gradients, may_read=may_read)
         if judged.was_read:
             read.add(item.author)
         if item.author == self._participant.author:
-            self._desk.has_come(item.payload)
+            self._submitter.on_delivered(item.payload)
         return judged
 
-    def _measured(self, before: int) -> tuple[StepAdopted, ...]:
+    def _due_report(self, before: int) -> tuple[StepAdopted, ...]:
         """Measuring takes time, so once in as many versions as there are members; after the same commits at all of them."""
         is_due = before // self._group.size != self.ledger.version // self._group.size
-        return (self.adopted(),) if is_due else ()
+        return (self.head_report(),) if is_due else ()
 
-    def _kept(self, commit: DeliveredStep) -> tuple[StateKept, ...]:
+    def _states_to_keep(self, commit: DeliveredStep) -> tuple[StateKept, ...]:
         number, rest = divmod(commit.height, self._kept_interval)
         return () if rest else (kept_state(self.head, commit, number, encode_memory(self.ledger)),)
 
@@ -122,10 +115,10 @@ class GradientStream:
             return Head(genesis, model, ledger.digest)
         return Head(hashlib.blake2b(VERSION_TAG + genesis + ledger.digest, digest_size=32).digest(), model, ledger.digest)
 
-    def adopted(self) -> StepAdopted:
+    def head_report(self) -> StepAdopted:
         """Raises TaskError."""
         head = self.head
-        return self._gauge.adopted(head.step, head.model.height, head.model.parameters, head.digest)
+        return self._shared.head_report(head.step, head.model.height, head.model.parameters, head.digest)
 
     def waits(self) -> tuple[()]:
         """Nobody waits for anybody."""
@@ -136,8 +129,8 @@ class GradientStream:
     @property
     def is_searching(self) -> bool:
         """Whether a gradient of ours is due before the next delivery."""
-        return not self._participant.is_observer and self._desk.is_due(self.ledger)
+        return not self._participant.is_observer and self._submitter.is_due(self.ledger)
 
     def search(self) -> tuple[LearnerAnswer, ...]:
         """One gradient on the newest model, if one is due."""
-        return self._desk.compute(self.ledger, self._commit_step) if self.is_searching else ()
+        return self._submitter.compute(self.ledger, self._commit_step) if self.is_searching else ()

@@ -31,14 +31,14 @@ class GradientSubmitter:
     def compute(self, ledger: AggregationState, base: bytes) -> tuple[ContributionFound | SearchProgress, ...]:
         """What to submit for the newest model; `base`: the step that has led to it. Several only by a fault."""
         self._computed += 1
-        found = tuple(self._found(ledger, base, encoded) for encoded in self._worker.compute(ledger.parameters))
+        found = tuple(self._contribution(ledger, base, encoded) for encoded in self._worker.compute(ledger.parameters))
         self._in_flight.update((answer.payload, ledger.version) for answer in found)
         model, tries = self._fruitless
         if not found:
             self._fruitless = (ledger.digest, tries + 1 if model == ledger.digest else 1)
         return (*found, SearchProgress(self._computed))
 
-    def has_come(self, payload: bytes) -> None:
+    def on_delivered(self, payload: bytes) -> None:
         """This submission was delivered, or refused; if it is ours, it is no longer on its way."""
         self._in_flight.pop(payload, None)
 
@@ -46,11 +46,11 @@ class GradientSubmitter:
         """Of what is on its way, only these still are."""
         self._in_flight = {payload: version for payload, version in self._in_flight.items() if payload in payloads}
 
-    def model_moved(self, version: int) -> None:
+    def on_model_moved(self, version: int) -> None:
         """Give up on what should have come long ago."""
         self._in_flight = {payload: of for payload, of in self._in_flight.items() if version < of + self._patience}
 
     @staticmethod
-    def _found(ledger: AggregationState, base: bytes, encoded: bytes) -> ContributionFound:
+    def _contribution(ledger: AggregationState, base: bytes, encoded: bytes) -> ContributionFound:
         submission = GradientSubmission(ledger.version, ledger.digest, payload_digest(encoded), len(encoded))
         return ContributionFound(base, encode_submission(submission), (encoded,), (submission.payload,))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from learning.aggregation.rule import GradientOutcome
 from learning.gradient.blocks import BlockState, BlockTransition
 from learning.gradient.submission import GradientSubmission
-from learning.learner import SignedPayload, StepOffered
+from learning.learner import AuthoredPayload, StepOffered
 
 PENDING_MAX = 256
 """Four full blocks."""
@@ -21,11 +21,11 @@ there was room to remember them."""
 class UnlistedContribution:
     """A contribution, and what it says."""
 
-    contribution: SignedPayload
+    contribution: AuthoredPayload
     submission: GradientSubmission
 
 
-def in_turns(waiting: Iterable[UnlistedContribution], last_heard: Callable[[bytes], int]) -> list[UnlistedContribution]:
+def in_turns(waiting: Iterable[UnlistedContribution], last_arrival: Callable[[bytes], int]) -> list[UnlistedContribution]:
     """One of each author before a second of anybody, whoever was heard longest ago first; of an author in their order.
 
     Where a block has room for few, who sends more than others keeps nobody waiting but itself.
@@ -34,7 +34,7 @@ def in_turns(waiting: Iterable[UnlistedContribution], last_heard: Callable[[byte
     turns: list[tuple[int, int, UnlistedContribution]] = []
     for known in waiting:
         author = known.contribution.author
-        turns.append((rounds[author], last_heard(author), known))
+        turns.append((rounds[author], last_arrival(author), known))
         rounds[author] += 1
     return [known for _, _, known in sorted(turns, key=lambda turn: turn[:2])]
 
@@ -91,18 +91,18 @@ class Offer:
     state: BlockState
     listed: tuple[bytes, ...] = ()
 
-    def extended(self, waiting: UnlistedContribution, scribe: BlockTransition) -> "Offer | None":
+    def extend(self, waiting: UnlistedContribution, transition: BlockTransition) -> "Offer | None":
         """With one more contribution; None when the block is full, or would gain nothing by it. Raises PayloadMissingError."""
         contribution = waiting.contribution
-        if len(self.listed) >= scribe.listed_max(self.state):
+        if len(self.listed) >= transition.listed_max(self.state):
             return None
-        if scribe.fault_in_block(self.state, contribution.author, waiting.submission) is not None:
+        if transition.fault_in_block(self.state, contribution.author, waiting.submission) is not None:
             return None
-        state = scribe.listed(self.state, contribution)
+        state = transition.add_contribution(self.state, contribution)
         if state.judged[-1].outcome in OF_NO_USE:
             return None
         return Offer(self.base, state, (*self.listed, contribution.digest))
 
-    def told(self) -> StepOffered:
+    def answer(self) -> StepOffered:
         """For the ordering machine; a block of gradients claims nothing."""
         return StepOffered(self.base, self.listed, b"", self.state.digest)

@@ -51,11 +51,11 @@ class Worker:
 
     def compute(self, parameters: Float32Array) -> tuple[bytes, ...]:
         """The payload to submit for the model `parameters`; none where the gradient is not finite or too large to travel."""
-        gradient = self.gradient(parameters, self.drawn())
-        encoded = None if gradient is None else self.encoded(gradient)
+        gradient = self.gradient(parameters, self.draw())
+        encoded = None if gradient is None else self.encode(gradient)
         return () if encoded is None else (encoded,)
 
-    def drawn(self) -> Minibatch:
+    def draw(self) -> Minibatch:
         """The next samples."""
         rows = self._rows.draw(self._turn, self._settings.minibatch_size)
         self._turn += 1
@@ -71,7 +71,7 @@ class Worker:
         self._momentum = gradient if is_first else beta * self._momentum + (np.float32(1) - beta) * gradient
         return self._momentum + self._cut_off
 
-    def encoded(self, vector: Float32Array) -> bytes | None:
+    def encode(self, vector: Float32Array) -> bytes | None:
         """As it travels; None where the vector is not finite or too large for that."""
         quantised = quantise(vector, self._task.layout, self._settings.bits)
         if quantised is None:

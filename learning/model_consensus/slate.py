@@ -28,7 +28,7 @@ from itertools import chain
 from types import MappingProxyType
 from typing import Generic, Protocol, TypeVar
 
-from learning.learner import Phase, SignedPayload, quorum
+from learning.learner import AuthoredPayload, Phase, quorum
 from learning.model_consensus.scores import MEMBERS_MAX, MalformedPayloadError, Scores
 
 DIGEST_BYTES = 32
@@ -107,7 +107,7 @@ class Candidacy(Protocol[C, E]):
         """What a member submits. Raises MalformedPayloadError."""
         ...
 
-    def entries(self, item: SignedPayload, candidate: C) -> tuple[E, ...]:
+    def entries(self, item: AuthoredPayload, candidate: C) -> tuple[E, ...]:
         """What this candidate, read from this item, puts on the slate. Raises MalformedPayloadError."""
         ...
 
@@ -215,10 +215,10 @@ class ModelConsensus(Generic[C, E]):
         """How many members end a phase."""
         return self._quorum
 
-    def deliver(self, item: SignedPayload) -> Ignored | None:
+    def deliver(self, item: AuthoredPayload) -> Ignored | None:
         """Take the next item of the order; the reason when it changes nothing."""
         assert not self._is_decided, "a delivery before the next generation has begun"
-        reason = self._taken(item)
+        reason = self._take(item)
         if reason is not None:
             self._ignored[reason] += 1
         return reason
@@ -247,7 +247,7 @@ class ModelConsensus(Generic[C, E]):
         ignored = tuple((reason, self._ignored[reason]) for reason in Ignored if self._ignored[reason])
         return GenerationResult(slate, agreed, winner, tuple(self._scores), ignored)
 
-    def _taken(self, item: SignedPayload) -> Ignored | None:
+    def _take(self, item: AuthoredPayload) -> Ignored | None:
         if item.author not in self._members:
             return Ignored.STRANGER
         if item.base != self._generation:
@@ -255,12 +255,12 @@ class ModelConsensus(Generic[C, E]):
         try:
             submission = self._candidacy.read(item.payload)
             if isinstance(submission, Scores):
-                return self._taken_scores(item.author, submission)
-            return self._taken_candidate(item, submission)
+                return self._take_scores(item.author, submission)
+            return self._take_candidate(item, submission)
         except MalformedPayloadError:
             return Ignored.MALFORMED
 
-    def _taken_candidate(self, item: SignedPayload, candidate: C) -> Ignored | None:
+    def _take_candidate(self, item: AuthoredPayload, candidate: C) -> Ignored | None:
         if item.author in self._candidates:
             return Ignored.SECOND_CANDIDATE
         if self._slate is not None:
@@ -273,7 +273,7 @@ class ModelConsensus(Generic[C, E]):
         self._list(entries)
         return None
 
-    def _taken_scores(self, author: bytes, scores: Scores) -> Ignored | None:
+    def _take_scores(self, author: bytes, scores: Scores) -> Ignored | None:
         if self._slate is None:
             return Ignored.EARLY_SCORES
         if scores.slate != self._slate.digest:

@@ -114,7 +114,7 @@ class Motion:
         live = np.arange(states.shape[1], dtype=np.int64)
         is_live = np.ones(len(live), dtype=np.bool_)
         for step in range(1, STEPS_MAX + 1):
-            states = self._moved(states, policies.actions(states.astype(np.float32).astype(np.float64)))
+            states = self._move(states, policies.actions(states.astype(np.float32).astype(np.float64)))
             has_fallen = is_live & ((np.abs(states[0]) > self.position_max) | (np.abs(states[2]) > self.angle_max))
             returns[live[has_fallen]] = step
             is_live &= ~has_fallen
@@ -125,7 +125,7 @@ class Motion:
                 break
         return returns
 
-    def _moved(self, states: Float64Array, actions: npt.NDArray[np.int64]) -> Float64Array:
+    def _move(self, states: Float64Array, actions: npt.NDArray[np.int64]) -> Float64Array:
         """One Euler step (https://coneural.org/florian/papers/05_cart_pole.pdf, equations 23 and 24, without friction)."""
         _, speed, angle, turn = states
         force = np.where(actions == 1, self.force, -self.force)

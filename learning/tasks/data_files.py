@@ -46,7 +46,7 @@ class DataFile:
         """The first `size_max` bytes, uncompressed, or all where there are fewer. Raises TaskError when it cannot be read."""
         path = self._path()
         try:
-            with _opened(path) as file:
+            with _open(path) as file:
                 return file.read(size_max)
         except EOFError as error:
             raise self.fault(f"is cut off: {error}") from error
@@ -73,5 +73,5 @@ class DataFile:
         )
 
 
-def _opened(path: Path) -> io.BufferedIOBase:
+def _open(path: Path) -> io.BufferedIOBase:
     return gzip.open(path) if path.suffix == ".gz" else path.open("rb")

@@ -32,19 +32,19 @@ def check_gradient(task: DifferentiableTask) -> None:
 
 def _label_fault(labels: Int64Array) -> str | None:
     if not isinstance(labels, np.ndarray) or labels.dtype != np.int64 or labels.ndim != 1 or not len(labels):
-        return f"sample_labels is {_described(labels)}, expected a non-empty int64 vector, one per training sample"
+        return f"sample_labels is {_describe(labels)}, expected a non-empty int64 vector, one per training sample"
     return None
 
 
 def _minibatch_fault(minibatch: Minibatch, samples: int) -> str | None:
     if not isinstance(minibatch, Minibatch) or not len(minibatch.inputs) == len(minibatch.labels) == samples:
-        return f"minibatch of {samples} rows is {_described(minibatch)}, expected a Minibatch of as many inputs and labels"
+        return f"minibatch of {samples} rows is {_describe(minibatch)}, expected a Minibatch of as many inputs and labels"
     return None
 
 
 def _gradient_fault(gradient: Float32Array, parameters: int) -> str | None:
     if not isinstance(gradient, np.ndarray) or gradient.dtype != np.float32 or gradient.shape != (parameters,):
-        return f"gradient is {_described(gradient)}, expected a float32 vector of {parameters}, one per parameter"
+        return f"gradient is {_describe(gradient)}, expected a float32 vector of {parameters}, one per parameter"
     if not np.isfinite(gradient).all():
         return "gradient of a first model has a value that is not finite"
     if not gradient.any():
@@ -52,5 +52,5 @@ def _gradient_fault(gradient: Float32Array, parameters: int) -> str | None:
     return None
 
 
-def _described(found: object) -> str:
+def _describe(found: object) -> str:
     return f"{found.dtype} of shape {found.shape}" if isinstance(found, np.ndarray) else type(found).__name__

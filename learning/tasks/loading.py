@@ -23,11 +23,11 @@ def load_task(name: str, folder: Path | None = None) -> Task:
         return _own_task(name, Path() if folder is None else folder)
     entry = built_in_task(name)
     if entry is None:
-        raise _unknown(name, Path() if folder is None else folder)
+        raise _unknown_error(name, Path() if folder is None else folder)
     return _built_in(entry)
 
 
-def _unknown(name: str, folder: Path) -> TaskError:
+def _unknown_error(name: str, folder: Path) -> TaskError:
     names = [task.name for task in BUILT_IN_TASKS]
     close = difflib.get_close_matches(name, names, n=1)
     hint = f" (did you mean {close[0]!r}?)" if close else ""
@@ -53,7 +53,7 @@ def _own_task(name: str, folder: Path) -> Task:
     module_name, _, attribute = name.partition(":")
     if not attribute or not all(part.isidentifier() for part in module_name.split(".")):
         raise TaskError(f'task {name!r}: expected "module:attribute"', 'write it like "my_task:task", for task in my_task.py')
-    module = _imported(name, module_name, folder)
+    module = _import(name, module_name, folder)
     found = getattr(module, attribute, None)
     if found is None:
         raise TaskError(
@@ -63,7 +63,7 @@ def _own_task(name: str, folder: Path) -> Task:
     return _as_task(name, found, module)
 
 
-def _imported(name: str, module_name: str, folder: Path) -> ModuleType:
+def _import(name: str, module_name: str, folder: Path) -> ModuleType:
     place = str(folder.resolve())
     if place not in sys.path:
         sys.path.append(place)  # for good: the module may import its neighbours later
@@ -87,7 +87,7 @@ def _as_task(name: str, found: object, module: ModuleType) -> Task:
     missing = _missing_members(found)
     if missing and callable(found):
         _check_maker(name, found, module)
-        found = _called(name, found)
+        found = _call(name, found)
         missing = _missing_members(found)
     if missing:
         raise TaskError(f"task {name!r} is a {type(found).__name__}, not a task: it has no {', '.join(missing)}")
@@ -110,7 +110,7 @@ def _check_maker(name: str, found: object, module: ModuleType) -> None:
         )
 
 
-def _called(name: str, found: object) -> object:
+def _call(name: str, found: object) -> object:
     assert callable(found)
     try:
         return found()

@@ -60,12 +60,12 @@ class ShardedTask:
         return self._task.metrics(parameters)
 
     def _is_own(self, batch: Int64Array) -> npt.NDArray[np.bool_]:
-        ticket = _mixed(batch.astype(np.uint64)) % np.uint64(self._shares)
+        ticket = _mix(batch.astype(np.uint64)) % np.uint64(self._shares)
         is_own: npt.NDArray[np.bool_] = (ticket >= self._shares_before) & (ticket < self._shares_before + self._share)
         return is_own
 
 
-def _mixed(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
+def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """SplitMix64's output function (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014)."""
     state = values * np.uint64(0x9E3779B97F4A7C15)
     state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)

@@ -49,12 +49,12 @@ class Shards:
 
 
 def parse_shards(text: str) -> Shards:
-    """From the text of the network file. Raises TaskError with the value found and what is allowed."""
+    """From the text of the network file. Raises ValueError with the value found and what is allowed."""
     if text in {ShardKind.WHOLE, ShardKind.IID}:
         return Shards(ShardKind(text))
     match = re.fullmatch(r"dirichlet:([0-9]{1,4}(?:\.[0-9]{1,12})?)", text, re.ASCII)
     if match is None or not ALPHA_MIN <= Decimal(match[1]) <= ALPHA_MAX:
-        raise TaskError(f'shards is "{text[:70]}"; allowed is {SHARDS_ALLOWED}')
+        raise ValueError(f'shards is "{text[:70]}"; allowed is {SHARDS_ALLOWED}')
     return Shards(ShardKind.DIRICHLET, Decimal(match[1]))
 
 
@@ -85,11 +85,11 @@ def rows_for(labels: Int64Array, shards: Shards, shard_count: int, shard_index: 
     if shards.kind is ShardKind.IID or (labels == labels[0]).all():  # one class cannot be skewed
         parts = np.array_split(permutation(seed, len(labels)), shard_count)
     else:
-        parts = _skewed(labels, float(shards.alpha), shard_count, seed)
+        parts = _skew(labels, float(shards.alpha), shard_count, seed)
     return np.sort(parts[shard_index])
 
 
-def _skewed(labels: Int64Array, alpha: float, shard_count: int, seed: bytes) -> list[Int64Array]:
+def _skew(labels: Int64Array, alpha: float, shard_count: int, seed: bytes) -> list[Int64Array]:
     """For each class, the shards' parts of it are drawn from Dir(alpha, ..., alpha).
 
     Yurochkin et al., "Bayesian Nonparametric Federated Learning of Neural Networks" (ICML 2019, section 4); the other way

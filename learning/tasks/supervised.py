@@ -77,11 +77,11 @@ class SupervisedTask:
 
     def scores(self, candidates: Float32Array, batch: Int64Array) -> Float64Array:
         """Fast fitness in float32, (count, parameters) -> (count,); minus infinity where the loss is no number."""
-        return self._evaluator.scores(candidates, self._gathered(batch, is_exact=False))
+        return self._evaluator.scores(candidates, self._gather(batch, is_exact=False))
 
     def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
         """Fitness in float64 on the canonical path; minus infinity where the loss is no number."""
-        return self._evaluator.fitness(parameters, self._gathered(batch, is_exact=True))
+        return self._evaluator.fitness(parameters, self._gather(batch, is_exact=True))
 
     def metrics(self, parameters: Float32Array) -> Mapping[str, float]:
         """`test_loss`, and `test_accuracy` (a share, 0..1) where the loss is cross-entropy."""
@@ -121,7 +121,7 @@ class SupervisedTask:
                 allowed = f"integers 0..{self._evaluator.outputs - 1}, one per output of the model"
                 raise TaskError(f"task {self.name!r}: {part} labels are {labels.dtype} {lowest}..{highest}, expected {allowed}")
 
-    def _gathered(self, batch: Int64Array, *, is_exact: bool) -> PreparedBatch:
+    def _gather(self, batch: Int64Array, *, is_exact: bool) -> PreparedBatch:
         key = (is_exact, batch.tobytes())
         prepared = self._prepared.get(key)
         if prepared is None:

@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 from aiohttp import web
 
-from node.net.listener import Threshold
+from node.net.listener import AcceptFilter
 from node.net.notes import logger_of_requests
 
 log = logging.getLogger(__name__)
@@ -60,7 +60,7 @@ class LocalSite:
         await self._runner.setup()
         loop = asyncio.get_running_loop()
         try:
-            server = await loop.create_server(lambda: Threshold(self._accept), sock=self._listener)
+            server = await loop.create_server(lambda: AcceptFilter(self._accept), sock=self._listener)
             reaper = loop.create_task(self._reap(), name="reaper")
             try:
                 yield

@@ -35,8 +35,8 @@ class ProgressLog:
     """When there is a line to write: at the first step and at each change that lasts, else more and more seldom."""
 
     def __init__(self, now_s: float) -> None:
-        self._told: Stage | None = None
-        self._told_at = self._since_s = now_s
+        self._logged: Stage | None = None
+        self._logged_at = self._since_s = now_s
         self._stage: Stage | None = None
         self._has_gone_on = False
         self._interval_s = LINE_SECONDS_MIN
@@ -46,15 +46,15 @@ class ProgressLog:
         stage = stage_of(status)
         if stage is not self._stage:
             self._stage, self._since_s = stage, now_s
-        is_news = stage is not self._told
+        is_news = stage is not self._logged
         is_first_step = stage is Stage.GOES_ON and not self._has_gone_on
         is_lasting = now_s - self._since_s >= LASTING_SECONDS or not is_news
-        is_time = is_lasting and now_s - self._told_at >= (LINE_SECONDS_MIN if is_news else self._interval_s)
+        is_time = is_lasting and now_s - self._logged_at >= (LINE_SECONDS_MIN if is_news else self._interval_s)
         if not is_first_step and not is_time:
             return None
         self._has_gone_on = self._has_gone_on or is_first_step
         self._interval_s = LINE_SECONDS_MIN if is_news else min(2 * self._interval_s, LINE_SECONDS_MAX)
-        self._told, self._told_at = stage, now_s
+        self._logged, self._logged_at = stage, now_s
         return line_of(stage, status)
 
 
@@ -78,7 +78,7 @@ def line_of(stage: Stage, status: NodeStatus) -> str:
         case Stage.CATCHES_UP:
             return f"catches up: {_steps(status, status.behind_by)} behind; {_figures(status)}"
         case Stage.STANDS_STILL:
-            return f"waits for {status.waiting_for_payloads or _awaited(status.order)}; {_figures(status)}"
+            return f"waits for {status.waiting_for_payloads or _awaited_members(status.order)}; {_figures(status)}"
         case Stage.HAS_NO_STEP:
             return f"no step of the model yet; {_figures(status)}"
         case Stage.GOES_ON:
@@ -87,23 +87,23 @@ def line_of(stage: Stage, status: NodeStatus) -> str:
 
 def _lacks_peers(status: NodeStatus) -> bool:
     order = status.order
-    return not status.peers if order is None else _connected(order) < order.quorum
+    return not status.peers if order is None else _connected_members(order) < order.quorum
 
 
 def _lacking(status: NodeStatus) -> str:
     order = status.order
     if order is not None:
-        connected, members = _connected(order), counted(len(order.members), "member")
+        connected, members = _connected_members(order), counted(len(order.members), "member")
         return f"waits for peers: {connected} of {members} here, {order.quorum} are needed"
     return "waits for peers: none is connected" if status.is_observer else "no peer is connected: goes on alone"
 
 
-def _connected(order: OrderStatus) -> int:
+def _connected_members(order: OrderStatus) -> int:
     """Members, we ourselves among them where we are one."""
     return sum(member.is_connected for member in order.members)
 
 
-def _awaited(order: OrderStatus | None) -> str:
+def _awaited_members(order: OrderStatus | None) -> str:
     assert order is not None, "else nothing stands still"
     named = [short(peer) for peer in order.waiting_for[:NAMED_MAX]]
     more = ["..."] if len(order.waiting_for) > NAMED_MAX else []

@@ -2,13 +2,15 @@
 
 import asyncio
 import math
-import resource
+import sys
 from collections import Counter, deque
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import TypeVar
 
-from learning.learner import GenerationDecided, GenerationWaits, GradientsJudged, LearnerAnswer, StepAdopted
+import psutil
+
+from learning.learner import GenerationDecided, GenerationWaits, GradientsReport, LearnerAnswer, StepAdopted
 from node.api.status import GradientStatus, WorkerStatus
 from node.common.bounded import BoundedMap
 
@@ -26,7 +28,14 @@ ADOPTED_MAX = 128
 """Adopted steps whose figures are kept for `status`: twice the steps it lists."""
 
 MEMORY_SECONDS = 5.0
-"""Reading a process's memory map costs some milliseconds of the kernel's time."""
+
+LOOKS_A_MAP_MAX = 12
+"""Reading a process's memory map costs the kernel 5 to 20 ms, so it is done once a minute; at first more often, since a forked
+process makes most shared pages its own while it is young."""
+
+MB = 2**20
+
+F = TypeVar("F")
 
 
 class Vitals:
@@ -66,7 +75,7 @@ class Vitals:
                 self.generations_won += answer.slate[answer.winner].author == self._author
             case GenerationWaits():
                 self.waits = answer
-            case GradientsJudged():
+            case GradientsReport():
                 self.gradients = self.gradients or GradientTally()
                 self.gradients.add(answer)
             case _:
@@ -112,36 +121,43 @@ class MemoryUse:
 
 
 class MemoryProbe:
-    """Reads the memory of a peer's processes now and then, on a thread."""
+    """Reads the memory of a peer's processes: often how much it is, seldom how much of that is shared."""
 
     def __init__(self, pids: Sequence[int]) -> None:
         self._pids = pids
         self.latest: MemoryUse | None = None
 
     async def run(self) -> None:
-        """Probe until cancelled."""
+        """Probe until cancelled. What has come or gone since the maps were read counts as private."""
+        looks = 1
         while True:
-            self.latest = await asyncio.to_thread(memory_of, self._pids)
-            await asyncio.sleep(MEMORY_SECONDS)
+            mapped, then_mb = await asyncio.to_thread(memory_of, self._pids), resident_mb(self._pids)
+            for _ in range(looks):
+                grown_mb = resident_mb(self._pids) - then_mb
+                self.latest = MemoryUse(mapped.rss_mb + grown_mb, mapped.pss_mb + grown_mb)
+                await asyncio.sleep(MEMORY_SECONDS)
+            looks = min(2 * looks, LOOKS_A_MAP_MAX)
 
 
 def memory_of(pids: Sequence[int]) -> MemoryUse:
-    """Read from /proc; processes that are gone count as nothing. Without /proc only our own peak is known."""
-    if not Path("/proc/self/smaps_rollup").exists():
-        own_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        return MemoryUse(own_mb, own_mb)
-    maps = [_smaps_rollup_kb(pid) for pid in pids]
-    private_kb = sum(found.get("Private_Clean", 0) + found.get("Private_Dirty", 0) for found in maps)
-    shared_kb = max(found.get("Shared_Clean", 0) + found.get("Shared_Dirty", 0) for found in maps)
-    return MemoryUse((private_kb + shared_kb) / 1024, sum(found.get("Pss", 0) for found in maps) / 1024)
+    """Read from the processes' memory maps; processes that are gone count as nothing."""
+    maps = [found for pid in pids if (found := _figures(psutil.Process.memory_full_info, pid)) is not None]
+    private = sum(found.uss for found in maps)
+    shared = max((found.rss - found.uss for found in maps), default=0)
+    in_part = sum(found.pss if sys.platform == "linux" else found.uss for found in maps)
+    return MemoryUse((private + shared) / MB, in_part / MB)
 
 
-def _smaps_rollup_kb(pid: int) -> dict[str, int]:
+def resident_mb(pids: Sequence[int]) -> float:
+    """The sum of their resident sizes, shared pages counted each time: a counter of the kernel's, read in microseconds."""
+    return sum(found.rss for pid in pids if (found := _figures(psutil.Process.memory_info, pid)) is not None) / MB
+
+
+def _figures(question: Callable[[psutil.Process], F], pid: int) -> F | None:
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
-    except OSError:  # gone, not ours, no file descriptor left: a figure for people is no reason to stop
-        return {}
-    return {line.split(":")[0]: int(line.split()[1]) for line in lines}
+        return question(psutil.Process(pid))
+    except (psutil.Error, OSError):  # gone, not ours, no file descriptor left: a figure for people is no reason to stop
+        return None
 
 
 STALENESS_BINS = (0, 1, 2, 4, 8, 16, 32, 64, 128, 256)
@@ -163,12 +179,12 @@ class GradientTally:
         self._staleness: Counter[int] = Counter()
         self._weights: dict[bytes, float] = {}
 
-    def add(self, told: GradientsJudged) -> None:
+    def add(self, report: GradientsReport) -> None:
         """Count the gradients of one step."""
-        self._version = told.version
-        if told.weights:
-            self._weights = dict(told.weights)
-        for judged in told.judged:
+        self._version = report.version
+        if report.weights:
+            self._weights = dict(report.weights)
+        for judged in report.judged:
             is_counted = judged.author in self._outcomes or len(self._outcomes) < WORKERS_MAX
             author = judged.author if is_counted else OTHERS
             self._outcomes.setdefault(author, Counter())[judged.outcome] += 1

@@ -42,7 +42,7 @@ def command(*, path: Path, data_dir: Path, is_final: bool, is_forced: bool, is_j
         content = _from_folder(data_dir, trusted_task, is_final=is_final)
     document = _document(path, content)
     replace_file(path, content, "write the model")
-    click.echo(json.dumps(document) if is_json else f"wrote {path}: {_told(document)}")
+    click.echo(json.dumps(document) if is_json else f"wrote {path}: {_report(document)}")
 
 
 def _from_folder(data_dir: Path, trusted_task: str, *, is_final: bool) -> bytes:
@@ -70,7 +70,7 @@ def _document(path: Path, content: bytes) -> dict[str, object]:
     return {"path": str(path), **facts, **numbers}
 
 
-def _told(document: dict[str, object]) -> str:
+def _report(document: dict[str, object]) -> str:
     height, final_height, depth = (document[name] for name in ("height", "final_height", "finality_depth"))
     assert isinstance(height, int)
     assert isinstance(final_height, int)

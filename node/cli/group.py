@@ -50,27 +50,27 @@ class LazyGroup(click.Group):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """The options before the command."""
-        with _told():
+        with _reporting():
             return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> None:
         """Run the command, and exit with its code."""
-        with _told():
+        with _reporting():
             ctx.exit(super().invoke(ctx))
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _reporting() -> Iterator[None]:
     """Every error in one form, on stderr, as an exit code."""
     try:
         yield
     except NodeError as error:
-        raise _told_exit(error.message, error.fix, error.exit_code) from error
+        raise _exit_with(error.message, error.fix, error.exit_code) from error
     except OSError as error:
         if error.errno not in (errno.EMFILE, errno.ENFILE):
             raise
         message, mend = "too many files are open at once", "raise the limit (ulimit -n 1024) and start again"
-        raise _told_exit(message, mend, EXIT_USAGE) from error
+        raise _exit_with(message, mend, EXIT_USAGE) from error
     except KeyboardInterrupt as error:
         raise click.exceptions.Exit(EXIT_INTERRUPTED) from error
     except click.exceptions.NoArgsIsHelpError:
@@ -78,10 +78,10 @@ def _told() -> Iterator[None]:
     except click.ClickException as error:
         context = error.ctx if isinstance(error, click.UsageError) else None
         fix = f"see {command_text(*context.command_path.split()[1:], '--help')}" if context is not None else None
-        raise _told_exit(error.format_message(), fix, error.exit_code) from error
+        raise _exit_with(error.format_message(), fix, error.exit_code) from error
 
 
-def _told_exit(message: str, fix: str | None, exit_code: int) -> click.exceptions.Exit:
+def _exit_with(message: str, fix: str | None, exit_code: int) -> click.exceptions.Exit:
     click.echo(f"error: {message}", err=True)
     if fix is not None:
         click.echo(f"fix: {fix}", err=True)

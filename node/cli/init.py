@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from consensus.proof_of_work.rules import ChainRules
 from consensus.total_order.committee import MEMBERS_MAX, faulty_max
 from learning.tasks.catalogue import built_in_task
 from node.cli.arguments import FILE, FOLDER, TASK_DEFAULT, refuse_given
@@ -16,10 +17,8 @@ from node.common.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME
 from node.common.invocation import command_text
 from node.common.wording import counted
 from node.processes.task_facts import task_section
-from node.rules.network_file import new_rules, read_network_file
+from node.rules.network_file import DEFAULT_CHAIN, new_rules, read_network_file
 from node.rules.network_rules import (
-    BLOCK_INTERVAL_MS_DEFAULT,
-    FINALITY_DEPTH_DEFAULT,
     Consensus,
     Learning,
     NetworkRules,
@@ -27,6 +26,7 @@ from node.rules.network_rules import (
     network_id,
 )
 from node.rules.settings import DEFAULT_PORT, Strategy
+from node.rules.typed_toml import range_of
 from node.storage.folder import NodeFolder
 from node.storage.task_trust import trust
 
@@ -36,7 +36,7 @@ ELSEWHERE = f"HOST:{DEFAULT_PORT}"
 NAME_CHARACTERS_MAX = 64
 """Of a network."""
 
-STRANGER = "         (none of the network's members: it will follow and check, and decide nothing)"
+OUTSIDER = "         (none of the network's members: it will follow and check, and decide nothing)"
 
 OF_NEW_NETWORKS = (
     "name",
@@ -69,15 +69,15 @@ OPEN_SHARD_COUNT = 16
 )
 @click.option(
     "--block-interval-ms",
-    type=click.IntRange(50, 3_600_000),
-    default=BLOCK_INTERVAL_MS_DEFAULT,
+    type=click.IntRange(*range_of(ChainRules, "block_interval_ms")),
+    default=DEFAULT_CHAIN.block_interval_ms,
     show_default=True,
     help="Mean time between blocks (proof of work).",
 )
 @click.option(
     "--finality-depth",
-    type=click.IntRange(2, 512),
-    default=FINALITY_DEPTH_DEFAULT,
+    type=click.IntRange(*range_of(ChainRules, "finality_depth")),
+    default=DEFAULT_CHAIN.finality_depth,
     show_default=True,
     help="Blocks on top after which a block is never undone (proof of work).",
 )
@@ -210,12 +210,12 @@ Bring each folder to its member's machine, and to nobody else's. Start each ther
 
 def _what_next(folder: Path, rules: NetworkRules, peer_id: str, *, first_start: tuple[str, ...] = ()) -> str:
     """`first_start`: what this folder's first start wants besides."""
-    stranger = f"\n{STRANGER}" if is_stranger(rules, peer_id) else ""
+    outsider = f"\n{OUTSIDER}" if is_stranger(rules, peer_id) else ""
     joining = ("start", "--network", NETWORK_FILE_NAME, "--data-dir", "my-peer", "--peer", ELSEWHERE, *_trusting(rules))
     return f"""\
 made     {folder}
 network  {network_id(rules).hex()}  ({rules.name}, task {rules.task.name})
-peer     {peer_id}  (the key is {folder / KEY_FILE_NAME}: keep a copy, show it to nobody){stranger}
+peer     {peer_id}  (the key is {folder / KEY_FILE_NAME}: keep a copy, show it to nobody){outsider}
 
 Start this peer:
   {command_text("start", "--data-dir", folder, *first_start)}

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import click
 
 from learning.aggregation.catalogue import RULES, RuleError, rule_named, rule_text
-from learning.task import TaskError
+from learning.gradient.rules import GradientRules
 from learning.tasks.shards import parse_shards
 from node.common.errors import NodeError
-from node.rules.network_rules import GradientSection, Learning
+from node.rules.network_rules import Learning
 
 RULE_DEFAULT = "robust"
 """It holds under every attack that we know of, and costs little without one."""
@@ -44,7 +44,7 @@ def learning_options(command: Callable[..., object]) -> Callable[..., object]:
     return command
 
 
-def gradient_section(learning: str, rule: str | None, shards: str | None, *, shard_count: int) -> GradientSection | None:
+def gradient_section(learning: str, rule: str | None, shards: str | None, *, shard_count: int) -> GradientRules | None:
     """The [gradient] section that the options ask for; None where learning is by evolution. Raises NodeError."""
     if Learning(learning) is Learning.EVOLUTION:
         for option, value in (("--rule", rule), ("--shards", shards)):
@@ -57,9 +57,9 @@ def gradient_section(learning: str, rule: str | None, shards: str | None, *, sha
         raise NodeError(f"--rule: {error}", "choose what is allowed") from error
     try:
         parse_shards(shards or SHARDS_DEFAULT)
-    except TaskError as error:
+    except ValueError as error:
         raise NodeError(f"--shards: {error}", "choose what is allowed") from error
     name = text.partition(":")[0]
-    return GradientSection(
+    return GradientRules(
         rule=text, learning_rate=RULES[name].learning_rate, shards=shards or SHARDS_DEFAULT, shard_count=shard_count
     )

@@ -26,7 +26,7 @@ def command(data_dir: Path | None, api: Address | None, is_json: bool) -> None:
     if is_json:
         click.echo(answer.decode())
     else:
-        _show(status_view(_decoded(answer)))
+        _show(status_view(_decode(answer)))
 
 
 def _answer(data_dir: Path | None, api: Address | None) -> bytes:
@@ -38,7 +38,7 @@ def _answer(data_dir: Path | None, api: Address | None) -> bytes:
     return fetch_from_folder(data_dir, STATUS_PATH)
 
 
-def _decoded(answer: bytes) -> NodeStatus:
+def _decode(answer: bytes) -> NodeStatus:
     try:
         return msgspec.json.decode(answer, type=NodeStatus)
     except msgspec.DecodeError as error:

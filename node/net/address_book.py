@@ -107,7 +107,7 @@ class AddressBook:
         """Up to `wanted` addresses to dial now, the user's first, then members'; they are busy until told how it went.
 
         `groups`: how many of our outbound connections each subnet has; others' hints lead to no more than a few there.
-        While one of the user's is away, the last place is kept free for it: or strangers would take it, and never leave.
+        While one of the user's is away, the last place is kept free for it: or outsiders would take it, and never leave.
         """
         if wanted <= 0:
             return ()
@@ -121,14 +121,14 @@ class AddressBook:
         learned = [pair for pair in ready if pair[1].source is not None]
         self._random.shuffle(learned)
         learned.sort(key=lambda pair: pair[1].peer not in self._members)
-        learned = self._spread(learned, groups, wanted)
+        learned = self._within_shares(learned, groups, wanted)
         is_place_kept = any(entry.source is None and entry.next_attempt > now and not entry.is_own for _, entry in away)
         chosen = given[:wanted] + learned[: max(wanted - len(given) - is_place_kept, 0)]
         for _, entry in chosen:
             entry.is_busy = True
         return tuple(address for address, _ in chosen)
 
-    def _spread(
+    def _within_shares(
         self, learned: list[tuple[Address, _Entry]], groups: Mapping[str, int], count_max: int
     ) -> list[tuple[Address, _Entry]]:
         """The first so many whose subnet has not had its share; members are who they are, wherever they live."""
@@ -145,12 +145,12 @@ class AddressBook:
             chosen.append((address, entry))
         return chosen
 
-    def answered(self, address: Address, peer: PeerId) -> None:
+    def on_answer(self, address: Address, peer: PeerId) -> None:
         """`peer` has proven that it listens there."""
         entry = self._entries[address]
         entry.peer, entry.is_own = peer, False
 
-    def failed(self, address: Address, now: float, is_lasting: bool = False) -> float | None:
+    def on_failure(self, address: Address, now: float, is_lasting: bool = False) -> float | None:
         """The dial failed; seconds until the next attempt, None when the address was forgotten.
 
         `is_lasting`: as with another network, trying again soon is of no use.
@@ -165,14 +165,14 @@ class AddressBook:
         entry.next_attempt = now + wait
         return wait
 
-    def ended(self, address: Address, now: float, lived_seconds: float) -> None:
+    def on_end(self, address: Address, now: float, lived_seconds: float) -> None:
         """The connection that we dialled is over."""
         entry = self._entries[address]
         entry.is_busy = False
         entry.failures = 0 if lived_seconds >= STABLE_SECONDS else entry.failures + 1
         entry.next_attempt = now + self._wait(entry)
 
-    def spared(self, address: Address, now: float, is_welcome: bool = True) -> None:
+    def on_declined(self, address: Address, now: float, is_welcome: bool = True) -> None:
         """Nothing failed, but there is no connection: the peer that answered is connected already, or refused.
 
         Or it is not welcome, since all places are for others: then it is asked seldom.
@@ -202,7 +202,7 @@ class AddressBook:
         """
         entry = self._entries[address]
         is_news, entry.is_own = not entry.is_own, True
-        if self.failed(address, now, is_lasting=True) is None:
+        if self.on_failure(address, now, is_lasting=True) is None:
             self._own.add(address)
         return is_news
 
@@ -211,11 +211,11 @@ class AddressBook:
         entry = self._entries.get(address)
         return entry is not None and entry.source is None
 
-    def proven(self) -> tuple[Address, ...]:
+    def proven_addresses(self) -> tuple[Address, ...]:
         """Addresses where a peer of this network has answered."""
         return tuple(address for address, entry in self._entries.items() if entry.peer is not None and entry.failures == 0)
 
-    def proven_members(self) -> tuple[Address, ...]:
+    def member_addresses(self) -> tuple[Address, ...]:
         """Addresses where a member has answered, whether or not it is away now."""
         return tuple(address for address, entry in self._entries.items() if entry.peer in self._members)
 

@@ -1,4 +1,4 @@
-"""Which addresses one person can have at little cost: they count together, wherever strangers are counted."""
+"""Which addresses one person can have at little cost: they count together, wherever outsiders are counted."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
@@ -18,7 +18,7 @@ def group_of(host: str) -> str | None:
     A private IPv4 address is a group of its own: a local network is one subnet, and its machines have no other. Peers on one
     machine share its loopback address: whoever counts them has to tell them apart by their keys.
     """
-    address = _parsed(host)
+    address = _ip_address(host)
     if address is None or address.is_loopback:
         return None
     if isinstance(address, IPv4Address):
@@ -28,13 +28,13 @@ def group_of(host: str) -> str | None:
 
 def site_of(host: str) -> str | None:
     """Who is blamed for what an address has done: that IPv4 address alone, or the IPv6 /64; None on this machine."""
-    address = _parsed(host)
+    address = _ip_address(host)
     if address is None or address.is_loopback:
         return None
     return str(address) if isinstance(address, IPv4Address) else _network(address, SITE_BITS_IPV6)
 
 
-def _parsed(host: str) -> IPv4Address | IPv6Address | None:
+def _ip_address(host: str) -> IPv4Address | IPv6Address | None:
     """An IPv6 address that only stands for an IPv4 one is that: mapped (RFC 4291), 6to4 (RFC 3056) or Teredo (RFC 4380)."""
     try:
         address = ip_address(host.partition("%")[0])

@@ -11,8 +11,8 @@ import logging
 from collections.abc import Callable
 from typing import Protocol
 
-from consensus.effects import FetchPayload, FetchState, Record
-from consensus.inputs import FetchFailed, Input, PayloadHeld, StateHeld
+from consensus.effects import FetchAttachment, FetchState, Record
+from consensus.inputs import AttachmentHeld, FetchFailed, Input, StateHeld
 from consensus.payload_requests import FETCHES_MAX
 from consensus.types import Digest, PeerId
 from learning.aggregation.quantised import payload_digest
@@ -75,7 +75,7 @@ def in_a_thread(work: Work, done: Callable[[bool], None]) -> None:
 
 
 class PartAsker(Protocol):
-    """The way to ask; answers come as `part_received`."""
+    """The way to ask; answers come as `on_part`."""
 
     def ask_part(self, peer: PeerId, digest: bytes, offset: int) -> None:
         """Ask one peer for the bytes from `offset` on; dropped when it is not connected."""
@@ -130,15 +130,15 @@ class BulkTransfer:
         """How many things are being fetched."""
         return len(self._fetches)
 
-    def fetch_payload(self, effect: FetchPayload) -> None:
-        """Answered by `PayloadHeld`, at once where we hold it, or by `FetchFailed`. A new source replaces the one before it.
+    def fetch_payload(self, effect: FetchAttachment) -> None:
+        """Answered by `AttachmentHeld`, at once where we hold it, or by `FetchFailed`. A new source replaces the one before it.
 
         The length is what somebody says: two may name one payload with unlike lengths; who is right, the learner says.
         What counts here is what a payload of this network can be at most.
         """
         digest = effect.digest
         if self._store.has(PAYLOAD_TABLE, digest):
-            self._feed(PayloadHeld(digest))
+            self._feed(AttachmentHeld(digest))
             return
         present = self._fetches.get(digest)
         if present is not None and present.is_hashing:
@@ -184,11 +184,11 @@ class BulkTransfer:
             silences = self._history(fetch.digest).silences
             is_silent = now - fetch.asked_at > min(PART_SECONDS_MAX, fetch.part_seconds * 2**silences)
             if is_silent:
-                self._remembered(fetch.digest).silences += 1
+                self._remember(fetch.digest).silences += 1
             if is_slow or is_silent:
                 self._leave(fetch)
 
-    def part_received(self, peer: PeerId, part: Part) -> None:
+    def on_part(self, peer: PeerId, part: Part) -> None:
         """Take a part that we wait for; anything else is ignored: it may be late."""
         fetch = self._fetches.get(Digest(part.digest))
         if fetch is None or fetch.is_hashing or fetch.sources[0] != peer or part.offset != len(fetch.parts.content):
@@ -274,7 +274,7 @@ class BulkTransfer:
     def _history(self, digest: Digest) -> History:
         return self._histories.get(digest) or History()
 
-    def _remembered(self, digest: Digest) -> History:
+    def _remember(self, digest: Digest) -> History:
         history = self._histories.get(digest)
         if history is None:
             history = self._histories[digest] = History()
@@ -282,7 +282,7 @@ class BulkTransfer:
 
     def _note_lie(self, fetch: Fetch) -> None:
         """The whole is wrong: by its only giver, or by one of several."""
-        history = self._remembered(fetch.digest)
+        history = self._remember(fetch.digest)
         givers = fetch.parts.givers
         if len(givers) == 1:
             history.liars = tuple(dict.fromkeys((*history.liars, *givers)))
@@ -302,9 +302,9 @@ class BulkTransfer:
             return (checkpoint_digest(content) if is_state else payload_digest(content)) == digest
 
         way = at_once if len(content) <= HASHED_AT_ONCE_BYTES_MAX else self._off_loop
-        way(is_right, lambda found: self._hashed(fetch, content, is_right=found))
+        way(is_right, lambda found: self._on_hash(fetch, content, is_right=found))
 
-    def _hashed(self, fetch: Fetch, content: bytes, *, is_right: bool) -> None:
+    def _on_hash(self, fetch: Fetch, content: bytes, *, is_right: bool) -> None:
         fetch.is_hashing = False
         if self._fetches.get(fetch.digest) is not fetch:  # an older state that is wanted no more
             return
@@ -322,13 +322,13 @@ class BulkTransfer:
         else:
             self._begin_alone(fetch)
 
-    def _hand_over(self, effect: FetchPayload | FetchState, content: bytes) -> None:
+    def _hand_over(self, effect: FetchAttachment | FetchState, content: bytes) -> None:
         """The row and what the machine records next become durable in one commit: neither is of use without the other."""
         assert self.driver is not None, "run before it was wired"
         match effect:
-            case FetchPayload(digest):
+            case FetchAttachment(digest):
                 self.driver.record(Record(PAYLOAD_TABLE, digest, content))
-                self.driver.feed(PayloadHeld(digest))
+                self.driver.feed(AttachmentHeld(digest))
             case FetchState(step):
                 self.driver.feed(StateHeld(step, content))
 

@@ -17,7 +17,7 @@ SHORT_KEY_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Departure:
+class Disconnect:
     """Why a connection is over. `is_ours`: we closed it; `offence`: what the peer did wrong, None when nothing.
 
     `is_slow`: it did not take what we sent. `is_meddled_with`: somebody between us and the peer may have done it.
@@ -39,7 +39,7 @@ class OutboxLimits:
 
 
 class Backlogs:
-    """What waits for all strangers together: where it is too much, the one with most of it is dropped."""
+    """What waits for all outsiders together: where it is too much, the one with most of it is dropped."""
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
@@ -53,8 +53,8 @@ class Backlogs:
             self._waiting[link] = waiting
         while self._bytes > self._bytes_max:
             largest = max(self._waiting, key=self._waiting.__getitem__)
-            detail = f"too slow: {self._waiting[largest]} bytes wait for it, and more than {self._bytes_max} for all strangers"
-            largest.stop(Departure(detail, is_ours=True, is_slow=True))
+            detail = f"too slow: {self._waiting[largest]} bytes wait for it, and more than {self._bytes_max} for all outsiders"
+            largest.stop(Disconnect(detail, is_ours=True, is_slow=True))
 
 
 class Connection:
@@ -86,7 +86,7 @@ class Connection:
         self._backlogs = backlogs
         self._filled = asyncio.Event()
         self._over = asyncio.Event()
-        self._departure: Departure | None = None
+        self._disconnect: Disconnect | None = None
         self._frames_counted = 0
         self._bytes_answered = 0
 
@@ -98,14 +98,14 @@ class Connection:
     @property
     def is_over(self) -> bool:
         """Whether it ends, or has ended."""
-        return self._departure is not None
+        return self._disconnect is not None
 
     def __str__(self) -> str:
         return f"peer {self.peer[:SHORT_KEY_BYTES].hex()} at {self.listening_address or self.channel.remote}"
 
     def send(self, data: bytes) -> None:
         """Queue one encoded frame; a peer that is too slow for its outbox is dropped."""
-        if self._departure is not None:
+        if self._disconnect is not None:
             return
         self._outbox.append(data)
         self._filled.set()
@@ -113,7 +113,7 @@ class Connection:
         if len(self._outbox) > self._limits.frames or self._outbox_bytes > self._limits.bytes:
             waiting = f"{len(self._outbox)} frames and {self._outbox_bytes} bytes wait for it"
             limits = f"limits {self._limits.frames} and {self._limits.bytes}"
-            self.stop(Departure(f"too slow: {waiting}, {limits}", is_ours=True, is_slow=True))
+            self.stop(Disconnect(f"too slow: {waiting}, {limits}", is_ours=True, is_slow=True))
 
     def answer(self, data: bytes) -> None:
         """Queue one encoded frame that the peer has asked for: it is on its account."""
@@ -121,10 +121,10 @@ class Connection:
         self._bytes_answered += len(data)
         self.send(data)
 
-    def stop(self, departure: Departure) -> None:
+    def stop(self, disconnect: Disconnect) -> None:
         """End the connection soon; the first reason counts."""
-        if self._departure is None:
-            self._departure = departure
+        if self._disconnect is None:
+            self._disconnect = disconnect
             self._outbox.clear()
             self._note_waiting(-self._outbox_bytes)
             self._over.set()
@@ -134,7 +134,7 @@ class Connection:
         if self._backlogs is not None:
             self._backlogs.note(self, self._outbox_bytes)
 
-    async def run(self, deliver: Callable[["Connection", Frame], float]) -> Departure:
+    async def run(self, deliver: Callable[["Connection", Frame], float]) -> Disconnect:
         """Finish the handshake, then exchange frames until either side ends it.
 
         `deliver` says how many seconds to wait before the next frame is read.
@@ -145,29 +145,31 @@ class Connection:
             await self._over.wait()
             for part in parts:
                 part.cancel()
-        assert self._departure is not None, "a link is over for a reason"
-        departure = self._departure
-        if departure.is_ours:
-            self.channel.say(f"{departure.offence}: {departure.detail}" if departure.offence is not None else departure.detail)
-        return departure
+        assert self._disconnect is not None, "a link is over for a reason"
+        disconnect = self._disconnect
+        if disconnect.is_ours:
+            self.channel.say(
+                f"{disconnect.offence}: {disconnect.detail}" if disconnect.offence is not None else disconnect.detail
+            )
+        return disconnect
 
     async def _open(self) -> None:
         try:
             for frame in self._established.answer:
                 await self.channel.send(encode_frame(frame))
         except ChannelClosedError as error:
-            self.stop(Departure(str(error), is_ours=False))
+            self.stop(Disconnect(str(error), is_ours=False))
         self.channel.seal_with(self._established.keys)
 
     async def _read(self, deliver: Callable[["Connection", Frame], float]) -> None:
-        while self._departure is None:
+        while self._disconnect is None:
             try:
                 frame = await self.channel.receive()
             except FrameError as error:
                 is_meddled_with = error.offence is None
-                self.stop(Departure(str(error), is_ours=True, offence=error.offence, is_meddled_with=is_meddled_with))
+                self.stop(Disconnect(str(error), is_ours=True, offence=error.offence, is_meddled_with=is_meddled_with))
             except ChannelClosedError as error:
-                self.stop(Departure(str(error), is_ours=False))
+                self.stop(Disconnect(str(error), is_ours=False))
             else:
                 self._frames_counted += 1
                 rest_seconds = deliver(self, frame)
@@ -175,7 +177,7 @@ class Connection:
                     await asyncio.sleep(rest_seconds)
 
     async def _write(self) -> None:
-        while self._departure is None:
+        while self._disconnect is None:
             await self._filled.wait()
             self._filled.clear()
             while self._outbox:
@@ -183,6 +185,6 @@ class Connection:
                 try:
                     await self.channel.send(data)
                 except ChannelClosedError as error:
-                    self.stop(Departure(str(error), is_ours=False))
-                if self._departure is None:
+                    self.stop(Disconnect(str(error), is_ours=False))
+                if self._disconnect is None:
                     self._note_waiting(-len(data))

@@ -7,7 +7,7 @@ from consensus.types import PeerId
 from node.net.address_book import Refusals, keeps_existing
 from node.net.address_group import group_of, site_of
 from node.net.channel import Channel
-from node.net.connection import Connection, Departure
+from node.net.connection import Connection, Disconnect
 from node.net.eviction import InboundPeer, whom_to_evict
 from node.net.handshake import Role
 from node.net.network_interface import NetSettings
@@ -28,7 +28,7 @@ GAVE_WAY = "its place was given to another"
 """What the other side is told, where a member or a more useful peer has come."""
 
 
-class Roster:
+class Connections:
     """At most one link to each peer. Times are in seconds, of any clock that does not go back."""
 
     def __init__(self, identity: PeerId, settings: NetSettings, secret: bytes, useful_at: Callable[[PeerId], float]) -> None:
@@ -90,11 +90,11 @@ class Roster:
         return site is not None and self.refused_hosts.holds(site, now)
 
     def has_outbound_place(self, peer: PeerId) -> bool:
-        """Whether a peer that we dialled may stay: strangers take none of the places that members need."""
+        """Whether a peer that we dialled may stay: outsiders take none of the places that members need."""
         if self.is_member(peer) or not self._settings.members:
             return True
-        strangers = sum(not self.is_member(link.peer) for link in self.in_role(Role.DIALER))
-        return strangers < self._settings.outbound_target - len(self._settings.members)
+        outsiders = sum(not self.is_member(link.peer) for link in self.in_role(Role.DIALER))
+        return outsiders < self._settings.outbound_target - len(self._settings.members)
 
     def outbound_groups(self) -> Counter[str]:
         """How many of those that we dialled are in each subnet."""
@@ -116,20 +116,20 @@ class Roster:
             is_existing_outbound = existing.channel.role is Role.DIALER
             return "connected already" if keeps_existing(self._identity, peer, is_existing_outbound) else None
         inbound = self.in_role(Role.LISTENER)
-        strangers = [link for link in inbound if not self.is_member(link.peer)]
+        outsiders = [link for link in inbound if not self.is_member(link.peer)]
         is_full = len(inbound) >= self._settings.inbound_max
         if self.is_member(peer):
-            if is_full and strangers:
-                self._put_out(self._least_useful(strangers) or max(strangers, key=lambda link: link.connected_at).peer)
+            if is_full and outsiders:
+                self._evict(self._least_useful(outsiders) or max(outsiders, key=lambda link: link.connected_at).peer)
             return None
         group = group_of(channel.remote.host)
-        if group is not None and Counter(_groups(strangers))[group] >= self._settings.inbound_per_group_max:
+        if group is not None and Counter(_groups(outsiders))[group] >= self._settings.inbound_per_group_max:
             return "no free place for this subnet"
         if is_full:
-            evicted = self._least_useful(strangers)
+            evicted = self._least_useful(outsiders)
             if evicted is None:
                 return f"no free place: {len(inbound)} inbound connections"
-            self._put_out(evicted)
+            self._evict(evicted)
         return None
 
     def _least_useful(self, links: Iterable[Connection]) -> PeerId | None:
@@ -146,8 +146,8 @@ class Roster:
         ]
         return whom_to_evict(candidates, self._secret)
 
-    def _put_out(self, peer: PeerId) -> None:
-        self._links[peer].stop(Departure(GAVE_WAY, is_ours=True))
+    def _evict(self, peer: PeerId) -> None:
+        self._links[peer].stop(Disconnect(GAVE_WAY, is_ours=True))
 
 
 def _groups(links: Iterable[Connection]) -> Iterator[str]:

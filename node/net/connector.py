@@ -1,4 +1,4 @@
-"""Meeting other peers: both sides of the handshake on real sockets, and what is done when it fails."""
+"""Connecting to other peers: both sides of the handshake on real sockets, and what is done when it fails."""
 
 import asyncio
 import os
@@ -11,11 +11,11 @@ import aiohttp
 from node.common.address import Address
 from node.net.address_book import AddressBook
 from node.net.channel import BytesCounted, Channel, ChannelClosedError, Clock, WebSocket
-from node.net.connection import Connection, Departure
-from node.net.connections import Roster
+from node.net.connection import Connection, Disconnect
+from node.net.connections import Connections
 from node.net.dialer import UnreachableError, open_web_socket
 from node.net.handshake import Established, Failed, Failure, Handshake, Introduction, Role
-from node.net.listener import Doorway, InboundSocket
+from node.net.listener import InboundSocket, PeerListener
 from node.net.network_interface import NetSettings
 from node.net.notes import SeldomNotes
 from node.net.rates import Meter
@@ -26,13 +26,13 @@ SECRET_BYTES = 32
 
 
 class ConnectionHandler(Protocol):
-    """Whoever lives with the connections that meeting brings about."""
+    """Whoever lives with the connections that the connector brings about."""
 
     def admit(self, channel: Channel, established: Established, listening_address: Address | None) -> Connection:
         """Enter a new connection; it is kept right after."""
         ...
 
-    async def keep(self, link: Connection) -> Departure:
+    async def keep(self, link: Connection) -> Disconnect:
         """Live with it until it is over, and say why it is."""
         ...
 
@@ -41,7 +41,7 @@ class ConnectionHandler(Protocol):
         ...
 
 
-class Meeting:
+class Connector:
     """Serves those who come, dials those whom the address book names. `introduce` says who we are, the actual port included."""
 
     def __init__(
@@ -50,7 +50,7 @@ class Meeting:
         settings: NetSettings,
         host: ConnectionHandler,
         *,
-        roster: Roster,
+        connections: Connections,
         book: AddressBook,
         clock: Clock,
         traffic: BytesCounted,
@@ -58,12 +58,12 @@ class Meeting:
         self._introduce = introduce
         self._settings = settings
         self._host = host
-        self._roster = roster
+        self._connections = connections
         self._book = book
         self._clock = clock
         self._traffic = traffic
         self._dialling = 0
-        self._stranger_notes = SeldomNotes(host.note, clock)
+        self._outsider_notes = SeldomNotes(host.note, clock)
 
     def channel(self, web_socket: WebSocket, role: Role) -> Channel:
         """A WebSocket as a channel that is counted and held to its rate."""
@@ -71,81 +71,81 @@ class Meeting:
 
     # --- those who come -------------------------------------------------------------------------------------------
 
-    async def welcome(self, doorway: Doorway, group: asyncio.TaskGroup) -> None:
+    async def welcome(self, listener: PeerListener, group: asyncio.TaskGroup) -> None:
         """Serve each arrival in a task of its own."""
         while True:
-            arrival = await doorway.arrivals.get()
-            group.create_task(self._serve(doorway, arrival))
+            arrival = await listener.arrivals.get()
+            group.create_task(self._serve(listener, arrival))
 
-    async def _serve(self, doorway: Doorway, arrival: InboundSocket) -> None:
+    async def _serve(self, listener: PeerListener, arrival: InboundSocket) -> None:
         try:
             async with arrival.channel as channel:
                 link = await self._greet(channel)
                 if link is not None:
-                    doorway.admit(arrival)
+                    listener.admit(arrival)
                     await self._host.keep(link)
         finally:
-            doorway.release(arrival)
+            listener.release(arrival)
 
     async def _greet(self, channel: Channel) -> Connection | None:
         """The listener's side of the handshake; None when there is no connection."""
-        if self._roster.is_host_refused(channel.remote.host, self._clock()):
+        if self._connections.is_host_refused(channel.remote.host, self._clock()):
             channel.say("refused for a time")
             return None
         handshake = Handshake(Role.LISTENER, self._introduce(), os.urandom(SECRET_BYTES))
         try:
             async with asyncio.timeout(self._settings.handshake_seconds_max):
-                outcome = await _shake(channel, handshake, self._clock)
+                outcome = await _shake_hands(channel, handshake, self._clock)
         except FrameError as error:
             outcome = Failed(Failure.BROKEN, f"broke the handshake: {error}", is_offence=True)
         except (ChannelClosedError, TimeoutError):
-            return None  # a stranger that hangs up or says nothing is not worth a note
+            return None  # an outsider that hangs up or says nothing is not worth a note
         if isinstance(outcome, Failed):
-            self._turn_away(channel, handshake.their_hello, outcome)
+            self._reject(channel, handshake.their_hello, outcome)
             return None
-        reason = self._roster.reason_against_inbound(channel, outcome.peer, self._clock())
+        reason = self._connections.reason_against_inbound(channel, outcome.peer, self._clock())
         if reason is not None:
             channel.say(reason)
             return None
         return self._host.admit(channel, outcome, _listening_address(channel, outcome.hello))
 
-    def _turn_away(self, channel: Channel, hello: Hello | None, failed: Failed) -> None:
+    def _reject(self, channel: Channel, hello: Hello | None, failed: Failed) -> None:
         now = self._clock()
         channel.say(failed.failure.value)
         if failed.is_offence:
-            self._roster.blame_host(channel.remote.host, now)
+            self._connections.blame_host(channel.remote.host, now)
         if failed.failure is not Failure.OWN_KEY:
             where = (hello and _listening_address(channel, hello)) or channel.remote
-            self._stranger_notes.say(f"{where} {failed.detail}")
+            self._outsider_notes.say(f"{where} {failed.detail}")
 
     # --- those whom we dial ---------------------------------------------------------------------------------------
 
     def dial_due(self, session: aiohttp.ClientSession, group: asyncio.TaskGroup) -> None:
         """Dial, in a task each, as many addresses as connections are wanted."""
         now = self._clock()
-        wanted = self._settings.outbound_target - len(self._roster.in_role(Role.DIALER)) - self._dialling
-        for address in self._book.due(now, self._roster.avoided(now), wanted, self._roster.outbound_groups()):
+        wanted = self._settings.outbound_target - len(self._connections.in_role(Role.DIALER)) - self._dialling
+        for address in self._book.due(now, self._connections.avoided(now), wanted, self._connections.outbound_groups()):
             self._dialling += 1
             group.create_task(self._dial(session, address))
 
     async def _dial(self, session: aiohttp.ClientSession, address: Address) -> None:
         async with AsyncExitStack() as stack:
             try:
-                link = await self._knock(session, address, stack)
+                link = await self._connect(session, address, stack)
             finally:
                 self._dialling -= 1
             if link is not None:
-                departure = await self._host.keep(link)
+                disconnect = await self._host.keep(link)
                 now = self._clock()
-                self._book.ended(address, now, 0.0 if departure.is_meddled_with else now - link.connected_at)
+                self._book.on_end(address, now, 0.0 if disconnect.is_meddled_with else now - link.connected_at)
 
-    async def _knock(self, session: aiohttp.ClientSession, address: Address, stack: AsyncExitStack) -> Connection | None:
+    async def _connect(self, session: aiohttp.ClientSession, address: Address, stack: AsyncExitStack) -> Connection | None:
         """The dialer's side of the handshake; None when there is no connection, and the address book knows."""
         try:
             async with asyncio.timeout(self._settings.handshake_seconds_max):
                 web_socket = await open_web_socket(session, address, self._settings.heartbeat_seconds)
                 channel = await stack.enter_async_context(self.channel(web_socket, Role.DIALER))
-                outcome = await _shake(
+                outcome = await _shake_hands(
                     channel, Handshake(Role.DIALER, self._introduce(), os.urandom(SECRET_BYTES)), self._clock
                 )
         except (TimeoutError, UnreachableError, ChannelClosedError, FrameError) as error:
@@ -155,11 +155,11 @@ class Meeting:
             self._not_ours(address, outcome)
             return None
         now = self._clock()
-        self._book.answered(address, outcome.peer)
-        is_avoided = outcome.peer in self._roster.avoided(now)
-        is_welcome = self._book.is_configured(address) or self._roster.has_outbound_place(outcome.peer)
+        self._book.on_answer(address, outcome.peer)
+        is_avoided = outcome.peer in self._connections.avoided(now)
+        is_welcome = self._book.is_configured(address) or self._connections.has_outbound_place(outcome.peer)
         if is_avoided or not is_welcome:
-            self._book.spared(address, now, is_welcome=is_welcome)
+            self._book.on_declined(address, now, is_welcome=is_welcome)
             return None
         return self._host.admit(channel, outcome, Address(channel.remote.host, address.port))
 
@@ -186,12 +186,12 @@ class Meeting:
 
     def _dial_failed(self, address: Address, text: str, *, is_lasting: bool) -> None:
         is_configured = self._book.is_configured(address)
-        wait = self._book.failed(address, self._clock(), is_lasting)
+        wait = self._book.on_failure(address, self._clock(), is_lasting)
         if is_configured and wait is not None:  # an address that others told us of may well be gone
             self._host.note(f"{text}; next attempt in {_seconds(wait)}")
 
 
-async def _shake(channel: Channel, handshake: Handshake, clock: Clock) -> Established | Failed:
+async def _shake_hands(channel: Channel, handshake: Handshake, clock: Clock) -> Established | Failed:
     """Carry a handshake to its outcome. Raises FrameError and ChannelClosedError."""
     progress = handshake.start()
     while True:
@@ -206,7 +206,7 @@ async def _shake(channel: Channel, handshake: Handshake, clock: Clock) -> Establ
                 channel.answer_seconds = min(channel.answer_seconds, clock() - asked_at)
             progress = handshake.receive(frame)
         except ChannelClosedError:
-            failed = handshake.closed()
+            failed = handshake.on_close()
             if failed is None:
                 raise
             return failed

@@ -1,4 +1,4 @@
-"""What peers cost us, in time of our event loop: each, each subnet, and all strangers together may use a share of it.
+"""What peers cost us, in time of our event loop: each, each subnet, and all outsiders together may use a share of it.
 
 Whoever is over a share rests: we read its next frame later, and TCP slows it down. Nothing is lost, and nobody is refused for
 it, since what is costly is not always wrong. Of a share that several have in common each gets an equal part while there is not
@@ -21,7 +21,7 @@ BYTE_SECONDS = 0.000_000_004
 """To seal or open a byte, and to copy it: measured at 1.5 ns."""
 
 REST_SECONDS_MAX = 60.0
-"""At 64 strangers what costs 94 ms. Who rests for longer than a ping may take, and sends more meanwhile, may be given up."""
+"""At 64 outsiders what costs 94 ms. Who rests for longer than a ping may take, and sends more meanwhile, may be given up."""
 
 
 GROUPS_KEPT_MAX = 1_024
@@ -33,7 +33,7 @@ class PeerRole(Enum):
 
     MEMBER = "it has a part in the total order"
     CHOSEN = "we dialled it, in a network that is open to all"
-    STRANGER = "it came by itself, or has no part in the total order"
+    OUTSIDER = "it came by itself, or has no part in the total order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,28 +58,28 @@ class CostLimits:
     all_chosen: Share = Share(0.6, 10.0)
     """For all of them together: with those that came by themselves they leave a tenth to our own work, whoever they are."""
 
-    stranger: Share = Share(0.1, 0.5)
-    """For one stranger: a hundred costly questions a second."""
+    outsider: Share = Share(0.1, 0.5)
+    """For one outsider: a hundred costly questions a second."""
 
     group: Share = Share(0.1, 0.5)
-    """For all strangers of one subnet."""
+    """For all outsiders of one subnet."""
 
-    strangers: Share = Share(0.1, 0.5)
-    """For all strangers together, where there are members: they keep nine tenths of the loop, whoever comes."""
+    outsiders: Share = Share(0.1, 0.5)
+    """For all outsiders together, where there are members: they keep nine tenths of the loop, whoever comes."""
 
-    strangers_bytes: Share = Share(8_388_608, 33_554_432)
-    """Bytes a second of our link, for all strangers together: small questions have large answers, and half a megabyte costs our
+    outsiders_bytes: Share = Share(8_388_608, 33_554_432)
+    """Bytes a second of our link, for all outsiders together: small questions have large answers, and half a megabyte costs our
     loop no more than a few blocks. As much as one peer may send us."""
 
-    strangers_of_open: Share = Share(0.15, 1.0)
+    outsiders_of_open: Share = Share(0.15, 1.0)
     """For all that came by themselves, where the network is open to all: those that we chose keep the rest."""
 
     useful: Share = Share(0.15, 1.0)
     """For those of them that are of use. The peer that others start from has dialled nobody: it would else hear of blocks many
-    seconds late while fifty strangers ask for what is costly."""
+    seconds late while fifty outsiders ask for what is costly."""
 
 
-class _Pot:
+class _Allowance:
     """One share, and those who have it in common."""
 
     def __init__(self, share: Share, now: float) -> None:
@@ -94,9 +94,9 @@ class _Pot:
 
 @dataclass(slots=True)
 class _Account:
-    pots: tuple[_Pot, ...]
-    link: _Pot | None = None
-    """Of a stranger: the share of our link."""
+    allowances: tuple[_Allowance, ...]
+    link: _Allowance | None = None
+    """Of an outsider: the share of our link."""
     counted_bytes: int = 0
     """Of its connection: up to here they are paid."""
     counted_frames: int = 0
@@ -117,46 +117,46 @@ class Costs:
         """`members`: how many there are; 0 where the network is open to all."""
         self._limits = limits
         self._member = replace(limits.liars, share=limits.liars.share / max(1, faulty_max(members)))
-        self._strangers = _Pot(limits.strangers if members else limits.strangers_of_open, now)
-        self._chosen = _Pot(limits.all_chosen, now)
-        self._useful = _Pot(limits.useful, now)
-        self._link = _Pot(limits.strangers_bytes, now)
-        self._groups: OrderedDict[str, _Pot] = OrderedDict()
+        self._outsiders = _Allowance(limits.outsiders if members else limits.outsiders_of_open, now)
+        self._chosen = _Allowance(limits.all_chosen, now)
+        self._useful = _Allowance(limits.useful, now)
+        self._link = _Allowance(limits.outsiders_bytes, now)
+        self._groups: OrderedDict[str, _Allowance] = OrderedDict()
         """Kept when all of a subnet have left: who comes again finds what it has overdrawn."""
         self._accounts: dict[PeerId, _Account] = {}
 
-    def joined(self, peer: PeerId, standing: PeerRole, group: str | None, now: float) -> None:
+    def on_peer_joined(self, peer: PeerId, role: PeerRole, group: str | None, now: float) -> None:
         """A peer is connected. `group`: its subnet; None on this machine, where only keys tell peers apart."""
         assert peer not in self._accounts, "a peer joins once"
         limits = self._limits
-        match standing:
+        match role:
             case PeerRole.MEMBER:
-                account = _Account((_Pot(self._member, now),))
+                account = _Account((_Allowance(self._member, now),))
             case PeerRole.CHOSEN:
-                account = _Account((_Pot(limits.chosen, now), self._chosen))
-            case PeerRole.STRANGER:
-                shared = (self._strangers,) if group is None else (self._strangers, self._group(group, now))
-                account = _Account((_Pot(limits.stranger, now), *shared), self._link)
+                account = _Account((_Allowance(limits.chosen, now), self._chosen))
+            case PeerRole.OUTSIDER:
+                shared = (self._outsiders,) if group is None else (self._outsiders, self._group(group, now))
+                account = _Account((_Allowance(limits.outsider, now), *shared), self._link)
                 self._link.spenders += 1
-        for pot in account.pots:
-            pot.spenders += 1
+        for allowance in account.allowances:
+            allowance.spenders += 1
         self._accounts[peer] = account
 
     def favour(self, useful: Collection[PeerId]) -> None:
         """Of all that came by themselves these are of use: they have a share of their own, and the others theirs."""
         for peer, account in self._accounts.items():
-            old, new = (self._strangers, self._useful) if peer in useful else (self._useful, self._strangers)
-            if old in account.pots:
-                account.pots = tuple(new if pot is old else pot for pot in account.pots)
+            old, new = (self._outsiders, self._useful) if peer in useful else (self._useful, self._outsiders)
+            if old in account.allowances:
+                account.allowances = tuple(new if allowance is old else allowance for allowance in account.allowances)
                 old.spenders -= 1
                 new.spenders += 1
 
-    def left(self, peer: PeerId) -> None:
+    def on_peer_left(self, peer: PeerId) -> None:
         """It is gone."""
         account = self._accounts.pop(peer)
-        for pot in (*account.pots, account.link):
-            if pot is not None:
-                pot.spenders -= 1
+        for allowance in (*account.allowances, account.link):
+            if allowance is not None:
+                allowance.spenders -= 1
 
     def charge(self, peer: PeerId, working_seconds: float, moved: Moved, now: float) -> float:
         """Put on its account what a frame of this peer has cost; how many seconds it should rest before the next.
@@ -169,16 +169,16 @@ class Costs:
         frames, bytes_moved = moved.frames - account.counted_frames, moved.bytes - account.counted_bytes
         account.counted_frames, account.counted_bytes = moved.frames, moved.bytes
         seconds = working_seconds + frames * FRAME_SECONDS + bytes_moved * BYTE_SECONDS
-        rests = [pot.spend(seconds, now) for pot in account.pots]
+        rests = [allowance.spend(seconds, now) for allowance in account.allowances]
         if account.link is not None:
             rests.append(account.link.spend(bytes_moved, now))
         return min(REST_SECONDS_MAX, max(rests))
 
-    def _group(self, group: str, now: float) -> _Pot:
-        pot = self._groups.pop(group, None) or _Pot(self._limits.group, now)
-        self._groups[group] = pot
+    def _group(self, group: str, now: float) -> _Allowance:
+        allowance = self._groups.pop(group, None) or _Allowance(self._limits.group, now)
+        self._groups[group] = allowance
         if len(self._groups) > GROUPS_KEPT_MAX:
-            idle = next((name for name, other in self._groups.items() if other is not pot and not other.spenders), None)
+            idle = next((name for name, other in self._groups.items() if other is not allowance and not other.spenders), None)
             if idle is not None:
                 del self._groups[idle]
-        return pot
+        return allowance

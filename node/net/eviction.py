@@ -40,7 +40,7 @@ class InboundPeer:
 def whom_to_evict(candidates: Sequence[InboundPeer], secret: bytes) -> PeerId | None:
     """None: everybody here is worth keeping. The order of the candidates does not matter."""
     left = sorted(candidates, key=lambda candidate: candidate.peer)
-    left = _without_first(left, PROTECTED_GROUPS, lambda candidate: _keyed(candidate.group, secret))
+    left = _without_first(left, PROTECTED_GROUPS, lambda candidate: _keyed_hash(candidate.group, secret))
     left = _without_first(left, PROTECTED_NEAREST, lambda candidate: candidate.answer_seconds)
     useful = [candidate for candidate in left if candidate.useful_at > float("-inf")]
     kept = sorted(useful, key=lambda candidate: -candidate.useful_at)[:PROTECTED_USEFUL]
@@ -66,5 +66,5 @@ def _without_first(
     return sorted(candidates, key=key)[count:]
 
 
-def _keyed(group: str, secret: bytes) -> bytes:
+def _keyed_hash(group: str, secret: bytes) -> bytes:
     return blake2b(group.encode(), key=secret, digest_size=16).digest()

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from consensus.effects import FetchPayload, FetchState
+from consensus.effects import FetchAttachment, FetchState
 from consensus.types import Digest, PeerId
 from node.net.wire import PART_BYTES_MAX, Part
 
@@ -58,7 +58,7 @@ class History:
 class Fetch:
     """One thing under way. `sources`: whom to ask, the present one first; one alone for a payload."""
 
-    effect: FetchPayload | FetchState
+    effect: FetchAttachment | FetchState
     digest: Digest
     bytes_max: int
     sources: list[PeerId]

@@ -141,7 +141,7 @@ class Gate(asyncio.Protocol):
     def _is_allowed(self, data: bytes) -> bool:
         now = self._clock()
         before = self._incoming.frames
-        if not self._incoming.is_allowed(data, int(self._frames.left(now))):
+        if not self._incoming.is_allowed(data, int(self._frames.remaining(now))):
             return False
         self._frames.take(self._incoming.frames - before, now)
         if self._bytes_left is None:

@@ -62,7 +62,7 @@ class SendAnnouncement:
 
 @dataclass(frozen=True, slots=True)
 class MessageSeen:
-    """A message seen for the first time, and the neighbour it came from. To be followed by `judged`."""
+    """A message seen for the first time, and the neighbour it came from. To be followed by `on_looked_at`."""
 
     peer: PeerId
     message: bytes
@@ -118,10 +118,10 @@ class Gossip:
         self._seen: RecentSet[bytes] = RecentSet(self._limits.seen)
         self._cache = MessageCache(self._limits.cached_messages, self._limits.cached_bytes, self._limits.cached_seconds)
         self._wants: dict[bytes, _PendingWant] = {}
-        self._bringers: BoundedMap[bytes, PeerId] = BoundedMap(self._limits.cached_messages)
+        self._first_senders: BoundedMap[bytes, PeerId] = BoundedMap(self._limits.cached_messages)
         """Who brought what is being judged; as many as the cache holds messages."""
 
-    def joined(self, peer: PeerId, now: float) -> tuple[GossipEffect, ...]:
+    def on_peer_joined(self, peer: PeerId, now: float) -> tuple[GossipEffect, ...]:
         """A new neighbour: announce the recent messages, which it may have missed while it was not connected."""
         assert peer not in self._neighbours, "a peer joins once"
         count = self._limits.known_per_peer
@@ -132,7 +132,7 @@ class Gossip:
             neighbour.known.add(digest)
         return (SendAnnouncement((peer,), Have(recent)),) if recent else ()
 
-    def left(self, peer: PeerId, now: float) -> tuple[GossipEffect, ...]:
+    def on_peer_left(self, peer: PeerId, now: float) -> tuple[GossipEffect, ...]:
         """A neighbour is gone: what was asked of it is asked of the next announcer at once."""
         for want in self._wants.values():
             want.announcers.pop(peer, None)
@@ -145,9 +145,9 @@ class Gossip:
         assert len(message) <= GOSSIP_BYTES_MAX, f"message of {len(message)} bytes, limit {GOSSIP_BYTES_MAX}"
         digest = short_digest(message)
         is_own = self._seen.add(digest)
-        bringer = self._bringers.pop(digest)
-        if bringer in self._neighbours:
-            self._neighbours[bringer].useful_at = now
+        first_sender = self._first_senders.pop(digest)
+        if first_sender in self._neighbours:
+            self._neighbours[first_sender].useful_at = now
         self._settle(digest)
         self._cache.expire(now)
         self._cache.add(digest, message, now)
@@ -160,7 +160,7 @@ class Gossip:
             self._neighbours[peer].served.add(digest)
         return (SendAnnouncement(lacking, GossipFrame(message)),)
 
-    def received(self, peer: PeerId, frame: GossipFrame | Have | Want, now: float) -> tuple[GossipEffect, ...]:
+    def on_frame(self, peer: PeerId, frame: GossipFrame | Have | Want, now: float) -> tuple[GossipEffect, ...]:
         """What to do about a neighbour's frame."""
         match frame:
             case GossipFrame(message):
@@ -172,14 +172,14 @@ class Gossip:
             case _:
                 assert_never(frame)
 
-    def judged(self, peer: PeerId, message: bytes, is_looked_at: bool, now: float) -> tuple[GossipEffect, ...]:
+    def on_looked_at(self, peer: PeerId, message: bytes, is_looked_at: bool, now: float) -> tuple[GossipEffect, ...]:
         """What became of a message of `peer` that was delivered; one that was not looked at is asked of whoever else has it."""
         digest = short_digest(message)
         if is_looked_at:
             self._settle(digest)
             return ()
         self._seen.discard(digest)
-        self._bringers.pop(digest)
+        self._first_senders.pop(digest)
         want = self._wants.get(digest)
         return self._ask_next((digest,), now) if want is not None and want.asked == peer else ()
 
@@ -208,7 +208,7 @@ class Gossip:
         digest = short_digest(message)
         self._neighbours[peer].known.add(digest)
         if self._seen.add(digest):
-            self._bringers[digest] = peer
+            self._first_senders[digest] = peer
             return (MessageSeen(peer, message),)
         self._settle(digest)
         return ()

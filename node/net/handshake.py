@@ -143,13 +143,13 @@ class Handshake:
             case _Awaiting.PROOF, Proof():
                 return self._on_proof(frame)
             case _Awaiting.RULES, Rules():
-                differences = _differences(_telling(self._introduction.rules), frame.fields)
+                differences = _differences(_as_sent(self._introduction.rules), frame.fields)
                 return self._fail(Failure.OTHER_NETWORK, f"runs another network: {differences}")
             case _:
                 detail = f"sent {type(frame).__name__} in the handshake, where {self._awaiting.value} was due"
                 return self._fail(Failure.UNEXPECTED_FRAME, detail, is_offence=True)
 
-    def closed(self) -> Failed | None:
+    def on_close(self) -> Failed | None:
         """What it means that the other side closed now; None when it says nothing about the other side."""
         if self._awaiting is not _Awaiting.RULES or self._theirs is None:
             return None
@@ -164,7 +164,7 @@ class Handshake:
             return self._fail(Failure.OTHER_VERSION, detail, answer)
         if theirs.network_id != self._ours.network_id:
             self._awaiting = _Awaiting.RULES
-            return HandshakeProgress((*answer, Rules(_telling(self._introduction.rules))))
+            return HandshakeProgress((*answer, Rules(_as_sent(self._introduction.rules))))
         self._awaiting = _Awaiting.PROOF
         return HandshakeProgress((*answer, self._proof())) if answer else HandshakeProgress()
 
@@ -205,7 +205,7 @@ class Handshake:
         return HandshakeProgress(frames, Failed(failure, detail, is_offence))
 
 
-def _telling(rules: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+def _as_sent(rules: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
     """Our rules as the wire allows them."""
     return tuple(
         (printable(field, RULE_NAME_CHARACTERS_MAX), printable(value, RULE_VALUE_CHARACTERS_MAX))

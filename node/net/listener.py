@@ -29,14 +29,14 @@ GROUPS_MAX = 1_024
 
 @dataclass(frozen=True, slots=True, eq=False)
 class InboundSocket:
-    """A WebSocket that somebody opened to us. The doorway holds the HTTP request open until `finished` is set."""
+    """A WebSocket that somebody opened to us. The listener holds the HTTP request open until `finished` is set."""
 
     channel: Channel
     protocol: web.RequestHandler
     finished: asyncio.Event
 
 
-class Doorway:
+class PeerListener:
     """Made within a running event loop. `channel_of` wraps an accepted WebSocket; `note`: what a person should know."""
 
     def __init__(
@@ -60,7 +60,7 @@ class Doorway:
         loop = asyncio.get_running_loop()
         try:
             self._listener = await loop.create_server(
-                lambda: Threshold(self._accept), address.host, address.port, backlog=BACKLOG
+                lambda: AcceptFilter(self._accept), address.host, address.port, backlog=BACKLOG
             )
         except OSError as error:
             if error.errno == errno.EADDRINUSE:
@@ -74,7 +74,7 @@ class Doorway:
         if self._listener is None:
             return
         self._listener.close()
-        self._turn_out()
+        self._abort_all()
         await self._server.shutdown(CLOSE_SECONDS_MAX)
         await self._listener.wait_closed()
 
@@ -90,7 +90,7 @@ class Doorway:
         self._admitted.discard(arrival.protocol)
         arrival.finished.set()
 
-    def drop_strangers(self, now: float) -> None:
+    def drop_outsiders(self, now: float) -> None:
         """End the connections that took too long to prove who they are, those included that never sent a request."""
         self._first_seen = {protocol: self._first_seen.get(protocol, now) for protocol in self._server.connections}
         self._gates = {protocol: gate for protocol, gate in self._gates.items() if protocol in self._first_seen}
@@ -99,7 +99,7 @@ class Doorway:
             if is_late and protocol not in self._admitted and protocol.transport is not None:
                 protocol.transport.abort()
 
-    def _turn_out(self) -> None:
+    def _abort_all(self) -> None:
         """Nobody serves any more those who still stand here, with a request or before it, and nobody shall wait for them."""
         while not self.arrivals.empty():
             arrival = self.arrivals.get_nowait()
@@ -117,20 +117,20 @@ class Doorway:
         group = group_of(host)
         if group is not None and not self._arrivals.take(group, self._clock()):
             return None  # first of all, since this is what a flood comes to
-        strangers = self._strangers()
-        in_group = Counter(strangers.values())
+        outsiders = self._outsiders()
+        in_group = Counter(outsiders.values())
         if group is not None and in_group[group] >= self._settings.unauthenticated_per_group_max:
             return None
-        if len(strangers) >= self._settings.unauthenticated_max:
+        if len(outsiders) >= self._settings.unauthenticated_max:
             largest = max(in_group.values())
-            oldest = next(protocol for protocol, its_group in strangers.items() if in_group[its_group] == largest)
+            oldest = next(protocol for protocol, its_group in outsiders.items() if in_group[its_group] == largest)
             if oldest.transport is not None:
                 oldest.transport.abort()
         served = self._server()
         gate = self._gates[served] = Gate(served, self._settings.rates, self._clock)
         return gate
 
-    def _strangers(self) -> dict[web.RequestHandler, str | None]:
+    def _outsiders(self) -> dict[web.RequestHandler, str | None]:
         """The connections that have not proven who they are, oldest first, and the subnet of each."""
         return {
             protocol: group_of(_host_of(protocol.transport))
@@ -166,7 +166,7 @@ def _host_of(transport: asyncio.Transport) -> str:
     return peer_name[0] if peer_name else ""
 
 
-class Threshold(asyncio.Protocol):
+class AcceptFilter(asyncio.Protocol):
     """Hands the connection to the protocol that is made for its host, or ends it where there is none."""
 
     def __init__(self, protocol_for: Callable[[str], asyncio.Protocol | None]) -> None:

@@ -82,7 +82,7 @@ class NetSettings:
     outbox_bytes_max: int = 8_388_608
     """Eight of the largest messages."""
 
-    strangers_outbox_bytes_max: int = 67_108_864
+    outsiders_outbox_bytes_max: int = 67_108_864
     """Of all together who came by themselves, or have no part in the total order: eight such. Beyond it the one for whom most
     waits is dropped. An honest one that syncs has asked for 4 MB at most."""
 
@@ -106,26 +106,26 @@ class NetSettings:
 class NetworkEvents(Protocol):
     """What the network tells the node, from within the event loop; each returns at once."""
 
-    def peer_joined(self, peer: PeerId, group: bytes) -> None:
+    def on_peer_joined(self, peer: PeerId, group: bytes) -> None:
         """An authenticated connection to `peer` now exists. `group`: the subnet that it counts with; empty on this machine."""
         ...
 
-    def peer_left(self, peer: PeerId) -> None:
+    def on_peer_left(self, peer: PeerId) -> None:
         """The connection to `peer` is gone."""
         ...
 
-    def received(self, peer: PeerId, message: bytes) -> bool:
+    def on_message(self, peer: PeerId, message: bytes) -> bool:
         """A message of the ordering protocol, not yet judged; whether anybody has looked at it.
 
         A flooded one comes once, from whoever was first; if it was not looked at, again from another.
         """
         ...
 
-    def part_asked(self, peer: PeerId, question: GetPart) -> None:
+    def on_part_request(self, peer: PeerId, question: GetPart) -> None:
         """A peer asks for a part of something large: answered by `PeerNetwork.give_part`."""
         ...
 
-    def part_received(self, peer: PeerId, part: Part) -> None:
+    def on_part(self, peer: PeerId, part: Part) -> None:
         """A part of something large has come, asked for or not."""
         ...
 

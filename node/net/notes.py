@@ -1,4 +1,4 @@
-"""What people are told of strangers: seldom enough that no stranger fills a log or a disk, and how much was left out."""
+"""What people are told of outsiders: seldom enough that no outsider fills a log or a disk, and how much was left out."""
 
 import logging
 import traceback
@@ -9,7 +9,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from node.net.rates import TokenBucket
 
 NOTES_PER_SECOND = 0.2
-"""Of 200 bytes each: 3 MB of log a day, whatever strangers do."""
+"""Of 200 bytes each: 3 MB of log a day, whatever outsiders do."""
 
 NOTES_BURST = 10
 """What goes wrong once, or for one reason, is told at once."""
@@ -34,7 +34,7 @@ class SeldomNotes:
 
 
 class _Notes(logging.Handler):
-    """Malformed requests are a stranger's affair. What is left is ours: named by its kind and its place in our code."""
+    """Malformed requests are an outsider's affair. What is left is ours: named by its kind and its place in our code."""
 
     def __init__(self, note: Callable[[str], None], clock: Callable[[], float]) -> None:
         super().__init__(logging.ERROR)

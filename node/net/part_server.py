@@ -25,7 +25,7 @@ LOOK_SECONDS = 1.0
 PEER_BYTES_PER_SECOND = 32 * 2**20
 """What one peer may have read for it: a fourth of a core at most, and faster than any link that parts travel over."""
 
-STRANGERS_BYTES_PER_SECOND = 64 * 2**20
+OUTSIDERS_BYTES_PER_SECOND = 64 * 2**20
 """The same for all together who are no members of a total order."""
 
 BURST_SECONDS = 8
@@ -71,7 +71,7 @@ class PartServer:
         """By digest: where each lies."""
         self._looked_at: float | None = None
         self._allowances: BoundedMap[PeerId, TokenBucket] = BoundedMap(PEERS_MAX)
-        self._of_strangers = _allowance(STRANGERS_BYTES_PER_SECOND, clock())
+        self._of_outsiders = _allowance(OUTSIDERS_BYTES_PER_SECOND, clock())
         self.questions_refused = 0
         """Over the allowance of who asked; answered like what we do not hold, so that an honest peer asks another."""
 
@@ -84,7 +84,7 @@ class PartServer:
         """What we hold under the digest: its length (0: nothing, or nothing for this peer now), and a part of it."""
         allowances = self._allowances_of(peer)
         now = self._clock()
-        if not all(allowance.left(now) > 0 for allowance in allowances):
+        if not all(allowance.remaining(now) > 0 for allowance in allowances):
             self.questions_refused += 1
             return 0, b""
         content = self._served.get(digest) or b""
@@ -103,7 +103,7 @@ class PartServer:
     def _allowances_of(self, peer: PeerId) -> tuple[TokenBucket, ...]:
         own = self._allowances.get(peer) or _allowance(PEER_BYTES_PER_SECOND, self._clock())
         self._allowances.renew(peer, own)
-        return (own,) if not self._members or peer in self._members else (own, self._of_strangers)
+        return (own,) if not self._members or peer in self._members else (own, self._of_outsiders)
 
     def _bound_served(self) -> None:
         while len(self._served) > 1 and sum(len(content) for content in self._served.values()) > SERVED_BYTES_MAX:

@@ -15,7 +15,7 @@ class TokenBucket:
         self._tokens = burst
         self._filled_at = now
 
-    def left(self, now: float) -> float:
+    def remaining(self, now: float) -> float:
         """What could be taken now."""
         self._tokens = min(self._burst, self._tokens + (now - self._filled_at) * self._per_second)
         self._filled_at = now
@@ -23,7 +23,7 @@ class TokenBucket:
 
     def take(self, tokens: float, now: float) -> bool:
         """Take the tokens if they are there."""
-        if tokens > self.left(now):
+        if tokens > self.remaining(now):
             return False
         self._tokens -= tokens
         return True

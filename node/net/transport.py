@@ -14,14 +14,14 @@ from node.common.address import Address
 from node.net.address_book import AddressBook, canonical_host, is_dialable, is_loopback
 from node.net.address_group import group_of
 from node.net.channel import BytesCounted, Channel
-from node.net.connection import SHORT_KEY_BYTES, Backlogs, Connection, Departure, OutboxLimits
-from node.net.connections import KEPT_APART, Roster
-from node.net.connector import Meeting
+from node.net.connection import SHORT_KEY_BYTES, Backlogs, Connection, Disconnect, OutboxLimits
+from node.net.connections import KEPT_APART, Connections
+from node.net.connector import Connector
 from node.net.costs import Costs, PeerRole
 from node.net.dialer import client_session
 from node.net.gossip import Gossip, GossipEffect, MessageSeen, SendAnnouncement
 from node.net.handshake import Established, Introduction, Role
-from node.net.listener import Doorway
+from node.net.listener import PeerListener
 from node.net.network_interface import ListenError, NetSettings, NetworkEvents, PeerInfo, PortInUseError
 from node.net.notes import SeldomNotes
 from node.net.wire import (
@@ -93,11 +93,11 @@ class PeerNetwork:
         self._clock = clock
         self._stopwatch = stopwatch
         self._costs = Costs(settings.costs, len(settings.members), clock())
-        self._backlogs = Backlogs(settings.strangers_outbox_bytes_max)
+        self._backlogs = Backlogs(settings.outsiders_outbox_bytes_max)
         self._port = settings.listen_port
         self._traffic = BytesCounted()
         self._gossip = Gossip(settings.gossip)
-        self._roster = Roster(identity, settings, random.randbytes(EVICTION_SECRET_BYTES), self._gossip.useful_at)
+        self._connections = Connections(identity, settings, random.randbytes(EVICTION_SECRET_BYTES), self._gossip.useful_at)
         self._book = AddressBook(
             [Address(host, port) for host, port in settings.dial],
             random,
@@ -107,8 +107,8 @@ class PeerNetwork:
         )
         for host, port in settings.remembered:
             self._book.learn(Address(host, port), REMEMBERED, is_local_source=True)
-        self._meeting = Meeting(
-            self._introduce, settings, self, roster=self._roster, book=self._book, clock=clock, traffic=self._traffic
+        self._connector = Connector(
+            self._introduce, settings, self, connections=self._connections, book=self._book, clock=clock, traffic=self._traffic
         )
         self._slowness_notes = SeldomNotes(self.note, clock)
         self._refusal_notes = SeldomNotes(self.note, clock, REFUSALS_TOLD_BURST)
@@ -133,15 +133,15 @@ class PeerNetwork:
 
     def known_addresses(self) -> tuple[Address, ...]:
         """Where peers of this network were reached, what is most worth remembering first: members, then our choice."""
-        members = [link.listening_address for link in self._roster if self._roster.is_member(link.peer)]
-        ours = [link.listening_address for link in self._roster.in_role(Role.DIALER)]
-        theirs = [link.listening_address for link in self._roster]
-        found = (*members, *self._book.proven_members(), *ours, *self._book.proven(), *theirs)
+        members = [link.listening_address for link in self._connections if self._connections.is_member(link.peer)]
+        ours = [link.listening_address for link in self._connections.in_role(Role.DIALER)]
+        theirs = [link.listening_address for link in self._connections]
+        found = (*members, *self._book.member_addresses(), *ours, *self._book.proven_addresses(), *theirs)
         return tuple(dict.fromkeys(address for address in found if address is not None))
 
     def refused_peers(self) -> frozenset[PeerId]:
         """Whom we refuse now."""
-        return self._roster.refused_peers.current(self._clock())
+        return self._connections.refused_peers.current(self._clock())
 
     def peers(self) -> tuple[PeerInfo, ...]:
         """The connections of now."""
@@ -156,25 +156,25 @@ class PeerNetwork:
                 now - link.connected_at,
                 link.user_agent,
             )
-            for link in self._roster
+            for link in self._connections
         )
 
     def send(self, peer: PeerId, message: bytes) -> None:
         """Send a message to one peer; dropped when it is not connected."""
         assert len(message) <= ORDERING_BYTES_MAX, f"message of {len(message)} bytes, limit {ORDERING_BYTES_MAX}"
-        link = self._roster.get(peer)
+        link = self._connections.get(peer)
         if link is not None:
             link.answer(encode_frame(OrderingFrame(message)))
 
     def ask_part(self, peer: PeerId, digest: bytes, offset: int) -> None:
         """Ask one peer for large bytes from this offset on; dropped when it is not connected."""
-        link = self._roster.get(peer)
+        link = self._connections.get(peer)
         if link is not None:
             link.send(encode_frame(GetPart(digest, offset)))
 
     def give_part(self, peer: PeerId, part: Part) -> None:
         """Answer a question of this peer; dropped when it is not connected."""
-        link = self._roster.get(peer)
+        link = self._connections.get(peer)
         if link is not None:
             link.answer(encode_frame(part))
 
@@ -184,24 +184,24 @@ class PeerNetwork:
 
     def refuse(self, peer: PeerId, offence: str, detail: str) -> None:
         """Disconnect this peer and refuse its key for a time."""
-        self._roster.refused_peers.add(peer, self._clock())
-        link = self._roster.get(peer)
+        self._connections.refused_peers.add(peer, self._clock())
+        link = self._connections.get(peer)
         name = link or f"peer {peer[:SHORT_KEY_BYTES].hex()}"
-        say = self.note if self._roster.is_member(peer) else self._refusal_notes.say
+        say = self.note if self._connections.is_member(peer) else self._refusal_notes.say
         say(f"refused {name} for {self._settings.refusal_seconds:g} s: {offence}: {detail}")
         if link is not None:
-            link.stop(Departure(f"{offence}: {detail}", is_ours=True))
+            link.stop(Disconnect(f"{offence}: {detail}", is_ours=True))
 
     def keep_apart(self, peers: frozenset[PeerId]) -> None:
         """Have no connection to these peers, instead of an earlier such order; nobody: everybody is welcome again.
 
         It is no offence of theirs. Who is welcome again is dialled within a tick.
         """
-        released = self._roster.apart - peers
-        self._roster.apart = peers
-        for link in self._roster:
+        released = self._connections.apart - peers
+        self._connections.apart = peers
+        for link in self._connections:
             if link.peer in peers:
-                link.stop(Departure(KEPT_APART, is_ours=True))
+                link.stop(Disconnect(KEPT_APART, is_ours=True))
         if released:
             self._book.retry(released, self._clock())
 
@@ -210,88 +210,88 @@ class PeerNetwork:
 
         Raises PortInUseError or ListenError when the address to listen on cannot be used.
         """
-        doorway = Doorway(
-            self._settings, lambda web_socket: self._meeting.channel(web_socket, Role.LISTENER), self.note, self._clock
+        listener = PeerListener(
+            self._settings, lambda web_socket: self._connector.channel(web_socket, Role.LISTENER), self.note, self._clock
         )
-        self._port = await doorway.open()
+        self._port = await listener.open()
         try:
             async with client_session(rates=self._settings.rates, clock=self._clock) as session, asyncio.TaskGroup() as group:
-                group.create_task(self._meeting.welcome(doorway, group))
-                group.create_task(self._tick(doorway, session, group))
+                group.create_task(self._connector.welcome(listener, group))
+                group.create_task(self._tick(listener, session, group))
                 self.ready.set()
         finally:
-            await doorway.close()
+            await listener.close()
 
-    async def _tick(self, doorway: Doorway, session: aiohttp.ClientSession, group: asyncio.TaskGroup) -> None:
+    async def _tick(self, listener: PeerListener, session: aiohttp.ClientSession, group: asyncio.TaskGroup) -> None:
         while True:
             now = self._clock()
-            doorway.drop_strangers(now)
+            listener.drop_outsiders(now)
             self._carry_out(self._gossip.tick(now))
             self._exchange_addresses(now)
             self._give_up_silent(now)
             if not self._settings.members:
-                self._costs.favour(self._roster.useful_inbound(now))
-            self._meeting.dial_due(session, group)
+                self._costs.favour(self._connections.useful_inbound(now))
+            self._connector.dial_due(session, group)
             await asyncio.sleep(TICK_SECONDS)
 
-    # --- connections: the meeting's host --------------------------------------------------------------------------
+    # --- connections: the connector's handler -----------------------------------------------------------------------
 
     def admit(self, channel: Channel, established: Established, listening_address: Address | None) -> Connection:
         """Enter a new connection; an older one to the same peer gives way."""
         now = self._clock()
         limits = OutboxLimits(self._settings.outbox_frames_max, self._settings.outbox_bytes_max)
-        standing = self._standing_of(established.peer, channel.role)
-        backlogs = self._backlogs if standing is PeerRole.STRANGER else None
+        role = self._role_of(established.peer, channel.role)
+        backlogs = self._backlogs if role is PeerRole.OUTSIDER else None
         link = Connection(established, channel, listening_address, limits, now, backlogs=backlogs)
-        existing = self._roster.get(link.peer)
+        existing = self._connections.get(link.peer)
         if existing is not None:
-            existing.stop(Departure("connected anew", is_ours=True))
+            existing.stop(Disconnect("connected anew", is_ours=True))
             self._forget(existing)
-        self._roster.add(link)
-        self._costs.joined(link.peer, standing, group_of(channel.remote.host), now)
+        self._connections.add(link)
+        self._costs.on_peer_joined(link.peer, role, group_of(channel.remote.host), now)
         if listening_address is not None:
             self._learn(listening_address, link)
-        self._carry_out(self._gossip.joined(link.peer, now))
-        self._events.peer_joined(link.peer, (group_of(link.channel.remote.host) or "").encode())
+        self._carry_out(self._gossip.on_peer_joined(link.peer, now))
+        self._events.on_peer_joined(link.peer, (group_of(link.channel.remote.host) or "").encode())
         if channel.role is Role.DIALER:
             self._ask_addresses(link)
         return link
 
-    async def keep(self, link: Connection) -> Departure:
+    async def keep(self, link: Connection) -> Disconnect:
         """Let an entered connection live, and judge how it ended."""
         try:
-            departure = await link.run(self._on_frame)
-            if departure.offence is not None:
-                self.refuse(link.peer, departure.offence, departure.detail)
-            elif departure.is_slow:
-                say = self.note if self._roster.is_member(link.peer) else self._slowness_notes.say
-                say(f"dropped {link}: {departure.detail}")
-            elif departure.is_meddled_with:
-                self._refusal_notes.say(f"dropped {link}: {departure.detail}; it need not be its own doing")
+            disconnect = await link.run(self._on_frame)
+            if disconnect.offence is not None:
+                self.refuse(link.peer, disconnect.offence, disconnect.detail)
+            elif disconnect.is_slow:
+                say = self.note if self._connections.is_member(link.peer) else self._slowness_notes.say
+                say(f"dropped {link}: {disconnect.detail}")
+            elif disconnect.is_meddled_with:
+                self._refusal_notes.say(f"dropped {link}: {disconnect.detail}; it need not be its own doing")
         finally:
             self._forget(link)
-        return departure
+        return disconnect
 
     def note(self, text: str) -> None:
         """What a person should know."""
         self._events.note(text)
 
     def _forget(self, link: Connection) -> None:
-        if self._roster.remove(link):
-            self._costs.left(link.peer)
-            self._carry_out(self._gossip.left(link.peer, self._clock()))
-            self._events.peer_left(link.peer)
+        if self._connections.remove(link):
+            self._costs.on_peer_left(link.peer)
+            self._carry_out(self._gossip.on_peer_left(link.peer, self._clock()))
+            self._events.on_peer_left(link.peer)
 
     def _introduce(self) -> Introduction:
         return Introduction(self._identity, self._sign, self._network_id, self._rules, self._port, self._settings.user_agent)
 
     # --- frames ---------------------------------------------------------------------------------------------------
 
-    def _standing_of(self, peer: PeerId, role: Role) -> PeerRole:
-        if self._roster.is_member(peer):
+    def _role_of(self, peer: PeerId, role: Role) -> PeerRole:
+        if self._connections.is_member(peer):
             return PeerRole.MEMBER
         is_chosen = not self._settings.members and role is Role.DIALER
-        return PeerRole.CHOSEN if is_chosen else PeerRole.STRANGER
+        return PeerRole.CHOSEN if is_chosen else PeerRole.OUTSIDER
 
     def _on_frame(self, link: Connection, frame: Frame) -> float:
         """Take it in; how long to wait before the next one of this peer."""
@@ -307,17 +307,17 @@ class PeerNetwork:
     def _take(self, link: Connection, frame: Frame) -> None:
         match frame:
             case OrderingFrame(message):
-                self._events.received(link.peer, message)
+                self._events.on_message(link.peer, message)
             case GossipFrame() | Have() | Want():
-                self._carry_out(self._gossip.received(link.peer, frame, self._clock()))
+                self._carry_out(self._gossip.on_frame(link.peer, frame, self._clock()))
             case GetAddresses():
                 link.answer(encode_frame(Addresses(self._addresses_for(link))))
             case Addresses(addresses):
                 self._on_addresses(link, addresses)
             case GetPart():
-                self._events.part_asked(link.peer, frame)
+                self._events.on_part_request(link.peer, frame)
             case Part():
-                self._events.part_received(link.peer, frame)
+                self._events.on_part(link.peer, frame)
             case Hello() | Proof() | Rules():
                 self.refuse(link.peer, Offence.MALFORMED, f"{type(frame).__name__} after the handshake")
             case _:
@@ -327,12 +327,12 @@ class PeerNetwork:
         for effect in effects:
             match effect:
                 case MessageSeen(peer, message):
-                    is_looked_at = self._events.received(peer, message)
-                    self._carry_out(self._gossip.judged(peer, message, is_looked_at, self._clock()))
+                    is_looked_at = self._events.on_message(peer, message)
+                    self._carry_out(self._gossip.on_looked_at(peer, message, is_looked_at, self._clock()))
                 case SendAnnouncement(peers, frame):
                     data = encode_frame(frame)
                     for peer in peers:
-                        link = self._roster.get(peer)
+                        link = self._connections.get(peer)
                         assert link is not None, "the flooding machine knows the connected peers only"
                         link.send(data)
                 case _:
@@ -341,7 +341,7 @@ class PeerNetwork:
     # --- addresses ------------------------------------------------------------------------------------------------
 
     def _exchange_addresses(self, now: float) -> None:
-        links = tuple(self._roster)
+        links = tuple(self._connections)
         if now >= self._next_exchange:
             self._next_exchange = now + self._settings.address_exchange_seconds
             if links:
@@ -349,9 +349,9 @@ class PeerNetwork:
 
     def _give_up_silent(self, now: float) -> None:
         limit = self._settings.silence_seconds
-        for link in self._roster:
+        for link in self._connections:
             if now - link.heard_at > limit:
-                link.stop(Departure(f"nothing was heard of it for {limit:g} s", is_ours=True, is_meddled_with=True))
+                link.stop(Disconnect(f"nothing was heard of it for {limit:g} s", is_ours=True, is_meddled_with=True))
             elif now - link.heard_at > limit / 2:
                 self._ask_addresses(link)
 
@@ -378,5 +378,5 @@ class PeerNetwork:
     def _learn(self, address: Address, teller: Connection) -> None:
         """Subnets are the sources, since keys are free. For members, and on this machine, it is the key."""
         group = group_of(teller.channel.remote.host)
-        source = teller.peer.hex() if group is None or self._roster.is_member(teller.peer) else group
+        source = teller.peer.hex() if group is None or self._connections.is_member(teller.peer) else group
         self._book.learn(address, source, is_local_source=group is None)

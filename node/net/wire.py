@@ -43,7 +43,7 @@ ADDRESSES_MAX = 64
 """Addresses in one answer: under 4 kB, and more than a peer dials."""
 
 HOST_CHARACTERS_MAX = 45
-"""The longest IPv6 address in text. Names are not exchanged: a stranger shall not make us ask a name server."""
+"""The longest IPv6 address in text. Names are not exchanged: an outsider shall not make us ask a name server."""
 
 PART_BYTES_MAX = 524_288
 """Large bytes travel in parts, one asked for at a time, so that they never keep a vote waiting for long."""
@@ -58,7 +58,7 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 Version = Annotated[int, msgspec.Meta(ge=0, le=65_535)]
 ShortDigest = Annotated[bytes, msgspec.Meta(min_length=SHORT_DIGEST_BYTES, max_length=SHORT_DIGEST_BYTES)]
 ShortDigests = Annotated[tuple[ShortDigest, ...], msgspec.Meta(min_length=1, max_length=DIGESTS_MAX)]
-# Text of strangers reaches logs and terminals: printable ASCII only, so that it cannot forge a line or move a cursor.
+# Text of outsiders reaches logs and terminals: printable ASCII only, so that it cannot forge a line or move a cursor.
 UserAgent = Annotated[str, msgspec.Meta(max_length=USER_AGENT_CHARACTERS_MAX, pattern=r"^[ -~]*\Z")]
 RuleName = Annotated[str, msgspec.Meta(max_length=RULE_NAME_CHARACTERS_MAX, pattern=r"^[ -~]*\Z")]
 RuleValue = Annotated[str, msgspec.Meta(max_length=RULE_VALUE_CHARACTERS_MAX, pattern=r"^[ -~]*\Z")]

@@ -15,12 +15,13 @@ from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.evolution.generations import Generations
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.mutation_candidates import MutationCandidates
-from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.rules import EvolutionRules
+from learning.evolution.search import SearchSettings
 from learning.exact import ExactArithmeticError, self_test
 from learning.following.line import LineLearner
 from learning.gradient.block_learner import BlockLearner
 from learning.gradient.ledger import Gradients
-from learning.gradient.rules import GradientRules
+from learning.gradient.rules import CHECK_MS_MAX_DEFAULT, GradientRules
 from learning.gradient.step_candidates import StepCandidates
 from learning.gradient.stream import GradientStream
 from learning.gradient.worker import MakeWorker, Worker
@@ -45,13 +46,12 @@ class LearnerSpec:
     folder: str
     """Where a user's own task module is looked for, besides the installed packages."""
     rules: EvolutionRules | GradientRules
-    network_id: bytes
-    author: bytes
-    genesis_step: bytes
-    settings: SearchSettings
+    participant: Participant
     restored: StateKept | None
-    members: tuple[bytes, ...] = ()
-    """Of a total order; none under proof of work."""
+    search: SearchSettings = field(default_factory=SearchSettings)
+    """Of evolution alone."""
+    check_ms_max: int = CHECK_MS_MAX_DEFAULT
+    """Of gradients under proof of work: about so long a core may take to check a block."""
     store: str = ""
     """The peer's database: gradients read large payloads from it."""
     make: "MakeLearner" = field(default_factory=lambda: make_learner)
@@ -125,32 +125,30 @@ def make_learner(task: Task, spec: LearnerSpec, gradients: Gradients, make_worke
     return _evolution_learner(task, spec, spec.rules)
 
 
-def _participant(spec: LearnerSpec) -> Participant:
-    return Participant(spec.network_id, spec.author, spec.genesis_step, spec.members, spec.settings.is_searching)
-
-
 def _evolution_learner(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> Learner:
     """With members: they decide by their scores; without: every step is checked by everybody."""
-    participant = _participant(spec)
-    if spec.members:
-        return LineLearner(Generations(MutationCandidates(task, rules, participant, spec.settings), participant), spec.restored)
-    return EvolutionLearner(task, rules, participant, spec.settings, spec.restored)
+    participant = spec.participant
+    if participant.members:
+        return LineLearner(Generations(MutationCandidates(task, rules, participant, spec.search), participant), spec.restored)
+    return EvolutionLearner(task, rules, participant, spec.search, spec.restored)
 
 
 def _gradient_learner(
     task: Task, spec: LearnerSpec, rules: GradientRules, gradients: Gradients, make_worker: MakeWorker
 ) -> Learner:
     """With members: the order that they agree on; without: the order of the leaders' blocks."""
-    trained, participant = differentiable(task), _participant(spec)
-    index, count = shard_of(spec.author, spec.members, rules.shard_count)
-    shard = rows_for(trained.sample_labels, parse_shards(rules.shards), count, index, spec.network_id)
-    rows = OwnSamples(trained, shard, spec.author)
-    if spec.members and needs_scores(rules.rule):
+    trained, participant = differentiable(task), spec.participant
+    index, count = shard_of(participant.author, participant.members, rules.shard_count)
+    shard = rows_for(trained.sample_labels, parse_shards(rules.shards), count, index, participant.network_id)
+    rows = OwnSamples(trained, shard, participant.author)
+    if participant.members and needs_scores(rules.rule):
         steps = StepCandidates(trained, rules, participant, gradients, rows, make_worker)
         return LineLearner(Generations(steps, participant), spec.restored)
-    if spec.members:
+    if participant.members:
         return LineLearner(GradientStream(trained, rules, participant, gradients, rows, make_worker), spec.restored)
-    return BlockLearner(trained, rules, participant, gradients, rows, spec.restored, make_worker)
+    return BlockLearner(
+        trained, rules, participant, gradients, rows, spec.restored, make_worker, check_ms_max=spec.check_ms_max
+    )
 
 
 class _LearnerLoop:
@@ -164,7 +162,7 @@ class _LearnerLoop:
         self._slice_seconds = 0.0
         """What the last slice of search took."""
         self._tried_before = 0
-        self._told_at = time.monotonic()
+        self._reported_at = time.monotonic()
         pipe.send(LearnerReady(task.layout, task.data_digest))
 
     def run(self) -> None:
@@ -173,37 +171,37 @@ class _LearnerLoop:
             is_searching = self._has_been_asked and self._learner.is_searching
             is_asked = self._pipe.poll(0)
             if not is_asked:
-                self._share.rested()
+                self._share.on_rest()
             if is_searching and (not is_asked or self._share.is_due(self._slice_seconds)):
                 self._search()
             else:
                 request: LearnerRequest = self._pipe.recv()
                 self._has_been_asked = True
                 began = time.monotonic()
-                self._tell(self._learner.handle(request))
-                self._share.answered(request, time.monotonic() - began)
+                self._send(self._learner.handle(request))
+                self._share.on_answer(request, time.monotonic() - began)
 
     def _search(self) -> None:
         began = time.monotonic()
-        self._tell(self._learner.search())
+        self._send(self._learner.search())
         self._slice_seconds = time.monotonic() - began
-        self._share.searched(self._slice_seconds)
+        self._share.on_search(self._slice_seconds)
 
-    def _tell(self, answers: tuple[LearnerAnswer, ...]) -> None:
+    def _send(self, answers: tuple[LearnerAnswer, ...]) -> None:
         for answer in answers:
             if isinstance(answer, SearchProgress):
-                self._tell_rate(answer.candidates)
+                self._report_rate(answer.candidates)
             elif isinstance(answer, StateKept) and answer.checkpoint:  # here, since the event loop must not hash it
                 self._pipe.send(replace(answer, digest=checkpoint_digest(encode_kept_state(answer))))
             else:
                 self._pipe.send(answer)
 
-    def _tell_rate(self, candidates: int) -> None:
+    def _report_rate(self, candidates: int) -> None:
         now = time.monotonic()
-        if now - self._told_at < PROGRESS_SECONDS:
+        if now - self._reported_at < PROGRESS_SECONDS:
             return
-        self._pipe.send(SearchRate((candidates - self._tried_before) / (now - self._told_at)))
-        self._tried_before, self._told_at = candidates, now
+        self._pipe.send(SearchRate((candidates - self._tried_before) / (now - self._reported_at)))
+        self._tried_before, self._reported_at = candidates, now
 
 
 SHARE = 5
@@ -217,16 +215,16 @@ class SearchShare:
     def __init__(self) -> None:
         self._owed = 0.0
 
-    def answered(self, request: LearnerRequest, duration: float) -> None:
+    def on_answer(self, request: LearnerRequest, duration: float) -> None:
         """A request has taken so long."""
         if isinstance(request, DeliverRequest):
             self._owed += duration / (SHARE - 1)
 
-    def searched(self, duration: float) -> None:
+    def on_search(self, duration: float) -> None:
         """A slice of search has taken so long."""
         self._owed = max(0.0, self._owed - duration)
 
-    def rested(self) -> None:
+    def on_rest(self) -> None:
         """No request waits: nothing is owed any more, or hours of calm would pay for minutes in which nobody is answered."""
         self._owed = 0.0
 

@@ -6,16 +6,17 @@ where a fresh interpreter costs seconds and 250 MB (ADR 0005).
 
 import asyncio
 import multiprocessing
-import multiprocessing.forkserver
 import os
 import queue
 import signal
 import sys
 import threading
 from collections.abc import Callable
+from multiprocessing import forkserver as server
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
 from typing import Generic, TypeVar
 
 from node.common.errors import NodeError
@@ -34,24 +35,34 @@ def forkserver() -> ForkServerContext:
     """The context whose processes are forked from a server that has imported everything heavy."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["node.runtime.preload"])
-    server = multiprocessing.forkserver._forkserver
     if server.get_inherited_fds() is not None and sys.version_info < (3, 14):
         # We were forked from such a server, and have its address and a hold on its life: our workers come from it, too.
-        # CPython would launch another: `ensure_running` asks for a process id that only the launcher has.
-        server.ensure_running = resource_tracker.ensure_running  # type: ignore[method-assign]
+        # CPython would launch another: it asks for a process id that only the launcher has, and has no public way to ask for
+        # less (python/cpython#86354).
+        server._forkserver.ensure_running = resource_tracker.ensure_running  # type: ignore[method-assign]
     else:
-        _launch(server)
+        _launch()
     return context
 
 
-def _launch(server: multiprocessing.forkserver.ForkServer) -> None:
-    """Launch the server, if it does not run. It must not hear Ctrl-C: it would die of it in the middle of its imports."""
+def _launch() -> None:
+    """Launch the server, if it does not run. It must not hear Ctrl-C: it would die of it in the middle of its imports.
+
+    It imports from where we do: before Python 3.12.8 and 3.13.1 its preload looks where a fresh interpreter would, and in a
+    second clone finds the installed one's modules (python/cpython#117378; its authors name this way around it).
+    """
     resource_tracker.ensure_running()  # it lifts the block, so it comes first
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    others = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join(str(Path(entry).absolute()) for entry in sys.path)
     try:
         server.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if others is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = others
 
 
 def start_process(process: ForkServerProcess) -> None:
@@ -108,7 +119,7 @@ class WorkerProcess(Generic[S, Q, A]):
         """Queue a request; never blocks."""
         self._requests.put(request)
 
-    async def ended(self) -> int:
+    async def exit_code(self) -> int:
         """Wait until the process is gone; its exit code."""
         await self._ended.wait()
         await asyncio.to_thread(self._process.join, STOP_SECONDS_MAX)

@@ -33,13 +33,13 @@ def task_section(name: str, *, needs_gradient: bool = False) -> TaskSection:
     if known is not None and known.data_digest:
         answer = TaskAnswer(known.parameters, known.data_digest, known.has_gradient)
     else:  # of files that the user has, the digest is known once they are read
-        answer = _probed(name)
+        answer = _probe(name)
     if needs_gradient and not answer.has_gradient:
         raise NodeError(f"task {name!r} has no gradient", "learn by evolution, or choose another task")
     return TaskSection(name, answer.data_digest, answer.parameters)
 
 
-def _probed(name: str) -> TaskAnswer:
+def _probe(name: str) -> TaskAnswer:
     """Ask node/processes/task_probe.py in a child process; its standard error is shown to the user as it comes."""
     command = [sys.executable, "-P", "-m", "node.processes.task_probe", name]  # -P: a user's own node.py here is not ours
     try:

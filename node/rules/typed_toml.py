@@ -8,7 +8,7 @@ import difflib
 import json
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from types import NoneType, UnionType
 from typing import Annotated, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -41,7 +41,12 @@ def converted(document: Mapping[str, object], wanted: type[T]) -> T:
     try:
         return msgspec.convert(document, wanted)
     except msgspec.ValidationError as error:
-        raise TomlProblem(_explanation(str(error), document, wanted)) from error
+        raise TomlProblem(_explanation(error, document, wanted)) from error
+
+
+def fields_of(wanted: type[msgspec.Struct]) -> list[str]:
+    """The names of the fields as they stand in the file: a section's own before those that it has of another struct."""
+    return sorted(wanted.__struct_fields__, key=lambda name: name not in wanted.__annotations__)
 
 
 def render(value: msgspec.Struct) -> str:
@@ -52,6 +57,12 @@ def render(value: msgspec.Struct) -> str:
 def allowed_at(wanted: type[msgspec.Struct], path: tuple[str, ...]) -> str:
     """What may stand at `path`, in words: "a whole number from 1 to 64"."""
     return _allowed(_type_at(wanted, path))
+
+
+def range_of(wanted: type[msgspec.Struct], name: str) -> tuple[int, int]:
+    """The least and the greatest whole number that the field may be."""
+    metas = _metas_of(_type_at(wanted, (name,)))
+    return next((int(meta.ge), int(meta.le)) for meta in metas if meta.ge is not None and meta.le is not None)
 
 
 def document_of(text: str) -> dict[str, object]:
@@ -71,34 +82,49 @@ def document_of(text: str) -> dict[str, object]:
 # --- what is wrong --------------------------------------------------------------------------------------------------
 
 
-def _explanation(reason: str, document: Mapping[str, object], wanted: type[msgspec.Struct]) -> str:
-    """msgspec's reason, retold with the value found and what is allowed."""
+def _explanation(error: msgspec.ValidationError, document: Mapping[str, object], wanted: type[msgspec.Struct]) -> str:
+    """msgspec's reason, retold with the value found and what is allowed; a struct tells itself what its fields contradict."""
+    reason = str(error)
     place = _PLACE.search(reason)
     path = tuple(place["path"].split(".")) if place else ()
+    if error.__cause__ is not None:
+        return _dotted((*path, _printable(str(error.__cause__))))
     if unknown := _UNKNOWN.match(reason):
         return _unknown_field(path, unknown["name"], wanted)
     if missing := _MISSING.match(reason):
         full = (*path, missing["name"])
         return f"{_dotted(full)} is missing; allowed is {allowed_at(wanted, full)}"
-    value = _value_at(document, path)
-    return f"{_dotted(path)} is {_shown(value)}; allowed is {allowed_at(wanted, path)}{_nearest(value, _type_at(wanted, path))}"
+    value, kind = _value_at(document, path), _type_at(wanted, path)
+    names = _names_of(kind)
+    return (
+        wrong_name(_dotted(path), value, names) if names else f"{_dotted(path)} is {_shown(value)}; allowed is {_allowed(kind)}"
+    )
+
+
+def wrong_name(field: str, value: object, names: Sequence[str]) -> str:
+    """What is wrong with a value that is none of these names, and which of them may have been meant."""
+    near = difflib.get_close_matches(value, names, n=1) if isinstance(value, str) else []
+    hint = f" (did you mean {json.dumps(near[0])}?)" if near else ""
+    return f"{field} is {_shown(value)}; allowed is {one_of(names)}{hint}"
+
+
+def one_of(names: Sequence[str]) -> str:
+    """The names, as allowed values are told."""
+    return "one of " + ", ".join(map(json.dumps, names))
 
 
 def _unknown_field(path: tuple[str, ...], name: str, wanted: type[msgspec.Struct]) -> str:
     known = _type_at(wanted, path)
-    names = list(known.__struct_fields__) if isinstance(known, type) and issubclass(known, msgspec.Struct) else []
+    names = fields_of(known) if isinstance(known, type) and issubclass(known, msgspec.Struct) else []
     near = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {_dotted((*path, near[0]))}?" if near else f"known here: {', '.join(names)}"
+    hint = f"did you mean {_dotted((*path, near[0]))}?" if near else f"known here: {', '.join(names) or 'none'}"
     return f"{_dotted((*path, _shortened(name)))} is not a setting ({hint})"
 
 
-def _nearest(value: object, wanted: object) -> str:
-    """What may have been meant where there is a choice of names."""
+def _names_of(wanted: object) -> list[str]:
+    """The names that may stand where there is a choice of them; else none."""
     bare = get_args(wanted)[0] if get_origin(wanted) is Annotated else wanted
-    if not isinstance(value, str) or not (isinstance(bare, type) and issubclass(bare, Enum)):
-        return ""
-    near = difflib.get_close_matches(value, [member.value for member in bare], n=1)
-    return f" (did you mean {json.dumps(near[0])}?)" if near else ""
+    return [member.value for member in bare] if isinstance(bare, type) and issubclass(bare, Enum) else []
 
 
 def _value_at(document: object, path: tuple[str, ...]) -> object:
@@ -117,8 +143,12 @@ def _shown(value: object) -> str:
         return "a whole number of thousands of digits"
 
 
+def _printable(text: str) -> str:
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
 def _shortened(text: str) -> str:
-    printable = "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+    printable = _printable(text)
     return printable if len(printable) <= FOUND_CHARACTERS_MAX else printable[: FOUND_CHARACTERS_MAX - 3] + "..."
 
 
@@ -142,10 +172,10 @@ def _allowed(wanted: object) -> str:
     bare = get_args(wanted)[0] if get_origin(wanted) is Annotated else wanted
     if titles:
         return titles[-1]
-    if isinstance(bare, type) and issubclass(bare, Enum):
-        return "one of " + ", ".join(json.dumps(member.value) for member in bare)
+    if names := _names_of(wanted):
+        return one_of(names)
     if isinstance(bare, type) and issubclass(bare, msgspec.Struct):
-        return f"a section with {', '.join(bare.__struct_fields__)}"
+        return f"a section with {', '.join(fields_of(bare))}"
     return f"a whole number from {_range(metas)}"
 
 
@@ -169,7 +199,7 @@ def _metas_of(wanted: object) -> tuple[msgspec.Meta, ...]:
 
 def _lines_of(value: msgspec.Struct, prefix: str = "") -> Iterator[str]:
     types = get_type_hints(type(value), include_extras=True)
-    items = [(name, getattr(value, name)) for name in value.__struct_fields__]
+    items = [(name, getattr(value, name)) for name in fields_of(type(value))]
     for name, item in items:
         if not isinstance(item, msgspec.Struct):
             yield from _comment_lines(types[name])

@@ -18,7 +18,6 @@ import uvloop
 
 from consensus.protocol import OrderingProtocol
 from consensus.records import CorruptRecordsError
-from learning.evolution.rules import SearchSettings
 from node.api.chains import ChainSource, ProofOfWorkChain, TotalOrderChain
 from node.common.errors import NodeError
 from node.net.part_server import PartServer
@@ -119,8 +118,8 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
         case _:
             assert_never(rules.consensus)
     kept = kept_state(store)
-    search = SearchSettings(is_searching=settings.is_searching and not settings.is_observer)
-    learner = learner_spec(rules, role.identity, search, kept)
+    is_searching = settings.is_searching and not settings.is_observer
+    learner = learner_spec(rules, role.identity, kept, is_searching=is_searching)
     return PeerParts(
         settings=settings,
         folder=folder,

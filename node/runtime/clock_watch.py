@@ -59,7 +59,7 @@ class ClockWatch:
 
     def __init__(self, clock: WallOffset) -> None:
         self._clock = clock
-        self._told_ms = 0
+        self._reported_ms = 0
         """As a machine takes it to be before it is told."""
         self._has_looked = False
         self.jump: Jump | None = None
@@ -69,10 +69,10 @@ class ClockWatch:
         """What the replica must hear before its start or its next input, if anything."""
         is_first, self._has_looked = not self._has_looked, True
         offset_ms = self._clock.wall_offset_ms()
-        by_ms = offset_ms - self._told_ms
+        by_ms = offset_ms - self._reported_ms
         if abs(by_ms) < NEWS_MS:
             return None
         if abs(by_ms) >= JUMP_MS and not is_first:
             self.jump = Jump(by_ms, 1 if self.jump is None else self.jump.number + 1)
-        self._told_ms = offset_ms
+        self._reported_ms = offset_ms
         return ClockRead(offset_ms)

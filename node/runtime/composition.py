@@ -17,10 +17,10 @@ from consensus.total_order.machine import TotalOrder
 from consensus.total_order.records import BASE_TABLE, COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE
 from consensus.types import KEY_BYTES, Digest, PeerId, StepId
 from learning.checkpoint import decode_kept_state
-from learning.evolution.rules import SearchSettings
-from learning.learner import AdoptRequest, LearnerRequest, StateKept
+from learning.gradient.rules import check_ms_max
+from learning.learner import AdoptRequest, LearnerRequest, Participant, StateKept
 from node.processes.learner import LearnerSpec
-from node.rules.conversion import contribution_rank, learning_rules, proof_of_work_rules, total_order_rules
+from node.rules.conversion import contribution_rank, learning_rules, proof_of_work_rules
 from node.rules.network_rules import Consensus, NetworkRules, members_of, network_id
 from node.runtime.coupling import Coupling
 from node.runtime.large_sizes import fetches_max, retention_of
@@ -112,7 +112,7 @@ def proof_of_work_machine(rules: NetworkRules, role: Role, rows: PeerRows) -> Pr
         identity=role.identity,
         sign=role.sign,
         seed=role.seed,
-        records=_recorded(rows, PROOF_OF_WORK_TABLES),
+        records=_rows_of(rows, PROOF_OF_WORK_TABLES),
         archive=RowArchive(rows),
         is_leading=not role.is_observer,
         replay_from=None if kept is None else StepId(kept.step),
@@ -127,13 +127,13 @@ def total_order_machine(
     """It goes on from its records. `snapshot_behind`: where that is not what the rules say. Raises CorruptRecordsError."""
     kept = kept_state(rows)
     return TotalOrder(
-        rules=total_order_rules(rules),
+        rules=rules.total_order,
         network_id=network_id(rules),
         members=members_of(rules),
         identity=NOBODY if role.is_observer else role.identity,
         sign=role.sign,
         seed=role.seed,
-        records=_recorded(rows, TOTAL_ORDER_TABLES),
+        records=_rows_of(rows, TOTAL_ORDER_TABLES),
         archive=RowArchive(rows),
         guard_round=guard_round,
         replay_from=None if kept is None else StepId(kept.commit_step),
@@ -150,19 +150,16 @@ def replica_over(
     return Coupling(machine, network_id(rules), digests, payload_commits or retention_of(rules).payload_commits)
 
 
-def learner_spec(rules: NetworkRules, author: PeerId, settings: SearchSettings, restored: StateKept | None) -> LearnerSpec:
+def learner_spec(rules: NetworkRules, author: PeerId, restored: StateKept | None, *, is_searching: bool = True) -> LearnerSpec:
     """What the learner is told at its start, but for where it finds files."""
     this_network = network_id(rules)
     return LearnerSpec(
         task=rules.task.name,
         folder="",
         rules=learning_rules(rules),
-        network_id=this_network,
-        author=author,
-        genesis_step=genesis_step(this_network),
-        settings=settings,
+        participant=Participant(this_network, author, genesis_step(this_network), members_of(rules), is_searching),
         restored=restored,
-        members=members_of(rules),
+        check_ms_max=check_ms_max(rules.proof_of_work.block_interval_ms),
     )
 
 
@@ -179,7 +176,7 @@ def kept_state(rows: PeerRows) -> StateKept | None:
     return None if data is None else decode_kept_state(data)
 
 
-def _recorded(rows: PeerRows, tables: tuple[str, ...]) -> Iterator[tuple[str, bytes, bytes]]:
+def _rows_of(rows: PeerRows, tables: tuple[str, ...]) -> Iterator[tuple[str, bytes, bytes]]:
     """Table by table."""
     for table in tables:
         for key, value in rows.records(table):

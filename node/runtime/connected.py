@@ -88,25 +88,25 @@ class Connected:
 
     # --- what the network says ---
 
-    def peer_joined(self, peer: PeerId, group: bytes) -> None:
+    def on_peer_joined(self, peer: PeerId, group: bytes) -> None:
         """A connection to `peer` exists."""
         self.driver.feed(PeerJoined(peer, group))
 
-    def peer_left(self, peer: PeerId) -> None:
+    def on_peer_left(self, peer: PeerId) -> None:
         """It is gone."""
         self.driver.feed(PeerLeft(peer))
 
-    def received(self, peer: PeerId, message: bytes) -> bool:
+    def on_message(self, peer: PeerId, message: bytes) -> bool:
         """A message of the ordering protocol; whether it was looked at."""
-        return self.driver.received(peer, message)
+        return self.driver.on_message(peer, message)
 
-    def part_asked(self, peer: PeerId, question: GetPart) -> None:
+    def on_part_request(self, peer: PeerId, question: GetPart) -> None:
         """A peer asks for a part of something large."""
         self._part_server.answer(peer, question, partial(self.network.give_part, peer))
 
-    def part_received(self, peer: PeerId, part: Part) -> None:
+    def on_part(self, peer: PeerId, part: Part) -> None:
         """A part of something large that we may have asked for."""
-        self.streams.part_received(peer, part)
+        self.streams.on_part(peer, part)
 
     def note(self, text: str) -> None:
         """What a person should know."""

@@ -18,16 +18,16 @@ from consensus.effects import (
     Check,
     Deliver,
     Effect,
-    FetchPayload,
+    FetchAttachment,
     FetchState,
     Finalise,
     Guard,
     Halt,
-    KeepPayloads,
+    KeepAttachments,
     PassOver,
     Record,
     Refuse,
-    ReleasePayloads,
+    ReleaseAttachments,
     Replay,
     Restore,
     Send,
@@ -36,7 +36,7 @@ from consensus.effects import (
     StopPuzzle,
     VerifyPuzzle,
 )
-from consensus.inputs import Input, LearnerBehind, PayloadHeld, PayloadsNeeded, StateReached, Submitted
+from consensus.inputs import AttachmentHeld, AttachmentsNeeded, Input, LearnerBehind, StateReached, Submitted
 from consensus.protocol import OrderingProtocol
 from consensus.steps import Step
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
@@ -52,7 +52,7 @@ from learning.learner import (
     FinaliseRequest,
     GenerationDecided,
     GenerationWaits,
-    GradientsJudged,
+    GradientsReport,
     LearnerAnswer,
     LearnerRequest,
     ModelExported,
@@ -68,13 +68,13 @@ from learning.learner import (
 from node.rules.retention import PAYLOAD_COMMITS
 from node.runtime.held_attachments import HeldAttachments
 from node.runtime.learner_queue import Awaited, LearnerQueue
-from node.runtime.translation import delivery_for_learner, input_of, signed_payload, step_for_learner
+from node.runtime.translation import authored_payload, delivery_for_learner, input_of, step_for_learner
 from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, checkpoint_key
 
 
 @dataclass(frozen=True, slots=True)
 class AskLearner:
-    """Hand this request to the learner; its answers come back through `Replica.answered`."""
+    """Hand this request to the learner; its answers come back through `ReplicaPort.handle_answer`."""
 
     request: LearnerRequest
 
@@ -87,17 +87,14 @@ class Forget:
     key: bytes
 
 
-OuterEffect = (
-    Record
-    | Forget
-    | Guard
-    | Send
+ImmediateEffect = (
+    Send
     | Broadcast
     | SetTimer
     | SolvePuzzle
     | StopPuzzle
     | VerifyPuzzle
-    | FetchPayload
+    | FetchAttachment
     | FetchState
     | AskLearner
     | Accuse
@@ -105,6 +102,9 @@ OuterEffect = (
     | PassOver
     | Halt
 )
+"""What the shell carries out in its turn; the other effects are to be durable before anything after them."""
+
+OuterEffect = Record | Forget | Guard | ImmediateEffect
 """What is left for the shell once the learner's part is routed."""
 
 STEPS_WAITING_MAX = 8
@@ -132,7 +132,7 @@ class ReplicaPort(Protocol):
         """What is to be done about an input."""
         ...
 
-    def answered(self, answer: LearnerAnswer, now: Instant) -> tuple[OuterEffect, ...]:
+    def handle_answer(self, answer: LearnerAnswer, now: Instant) -> tuple[OuterEffect, ...]:
         """What is to be done about an answer of the learner."""
         ...
 
@@ -150,8 +150,8 @@ class Coupling:
         """`held`: large payloads in the store at the start."""
         self.ordering = ordering
         self._network_id = network_id
-        self._shelf = HeldAttachments(held, payload_commits)
-        self._line = LearnerQueue(self._shelf.__contains__)
+        self._attachments = HeldAttachments(held, payload_commits)
+        self._learner_queue = LearnerQueue(self._attachments.__contains__)
         self._asked: dict[PeerId, None] = {}
         """Who was asked for what the learner waits for."""
         self._wanted: dict[Digest, None] = {}
@@ -168,19 +168,19 @@ class Coupling:
         self._kept_commit = Height(0)
         self._steps_asked = self._steps_applied = 0
         """Deliveries to the learner in this life."""
-        self._behind_told = 0
+        self._behind_reported = 0
 
     @property
     def awaited(self) -> Awaited | None:
         """The payloads that our learner waits for, if it does."""
-        missing = len(tuple(self._line.missing))
-        return Awaited(missing, self._line.first_height, len(self._asked)) if missing else None
+        missing = len(tuple(self._learner_queue.missing))
+        return Awaited(missing, self._learner_queue.first_height, len(self._asked)) if missing else None
 
     def start(self, now: Instant) -> tuple[OuterEffect, ...]:
         """What is to be done first."""
         effects = self._outer(self.ordering.start(now))
-        self._tell_missing()
-        self._tell_behind()
+        self._report_missing()
+        self._report_behind()
         return (*effects, *self._follow_up(now))
 
     def handle(self, event: Input, now: Instant) -> tuple[OuterEffect, ...]:
@@ -188,21 +188,21 @@ class Coupling:
         self._inputs.append(event)
         return self._follow_up(now)
 
-    def answered(self, answer: LearnerAnswer, now: Instant) -> tuple[OuterEffect, ...]:
+    def handle_answer(self, answer: LearnerAnswer, now: Instant) -> tuple[OuterEffect, ...]:
         """What is to be done about an answer of the learner; answers meant for people alone give nothing."""
         match answer:
             case StateKept():
-                return self._kept(answer, now)
+                return self._on_kept(answer, now)
             case StepAdopted():
-                return self._adopted()
+                return self._on_adopted()
             case StepApplied():
                 self._steps_applied += 1
-                self._tell_behind()
+                self._report_behind()
                 return self._follow_up(now)
-            case SearchProgress() | ModelExported() | GenerationDecided() | GenerationWaits() | GradientsJudged():
+            case SearchProgress() | ModelExported() | GenerationDecided() | GenerationWaits() | GradientsReport():
                 return ()
             case ContributionFound():
-                return self._found(answer, now)
+                return self._on_found(answer, now)
             case ContributionAssessed() | StepChecked() | StepOffered():
                 return self.handle(input_of(answer), now)
             case _:
@@ -215,61 +215,61 @@ class Coupling:
         outer: list[OuterEffect] = []
         while self._inputs:
             event = self._inputs.popleft()
-            if isinstance(event, PayloadHeld):
-                if not self._shelf.put(event.digest):
+            if isinstance(event, AttachmentHeld):
+                if not self._attachments.put(event.digest):
                     outer.append(Forget(PAYLOAD_TABLE, event.digest))
                     continue
-                outer += self._came(event.digest)
+                outer += self._on_held(event.digest)
             outer += self._outer(self.ordering.handle(event, now))
-            self._tell_missing()
-            self._tell_behind()
+            self._report_missing()
+            self._report_behind()
         return tuple(outer)
 
-    def _came(self, digest: Digest) -> Iterable[OuterEffect]:
+    def _on_held(self, digest: Digest) -> Iterable[OuterEffect]:
         """What the learner waited for, and nothing else may name any more, is kept as what was delivered."""
         if digest in self._wanted:
             del self._wanted[digest]
-            self._shelf.release((digest,), self._height)
+            self._attachments.release((digest,), self._height)
         if not self._wanted:
             self._asked.clear()
-        return self._to_learner(self._line.came(digest))
+        return self._to_learner(self._learner_queue.on_held(digest))
 
-    def _tell_behind(self) -> None:
+    def _report_behind(self) -> None:
         """Have the machine slow down where our learner has much to do."""
         behind = self._steps_asked - self._steps_applied
-        told = behind if behind > STEPS_WAITING_MAX else 0
-        if told != self._behind_told:
-            self._behind_told = told
-            self._inputs.append(LearnerBehind(told))
+        reported = behind if behind > STEPS_WAITING_MAX else 0
+        if reported != self._behind_reported:
+            self._behind_reported = reported
+            self._inputs.append(LearnerBehind(reported))
 
-    def _tell_missing(self) -> None:
+    def _report_missing(self) -> None:
         """Have the machine get what the learner lacks."""
-        missing, first = {large.digest: large for large in self._line.missing}, self._line.first_height
+        missing, first = {large.digest: large for large in self._learner_queue.missing}, self._learner_queue.first_height
         new = tuple(large for digest, large in missing.items() if digest not in self._wanted)
         if new or (missing and first != self._waits_at):
             self._wanted.update((large.digest, None) for large in new)
-            self._shelf.keep(large.digest for large in new)
+            self._attachments.keep(large.digest for large in new)
             self._waits_at = first
-            self._inputs.append(PayloadsNeeded(tuple(missing.values()), first))
+            self._inputs.append(AttachmentsNeeded(tuple(missing.values()), first))
         elif self._waits_at is not None and not missing:
-            self._shelf.release(self._wanted, self._height)
+            self._attachments.release(self._wanted, self._height)
             self._wanted.clear()
             self._asked.clear()
             self._waits_at = None
-            self._inputs.append(PayloadsNeeded((), first))
+            self._inputs.append(AttachmentsNeeded((), first))
 
-    def _found(self, found: ContributionFound, now: Instant) -> tuple[OuterEffect, ...]:
+    def _on_found(self, found: ContributionFound, now: Instant) -> tuple[OuterEffect, ...]:
         """Its large payloads are recorded before anybody hears of them."""
         digests = found.digests or tuple(payload_digest(content) for content in found.large)
         held = tuple((Digest(digest), content) for digest, content in zip(digests, found.large, strict=True))
-        self._shelf.keep(digest for digest, _ in held)
+        self._attachments.keep(digest for digest, _ in held)
         for digest, _ in held:
-            self._shelf.put(digest)
+            self._attachments.put(digest)
         records = tuple(Record(PAYLOAD_TABLE, digest, content) for digest, content in held)
         attachments = tuple(Attachment(digest, len(content)) for digest, content in held)
         return (*records, *self.handle(Submitted(StepId(found.base), found.payload, attachments), now))
 
-    def _kept(self, state: StateKept, now: Instant) -> tuple[OuterEffect, ...]:
+    def _on_kept(self, state: StateKept, now: Instant) -> tuple[OuterEffect, ...]:
         """Record it; under a total order, some are checkpoints that others may start from."""
         self._kept_commit = Height(max(self._kept_commit, state.commit))
         encoded = encode_kept_state(state)
@@ -290,87 +290,87 @@ class Coupling:
             Record(STATE_TABLE, STATE_KEY, effect.state) for effect in effects if isinstance(effect, Restore)
         ]  # first, so that it is durable in one commit with the records that follow: neither is of use without the other
         for effect in effects:
-            outer += self._routed(effect)
+            outer += self._route(effect)
         return tuple(outer)
 
-    def _routed(self, effect: Effect) -> Iterable[OuterEffect]:
-        """To the learner in its words, to the shelf, or to the shell."""
+    def _route(self, effect: Effect) -> Iterable[OuterEffect]:
+        """To the learner in its words, to what is held, or to the shell."""
         match effect:
-            case FetchPayload():
-                return self._fetched(effect)
-            case KeepPayloads(digests):
-                self._shelf.keep(digests)
+            case FetchAttachment():
+                return self._fetch(effect)
+            case KeepAttachments(digests):
+                self._attachments.keep(digests)
                 return ()
-            case ReleasePayloads(digests, were_accepted):
-                return self._released(digests, were_accepted)
+            case ReleaseAttachments(digests, were_accepted):
+                return self._release(digests, were_accepted)
             case Assess(digest, contribution):
                 named = (Attachment(Digest(large.digest), large.length) for large in contribution.attachments)
-                return self._ask(AssessRequest(signed_payload(digest, contribution)), Height(0), named)
+                return self._ask(AssessRequest(authored_payload(digest, contribution)), Height(0), named)
             case Check(step):
-                return self._ask(CheckRequest(step_for_learner(self._network_id, step)), step.height, _named(step))
+                return self._ask(CheckRequest(step_for_learner(self._network_id, step)), step.height, _attachments_of(step))
             case Replay(step):
-                return self._ask(ReplayRequest(step_for_learner(self._network_id, step)), step.height, _named(step))
+                return self._ask(ReplayRequest(step_for_learner(self._network_id, step)), step.height, _attachments_of(step))
             case Adopt(step, height):
                 self._adopts_asked += 1
                 return self._ask(AdoptRequest(step), height)
             case Finalise(step, height):
-                self._line.forget_below(height)
+                self._learner_queue.forget_below(height)
                 return self._ask(FinaliseRequest(step), height)
             case Restore(_, state):
                 kept = decode_kept_state(state)
-                return self._to_learner(self._line.restore(RestoreRequest(kept), Height(kept.commit)))
+                return self._to_learner(self._learner_queue.restore(RestoreRequest(kept), Height(kept.commit)))
             case Deliver(step):
-                return self._delivered(step)
+                return self._deliver(step)
             case _:
                 return (effect,)
 
     def _ask(self, request: LearnerRequest, height: Height, named: Iterable[Attachment] = ()) -> Iterable[OuterEffect]:
-        return self._to_learner(self._line.put(request, height, named))
+        return self._to_learner(self._learner_queue.put(request, height, named))
 
     def _to_learner(self, requests: tuple[LearnerRequest, ...]) -> tuple[AskLearner, ...]:
         self._steps_asked += sum(isinstance(request, DeliverRequest) for request in requests)
         return tuple(AskLearner(request) for request in requests)
 
-    def _delivered(self, step: steps.DeliveredStep) -> Iterable[OuterEffect]:
+    def _deliver(self, step: steps.DeliveredStep) -> Iterable[OuterEffect]:
         self._height = step.height
         named = dict.fromkeys(large for item in step.items for large in item.attachments)
         asked = self._ask(DeliverRequest(delivery_for_learner(step)), step.height, named)
-        return (*asked, *_forgotten(self._shelf.delivered(step.height, self._kept_commit)))
+        return (*asked, *_forget(self._attachments.on_delivery(step.height, self._kept_commit)))
 
-    def _fetched(self, wanted: FetchPayload) -> Iterable[OuterEffect]:
+    def _fetch(self, wanted: FetchAttachment) -> Iterable[OuterEffect]:
         """What is here is kept from now on, and needs no fetching."""
-        self._shelf.keep((wanted.digest,))
-        if wanted.digest in self._shelf:
-            self._inputs.append(PayloadHeld(wanted.digest))
+        self._attachments.keep((wanted.digest,))
+        if wanted.digest in self._attachments:
+            self._inputs.append(AttachmentHeld(wanted.digest))
             return ()
         if wanted.digest in self._wanted:
             self._asked[wanted.peer] = None
         return (wanted,)
 
-    def _released(self, digests: tuple[Digest, ...], were_accepted: bool) -> Iterable[OuterEffect]:
+    def _release(self, digests: tuple[Digest, ...], were_accepted: bool) -> Iterable[OuterEffect]:
         """What our learner may still read goes later: it has at most what it was asked before the next head."""
         if were_accepted:
-            self._shelf.release(digests, self._height)
+            self._attachments.release(digests, self._height)
             return ()
-        loose = self._shelf.drop(digests)
+        loose = self._attachments.drop(digests)
         if self._adopts_asked == 0:  # a total order: the learner has never heard of what was not accepted
-            return _forgotten(self._shelf.forget(loose))
+            return _forget(self._attachments.forget(loose))
         if loose:
             self._leaving.append((self._adopts_asked + 1, loose))
         return ()
 
-    def _adopted(self) -> tuple[OuterEffect, ...]:
+    def _on_adopted(self) -> tuple[OuterEffect, ...]:
         self._adopts_answered += 1
         gone: list[Digest] = []
         while self._leaving and self._leaving[0][0] <= self._adopts_answered:
-            gone += self._shelf.forget(self._leaving.popleft()[1])
-        return _forgotten(gone)
+            gone += self._attachments.forget(self._leaving.popleft()[1])
+        return _forget(gone)
 
 
-def _named(step: Step) -> Iterable[Attachment]:
+def _attachments_of(step: Step) -> Iterable[Attachment]:
     """The large payloads of all that a block lists."""
     return (attachment for contribution in step.contributions for attachment in contribution.attachments)
 
 
-def _forgotten(digests: Iterable[Digest]) -> tuple[Forget, ...]:
+def _forget(digests: Iterable[Digest]) -> tuple[Forget, ...]:
     return tuple(Forget(PAYLOAD_TABLE, digest) for digest in digests)

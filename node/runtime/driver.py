@@ -1,7 +1,7 @@
 """Carries out effects: the thin, impure half of a node.
 
-Inputs go into the replica at once; what it wants done is carried out in order by one task, and nothing that follows a
-`Record` happens before the record is durable.
+Inputs go into the replica at once; what it wants done is carried out by one task, in the order of the queue
+(`effect_queue.py`), which waits for the disk where a `Record` is to be durable before what follows.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import assert_never
 from consensus.effects import (
     Accuse,
     Broadcast,
-    FetchPayload,
+    FetchAttachment,
     FetchState,
     Guard,
     Halt,
@@ -34,7 +34,8 @@ from consensus.types import PeerId
 from learning.learner import LearnerAnswer
 from node.common.errors import NodeError
 from node.runtime.clock_watch import ClockWatch
-from node.runtime.coupling import AskLearner, Forget, OuterEffect, ReplicaPort
+from node.runtime.coupling import AskLearner, ImmediateEffect, OuterEffect, ReplicaPort
+from node.runtime.effect_queue import Batch, EffectQueue
 from node.runtime.learner_queue import Awaited
 from node.runtime.ports import Clock, Guards, LearnerPort, Outbox, PuzzlePort, Records, SideStreams
 
@@ -74,7 +75,7 @@ class Driver:
     def __init__(self, replica: ReplicaPort, ports: Ports) -> None:
         self._replica = replica
         self._ports = ports
-        self._effects: deque[OuterEffect] = deque()
+        self._effects = EffectQueue()
         self._has_effects = asyncio.Event()
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self.accusations: deque[Accusation] = deque(maxlen=ACCUSATIONS_MAX)
@@ -93,7 +94,7 @@ class Driver:
             self._look_at_clock()
             self._push(self._replica.handle(event, self._ports.clock.now()))
 
-    def received(self, peer: PeerId, message: bytes) -> bool:
+    def on_message(self, peer: PeerId, message: bytes) -> bool:
         """Hand a message of a peer to the replica; whether it was looked at. They are dropped while the backlog is full."""
         if len(self._effects) >= EFFECTS_BACKLOG_MAX:
             self.messages_dropped += 1
@@ -104,11 +105,11 @@ class Driver:
             self._push(effects)
         return PassOver() not in effects
 
-    def answer(self, answer: LearnerAnswer) -> None:
+    def handle_answer(self, answer: LearnerAnswer) -> None:
         """Hand an answer of the learner to the replica."""
         with self._fatal():
             self._look_at_clock()
-            self._push(self._replica.answered(answer, self._ports.clock.now()))
+            self._push(self._replica.handle_answer(answer, self._ports.clock.now()))
 
     def record(self, record: Record) -> None:
         """Make a row durable in its turn: together with what the next input records, when that is fed at once."""
@@ -151,29 +152,22 @@ class Driver:
             raise
 
     def _push(self, effects: tuple[OuterEffect, ...]) -> None:
-        self._effects.extend(effects)
-        if self._effects:
+        self._effects.push(effects)
+        if effects:
             self._has_effects.set()
 
     async def _carry_out_all(self) -> None:
-        while self._effects:
-            if rows := self._take_records():
-                await self._ports.records.write(rows)
-            elif isinstance(guard := self._effects[0], Guard):
-                await asyncio.to_thread(self._ports.guards.write, guard.round_number)
-                self._effects.popleft()
-            else:
-                self._carry_out(self._effects.popleft())
+        while (step := self._effects.take()) is not None:
+            match step:
+                case Batch():
+                    await self._ports.records.write(step.rows)
+                case Guard(round_number):
+                    await asyncio.to_thread(self._ports.guards.write, round_number)
+                case _:
+                    self._carry_out(step)
+            self._effects.finish()
 
-    def _take_records(self) -> list[tuple[str, bytes, bytes | None]]:
-        """The records at the front of the queue: one commit serves them all."""
-        rows: list[tuple[str, bytes, bytes | None]] = []
-        while self._effects and isinstance(record := self._effects[0], Record | Forget):
-            rows.append((record.table, record.key, record.value if isinstance(record, Record) else None))
-            self._effects.popleft()
-        return rows
-
-    def _carry_out(self, effect: OuterEffect) -> None:
+    def _carry_out(self, effect: ImmediateEffect) -> None:
         match effect:
             case Send(peer, message):
                 self._ports.outbox.send(peer, message)
@@ -192,14 +186,12 @@ class Driver:
                 self._note_accusation(accusation)
             case Halt(reason):
                 raise HaltedError(reason, WHEN_HALTED)
-            case FetchPayload():
+            case FetchAttachment():
                 self._ports.side_streams.fetch_payload(effect)
             case FetchState():
                 self._ports.side_streams.fetch_state(effect)
             case PassOver():
                 pass  # whoever fed the message knows
-            case Record() | Forget() | Guard():
-                raise AssertionError("what must be durable is carried out before")
             case _:
                 assert_never(effect)
 

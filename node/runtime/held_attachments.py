@@ -75,7 +75,7 @@ class HeldAttachments:
             del self._held[digest]
         return gone
 
-    def delivered(self, height: Height, kept_commit: Height) -> tuple[Digest, ...]:
+    def on_delivery(self, height: Height, kept_commit: Height) -> tuple[Digest, ...]:
         """The order has reached `height`; those that go: so old that whoever lacks them starts from a checkpoint instead.
 
         Our own learner may be behind, and replays what follows `kept_commit`, its newest kept state: that stays.

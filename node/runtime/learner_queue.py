@@ -1,4 +1,4 @@
-"""The line in front of the learner: what names payloads that are not held waits here, and is never asked.
+"""The queue in front of the learner: what names payloads that are not held waits here, and is never asked.
 
 Pure. What is delivered, replayed or adopted keeps its order: behind a step that waits, all wait. Questions about single
 contributions and blocks stand aside and let the others pass.
@@ -37,7 +37,7 @@ class Awaited:
     peers_asked: int
     """For any of them."""
 
-    def told(self, step: str) -> str:
+    def in_words(self, step: str) -> str:
         """For people; `step`: what the order's steps are called."""
         return f"{counted(self.payloads, 'payload')} of {step} {self.height:,}, asked {counted(self.peers_asked, 'peer')}"
 
@@ -47,7 +47,7 @@ class LearnerQueue:
 
     def __init__(self, is_held: Callable[[Digest], bool]) -> None:
         self._is_held = is_held
-        self._line: deque[_Waiting] = deque()
+        self._queue: deque[_Waiting] = deque()
         self._aside: dict[int, _Waiting] = {}
         """In the order in which they stepped aside."""
         self._lacking: dict[Digest, list[_Waiting]] = {}
@@ -62,10 +62,10 @@ class LearnerQueue:
         for digest, large in lacking.items():
             self._lacking.setdefault(digest, []).append(waiting)
             self._missing[digest] = large
-        self._line.append(waiting)
+        self._queue.append(waiting)
         return self._ready()
 
-    def came(self, digest: Digest) -> tuple[LearnerRequest, ...]:
+    def on_held(self, digest: Digest) -> tuple[LearnerRequest, ...]:
         """A payload is here; what can be asked now."""
         self._missing.pop(digest, None)
         waiting = self._lacking.pop(digest, None)
@@ -78,11 +78,11 @@ class LearnerQueue:
 
     def restore(self, request: LearnerRequest, height: Height) -> tuple[LearnerRequest, ...]:
         """The learner goes on from a state at this height, and from what follows it; what can be asked now."""
-        for waiting in self._line:
+        for waiting in self._queue:
             if waiting.height <= height:
                 self._forget(waiting)
-        self._line = deque(waiting for waiting in self._line if waiting.height > height)
-        self._line.appendleft(_Waiting(request, height, {}))
+        self._queue = deque(waiting for waiting in self._queue if waiting.height > height)
+        self._queue.appendleft(_Waiting(request, height, {}))
         return self._ready()
 
     def forget_below(self, height: Height) -> None:
@@ -100,7 +100,7 @@ class LearnerQueue:
     @property
     def first_height(self) -> Height:
         """Of what waits first."""
-        return next((waiting.height for waiting in (*self._line, *self._aside.values())), Height(0))
+        return next((waiting.height for waiting in (*self._queue, *self._aside.values())), Height(0))
 
     def _forget(self, waiting: _Waiting) -> None:
         for digest in waiting.lacking:
@@ -110,11 +110,11 @@ class LearnerQueue:
 
     def _ready(self) -> tuple[LearnerRequest, ...]:
         ready: list[LearnerRequest] = []
-        while self._line:
-            first = self._line[0]
+        while self._queue:
+            first = self._queue[0]
             if first.lacking and not first.may_stand_aside:
                 break
-            self._line.popleft()
+            self._queue.popleft()
             if first.lacking:
                 self._aside[self._steps_aside] = first
                 self._steps_aside += 1

@@ -52,4 +52,4 @@ class PeerParts:
     @property
     def members(self) -> tuple[PeerId, ...]:
         """Of a total order; none where membership is open."""
-        return tuple(PeerId(member) for member in self.learner.members)
+        return tuple(PeerId(member) for member in self.learner.participant.members)

@@ -153,7 +153,7 @@ class Peer:
         log.info("others join with: --peer %s:%d", "THIS-MACHINE" if is_everywhere else host, network.port)
 
     async def _end_with(self, worker: LearnerWorker | PuzzleWorker) -> None:
-        code = await worker.ended()
+        code = await worker.exit_code()
         how = f"was killed by signal {-code} (out of memory?)" if code < 0 else f"ended unexpectedly with exit code {code}"
         if self._failure is not None:
             raise NodeError(self._failure, self._failure_fix)
@@ -181,7 +181,7 @@ class Peer:
             case _:
                 assert self._connected is not None, "the learner says nothing before it is asked"
                 self._vitals.remember(message)
-                self._connected.driver.answer(message)
+                self._connected.driver.handle_answer(message)
 
     def _fail(self, reason: str, fix: str | None) -> None:
         """The learner's last word; its process ends with it."""

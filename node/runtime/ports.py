@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from typing import Protocol
 
-from consensus.effects import FetchPayload, FetchState, SolvePuzzle, StopPuzzle, VerifyPuzzle
+from consensus.effects import FetchAttachment, FetchState, SolvePuzzle, StopPuzzle, VerifyPuzzle
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerRequest
+from node.storage.tables import Row
 
 
 class Clock(Protocol):
@@ -23,8 +24,8 @@ class Clock(Protocol):
 class Records(Protocol):
     """Durable memory."""
 
-    async def write(self, rows: Sequence[tuple[str, bytes, bytes | None]]) -> None:
-        """Store (table, key, value) rows, forget those without a value; returns once that is durable."""
+    async def write(self, rows: Sequence[Row]) -> None:
+        """Store the rows, forget those without a value; returns once that is durable."""
         ...
 
 
@@ -39,8 +40,8 @@ class Guards(Protocol):
 class SideStreams(Protocol):
     """Large bytes that travel beside the order."""
 
-    def fetch_payload(self, effect: FetchPayload) -> None:
-        """Answered later by `PayloadHeld`."""
+    def fetch_payload(self, effect: FetchAttachment) -> None:
+        """Answered later by `AttachmentHeld`."""
         ...
 
     def fetch_state(self, effect: FetchState) -> None:

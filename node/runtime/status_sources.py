@@ -60,7 +60,7 @@ class StatusSources:
             uptime_s=round(now_s - self.started_s, 1),
             last_error=vitals.last_error(now_s, [info.address for info in peers]),
             notes=tuple(vitals.notes),
-            waiting_for_payloads="" if awaited is None else awaited.told("block" if chain.order is None else "commit"),
+            waiting_for_payloads="" if awaited is None else awaited.in_words("block" if chain.order is None else "commit"),
             steps=chain.steps,
             final_steps=chain.final_steps,
             puzzle=chain.puzzle,

@@ -17,13 +17,13 @@ async def loaded_task(
     learner: LearnerWorker, answer: asyncio.Future[LearnerReady], is_stopping: asyncio.Event, task: TaskSection
 ) -> Layout | None:
     """Wait for the task to load: its layout; None when the peer is told to stop before. Raises NodeError."""
-    ended = asyncio.create_task(learner.ended())
+    ended = asyncio.create_task(learner.exit_code())
     stopping = asyncio.create_task(is_stopping.wait())
     try:
         waiting = (ended, stopping, answer)
         await asyncio.wait(waiting, timeout=LEARNER_START_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED)
         if answer.done():
-            return _checked_layout(answer.result(), task)
+            return _check_layout(answer.result(), task)
         if ended.done():
             message = f"the learner's process ended with exit code {ended.result()} while it loaded the task"
             raise NodeError(message, fix_of_task(task.name, None))
@@ -36,7 +36,7 @@ async def loaded_task(
         stopping.cancel()
 
 
-def _checked_layout(ready: LearnerReady, task: TaskSection) -> Layout:
+def _check_layout(ready: LearnerReady, task: TaskSection) -> Layout:
     """Refuse to run on other data than the network's."""
     parameters = sum(block.size for block in ready.layout)
     if parameters != task.parameters:

@@ -9,53 +9,53 @@ from consensus.contribution import Contribution, contribution_digest
 from consensus.inputs import Assessed, Checked, Input, Offered
 from consensus.steps import Step, Verdict
 from consensus.types import Digest, NetworkId, StepId
+from learning import learner
 from learning.learner import (
+    AuthoredPayload,
     ContributionAssessed,
     DeliveredStep,
-    Judgement,
     ProposedStep,
-    SignedPayload,
     StepChecked,
     StepOffered,
 )
 
 _VERDICTS = {
-    Judgement.GOOD: Verdict.GOOD,
-    Judgement.CONTESTED: Verdict.CONTESTED,
-    Judgement.REFUTED: Verdict.REFUTED,
-    Judgement.INVALID: Verdict.INVALID,
+    learner.Verdict.GOOD: Verdict.GOOD,
+    learner.Verdict.CONTESTED: Verdict.CONTESTED,
+    learner.Verdict.REFUTED: Verdict.REFUTED,
+    learner.Verdict.INVALID: Verdict.INVALID,
 }
 
 
 def step_for_learner(network_id: NetworkId, step: Step) -> ProposedStep:
     """A step of proof of work as the learner sees it."""
-    contributions = tuple(signed_payload(contribution_digest(network_id, item), item) for item in step.contributions)
+    contributions = tuple(authored_payload(contribution_digest(network_id, item), item) for item in step.contributions)
     return ProposedStep(step.id, step.parent, step.height, step.leader, contributions, step.claim, step.state_digest)
 
 
 def delivery_for_learner(step: steps.DeliveredStep) -> DeliveredStep:
     """A step of a total order as the learner sees it."""
     items = tuple(
-        SignedPayload(item.digest, item.author, item.base, item.payload, _attached(item.attachments)) for item in step.items
+        AuthoredPayload(item.digest, item.author, item.base, item.payload, _names_of(item.attachments)) for item in step.items
     )
     return DeliveredStep(step.id, step.parent, step.height, items)
 
 
-def signed_payload(digest: Digest, contribution: Contribution) -> SignedPayload:
-    attached = _attached(contribution.attachments)
-    return SignedPayload(digest, contribution.author, contribution.base, contribution.payload, attached)
+def authored_payload(digest: Digest, contribution: Contribution) -> AuthoredPayload:
+    attached = _names_of(contribution.attachments)
+    return AuthoredPayload(digest, contribution.author, contribution.base, contribution.payload, attached)
 
 
-def _attached(attachments: Iterable[Attachment]) -> tuple[tuple[bytes, int], ...]:
+def _names_of(attachments: Iterable[Attachment]) -> tuple[tuple[bytes, int], ...]:
     return tuple((attachment.digest, attachment.length) for attachment in attachments)
 
 
 def input_of(answer: ContributionAssessed | StepChecked | StepOffered) -> Input:
     match answer:
-        case ContributionAssessed(digest, judgement, is_useful, detail, is_proven_lie):
-            return Assessed(Digest(digest), _VERDICTS[judgement], is_useful, detail, is_proven_lie)
-        case StepChecked(step, judgement, is_proven_lie, detail):
-            return Checked(StepId(step), _VERDICTS[judgement], is_proven_lie, detail)
+        case ContributionAssessed(digest, verdict, is_useful, detail, is_proven_lie):
+            return Assessed(Digest(digest), _VERDICTS[verdict], is_useful, detail, is_proven_lie)
+        case StepChecked(step, verdict, is_proven_lie, detail):
+            return Checked(StepId(step), _VERDICTS[verdict], is_proven_lie, detail)
         case StepOffered(base, contributions, claim, state_digest):
             return Offered(StepId(base), tuple(Digest(item) for item in contributions), claim, Digest(state_digest))
         case _:

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from node.common.address import Address
 from node.common.errors import NodeError, NotRunningError, disk_error
@@ -52,17 +53,6 @@ def read_api_file(folder: Path) -> ApiFile:
         raise NodeError(
             f"{path} is damaged: {error}", f"remove it and start the peer again: {shlex.join(['rm', str(path)])}"
         ) from error
-    if not is_alive(found.pid):
+    if not psutil.pid_exists(found.pid):  # it may be a later process of this id: its answer says
         raise NotRunningError(f"no peer runs in {folder}: its last one (pid {found.pid}) was killed", fix)
     return found
-
-
-def is_alive(pid: int) -> bool:
-    """Whether there is a process of this id, which may be a later one."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

@@ -74,7 +74,7 @@ class NodeFolder:
         Raises NodeError: no such folder, locked, another network's, another key's, read-only, disk full, corrupt database.
         """
         _check_node_folder(path)
-        lock = _locked(path)
+        lock = _lock(path)
         try:
             (path / API_FILE_NAME).unlink(missing_ok=True)  # of a node that was killed
             identity = load_identity(path / KEY_FILE_NAME)
@@ -114,7 +114,7 @@ def _check_node_folder(path: Path) -> None:
         raise NodeError(*wrong)
 
 
-def _locked(path: Path) -> BaseFileLock:
+def _lock(path: Path) -> BaseFileLock:
     """The system frees the lock when the process ends, however it ends; until then the file says which process holds it."""
     lock_path = path / LOCK_FILE_NAME
     lock = FileLock(lock_path, mode=0o600, thread_local=False)

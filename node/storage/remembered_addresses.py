@@ -12,7 +12,7 @@ REMEMBER_SECONDS = 0.25
 """A peer that is killed so soon after its first connection needs to be told again; only changes are written."""
 
 SELDOM_SECONDS = 30.0
-"""Once enough are stored: strangers who come and go are news each time, and each write waits for the disk."""
+"""Once enough are stored: outsiders who come and go are news each time, and each write waits for the disk."""
 
 ENOUGH = 8
 """As many as a peer dials."""

@@ -18,10 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.common.errors import NodeError
-from node.storage.tables import PAYLOAD_TABLE
-
-Row = tuple[str, bytes, bytes | None]
-"""(table, key, value); no value: forget the row."""
+from node.storage.tables import PAYLOAD_TABLE, Row
 
 Statement = tuple[str, tuple[tuple[str | bytes | int, ...], ...]]
 """SQL, and its parameters for each row."""
@@ -93,7 +90,7 @@ class Store:
 
         Raises CorruptStoreError, StoreFailedError (disk full, read-only), or NodeError (made by another version).
         """
-        with _explained(path):
+        with _explaining(path):
             writer = _connection(path, only_reads=False)
             try:
                 _prepare(path, writer)
@@ -117,7 +114,7 @@ class Store:
 
     def meta(self, name: str) -> str | None:
         """A fact stored by `set_meta`."""
-        with _explained(self.path):
+        with _explaining(self.path):
             found = self._reader.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchone()
         return None if found is None else str(found[0])
 
@@ -128,12 +125,12 @@ class Store:
 
     def has(self, table: str, key: bytes) -> bool:
         """Whether something is stored under the key; its bytes are not looked at."""
-        with _explained(self.path):
+        with _explaining(self.path):
             return self._reader.execute("SELECT 1 FROM records WHERE kind = ? AND key = ?", (table, key)).fetchone() is not None
 
     def keys(self, table: str) -> tuple[bytes, ...]:
         """All keys of a table, ascending; their values are not looked at."""
-        with _explained(self.path):
+        with _explaining(self.path):
             rows = self._reader.execute("SELECT key FROM records WHERE kind = ? ORDER BY key", (table,))
             return tuple(key for (key,) in rows)
 
@@ -157,7 +154,7 @@ class Store:
         self._writer.close()
 
     def _rows(self, table: str, query: str, parameters: tuple[str | bytes, ...]) -> Iterator[tuple[bytes, bytes]]:
-        with _explained(self.path), closing(self._reader.execute(query, parameters)) as cursor:
+        with _explaining(self.path), closing(self._reader.execute(query, parameters)) as cursor:
             for key, value, stored in cursor:
                 if stored != checksum(table, key, value):
                     raise corrupt(self.path, f"the checksum of {table} {key.hex()[:16]} is wrong")
@@ -265,7 +262,7 @@ def _prepare(path: Path, connection: sqlite3.Connection) -> None:
 
 
 @contextmanager
-def _explained(path: Path) -> Iterator[None]:
+def _explaining(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:

@@ -1,6 +1,9 @@
-"""The tables of large rows in a peer's database, and their keys. The tables of an ordering machine are that machine's own."""
+"""Rows of a peer's database, the tables of the large ones, and their keys. An ordering machine's tables are its own."""
 
 from node.rules.retention import CHECKPOINTS_KEPT
+
+Row = tuple[str, bytes, bytes | None]
+"""What is to become of one row: (table, key, value); no value: forget it."""
 
 PAYLOAD_TABLE = "payload"
 """Where large payloads lie, by their digest."""

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from consensus.attachment import Attachment
-from consensus.effects import FetchPayload
+from consensus.effects import FetchAttachment
 from consensus.payload_requests import (
     COOLING_MS,
     FETCHES_MAX,
@@ -45,14 +45,14 @@ def table(*connected: PeerId, fetches_max: int = FETCHES_MAX) -> tuple[PayloadRe
     return PayloadRequests(peers, fetches_max, FREE_SHARE), peers
 
 
-def asked(effects: tuple[FetchPayload, ...]) -> list[tuple[int, PeerId]]:
+def asked(effects: tuple[FetchAttachment, ...]) -> list[tuple[int, PeerId]]:
     return [(int.from_bytes(fetch.digest, "big"), fetch.peer) for fetch in effects]
 
 
 def test_a_payload_is_asked_of_who_brought_what_names_it_and_ends_the_wait() -> None:
     payloads, _ = table(ALICE, BOB)
     payloads.wait(waiter(1), (payload(7, length=55),), BOB, Need.BLOCK)
-    assert payloads.fetch_more(Instant(0)) == (FetchPayload(digest(7), 55, BOB),)
+    assert payloads.fetch_more(Instant(0)) == (FetchAttachment(digest(7), 55, BOB),)
     assert (payloads.is_lacking(waiter(1)), len(payloads)) == (True, 1)
     assert payloads.note_held(digest(7)) == (waiter(1),)
     assert (payloads.is_lacking(waiter(1)), len(payloads)) == (False, 0)
@@ -81,17 +81,17 @@ def test_who_lacks_two_payloads_waits_for_both_and_all_who_wait_for_one_are_told
 
 def fail_all(payloads: PayloadRequests, fetches: list[tuple[int, PeerId]], now: int) -> None:
     for number, peer in fetches:
-        payloads.failed(digest(number), peer, Instant(now))
+        payloads.on_failure(digest(number), peer, Instant(now))
 
 
 def test_where_it_fails_all_peers_are_asked_in_turn_and_after_a_rest_all_over_again() -> None:
     payloads, _ = table(ALICE, BOB, CAROL)
     payloads.wait(waiter(1), (payload(7),), BOB, Need.FREE)
-    payloads.also_has(waiter(1), CAROL)
+    payloads.add_source(waiter(1), CAROL)
     for peer in (BOB, CAROL, ALICE):
         assert asked(payloads.fetch_more(Instant(0))) == [(7, peer)]
         assert payloads.fetch_more(Instant(0)) == ()
-        payloads.failed(digest(7), peer, Instant(0))
+        payloads.on_failure(digest(7), peer, Instant(0))
     assert payloads.fetch_more(Instant(REST_MS - 1)) == ()
     assert asked(payloads.fetch_more(Instant(REST_MS))) == [(7, BOB)]
 
@@ -100,8 +100,8 @@ def test_only_the_failure_of_who_was_asked_last_counts() -> None:
     payloads, _ = table(ALICE, BOB)
     payloads.wait(waiter(1), (payload(7),), ALICE, Need.BLOCK)
     payloads.fetch_more(Instant(0))
-    payloads.failed(digest(7), BOB, Instant(1))
-    payloads.failed(digest(8), ALICE, Instant(1))
+    payloads.on_failure(digest(7), BOB, Instant(1))
+    payloads.on_failure(digest(8), ALICE, Instant(1))
     assert payloads.fetch_more(Instant(1)) == ()
 
 
@@ -119,9 +119,9 @@ def lied_to() -> PayloadRequests:
     """By ALICE, who names payloads and does not give them."""
     payloads, _ = table(ALICE, BOB, CAROL)
     payloads.wait(digest(7), (payload(7),), None, Need.FREE)
-    payloads.accepted_by(digest(7), (ALICE,))
+    payloads.add_holders(digest(7), (ALICE,))
     assert asked(payloads.fetch_more(Instant(0))) == [(7, ALICE)]
-    payloads.failed(digest(7), ALICE, Instant(0))
+    payloads.on_failure(digest(7), ALICE, Instant(0))
     payloads.drop(digest(7))
     payloads.fetch_more(Instant(COOLING_MS))
     return payloads
@@ -130,18 +130,18 @@ def lied_to() -> PayloadRequests:
 def named_by_alice(payloads: PayloadRequests, *numbers: int) -> None:
     for number in numbers:
         payloads.wait(digest(number), (payload(number),), None, Need.FREE)
-        payloads.accepted_by(digest(number), (ALICE,))
+        payloads.add_holders(digest(number), (ALICE,))
 
 
 def test_whoever_has_accepted_it_is_asked_in_place_of_one_that_has_failed_as_a_holder_before() -> None:
     payloads = lied_to()
     named_by_alice(payloads, 8)
     assert asked(payloads.fetch_more(Instant(1_000))) == [(8, ALICE)], "nobody else is known to have it"
-    payloads.accepted_by(digest(8), (ALICE,))
+    payloads.add_holders(digest(8), (ALICE,))
     assert payloads.fetch_more(Instant(1_000)) == ()
-    payloads.accepted_by(digest(8), (CAROL,))
+    payloads.add_holders(digest(8), (CAROL,))
     assert asked(payloads.fetch_more(Instant(1_000))) == [(8, CAROL)]
-    payloads.failed(digest(8), ALICE, Instant(1_001))
+    payloads.on_failure(digest(8), ALICE, Instant(1_001))
     assert payloads.fetch_more(Instant(1_001)) == (), "only the failure of who was asked last counts"
 
 
@@ -151,9 +151,9 @@ def test_who_had_nothing_when_it_was_asked_is_asked_again_once_it_has_accepted_i
     payloads.wait(waiter(1), (payload(7),), ALICE, Need.FREE)
     for peer in (ALICE, BOB):
         assert asked(payloads.fetch_more(Instant(0))) == [(7, peer)]
-        payloads.failed(digest(7), peer, Instant(0))
+        payloads.on_failure(digest(7), peer, Instant(0))
     assert asked(payloads.fetch_more(Instant(0))) == [(7, CAROL)]
-    payloads.accepted_by(digest(7), (BOB,))
+    payloads.add_holders(digest(7), (BOB,))
     assert asked(payloads.fetch_more(Instant(LATE_MS + 1))) == [(7, BOB)]
 
 
@@ -166,9 +166,9 @@ def test_who_had_nothing_does_not_wait_for_a_busy_one_that_nobody_has_asked() ->
     first = payloads.fetch_more(Instant(0))
     assert (7, ALICE) in asked(first)
     for peer in (ALICE, BOB):
-        payloads.failed(digest(7), peer, Instant(0))
+        payloads.on_failure(digest(7), peer, Instant(0))
         assert asked(payloads.fetch_more(Instant(0))) == ([(7, BOB)] if peer == ALICE else [])
-    payloads.accepted_by(digest(7), (BOB,))
+    payloads.add_holders(digest(7), (BOB,))
     assert asked(payloads.fetch_more(Instant(1))) == [(7, BOB)]
 
 
@@ -179,8 +179,8 @@ def test_what_was_asked_for_in_vain_waits_for_no_busy_one_while_others_are_free(
         payloads.wait(waiter(number), (payload(number),), CAROL, Need.FREE)
     payloads.wait(waiter(1), (payload(7),), ALICE, Need.FREE)
     assert (7, ALICE) in asked(payloads.fetch_more(Instant(0)))
-    payloads.also_has(waiter(1), CAROL)
-    payloads.failed(digest(7), ALICE, Instant(0))
+    payloads.add_source(waiter(1), CAROL)
+    payloads.on_failure(digest(7), ALICE, Instant(0))
     assert asked(payloads.fetch_more(Instant(0))) == [(7, BOB)]
 
 
@@ -188,9 +188,9 @@ def test_a_holder_that_has_not_failed_is_not_replaced() -> None:
     payloads, _ = table(ALICE, BOB)
     named_by_alice(payloads, 7)
     payloads.fetch_more(Instant(0))
-    payloads.accepted_by(digest(7), (BOB,))
+    payloads.add_holders(digest(7), (BOB,))
     assert payloads.fetch_more(Instant(0)) == ()
-    payloads.failed(digest(7), ALICE, Instant(0))
+    payloads.on_failure(digest(7), ALICE, Instant(0))
     assert asked(payloads.fetch_more(Instant(0))) == [(7, BOB)]
 
 
@@ -201,7 +201,7 @@ def test_a_holder_has_half_as_many_places_with_each_failure_until_it_is_forgiven
         named_by_alice(payloads, *range(10, 30))
         asked_now = asked(payloads.fetch_more(Instant(now)))
         assert asked_now == [(number, ALICE) for number in range(10, 10 + places)]
-        payloads.failed(digest(10), ALICE, Instant(now))
+        payloads.on_failure(digest(10), ALICE, Instant(now))
         for number in range(10, 30):
             payloads.drop(digest(number))
         payloads.fetch_more(Instant(now + COOLING_MS))
@@ -216,13 +216,13 @@ def test_of_two_holders_that_have_failed_the_one_that_did_less_often_is_asked() 
     payloads = lied_to()
     for number, holder in ((20, ALICE), (21, BOB)):
         payloads.wait(digest(number), (payload(number),), None, Need.FREE)
-        payloads.accepted_by(digest(number), (holder,))
+        payloads.add_holders(digest(number), (holder,))
         assert asked(payloads.fetch_more(Instant(1_000))) == [(number, holder)]
-        payloads.failed(digest(number), holder, Instant(1_000))
+        payloads.on_failure(digest(number), holder, Instant(1_000))
         payloads.drop(digest(number))
     named_by_alice(payloads, 30)
     assert asked(payloads.fetch_more(Instant(2_000))) == [(30, ALICE)]
-    payloads.accepted_by(digest(30), (BOB,))
+    payloads.add_holders(digest(30), (BOB,))
     assert asked(payloads.fetch_more(Instant(2_000))) == [(30, BOB)]
 
 
@@ -230,15 +230,15 @@ def test_of_two_holders_that_have_failed_the_one_that_did_less_often_is_asked() 
 def test_who_is_late_while_another_holder_is_known_is_replaced_and_asked_last_from_then_on(length: int, late_ms: int) -> None:
     payloads, _ = table(ALICE, BOB)
     payloads.wait(digest(7), (payload(7, length),), None, Need.FREE)
-    payloads.accepted_by(digest(7), (ALICE,))
+    payloads.add_holders(digest(7), (ALICE,))
     assert asked(payloads.fetch_more(Instant(0))) == [(7, ALICE)]
     assert payloads.fetch_more(Instant(late_ms - 1)) == ()
-    payloads.accepted_by(digest(7), (BOB,))
+    payloads.add_holders(digest(7), (BOB,))
     assert payloads.fetch_more(Instant(late_ms - 1)) == ()
     assert asked(payloads.fetch_more(Instant(late_ms))) == [(7, BOB)]
     payloads.note_held(digest(7))
     named_by_alice(payloads, 8)
-    payloads.accepted_by(digest(8), (BOB,))
+    payloads.add_holders(digest(8), (BOB,))
     assert asked(payloads.fetch_more(Instant(late_ms))) == [(8, BOB)]
 
 
@@ -247,16 +247,16 @@ def test_what_several_hold_waits_for_no_busy_one_though_that_has_failed_least() 
     payloads, _ = table(ALICE, BOB, CAROL)
     for number in range(3):
         payloads.wait(waiter(number), (payload(number),), BOB, Need.FREE)
-        payloads.accepted_by(digest(number), (BOB,))
+        payloads.add_holders(digest(number), (BOB,))
         fail_all(payloads, asked(payloads.fetch_more(Instant(10_000 * number))), 10_000 * number + 5_000)
         payloads.drop(waiter(number))
     for number in range(20, 20 + FETCHES_PER_PEER_MAX + 2):
         payloads.wait(waiter(number), (payload(number),), CAROL, Need.FREE)
-        payloads.accepted_by(digest(number), (CAROL,))
+        payloads.add_holders(digest(number), (CAROL,))
     now = Instant(40_000)
     assert {peer for _, peer in asked(payloads.fetch_more(now))} == {CAROL}
     payloads.wait(waiter(7), (payload(7),), CAROL, Need.FREE)
-    payloads.accepted_by(digest(7), (CAROL, BOB))
+    payloads.add_holders(digest(7), (CAROL, BOB))
     assert asked(payloads.fetch_more(now)) == [(7, BOB)]
 
 
@@ -264,14 +264,14 @@ def test_who_has_failed_while_it_was_away_is_as_good_as_before_once_it_has_given
     payloads, _ = table(ALICE, BOB)
     for number in range(4):
         named_by_alice(payloads, number)
-        payloads.accepted_by(digest(number), (ALICE,))
+        payloads.add_holders(digest(number), (ALICE,))
         fail_all(payloads, asked(payloads.fetch_more(Instant(10_000 * number))), 10_000 * number + 5_000)
         payloads.drop(waiter(number))
     at_once = []
     for number in range(20, 24):
         for other in range(100 * number, 100 * number + FETCHES_PER_PEER_MAX):
             payloads.wait(waiter(other), (payload(other),), ALICE, Need.FREE)
-            payloads.accepted_by(digest(other), (ALICE,))
+            payloads.add_holders(digest(other), (ALICE,))
         fetches = asked(payloads.fetch_more(Instant(40_000)))
         at_once.append(len(fetches))
         payloads.note_held(digest(fetches[0][0]))
@@ -286,14 +286,14 @@ def test_who_is_far_from_all_waits_for_longer_and_one_that_takes_its_time_does_n
 
     def fetch(number: int, at: int, took_ms: int) -> None:
         payloads.wait(waiter(number), (payload(number),), ALICE, Need.BLOCK)
-        payloads.accepted_by(digest(number), (ALICE, BOB))
+        payloads.add_holders(digest(number), (ALICE, BOB))
         payloads.fetch_more(Instant(at))
         payloads.note_held(digest(number))
         payloads.fetch_more(Instant(at + took_ms))
 
     def late_ms(number: int, at: int) -> int:
         payloads.wait(waiter(number), (payload(number),), ALICE, Need.BLOCK)
-        payloads.accepted_by(digest(number), (ALICE, BOB))
+        payloads.add_holders(digest(number), (ALICE, BOB))
         (_, first), *_ = asked(payloads.fetch_more(Instant(at)))
         late = next(
             ms
@@ -317,7 +317,7 @@ def test_who_is_late_goes_on_where_no_other_holder_is_known() -> None:
     named_by_alice(payloads, 7)
     assert asked(payloads.fetch_more(Instant(0))) == [(7, ALICE)]
     assert payloads.fetch_more(Instant(60_000)) == ()
-    payloads.failed(digest(7), ALICE, Instant(60_000))
+    payloads.on_failure(digest(7), ALICE, Instant(60_000))
     assert asked(payloads.fetch_more(Instant(60_000))) == [(7, BOB)], "it has had one turn, and nothing was held against it"
 
 
@@ -325,12 +325,12 @@ def test_who_is_late_comes_before_who_has_failed() -> None:
     payloads = lied_to()
     for number in range(10, 14):
         payloads.wait(digest(number), (payload(number),), None, Need.FREE)
-        payloads.accepted_by(digest(number), (BOB, CAROL))
+        payloads.add_holders(digest(number), (BOB, CAROL))
         payloads.fetch_more(Instant(1_000 * number))
         payloads.fetch_more(Instant(1_000 * number + LATE_MS + 1))
         payloads.note_held(digest(number))
     named_by_alice(payloads, 30)
-    payloads.accepted_by(digest(30), (BOB,))
+    payloads.add_holders(digest(30), (BOB,))
     assert asked(payloads.fetch_more(Instant(20_000))) == [(30, BOB)]
 
 
@@ -479,7 +479,7 @@ def test_the_greatest_length_that_is_named_counts() -> None:
     payloads, _ = table(ALICE)
     payloads.wait(waiter(1), (payload(7, length=1),), ALICE, Need.FREE)
     payloads.wait(waiter(2), (payload(7, length=900),), ALICE, Need.BLOCK)
-    assert payloads.fetch_more(Instant(0)) == (FetchPayload(digest(7), 900, ALICE),)
+    assert payloads.fetch_more(Instant(0)) == (FetchAttachment(digest(7), 900, ALICE),)
 
 
 numbers = st.integers(min_value=0, max_value=11)
@@ -520,7 +520,7 @@ def test_who_waits_is_told_exactly_when_all_its_payloads_are_here_and_all_that_i
                 assert sorted(payloads.note_held(digest(number))) == sorted(complete)
                 lacking = {name: missing - {number} for name, missing in lacking.items() if name not in complete}
             case ("also", number, peer):
-                payloads.also_has(waiter(number), peer)
+                payloads.add_source(waiter(number), peer)
             case ("join", peer):
                 peers.join(peer, Instant(now))
             case ("leave", peer):
@@ -528,7 +528,7 @@ def test_who_waits_is_told_exactly_when_all_its_payloads_are_here_and_all_that_i
             case ("time", passed):
                 now += passed
             case ("fail", number, peer):
-                payloads.failed(digest(number), peer, Instant(now))
+                payloads.on_failure(digest(number), peer, Instant(now))
         fetches = payloads.fetch_more(Instant(now))
         wanted = set().union(*lacking.values())
         assert {number for number, _ in asked(fetches)} <= wanted

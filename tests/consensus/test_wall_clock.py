@@ -69,8 +69,8 @@ def test_the_median_of_the_clocks_is_some_peer_s_and_who_has_left_counts_no_more
     for number, time_ms in enumerate((900, 5_000, 1_200, 1_100)):
         clocks.note(PeerId(bytes([number])), time_ms, wall)
     assert clocks.median_ms == 100
-    clocks.left(PeerId(bytes([0])))
-    clocks.left(PeerId(bytes([3])))
+    clocks.leave(PeerId(bytes([0])))
+    clocks.leave(PeerId(bytes([3])))
     assert clocks.median_ms == 200
 
 

@@ -28,7 +28,7 @@ from learning.exact import (
     noise_key,
     permutation,
     raw_words,
-    recombined,
+    recombine,
     round_factor,
     round_ratio,
     self_test,
@@ -154,7 +154,7 @@ def test_a_recombined_child_rounds_once(chosen: list[int], size: int) -> None:
     theta, scale = theta_of(size), round_factor(Decimal("0.0123"))
     total = sum(weight * signs(KEY, index, size).astype(np.int64) for weight, index in zip(weights, chosen, strict=True))
     expected = theta + (np.float64(scale) * np.float64(1) * total).astype(np.float32)
-    assert recombined(theta, KEY, tuple(chosen), weights, scale).tobytes() == expected.tobytes()
+    assert recombine(theta, KEY, tuple(chosen), weights, scale).tobytes() == expected.tobytes()
 
 
 def test_first_weights_are_uniform_within_the_blocks_bound_and_zero_without_fan_in() -> None:

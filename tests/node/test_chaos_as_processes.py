@@ -74,7 +74,7 @@ kind = "join"
 peers = [4]
 """
 
-DEEDS = [
+COMMANDS = [
     "killed peer-1",
     "paused peer-2",
     "resumed peer-2",
@@ -110,7 +110,7 @@ def autopsy(folder: Path) -> Result:
 def test_peers_pass_through_a_crash_a_pause_a_partition_and_a_late_join(played: Played) -> None:
     document = played.document
     assert (played.done.returncode, document["verdict"]) == (0, "Pass"), played.done.stderr
-    assert [deed["said"] for deed in document["deeds"]] == DEEDS
+    assert [command["said"] for command in document["commands"]] == COMMANDS
     assert {peer["state"] for peer in document["peers"]} == {"running"}
     assert document["height"] > 1
     assert document["events_seen"] > 500

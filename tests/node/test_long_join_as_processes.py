@@ -13,14 +13,15 @@ from consensus.proof_of_work.records import block_key
 from consensus.steps import genesis_step
 from consensus.types import Digest, Height
 from learning.evolution.learner import EvolutionLearner
-from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.rules import EvolutionRules
+from learning.evolution.search import SearchSettings
 from learning.learner import AdoptRequest, FinaliseRequest, Participant, ProposedStep, ReplayRequest, StepOffered
 from learning.tasks.loading import load_task
 from node.rules.conversion import learning_rules, proof_of_work_rules
 from node.rules.network_file import parse_network_text
 from node.rules.network_rules import network_id
 from node.storage.folder import NodeFolder
-from node.storage.store import Row
+from node.storage.tables import Row
 from tests.consensus.proof_of_work.forge import Forge, Forged, Person
 from tests.node.real_peers import RunningPeer, run
 

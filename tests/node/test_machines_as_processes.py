@@ -4,35 +4,29 @@ Each is a network namespace, as root on Linux: a partition makes packets vanish,
 """
 
 import asyncio
-import json
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-from node.common.errors import NodeError
 from node.common.folder_names import NETWORK_FILE_NAME
 from node.lab.scenarios.scenario_file import parse_scenario
 from node.lab.scenarios.scenario_rules import scenario_rules
-from node.lab.store_audit.log import LOG_NAME
 from node.lab.testnet import process
 from node.lab.testnet.namespaces import Namespaces, reason_against
-from node.lab.testnet.peer import TestnetPeer
+from node.lab.testnet.peer import TestnetPeer, last_error
 from node.lab.testnet.scenario_run import move_in
-from node.lab.testnet.settings import TestnetSettings
 from node.lab.testnet.setup import make_peers
 from node.net.network_interface import NetSettings
-from node.rules.network_rules import Consensus, NetworkRules
-from node.rules.settings import Strategy
-from node.storage.api_address import read_api_file
-from tests.node.real_peers import ROOT
+from node.rules.network_rules import NetworkRules
+from tests.node.lab.testnet.example_testnet import SETTINGS
+from tests.node.real_peers import ROOT, Watched
 
 MACHINES = 5
 MEMBERS = 4
@@ -48,11 +42,12 @@ pytestmark = [
 
 RECONNECT_SECONDS_MAX = 15.0
 
-STRANGERS = 80
+OUTSIDERS = 80
 """At each member: more than it has inbound places."""
 
-DOWN_SECONDS = 20.0
-"""So long two members are away: the others have dialled them in vain, and wait before they do so again."""
+DOWN_SECONDS = 8.0
+"""So long two members are away: the others have dialled them in vain, and wait as long as they ever do before the next time
+(`Backoff`: after 1, 2 and 4 s at the most)."""
 
 SCRIPT = """
 name = "machines"
@@ -105,13 +100,7 @@ class Machines:
 
     def status(self, number: int) -> dict | None:
         """What a peer says of itself; None while it does not answer."""
-        try:
-            found = read_api_file(self.peers[number].settings.data_dir)
-            with urllib.request.urlopen(f"http://{found.address}/v1/status", timeout=2) as answer:
-                document = json.load(answer)
-        except (NodeError, OSError):
-            return None
-        return document if document["peer_id"] == self.peers[number].peer_id else None
+        return Watched(self.peers[number].settings.data_dir).status()
 
     def members_of(self, number: int) -> set[int]:
         """To whom of the members it has a connection."""
@@ -128,7 +117,7 @@ class Machines:
         begun = time.monotonic()
         while not await asyncio.to_thread(holds):
             for peer in self.peers:
-                assert peer.process is None or peer.process.is_alive() or peer.was_killed, self.log(peer)
+                assert peer.process is None or peer.process.is_alive() or peer.was_killed, last_error(peer)
             assert time.monotonic() - begun < seconds, f"not within {seconds} s: {what}; {self.picture()}"
             await asyncio.sleep(0.1)
         return time.monotonic() - begun
@@ -140,9 +129,6 @@ class Machines:
     def picture(self) -> str:
         return "; ".join(f"{number}: height {self.height(number)}, {self.members_of(number)}" for number in range(MACHINES))
 
-    def log(self, peer: TestnetPeer) -> str:
-        return (peer.settings.data_dir / LOG_NAME).read_text()[-3_000:]
-
 
 def rules_among(members: int, keys: tuple[str, ...]) -> NetworkRules:
     return scenario_rules(parse_scenario(SCRIPT), None, keys[:members], puzzle_share=0.1)
@@ -151,25 +137,7 @@ def rules_among(members: int, keys: tuple[str, ...]) -> NetworkRules:
 @asynccontextmanager
 async def machines(root: Path) -> AsyncIterator[Machines]:
     """Four members on as many machines, and a fifth; nobody runs yet."""
-    settings = TestnetSettings(
-        nodes=MACHINES,
-        consensus=Consensus.TOTAL_ORDER,
-        learning="evolution",
-        task="digits",
-        strategy=Strategy.COMMA,
-        gradient=None,
-        faulty=0,
-        fault="",
-        network_file=None,
-        until_accuracy=1.0,
-        until_fitness=None,
-        is_until_interrupted=True,
-        deadline_s=600.0,
-        data_dir=root,
-        is_kept=True,
-        is_json=False,
-        puzzle_share=0.1,
-    )
+    settings = replace(SETTINGS, nodes=MACHINES, puzzle_share=0.1)
     _, peers = make_peers(settings, root, partial(rules_among, MEMBERS))
     with Namespaces(MACHINES) as namespaces:
         move_in(peers, namespaces)
@@ -195,7 +163,7 @@ def crowd(made: Machines) -> Iterator[None]:
     command = ["ip", "netns", "exec", path.name, sys.executable, "-c", ATTACK, str(made.root / NETWORK_FILE_NAME)]
     with (made.root / "attack.log").open("w") as log:
         attack = subprocess.Popen(
-            [*command, ",".join(sources), ",".join(targets), str(STRANGERS)], cwd=ROOT, stdout=log, stderr=log
+            [*command, ",".join(sources), ",".join(targets), str(OUTSIDERS)], cwd=ROOT, stdout=log, stderr=log
         )
     try:
         yield

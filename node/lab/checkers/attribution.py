@@ -6,12 +6,12 @@ from collections.abc import Container
 from consensus.types import PeerId
 from learning.learner import (
     AssessRequest,
+    AuthoredPayload,
     CheckRequest,
     ContributionFound,
     DeliveredStep,
     DeliverRequest,
     ProposedStep,
-    SignedPayload,
 )
 from node.lab.checkers.finding import Finding, Seen
 from node.runtime.coupling import AskLearner
@@ -46,7 +46,7 @@ class FoundByItsAuthor:
                 return self._foreign(delivered.items, seen)
         return None
 
-    def _foreign(self, contributions: tuple[SignedPayload, ...], seen: Seen) -> Finding | None:
+    def _foreign(self, contributions: tuple[AuthoredPayload, ...], seen: Seen) -> Finding | None:
         for one in contributions:
             if one.author in self._honest and (PeerId(one.author), one.base, one.payload) not in self._found:
                 detail = f"contribution {one.digest.hex()[:8]} bears the name of {one.author.hex()[:8]}, who never found it"
@@ -74,13 +74,13 @@ class DeliveredOnce:
                 self._found[seen.peer, base, payload] += 1
             case AskLearner(CheckRequest(step)) if step.id not in self._steps:
                 self._steps[step.id] = step
-                return self._listed_twice(step, seen)
+                return self._second_listing(step, seen)
             case AskLearner(DeliverRequest(delivered)) if delivered.height > self._delivered_height:
                 self._delivered_height = delivered.height
-                return self._delivered_twice(delivered, seen)
+                return self._second_delivery(delivered, seen)
         return None
 
-    def _delivered_twice(self, step: DeliveredStep, seen: Seen) -> Finding | None:
+    def _second_delivery(self, step: DeliveredStep, seen: Seen) -> Finding | None:
         for item in step.items:
             if item.author in self._honest:
                 name = (PeerId(item.author), item.base, item.payload)
@@ -90,7 +90,7 @@ class DeliveredOnce:
                     return Finding(self.name, f"contribution {item.digest.hex()[:8]} was {times}", (seen,))
         return None
 
-    def _listed_twice(self, step: ProposedStep, seen: Seen) -> Finding | None:
+    def _second_listing(self, step: ProposedStep, seen: Seen) -> Finding | None:
         """On one branch, by a leader that is honest: others may fill their blocks with what is old."""
         if step.leader not in self._honest:
             return None

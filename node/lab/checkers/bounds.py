@@ -50,7 +50,7 @@ UNDECIDED_ROUNDS_MAX = 64
 has lost its liveness, and that is what this bound shows."""
 
 SNAPSHOTS_MAX = 64
-"""Checkpoints that one member joined from, over all its lives: more than any run has restarts."""
+"""Checkpoints that one member joined from, over all its incarnations: more than any run has restarts."""
 
 LINE_MAX = 8_192
 """What may wait for our learner: a run of simulation delivers fewer commits than this."""
@@ -136,7 +136,7 @@ def _of_the_replica(scale: Scale) -> Groups:
         (named, "HeldAttachments._needed Coupling._wanted LearnerQueue._lacking LearnerQueue._missing _Waiting.lacking"),
         (named + kept, "HeldAttachments._held"),
         (scale.peers, "Coupling._asked"),
-        (LINE_MAX, "LearnerQueue._line LearnerQueue._aside LearnerQueue._lacking[] Coupling._leaving"),
+        (LINE_MAX, "LearnerQueue._queue LearnerQueue._aside LearnerQueue._lacking[] Coupling._leaving"),
         (0, "Coupling._inputs"),
         (of_pool, "NamedPayloads._named NamedPayloads._counts NamedPayloads._final NamedPayloads._released[]"),
         (2, "NamedPayloads._released"),
@@ -202,9 +202,9 @@ def _of_the_order(scale: Scale) -> Groups:
 def _of_the_chain(scale: Scale) -> Groups:
     tree = TREE_BLOCKS_MAX
     return (
-        (tree, "BlockTree._links BlockTree._standing BlockTree._children BlockTree._children[] BlockTree._forgiven_at"),
-        (tree, "BlockTree._undecided"),
-        (tree, "BlockChecks._told BlockChecks._unchecked BlockChecks._behind BlockDownload._searches BlockDownload._gaps"),
+        (tree, "BlockTree._links BlockTree._status BlockTree._children BlockTree._children[] BlockTree._forgiven_at"),
+        (tree, "BlockTree._undecided BlockDownload._searches BlockDownload._gaps"),
+        (tree, "BlockChecks._chain_steps BlockChecks._unchecked BlockChecks._behind"),
         (tree, "HeadCandidates._living HeadCandidates._gaps HeadCandidates._lost"),
         (tree, "HeadCandidates._depths HeadCandidates._stalled"),
         ((scale.height + 1) * CHAIN_RECORD_BYTES, "FinalChain._packed"),
@@ -216,7 +216,7 @@ def _of_the_chain(scale: Scale) -> Groups:
         (STAGED_MAX, "UnverifiedHeaders._children UnverifiedHeaders._children[]"),
         (VERIFY_IN_FLIGHT_MAX, "UnverifiedHeaders._in_flight UnverifiedHeaders._flights"),
         (SOURCES_MAX, "Staged.other_sources"),
-        (scale.peers + scale.strangers_max, "PuzzleBudgets._standings _Search.tried"),
+        (scale.peers + scale.strangers_max, "PuzzleBudgets._peers _Search.tried"),
         (GROUPS_MAX, "PuzzleBudgets._groups"),
         (ORPHANS_MAX, "Orphanage._orphans"),
         (EARLY_MAX, "Orphanage._early"),

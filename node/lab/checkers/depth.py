@@ -22,7 +22,7 @@ class _Block:
 
 
 class FinalIsDeep:
-    """Within a life: after a restart the head may be lower, as a disk may have lost the newest blocks."""
+    """Within an incarnation: after a restart the head may be lower, as a disk may have lost the newest blocks."""
 
     name = "what is final lies deep below a head that gains work"
     reads = (Record, AdoptRequest, FinaliseRequest)
@@ -39,7 +39,7 @@ class FinalIsDeep:
             case Record(table, key, value) if table == BLOCK_TABLE and key[8:] not in self._blocks:
                 self._note(value)
             case AskLearner(AdoptRequest(step)):
-                return self._adopted(step, seen)
+                return self._on_adopted(step, seen)
             case AskLearner(FinaliseRequest(step)):
                 fault = self._fault_of_final(step, seen)
                 return None if fault is None else Finding(self.name, f"step {step.hex()[:8]} is final {fault}", (seen,))
@@ -53,19 +53,19 @@ class FinalIsDeep:
             work = HASHES // (int.from_bytes(header.target, "big") + 1)
             self._blocks[header_id(self._network_id, header)] = _Block(header.parent, header.height, parent.work + work)
 
-    def _adopted(self, step: bytes, seen: Seen) -> Finding | None:
-        before, witness = self._heads.get(seen.peer, (step, seen))
+    def _on_adopted(self, step: bytes, seen: Seen) -> Finding | None:
+        before, earlier = self._heads.get(seen.peer, (step, seen))
         self._heads[seen.peer] = (step, seen)
         new, old = self._blocks.get(step), self._blocks.get(before)
-        if new is None or old is None or witness.life != seen.life or new.work >= old.work:
+        if new is None or old is None or earlier.incarnation != seen.incarnation or new.work >= old.work:
             return None
         detail = f"the head moves from work {old.work} at height {old.height} to work {new.work} at height {new.height}"
-        return Finding(self.name, detail, (witness, seen))
+        return Finding(self.name, detail, (earlier, seen))
 
     def _fault_of_final(self, final: bytes, seen: Seen) -> str | None:
-        head, witness = self._heads.get(seen.peer, (b"", seen))
+        head, earlier = self._heads.get(seen.peer, (b"", seen))
         block = self._blocks.get(head)
-        if block is None or witness.life != seen.life:
+        if block is None or earlier.incarnation != seen.incarnation:
             return "without a head"
         head_height = block.height
         while head != final and block.height > 0:

@@ -27,7 +27,7 @@ class RecordedBeforeSent:
         self._recorded: dict[PeerId, dict[tuple[str, bytes], bool]] = {}
         """Of each peer, by table and key: whether the row is to be there still, or was forgotten in good order."""
         self._recorded_ever: dict[tuple[PeerId, bytes], None] = {}
-        """Blocks of proof of work that a peer has recorded in any life: an own one that its disk has lost may come back from
+        """Blocks of proof of work that a peer has recorded in any run: an own one that its disk has lost may come back from
         others, and go on to more of them at once, as those of all leaders do."""
         self._guarded: dict[PeerId, int] = {}
 

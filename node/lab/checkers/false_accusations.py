@@ -3,7 +3,7 @@
 from collections.abc import Container
 
 from consensus.effects import Accuse, Halt, Refuse
-from learning.learner import CheckRequest, Judgement, ProposedStep, StepChecked
+from learning.learner import CheckRequest, ProposedStep, StepChecked, Verdict
 from node.lab.checkers.finding import Finding, Seen
 from node.runtime.coupling import AskLearner
 
@@ -34,11 +34,11 @@ class NoHonestBlamed:
                 return Finding(self.name, f"{seen.peer.hex()[:8]} stops: {reason}", (seen,))
             case AskLearner(CheckRequest(step)) if self._is_honest(step):
                 self._honest_steps.setdefault(step.id, seen)
-            case StepChecked(step_id, judgement, _, detail) if judgement is not Judgement.GOOD:
-                witness = self._honest_steps.get(step_id)
-                if witness is not None:
-                    what = f"a step by honest peers alone is {judgement.value} ({detail})"
-                    return Finding(self.name, what, (witness, seen))
+            case StepChecked(step_id, verdict, _, detail) if verdict is not Verdict.GOOD:
+                earlier = self._honest_steps.get(step_id)
+                if earlier is not None:
+                    what = f"a step by honest peers alone is {verdict.value} ({detail})"
+                    return Finding(self.name, what, (earlier, seen))
         return None
 
     def _is_honest(self, step: ProposedStep) -> bool:

@@ -26,8 +26,8 @@ class Seen:
 
     at: Instant
     peer: PeerId
-    life: int
-    """Counts restarts: what an earlier life had in memory is gone, and so may be its newest records."""
+    incarnation: int
+    """Counts restarts: what an earlier incarnation had in memory is gone, and so may be its newest records."""
     event: Event
 
     @property
@@ -42,7 +42,7 @@ class Finding:
 
     checker: str
     detail: str
-    witnesses: tuple[Seen, ...]
+    contradicting: tuple[Seen, ...]
     """The events that contradict each other, in the order in which they were seen."""
 
 
@@ -96,7 +96,7 @@ class Diverged:
     counts: Mapping[str, int] = field(default_factory=dict)
 
 
-Verdict = Pass | NoProgress | Diverged
+RunOutcome = Pass | NoProgress | Diverged
 
 
 LINES_MAX = 16
@@ -108,26 +108,26 @@ LINE_CHARACTERS_MAX = 200
 _BYTES_SHOWN = 4
 
 
-def excerpt_of(events: Iterable[Seen], witnesses: tuple[Seen, ...], *, start: Instant) -> Excerpt:
+def excerpt_of(events: Iterable[Seen], contradicting: tuple[Seen, ...], *, start: Instant) -> Excerpt:
     """At most LINES_MAX lines, the newest; times in ms since `start`."""
-    lines = tuple(_line(seen, any(seen is witness for witness in witnesses), start) for seen in events)
+    lines = tuple(_line(seen, any(seen is earlier for earlier in contradicting), start) for seen in events)
     return Excerpt(lines[-LINES_MAX:])
 
 
-def _line(seen: Seen, is_witness: bool, start: Instant) -> str:
-    mark = "*" if is_witness else " "
+def _line(seen: Seen, is_marked: bool, start: Instant) -> str:
+    mark = "*" if is_marked else " "
     event = seen.event.request if isinstance(seen.event, AskLearner) else seen.event
-    life = f"/{seen.life}" if seen.life else ""
-    return f"{mark} {seen.at - start:>9} ms  {seen.peer.hex()[:8]}{life}  {_shown(event)}"[:LINE_CHARACTERS_MAX]
+    incarnation = f"/{seen.incarnation}" if seen.incarnation else ""
+    return f"{mark} {seen.at - start:>9} ms  {seen.peer.hex()[:8]}{incarnation}  {_text_of(event)}"[:LINE_CHARACTERS_MAX]
 
 
-def _shown(value: object) -> str:
+def _text_of(value: object) -> str:
     if isinstance(value, bytes):
         short = value[:_BYTES_SHOWN].hex()
         return short if len(value) == 32 else f"{short}..({len(value)} bytes)"
     if isinstance(value, tuple):
-        return f"[{', '.join(_shown(item) for item in value)}]"
+        return f"[{', '.join(_text_of(item) for item in value)}]"
     if is_dataclass(value):
-        parts = ", ".join(f"{field.name}={_shown(getattr(value, field.name))}" for field in fields(value))
+        parts = ", ".join(f"{field.name}={_text_of(getattr(value, field.name))}" for field in fields(value))
         return f"{type(value).__name__}({parts})"
     return str(value)

@@ -6,7 +6,7 @@ from consensus.types import PeerId
 
 
 class HonestSet:
-    """All checkers of a court share one.
+    """All checkers of a checker suite share one.
 
     What is seen under the name of a peer that is in it was signed while that peer was honest. What was signed before a peer
     turned, and is seen only later, cannot be told from what came after: nothing is held against anybody for it.

@@ -11,7 +11,7 @@ from node.runtime.coupling import AskLearner
 @dataclass(frozen=True, slots=True)
 class _Final:
     step: bytes
-    witness: Seen
+    earlier: Seen
 
 
 class OneChain:
@@ -33,10 +33,10 @@ class OneChain:
             case AskLearner(CheckRequest(step) | ReplayRequest(step)):
                 self._steps.setdefault(step.id, step)
             case AskLearner(FinaliseRequest(step_id)):
-                return self._finalised(step_id, seen)
+                return self._on_finalised(step_id, seen)
         return None
 
-    def _finalised(self, step_id: bytes, seen: Seen) -> Finding | None:
+    def _on_finalised(self, step_id: bytes, seen: Seen) -> Finding | None:
         """Walk down to a step that was final before; what lies between is final from now on."""
         path: list[ProposedStep] = []
         while step_id != self._genesis:
@@ -50,20 +50,20 @@ class OneChain:
             if known is not None:
                 break
             step_id = step.parent
-        return self._joined(path, seen) or self._moves_back(path[0].height, seen)
+        return self._join(path, seen) or self._moves_back(path[0].height, seen)
 
-    def _joined(self, path: list[ProposedStep], seen: Seen) -> Finding | None:
+    def _join(self, path: list[ProposedStep], seen: Seen) -> Finding | None:
         """The lowest of the path may have been final before: then it must be the same step."""
         for step in path:
             known = self._final.setdefault(step.height, _Final(step.id, seen))
             if known.step != step.id:
-                return Finding(self.name, f"two final steps at height {step.height}", (known.witness, seen))
+                return Finding(self.name, f"two final steps at height {step.height}", (known.earlier, seen))
         return None
 
     def _moves_back(self, height: int, seen: Seen) -> Finding | None:
-        """Within a life finality only moves up."""
-        reached, witness = self._reached.get(seen.peer, (0, seen))
+        """Within an incarnation finality only moves up."""
+        reached, earlier = self._reached.get(seen.peer, (0, seen))
         self._reached[seen.peer] = (height, seen)
-        if height < reached and seen.life == witness.life:
-            return Finding(self.name, f"final height {height} comes after {reached}", (witness, seen))
+        if height < reached and seen.incarnation == earlier.incarnation:
+            return Finding(self.name, f"final height {height} comes after {reached}", (earlier, seen))
         return None

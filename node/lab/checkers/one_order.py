@@ -27,19 +27,19 @@ class OneOrder:
         return None
 
     def _contradiction(self, step: DeliveredStep, seen: Seen) -> Finding | None:
-        first, witness = self._first.setdefault(step.height, (step, seen))
+        first, earlier = self._first.setdefault(step.height, (step, seen))
         if first != step:
-            return Finding(self.name, f"two deliveries at height {step.height}", (witness, seen))
+            return Finding(self.name, f"two deliveries at height {step.height}", (earlier, seen))
         before = self._first.get(step.height - 1)
         if before is not None and before[0].id != step.parent:
             return Finding(self.name, f"delivery {step.height} does not follow delivery {step.height - 1}", (before[1], seen))
         return None
 
     def _gap(self, step: DeliveredStep, seen: Seen) -> Finding | None:
-        """Within a life the next height; a new life may replay from any height that was reached before."""
-        reached, witness = self._last.get(seen.peer, (0, seen))
+        """Within an incarnation the next height; a new incarnation may replay from any height that was reached before."""
+        reached, earlier = self._last.get(seen.peer, (0, seen))
         self._last[seen.peer] = (step.height, seen)
-        is_replay = seen.life > witness.life and step.height <= reached
+        is_replay = seen.incarnation > earlier.incarnation and step.height <= reached
         if step.height == reached + 1 or is_replay:
             return None
-        return Finding(self.name, f"delivery {step.height} comes after delivery {reached}", (witness, seen))
+        return Finding(self.name, f"delivery {step.height} comes after delivery {reached}", (earlier, seen))

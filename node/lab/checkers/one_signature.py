@@ -1,6 +1,6 @@
 """No honest peer signs two things that contradict each other, whatever has happened to its memory in between.
 
-Total order: one block for each (author, round), over all lives. Proof of work: within one life nobody leads two blocks on one
+Total order: one block for each (author, round), over all runs of a peer. Proof of work: within one run nobody leads two on one
 parent, unless its own learner found the first not good: it would work against itself. (A restart may lose the first.)
 """
 
@@ -23,7 +23,7 @@ VERTEX_TABLE, BLOCK_TABLE, VERDICT_TABLE = "vertex", "block", "verdict"
 @dataclass(frozen=True, slots=True)
 class _Signed:
     digest: bytes
-    witness: Seen
+    earlier: Seen
 
 
 class OneBlockARound:
@@ -46,7 +46,7 @@ class OneBlockARound:
         """A recorded block, or a message that may hold blocks of its sender's own."""
         match seen.event:
             case Record(table, key, _) if table == VERTEX_TABLE:
-                return self._recorded(key, seen)
+                return self._on_recorded(key, seen)
             case Broadcast(message) | Send(_, message):
                 for block in own_blocks(message):
                     digest = block_digest(self._network_id, block.content)
@@ -55,7 +55,7 @@ class OneBlockARound:
                         return finding
         return None
 
-    def _recorded(self, key: bytes, seen: Seen) -> Finding | None:
+    def _on_recorded(self, key: bytes, seen: Seen) -> Finding | None:
         """Keys are round, author, digest."""
         author = int.from_bytes(key[8:12], "big")
         is_own = author < len(self._members) and self._members[author] == seen.peer
@@ -67,21 +67,21 @@ class OneBlockARound:
         first = self._signed.setdefault((author, round_number), _Signed(digest, seen))
         if first.digest == digest:
             return None
-        return Finding(self.name, f"two blocks of member {author} for round {round_number}", (first.witness, seen))
+        return Finding(self.name, f"two blocks of member {author} for round {round_number}", (first.earlier, seen))
 
 
 class OneBlockAParent:
     """Proof of work."""
 
-    name = "no honest peer leads two blocks on one parent in one life"
+    name = "no honest peer leads two blocks on one parent in one incarnation"
     reads = (Record,)
 
     def __init__(self, network_id: NetworkId) -> None:
         self._network_id = network_id
         self._known: dict[bytes, None] = {}
-        """Blocks that anybody has recorded: one of an earlier life may come back from others, who had it from its leader."""
+        """Blocks that anybody has recorded: one of an earlier run may come back from others, who had it from its leader."""
         self._led: dict[tuple[PeerId, int, bytes], _Signed] = {}
-        """By leader, life and parent."""
+        """By leader, incarnation and parent."""
         self._refused: dict[tuple[PeerId, bytes], None] = {}
         """Blocks that a peer itself found not good."""
 
@@ -93,12 +93,12 @@ class OneBlockAParent:
             case Record(table, key, value) if table == BLOCK_TABLE and key not in self._known:
                 self._known[key] = None
                 header = BLOCK_CODEC.decode(value).header
-                return self._led_by(header, seen) if header.leader == seen.peer else None
+                return self._on_led(header, seen) if header.leader == seen.peer else None
         return None
 
-    def _led_by(self, header: Header, seen: Seen) -> Finding | None:
+    def _on_led(self, header: Header, seen: Seen) -> Finding | None:
         step = header_id(self._network_id, header)
-        place = (seen.peer, seen.life, header.parent)
+        place = (seen.peer, seen.incarnation, header.parent)
         first = self._led.setdefault(place, _Signed(step, seen))
         if first.digest == step:
             return None
@@ -106,7 +106,7 @@ class OneBlockAParent:
         if (seen.peer, first.digest) in self._refused:
             return None
         detail = f"two blocks led on {header.parent.hex()[:8]} (height {header.height})"
-        return Finding(self.name, detail, (first.witness, seen))
+        return Finding(self.name, detail, (first.earlier, seen))
 
 
 @lru_cache(maxsize=256)

@@ -24,20 +24,20 @@ class OneState:
             case AskLearner(CheckRequest(step) | ReplayRequest(step)):
                 self._committed.setdefault(step.id, (step.state_digest, seen))
             case StepAdopted():
-                return self._adopted(seen.event, seen)
+                return self._on_adopted(seen.event, seen)
         return None
 
-    def _adopted(self, head: StepAdopted, seen: Seen) -> Finding | None:
+    def _on_adopted(self, head: StepAdopted, seen: Seen) -> Finding | None:
         mine = (head.height, head.state_digest)
-        theirs, witness = self._by_step.setdefault(head.step, (mine, seen))
+        theirs, earlier = self._by_step.setdefault(head.step, (mine, seen))
         if mine != theirs:
-            return Finding(self.name, f"two states at step {head.step.hex()[:8]} (height {head.height})", (witness, seen))
-        digest, witness = self._committed.get(head.step, (head.state_digest, seen))
+            return Finding(self.name, f"two states at step {head.step.hex()[:8]} (height {head.height})", (earlier, seen))
+        digest, earlier = self._committed.get(head.step, (head.state_digest, seen))
         if digest != head.state_digest:
             detail = f"step {head.step.hex()[:8]} leads to another state than its leader has committed to"
-            return Finding(self.name, detail, (witness, seen))
+            return Finding(self.name, detail, (earlier, seen))
         return self._at_height(head, seen) if self._is_one_history else None
 
     def _at_height(self, head: StepAdopted, seen: Seen) -> Finding | None:
-        step, witness = self._by_height.setdefault(head.height, (head.step, seen))
-        return None if step == head.step else Finding(self.name, f"two models at height {head.height}", (witness, seen))
+        step, earlier = self._by_height.setdefault(head.height, (head.step, seen))
+        return None if step == head.step else Finding(self.name, f"two models at height {head.height}", (earlier, seen))

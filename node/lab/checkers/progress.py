@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from consensus.types import Instant, PeerId
-from learning.learner import CheckRequest, FinaliseRequest, GradientsJudged, ReplayRequest, StepAdopted
+from learning.learner import CheckRequest, FinaliseRequest, GradientsReport, ReplayRequest, StepAdopted
 from node.lab.checkers.finding import Seen
 from node.runtime.coupling import AskLearner
 
@@ -59,7 +59,7 @@ class HeadProgress:
             case StepAdopted(height=height):
                 self._newest[seen.peer] = seen
                 self._heights[seen.peer] = height
-            case GradientsJudged(version=version) if self._is_one_history:
+            case GradientsReport(version=version) if self._is_one_history:
                 self._heights[seen.peer] = version
             case AskLearner(CheckRequest(step) | ReplayRequest(step)):
                 self._of_steps[step.id] = step.height

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from consensus.types import PeerId
-from learning.learner import AdoptRequest, CheckRequest, Judgement, ReplayRequest, StepChecked
+from learning.learner import AdoptRequest, CheckRequest, ReplayRequest, StepChecked, Verdict
 from node.lab.checkers.finding import Seen
 from node.lab.checkers.rare_path import RarePath
 from node.runtime.coupling import AskLearner
@@ -25,10 +25,10 @@ class HeadHistory:
         match seen.event:
             case AskLearner(ReplayRequest(step) | CheckRequest(step)):
                 self._parents[step.id] = step.parent
-            case StepChecked(step_id, judgement=Judgement.CONTESTED | Judgement.REFUTED):
+            case StepChecked(step_id, verdict=Verdict.CONTESTED | Verdict.REFUTED):
                 self._contested.setdefault(seen.peer, []).append(step_id)
             case AskLearner(AdoptRequest(head)):
-                yield from self._moved(seen.peer, head)
+                yield from self._on_move(seen.peer, head)
 
     @property
     def has_many_heads(self) -> bool:
@@ -36,7 +36,7 @@ class HeadHistory:
         heads = sorted(set(self._heads.values()))
         return any(not self._are_of_one_branch(one, other) for one in heads for other in heads if one < other)
 
-    def _moved(self, peer: PeerId, head: bytes) -> Iterator[RarePath]:
+    def _on_move(self, peer: PeerId, head: bytes) -> Iterator[RarePath]:
         before = self._heads.get(peer)
         self._heads[peer] = head
         if before is not None and not self._are_of_one_branch(before, head):

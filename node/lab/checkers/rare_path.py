@@ -33,12 +33,12 @@ class RarePath(StrEnum):
     PAYLOAD_FROM_ANOTHER = "a payload was asked for from a second peer"
     PAYLOAD_CAME_FROM_ANOTHER = "a payload came after the first peer asked had not sent it"
     PAYLOAD_FETCHED_AGAIN = "a payload that had been forgotten was fetched once more"
-    # lives
+    # incarnations
     RESTARTED_WITH_REPLAY = "a restart replayed its records"
     KEPT_STATE_RESTORED = "a restart went on from a kept state"
     KILLED_BEFORE_SENDING = "a peer was killed between recording its block and sending it"
     DISK_FILLED = "a peer ended, as its disk was full"
-    RECORDS_LOST = "a restart lacked what an earlier life had recorded"
+    RECORDS_LOST = "a restart lacked what an earlier incarnation had recorded"
     GUARD_HELD = "a restart from an older disk signed nothing below its guard"
     LATE_JOINER_ARRIVED = "a late joiner caught up with those who were there before"
     # blame

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from consensus.effects import Accuse, FetchPayload, Record, Refuse
+from consensus.effects import Accuse, FetchAttachment, Record, Refuse
 from consensus.evidence import Offence
 from consensus.protocol import OrderingProtocol
 from consensus.total_order.machine import TotalOrder
@@ -13,15 +13,15 @@ from learning.learner import (
     ContributionAssessed,
     DeliverRequest,
     GenerationDecided,
-    GradientsJudged,
-    Judgement,
+    GradientsReport,
     ReplayRequest,
     RestoreRequest,
     StepChecked,
+    Verdict,
 )
 from node.lab.checkers.finding import Seen
 from node.lab.checkers.rare_branches import HeadHistory
-from node.lab.checkers.rare_lives import Lives
+from node.lab.checkers.rare_incarnations import Incarnations
 from node.lab.checkers.rare_path import RarePath
 from node.runtime.coupling import AskLearner, Forget
 from node.storage.tables import PAYLOAD_TABLE
@@ -46,10 +46,10 @@ class RarePaths:
             Accuse,
             ContributionAssessed,
             DeliverRequest,
-            FetchPayload,
+            FetchAttachment,
             Forget,
             GenerationDecided,
-            GradientsJudged,
+            GradientsReport,
             Record,
             Refuse,
             RestoreRequest,
@@ -59,17 +59,17 @@ class RarePaths:
 
     def __init__(self, members: tuple[PeerId, ...] = ()) -> None:
         """`members`: of a total order."""
-        self._lives = Lives(members)
+        self._incarnations = Incarnations(members)
         self._branches = HeadHistory()
         self._counts: Counter[RarePath] = Counter()
         self._of_machines: dict[tuple[PeerId, int], Counter[RarePath]] = {}
-        """What the machine of each life has counted itself, as often as it was looked at."""
+        """What the machine of each incarnation has counted itself, as often as it was looked at."""
         self._sources: dict[tuple[PeerId, bytes], dict[PeerId, None]] = {}
         """Whom a peer has asked for a payload."""
         self._forgotten: dict[tuple[PeerId, bytes], None] = {}
         """The payloads that a peer has forgotten, and not fetched since."""
         self._delivered: dict[PeerId, tuple[int, int]] = {}
-        """The life and height of a member's last delivery."""
+        """The incarnation and height of a member's last delivery."""
 
     @property
     def counts(self) -> Counter[RarePath]:
@@ -78,31 +78,31 @@ class RarePaths:
 
     def see(self, seen: Seen) -> None:
         """Count what the event shows, if it is rare."""
-        self._counts.update(self._lives.see(seen))
+        self._counts.update(self._incarnations.see(seen))
         if seen.kind in self.reads:
             self._counts.update(self._branches.see(seen))
             self._counts.update(self._paths_of(seen))
 
     def starts(self, peer: PeerId, rows: Mapping[tuple[str, bytes], bytes], guard_round: int, is_full: bool) -> None:
-        """A peer that has run before is about to start again. `is_full`: its disk has ended its earlier life."""
-        self._counts.update(self._lives.starts(peer, rows, guard_round))
+        """A peer that has run before is about to start again. `is_full`: its disk has ended its earlier incarnation."""
+        self._counts.update(self._incarnations.starts(peer, rows, guard_round))
         self._counts[RarePath.DISK_FILLED] += is_full
 
     def joins(self, peer: PeerId) -> None:
         """A late peer is about to start."""
-        self._lives.joins(peer)
+        self._incarnations.joins(peer)
 
     def heals(self) -> None:
         """A cut is about to heal."""
         self._counts[RarePath.HEALED_WITH_BRANCHES] += self._branches.has_many_heads
 
     def note_machine(self, peer: PeerId, machine: OrderingProtocol) -> None:
-        """What a machine has counted itself in this life; to be told now and then, since a crash loses it."""
+        """What a machine has counted itself in this incarnation; to be told now and then, since a crash loses it."""
         if not isinstance(machine, TotalOrder):
             return
         counters = machine.status.counters
-        of_life = self._of_machines.setdefault((peer, self._lives.life_of(peer)), Counter())
-        of_life |= Counter(
+        of_incarnation = self._of_machines.setdefault((peer, self._incarnations.incarnation_of(peer)), Counter())
+        of_incarnation |= Counter(
             {
                 RarePath.LEADER_SKIPPED: counters.direct_skips + counters.indirect_skips,
                 RarePath.DECIDED_BY_ANCHOR: counters.indirect_skips + counters.indirect_commits,
@@ -119,7 +119,7 @@ class RarePaths:
                 yield RarePath.EQUIVOCATION_SEEN if is_twin else RarePath.PEER_ACCUSED
             case Refuse():
                 yield RarePath.PEER_REFUSED
-            case FetchPayload(digest, _, source):
+            case FetchAttachment(digest, _, source):
                 sources = self._sources.setdefault((seen.peer, digest), {})
                 if sources and source not in sources:
                     yield RarePath.PAYLOAD_FROM_ANOTHER
@@ -131,11 +131,11 @@ class RarePaths:
                     yield RarePath.PAYLOAD_FETCHED_AGAIN
                 if len(self._sources.pop((seen.peer, key), ())) > 1:
                     yield RarePath.PAYLOAD_CAME_FROM_ANOTHER
-            case StepChecked(judgement=Judgement.CONTESTED | Judgement.REFUTED):
+            case StepChecked(verdict=Verdict.CONTESTED | Verdict.REFUTED):
                 yield RarePath.BLOCK_CONTESTED
-            case ContributionAssessed(judgement=Judgement.CONTESTED | Judgement.INVALID, detail=detail) if detail:
+            case ContributionAssessed(verdict=Verdict.CONTESTED | Verdict.INVALID, detail=detail) if detail:
                 yield RarePath.CONTRIBUTION_REFUSED
-            case GradientsJudged(judged=judged):
+            case GradientsReport(judged=judged):
                 yield from (OUTCOMES[one.outcome] for one in judged if one.outcome in OUTCOMES)
             case GenerationDecided(winner=0):
                 yield RarePath.NO_CHANGE_DECIDED
@@ -144,10 +144,10 @@ class RarePaths:
             case AskLearner(RestoreRequest()):
                 yield RarePath.JOINED_AT_CHECKPOINT
             case AskLearner(DeliverRequest(delivered)):
-                yield from self._redelivered(seen, delivered.height)
+                yield from self._redelivery(seen, delivered.height)
 
-    def _redelivered(self, seen: Seen, height: int) -> Iterator[RarePath]:
-        life, reached = self._delivered.get(seen.peer, (seen.life, 0))
-        self._delivered[seen.peer] = (seen.life, height)
-        if life != seen.life and height <= reached:
+    def _redelivery(self, seen: Seen, height: int) -> Iterator[RarePath]:
+        incarnation, reached = self._delivered.get(seen.peer, (seen.incarnation, 0))
+        self._delivered[seen.peer] = (seen.incarnation, height)
+        if incarnation != seen.incarnation and height <= reached:
             yield RarePath.RESTARTED_WITH_REPLAY

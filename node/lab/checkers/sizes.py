@@ -34,11 +34,11 @@ def sizes_of(replica: Coupling) -> dict[str, int]:
             if _is_owner(value):
                 pending.append(value)
             elif isinstance(value, CONTAINERS):
-                pending += _counted(f"{type(owner).__name__}.{attribute}", value, sizes)
+                pending += _count(f"{type(owner).__name__}.{attribute}", value, sizes)
     return sizes
 
 
-def _counted(name: str, value: Container, sizes: dict[str, int]) -> list[object]:
+def _count(name: str, value: Container, sizes: dict[str, int]) -> list[object]:
     """Note a container and those inside it; the objects to look into."""
     sizes[name] = max(sizes.get(name, 0), len(value))
     owners: list[object] = []
@@ -46,7 +46,7 @@ def _counted(name: str, value: Container, sizes: dict[str, int]) -> list[object]
         if _is_owner(item):
             owners.append(item)
         elif isinstance(item, CONTAINERS):
-            owners += _counted(name + INNER, item, sizes)
+            owners += _count(name + INNER, item, sizes)
     return owners
 
 

@@ -24,9 +24,9 @@ from node.lab.checkers.finding import (
     Finding,
     NoProgress,
     Pass,
+    RunOutcome,
     Seen,
     Started,
-    Verdict,
     excerpt_of,
 )
 from node.lab.checkers.gradients import AcceptedOnce
@@ -74,11 +74,11 @@ class Facts:
 
 
 ChooseCheckers = Callable[[Facts, Container[bytes]], tuple[Checker, ...]]
-"""What a court consists of, by what is known of the network and by who is honest now."""
+"""What a checker suite consists of, by what is known of the network and by who is honest now."""
 
 
 class WatchedPeer(Protocol):
-    """What a court wants to know of who did something."""
+    """What a checker suite wants to know of who did something."""
 
     @property
     def id(self) -> PeerId:
@@ -86,7 +86,7 @@ class WatchedPeer(Protocol):
         ...
 
     @property
-    def life(self) -> int:
+    def incarnation(self) -> int:
         """How often it was started again."""
         ...
 
@@ -115,13 +115,13 @@ class CheckerSuite:
     def watch(self, peer: WatchedPeer, event: Event, now: Instant) -> None:
         """One effect as it is carried out, or one answer of a learner as it is heard."""
         if self.finding is None and peer.id in self.honest:
-            self._see(Seen(now, peer.id, peer.life, event))
+            self._see(Seen(now, peer.id, peer.incarnation, event))
 
     def starts(self, peer: WatchedPeer, rows: Iterable[tuple[str, bytes]], now: Instant) -> None:
         """It is about to start again. `rows`: the table and the key of each that its disk still holds."""
         readers = self._readers.get(Started, ())
         if self.finding is None and peer.id in self.honest and readers:
-            seen = Seen(now, peer.id, peer.life, Started(frozenset(rows)))
+            seen = Seen(now, peer.id, peer.incarnation, Started(frozenset(rows)))
             for checker in readers:
                 self.finding = self.finding or checker.see(seen)
 
@@ -144,14 +144,14 @@ class CheckerSuite:
         if detail is not None:
             self.finding = Finding(WITHIN_BOUNDS, f"{peer.hex()[:8]} at {now}: {detail}", ())
 
-    def failed(self, error: Exception, now: Instant) -> None:
+    def on_error(self, error: Exception, now: Instant) -> None:
         """The code under test has raised: an assertion of its own, or what nobody foresaw."""
         place = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{Path(place.filename).name}:{place.lineno} in {place.name}"
         last = tuple(self._remembered)[-1:]
         self.finding = self.finding or Finding(NOTHING_RAISES, f"at {now}: {type(error).__name__} ({error}), {where}", last)
 
-    def verdict(self, expected: Iterable[PeerId], pace: ExpectedPace, now: Instant) -> Verdict:
+    def verdict(self, expected: Iterable[PeerId], pace: ExpectedPace, now: Instant) -> RunOutcome:
         """At the end: `expected` are the peers that should have kept the pace since `progress.calm` was called."""
         counts = {path.value: count for path, count in self.rare_paths.counts.items()}
         if self.finding is not None:
@@ -182,15 +182,17 @@ class CheckerSuite:
 
     def _excerpt(self, finding: Finding) -> Excerpt:
         """What contradicts each other, after the last that those peers did of the same kinds."""
-        if not finding.witnesses:
+        if not finding.contradicting:
             return Excerpt()
         checker = self._checkers.get(finding.checker)
         kinds = tuple(self._readers) if checker is None else checker.reads
-        peers = {seen.peer for seen in finding.witnesses}
+        peers = {seen.peer for seen in finding.contradicting}
         before = [seen for seen in self._remembered if seen.kind in kinds and seen.peer in peers]
-        others = [seen for seen in before if not any(seen is witness for witness in finding.witnesses)]
-        room = max(0, LINES_MAX - len(finding.witnesses))
-        return excerpt_of((*others[len(others) - room :], *finding.witnesses), finding.witnesses, start=self._facts.start)
+        others = [seen for seen in before if not any(seen is earlier for earlier in finding.contradicting)]
+        room = max(0, LINES_MAX - len(finding.contradicting))
+        return excerpt_of(
+            (*others[len(others) - room :], *finding.contradicting), finding.contradicting, start=self._facts.start
+        )
 
 
 def checkers_for(facts: Facts, honest: Container[bytes]) -> tuple[Checker, ...]:

@@ -51,13 +51,13 @@ class WorkAddsUp:
             case Record(table, _, value) if table == BLOCK_TABLE:
                 header = BLOCK_CODEC.decode(value).header
                 step = header_id(self._network_id, header)
-                fault = None if step in self._blocks else self._added(step, header)
+                fault = None if step in self._blocks else self._add(step, header)
                 return None if fault is None else Finding(self.name, f"block {step.hex()[:8]}: {fault}", (seen,))
             case Send(_, message) if len(message) > 1 and message[1] == 2:  # a Tip's tag, after the array's head
-                return self._told(message, seen)
+                return self._on_message(message, seen)
         return None
 
-    def _told(self, message: bytes, seen: Seen) -> Finding | None:
+    def _on_message(self, message: bytes, seen: Seen) -> Finding | None:
         try:
             tip = MESSAGE_CODEC.decode(message)
         except MalformedBytesError:
@@ -70,7 +70,7 @@ class WorkAddsUp:
         detail = f"told of work {told} at height {tip.height}, counted {known.work} at height {known.header.height}"
         return Finding(self.name, detail, (seen,))
 
-    def _added(self, step: bytes, header: Header) -> str | None:
+    def _add(self, step: bytes, header: Header) -> str | None:
         """Note the block; what is wrong with it, if anything."""
         parent = self._blocks.get(header.parent)
         if parent is None and header.parent != self._genesis:

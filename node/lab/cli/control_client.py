@@ -9,9 +9,9 @@ from pathlib import Path
 import msgspec
 
 from node.common.errors import NodeError
-from node.lab.testnet.commands import Deed
+from node.lab.scenarios.events import Event
 from node.lab.testnet.control import (
-    DEEDS_PATH,
+    EVENTS_PATH,
     PEERS_PATH,
     CommandReport,
     ControlFile,
@@ -23,10 +23,10 @@ from node.lab.testnet.control import (
 )
 
 ANSWER_SECONDS_MAX = 120.0
-"""A deed waits for those before it; a peer that does not stop is killed after 15 s, and the first start imports torch."""
+"""An event waits for those before it; a peer that does not stop is killed after 15 s, and the first start imports torch."""
 
 ANSWER_BYTES_MAX = 1_000_000
-"""64 peers and a thousand deeds are a tenth of it."""
+"""64 peers and what was done a thousand times are a tenth of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class RunningTestnet:
     answer: bytes
     """The report as it came."""
 
-    def do(self, deed: Deed) -> bytes:
-        """Have it done; a DeedReport. Raises NodeError where the supervisor refuses, with its reason."""
-        return _ask(self.control, DEEDS_PATH, msgspec.json.encode(deed))
+    def do(self, event: Event) -> bytes:
+        """Have it befall the peers; a CommandReport. Raises NodeError where the supervisor refuses, with its reason."""
+        return _ask(self.control, EVENTS_PATH, msgspec.json.encode(event))
 
 
 def find_testnet(data_dir: Path | None) -> RunningTestnet:

@@ -1,6 +1,7 @@
 """`inject`: disturb the peers of a running testnet, or look at them."""
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
 
 import click
@@ -12,23 +13,9 @@ from node.cli.arguments import FOLDER
 from node.common.errors import EXIT_CANNOT_NOW, EXIT_OK, NodeError
 from node.common.wording import agreeing, count, duration, percent
 from node.lab.cli.control_client import find_testnet, said_of
-from node.lab.testnet.commands import (
-    BackUp,
-    Deed,
-    Heal,
-    Kill,
-    Misbehave,
-    Partition,
-    Pause,
-    PeerNumbers,
-    Restart,
-    RestoreOldDisk,
-    Resume,
-    Wipe,
-)
+from node.lab.scenarios import events
+from node.lab.scenarios.events import PeerNumbers
 from node.lab.testnet.control import PeerReport, TestnetReport
-
-PeersDeed = Kill | Pause | Resume | Restart | Wipe | BackUp | RestoreOldDisk
 
 DIGITS_MAX = 4
 """Of a peer's number; a testnet has 64 at most."""
@@ -107,28 +94,28 @@ def command(
 
     Exit code 0: done; 1: no testnet runs, or it cannot be done now; 2: usage.
     """
-    on_peers: dict[type[PeersDeed], PeerNumbers | None] = {
-        Kill: kill,
-        Pause: pause,
-        Resume: resume,
-        Restart: restart,
-        Wipe: wipe,
-        BackUp: back_up,
-        RestoreOldDisk: restore_old_disk,
+    given: dict[Callable[[PeerNumbers], events.Event], PeerNumbers | None] = {
+        events.Crash: kill,
+        events.Pause: pause,
+        events.Resume: resume,
+        events.Restart: restart,
+        events.Wipe: wipe,
+        events.BackUp: back_up,
+        events.RestoreOldDisk: restore_old_disk,
     }
-    deeds: list[Deed] = [deed(numbers) for deed, numbers in on_peers.items() if numbers is not None]
-    deeds += [] if partition is None else [Partition(partition)]
-    deeds += [Heal()] if heal else []
-    deeds += [] if fault is None else [Misbehave(peers or (), _canonical(fault))]
-    _check_usage(deeds, fault, nodes, peers)
+    wanted = [event(numbers) for event, numbers in given.items() if numbers is not None]
+    wanted += [] if partition is None else [events.Partition(partition)]
+    wanted += [events.Heal()] if heal else []
+    wanted += [] if fault is None else [events.Misbehave(peers or (), _canonical(fault))]
+    _check_usage(wanted, fault, nodes, peers)
     testnet = find_testnet(data_dir)
-    if not deeds:
+    if not wanted:
         _show(testnet.report, testnet.answer if is_json else None)
         return EXIT_OK
-    (deed,) = deeds
-    if isinstance(deed, Misbehave) and nodes is not None:
-        deed = Misbehave(_last(testnet.report.peers, nodes, is_honest=bool(fault)), deed.fault)
-    answer = testnet.do(deed)
+    (event,) = wanted
+    if isinstance(event, events.Misbehave) and nodes is not None:
+        event = events.Misbehave(_last(testnet.report.peers, nodes, is_honest=bool(fault)), event.fault)
+    answer = testnet.do(event)
     click.echo(answer.decode() if is_json else f"{testnet.report.folder}: {said_of(answer)}")
     return EXIT_OK
 
@@ -139,8 +126,8 @@ def _canonical(fault: str) -> str:
     return text
 
 
-def _check_usage(deeds: list[Deed], fault: str | None, nodes: int | None, peers: PeerNumbers | None) -> None:
-    if len(deeds) > 1:
+def _check_usage(wanted: list[events.Event], fault: str | None, nodes: int | None, peers: PeerNumbers | None) -> None:
+    if len(wanted) > 1:
         raise NodeError("more than one thing to do is given", "do one after the other: one option a call")
     if fault is None and (nodes is not None or peers is not None):
         raise NodeError("--nodes and --peers belong to --fault", "say how they misbehave: --fault NAME")

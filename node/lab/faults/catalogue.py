@@ -38,11 +38,11 @@ __all__ = [
     "ReplicaSituation",
     "Situation",
     "attacks_of",
-    "bent_learner",
-    "bent_replica",
     "check_fits",
     "conduct_of",
     "fault_named",
+    "faulty_learner",
+    "faulty_replica",
     "make_conduct",
     "parse_fault",
     "parse_faults",
@@ -107,7 +107,7 @@ def check_fits(spec: FaultSpec, consensus: Consensus, learning: Learning) -> Non
         raise FaultError(f"the fault {str(spec)!r} is one of {fault.consensus}, and the network's consensus is {consensus}")
 
 
-def bent_replica(specs: Iterable[FaultSpec], replica: ReplicaPort, situation: ReplicaSituation) -> ReplicaPort:
+def faulty_replica(specs: Iterable[FaultSpec], replica: ReplicaPort, situation: ReplicaSituation) -> ReplicaPort:
     """The replica of a peer with these faults, the first one innermost; those of other families change nothing."""
     for spec in specs:
         for fault in CONSENSUS_FAULTS:
@@ -116,7 +116,7 @@ def bent_replica(specs: Iterable[FaultSpec], replica: ReplicaPort, situation: Re
     return replica
 
 
-def bent_learner(specs: Iterable[FaultSpec], learner: Learner, situation: LearnerSituation) -> Learner:
+def faulty_learner(specs: Iterable[FaultSpec], learner: Learner, situation: LearnerSituation) -> Learner:
     """The learner of a peer with these faults, the first one innermost; those of other families change nothing."""
     for spec in specs:
         for fault in EVOLUTION_FAULTS:

@@ -6,7 +6,7 @@ from learning.gradient.ledger import Gradients
 from learning.gradient.rules import GradientRules
 from learning.learner import Learner
 from learning.task import Task, differentiable
-from node.lab.faults.catalogue import LearnerSituation, Situation, bent_learner, conduct_of, parse_faults, unashamed
+from node.lab.faults.catalogue import LearnerSituation, Situation, conduct_of, faulty_learner, parse_faults, unashamed
 from node.lab.faults.gradient.conduct import Conduct
 from node.lab.faults.gradient.lying_learner import Liar
 from node.processes.learner import LearnerSpec, make_learner
@@ -23,30 +23,30 @@ class MakeFaultyLearner:
 
     def __call__(self, task: Task, spec: LearnerSpec, gradients: Gradients) -> Learner:
         """Raises TaskError."""
-        specs = parse_faults(self.fault)
+        specs, participant = parse_faults(self.fault), spec.participant
         if isinstance(spec.rules, GradientRules):
-            liar = Liar(spec.author, self._conduct(task, spec), task.layout, spec.rules.bits)
+            liar = Liar(participant.author, self._conduct(task, spec), task.layout, spec.rules.bits)
             return liar.learner(
                 gradients,
-                lambda reading, worker: unashamed(make_learner(task, spec, reading, worker), specs, spec.author),
+                lambda reading, worker: unashamed(make_learner(task, spec, reading, worker), specs, participant.author),
             )
         situation = LearnerSituation(
-            author=spec.author,
-            colluders=frozenset((spec.author, *self.colluders)),
-            members=spec.members,
+            author=participant.author,
+            colluders=frozenset((participant.author, *self.colluders)),
+            members=participant.members,
             rules=spec.rules,
             task=task,
             build=lambda other_task: make_learner(other_task, spec, gradients),
         )
-        return bent_learner(specs, make_learner(task, spec, gradients), situation)
+        return faulty_learner(specs, make_learner(task, spec, gradients), situation)
 
     def _conduct(self, task: Task, spec: LearnerSpec) -> Conduct:
-        trained = differentiable(task)
+        trained, author = differentiable(task), spec.participant.author
         situation = Situation(
-            author=spec.author,
-            colluders=frozenset((spec.author, *self.colluders)),
+            author=author,
+            colluders=frozenset((author, *self.colluders)),
             layout=trained.layout,
             classes=int(trained.sample_labels.max(initial=0)) + 1,
-            seed=int.from_bytes(spec.author[:8], "big"),
+            seed=int.from_bytes(author[:8], "big"),
         )
         return conduct_of(parse_faults(self.fault), situation)

@@ -15,14 +15,14 @@ from node.lab.faults.catalogue import (
     NetworkSituation,
     ReplicaSituation,
     attacks_of,
-    bent_replica,
     fault_named,
+    faulty_replica,
     parse_faults,
 )
 from node.lab.faults.consensus.withheld_parts import WithheldParts, Withholding
 from node.lab.faults.faulty_learner import MakeFaultyLearner
-from node.lab.faults.misconduct import PeerFaults
 from node.lab.faults.network.situation import Attack
+from node.lab.faults.peer_faults import PeerFaults
 from node.net.transport import PeerNetwork
 from node.rules.conversion import proof_of_work_rules
 from node.rules.network_rules import NetworkRules, network_id, rule_fields
@@ -37,26 +37,26 @@ from node.storage.folder import NodeFolder
 
 def run_faulty_peer(
     settings: PeerSettings,
-    misconduct: PeerFaults,
+    peer_faults: PeerFaults,
     lifeline: Connection | None = None,
     api_listener: socket.socket | None = None,
 ) -> int:
     """As `node.runtime.assembly.run_peer`. Raises NodeError."""
-    return run_peer(settings, lifeline, api_listener, compose=partial(faulty_parts, misconduct))
+    return run_peer(settings, lifeline, api_listener, compose=partial(faulty_parts, peer_faults))
 
 
-def faulty_parts(misconduct: PeerFaults, settings: PeerSettings, folder: NodeFolder) -> PeerParts:
+def faulty_parts(peer_faults: PeerFaults, settings: PeerSettings, folder: NodeFolder) -> PeerParts:
     """What such a peer is made of. Raises NodeError."""
-    parts, specs = parts_of(settings, folder), parse_faults(misconduct.fault)
-    colluders = tuple(bytes.fromhex(peer) for peer in misconduct.colluders)
+    parts, specs = parts_of(settings, folder), parse_faults(peer_faults.fault)
+    colluders = tuple(bytes.fromhex(peer) for peer in peer_faults.colluders)
     withholding = Withholding()
     return replace(
         parts,
-        replica=_bent(parts, specs, misconduct.fault, withholding),
+        replica=_faulty_replica(parts, specs, peer_faults.fault, withholding),
         part_server=WithheldParts(parts.part_server, withholding.serving_of, _after),
-        learner=replace(parts.learner, make=MakeFaultyLearner(misconduct.fault, colluders)),
+        learner=replace(parts.learner, make=MakeFaultyLearner(peer_faults.fault, colluders)),
         companions=partial(_attacks, specs, parts.rules),
-        misconduct=misconduct.fault,
+        misconduct=peer_faults.fault,
     )
 
 
@@ -64,7 +64,7 @@ def _after(seconds: float, action: Callable[[], None]) -> None:
     asyncio.get_running_loop().call_later(seconds, action)
 
 
-def _bent(parts: PeerParts, specs: Iterable[FaultSpec], fault: str, withholding: Withholding) -> ReplicaPort:
+def _faulty_replica(parts: PeerParts, specs: Iterable[FaultSpec], fault: str, withholding: Withholding) -> ReplicaPort:
     """Of consensus faults too where the peer is a member. A twin starts from no records and no guard. Raises NodeError."""
     rules, identity = parts.rules, parts.identity
     members, role = parts.members, role_of(parts.settings, parts.folder)
@@ -82,7 +82,7 @@ def _bent(parts: PeerParts, specs: Iterable[FaultSpec], fault: str, withholding:
         work_rules=None if members else proof_of_work_rules(rules),
         gc_depth=rules.total_order.gc_depth,
     )
-    return bent_replica(specs, parts.replica, situation)
+    return faulty_replica(specs, parts.replica, situation)
 
 
 def _attacks(specs: Iterable[FaultSpec], rules: NetworkRules, network: PeerNetwork) -> tuple[Attack, ...]:

@@ -2,20 +2,12 @@
 
 from collections.abc import Iterator
 
-from node.lab.scenarios.scenario import Event, EventKind, Scenario, in_order, late_peers
+from node.lab.scenarios import events
+from node.lab.scenarios.scenario import Scenario, in_order, late_peers
 
-_NEEDS_UP = frozenset(
-    {
-        EventKind.CRASH,
-        EventKind.KILL_AT,
-        EventKind.PAUSE,
-        EventKind.DISK_FULL,
-        EventKind.RESET,
-        EventKind.MISBEHAVE,
-    }
-)
-_ENDS = frozenset({EventKind.CRASH, EventKind.WIPE, EventKind.RESTORE_OLD_DISK})
-_MAY_END = frozenset({EventKind.KILL_AT, EventKind.DISK_FULL})
+_NEEDS_UP = (events.Crash, events.KillAt, events.Pause, events.DiskFull, events.Reset, events.Misbehave)
+_ENDS = (events.Crash, events.Wipe, events.RestoreOldDisk)
+_MAY_END = (events.KillAt, events.DiskFull)
 """Whether they have ended the peer is known only when it runs."""
 
 
@@ -24,19 +16,20 @@ def story_problems(scenario: Scenario) -> Iterator[str]:
     is_cut = False
     late, faulty = late_peers(scenario), scenario.fault_of
     story = {number: _Life(number in late, number in faulty) for number in range(scenario.peers)}
-    for event in in_order(scenario):
-        if event.kind in (EventKind.PARTITION, EventKind.CUT):
+    for timed in in_order(scenario):
+        event = timed.event
+        if isinstance(event, events.Partition | events.Cut):
             is_cut = True
-        elif event.kind is EventKind.HEAL:
+        elif isinstance(event, events.Heal):
             if not is_cut:
-                yield f"heal at {event.at_s} s, where nothing is cut"
+                yield f"heal at {timed.at_s} s, where nothing is cut"
             is_cut = False
-        for number in event.peers:
-            if number in story:
-                yield from (
-                    f"{event.kind} of peer {number} at {event.at_s} s: {text}" for text in story[number].problems(event)
-                )
-                story[number].live_through(event)
+        else:
+            for number in event.peers:
+                if number in story:
+                    problems = story[number].problems(event)
+                    yield from (f"{event.kind} of peer {number} at {timed.at_s} s: {text}" for text in problems)
+                    story[number].live_through(event)
     if is_cut and scenario.expect.heights_min:
         yield "the network is still cut in the calm at the end; add an event of kind heal, or set expect.heights_min = 0"
 
@@ -53,38 +46,38 @@ class _Life:
         self.has_lying_disk = False
         self.has_backup = False
 
-    def problems(self, event: Event) -> Iterator[str]:
-        if not self.is_here and event.kind is not EventKind.JOIN:
+    def problems(self, event: events.PeersEvent) -> Iterator[str]:
+        if not self.is_here and not isinstance(event, events.Join):
             yield "it has not joined yet"
-        elif event.kind is EventKind.JOIN and self.is_here:
+        elif isinstance(event, events.Join) and self.is_here:
             yield "it has joined already"
-        elif event.kind in _NEEDS_UP and self.is_up is False:
+        elif isinstance(event, _NEEDS_UP) and self.is_up is False:
             yield "it is down"
-        elif event.kind is EventKind.RESTART and self.is_up is True:
+        elif isinstance(event, events.Restart) and self.is_up is True:
             yield "it is up; crash it before"
-        elif event.kind is EventKind.RESUME and not self.is_paused:
+        elif isinstance(event, events.Resume) and not self.is_paused:
             yield "it is not paused"
-        elif event.kind is EventKind.PAUSE and self.is_paused:
+        elif isinstance(event, events.Pause) and self.is_paused:
             yield "it is paused already"
-        elif event.kind is EventKind.DISK_LIES and not event.unsynced_ms and not self.has_lying_disk:
+        elif isinstance(event, events.DiskLies) and not event.unsynced_ms and not self.has_lying_disk:
             yield "its disk is honest already; give unsynced_ms"
-        elif event.kind is EventKind.RESTORE_OLD_DISK and not self.has_backup:
+        elif isinstance(event, events.RestoreOldDisk) and not self.has_backup:
             yield "there is no old disk; add an event of kind back-up before"
-        elif event.kind is EventKind.MISBEHAVE and not event.fault and not self.is_faulty:
+        elif isinstance(event, events.Misbehave) and not event.fault and not self.is_faulty:
             yield "it is honest already; name a fault"
 
-    def live_through(self, event: Event) -> None:
-        if event.kind in (EventKind.JOIN, EventKind.RESTART):
+    def live_through(self, event: events.PeersEvent) -> None:
+        if isinstance(event, events.Join | events.Restart):
             self.is_here = self.is_up = True
-        elif event.kind in _ENDS:
+        elif isinstance(event, _ENDS):
             self.is_up = self.is_paused = False
-        elif event.kind in _MAY_END:
+        elif isinstance(event, _MAY_END):
             self.is_up = None
-        elif event.kind in (EventKind.PAUSE, EventKind.RESUME):
-            self.is_paused = event.kind is EventKind.PAUSE
-        elif event.kind is EventKind.BACK_UP:
+        elif isinstance(event, events.Pause | events.Resume):
+            self.is_paused = isinstance(event, events.Pause)
+        elif isinstance(event, events.BackUp):
             self.has_backup = True
-        elif event.kind is EventKind.DISK_LIES:
+        elif isinstance(event, events.DiskLies):
             self.has_lying_disk = event.unsynced_ms > 0
-        elif event.kind is EventKind.MISBEHAVE:  # it is started again
+        elif isinstance(event, events.Misbehave):  # it is started again
             self.is_up, self.is_paused, self.is_faulty = True, False, bool(event.fault)

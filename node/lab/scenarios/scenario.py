@@ -1,23 +1,18 @@
 """SCENARIO.toml: a network, what befalls it and when, and what is expected of it. Times are in seconds from its start."""
 
 from enum import StrEnum
+from itertools import chain
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
+from consensus.proof_of_work.rules import ChainRules
+from learning.evolution.rules import EvolutionRules
+from learning.gradient.rules import GradientRules
+from node.lab.scenarios.events import PEERS_MAX, Event, FaultText, Join, Milliseconds, Misbehave, PeerNumbers, Ratio
 from node.lab.scenarios.toy_tasks import ToyTask
-from node.rules.network_rules import (
-    Consensus,
-    EvolutionSection,
-    GradientSection,
-    Learning,
-    ProofOfWorkSection,
-    TotalOrderSection,
-)
-
-PEERS_MAX = 10_000
-"""Two gigabytes of machines and learners."""
+from node.rules.network_rules import Consensus, Learning, TotalOrderSection
 
 EVENTS_MAX = 10_000
 """A fault every tenth of a second for a quarter of an hour."""
@@ -28,15 +23,6 @@ Seconds = Annotated[
     Annotated[int, Meta(ge=0, le=SECONDS_MAX)] | Annotated[str, Meta(pattern=r"^[0-9]{1,5}(\.[0-9]{1,3})\Z")],
     Meta(title=f"a number of seconds from 0 to {SECONDS_MAX}, of at most 3 decimals"),
 ]
-Milliseconds = Annotated[int, Meta(ge=0, le=600_000)]
-Ratio = Annotated[
-    Annotated[int, Meta(ge=0, le=10_000)] | Annotated[str, Meta(pattern=r"^[0-9]{1,5}(\.[0-9]{1,6})\Z")],
-    Meta(title="a number from 0 to 10000, of at most 6 decimals"),
-]
-PeerNumber = Annotated[int, Meta(ge=0, le=PEERS_MAX)]
-PeerNumbers = Annotated[tuple[PeerNumber, ...], Meta(title="a list of peer numbers; the first peer is 0")]
-Groups = Annotated[tuple[tuple[PeerNumber, ...], ...], Meta(title="a list of lists of peer numbers, like [[0, 1], [2, 3]]")]
-FaultText = Annotated[str, Meta(title='a fault like "sign-flip:scale=10"', max_length=500)]
 
 
 class Delays(StrEnum):
@@ -100,49 +86,11 @@ class ExpectSection(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """So far behind the highest head each one is at the end at most."""
 
 
-class EventKind(StrEnum):
-    """What may befall peers."""
-
-    CRASH = "crash"
-    RESTART = "restart"
-    KILL_AT = "kill-at"
-    JOIN = "join"
-    PAUSE = "pause"
-    RESUME = "resume"
-    PARTITION = "partition"
-    CUT = "cut"
-    HEAL = "heal"
-    RESET = "reset"
-    WIPE = "wipe"
-    BACK_UP = "back-up"
-    RESTORE_OLD_DISK = "restore-old-disk"
-    DISK_FULL = "disk-full"
-    DISK_LIES = "disk-lies"
-    SLOW = "slow"
-    CLOCK = "clock"
-    MISBEHAVE = "misbehave"
-
-
-class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """One thing that befalls the network. Which fields a kind takes is in `node.lab.scenarios.scenario_check`."""
+class TimedEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What befalls the network, and when."""
 
     at_s: Seconds
-    kind: EventKind
-    peers: PeerNumbers = ()
-    groups: Groups = ()
-    senders: PeerNumbers = ()
-    receivers: PeerNumbers = ()
-    factor: Ratio = 1
-    """`slow`: everything takes so many times as long."""
-    offset_ms: Annotated[int, Meta(ge=-86_400_000, le=86_400_000)] = 0
-    """`clock`: the wall clock is put so far ahead of true time, at once."""
-    drift_ppm: Annotated[int, Meta(ge=-100_000, le=100_000)] = 0
-    unsynced_ms: Milliseconds = 0
-    """`disk-lies`: a crash loses what was acknowledged within so long."""
-    effect: Annotated[int, Meta(ge=0, le=10**9)] = 0
-    """`kill-at`: killed before it carries out the effect of this number."""
-    fault: FaultText | None = None
-    """`misbehave`: how, from a restart on; the empty text: as an honest peer does, though nobody counts it as one any more."""
+    event: Event
 
 
 class Faulty(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -173,16 +121,12 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     links: LinksSection = LinksSection()
     processor: ProcessorSection = ProcessorSection()
     expect: ExpectSection = ExpectSection()
-    evolution: EvolutionSection = EvolutionSection(
-        offspring=16, step_size="0.05", step_size_factor="0.99", step_size_floor="0.005"
-    )
-    gradient: GradientSection = GradientSection(momentum="0.5", minibatch_size=4, staleness_max=30, shards="whole")
-    proof_of_work: ProofOfWorkSection = ProofOfWorkSection(
-        block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=16
-    )
+    evolution: EvolutionRules = EvolutionRules(offspring=16, step_size="0.05", step_size_factor="0.99", step_size_floor="0.005")
+    gradient: GradientRules = GradientRules(momentum="0.5", minibatch_size=4, staleness_max=30, shards="whole")
+    proof_of_work: ChainRules = ChainRules(block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=16)
     """So shallow that blocks become final in a run of minutes, and a split of seconds stops the lighter side."""
     total_order: TotalOrderSection = TotalOrderSection(round_interval_ms=50)
-    events: tuple[Event, ...] = ()
+    events: tuple[TimedEvent, ...] = ()
     faulty: tuple[Faulty, ...] = ()
 
     @property
@@ -208,8 +152,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def ever_faulty(self) -> tuple[int, ...]:
         """Who misbehaves from the start on, or later; by number, in order."""
-        turning = (number for event in self.events if event.kind is EventKind.MISBEHAVE for number in event.peers)
-        return tuple(sorted({*self.fault_of, *turning}))
+        turning = (timed.event.peers for timed in self.events if isinstance(timed.event, Misbehave))
+        return tuple(sorted({*self.fault_of, *chain.from_iterable(turning)}))
 
 
 def milliseconds(seconds: int | str) -> int:
@@ -218,11 +162,12 @@ def milliseconds(seconds: int | str) -> int:
     return int(whole) * 1000 + int(decimals.ljust(3, "0") or 0)
 
 
-def in_order(scenario: Scenario) -> tuple[Event, ...]:
+def in_order(scenario: Scenario) -> tuple[TimedEvent, ...]:
     """By time; those of one time in the order of the file."""
-    return tuple(sorted(scenario.events, key=lambda event: milliseconds(event.at_s)))
+    return tuple(sorted(scenario.events, key=lambda timed: milliseconds(timed.at_s)))
 
 
 def late_peers(scenario: Scenario) -> frozenset[int]:
     """Those that are not there at first."""
-    return frozenset(number for event in scenario.events if event.kind is EventKind.JOIN for number in event.peers)
+    joining = (timed.event.peers for timed in scenario.events if isinstance(timed.event, Join))
+    return frozenset(chain.from_iterable(joining))

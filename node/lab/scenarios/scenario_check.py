@@ -1,31 +1,21 @@
 """Which scenarios contradict themselves, and which may surprise."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from consensus.total_order.committee import faulty_max
 from node.common.wording import agreeing, counted
 from node.lab.faults.catalogue import Family, FaultError, check_fits, fault_named, parse_faults
 from node.lab.scenarios.event_order import story_problems
-from node.lab.scenarios.scenario import Event, EventKind, PeerNumbers, Scenario, milliseconds
+from node.lab.scenarios.events import EVENTS, Cut, Event, Heal, KillAt, Misbehave, Partition, Pause, PeerNumbers, Resume, Slow
+from node.lab.scenarios.scenario import Scenario, TimedEvent, milliseconds
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.rules.network_rules import Consensus, Learning
 from node.rules.typed_toml import TomlProblem
 
-_OWN_FIELDS: dict[EventKind, tuple[str, ...]] = {
-    EventKind.PARTITION: ("groups",),
-    EventKind.CUT: ("senders", "receivers"),
-    EventKind.HEAL: (),
-    EventKind.SLOW: ("peers", "factor"),
-    EventKind.CLOCK: ("peers", "offset_ms", "drift_ppm"),
-    EventKind.DISK_LIES: ("peers", "unsynced_ms"),
-    EventKind.KILL_AT: ("peers", "effect"),
-    EventKind.MISBEHAVE: ("peers", "fault"),
-}
-"""What a kind takes besides its time; all others take peers alone."""
-
-NOT_OVER_SOCKETS = frozenset({EventKind.KILL_AT, EventKind.PAUSE, EventKind.RESUME})
-"""One event loop runs all peers and their tasks: none of them can stop alone, or between two effects."""
+_ONE_LOOP = "one event loop runs all peers, and none of them can stop alone, or between two effects"
+NOT_OVER_SOCKETS: dict[type[Event], str] = {KillAt: _ONE_LOOP, Pause: _ONE_LOOP, Resume: _ONE_LOOP}
 
 SOCKET_PEERS_MAX = 32
 """A full mesh of so many is a thousand connections, and slower than real time by a factor."""
@@ -52,7 +42,10 @@ def warnings(scenario: Scenario) -> tuple[str, ...]:
 
 def needs_sockets(scenario: Scenario) -> bool:
     """Whether it is asked for, or a fault lies below all messages: there is nothing there otherwise. Raises FaultError."""
-    faults = (*scenario.fault_of.values(), *(event.fault or "" for event in scenario.events))
+    faults = (
+        *scenario.fault_of.values(),
+        *(timed.event.fault for timed in scenario.events if isinstance(timed.event, Misbehave)),
+    )
     families = {fault_named(spec.name).family for fault in faults for spec in parse_faults(fault)}
     return scenario.links.sockets or Family.NETWORK in families
 
@@ -60,8 +53,8 @@ def needs_sockets(scenario: Scenario) -> bool:
 def _problems(scenario: Scenario) -> Iterator[str]:
     yield from _setting_problems(scenario)
     yield from _fault_problems(scenario)
-    for place, event in enumerate(scenario.events, 1):
-        yield from (f"[[event]] number {place}: {problem}" for problem in _event_problems(event, scenario))
+    for place, timed in enumerate(scenario.events, 1):
+        yield from (f"[[event]] number {place}: {problem}" for problem in _event_problems(timed, scenario))
     yield from story_problems(scenario)
     yield from _socket_problems(scenario)
 
@@ -94,8 +87,6 @@ def _fault_problems(scenario: Scenario) -> Iterator[str]:
     for place, entry in enumerate(scenario.faulty, 1):
         if not entry.fault:
             yield f'[[faulty]] number {place}: fault is ""; allowed is one like "mute"; without an entry a peer is honest'
-        if not entry.peers:
-            yield f"[[faulty]] number {place}: peers is empty; allowed is a list of one peer number or more"
         yield from (f"[[faulty]] number {place}: {problem}" for problem in _misfits(entry.fault, scenario))
         for number in entry.peers:
             if number >= scenario.peers:
@@ -118,10 +109,17 @@ def _socket_problems(scenario: Scenario) -> Iterator[str]:
         yield f"links.neighbours is {scenario.links.neighbours}; allowed is 0 {why}: all dial each other"
     if not scenario.links.is_ordered:
         yield f"links.is_ordered is false; allowed is true {why}: TCP delivers in order"
-    for place, event in enumerate(scenario.events, 1):
-        if event.kind in NOT_OVER_SOCKETS:
-            allowed = ", ".join(kind for kind in EventKind if kind not in NOT_OVER_SOCKETS)
-            yield f'[[event]] number {place}: kind is "{event.kind}"; allowed is {allowed} {why}'
+    yield from unplayable(scenario, NOT_OVER_SOCKETS, f"cannot be had {why}", "over sockets")
+
+
+def unplayable(scenario: Scenario, reasons: Mapping[type[Event], str], what: str, where: str) -> Iterator[str]:
+    """Events that cannot befall a network there, each with the reason."""
+    allowed = ", ".join(kind for kind, event in EVENTS.items() if event not in reasons)
+    for place, timed in enumerate(scenario.events, 1):
+        event = timed.event
+        if type(event) in reasons:
+            why = f'kind is "{event.kind}", which {what}: {reasons[type(event)]}'
+            yield f"[[event]] number {place}: {why}; allowed {where} is {allowed}"
 
 
 def _misfits(fault: str, scenario: Scenario) -> Iterator[str]:
@@ -133,46 +131,40 @@ def _misfits(fault: str, scenario: Scenario) -> Iterator[str]:
         yield str(error)
 
 
-def _event_problems(event: Event, scenario: Scenario) -> Iterator[str]:
-    fields = _OWN_FIELDS.get(event.kind, ("peers",))
-    for name in ("peers", "groups", "senders", "receivers"):
-        if name in fields and not getattr(event, name):
-            yield f'{name} is missing, which kind "{event.kind}" takes'
-    if "fault" in fields and event.fault is None:
-        yield f'fault is missing, which kind "{event.kind}" takes; "" makes the peers honest again'
-    for name in event.__struct_fields__[2:]:
-        if name not in fields and getattr(event, name) != getattr(_PLAIN, name):
-            yield f'{name} is given; kind "{event.kind}" takes {" and ".join(fields) or "nothing"}'
-    named = (*event.peers, *event.senders, *event.receivers, *(number for group in event.groups for number in group))
-    for number in named:
+def _event_problems(timed: TimedEvent, scenario: Scenario) -> Iterator[str]:
+    event, sides = timed.event, _sides(timed.event)
+    for number in chain.from_iterable(sides.values()):
         if number >= scenario.peers:
             yield f"names peer {number}; allowed is 0 to {scenario.peers - 1}"
-    yield from _misfits(event.fault or "", scenario)
-    yield from _naming_problems(event, scenario.peers)
-    if float(event.factor) < 1:
-        yield f"factor is {event.factor}; allowed is 1 or more"
-    last_ms = scenario.duration_ms - scenario.calm_ms
-    if milliseconds(event.at_s) > last_ms:
-        yield f"at_s is {event.at_s}; allowed is up to {last_ms / 1000:g}: after it all is calm (expect.calm_s)"
-
-
-def _naming_problems(event: Event, peers: int) -> Iterator[str]:
-    """Peers that are named twice, or so that nothing befalls anybody."""
-    for name in ("peers", "senders", "receivers"):
-        numbers: PeerNumbers = getattr(event, name)
+    for name, numbers in sides.items():
         yield from (f"{name} names {number} twice; allowed is each peer once" for number in _twice(numbers))
-    for number in sorted({*event.senders} & {*event.receivers}):
-        yield f"senders and receivers both name {number}; allowed is each peer on one side"
-    if _twice(tuple(number for group in event.groups for number in group)):
-        yield "groups name a peer twice; allowed is each peer in one group"
-    if () in event.groups:
-        yield "groups has an empty group; allowed is one peer or more in each"
-    if any(len(group) == peers for group in event.groups):
-        yield "groups names all peers in one group; allowed are two groups or more"
+    match event:
+        case Cut(senders, receivers):
+            for number in sorted({*senders} & {*receivers}):
+                yield f"senders and receivers both name {number}; allowed is each peer on one side"
+        case Partition(groups) if any(len(group) == scenario.peers for group in groups):
+            yield "groups names all peers in one group; allowed are two groups or more"
+        case Misbehave(_, fault):
+            yield from _misfits(fault, scenario)
+        case Slow(_, factor) if float(factor) < 1:
+            yield f"factor is {factor}; allowed is 1 or more"
+    last_ms = scenario.duration_ms - scenario.calm_ms
+    if milliseconds(timed.at_s) > last_ms:
+        yield f"at_s is {timed.at_s}; allowed is up to {last_ms / 1000:g}: after it all is calm (expect.calm_s)"
+
+
+def _sides(event: Event) -> dict[str, PeerNumbers]:
+    """Whom the event names, by field."""
+    match event:
+        case Partition(groups):
+            return {"groups": tuple(chain.from_iterable(groups))}
+        case Cut(senders, receivers):
+            return {"senders": senders, "receivers": receivers}
+        case Heal():
+            return {}
+        case _:
+            return {"peers": event.peers}
 
 
 def _twice(numbers: PeerNumbers) -> PeerNumbers:
     return tuple(number for number, count in Counter(numbers).items() if count > 1)
-
-
-_PLAIN = Event(at_s=0, kind=EventKind.HEAL)

@@ -7,13 +7,14 @@ import time
 import msgspec
 
 from consensus.proof_of_work.puzzle import puzzle_digest
+from consensus.proof_of_work.rules import ChainRules
 from node.common.errors import NodeError
 from node.lab.scenarios.scenario import Scenario
 from node.lab.scenarios.toy_tasks import ToyTask, toy_task
 from node.processes.task_facts import task_section
 from node.rules.network_file import network_text, parse_network_text
-from node.rules.network_rules import Consensus, Learning, NetworkRules, ProofOfWorkSection, TaskSection
-from node.rules.typed_toml import TomlProblem
+from node.rules.network_rules import Consensus, Learning, NetworkRules, TaskSection
+from node.rules.typed_toml import TomlProblem, range_of
 
 TOY_TASKS = {
     ToyTask.SPHERE: "node.lab.scenarios.toy_tasks:SphereTask",
@@ -30,9 +31,6 @@ PUZZLE_MEMORY_KIB_MIN = 1_024
 EASIER = 4
 """The first blocks come so many times too early on a machine that does nothing else. Too early is soon put right by the
 difficulty; too late would take a half-life of block intervals for each halving."""
-
-ATTEMPTS_MAX = 2**40
-"""Of the network file."""
 
 
 def scenario_rules(scenario: Scenario, task: str | None, members: tuple[str, ...], puzzle_share: float) -> NetworkRules:
@@ -65,12 +63,13 @@ def _toy_section(name: ToyTask) -> TaskSection:
     return TaskSection(TOY_TASKS[name], task.data_digest.hex(), sum(block.size for block in task.layout))
 
 
-def _calibrated(section: ProofOfWorkSection, peers: int, puzzle_share: float) -> ProofOfWorkSection:
+def _calibrated(section: ChainRules, peers: int, puzzle_share: float) -> ChainRules:
     """A simulator samples puzzles so that the first block takes an interval; here this machine's own pace is measured."""
     memory_kib = max(section.puzzle_memory_kib, PUZZLE_MEMORY_KIB_MIN)
     cores = min(peers * puzzle_share, os.cpu_count() or 1)
     attempts = round(cores * _attempts_per_second(memory_kib) * section.block_interval_ms / 1000 / EASIER)
-    return msgspec.structs.replace(section, puzzle_memory_kib=memory_kib, start_attempts=min(max(1, attempts), ATTEMPTS_MAX))
+    least, most = range_of(ChainRules, "start_attempts")
+    return msgspec.structs.replace(section, puzzle_memory_kib=memory_kib, start_attempts=min(max(least, attempts), most))
 
 
 def _attempts_per_second(memory_kib: int) -> float:

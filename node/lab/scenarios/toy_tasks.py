@@ -72,9 +72,9 @@ class SphereTask:
         generator = np.random.Generator(np.random.Philox(key=5))
         self._weights = generator.uniform(0.5, 1.5, (SAMPLES, parameters))
         self.data_digest = hashlib.blake2b(self._weights.tobytes(), digest_size=32).digest()
-        self._batch_of = lru_cache(BATCHES_REMEMBERED)(self._drawn)
+        self._batch_of = lru_cache(BATCHES_REMEMBERED)(self._draw)
         self._weights_of = lru_cache(BATCHES_REMEMBERED)(self._mean_weights)
-        self._fitness_of = lru_cache(FITNESS_REMEMBERED)(self._measured)
+        self._fitness_of = lru_cache(FITNESS_REMEMBERED)(self._measure)
 
     def draw_batch(self, seed: bytes) -> Int64Array:
         """Three quarters of the samples."""
@@ -92,7 +92,7 @@ class SphereTask:
         return self._fitness_of(parameters.tobytes(), batch.tobytes())
 
     @staticmethod
-    def _drawn(seed: bytes) -> Int64Array:
+    def _draw(seed: bytes) -> Int64Array:
         batch = permutation(seed, SAMPLES)[: SAMPLES * 3 // 4]
         batch.setflags(write=False)
         return batch
@@ -101,7 +101,7 @@ class SphereTask:
         weights: Float64Array = self._weights[np.frombuffer(batch, dtype=np.int64)].mean(axis=0)
         return weights
 
-    def _measured(self, parameters: bytes, batch: bytes) -> float:
+    def _measure(self, parameters: bytes, batch: bytes) -> float:
         candidates = np.frombuffer(parameters, dtype=np.float32)[None, :]
         return float(self.scores(candidates, np.frombuffer(batch, dtype=np.int64))[0])
 

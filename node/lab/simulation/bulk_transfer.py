@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from functools import partial
 
-from consensus.effects import FetchPayload, FetchState
+from consensus.effects import FetchAttachment, FetchState
 from consensus.types import PeerId
 from node.lab.faults.consensus.withheld_parts import WithheldParts
 from node.lab.simulation.disk import Disk
@@ -36,15 +36,15 @@ class LargeBytes:
         self._has_tick_planned = False
 
     def start(self) -> None:
-        """A new life: nothing is under way."""
+        """A new incarnation: nothing is under way."""
         self._streams = self._new_streams()
         self._server = self._new_server()
         self._has_tick_planned = False
 
-    def fetch(self, effect: FetchPayload | FetchState) -> None:
+    def fetch(self, effect: FetchAttachment | FetchState) -> None:
         """Answered later, or asked for again by the machine."""
         match effect:
-            case FetchPayload():
+            case FetchAttachment():
                 self._streams.fetch_payload(effect)
             case FetchState():
                 self._streams.fetch_state(effect)
@@ -59,12 +59,12 @@ class LargeBytes:
         """Answer with what we hold, or as our fault says."""
         self._server.answer(asker, question, partial(self._give, asker))
 
-    def part_received(self, other: PeerId, part: Part) -> None:
+    def on_part(self, other: PeerId, part: Part) -> None:
         """A part that we may have asked for."""
-        self._streams.part_received(other, part)
+        self._streams.on_part(other, part)
 
     def _give(self, asker: PeerId, part: Part) -> None:
-        hand = partial(self._at(asker).part_received, self._way.peer.id, part)
+        hand = partial(self._at(asker).on_part, self._way.peer.id, part)
         self._way.send(asker, REQUEST_BYTES + len(part.content), hand)
 
     def _new_streams(self) -> BulkTransfer:

@@ -218,7 +218,7 @@ class Wires:
             return
         self._close(edge)
         edge.is_open = True
-        edge.lives = {end.id: end.life for end in edge.ends}
+        edge.incarnations = {end.id: end.incarnation for end in edge.ends}
         for end in edge.ends:
             self._told.joined(end, edge.other(end.id).id)
 
@@ -231,5 +231,5 @@ class Wires:
         edge.held.clear()
         edge.last_arrivals.clear()
         for end in edge.ends:
-            if end.is_running and end.life == edge.lives[end.id]:
+            if end.is_running and end.incarnation == edge.incarnations[end.id]:
                 self._told.left(end, edge.other(end.id).id)

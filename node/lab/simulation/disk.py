@@ -9,14 +9,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from consensus.types import Instant
+from node.storage.tables import Row
 
 Records = dict[tuple[str, bytes], bytes]
 """(table, key) -> value."""
 
-Row = tuple[str, bytes, bytes | None]
-"""(table, key, value); no value: forget the row."""
-
-Undo = list[tuple[str, bytes, bytes | None]]
+Undo = list[Row]
 """Rows as they were before a batch, the last written first."""
 
 VALUES_SHARED = 4_096

@@ -1,6 +1,7 @@
 """One peer's shell: what the real node's driver does, in virtual time and with an in-memory disk.
 
-Nothing that follows a record is carried out before the record is durable; records that follow each other share one write.
+The order is that of the node's own queue (`node/runtime/effect_queue.py`); a crash may come between any two of its steps, and
+in the middle of a write.
 """
 
 from collections.abc import Callable, Mapping
@@ -11,7 +12,7 @@ from typing import assert_never
 from consensus.effects import (
     Accuse,
     Broadcast,
-    FetchPayload,
+    FetchAttachment,
     FetchState,
     Guard,
     Halt,
@@ -29,7 +30,6 @@ from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, LearnerRequest, StepAdopted
 from node.lab.simulation.bulk_transfer import LargeBytes
 from node.lab.simulation.connections import Wires
-from node.lab.simulation.disk import Row
 from node.lab.simulation.flooding import FRAME_BYTES, Flooding
 from node.lab.simulation.learner_process import LearnerDesk
 from node.lab.simulation.links import Links
@@ -41,13 +41,8 @@ from node.lab.simulation.trace import Happening
 from node.lab.simulation.way import SimulatedOutbox
 from node.net.gossip import GossipLimits
 from node.runtime.clock_watch import ClockWatch
-from node.runtime.coupling import AskLearner, Forget, OuterEffect
-
-Durable = Record | Forget | Guard
-"""What must be on the disk before anything after it."""
-
-DURABLE = (Record, Forget, Guard)
-"""The same for tests of class: a union costs a third of a microsecond whenever it is written."""
+from node.runtime.coupling import AskLearner, ImmediateEffect, OuterEffect
+from node.runtime.effect_queue import Batch
 
 DISK_FULL = "the disk is full"
 """Why a process ends whose write fails."""
@@ -77,16 +72,16 @@ class EffectRunner:
         agenda, timeline, wires, shells = world.agenda, world.timeline, world.wires, world.shells
         self._peer = peer
         self._world = world
-        self._writing: tuple[Durable, ...] = ()
+        self._writing: Batch | Guard | None = None
         self._clock_watch = self._new_watch()
         self._is_priced = world.links.prices.are_due
-        self.desk = LearnerDesk(peer, agenda, world.links, self.answer)
+        self.desk = LearnerDesk(peer, agenda, world.links, self.handle_answer)
         self._puzzle_desk = PuzzleDesk(peer, agenda, timeline, world.links, world.puzzles, self.feed)
         way = SimulatedOutbox(peer, agenda, timeline, wires)
-        self.flooding = Flooding(way, lambda other: shells[other].flooding, self.received, world.gossip)
+        self.flooding = Flooding(way, lambda other: shells[other].flooding, self.on_message, world.gossip)
         self.large = LargeBytes(way, lambda other: shells[other].large, self)
 
-    # --- a life ---
+    # --- an incarnation ---
 
     def start(self, first: tuple[LearnerRequest, ...]) -> None:
         """Begin with the replica and the learner that the peer has now."""
@@ -99,11 +94,10 @@ class EffectRunner:
 
     def end(self, is_written: bool) -> None:
         """The process is gone. `is_written`: whether the batch under way has reached the disk."""
-        if self._writing and is_written:
-            self._make_durable()
-        self._writing = ()
+        if self._writing is not None and is_written:
+            self._make_durable(self._writing)
+        self._writing = None
         self._peer.effects.clear()
-        self._peer.is_carrying_out = False
 
     # --- inputs ---
 
@@ -115,7 +109,7 @@ class EffectRunner:
         self._look_at_clock()
         self._push(self._peer.replica.handle(event, self._local_now))
 
-    def answer(self, answer: LearnerAnswer) -> None:
+    def handle_answer(self, answer: LearnerAnswer) -> None:
         """Hand an answer of the learner to the replica."""
         self._world.happened(self._peer, answer)
         if isinstance(answer, StepAdopted):
@@ -124,7 +118,7 @@ class EffectRunner:
 
     def _answer(self, answer: LearnerAnswer) -> None:
         self._look_at_clock()
-        self._push(self._peer.replica.answered(answer, self._local_now))
+        self._push(self._peer.replica.handle_answer(answer, self._local_now))
 
     def record(self, record: Record) -> None:
         """Make a row durable in its turn."""
@@ -147,7 +141,7 @@ class EffectRunner:
         self.flooding.left(other)
         self._feed(PeerLeft(other))
 
-    def received(self, other: PeerId, message: bytes) -> bool:
+    def on_message(self, other: PeerId, message: bytes) -> bool:
         """A message of the ordering protocol; whether it was looked at."""
         effects = self._peer.replica.handle(Received(other, message), self._local_now)
         self._push(effects)
@@ -185,91 +179,73 @@ class EffectRunner:
     def _push(self, effects: tuple[OuterEffect, ...]) -> None:
         if not self._peer.is_running:  # it ended in the middle of what its caller brings
             return
-        self._peer.effects.extend(effects)
-        if not self._peer.is_carrying_out:
-            self._carry_out_all()
+        self._peer.effects.push(effects)
+        self._carry_out_all()
 
     def _carry_out_all(self) -> None:
         """Until there is nothing left to do, the disk is to be waited for, or the peer is gone."""
-        peer, life = self._peer, self._peer.life
-        peer.is_carrying_out = True
-        while peer.effects:
+        peer, incarnation = self._peer, self._peer.incarnation
+        while (step := peer.effects.take()) is not None:
             if peer.kill_at is not None and peer.effects_done >= peer.kill_at:
                 self._world.ended(peer, None)
                 return
-            if isinstance(peer.effects[0], DURABLE):
-                if not self._write():
+            if isinstance(step, Batch | Guard):
+                if not self._write(step):
                     return
-                continue
-            effect = peer.effects.popleft()
-            self._done(effect)
-            self._carry_out(effect)
-            if peer.life != life or not peer.is_running:
-                return
-        peer.is_carrying_out = False
+            else:
+                self._done(step)
+                self._carry_out(step)
+                if peer.incarnation != incarnation or not peer.is_running:
+                    return
+            peer.effects.finish()
 
-    def _write(self) -> bool:
-        """Hand the disk what is to be durable: one guard, or all rows up to another effect. Whether that took no time."""
+    def _write(self, wanted: Batch | Guard) -> bool:
+        """Hand the disk what is to be durable. Whether that took no time."""
         peer, disk_ms = self._peer, self._world.links.disk_ms
         if peer.disk.is_full:
             self._world.ended(peer, DISK_FULL)
             return False
-        self._writing = self._take_durable()
+        self._writing = wanted
         if disk_ms:
-            self._world.agenda.after(disk_ms, peer, self._written)
+            self._world.agenda.after(disk_ms, peer, partial(self._written, wanted))
             return False
-        return self._finish_write()
+        return self._finish_write(wanted)
 
-    def _take_durable(self) -> tuple[Durable, ...]:
-        effects = self._peer.effects
-        if isinstance(guard := effects[0], Guard):
-            effects.popleft()
-            return (guard,)
-        batch: list[Durable] = []
-        while effects and isinstance(effect := effects[0], Record | Forget):
-            batch.append(effect)
-            effects.popleft()
-        return tuple(batch)
-
-    def _written(self) -> None:
+    def _written(self, wanted: Batch | Guard) -> None:
         """The disk has it: go on."""
-        if self._finish_write():
+        if self._finish_write(wanted):
+            self._peer.effects.finish()
             self._carry_out_all()
 
-    def _finish_write(self) -> bool:
+    def _finish_write(self, wanted: Batch | Guard) -> bool:
         """False for who is to be killed in the middle of the batch: he dies now, and all of it is there, or nothing."""
         peer = self._peer
         if peer.disk.is_full:
             self._world.ended(peer, DISK_FULL)
             return False
-        if peer.kill_at is not None and peer.kill_at < peer.effects_done + len(self._writing):
+        size = 1 if isinstance(wanted, Guard) else len(wanted.effects)
+        if peer.kill_at is not None and peer.kill_at < peer.effects_done + size:
             self._world.ended(peer, None)
             return False
-        self._make_durable()
+        self._make_durable(wanted)
         return True
 
-    def _make_durable(self) -> None:
-        batch, self._writing = self._writing, ()
-        rows: list[Row] = []
-        for effect in batch:
-            match effect:
-                case Record(table, key, value):
-                    rows.append((table, key, value))
-                case Forget(table, key):
-                    rows.append((table, key, None))
-                case Guard(round_number):
-                    self._peer.disk.guard_round = round_number
-                case _:
-                    assert_never(effect)
-        self._peer.disk.write(tuple(rows), self._world.timeline.now)
-        for effect in batch:
-            self._done(effect)
+    def _make_durable(self, wanted: Batch | Guard) -> None:
+        self._writing = None
+        match wanted:
+            case Guard(round_number):
+                self._peer.disk.guard_round = round_number
+                self._done(wanted)
+            case Batch(effects):
+                self._peer.disk.write(wanted.rows, self._world.timeline.now)
+                for effect in effects:
+                    self._done(effect)
 
     def _done(self, effect: OuterEffect) -> None:
         self._peer.effects_done += 1
         self._world.happened(self._peer, effect)
 
-    def _carry_out(self, effect: OuterEffect) -> None:
+    def _carry_out(self, effect: ImmediateEffect) -> None:
         match effect:
             case Send(other, message):
                 self._send(other, message)
@@ -285,7 +261,7 @@ class EffectRunner:
                 self._peer.puzzle = None
             case VerifyPuzzle():
                 self._puzzle_desk.verify(effect)
-            case FetchPayload() | FetchState():
+            case FetchAttachment() | FetchState():
                 self.large.fetch(effect)
             case Accuse(accusation):
                 self._peer.accusations.append(accusation)
@@ -297,8 +273,6 @@ class EffectRunner:
                 self._world.wires.peer_ended(self._peer)
             case PassOver():
                 pass  # whoever fed the message knows
-            case Record() | Forget() | Guard():
-                raise AssertionError("what must be durable is carried out before")
             case _:
                 assert_never(effect)
 

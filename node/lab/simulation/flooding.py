@@ -36,17 +36,17 @@ class Flooding:
         self._has_tick_planned = False
 
     def start(self) -> None:
-        """A new life, without neighbours."""
+        """A new incarnation, without neighbours."""
         self._gossip = Gossip(self._limits)
         self._has_tick_planned = False
 
     def joined(self, other: PeerId) -> None:
         """A new neighbour."""
-        self._carry_out(self._gossip.joined(other, self._way.seconds))
+        self._carry_out(self._gossip.on_peer_joined(other, self._way.seconds))
 
     def left(self, other: PeerId) -> None:
         """A neighbour is gone."""
-        self._carry_out(self._gossip.left(other, self._way.seconds))
+        self._carry_out(self._gossip.on_peer_left(other, self._way.seconds))
 
     def broadcast(self, message: bytes) -> None:
         """Bring a message to everybody: our own, or one judged worth passing on."""
@@ -54,7 +54,7 @@ class Flooding:
 
     def received(self, other: PeerId, frame: GossipFrame | Have | Want) -> None:
         """A neighbour's frame."""
-        self._carry_out(self._gossip.received(other, frame, self._way.seconds))
+        self._carry_out(self._gossip.on_frame(other, frame, self._way.seconds))
         self._plan_tick()
 
     def _plan_tick(self) -> None:
@@ -73,7 +73,7 @@ class Flooding:
             match effect:
                 case MessageSeen(other, message):
                     is_looked_at = self._deliver(other, message)
-                    self._carry_out(self._gossip.judged(other, message, is_looked_at, self._way.seconds))
+                    self._carry_out(self._gossip.on_looked_at(other, message, is_looked_at, self._way.seconds))
                 case _:
                     size = _frame_bytes(effect.frame)
                     for other in effect.peers:

@@ -19,7 +19,7 @@ class LearnerDesk:
         self._share = SearchShare()
 
     def start(self, first: tuple[LearnerRequest, ...]) -> None:
-        """A new life: nothing is asked yet but `first`."""
+        """A new incarnation: nothing is asked yet but `first`."""
         self._peer.requests.clear()
         self._peer.is_learner_busy = self._peer.has_slice_planned = False
         self._share = SearchShare()
@@ -38,12 +38,12 @@ class LearnerDesk:
         if self._peer.requests:
             self._agenda.after(self._lasting(self._links.answer_ms), self._peer, self._handle)
         else:
-            self._share.rested()
+            self._share.on_rest()
 
     def _handle(self) -> None:
         request = self._peer.requests.popleft()
         answers = self._peer.learner.handle(request)
-        self._share.answered(request, self._lasting(self._links.answer_ms))
+        self._share.on_answer(request, self._lasting(self._links.answer_ms))
         if self._peer.requests and self._peer.learner.is_searching and self._share.is_due(self._slice_ms):
             self._agenda.after(self._slice_ms, self._peer, self._search_between)
         else:
@@ -53,7 +53,7 @@ class LearnerDesk:
 
     def _search_between(self) -> None:
         """One slice though requests wait."""
-        self._share.searched(self._slice_ms)
+        self._share.on_search(self._slice_ms)
         answers = self._peer.learner.search() if self._peer.learner.is_searching else ()
         self._next()
         self._tell(answers)
@@ -71,9 +71,9 @@ class LearnerDesk:
         self._plan_slice()
 
     def _tell(self, answers: tuple[LearnerAnswer, ...]) -> None:
-        life = self._peer.life
+        incarnation = self._peer.incarnation
         for answer in answers:
-            if self._peer.life == life and self._peer.is_running:
+            if self._peer.incarnation == incarnation and self._peer.is_running:
                 self._answer(answer)
 
     @property

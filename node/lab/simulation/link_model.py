@@ -28,7 +28,7 @@ class Edge:
     """Counts connections: what was sent on an earlier one never arrives."""
     heard: dict[PeerId, int] = field(default_factory=dict)
     """By end: the connection that it has been told of. Who was busy or stopped writes to one that is gone: it is lost."""
-    lives: dict[PeerId, int] = field(default_factory=dict)
+    incarnations: dict[PeerId, int] = field(default_factory=dict)
     """Whose connection this one is: a restarted peer knows nothing of it."""
     refused_until: int = 0
     cut_since: int | None = None

@@ -176,5 +176,5 @@ class SimulatedNetwork(Machines):
         peer.disk.lose_tail(self.now)
         peer.is_up, peer.stopped, peer.paused_since = False, reason, None
         peer.stalled.clear()
-        peer.life += 1
+        peer.incarnation += 1
         self.wires.peer_ended(peer)

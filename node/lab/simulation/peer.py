@@ -15,10 +15,11 @@ from node.lab.simulation.disk import Disk, Records
 from node.lab.simulation.processor import Core
 from node.lab.simulation.timeline import Action, LocalClock
 from node.runtime.coupling import OuterEffect, ReplicaPort
+from node.runtime.effect_queue import EffectQueue
 
 
 class Built(NamedTuple):
-    """What one life of a peer is made of."""
+    """What one incarnation of a peer is made of."""
 
     replica: ReplicaPort
     learner: Learner
@@ -60,12 +61,11 @@ class SimulatedPeer:
     stopped: str | None = None
     """Why its process ended by itself: a full disk."""
     is_up: bool = True
-    life: int = 0
-    """Counts ends: what was meant for an earlier life is dropped."""
+    incarnation: int = 0
+    """Counts ends: what was meant for an earlier incarnation is dropped."""
     # --- the process ---
-    effects: deque[OuterEffect] = field(default_factory=deque)
+    effects: EffectQueue = field(default_factory=EffectQueue)
     """Wanted and not yet carried out: they wait behind the disk."""
-    is_carrying_out: bool = False
     requests: deque[LearnerRequest] = field(default_factory=deque)
     """What its learner has yet to answer."""
     is_learner_busy: bool = False
@@ -137,7 +137,7 @@ class TrueTime(Protocol):
 
 
 class Agenda:
-    """Plans what a peer does itself: dropped with its life, put off while it is paused."""
+    """Plans what a peer does itself: dropped with its incarnation, put off while it is paused."""
 
     def __init__(self, timeline: TrueTime) -> None:
         self._timeline = timeline
@@ -147,18 +147,18 @@ class Agenda:
         return peer.clock.now(self._timeline.now)
 
     def after(self, delay_ms: int, peer: SimulatedPeer, action: Action) -> None:
-        """Let this life of the peer do it."""
-        self._timeline.after(delay_ms, partial(self._do, peer, peer.life, action))
+        """Let this incarnation of the peer do it."""
+        self._timeline.after(delay_ms, partial(self._do, peer, peer.incarnation, action))
 
     def at_once(self, peer: SimulatedPeer, action: Action) -> None:
         """Let it do it now, or once it is resumed."""
-        self._do(peer, peer.life, action)
+        self._do(peer, peer.incarnation, action)
 
-    def _do(self, peer: SimulatedPeer, life: int, action: Action) -> None:
-        if not peer.is_running or peer.life != life:
+    def _do(self, peer: SimulatedPeer, incarnation: int, action: Action) -> None:
+        if not peer.is_running or peer.incarnation != incarnation:
             return
         if peer.is_paused:
-            peer.stalled.append(partial(self._do, peer, life, action))
+            peer.stalled.append(partial(self._do, peer, incarnation, action))
         else:
             action()
 

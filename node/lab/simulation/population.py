@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import msgspec
@@ -11,9 +12,9 @@ from consensus.protocol import OrderingProtocol
 from consensus.signing import Signer
 from consensus.steps import genesis_step
 from consensus.types import Instant, PeerId
-from learning.evolution.rules import SearchSettings
+from learning.evolution.search import SearchSettings
 from learning.learner import Learner, LearnerRequest
-from node.lab.faults.catalogue import ReplicaSituation, bent_replica, parse_faults
+from node.lab.faults.catalogue import ReplicaSituation, faulty_replica, parse_faults
 from node.lab.faults.consensus.withheld_parts import Withholding
 from node.lab.faults.faulty_learner import MakeFaultyLearner
 from node.lab.scenarios.scenario import Scenario
@@ -133,7 +134,7 @@ class Population:
         replica: ReplicaPort = replica_over(machine, self.rules, rows.payloads, self._payload_commits)
         withholding = Withholding()
         if fault:
-            replica = bent_replica(parse_faults(fault), replica, self._situation(key, peer, withholding))
+            replica = faulty_replica(parse_faults(fault), replica, self._situation(key, peer, withholding))
         return Built(replica, self._learner(peer, fault, rows), withholding.serving_of)
 
     def _situation(self, key: Ed25519PrivateKey, peer: PeerId, withholding: Withholding) -> ReplicaSituation:
@@ -158,7 +159,7 @@ class Population:
         return ordering_machine(self.rules, role, rows, guard_round=guard_round, snapshot_behind=behind)
 
     def _learner(self, peer: PeerId, fault: str, rows: DiskRows) -> Learner:
-        spec = learner_spec(self.rules, peer, SearchSettings(chunk=CANDIDATES_PER_SLICE), kept_state(rows))
+        spec = replace(learner_spec(self.rules, peer, kept_state(rows)), search=SearchSettings(chunk=CANDIDATES_PER_SLICE))
         make = MakeFaultyLearner(fault, self._colluders) if fault else make_learner
         return make(toy_task(self.scenario.task, self._processor(peer)), spec, RowArchive(rows))
 

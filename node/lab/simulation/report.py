@@ -12,14 +12,14 @@ import node
 from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
 from node.common.invocation import INSTALLED_COMMAND, SCRIPT
 from node.common.wording import counted
-from node.lab.checkers.finding import Diverged, NoProgress, Pass, Verdict
+from node.lab.checkers.finding import Diverged, NoProgress, Pass, RunOutcome
 from node.lab.scenarios.scenario import Scenario
 from node.lab.simulation.run import SimulationOutcome
 
 Json = str | int | float | list[str] | list[int] | dict[str, int] | dict[str, float] | None
 
 
-def exit_code(verdict: Verdict) -> int:
+def exit_code(verdict: RunOutcome) -> int:
     """0: passed; 1: no progress; 3: diverged."""
     match verdict:
         case Pass():
@@ -39,7 +39,7 @@ def replay_command(path: Path, seed: int) -> str:
     return shlex.join([*program, "simulate", str(path.absolute()), "--seed", str(seed)])
 
 
-def reason(verdict: Verdict) -> str:
+def reason(verdict: RunOutcome) -> str:
     """What was found; nothing where all is well."""
     match verdict:
         case Pass():
@@ -52,7 +52,7 @@ def reason(verdict: Verdict) -> str:
             assert_never(verdict)
 
 
-def excerpt_lines(verdict: Verdict) -> tuple[str, ...]:
+def excerpt_lines(verdict: RunOutcome) -> tuple[str, ...]:
     """The part of the trace that shows it."""
     return () if isinstance(verdict, Pass) else verdict.excerpt.lines
 

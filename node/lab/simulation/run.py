@@ -8,10 +8,11 @@ from functools import partial
 
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, StepAdopted
-from node.lab.checkers.finding import Seen, Verdict
+from node.lab.checkers.finding import RunOutcome, Seen
 from node.lab.checkers.progress import ExpectedPace
 from node.lab.checkers.suite import CheckerSuite, Facts
-from node.lab.scenarios.scenario import Event, EventKind, Scenario, in_order, late_peers, milliseconds
+from node.lab.scenarios.events import Event, Heal, Join, Restart
+from node.lab.scenarios.scenario import Scenario, in_order, late_peers, milliseconds
 from node.lab.scenarios.scenario_check import check, needs_sockets
 from node.lab.simulation.network import SimulatedNetwork
 from node.lab.simulation.peer import SimulatedPeer
@@ -47,7 +48,7 @@ CROWD_LIMITS = GossipLimits(cached_messages=128, seen=1_024, known_per_peer=256)
 class SimulationOutcome:
     """What became of a run."""
 
-    verdict: Verdict
+    verdict: RunOutcome
     trace_digest: str
     events: int
     """Effects and answers, all peers together."""
@@ -82,7 +83,7 @@ class Simulation:
         check(scenario)
         self.scenario = scenario
         self.population = population = Population(scenario, seed)
-        self.court = CheckerSuite(self._facts())
+        self.checkers = CheckerSuite(self._facts())
         self._propagation = Propagation()
         self._inspected = 0
         late = frozenset(population.ids[number] for number in late_peers(scenario))
@@ -133,12 +134,12 @@ class Simulation:
     def _play(self, tell: Callable[[int], None]) -> None:
         end = START + self.scenario.duration_ms
         calm_at = end - self.scenario.calm_ms
-        for event in in_order(self.scenario):
-            self._pass_until(START + milliseconds(event.at_s), tell)
-            self._attempt(partial(self._befall, event))
+        for timed in in_order(self.scenario):
+            self._pass_until(START + milliseconds(timed.at_s), tell)
+            self._attempt(partial(self._befall, timed.event))
         self._pass_until(calm_at, tell)
-        self.court.progress.calm(Instant(calm_at))
-        self.court.parts.calm(Instant(calm_at))
+        self.checkers.progress.calm(Instant(calm_at))
+        self.checkers.parts.calm(Instant(calm_at))
         self._pass_until(end, tell)
 
     def _befall(self, event: Event) -> None:
@@ -147,25 +148,26 @@ class Simulation:
 
     def _count(self, event: Event) -> None:
         """What only the disks and the tree of blocks tell, before the event befalls them."""
-        rare_paths = self.court.rare_paths
-        if event.kind is EventKind.HEAL:
+        rare_paths = self.checkers.rare_paths
+        numbers = event.peers if isinstance(event, Join | Restart) else ()
+        if isinstance(event, Heal):
             rare_paths.heals()
-        for peer in [tuple(self.network.peers.values())[number] for number in event.peers]:
-            if event.kind is EventKind.JOIN:
+        for peer in [tuple(self.network.peers.values())[number] for number in numbers]:
+            if isinstance(event, Join):
                 rare_paths.joins(peer.id)
-            elif event.kind is EventKind.RESTART and peer.id in self.court.honest:
+            elif isinstance(event, Restart) and peer.id in self.checkers.honest:
                 rare_paths.starts(peer.id, peer.records, peer.guard_round, is_full=peer.stopped is not None)
-                self.court.starts(peer, peer.records, self.network.now)
+                self.checkers.starts(peer, peer.records, self.network.now)
 
     def _turn(self, peer: PeerId, fault: str) -> None:
         """Start it again, to misbehave from now on, or no more."""
-        self.court.turns(peer)
+        self.checkers.turns(peer)
         turning = self.network.peers[peer]
         turning.build, turning.fault = self.population.build(peer, fault), fault
         self.network.restart(peer)
 
     def _pass_until(self, end: int, tell: Callable[[int], None]) -> None:
-        while self.network.now < end and self.court.finding is None:
+        while self.network.now < end and self.checkers.finding is None:
             self._attempt(partial(self.network.run_for, min(INSPECTION_MS, end - self.network.now)))
             if self.scenario.are_checked:
                 self._inspect()
@@ -173,18 +175,18 @@ class Simulation:
 
     def _attempt(self, action: Callable[[], None]) -> None:
         """Nothing more, once something was found: what a peer raises leaves a network that cannot go on."""
-        if self.court.finding is None:
+        if self.checkers.finding is None:
             try:
                 action()
             except TraceFileError:
                 raise  # no peer's doing
             except Exception as error:  # noqa: BLE001 - whatever a peer raises is what a run looks for: it becomes the verdict
-                self.court.failed(error, self.network.now)
+                self.checkers.on_error(error, self.network.now)
 
     def _inspect(self) -> None:
         for peer in self._inspected_now():
             if isinstance(peer.replica, Coupling):
-                self.court.inspect(peer.id, peer.replica, peer.records, self.network.now)
+                self.checkers.inspect(peer.id, peer.replica, peer.records, self.network.now)
 
     def _inspected_now(self) -> tuple[SimulatedPeer, ...]:
         """Everybody, or whose turn it is."""
@@ -196,9 +198,9 @@ class Simulation:
     def _watch(self, peer: SimulatedPeer, happening: OuterEffect | LearnerAnswer, now: Instant) -> None:
         self._propagation.see(happening, now)
         if self.scenario.are_checked:
-            self.court.watch(peer, happening, now)
+            self.checkers.watch(peer, happening, now)
         elif isinstance(happening, StepAdopted):
-            self.court.progress.see(Seen(now, peer.id, peer.life, happening))
+            self.checkers.progress.see(Seen(now, peer.id, peer.incarnation, happening))
 
     def _facts(self) -> Facts:
         population, rules = self.population, self.population.rules
@@ -216,13 +218,13 @@ class Simulation:
         )
 
     def _is_solved(self, prefix: bytes, nonce: int, target: int) -> bool:
-        """By the luck of the network's own miners; the court is there before they are."""
+        """By the luck of the network's own miners; the checkers is there before they are."""
         return self.network.puzzles.is_solved(prefix, nonce, target)
 
     def _expected(self) -> tuple[PeerId, ...]:
         """Who should have moved on: whoever is honest, up and not paused. One that has halted is among them."""
         peers = self.network.peers.values()
-        return tuple(peer.id for peer in peers if peer.id in self.court.honest and peer.is_up and not peer.is_paused)
+        return tuple(peer.id for peer in peers if peer.id in self.checkers.honest and peer.is_up and not peer.is_paused)
 
     def _pace(self) -> ExpectedPace:
         """What is final to a machine moves with its head, and nobody tells of it where nothing is checked."""
@@ -235,7 +237,7 @@ class Simulation:
         peers = tuple(self.network.peers.values())
         heads = [peer.head for peer in peers if peer.head is not None]
         return SimulationOutcome(
-            verdict=self.court.verdict(self._expected(), self._pace(), self.network.now),
+            verdict=self.checkers.verdict(self._expected(), self._pace(), self.network.now),
             trace_digest=self.network.trace_digest,
             events=self.network.trace.count,
             heights=tuple(0 if peer.head is None else peer.head.height for peer in peers),
@@ -250,4 +252,4 @@ class Simulation:
     def _doors(self) -> Doors | None:
         if isinstance(self.network, SimulatedNetwork):
             return None
-        return sum((doors for peer, doors in self.network.doors.items() if peer in self.court.honest), Doors())
+        return sum((doors for peer, doors in self.network.doors.items() if peer in self.checkers.honest), Doors())

@@ -1,81 +1,73 @@
-"""What the events of a scenario do to a network."""
+"""What the events of a scenario do to a simulated network."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import assert_never
 
 from consensus.types import PeerId
-from node.lab.scenarios.scenario import Event, EventKind
+from node.lab.scenarios import events
 from node.lab.simulation.network import SimulatedNetwork
 from node.lab.simulation.sockets.network import SocketNetwork
 
 Network = SimulatedNetwork | SocketNetwork
 
 Turn = Callable[[PeerId, str], None]
-"""Starts a peer again with this fault, or without one, and tells the court."""
+"""Starts a peer again with this fault, or without one, and tells the checkers."""
 
 
-def apply(event: Event, network: Network, turn: Turn) -> None:
+def apply(event: events.Event, network: Network, turn: Turn) -> None:
     """Let it befall the network now."""
-    everybody = list(network.peers)
-    peers = [everybody[number] for number in event.peers]
-    match event.kind:
-        case EventKind.PARTITION:
-            network.split(*([everybody[number] for number in group] for group in event.groups))
-        case EventKind.CUT:
-            network.cut([everybody[number] for number in event.senders], [everybody[number] for number in event.receivers])
-        case EventKind.HEAL:
+    everybody = tuple(network.peers)
+
+    def named(numbers: Iterable[int]) -> list[PeerId]:
+        return [everybody[number] for number in numbers]
+
+    match event:
+        case events.Partition(groups):
+            network.split(*map(named, groups))
+        case events.Cut(senders, receivers):
+            network.cut(named(senders), named(receivers))
+        case events.Heal():
             network.heal()
-        case EventKind.RESET:
-            _reset(peers, network)
-        case EventKind.MISBEHAVE:
-            for peer in peers:
-                turn(peer, event.fault or "")
         case _:
-            for peer in peers:
-                _apply_to(event, peer, network)
+            for peer in named(event.peers):
+                _apply_to(event, peer, network, turn)
 
 
-def _reset(peers: list[PeerId], network: Network) -> None:
-    """Every connection of these peers."""
-    for peer in peers:
-        for other in network.peers:
-            network.reset(peer, other)
-
-
-def _apply_to(event: Event, peer: PeerId, network: Network) -> None:
-    match event.kind:
-        case EventKind.CRASH:
+def _apply_to(event: events.PeersEvent, peer: PeerId, network: Network, turn: Turn) -> None:
+    match event:
+        case events.Crash():
             network.crash(peer)
-        case EventKind.RESTART | EventKind.JOIN:
+        case events.Restart() | events.Join():
             network.restart(peer)
-        case EventKind.KILL_AT | EventKind.PAUSE | EventKind.RESUME:
-            assert isinstance(network, SimulatedNetwork), "over sockets a scenario with such an event is refused"
-            _apply_over_wires(event, peer, network)
-        case EventKind.WIPE:
+        case events.KillAt(_, effect):
+            _over_wires(network).kill_at(peer, effect)
+        case events.Pause():
+            _over_wires(network).pause(peer)
+        case events.Resume():
+            _over_wires(network).resume(peer)
+        case events.Reset():
+            for other in network.peers:
+                network.reset(peer, other)
+        case events.Wipe():
             network.wipe(peer)
-        case EventKind.BACK_UP:
+        case events.BackUp():
             network.back_up(peer)
-        case EventKind.RESTORE_OLD_DISK:
+        case events.RestoreOldDisk():
             network.restore_backup(peer)
-        case EventKind.DISK_FULL:
+        case events.DiskFull():
             network.fill_disk(peer)
-        case EventKind.DISK_LIES:
-            network.lie_about_syncing(peer, event.unsynced_ms)
-        case EventKind.SLOW:
-            network.slow_down(peer, float(event.factor))
-        case EventKind.CLOCK:
-            network.set_clock(peer, event.offset_ms, event.drift_ppm)
-        case EventKind.PARTITION | EventKind.CUT | EventKind.HEAL | EventKind.RESET | EventKind.MISBEHAVE:
-            raise AssertionError("is not the network's doing to one peer")
+        case events.DiskLies(_, unsynced_ms):
+            network.lie_about_syncing(peer, unsynced_ms)
+        case events.Slow(_, factor):
+            network.slow_down(peer, float(factor))
+        case events.Clock(_, offset_ms, drift_ppm):
+            network.set_clock(peer, offset_ms, drift_ppm)
+        case events.Misbehave(_, fault):
+            turn(peer, fault)
         case _:
-            assert_never(event.kind)
+            assert_never(event)
 
 
-def _apply_over_wires(event: Event, peer: PeerId, network: SimulatedNetwork) -> None:
-    match event.kind:
-        case EventKind.KILL_AT:
-            network.kill_at(peer, event.effect)
-        case EventKind.PAUSE:
-            network.pause(peer)
-        case _:
-            network.resume(peer)
+def _over_wires(network: Network) -> SimulatedNetwork:
+    assert isinstance(network, SimulatedNetwork), "over sockets a scenario with such an event is refused"
+    return network

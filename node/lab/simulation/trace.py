@@ -83,8 +83,8 @@ def _content(happening: Happening) -> bytes:
             return _name_of(request) + _subject(request)
         case SetTimer(name, at):
             return b"%b %d" % (name.encode(), at)
-        case ContributionAssessed(digest, judgement, is_useful, detail):
-            return b"%b %b %d %b" % (digest, judgement.value.encode(), is_useful, detail.encode())
+        case ContributionAssessed(digest, verdict, is_useful, detail):
+            return b"%b %b %d %b" % (digest, verdict.value.encode(), is_useful, detail.encode())
         case SolvePuzzle(prefix, target):
             return prefix + target.to_bytes(TARGET_BYTES, "big")
         case StateKept():

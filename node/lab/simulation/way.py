@@ -27,5 +27,5 @@ class SimulatedOutbox:
         self.wires.send(self.peer, other, size, action)
 
     def after(self, seconds: float, action: Action) -> None:
-        """Let this life of the peer do it."""
+        """Let this incarnation of the peer do it."""
         self.agenda.after(round(seconds * 1000), self.peer, action)

@@ -12,7 +12,7 @@ from consensus.types import Instant, PeerId
 from node.cli.arguments import FOLDER
 from node.common.errors import NodeError
 from node.common.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME
-from node.lab.checkers.finding import Verdict
+from node.lab.checkers.finding import RunOutcome
 from node.lab.checkers.progress import ExpectedPace
 from node.lab.scenarios.scenario_rules import TOY_TASKS
 from node.lab.simulation.report import excerpt_lines, exit_code, reason
@@ -53,10 +53,10 @@ def _examine(folder: Path, faulty: str, trusted_task: str) -> int:
     guilty = frozenset(peers[number] for number in _numbers(faulty, len(peers)))
     autopsy = Autopsy(rules, zip(peers, paths, strict=True), guilty, Instant(0), is_followed=False)
     autopsy.read_to_the_end(Instant(0))
-    autopsy.court.progress.calm(Instant(0))
-    verdict = autopsy.court.verdict((), NOTHING_EXPECTED, Instant(0))
+    autopsy.checkers.progress.calm(Instant(0))
+    verdict = autopsy.checkers.verdict((), NOTHING_EXPECTED, Instant(0))
     missing = [path.name for peer, path in zip(peers, paths, strict=True) if peer in autopsy.missing]
-    _told(verdict, _stores(len(paths) - len(guilty), missing), autopsy.events_seen)
+    _report(verdict, _stores(len(paths) - len(guilty), missing), autopsy.events_seen)
     return exit_code(verdict)
 
 
@@ -66,7 +66,7 @@ def _stores(honest: int, missing: list[str]) -> str:
     return f"{honest - len(missing)} stores{some}"
 
 
-def _told(verdict: Verdict, stores: str, seen: int) -> None:
+def _report(verdict: RunOutcome, stores: str, seen: int) -> None:
     click.echo(f"{stores}, {seen:,} records and what follows from them: {reason(verdict) or 'nothing contradicts'}")
     for line in excerpt_lines(verdict):
         click.echo(f"  | {line}")

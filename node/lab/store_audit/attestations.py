@@ -23,7 +23,7 @@ _Subject = tuple[str, int]
 @dataclass(frozen=True, slots=True)
 class _Word:
     digest: bytes
-    witness: Seen
+    earlier: Seen
 
 
 class OneWord:
@@ -42,16 +42,16 @@ class OneWord:
         """A recorded block, commit, or kept state."""
         match seen.event:
             case Record(table, _, value):
-                for subject, digest in self._said(table, value):
+                for subject, digest in self._words_of(table, value):
                     first = self._words.setdefault(subject, _Word(digest, seen))
                     if first.digest != digest:
                         kind, index = subject
-                        return Finding(self.name, f"two digests of {kind} {index}", (first.witness, seen))
+                        return Finding(self.name, f"two digests of {kind} {index}", (first.earlier, seen))
         return None
 
-    def _said(self, table: str, value: bytes) -> Iterator[tuple[_Subject, bytes]]:
+    def _words_of(self, table: str, value: bytes) -> Iterator[tuple[_Subject, bytes]]:
         if table == VERTEX_TABLE:
-            yield from self._said_in_block(value)
+            yield from self._words_in_block(value)
         elif table == COMMIT_TABLE:
             record = COMMIT_CODEC.decode(value)
             yield ("commit", record.index), commit_digest(self._network_id, record)
@@ -60,7 +60,7 @@ class OneWord:
             yield ("commit", kept.commit), kept.commit_step
             yield ("state", kept.commit), checkpoint_digest(value)
 
-    def _said_in_block(self, value: bytes) -> Iterator[tuple[_Subject, bytes]]:
+    def _words_in_block(self, value: bytes) -> Iterator[tuple[_Subject, bytes]]:
         content = BLOCK_CODEC.decode(value).content
         if content.author >= len(self._members) or self._members[content.author] not in self._honest:
             return

@@ -20,7 +20,7 @@ from consensus.types import Instant, PeerId
 from learning.learner import DeliverRequest
 from learning.task import Task
 from node.lab.checkers.finding import Event, Finding
-from node.lab.store_audit.checks import court_of
+from node.lab.store_audit.checks import checker_suite
 from node.lab.store_audit.folder import PeerFolder
 from node.lab.store_audit.restart_check import Reopening
 from node.lab.store_audit.rows import DamagedStoreError
@@ -33,9 +33,9 @@ GOES_ON = "a node goes on from its own store"
 
 
 class Autopsy:
-    """`is_followed`: whether the folders are read from the network's start on, and every new life is told.
+    """`is_followed`: whether the folders are read from the network's start on, and every new incarnation is told.
 
-    Otherwise nothing is asked that only a follower can know: what one life has signed, and whether a large payload was there
+    Otherwise nothing is asked that only a follower can know: what one run has signed, and whether a large payload was there
     that is forgotten in time. Nothing here runs on an event loop: a reading may take a second.
     """
 
@@ -57,9 +57,9 @@ class Autopsy:
         self._folders = {peer: PeerFolder(peer, path, rules, everybody) for peer, path in placed}
         self._reopening = Reopening(rules, task)
         honest = frozenset(peer for peer in everybody if peer not in faulty)
-        self.court = court_of(rules, honest, len(everybody), start)
+        self.checkers = checker_suite(rules, honest, len(everybody), start)
         self.events_seen = 0
-        """Rows, lines and what follows from them: how much the court was shown."""
+        """Rows, lines and what follows from them: how much the checkers was shown."""
         self._due: list[tuple[PeerId, Event]] = []
         self._sent: dict[bytes, None] = {}
         """Records of blocks whose authors are known to have sent them."""
@@ -73,11 +73,11 @@ class Autopsy:
         for peer in self._folders:
             self.read_one(peer, now)
         for peer, event in due:
-            self.court.watch(self._folders[peer], event, now)
+            self.checkers.watch(self._folders[peer], event, now)
 
     def read_one(self, peer: PeerId, now: Instant) -> None:
-        """What is new in one: before something is lost, or before a new life begins. Raises NodeError."""
-        if peer not in self.court.honest:
+        """What is new in one: before something is lost, or before a new incarnation begins. Raises NodeError."""
+        if peer not in self.checkers.honest:
             return
         folder = self._folders[peer]
         try:
@@ -85,38 +85,38 @@ class Autopsy:
             for event in findings.events:
                 self._take(folder, event, now)
         except (DamagedStoreError, CorruptRecordsError, MalformedBytesError) as error:
-            self.court.finding = self.court.finding or Finding(AS_WRITTEN, f"{peer.hex()[:8]}: {error}", ())
+            self.checkers.finding = self.checkers.finding or Finding(AS_WRITTEN, f"{peer.hex()[:8]}: {error}", ())
         else:
-            self.court.inspect_disk(peer, findings.places, now)
+            self.checkers.inspect_disk(peer, findings.places, now)
 
     def read_to_the_end(self, now: Instant) -> None:
         """Once all peers have stopped: nothing is left to be asked later, and each could be started again. Raises NodeError."""
         self.read(now)
         self.read(now)
         for peer, folder in self._folders.items():
-            if self.court.finding is None and peer in self.court.honest:
+            if self.checkers.finding is None and peer in self.checkers.honest:
                 fault = self._reopening.fault(peer, folder.store_path)
-                self.court.finding = None if fault is None else Finding(GOES_ON, f"{peer.hex()[:8]}: {fault}", ())
+                self.checkers.finding = None if fault is None else Finding(GOES_ON, f"{peer.hex()[:8]}: {fault}", ())
 
     @property
     def missing(self) -> tuple[PeerId, ...]:
         """Honest peers in whose folders there was no database at the last reading."""
-        return tuple(peer for peer, folder in self._folders.items() if peer in self.court.honest and not folder.has_store)
+        return tuple(peer for peer, folder in self._folders.items() if peer in self.checkers.honest and not folder.has_store)
 
     def starts_again(self, peer: PeerId, *, was_read: bool) -> None:
-        """A new life of it begins. `was_read`: `read_one` came after the end of the last one."""
+        """A new incarnation of it begins. `was_read`: `read_one` came after the end of the last one."""
         self._folders[peer].starts_again(was_read=was_read)
 
     def watch(self, peer: PeerId, event: Event, now: Instant) -> None:
         """What was seen of a peer in another way than in its folder."""
-        self.court.watch(self._folders[peer], event, now)
+        self.checkers.watch(self._folders[peer], event, now)
 
     def _take(self, folder: PeerFolder, event: Event, now: Instant) -> None:
         self.events_seen += 1
         if isinstance(event, FetchState) or (isinstance(event, AskLearner) and isinstance(event.request, DeliverRequest)):
             self._due.append((folder.id, event))
             return
-        self.court.watch(folder, event, now)
+        self.checkers.watch(folder, event, now)
         self._due += self._sent_by_another(folder.id, event)
 
     def _sent_by_another(self, holder: PeerId, event: Event) -> Iterator[tuple[PeerId, Event]]:

@@ -22,7 +22,7 @@ from node.rules.conversion import proof_of_work_rules
 from node.rules.network_rules import Consensus, NetworkRules, members_of, network_id
 
 
-def court_of(rules: NetworkRules, honest: frozenset[PeerId], peers: int, start: Instant) -> CheckerSuite:
+def checker_suite(rules: NetworkRules, honest: frozenset[PeerId], peers: int, start: Instant) -> CheckerSuite:
     """Looks at the stores of these honest peers, out of so many."""
     is_work = rules.consensus is Consensus.PROOF_OF_WORK
     facts = Facts(

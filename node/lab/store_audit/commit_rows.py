@@ -31,7 +31,7 @@ from node.runtime.translation import delivery_for_learner
 
 
 class MemberRows:
-    """Follows one store over all lives of its member."""
+    """Follows one store over all incarnations of its member."""
 
     def __init__(self, network_id: NetworkId, committee: Committee, me: PeerId, gc_depth: int) -> None:
         self._network_id = network_id

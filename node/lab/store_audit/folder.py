@@ -26,12 +26,12 @@ class Findings:
 
 
 class PeerFolder:
-    """Remembers what it has told. A `WatchedPeer` of the court."""
+    """Remembers what it has told. A `WatchedPeer` of the checkers."""
 
     def __init__(self, peer: PeerId, path: Path, rules: NetworkRules, peers: tuple[PeerId, ...]) -> None:
         self.id = peer
-        self.life = 0
-        """Counts starts; and rows, where nobody knows which life has left them."""
+        self.incarnation = 0
+        """Counts starts; and rows, where nobody knows which incarnation has left them."""
         members = members_of(rules)
         self._rows: MemberRows | LeaderRows = LeaderRows(network_id(rules))
         if members:
@@ -40,7 +40,7 @@ class PeerFolder:
         self._store = StoreReader(self.store_path)
         self._guard = GuardFile(path)
         self._log = LogReader(path / LOG_NAME, peers)
-        self._is_life_certain = True
+        self._is_incarnation_certain = True
 
     @property
     def has_store(self) -> bool:
@@ -51,17 +51,17 @@ class PeerFolder:
         """Raises DamagedStoreError, NodeError; its events raise CorruptRecordsError and DamagedStoreError."""
         news = self._store.news()
         guard_round = self._guard.read()  # after the rows: it is raised after a block's row, and before the block is sent
-        is_certain, self._is_life_certain = self._is_life_certain, True
+        is_certain, self._is_incarnation_certain = self._is_incarnation_certain, True
         return Findings(self._events(self._rows.events(news.rows), guard_round, is_certain), news.places)
 
     def starts_again(self, *, was_read: bool) -> None:
-        """A new life begins. `was_read`: after the end of the last one, so that it is certain what each life has left."""
-        self.life += 1
-        self._is_life_certain &= was_read
+        """A new run begins. `was_read`: after the end of the last one, so that it is certain what each run has left."""
+        self.incarnation += 1
+        self._is_incarnation_certain &= was_read
 
     def _events(self, rows: Iterator[Event], guard_round: int, is_certain: bool) -> Iterator[Event]:
         for event in rows:
-            self.life += not is_certain
+            self.incarnation += not is_certain
             yield event
         if guard_round:
             yield Guard(guard_round)

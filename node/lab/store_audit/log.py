@@ -23,7 +23,7 @@ _LINE = re.compile(
 
 
 class LogReader:
-    """Remembers how far it has read: a peer appends to one log over all its lives."""
+    """Remembers how far it has read: a peer appends to one log over all its incarnations."""
 
     def __init__(self, path: Path, peers: tuple[PeerId, ...]) -> None:
         self._path = path
@@ -42,9 +42,9 @@ class LogReader:
         for line in whole.decode(errors="replace").splitlines():
             found = _LINE.search(line)
             if found is not None:
-                yield from self._said(found)
+                yield from self._events_of(found)
 
-    def _said(self, line: re.Match[str]) -> Iterator[Event]:
+    def _events_of(self, line: re.Match[str]) -> Iterator[Event]:
         peer = self._peers.get(line["key"] or line["accused"])
         if peer is None:
             return

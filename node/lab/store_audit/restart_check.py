@@ -8,7 +8,6 @@ from consensus.encoding import MalformedBytesError
 from consensus.records import CorruptRecordsError
 from consensus.types import Digest, Instant, PeerId
 from learning.checkpoint import decode_kept_state
-from learning.evolution.rules import SearchSettings
 from learning.task import Task, TaskError
 from learning.tasks.loading import load_task
 from node.common.errors import NodeError, fix_of_task
@@ -48,7 +47,7 @@ class Reopening:
         ordering_machine(self._rules, Role(peer, _sign_nothing, ANY_SEED, is_observer=True), records).start(Instant(0))
         if self._rules.learning is Learning.GRADIENT:
             for state in states:
-                spec = learner_spec(self._rules, peer, SearchSettings(is_searching=False), state)
+                spec = learner_spec(self._rules, peer, state, is_searching=False)
                 make_learner(self._task, spec, RowArchive(records))
 
     @cached_property

@@ -16,12 +16,12 @@ def kept_events(rows: Iterable[Row]) -> Iterator[Event]:
         if row.table == PAYLOAD_TABLE:
             yield Record(PAYLOAD_TABLE, row.key, row.value)
         elif row.table == STATE_TABLE:
-            kept = _decoded(row)
+            kept = _decode(row)
             yield Record(STATE_TABLE, row.key, row.value)
             yield StepAdopted(kept.step, kept.height, 0.0, {}, kept.state_digest)
 
 
-def _decoded(row: Row) -> StateKept:
+def _decode(row: Row) -> StateKept:
     """To a node its own records are beyond doubt; here they are not."""
     try:
         return decode_kept_state(row.value)

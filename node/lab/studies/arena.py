@@ -1,4 +1,4 @@
-"""A gradient network in virtual time: real tasks, workers, faults, clerk and rule; only the order is a queue of one process.
+"""A gradient network in virtual time: real tasks, workers, faults, aggregator, rule; only the order is a queue of one process.
 
 Equal settings give equal runs on one machine.
 """
@@ -16,9 +16,10 @@ from consensus.total_order.committee import faulty_max
 from learning.aggregation.quantised import decode_gradient, payload_digest
 from learning.aggregation.rule import AggregationRule, GradientOutcome, Workers
 from learning.exact import first_weights, stream_key
-from learning.gradient.ledger import AggregationState, Aggregator, Delivered, Judged, LedgerRules, first_ledger
+from learning.gradient.ledger import AggregationState, Aggregator, Judged, LedgerRules, first_ledger
 from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.gradient.worker import WorkerSettings
+from learning.learner import AuthoredPayload
 from learning.task import DifferentiableTask, Float32Array
 from learning.tasks.own_samples import OwnSamples
 from learning.tasks.shards import Shards, rows_for
@@ -125,7 +126,7 @@ class Arena:
         self._number = {identity: number for number, identity in enumerate(self._ids)}
         tolerated = faulty_max(settings.workers) if settings.faulty_max is None else settings.faulty_max
         self._group = Workers(tuple(sorted(self._ids)), tolerated)
-        self._clerk = Aggregator(task.layout, LedgerRules(settings.learning_rate, settings.staleness_max), settings.rule)
+        self._aggregator = Aggregator(task.layout, LedgerRules(settings.learning_rate, settings.staleness_max), settings.rule)
         first = first_weights(stream_key(b"kubrat/arena/1", settings.seed.to_bytes(8, "little")), task.layout)
         first.setflags(write=False)
         self._ledger = first_ledger(first, settings.rule)
@@ -192,7 +193,7 @@ class Arena:
         if number in self._faulty and self._delivered >= self._settings.lies_from:
             worker.conduct = self._faulty[number]
         if self._settings.drawn_staleness is not None:
-            self._started[number] = self._drawn_base(*self._settings.drawn_staleness)
+            self._started[number] = self._draw_base(*self._settings.drawn_staleness)
         payloads = worker.compute(self._started[number].parameters)
         duration = self._duration(number)
         if payloads:
@@ -202,7 +203,7 @@ class Arena:
         self._started[number] = self._ledger
         self._push(event.time + duration, number)
 
-    def _drawn_base(self, mean: float, spread: float) -> AggregationState:
+    def _draw_base(self, mean: float, spread: float) -> AggregationState:
         """A model as old as a rounded normal draw says, or the oldest that is known."""
         drawn = max(0, round(self._random.normal(mean, spread)))
         return self._past[-1 - min(drawn, len(self._past) - 1)]
@@ -213,9 +214,10 @@ class Arena:
         base = self._ledger if self._workers[number].conduct.names_newest_model else self._started[number]
         digest = self._payloads.put(payload)
         submission = GradientSubmission(base.version, base.digest, digest, len(payload))
-        delivered = Delivered(self._ids[number], encode_submission(submission), ((digest, len(payload)),))
+        author, attached = self._ids[number], ((digest, len(payload)),)
+        delivered = AuthoredPayload(digest, author, base.digest, encode_submission(submission), attached)
         version = self._ledger.version
-        self._ledger, judged = self._clerk.advance(self._ledger, delivered, self._group, self._payloads)
+        self._ledger, judged = self._aggregator.advance(self._ledger, delivered, self._group, self._payloads)
         self._delivered += 1
         if self._ledger.version != version:
             self._past.append(self._ledger)
@@ -230,9 +232,9 @@ class Arena:
         is_gradient = judged.was_read and judged.outcome is not GradientOutcome.MALFORMED
         if not is_gradient or not self._faulty or author in self._faulty:
             return
-        gradient = decode_gradient(payload, self._task.layout, self._clerk.bits).dense()
+        gradient = decode_gradient(payload, self._task.layout, self._aggregator.bits).dense()
         for conduct in self._faulty.values():
-            conduct.heard(self._ids[author], gradient)
+            conduct.on_gradient(self._ids[author], gradient)
 
     def _measure(self, time: float) -> None:
         is_due = self._delivered % MEASURED_EVERY == 0 or self._delivered == self._settings.deliveries

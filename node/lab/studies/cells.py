@@ -107,14 +107,14 @@ def _result(cell: Cell, trace: ArenaRun) -> CellResult:
         deliveries_to_goal=trace.deliveries_to_goal,
         time_to_goal=trace.time_to_goal,
         versions=trace.version,
-        accepted_honest=_accepted(trace, honest) or 0.0,
-        accepted_liars=_accepted(trace, liars),
+        accepted_honest=_accepted_share(trace, honest) or 0.0,
+        accepted_liars=_accepted_share(trace, liars),
         staleness_mean=sum(staleness * count for staleness, count in trace.staleness.items()) / max(1, judged),
         backdoor_success=_gauge().success(trace.parameters),
     )
 
 
-def _accepted(trace: ArenaRun, numbers: range) -> float | None:
+def _accepted_share(trace: ArenaRun, numbers: range) -> float | None:
     outcomes: Mapping[tuple[int, GradientOutcome], int] = trace.outcomes
     all_of_them = sum(count for (number, _), count in outcomes.items() if number in numbers)
     taken = sum(count for (number, outcome), count in outcomes.items() if number in numbers and outcome.is_accepted)
@@ -138,7 +138,7 @@ def run_cells(cells: Sequence[Cell], remembered: Path, processes: int, tell: Cal
     """The results of all, those remembered in the folder without running them again; each new one is remembered at once."""
     remembered.mkdir(parents=True, exist_ok=True)
     wanted = tuple(dict.fromkeys(cells))
-    results = {cell: result for cell in wanted if (result := _recalled(cell, remembered)) is not None}
+    results = {cell: result for cell in wanted if (result := _recall(cell, remembered)) is not None}
     missing = [cell for cell in wanted if cell not in results]
     tell(f"{len(wanted)} runs, {len(results)} of them remembered")
     if not missing:
@@ -169,7 +169,7 @@ def _line(cell: Cell, result: CellResult) -> str:
     return f"{cell.rule}, {fault}, seed {cell.seed}: accuracy {result.accuracy:.3f}, 90 % {goal}"
 
 
-def _recalled(cell: Cell, remembered: Path) -> CellResult | None:
+def _recall(cell: Cell, remembered: Path) -> CellResult | None:
     path = remembered / f"{cell.key}.json"
     if not path.exists():
         return None

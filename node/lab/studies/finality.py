@@ -15,12 +15,13 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 
-from consensus.proof_of_work.rules import FINALITY_DEPTH_MAX
+from consensus.proof_of_work.rules import FINALITY_DEPTH_MAX, ChainRules
 from node.lab.studies.finality_race import AttackStrategy, Race, races_of
 from node.lab.studies.finality_theory import best_attack, catch_up_chance, counted_share, restarting_blocks
 from node.lab.studies.plots import Line, line_plot, markdown_table, percent
 from node.lab.studies.request import check_request
-from node.rules.network_rules import BLOCK_INTERVAL_MS_DEFAULT, ProofOfWorkSection
+
+INTERVAL_MS = ChainRules().block_interval_ms
 
 PARTS = ("formula", "races")
 
@@ -143,10 +144,10 @@ def depth_for(cell: ReversalTime, blocks: float, depth_max: int) -> int | None:
 
 def write_formula(out: Path, processes: int) -> None:
     """Tables by share and depth, and what a year takes."""
-    half_life = ProofOfWorkSection().half_life_blocks
+    half_life = ChainRules().half_life_blocks
     cells = [ReversalTime(share, depth, stale, half_life) for stale in STALE_SHARES for share in SHARES for depth in DEPTHS]
     yearly = [ReversalTime(share, 0, stale, life) for life in HALF_LIVES for stale in STALE_SHARES for share in YEARLY_SHARES]
-    year = YEAR_S * 1000 / BLOCK_INTERVAL_MS_DEFAULT
+    year = YEAR_S * 1000 / INTERVAL_MS
     with _pool(processes) as pool:
         needed = pool.map(partial(depth_for, blocks=year, depth_max=FINALITY_DEPTH_MAX), yearly)
         means = dict(zip(cells, pool.map(mean_blocks, cells), strict=True))
@@ -165,7 +166,7 @@ def _times(means: dict[ReversalTime, float], stale: float) -> str:
     rows = [
         (percent(share), *(duration(seconds_of(_mean(means, share, depth, stale))) for depth in DEPTHS)) for share in SHARES
     ]
-    seconds = f"{BLOCK_INTERVAL_MS_DEFAULT / 1000:g} s"
+    seconds = f"{INTERVAL_MS / 1000:g} s"
     return f"## A block in {seconds}, {percent(stale)} of the honest blocks stale\n\n{markdown_table(head, rows)}"
 
 
@@ -191,7 +192,7 @@ def _yearly(depths: dict[ReversalTime, int | None]) -> str:
         )
         for share in YEARLY_SHARES
     ]
-    title = f"Depth that holds for a year on average, a block in {BLOCK_INTERVAL_MS_DEFAULT / 1000:g} s"
+    title = f"Depth that holds for a year on average, a block in {INTERVAL_MS / 1000:g} s"
     return f"## {title}\n\n{markdown_table(head, rows)}"
 
 
@@ -217,12 +218,12 @@ def _plot(means: dict[ReversalTime, float]) -> str:
 
 
 def _mean(means: dict[ReversalTime, float], share: float, depth: int, stale: float) -> float:
-    return means[ReversalTime(share, depth, stale, ProofOfWorkSection().half_life_blocks)]
+    return means[ReversalTime(share, depth, stale, ChainRules().half_life_blocks)]
 
 
 def seconds_of(blocks: float) -> float:
     """At the default interval."""
-    return blocks * BLOCK_INTERVAL_MS_DEFAULT / 1000
+    return blocks * INTERVAL_MS / 1000
 
 
 def duration(seconds: float) -> str:

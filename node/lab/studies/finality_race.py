@@ -141,7 +141,7 @@ class _Run:
         else:
             header = self._header(self._tip, self._own_time_ms())
             self._own.append(header)
-            self._tip = self._followed(self._tip, header)
+            self._tip = self._follow(self._tip, header)
 
     def _own_time_ms(self) -> int:
         """As early as allowed, or an interval after the parent: never ahead of the clock, as its branch grows slower."""
@@ -155,7 +155,7 @@ class _Run:
         parent = tree.link(self._head.parent) if is_stale else self._head
         assert parent is not None, "the head lies above the root"
         header = self._header(parent, max(parent.next_time_min, round(self._now_ms)))
-        link, head = self._followed(parent, header), self._head
+        link, head = self._follow(parent, header), self._head
         if tree.insert(link):
             tree.give_body(link.id)
             tree.judge(link.id, Verdict.GOOD)
@@ -184,7 +184,7 @@ class _Run:
             signature=bytes(SIGNATURE_BYTES),
         )
 
-    def _followed(self, parent: BlockIndex, header: Header) -> BlockIndex:
+    def _follow(self, parent: BlockIndex, header: Header) -> BlockIndex:
         fault = header_fault(parent, header, self._rules)
         assert fault is None, f"a header against the rules: {fault}"
         return next_link(parent, header_id(self._network_id, header), header, self._rules)
@@ -215,7 +215,7 @@ class _Run:
             parent = self._chain.parent_of(header)
             assert parent is not None, "each header follows one that is known"
             assert parent.fork_height == self._fork.height, "the branch leaves the main chain where it began"
-            self._chain.extend(parent, self._followed(parent.link, header), ())
+            self._chain.extend(parent, self._follow(parent.link, header), ())
         rival = self._chain.ahead.heaviest_rival
         return rival is not None and rival.tip.id == self._tip.id and rival.tip.work > self._head.work
 

@@ -21,7 +21,7 @@ GRADIENTS_TIMED = 8
 
 @dataclass(frozen=True, slots=True)
 class Overhead:
-    """`milliseconds`: the median of one judgement."""
+    """`milliseconds`: the median of one verdict."""
 
     rule: str
     parameters: int

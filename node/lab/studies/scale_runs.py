@@ -13,15 +13,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import fmean, median, quantiles
 
+from consensus.proof_of_work.rules import ChainRules
 from consensus.types import Instant
-from node.lab.scenarios.scenario import Delays, Event, EventKind, ExpectSection, LinksSection, Scenario
+from node.lab.scenarios.events import Crash
+from node.lab.scenarios.scenario import Delays, ExpectSection, LinksSection, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.commits import CommitLatency
 from node.lab.simulation.peer import SimulatedPeer
 from node.lab.simulation.propagation import Propagation
 from node.lab.simulation.run import Simulation, SimulationOutcome
 from node.lab.simulation.trace import Happening
-from node.rules.network_rules import Consensus, Learning, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import Consensus, Learning, TotalOrderSection
 
 RUN_VERSION = 1
 """Raised when the same run would end otherwise: remembered results of before then count no more."""
@@ -111,7 +113,7 @@ def _work_scenario(run: ScaleRun) -> Scenario:
             answer_ms=ANSWER_MS,
             slice_ms=round(interval_ms * SLICES_PER_INTERVAL),
         ),
-        proof_of_work=ProofOfWorkSection(
+        proof_of_work=ChainRules(
             block_interval_ms=interval_ms, start_attempts=10_000, puzzle_memory_kib=8, finality_depth=60, half_life_blocks=200
         ),
         expect=ExpectSection(calm_s=run.duration_s // 2, heights_min=1, behind_max=10),
@@ -119,7 +121,7 @@ def _work_scenario(run: ScaleRun) -> Scenario:
 
 
 def _order_scenario(run: ScaleRun) -> Scenario:
-    crash = Event(CRASH_AT_S, EventKind.CRASH, peers=tuple(range(run.peers - run.crashed, run.peers)))
+    crash = TimedEvent(CRASH_AT_S, Crash(tuple(range(run.peers - run.crashed, run.peers))))
     return Scenario(
         name=f"{run.peers} members",
         consensus=Consensus.TOTAL_ORDER,
@@ -139,10 +141,10 @@ def measure(run: ScaleRun) -> ScaleResult:
     gc.disable()  # it takes a quarter of the time, and finds next to nothing
     simulation = Simulation(scenario_of(run), run.seed)
     propagation, commits = Propagation(), CommitLatency()
-    judge = simulation.network.watch
+    check = simulation.network.watch
 
     def watch(peer: SimulatedPeer, happening: Happening, now: Instant) -> None:
-        judge(peer, happening, now)
+        check(peer, happening, now)
         if run.block_interval_ms:
             propagation.see(happening, now)
         else:
@@ -186,7 +188,7 @@ def measure_all(
 ) -> dict[ScaleRun, ScaleResult]:
     """The results of all, those remembered in the folder without running them again; each new one is remembered at once."""
     remembered.mkdir(parents=True, exist_ok=True)
-    results = {run: result for run in runs if (result := _recalled(run, remembered)) is not None}
+    results = {run: result for run in runs if (result := _recall(run, remembered)) is not None}
     missing = [run for run in runs if run not in results]
     tell(f"{len(runs)} runs, {len(results)} of them remembered")
     os.environ["OMP_NUM_THREADS"] = "1"  # read once, when numpy is loaded: by new processes, not by ours
@@ -210,7 +212,7 @@ def _line(run: ScaleRun, result: ScaleResult) -> str:
     return f"{name}: {result.verdict} after {result.virtual_s:g} s of virtual time, {result.cpu_s:.0f} s here"
 
 
-def _recalled(run: ScaleRun, remembered: Path) -> ScaleResult | None:
+def _recall(run: ScaleRun, remembered: Path) -> ScaleResult | None:
     path = remembered / f"{run.key}.json"
     if not path.exists():
         return None

@@ -7,10 +7,11 @@ slate, and their scores are always among the n-f that count. Equal arguments giv
 import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
+from msgspec import structs
 
 from learning.aggregation.quantised import payload_digest
 from learning.evolution.generations import Generations
@@ -24,6 +25,7 @@ from learning.gradient.step_candidates import StepCandidates
 from learning.gradient.submission import GradientSubmission
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import (
+    AuthoredPayload,
     ContributionFound,
     DeliveredStep,
     DeliverRequest,
@@ -31,7 +33,6 @@ from learning.learner import (
     Learner,
     LearnerAnswer,
     Participant,
-    SignedPayload,
     SlateEntry,
     StepAdopted,
     quorum,
@@ -102,7 +103,7 @@ def run_scored(  # noqa: PLR0917 - each is another thing
     lies_from: int = 0,
 ) -> ScoredTrace:
     """So many generations. `liars`: by their number; they lie in their scores, too, from delivery `lies_from` on."""
-    arena = _Arena(task, members, liars, seed, replace(rules, shards=str(shards), shard_count=members), shards)
+    arena = _Arena(task, members, liars, seed, structs.replace(rules, shards=str(shards), shard_count=members), shards)
     for _ in range(generations):
         arena.generation(is_lying=arena.trace.deliveries[-1] >= lies_from)
     arena.trace.parameters = arena.parameters
@@ -128,9 +129,9 @@ class _Turncoat:
         """As the conduct of the moment does."""
         return self._conduct.minibatch(minibatch)
 
-    def heard(self, author: bytes, gradient: Float32Array) -> None:
+    def on_gradient(self, author: bytes, gradient: Float32Array) -> None:
         """For the time when it lies."""
-        self._faulty.heard(author, gradient)
+        self._faulty.on_gradient(author, gradient)
 
     def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
         """As the conduct of the moment does."""
@@ -206,28 +207,28 @@ class _Arena:
         self._payloads.held.clear()
         early = self._honest[: quorum(len(self._ids)) - 1]
         late = self._honest[len(early) :]
-        self._commit(self._worked(early))
-        self._commit(self._worked([*self._turncoats, *late]))
+        self._commit(self._work(early))
+        self._commit(self._work([*self._turncoats, *late]))
         scorers = self._random.permutation(self._honest)[: quorum(len(self._ids)) - len(self._turncoats)]
-        self._commit(self._worked([*self._turncoats, *map(int, scorers)]))
+        self._commit(self._work([*self._turncoats, *map(int, scorers)]))
 
-    def _worked(self, numbers: Sequence[int]) -> list[SignedPayload]:
+    def _work(self, numbers: Sequence[int]) -> list[AuthoredPayload]:
         items = []
         for number in numbers:
             learner = self._learners[number]
             while learner.is_searching:
                 found = [answer for answer in learner.search() if isinstance(answer, ContributionFound)]
-                items += [self._signed(number, answer) for answer in found]
+                items += [self._sign(number, answer) for answer in found]
                 if found:
                     break
         return items
 
-    def _signed(self, number: int, found: ContributionFound) -> SignedPayload:
+    def _sign(self, number: int, found: ContributionFound) -> AuthoredPayload:
         attached = tuple((payload_digest(content), len(content)) for content in found.large)
         self._payloads.held.update({payload_digest(content): content for content in found.large})
         payload = found.payload if attached else self._scores(number, found.payload)
         digest = hashlib.blake2b(self._ids[number] + found.base + payload, digest_size=32).digest()
-        return SignedPayload(digest, self._ids[number], found.base, payload, attached)
+        return AuthoredPayload(digest, self._ids[number], found.base, payload, attached)
 
     def _scores(self, number: int, honest: bytes) -> bytes:
         """A liar's: the best for what liars have put up, the worst for all else."""
@@ -238,7 +239,7 @@ class _Arena:
         values = tuple(FITNESS_MAX if entry.author in own else FITNESS_LOWEST for entry in slate.entries)
         return encode_scored(Scores(slate.digest, values))
 
-    def _commit(self, items: Sequence[SignedPayload]) -> None:
+    def _commit(self, items: Sequence[AuthoredPayload]) -> None:
         self._height += 1
         step = DeliveredStep(self._height.to_bytes(32, "big"), bytes(32), self._height, tuple(items))
         answers = [learner.handle(DeliverRequest(step)) for learner in self._learners]

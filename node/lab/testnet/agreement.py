@@ -22,11 +22,11 @@ def agreed_step(statuses: Sequence[NodeStatus]) -> StepStatus | None:
     """
     if not statuses:
         return None
-    held_by_all = set.intersection(*({_key(step) for step in _told(status)} for status in statuses))
+    held_by_all = set.intersection(*({_key(step) for step in _steps_of(status)} for status in statuses))
     if not held_by_all:
         return None
     highest = max(held_by_all)
-    entries = [step for status in statuses for step in _told(status) if _key(step) == highest]
+    entries = [step for status in statuses for step in _steps_of(status) if _key(step) == highest]
     return max(entries, key=lambda step: (step.fitness is not None, len(step.metrics)))
 
 
@@ -36,7 +36,7 @@ def final_disagreement(statuses: Sequence[NodeStatus]) -> Disagreement | None:
     found: list[Disagreement] = []
     for status in statuses:
         final_height = status.final_height or 0
-        for step in _told(status):
+        for step in _steps_of(status):
             if step.height > final_height:
                 continue
             first_id, first_peer = seen.setdefault(step.height, (step.id, status.peer_id))
@@ -45,7 +45,7 @@ def final_disagreement(statuses: Sequence[NodeStatus]) -> Disagreement | None:
     return min(found, key=lambda item: item.height, default=None)
 
 
-def _told(status: NodeStatus) -> tuple[StepStatus, ...]:
+def _steps_of(status: NodeStatus) -> tuple[StepStatus, ...]:
     """All steps that a peer tells of: those below its head, and the newest final ones, which may lie far deeper."""
     return (*status.steps, *status.final_steps)
 

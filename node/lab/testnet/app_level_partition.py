@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from node.lab.testnet.commands import PeerNumbers
+from node.lab.scenarios.events import PeerNumbers
 from node.lab.testnet.peer import TestnetPeer
 from node.runtime.supervisor_pipe import KeepApart, tell
 

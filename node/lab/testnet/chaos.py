@@ -14,18 +14,19 @@ from learning.learner import StepAdopted
 from node.api.status import NodeStatus, StepStatus
 from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, NodeError
 from node.common.wording import counted
-from node.lab.checkers.finding import Diverged, NoProgress, Verdict
+from node.lab.checkers.finding import Diverged, NoProgress, RunOutcome
 from node.lab.checkers.finding import Event as Seen
 from node.lab.checkers.progress import ExpectedPace
-from node.lab.scenarios.scenario import Event, Scenario, in_order, late_peers, milliseconds
+from node.lab.scenarios.events import PeerNumbers
+from node.lab.scenarios.scenario import Scenario, TimedEvent, in_order, late_peers, milliseconds
 from node.lab.simulation.report import excerpt_lines, exit_code, reason
 from node.lab.store_audit.log import LOG_NAME
 from node.lab.testnet.auditing_executor import AuditingExecutor, now
-from node.lab.testnet.commands import CommandExecutor, PeerNumbers
+from node.lab.testnet.commands import CommandExecutor
 from node.lab.testnet.objective import ObjectiveContext
 from node.lab.testnet.outcome import TestnetOutcome
 from node.lab.testnet.peer import PeerState, TestnetPeer, last_error
-from node.lab.testnet.scenario_commands import deed_of, remarks
+from node.lab.testnet.scenario_commands import remarks
 
 READING_SECONDS = 3.0
 """How often all folders are read: three seconds' rows of ten peers take a tenth of a second."""
@@ -50,16 +51,16 @@ class Chaos:
     """
 
     def __init__(
-        self, scenario: Scenario, place: ObjectiveContext, witness: AuditingExecutor, told: tuple[str, ...] = ()
+        self, scenario: Scenario, place: ObjectiveContext, auditor: AuditingExecutor, told: tuple[str, ...] = ()
     ) -> None:
         """`told`: what a person should know before."""
         self._scenario = scenario
         self._peers = place.peers
-        self._judge = place.judge
+        self._goal_check = place.goal_check
         self._tell = place.tell
-        self._witness = witness
+        self._auditor = auditor
         self._warned = told
-        self._court = witness.autopsy.court
+        self._checkers = auditor.autopsy.checkers
         self._events = deque(in_order(scenario))
         self._began_s: float | None = None
         self._read_s = 0.0
@@ -71,12 +72,12 @@ class Chaos:
         self._ended: dict[int, None] = {}
         """Process ids of peers whose end was told."""
         self._expected: tuple[PeerId, ...] = ()
-        self._verdict: Verdict | None = None
+        self._verdict: RunOutcome | None = None
 
     @property
-    def hands(self) -> CommandExecutor:
+    def executor(self) -> CommandExecutor:
         """What people inject is witnessed, too."""
-        return self._witness
+        return self._auditor
 
     @property
     def absent(self) -> PeerNumbers:
@@ -93,7 +94,7 @@ class Chaos:
 
     async def advance(self, seconds: float) -> None:
         """Let happen what is due, and look. Raises NodeError where an event cannot be played."""
-        await self._witness.note(tuple(self._ends()))
+        await self._auditor.note(tuple(self._ends()))
         if self._began_s is None:
             if not self._are_all_up():
                 return
@@ -102,19 +103,19 @@ class Chaos:
         passed_ms = 1000 * (seconds - self._began_s)
         while self._events and milliseconds(self._events[0].at_s) <= passed_ms:
             await self._play(self._events.popleft())
-        await self._witness.note(tuple(self._news()))
+        await self._auditor.note(tuple(self._news()))
         if not self._is_calm and passed_ms >= self._scenario.duration_ms - self._scenario.calm_ms:
             self._is_calm = True
-            self._court.progress.calm(now())
+            self._checkers.progress.calm(now())
         if seconds >= self._read_s + READING_SECONDS:
             self._read_s = seconds
-            await self._witness.read()
+            await self._auditor.read()
 
     def outcome(self, seconds: float, *, is_interrupted: bool) -> TestnetOutcome | None:
         """A finding, the end of the scenario, or Ctrl-C."""
-        agreed = self._judge.agreed()
-        disagreement = self._judge.disagreement()
-        if self._court.finding is not None or disagreement is not None:
+        agreed = self._goal_check.agreed()
+        disagreement = self._goal_check.disagreement()
+        if self._checkers.finding is not None or disagreement is not None:
             return TestnetOutcome(EXIT_DISAGREEMENT, disagreement or "a checker has found something", seconds, agreed)
         if is_interrupted:
             return TestnetOutcome(EXIT_GOAL_NOT_MET, "interrupted", seconds, agreed)
@@ -130,10 +131,10 @@ class Chaos:
 
     async def conclude(self, outcome: TestnetOutcome) -> TestnetOutcome:
         """Read all stores to their end; what they show counts more than how it ended."""
-        await self._witness.read_to_the_end()
-        if self._court.finding is None and outcome.exit_code != EXIT_OK:
+        await self._auditor.read_to_the_end()
+        if self._checkers.finding is None and outcome.exit_code != EXIT_OK:
             return outcome
-        self._verdict = verdict = self._court.verdict(self._expected, self._pace, now())
+        self._verdict = verdict = self._checkers.verdict(self._expected, self._pace, now())
         text = reason(verdict)
         told = f"{type(verdict).__name__}: {text}" if text else f"{type(verdict).__name__}: {outcome.reason}"
         return replace(outcome, exit_code=exit_code(verdict), reason=told)
@@ -153,18 +154,18 @@ class Chaos:
             "scenario": self._scenario.name,
             "verdict": None if verdict is None else type(verdict).__name__,
             "finding": None if verdict is None else reason(verdict),
-            "events_seen": self._witness.autopsy.events_seen,
+            "events_seen": self._auditor.autopsy.events_seen,
             "excerpt": [] if verdict is None else list(excerpt_lines(verdict)),
             "warnings": list(remarks(self._scenario)),
         }
 
     # --- events ---
 
-    async def _play(self, event: Event) -> None:
+    async def _play(self, timed: TimedEvent) -> None:
         try:
-            await self._witness.do(deed_of(event))
+            await self._auditor.do(timed.event)
         except NodeError as error:
-            raise NodeError(f"event {event.kind} at {event.at_s} s: {error.message}", error.fix) from error
+            raise NodeError(f"event {timed.event.kind} at {timed.at_s} s: {error.message}", error.fix) from error
 
     def _to_be_up(self) -> tuple[TestnetPeer, ...]:
         return tuple(peer for number, peer in enumerate(self._peers) if number not in self.absent)
@@ -208,7 +209,7 @@ class Chaos:
         return tuple(_id(peer) for peer in self._peers if peer.is_honest and peer.is_running and not peer.is_paused)
 
     def _lags(self) -> bool:
-        return self._court.progress.standstill(self._keeping_pace(), self._pace, now()) is not None
+        return self._checkers.progress.standstill(self._keeping_pace(), self._pace, now()) is not None
 
 
 def _id(peer: TestnetPeer) -> PeerId:

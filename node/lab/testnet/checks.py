@@ -1,11 +1,12 @@
-"""What is wrong with a deed, told before anything is done."""
+"""What is wrong with an event, told before anything is done."""
 
 from collections.abc import Collection, Sequence
 from typing import NoReturn
 
 from node.common.errors import EXIT_CANNOT_NOW, NodeError
 from node.lab.faults.catalogue import FaultError, check_fits, parse_faults
-from node.lab.testnet.commands import PeerNumbers
+from node.lab.scenarios import events
+from node.lab.scenarios.events import PeerNumbers
 from node.lab.testnet.peer import PeerState, TestnetPeer
 from node.rules.network_rules import NetworkRules
 
@@ -17,6 +18,23 @@ _FIXES = {
     PeerState.STOPPED: "start it with --restart; its log says why it stopped",
     PeerState.PAUSED: "resume it with --resume",
 }
+
+
+SIMULATED: dict[type[events.Event], str] = {
+    events.KillAt: "no process can be ended between two chosen effects",
+    events.Cut: "a partition of processes holds in both directions; take partition",
+    events.Reset: "the connections of a process are its own",
+    events.DiskFull: "all peers share this machine's disk",
+    events.DiskLies: "the system keeps what a killed process has written",
+    events.Slow: "all peers share this machine's processors",
+    events.Clock: "all peers share this machine's clock",
+}
+"""Why only a simulator can do it."""
+
+
+def only_simulated(event: events.Event) -> NodeError:
+    """Why this event cannot befall real peers."""
+    return NodeError(f"{event.kind} can only be simulated: {SIMULATED[type(event)]}", "play it with simulate")
 
 
 def check_numbers(numbers: PeerNumbers, count: int) -> None:

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from node.common.address import Address
 from node.common.errors import EXIT_CANNOT_NOW, NodeError, disk_error
 from node.common.files import replace_file
 from node.common.invocation import command_text
-from node.storage.api_address import is_alive
 
 CONTROL_FILE_NAME = "control.json"
 
 PEERS_PATH = "/v1/peers"
-DEEDS_PATH = "/v1/deeds"
+EVENTS_PATH = "/v1/events"
 
 TOKEN_BYTES = 16
 """Whoever can read the file may command; 128 bits are not guessed."""
@@ -85,11 +85,11 @@ class TestnetReport(msgspec.Struct, frozen=True):
     learning: str
     agreed_height: int | None
     peers: tuple[PeerReport, ...]
-    deeds: tuple[CommandReport, ...]
+    commands: tuple[CommandReport, ...]
 
 
 class Refusal(msgspec.Struct, frozen=True):
-    """Why a deed was not done: a NodeError on its way."""
+    """Why an event was refused: a NodeError on its way."""
 
     message: str
     fix: str | None
@@ -120,7 +120,7 @@ def control_of(root: Path) -> ControlFile:
         raise disk_error("read", path, error) from error
     except msgspec.DecodeError as error:
         raise NodeError(f"{path} is damaged: {error}", "stop the testnet with Ctrl-C, and start it again") from error
-    if not is_alive(found.pid):
+    if not psutil.pid_exists(found.pid):
         raise NoTestnetError(f"the testnet in {root} (pid {found.pid}) was killed")
     return found
 
@@ -132,7 +132,7 @@ def running_folders() -> tuple[Path, ...]:
     for pointer in sorted(pointers.iterdir()):
         if not pointer.name.isdecimal():
             continue
-        if not is_alive(int(pointer.name)):
+        if not psutil.pid_exists(int(pointer.name)):
             pointer.unlink(missing_ok=True)  # of a testnet that was killed
             continue
         with contextlib.suppress(FileNotFoundError):  # it has ended in this moment

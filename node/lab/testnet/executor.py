@@ -1,4 +1,4 @@
-"""The supervisor's hands: what a person or a scenario wants done to the peers, done one after the other, and told."""
+"""The supervisor's executor: what a person or a scenario wants done to the peers, done one after the other, and told."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -6,30 +6,18 @@ from dataclasses import replace
 from typing import assert_never
 
 from node.common.errors import EXIT_CANNOT_NOW, NodeError
+from node.lab.scenarios import events
+from node.lab.scenarios.events import PeerNumbers
 from node.lab.testnet import disks, process
-from node.lab.testnet.checks import UP, canonical_fault, check_numbers, check_state, whole_division
-from node.lab.testnet.commands import (
-    BackUp,
-    Deed,
-    Divider,
-    Heal,
-    Kill,
-    Misbehave,
-    Partition,
-    Pause,
-    PeerNumbers,
-    Restart,
-    RestoreOldDisk,
-    Resume,
-    Wipe,
-)
+from node.lab.testnet.checks import UP, canonical_fault, check_numbers, check_state, only_simulated, whole_division
+from node.lab.testnet.commands import Divider
 from node.lab.testnet.peer import PeerState, TestnetPeer
 from node.lab.testnet.setup import warning_of
 from node.rules.network_rules import NetworkRules
 
 
 class TestnetExecutor:
-    """Does deeds (it is a `Hands`); `tell` hears of each in a line, beside whoever asked for it."""
+    """Lets events befall the peers (a `CommandExecutor`); `tell` hears of each in a line, beside whoever asked for it."""
 
     __test__ = False
 
@@ -54,73 +42,83 @@ class TestnetExecutor:
                     await asyncio.sleep(0)  # Ctrl-C is heard between two
 
     def close(self) -> None:
-        """Do no more deeds."""
+        """Let nothing more befall the peers."""
         self._is_closed = True
 
     async def stop_all(self) -> tuple[TestnetPeer, ...]:
-        """Let the deed under way end, do no more, and stop every peer; those that had to be killed for it."""
+        """Let the event under way end, let no other befall the peers, and stop them all; those that had to be killed for it."""
         self.close()
         async with self._turn:
             return await self._stop(self._peers)
 
     def kill_all(self) -> None:
-        """Do no more deeds, and leave nothing to wait for."""
+        """Let nothing more befall the peers, and leave nothing to wait for."""
         self.close()
         for peer in self._peers:
             process.request_kill(peer)
 
-    async def do(self, deed: Deed) -> str:
-        """Do it when all earlier deeds are done, and say in a line what was done. Raises NodeError."""
+    async def do(self, event: events.Event) -> str:
+        """Let it befall the peers after all earlier events, and say in a line what was done. Raises NodeError."""
         async with self._turn:
             if self._is_closed:
                 raise NodeError("the testnet is stopping", None, exit_code=EXIT_CANNOT_NOW)
-            said = await self._do(deed)
+            said = await self._do(event)
         self._tell(said)
         return said
 
-    async def _do(self, deed: Deed) -> str:
-        match deed:
-            case Partition(groups):
+    async def _do(self, event: events.Event) -> str:
+        match event:
+            case events.Partition(groups):
                 return await self._part(groups)
-            case Heal():
+            case events.Heal():
                 return await self._heal()
-            case Misbehave(numbers, fault):
-                return await self._misbehave(self._named(numbers), fault)
-            case Kill() | Pause() | Resume() | Restart():
-                return await self._handle(deed, self._named(deed.peers))
-            case Wipe() | BackUp() | RestoreOldDisk():
-                return await self._meddle(deed, self._named(deed.peers))
+            case events.Cut():
+                raise only_simulated(event)
             case _:
-                assert_never(deed)
+                return await self._befall(event, self._named(event.peers))
 
     def _named(self, numbers: PeerNumbers) -> tuple[TestnetPeer, ...]:
         check_numbers(numbers, len(self._peers))
         return tuple(self._peers[number] for number in numbers)
 
-    # --- processes ---
-
-    async def _handle(self, deed: Kill | Pause | Resume | Restart, peers: tuple[TestnetPeer, ...]) -> str:
-        match deed:
-            case Kill():
+    async def _befall(self, event: events.PeersEvent, peers: tuple[TestnetPeer, ...]) -> str:
+        match event:
+            case events.Crash():
                 check_state(peers, "kill", (*UP, PeerState.PAUSED))
                 await self._kill(peers)
                 return f"killed {_names(peers)}"
-            case Pause():
+            case events.Restart() | events.Join():
+                await self._restart(peers)
+                return f"restarted {_names(peers)}"
+            case events.Pause():
                 check_state(peers, "pause", UP)
                 for peer in peers:
                     process.pause(peer)
                 return f"paused {_names(peers)}"
-            case Resume():
+            case events.Resume():
                 check_state(peers, "resume", (PeerState.PAUSED,))
                 for peer in peers:
                     process.resume(peer)
                 await self._divide()
                 return f"resumed {_names(peers)}"
-            case Restart():
-                await self._restart(peers)
-                return f"restarted {_names(peers)}"
+            case events.Misbehave(_, fault):
+                return await self._misbehave(peers, fault)
+            case events.Wipe():
+                return await self._lose(peers, disks.wipe, "lost the database")
+            case events.BackUp():
+                for peer in peers:
+                    await asyncio.to_thread(disks.back_up, peer)
+                return f"copied the database of {_names(peers)}"
+            case events.RestoreOldDisk():
+                for peer in peers:
+                    disks.check_backup(peer)
+                return await self._lose(peers, disks.restore_backup, "brought back the old database")
+            case events.KillAt() | events.Reset() | events.DiskFull() | events.DiskLies() | events.Slow() | events.Clock():
+                raise only_simulated(event)
             case _:
-                assert_never(deed)
+                assert_never(event)
+
+    # --- processes ---
 
     async def _stop(self, peers: Sequence[TestnetPeer]) -> tuple[TestnetPeer, ...]:
         for peer in peers:
@@ -186,21 +184,6 @@ class TestnetExecutor:
         await self._divider.divide(self._groups or (tuple(range(len(self._peers))),))
 
     # --- disks ---
-
-    async def _meddle(self, deed: Wipe | BackUp | RestoreOldDisk, peers: tuple[TestnetPeer, ...]) -> str:
-        match deed:
-            case Wipe():
-                return await self._lose(peers, disks.wipe, "lost the database")
-            case BackUp():
-                for peer in peers:
-                    await asyncio.to_thread(disks.back_up, peer)
-                return f"copied the database of {_names(peers)}"
-            case RestoreOldDisk():
-                for peer in peers:
-                    disks.check_backup(peer)
-                return await self._lose(peers, disks.restore_backup, "brought back the old database")
-            case _:
-                assert_never(deed)
 
     async def _lose(self, peers: tuple[TestnetPeer, ...], lose: Callable[[TestnetPeer], None], said: str) -> str:
         """Those that run are killed for it."""

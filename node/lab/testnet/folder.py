@@ -14,7 +14,7 @@ from node.lab.testnet.settings import TestnetSettings
 @contextlib.contextmanager
 def testnet_folder(settings: TestnetSettings) -> Iterator[Path]:
     """Made where the settings say, or in a temporary place; removed afterwards unless it is to be kept. Raises NodeError."""
-    root = Path(tempfile.mkdtemp(prefix="kubrat-testnet-")) if settings.data_dir is None else _made(settings.data_dir)
+    root = Path(tempfile.mkdtemp(prefix="kubrat-testnet-")) if settings.data_dir is None else _make(settings.data_dir)
     try:
         yield root.resolve()
     finally:
@@ -22,7 +22,7 @@ def testnet_folder(settings: TestnetSettings) -> Iterator[Path]:
             _remove(root)
 
 
-def _made(root: Path) -> Path:
+def _make(root: Path) -> Path:
     try:
         root.mkdir(parents=True, exist_ok=True)
         is_empty = not any(root.iterdir())

@@ -14,9 +14,11 @@ import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import psutil
+
 from node.common.address import Address
 from node.common.errors import NodeError
-from node.lab.testnet.commands import PeerNumbers
+from node.lab.scenarios.events import PeerNumbers
 
 NAMESPACE_FOLDER = Path("/run/netns")
 """Where iproute2 keeps namespaces by name (ip-netns(8))."""
@@ -149,7 +151,7 @@ def remove_leftovers() -> tuple[int, ...]:
     """What testnets that run no more have left behind; their process ids."""
     names = [*((_OURS, name) for name in _namespaces()), *((_LINK_OF_OURS, name) for name in _links())]
     owners = {int(found[1]) for pattern, name in names if (found := pattern.match(name))}
-    gone = tuple(sorted(owner for owner in owners if not Path(f"/proc/{owner}").exists()))
+    gone = tuple(sorted(owner for owner in owners if not psutil.pid_exists(owner)))
     for owner in gone:
         remove_of(owner)
     return gone

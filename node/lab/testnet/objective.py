@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from node.lab.testnet.commands import CommandExecutor, PeerNumbers
+from node.lab.scenarios.events import PeerNumbers
+from node.lab.testnet.commands import CommandExecutor
 from node.lab.testnet.outcome import GoalCheck, TestnetOutcome
 from node.lab.testnet.peer import TestnetPeer
 
@@ -13,8 +14,8 @@ class Objective(Protocol):
     """Its supervisor asks it after every look at the peers. Times are in seconds since the peers were started."""
 
     @property
-    def hands(self) -> CommandExecutor:
-        """Who does the deeds of `inject`."""
+    def executor(self) -> CommandExecutor:
+        """Who lets the events of `inject` befall the peers."""
         ...
 
     @property
@@ -49,11 +50,11 @@ class Objective(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ObjectiveContext:
-    """What a pursuit works with. `tell`: a line that stays on the screen, with the time."""
+    """What an objective works with. `tell`: a line that stays on the screen, with the time."""
 
     peers: Sequence[TestnetPeer]
-    hands: CommandExecutor
-    judge: GoalCheck
+    executor: CommandExecutor
+    goal_check: GoalCheck
     tell: Callable[[str], None]
 
 
@@ -63,10 +64,10 @@ class Goal:
     absent: PeerNumbers = ()
 
     def __init__(self, place: ObjectiveContext) -> None:
-        self._judge = place.judge
+        self._goal_check = place.goal_check
         self._tell = place.tell
         self._is_told = False
-        self.hands = place.hands
+        self.executor = place.executor
 
     def greeting(self) -> tuple[str, ...]:
         """Nothing that the settings do not say."""
@@ -77,8 +78,8 @@ class Goal:
 
     def outcome(self, seconds: float, *, is_interrupted: bool) -> TestnetOutcome | None:
         """The judge's; where the testnet goes on after the goal, that it was reached is told at once."""
-        outcome = self._judge.outcome(seconds, is_interrupted=is_interrupted)
-        if outcome is None and self._judge.reached_s is not None and not self._is_told:
+        outcome = self._goal_check.outcome(seconds, is_interrupted=is_interrupted)
+        if outcome is None and self._goal_check.reached_s is not None and not self._is_told:
             self._is_told = True
             self._tell("goal reached in agreement; going on until Ctrl-C or --deadline")
         return outcome

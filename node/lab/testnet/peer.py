@@ -56,7 +56,7 @@ class TestnetPeer:
     was_faulty: bool = False
     """It was told to misbehave in an earlier life: what it holds from then, nobody answers for."""
     was_killed: bool = False
-    """By a deed: it may be started again."""
+    """By an event: it may be started again."""
     group: int | None = None
     """Its side of the partition, from 0; None while nobody is kept apart."""
     log_from: int = 0

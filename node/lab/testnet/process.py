@@ -10,7 +10,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from node.common.errors import NodeError
-from node.lab.faults.misconduct import PeerFaults
+from node.lab.faults.peer_faults import PeerFaults
 from node.lab.store_audit.log import LOG_NAME
 from node.lab.testnet.namespaces import enter
 from node.lab.testnet.peer import TestnetPeer
@@ -35,8 +35,8 @@ def start(peer: TestnetPeer) -> None:
     assert not peer.is_running, "one process for each peer"
     context = forkserver()
     lifeline, theirs = context.Pipe()
-    misconduct = PeerFaults(peer.fault, peer.colluders) if peer.fault else None
-    process = context.Process(target=_peer_process, args=(theirs, peer.settings, misconduct, peer.namespace), name=peer.name)
+    peer_faults = PeerFaults(peer.fault, peer.colluders) if peer.fault else None
+    process = context.Process(target=_peer_process, args=(theirs, peer.settings, peer_faults, peer.namespace), name=peer.name)
     log = peer.settings.data_dir / LOG_NAME
     peer.log_from = log.stat().st_size if log.exists() else 0
     start_process(process)
@@ -53,7 +53,7 @@ def request_stop(peer: TestnetPeer) -> None:
 
 async def stopped(peer: TestnetPeer) -> bool:
     """Wait until its process has ended as asked; False: it did not in time, and was killed."""
-    if await _gone(peer, STOP_SECONDS_MAX):
+    if await _has_ended(peer, STOP_SECONDS_MAX):
         return True
     await kill(peer)
     return False
@@ -62,7 +62,7 @@ async def stopped(peer: TestnetPeer) -> bool:
 async def kill(peer: TestnetPeer) -> None:
     """SIGKILL to all its processes, and wait until they are gone."""
     request_kill(peer)
-    await _gone(peer, None)
+    await _has_ended(peer, None)
 
 
 def request_kill(peer: TestnetPeer) -> None:
@@ -90,7 +90,7 @@ def resume(peer: TestnetPeer) -> None:
         peer.waker = None
 
 
-async def _gone(peer: TestnetPeer, seconds: float | None) -> bool:
+async def _has_ended(peer: TestnetPeer, seconds: float | None) -> bool:
     """Whether its process ends in this time; its pipe is closed then."""
     deadline = None if seconds is None else asyncio.get_running_loop().time() + seconds
     while peer.is_running:
@@ -133,7 +133,7 @@ def _wake_later(pipe: Connection, group: int) -> None:
             os.killpg(group, signal.SIGCONT)
 
 
-def _peer_process(lifeline: Connection, settings: PeerSettings, misconduct: PeerFaults | None, namespace: Path | None) -> None:
+def _peer_process(lifeline: Connection, settings: PeerSettings, peer_faults: PeerFaults | None, namespace: Path | None) -> None:
     """The whole life of a testnet's peer, in its own process; ends when the supervisor does, however that ends.
 
     In a network namespace all its sockets are made within, but for its API's, which the supervisor has to reach.
@@ -150,10 +150,10 @@ def _peer_process(lifeline: Connection, settings: PeerSettings, misconduct: Peer
         api_listener = None if namespace is None else bound_listener()
         if namespace is not None:
             enter(namespace)
-        if misconduct is not None:
+        if peer_faults is not None:
             from node.lab.faults.faulty_peer import run_faulty_peer  # noqa: PLC0415 - of no use to honest peers
 
-            sys.exit(run_faulty_peer(settings, misconduct, lifeline, api_listener))
+            sys.exit(run_faulty_peer(settings, peer_faults, lifeline, api_listener))
         sys.exit(run_peer(settings, lifeline, api_listener))
     except NodeError as error:
         print(f"error: {error.message}", file=sys.stderr)  # noqa: T201 - the log is this process's only screen

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from consensus.types import PeerId
-from node.lab.scenarios.scenario import EventKind, Scenario
+from node.lab.scenarios.events import Partition
+from node.lab.scenarios.scenario import Scenario
 from node.lab.scenarios.scenario_rules import scenario_rules
 from node.lab.store_audit.autopsy import Autopsy
 from node.lab.testnet.app_level_partition import RefusalDivider
@@ -63,8 +64,8 @@ def _chaos(scenario: Scenario, network: Network, place: ObjectiveContext, told: 
     folders = [(_id(peer), peer.settings.data_dir) for peer in network.peers]
     faulty = frozenset(_id(network.peers[number]) for number in scenario.fault_of)
     autopsy = Autopsy(network.rules, folders, faulty, now(), is_followed=True)
-    witness = AuditingExecutor(place.hands, network.peers, autopsy)
-    return Chaos(scenario, place, witness, told)
+    auditor = AuditingExecutor(place.executor, network.peers, autopsy)
+    return Chaos(scenario, place, auditor, told)
 
 
 def _id(peer: TestnetPeer) -> PeerId:
@@ -74,7 +75,7 @@ def _id(peer: TestnetPeer) -> PeerId:
 @contextlib.contextmanager
 def _separation(scenario: Scenario, peers: Sequence[TestnetPeer], by: PartitionBy) -> Iterator[Separation]:
     """Namespaces where they are wanted and can be had: they are gone when the block is left. Raises NamespaceError."""
-    has_partition = any(event.kind is EventKind.PARTITION for event in scenario.events)
+    has_partition = any(isinstance(timed.event, Partition) for timed in scenario.events)
     if by is PartitionBy.REFUSAL or (by is PartitionBy.AUTO and not has_partition):
         told = ("partitions are by the peers' own refusal",) if has_partition else ()
         yield Separation(RefusalDivider(peers), told)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from node.rules.settings import Strategy
 
 if TYPE_CHECKING:  # it imports numpy, which most commands need not
-    from node.rules.network_rules import GradientSection
+    from learning.gradient.rules import GradientRules
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +21,7 @@ class TestnetSettings:
     learning: str
     task: str
     strategy: Strategy
-    gradient: "GradientSection | None"
+    gradient: "GradientRules | None"
     """How gradients are judged, where learning is "gradient"."""
     faulty: int
     """So many peers, the last ones, misbehave."""

@@ -50,8 +50,8 @@ def make_peers(
             log_level="info",
             trusted_task=settings.task if settings.network_file is not None else rules.task.name,
         )
-        misconduct = (settings.fault, faulty) if key in faulty else ("", ())
-        peers.append(TestnetPeer(name, peer_settings, key, fault=misconduct[0], colluders=misconduct[1]))
+        peer_faults = (settings.fault, faulty) if key in faulty else ("", ())
+        peers.append(TestnetPeer(name, peer_settings, key, fault=peer_faults[0], colluders=peer_faults[1]))
     return rules, peers
 
 

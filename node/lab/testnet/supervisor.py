@@ -91,9 +91,9 @@ class Supervisor:
         self._rules = network.rules
         self._peers = peers = network.peers
         self._root = network.root
-        self._judge = GoalCheck(settings, peers)
-        self._hands = TestnetExecutor(peers, network.rules, divider, self._tell)
-        self._pursuit = pursue(ObjectiveContext(self._peers, self._hands, self._judge, self._say))
+        self._goal_check = GoalCheck(settings, peers)
+        self._executor = TestnetExecutor(peers, network.rules, divider, self._tell)
+        self._objective = pursue(ObjectiveContext(self._peers, self._executor, self._goal_check, self._say))
         self._deeds: deque[CommandReport] = deque(maxlen=DEEDS_TOLD_MAX)
         self._stream = sys.stderr if settings.is_json else sys.stdout
         self._screen = TestnetScreen(self._stream)
@@ -107,9 +107,9 @@ class Supervisor:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self._interrupt)
         self._greet()
-        async with ControlServer(self._pursuit.hands, self._testnet_report, self._seconds).serving(self._root):
+        async with ControlServer(self._objective.executor, self._testnet_report, self._seconds).serving(self._root):
             try:
-                await self._hands.start_all(self._pursuit.absent)
+                await self._executor.start_all(self._objective.absent)
                 self._started = time.monotonic()
                 with self._screen:
                     outcome = await self._watch()
@@ -117,8 +117,8 @@ class Supervisor:
                 heard = sum(peer.has_say for peer in self._peers)
             finally:
                 await self._stop_all()
-        outcome = await self._pursuit.conclude(outcome)
-        self._report(outcome, {**document, "reason": outcome.reason, **self._pursuit.document()}, heard)
+        outcome = await self._objective.conclude(outcome)
+        self._report(outcome, {**document, "reason": outcome.reason, **self._objective.document()}, heard)
         return outcome.exit_code
 
     def _greet(self) -> None:
@@ -129,7 +129,7 @@ class Supervisor:
         warning = warning_of(len(self._peers), self._settings.faulty)
         if warning is not None:
             self._screen.say(warning)
-        for line in self._pursuit.greeting():
+        for line in self._objective.greeting():
             self._screen.say(line)
         if self._settings.is_until_interrupted:
             self._screen.say(f"disturb it from another terminal: {command_text('inject', '--help')}")
@@ -137,14 +137,14 @@ class Supervisor:
 
     def _interrupt(self) -> None:
         """The first Ctrl-C stops in good order; the second kills the peers, so that there is nothing to wait for."""
-        self._hands.close()
+        self._executor.close()
         if self._interrupted.is_set():
-            self._hands.kill_all()
+            self._executor.kill_all()
         self._interrupted.set()
 
     async def _stop_all(self) -> None:
         self._screen.say("stopping")
-        for peer in await self._hands.stop_all():
+        for peer in await self._executor.stop_all():
             self._screen.say(f"{peer.name} did not stop within {STOP_SECONDS_MAX:.0f} s: killed")
 
     async def _watch(self) -> TestnetOutcome:
@@ -153,7 +153,7 @@ class Supervisor:
             while True:
                 await self._ask_all(session)
                 await self._advance()
-                outcome = self._pursuit.outcome(self._seconds(), is_interrupted=self._interrupted.is_set())
+                outcome = self._objective.outcome(self._seconds(), is_interrupted=self._interrupted.is_set())
                 self._show(is_last=outcome is not None)
                 if outcome is not None:
                     return outcome
@@ -161,7 +161,7 @@ class Supervisor:
                     await asyncio.wait_for(self._interrupted.wait(), POLL_SECONDS)
 
     async def _ask_all(self, session: aiohttp.ClientSession) -> None:
-        """Only time in which they were asked counts as silence: our own machine may have slept, or been busy with a deed."""
+        """Only time in which they were asked counts as silence: our own machine may have slept, or been busy with an event."""
         begun = time.monotonic()
         heard = await asyncio.gather(*(_ask(session, peer) for peer in self._peers))
         waited_s = time.monotonic() - begun + POLL_SECONDS
@@ -173,7 +173,7 @@ class Supervisor:
         if self._interrupted.is_set():
             return
         try:
-            await self._pursuit.advance(self._seconds())
+            await self._objective.advance(self._seconds())
         except NodeError:
             if not self._interrupted.is_set():
                 raise
@@ -185,7 +185,7 @@ class Supervisor:
         return time.monotonic() - self._started if self._started else 0.0
 
     def _tell(self, said: str) -> None:
-        """A deed was done."""
+        """An event has befallen peers."""
         self._deeds.append(CommandReport(round(self._seconds(), 3), said))
         self._say(said)
 
@@ -195,12 +195,12 @@ class Supervisor:
     def _show(self, *, is_last: bool) -> None:
         now = time.monotonic()
         if is_last or self._stream.isatty() or now - self._shown_at >= plain_line_seconds(self._seconds()):
-            self._screen.show(testnet_view(self._settings, self._rules, self._peers, self._judge, self._seconds()))
+            self._screen.show(testnet_view(self._settings, self._rules, self._peers, self._goal_check, self._seconds()))
             self._shown_at = now
 
     def _testnet_report(self) -> TestnetReport:
         """For whoever asks while it runs."""
-        agreed = self._judge.agreed()
+        agreed = self._goal_check.agreed()
         return TestnetReport(
             folder=str(self._root),
             pid=os.getpid(),
@@ -209,7 +209,7 @@ class Supervisor:
             learning=self._rules.learning,
             agreed_height=None if agreed is None else agreed.height,
             peers=tuple(peer_report(number, peer) for number, peer in enumerate(self._peers)),
-            deeds=tuple(self._deeds),
+            commands=tuple(self._deeds),
         )
 
     def _report(self, outcome: TestnetOutcome, document: dict[str, object], heard: int) -> None:
@@ -219,7 +219,7 @@ class Supervisor:
             who = who_agrees(heard, len(self._peers))
             self._screen.say(f"{who} hold {outcome.agreed.state_digest[:16]} at height {outcome.agreed.height}: {figures}")
             self._screen.say(f"final: {document['finality']}")
-        for line in self._pursuit.remarks():
+        for line in self._objective.remarks():
             self._screen.say(line)
         if self._settings.is_kept:
             self._screen.say(f"kept: {self._root}")

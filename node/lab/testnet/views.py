@@ -17,10 +17,10 @@ from node.rules.network_rules import Learning, NetworkRules, finality_depth, net
 
 
 def testnet_view(
-    settings: TestnetSettings, rules: NetworkRules, peers: Sequence[TestnetPeer], judge: GoalCheck, elapsed_s: float
+    settings: TestnetSettings, rules: NetworkRules, peers: Sequence[TestnetPeer], goal_check: GoalCheck, elapsed_s: float
 ) -> TestnetView:
     """All that the screen shows now."""
-    agreed = judge.agreed()
+    agreed = goal_check.agreed()
     return TestnetView(
         network_id=network_id(rules).hex(),
         elapsed_s=elapsed_s,
@@ -28,7 +28,7 @@ def testnet_view(
         target_accuracy=settings.until_accuracy,
         target_fitness=settings.until_fitness,
         scenario=settings.scenario,
-        disagreement=judge.disagreement(),
+        disagreement=goal_check.disagreement(),
         order=order_line(peers),
         is_gradient=rules.learning is Learning.GRADIENT,
         peers=tuple(peer_view(peer) for peer in peers),
@@ -88,7 +88,7 @@ def conduct_text(peer: TestnetPeer) -> str | None:
 
 
 def outcome_document(
-    rules: NetworkRules, peers: Sequence[TestnetPeer], deeds: Iterable[CommandReport], outcome: TestnetOutcome
+    rules: NetworkRules, peers: Sequence[TestnetPeer], commands: Iterable[CommandReport], outcome: TestnetOutcome
 ) -> dict[str, object]:
     """The whole of how it ended, for `--json`."""
     statuses = [peer.status for peer in peers if peer.status is not None and peer.is_running]
@@ -106,7 +106,7 @@ def outcome_document(
         "fitness": None if agreed is None else agreed.fitness,
         "seconds": round(outcome.seconds, 3),
         "bytes_sent_per_block": bytes_per_block_and_link(statuses),
-        "deeds": [msgspec.structs.asdict(deed) for deed in deeds],
+        "commands": [msgspec.structs.asdict(command) for command in commands],
         "peers": [peer_document(peer, agreed) for peer in peers],
     }
 

@@ -4,10 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from consensus.effects import Accuse, Check, Effect, FetchPayload, Record, Refuse, ReleasePayloads, Send, VerifyPuzzle
+from consensus.effects import Accuse, Check, Effect, FetchAttachment, Record, Refuse, ReleaseAttachments, Send, VerifyPuzzle
 from consensus.encoding import encode
 from consensus.evidence import Offence
-from consensus.inputs import Checked, Input, PayloadHeld, PeerJoined, PuzzleVerified, Received, Submitted
+from consensus.inputs import AttachmentHeld, Checked, Input, PeerJoined, PuzzleVerified, Received, Submitted
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import MESSAGE_CODEC, BlockMessage, Message
 from consensus.proof_of_work.puzzle import is_solved
@@ -69,7 +69,7 @@ class Bench:
     def feed(self, event: Input) -> tuple[Effect, ...]:
         """All effects, those of the answers included; what a replica does with the payloads that it holds is done here."""
         match event:
-            case PayloadHeld(digest):
+            case AttachmentHeld(digest):
                 self.held[digest] = None
             case Submitted(attachments=attachments):
                 self.held.update((attachment.digest, None) for attachment in attachments)
@@ -79,7 +79,7 @@ class Bench:
             answer = self._answer(effect)
             if answer is not None:
                 effects.extend(self.machine.handle(answer, self.now))
-            if not isinstance(answer, PayloadHeld) and not isinstance(effect, ReleasePayloads):
+            if not isinstance(answer, AttachmentHeld) and not isinstance(effect, ReleaseAttachments):
                 shown.append(effect)
         return tuple(shown)
 
@@ -97,9 +97,9 @@ class Bench:
         match effect:
             case Record():
                 self.records.write(effect)
-            case FetchPayload(digest) if digest in self.held:
-                return PayloadHeld(digest)
-            case ReleasePayloads(digests, were_accepted):
+            case FetchAttachment(digest) if digest in self.held:
+                return AttachmentHeld(digest)
+            case ReleaseAttachments(digests, were_accepted):
                 self.released += [(digest, were_accepted) for digest in digests]
                 for digest in digests if not were_accepted else ():
                     self.held.pop(digest, None)

@@ -14,7 +14,7 @@ from consensus.effects import (
     Broadcast,
     Check,
     Effect,
-    FetchPayload,
+    FetchAttachment,
     Finalise,
     Halt,
     Record,
@@ -28,11 +28,11 @@ from consensus.effects import (
 )
 from consensus.inputs import (
     Assessed,
+    AttachmentHeld,
     Checked,
     FetchFailed,
     Input,
     Offered,
-    PayloadHeld,
     PeerJoined,
     PeerLeft,
     PuzzleSolved,
@@ -98,7 +98,7 @@ class Node:
     good: dict[Digest, Contribution] = field(default_factory=dict)
     """What the learner may offer."""
     assessed: list[Contribution] = field(default_factory=list)
-    fetched: list[tuple[int, FetchPayload]] = field(default_factory=list)
+    fetched: list[tuple[int, FetchAttachment]] = field(default_factory=list)
     """When and what."""
     fetching: dict[bytes, None] = field(default_factory=dict)
     """Asked for, and neither here nor given up."""
@@ -254,7 +254,7 @@ class Network:
                 assert step in node.known or not node.heads
                 node.heads.append(step)
                 self._answer(node, self._offer(node, step))
-            case FetchPayload():
+            case FetchAttachment():
                 self._fetch(node, effect)
             case Finalise(step, _):
                 node.finals.append(step)
@@ -276,6 +276,8 @@ class Network:
 
     def _offer(self, node: Node, head: StepId) -> Offered:
         """All that is good, young enough, by a worker and not yet listed, oldest first."""
+        if not node.good:
+            return Offered(head, (), b"", state_after(head))  # there is no use in walking down the chain
         listed = node.listed(head)
         workers = {node.who.id, *node.leaders(head)}
         height = node.steps[head].height if head in node.steps else 0
@@ -296,7 +298,7 @@ class Network:
         base = node.steps.get(StepId(one.base))
         return height - (0 if base is None else base.height) or 1
 
-    def _fetch(self, node: Node, fetch: FetchPayload) -> None:
+    def _fetch(self, node: Node, fetch: FetchAttachment) -> None:
         """Answered where both are honest; told to have failed after five seconds, like the node's shell does."""
         node.fetched.append((self.now, fetch))
         node.fetching[fetch.digest] = None
@@ -310,14 +312,14 @@ class Network:
         else:
             self._later(5_000, node, lambda known: self._failed(known, fetch))
 
-    def _failed(self, node: Node, fetch: FetchPayload) -> None:
+    def _failed(self, node: Node, fetch: FetchAttachment) -> None:
         node.fetching.pop(fetch.digest, None)
         self.feed(node, FetchFailed(fetch.digest, fetch.peer))
 
     def _held(self, node: Node, digest: Digest) -> None:
         node.fetching.pop(digest, None)
         node.records.payloads[digest] = None
-        self.feed(node, PayloadHeld(digest))
+        self.feed(node, AttachmentHeld(digest))
 
     def _deliver(self, sender: Node, peer: PeerId, message: bytes) -> None:
         if peer in sender.peers:

@@ -1,21 +1,21 @@
 """Contributions and blocks with large payloads: nothing is judged before its payloads are held."""
 
 from collections import Counter
-from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from consensus.attachment import Attachment
 from consensus.contribution import Contribution, contribution_digest, sign_contribution
-from consensus.effects import Adopt, Assess, Broadcast, Check, Effect, FetchPayload, Record, SolvePuzzle
+from consensus.effects import Adopt, Assess, Broadcast, Check, Effect, FetchAttachment, Record, SolvePuzzle
 from consensus.encoding import encode
 from consensus.evidence import Offence
 from consensus.inputs import (
     Assessed,
+    AttachmentHeld,
     Checked,
     FetchFailed,
     Offered,
-    PayloadHeld,
     PeerJoined,
     PuzzleSolved,
     Submitted,
@@ -51,11 +51,11 @@ from tests.consensus.proof_of_work.network import Network, Node, large, submit
 FORGE = Forge()
 ALICE = person("alice")
 GENESIS = FORGE.genesis.id
-RULES = replace(forge.RULES, author_window=0)
+RULES = structs.replace(forge.RULES, author_window=0)
 """Anybody is heard: nobody here leads a block before it contributes."""
 
-AGED = replace(RULES, base_age_max=4)
-QUICK = replace(RULES, start_attempts=4, base_age_max=8)
+AGED = structs.replace(RULES, base_age_max=4)
+QUICK = structs.replace(RULES, start_attempts=4, base_age_max=8)
 
 
 def named(name: str, length: int = 100_000) -> Attachment:
@@ -86,7 +86,7 @@ def heavy_branch(length: int, claim: bytes = b"") -> tuple[Forged, ...]:
 
 
 def fetches(effects: tuple[Effect, ...]) -> list[tuple[Digest, bytes]]:
-    return [(fetch.digest, fetch.peer) for fetch in of_type(effects, FetchPayload)]
+    return [(fetch.digest, fetch.peer) for fetch in of_type(effects, FetchAttachment)]
 
 
 def failed(bench: Bench, asked: list[tuple[Digest, bytes]]) -> list[tuple[Digest, bytes]]:
@@ -113,16 +113,16 @@ def test_a_contribution_is_assessed_only_once_its_payload_is_held() -> None:
     bench = Bench(RULES)
     contribution = gradient("g")
     effects = bench.receive(ContributionMessage(contribution))
-    assert effects == (FetchPayload(digest_of("g"), 100_000, PEER.id),)
+    assert effects == (FetchAttachment(digest_of("g"), 100_000, PEER.id),)
     assert bench.machine.status.payloads_wanted == 1
-    effects = bench.feed(PayloadHeld(digest_of("g")))
+    effects = bench.feed(AttachmentHeld(digest_of("g")))
     assert effects == (Assess(contribution_digest(NETWORK, contribution), contribution),)
     assert bench.machine.status.payloads_wanted == 0
 
 
 def test_a_block_that_names_large_payloads_of_who_has_led_none_is_broken_and_nothing_is_fetched() -> None:
     """Bob leads the second block. Of a window of two, that is himself and who led the first."""
-    rules = replace(RULES, author_window=2, base_age_max=4)
+    rules = structs.replace(RULES, author_window=2, base_age_max=4)
     first = FORGE.child(FORGE.genesis, ALICE)
     of_alice = gradient("a", base=first.link.id)
     of_carol = gradient("c", base=first.link.id, who=person("carol"))
@@ -137,7 +137,7 @@ def test_a_block_that_names_large_payloads_of_who_has_led_none_is_broken_and_not
 
 
 def test_who_has_led_no_block_of_the_window_makes_nobody_fetch_anything() -> None:
-    bench = Bench(replace(RULES, author_window=2, base_age_max=4))
+    bench = Bench(structs.replace(RULES, author_window=2, base_age_max=4))
     assert bench.receive(ContributionMessage(gradient("g"))) == ()
     blocks = [FORGE.child(FORGE.genesis, ALICE)]
     for _ in range(2):
@@ -154,14 +154,14 @@ def test_who_has_led_no_block_of_the_window_makes_nobody_fetch_anything() -> Non
 def test_a_contribution_with_two_payloads_waits_for_both() -> None:
     bench = Bench(RULES)
     assert len(fetches(bench.receive(ContributionMessage(gradient("g", "h"))))) == 2
-    assert bench.feed(PayloadHeld(digest_of("h"))) == ()
-    assert len(of_type(bench.feed(PayloadHeld(digest_of("g"))), Assess)) == 1
+    assert bench.feed(AttachmentHeld(digest_of("h"))) == ()
+    assert len(of_type(bench.feed(AttachmentHeld(digest_of("g"))), Assess)) == 1
 
 
 def test_a_contribution_whose_payload_is_held_is_assessed_at_once() -> None:
     bench = Bench(RULES)
     bench.receive(ContributionMessage(gradient("g")))
-    bench.feed(PayloadHeld(digest_of("g")))
+    bench.feed(AttachmentHeld(digest_of("g")))
     other = gradient("g", who=person("bob"))
     assert [type(effect) for effect in bench.receive(ContributionMessage(other))] == [Assess]
 
@@ -169,7 +169,7 @@ def test_a_contribution_whose_payload_is_held_is_assessed_at_once() -> None:
 def test_nothing_is_believed_held_that_was_not_asked_for_since() -> None:
     bench = Bench(RULES)
     bench.receive(ContributionMessage(gradient("g")))
-    bench.feed(PayloadHeld(digest_of("g")))
+    bench.feed(AttachmentHeld(digest_of("g")))
     bench.held.clear()
     other = gradient("g", who=person("bob"))
     assert fetches(bench.receive(ContributionMessage(other))) == [(digest_of("g"), PEER.id)]
@@ -180,7 +180,7 @@ def test_payloads_are_released_with_the_last_that_names_them_and_those_of_final_
     listed, dropped = gradient("listed"), gradient("dropped", who=person("bob"))
     for contribution in (listed, dropped):
         bench.receive(ContributionMessage(contribution))
-        bench.feed(PayloadHeld(digest_of(contribution.payload.decode())))
+        bench.feed(AttachmentHeld(digest_of(contribution.payload.decode())))
     block = FORGE.child(FORGE.genesis, ALICE, contributions=(listed,))
     branch = (block, *FORGE.branch(block.link, ALICE, 3))
     bench.push(*branch)
@@ -239,12 +239,12 @@ def test_a_contribution_that_still_waits_is_dropped_with_its_base() -> None:
     bench.push(*FORGE.branch(FORGE.genesis, ALICE, 3))
     assert (bench.machine.status.pool_size, bench.machine.status.payloads_wanted) == (0, 0)
     assert failed(bench, [(digest_of("g"), PEER.id)]) == []
-    assert bench.feed(PayloadHeld(digest_of("g"))) == ()
+    assert bench.feed(AttachmentHeld(digest_of("g"))) == ()
 
 
 def test_a_payload_that_comes_after_the_base_has_left_the_tree_ends_nobody_and_is_not_assessed() -> None:
     """With a low finality depth a contribution outlives its base, a rival of what has become final, until the head moves."""
-    rules = replace(AGED, finality_depth=4, author_window=64)
+    rules = structs.replace(AGED, finality_depth=4, contest_depth=3, author_window=64)
     bench, made = Bench(rules), Forge(rules)
     main = made.branch(made.genesis, ALICE, 9)
     side = made.child(main[2].link, person("bob"))
@@ -256,7 +256,7 @@ def test_a_payload_that_comes_after_the_base_has_left_the_tree_ends_nobody_and_i
         if bench.machine.status.final_height == 4:
             break
     assert bench.machine.status.pool_size == 1, "the base has left the tree, and the contribution is still there"
-    assert of_type(bench.feed(PayloadHeld(digest_of("late"))), Assess) == []
+    assert of_type(bench.feed(AttachmentHeld(digest_of("late"))), Assess) == []
 
 
 def test_a_contribution_for_a_block_that_waits_for_its_payload_waits_with_it() -> None:
@@ -265,9 +265,9 @@ def test_a_contribution_for_a_block_that_waits_for_its_payload_waits_with_it() -
     contribution = gradient("h", base=block.id)
     bench.push(block)
     assert bench.receive(ContributionMessage(contribution)) == ()
-    effects = bench.feed(PayloadHeld(digest_of("g")))
+    effects = bench.feed(AttachmentHeld(digest_of("g")))
     assert fetches(effects + later(bench, 1)) == [(digest_of("h"), PEER.id)]
-    assert [assess.contribution for assess in of_type(bench.feed(PayloadHeld(digest_of("h"))), Assess)] == [contribution]
+    assert [assess.contribution for assess in of_type(bench.feed(AttachmentHeld(digest_of("h"))), Assess)] == [contribution]
 
 
 # --- blocks ---------------------------------------------------------------------------------------------------------
@@ -279,8 +279,8 @@ def test_a_block_waits_for_its_payloads_and_is_then_passed_on_recorded_and_check
     effects = bench.push(block)
     assert fetches(effects) == [(digest_of("g"), PEER.id), (digest_of("h"), PEER.id)]
     assert (of_type(effects, Broadcast), of_type(effects, Record), checked(effects)) == ([], [], [])
-    assert bench.feed(PayloadHeld(digest_of("g"))) == ()
-    effects = bench.feed(PayloadHeld(digest_of("h")))
+    assert bench.feed(AttachmentHeld(digest_of("g"))) == ()
+    effects = bench.feed(AttachmentHeld(digest_of("h")))
     assert effects[0] == Broadcast(encode(BlockMessage(block.block)))
     assert isinstance(effects[1], Record)
     assert checked(effects) == [block.id]
@@ -290,7 +290,7 @@ def test_a_block_waits_for_its_payloads_and_is_then_passed_on_recorded_and_check
 def test_a_block_of_contributions_that_we_know_is_checked_at_once() -> None:
     bench = Bench(RULES)
     bench.receive(ContributionMessage(gradient("g")))
-    bench.feed(PayloadHeld(digest_of("g")))
+    bench.feed(AttachmentHeld(digest_of("g")))
     assert checked(bench.push(heavy(FORGE.genesis, "g"))) != []
 
 
@@ -302,7 +302,7 @@ def test_children_are_checked_after_their_parents_in_whatever_order_the_payloads
         bench.push(*branch)
         effects: tuple[Effect, ...] = ()
         for index in order:
-            effects += bench.feed(PayloadHeld(digest_of(names[index])))
+            effects += bench.feed(AttachmentHeld(digest_of(names[index])))
         assert checked(effects) == [forged.id for forged in branch]
         assert bench.machine.status.head == branch[-1].id
 
@@ -313,7 +313,7 @@ def test_a_light_child_waits_for_the_payload_of_its_parent() -> None:
     child = FORGE.child(parent.link, ALICE)
     bench.push(parent)
     assert checked(bench.push(child)) == []
-    assert checked(bench.feed(PayloadHeld(digest_of("g")))) == [parent.id, child.id]
+    assert checked(bench.feed(AttachmentHeld(digest_of("g")))) == [parent.id, child.id]
 
 
 def test_a_withheld_payload_is_asked_of_others_and_keeps_no_other_branch_back() -> None:
@@ -324,7 +324,7 @@ def test_a_withheld_payload_is_asked_of_others_and_keeps_no_other_branch_back() 
     assert [peer for _, peer in asked] == [PEER.id] * 4
     bench.push(*honest, peer=OTHER.id)
     for height in range(3):
-        bench.feed(PayloadHeld(digest_of(f"{height}/honest")))
+        bench.feed(AttachmentHeld(digest_of(f"{height}/honest")))
     assert bench.machine.status.head == honest[-1].id
     assert [peer for _, peer in failed(bench, asked)] == [OTHER.id] * 4
     later(bench, ARRIVAL_MS_MIN)
@@ -340,7 +340,7 @@ def test_an_invalid_block_takes_what_waits_on_top_of_it_along() -> None:
     assert bench.machine.status.payloads_wanted == 1
     bench.feed(Checked(parent.id, Verdict.INVALID, is_proven_lie=False, detail=""))
     assert bench.machine.status.payloads_wanted == 0
-    assert bench.feed(PayloadHeld(digest_of("g"))) == ()
+    assert bench.feed(AttachmentHeld(digest_of("g"))) == ()
 
 
 def test_a_full_block_with_payloads_fits_and_an_offer_that_does_not_fit_is_ignored() -> None:
@@ -384,7 +384,7 @@ def test_strangers_that_relay_blocks_first_and_keep_their_payloads_hold_up_one_b
         while bench.machine.status.height <= number:
             (digest, peer), *more = asked
             if peer == late.id:
-                asked = more + fetches(bench.feed(PayloadHeld(digest)))
+                asked = more + fetches(bench.feed(AttachmentHeld(digest)))
             else:
                 silences += peer not in (PEER.id, OTHER.id)
                 bench.now = Instant(bench.now + (min(5_000, 500 << silences) if peer not in (PEER.id, OTHER.id) else 50))
@@ -496,7 +496,7 @@ def test_payloads_of_a_branch_that_is_synced_are_asked_for_a_few_at_a_time() -> 
     order: list[StepId] = []
     while under_way:
         digest, _ = under_way.pop(0)
-        effects = bench.feed(PayloadHeld(digest))
+        effects = bench.feed(AttachmentHeld(digest))
         order.extend(checked(effects))
         under_way.extend(fetches(effects))
         assert len(under_way) <= 2 * FETCHES_PER_PEER_MAX
@@ -512,7 +512,7 @@ FIRST_HEAVY = (EACH_HEAVY[0], *FORGE.branch(EACH_HEAVY[0].link, ALICE, BODIES_WA
 def test_a_branch_of_more_work_without_payloads_keeps_nobody_from_syncing_another_nor_from_leading(
     branch: tuple[Forged, ...], wanted: int
 ) -> None:
-    bench = Bench(replace(RULES, finality_depth=512), is_leading=True)
+    bench = Bench(structs.replace(RULES, finality_depth=512), is_leading=True)
     liar = Server(PEER, branch)
     honest = Server(OTHER, FORGE.branch(FORGE.genesis, person("bob"), 20))
     under_way = fetches(liar.tell(bench))
@@ -606,7 +606,7 @@ def test_a_restart_checks_a_heavy_block_without_a_verdict_and_fetches_nothing() 
     bench = Bench(RULES, judge=None)
     block = heavy(FORGE.genesis, "g")
     bench.push(block)
-    bench.feed(PayloadHeld(digest_of("g")))
+    bench.feed(AttachmentHeld(digest_of("g")))
     again = Bench(RULES, judge=None, records=bench.records)
     assert checked(again.machine.start(again.now)) == [block.id]
     assert (again.machine.status.payloads_wanted, fetches(again.push(block))) == (0, [])

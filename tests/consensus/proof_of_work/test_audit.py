@@ -121,7 +121,7 @@ def test_a_busy_peer_is_asked_again_later_and_who_is_busy_unasked_is_refused() -
     assert of_type(bench.receive(Busy(True)), Refuse) == []
     again = later(bench, 6_000)
     assert bodies_for(again) == asked
-    unasked = [bench.receive(Busy(False)) for _ in range(OWED_MAX + 1)]  # some may be meant for an earlier life
+    unasked = [bench.receive(Busy(False)) for _ in range(OWED_MAX + 1)]  # some may be meant for an earlier incarnation
     assert [len(of_type(effects, Refuse)) for effects in unasked] == [0] * OWED_MAX + [1]
 
 

@@ -1,19 +1,18 @@
 """What a peer may do wrong, and what becomes of it."""
 
-from dataclasses import replace
-
 import msgspec
 import pytest
+from msgspec import structs
 
 from consensus.attachment import Attachment
 from consensus.contribution import PAYLOAD_BYTES_MAX, contribution_digest, sign_contribution
-from consensus.effects import Accuse, Adopt, Assess, Broadcast, Check, FetchPayload, PassOver, VerifyPuzzle
+from consensus.effects import Accuse, Adopt, Assess, Broadcast, Check, FetchAttachment, PassOver, VerifyPuzzle
 from consensus.encoding import encode
 from consensus.evidence import Offence
 from consensus.inputs import (
     Assessed,
+    AttachmentHeld,
     Checked,
-    PayloadHeld,
     PeerJoined,
     PuzzleVerified,
     Received,
@@ -135,7 +134,7 @@ def test_a_header_of_another_network_is_not_signed_for_this_one() -> None:
 
 
 def unsolved_bench() -> tuple[Bench, Block, StepId]:
-    hard = replace(RULES, start_attempts=2**40)
+    hard = structs.replace(RULES, start_attempts=2**40)
     forge = Forge(hard)
     body = forge.body(forge.genesis)
     block = forge.seal(forge.draft(forge.genesis, ALICE, body), body, ALICE, is_solved=False)
@@ -205,15 +204,15 @@ def test_bad_contributions_accuse_the_leader_who_listed_them(contributions, offe
 
 
 def test_what_names_more_payloads_than_the_rules_allow_is_refused_and_nothing_is_fetched() -> None:
-    light = replace(RULES, attachments_max=0)
+    light = structs.replace(RULES, attachments_max=0)
     made = Bench(light)
     made.push(*CHAIN[:3])
     effects = made.receive(BlockMessage(spoiled((HEAVY,))))
     assert (refusals(effects), accusations(effects)) == ([(PEER.id, Offence.WRONG_BODY)], [(ALICE.id, Offence.WRONG_BODY)])
     effects += made.receive(ContributionMessage(HEAVY), OTHER.id)
     assert refusals(effects)[1:] == [(OTHER.id, Offence.MALFORMED)]
-    assert of_type(effects, FetchPayload) == []
-    assert len(of_type(bench().receive(ContributionMessage(HEAVY)), FetchPayload)) == 1
+    assert of_type(effects, FetchAttachment) == []
+    assert len(of_type(bench().receive(ContributionMessage(HEAVY)), FetchAttachment)) == 1
 
 
 def test_blocks_without_work_that_are_dated_ahead_push_out_nobody_else_s() -> None:
@@ -233,7 +232,7 @@ def test_a_block_that_lists_more_than_the_rules_allow_is_neither_recorded_nor_pa
     """Else who leads one in vain would have everybody keep 32 kB of anything for it."""
     listed = tuple(contribution_of(payload=bytes([number])) for number in range(2))
     for allowed, offences in ((2, []), (1, [(PEER.id, Offence.WRONG_BODY)])):
-        made = Bench(replace(RULES, contributions_max=allowed))
+        made = Bench(structs.replace(RULES, contributions_max=allowed))
         made.push(*CHAIN[:3])
         records = len(made.records.journal)
         effects = made.receive(BlockMessage(spoiled(listed)))
@@ -313,7 +312,7 @@ def test_an_answer_about_a_step_that_nobody_asked_about_is_ignored() -> None:
 
 
 def test_inputs_of_total_order_and_a_payload_that_nobody_waits_for_are_ignored() -> None:
-    events = (PayloadHeld(Digest(bytes(32))), StateReached(PARENT.height, Digest(bytes(32))), StateHeld(PARENT.id, b""))
+    events = (AttachmentHeld(Digest(bytes(32))), StateReached(PARENT.height, Digest(bytes(32))), StateHeld(PARENT.id, b""))
     assert [bench().feed(event) for event in events] == [(), (), ()]
 
 
@@ -474,7 +473,7 @@ def test_a_contribution_for_a_block_that_is_being_checked_waits_for_the_verdict(
 
 
 def test_a_flood_of_contributions_is_first_ignored_then_refused() -> None:
-    made = Bench(replace(RULES, author_window=0))
+    made = Bench(structs.replace(RULES, author_window=0))
     made.push(*CHAIN[:5])
     assessed, passed_over = 0, 0
     refused: list[tuple] = []

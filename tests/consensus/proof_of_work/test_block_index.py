@@ -3,6 +3,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from consensus.evidence import Offence
 from consensus.proof_of_work.block_index import BlockIndex, header_fault, next_target
@@ -10,7 +11,7 @@ from consensus.proof_of_work.difficulty import scaled_target, start_target, work
 from consensus.types import Height
 from tests.consensus.proof_of_work.forge import RULES, START_MS, Forge, person
 
-HARD = replace(RULES, start_attempts=1_000)
+HARD = structs.replace(RULES, start_attempts=1_000)
 FORGE = Forge(HARD)
 ALICE = person("alice")
 

@@ -91,7 +91,7 @@ def test_the_head_is_the_one_that_is_found_from_scratch(data: st.DataObject) -> 
     for name in range(data.draw(st.integers(min_value=1, max_value=60))):
         action = data.draw(st.sampled_from(["insert", "insert", "body", "body", "judge", "judge", "judge", "finalise"]))
         if action == "insert":
-            alive = [link for link in tree.links() if tree.standing(link.id) is not BlockStatus.INVALID]
+            alive = [link for link in tree.links() if tree.status(link.id) is not BlockStatus.INVALID]
             newest = alive[-8:]
             link = link_on(data.draw(st.sampled_from(newest)), name, data.draw(st.integers(min_value=9, max_value=11)))
             assert tree.insert(link)
@@ -99,14 +99,14 @@ def test_the_head_is_the_one_that_is_found_from_scratch(data: st.DataObject) -> 
             bodiless.append(link.id)
         elif action == "body" and bodiless:
             step = bodiless.pop(data.draw(st.integers(min_value=0, max_value=len(bodiless) - 1)))
-            if tree.standing(step) is BlockStatus.BODILESS:
+            if tree.status(step) is BlockStatus.BODILESS:
                 asked.extend(tree.give_body(step))
         elif action == "judge" and asked:
             step = asked.pop(data.draw(st.integers(min_value=0, max_value=len(asked) - 1)))
             verdict = data.draw(
                 st.sampled_from([Verdict.GOOD] * 6 + [Verdict.CONTESTED] * 2 + [Verdict.REFUTED, Verdict.INVALID])
             )
-            if tree.standing(step) is BlockStatus.UNCHECKED:
+            if tree.status(step) is BlockStatus.UNCHECKED:
                 asked.extend(tree.judge(step, verdict))
                 twin.verdicts[step] = verdict
         elif action == "finalise":
@@ -117,7 +117,7 @@ def test_the_head_is_the_one_that_is_found_from_scratch(data: st.DataObject) -> 
         assert tree.head == twin.head()
         assert {link.id for link in tree.links()} == twin.alive()
         undecided = (BlockStatus.BODILESS, BlockStatus.UNCHECKED)
-        assert tree.undecided() == tuple(link for link in tree.links() if tree.standing(link.id) in undecided)
+        assert tree.undecided() == tuple(link for link in tree.links() if tree.status(link.id) in undecided)
 
 
 # --- by example -----------------------------------------------------------------------------------------------------
@@ -197,7 +197,7 @@ def test_all_on_top_of_an_invalid_block_is_invalid() -> None:
         tree.insert(link)
         tree.give_body(link.id)
     assert tree.judge(branch[0].id, Verdict.INVALID) == ()
-    assert {tree.standing(link.id) for link in branch} == {BlockStatus.INVALID}
+    assert {tree.status(link.id) for link in branch} == {BlockStatus.INVALID}
     assert not tree.insert(link_on(branch[-1], 9))
 
 

@@ -1,16 +1,16 @@
 """Whatever order things come in: nothing breaks, bounds hold, and honest peers end up on one chain."""
 
 import random
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec import structs
 
 from consensus.attachment import Attachment
 from consensus.contribution import sign_contribution
 from consensus.encoding import encode
-from consensus.inputs import PayloadHeld, PeerJoined, Received, TimerFired
+from consensus.inputs import AttachmentHeld, PeerJoined, Received, TimerFired
 from consensus.proof_of_work.machine import SYNC_TIMER
 from consensus.proof_of_work.messages import (
     BlockMessage,
@@ -69,7 +69,7 @@ actions = st.one_of(
     st.tuples(st.sampled_from(MESSAGES), st.integers(min_value=0), st.integers(min_value=1, max_value=255)),
     st.binary(max_size=60),
     st.integers(min_value=1, max_value=20_000),
-    st.sampled_from([PayloadHeld(Digest(payload.digest)) for payload in PAYLOADS]),
+    st.sampled_from([AttachmentHeld(Digest(payload.digest)) for payload in PAYLOADS]),
 )
 
 
@@ -85,7 +85,7 @@ def test_no_bytes_break_the_machine_and_a_restart_finds_its_head(steps: list, sa
     bench = Bench(judge=lambda step: Answer(VERDICTS[(step.id[0] + salt) % len(VERDICTS)]), is_leading=True)
     for step in steps:
         bench.feed(PeerJoined(PEER.id))
-        if isinstance(step, PayloadHeld):
+        if isinstance(step, AttachmentHeld):
             bench.feed(step)
         elif isinstance(step, int):
             bench.now = Instant(bench.now + step)
@@ -106,7 +106,7 @@ def quarrelsome(salt: int):
 def shaken_network(seed: int) -> list[Node]:
     """Five peers that lose and find connections, stop and start again, and measure differently; then peace."""
     chance = random.Random(seed)
-    network = Network(replace(RULES, start_attempts=4, finality_depth=40, contest_depth=6, base_age_max=6))
+    network = Network(structs.replace(RULES, start_attempts=4, finality_depth=40, contest_depth=6, base_age_max=6))
     names = [f"peer {index}" for index in range(5)]
     nodes = [
         network.add(name, judge=quarrelsome(chance.randrange(256)) if index % 2 else all_good)

@@ -1,9 +1,11 @@
 """A flood of contributions by throw-away keys, in counted costs: what honest contributions cost beside it, and who pays."""
 
 import hashlib
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import msgspec
+import pytest
+from msgspec import structs
 
 from consensus.contribution import Contribution, is_authentic, sign_contribution
 from consensus.effects import Assess, Broadcast, Effect, Refuse, SolvePuzzle
@@ -20,11 +22,11 @@ from consensus.proof_of_work.messages import ContributionMessage
 from consensus.proof_of_work.peers import FALSE_CONTRIBUTIONS_BURST
 from consensus.steps import Verdict
 from consensus.types import Digest, Instant, PeerId, StepId
-from tests.consensus.proof_of_work.bench import OTHER, PEER, Answer, Bench, of_type, refusals
-from tests.consensus.proof_of_work.forge import NETWORK, RULES, Forge, Person, person, state_after
+from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, refusals
+from tests.consensus.proof_of_work.forge import NETWORK, RULES, Forge, Forged, Person, person, state_after
 
 ALICE, BOB = person("alice"), person("bob")
-STRANGERS = tuple(person(f"stranger {number}") for number in range(8))
+OUTSIDERS = tuple(person(f"outsider {number}") for number in range(8))
 LIE, TRUTH = b"lie", b"truth"
 
 
@@ -75,9 +77,9 @@ def test_keys_that_led_nothing_cost_no_measurement_and_no_honest_contribution_wa
     victim, forge = Victim(), Forge()
     (block,) = forge.branch(forge.genesis, ALICE, 1)
     victim.bench.push(block)
-    victim.join(*STRANGERS, BOB)
+    victim.join(*OUTSIDERS, BOB)
     for second in range(10):
-        for stranger, source in enumerate(STRANGERS):
+        for stranger, source in enumerate(OUTSIDERS):
             for number in range(25):
                 author = fresh_key((second * 8 + stranger) * 25 + number)
                 victim.hear(source, offer(author, block.id, LIE))
@@ -133,17 +135,17 @@ def test_a_flood_by_keys_that_have_led_is_paced_and_honest_contributions_have_th
     """Eight liars that led a block each say what is of no use to anybody, true or not, so that their voices are never spent."""
     signatures = counted(monkeypatch)
     bench, forge = Bench(), Forge()
-    leaders = (ALICE, *STRANGERS)
+    leaders = (ALICE, *OUTSIDERS)
     blocks = [forge.child(forge.genesis, ALICE)]
-    for leader in (*STRANGERS, *[ALICE] * (MINUTE_BLOCKS - len(STRANGERS))):
+    for leader in (*OUTSIDERS, *[ALICE] * (MINUTE_BLOCKS - len(OUTSIDERS))):
         blocks.append(forge.child(blocks[-1].link, leader))
-    for stranger in STRANGERS:
+    for stranger in OUTSIDERS:
         bench.feed(PeerJoined(stranger.id))
     asked: list[Assess] = []
     for number, block in enumerate(blocks):
         asked += settled(bench, bench.push(block))
         for place in range(32 if number >= len(leaders) else 0):
-            for stranger in STRANGERS:
+            for stranger in OUTSIDERS:
                 useless = offer(stranger, block.id, LIE + place.to_bytes(2, "big"))
                 asked += settled(bench, bench.receive(ContributionMessage(useless), stranger.id))
         asked += settled(bench, bench.receive(ContributionMessage(offer(ALICE, block.id, TRUTH)), OTHER.id))
@@ -153,28 +155,29 @@ def test_a_flood_by_keys_that_have_led_is_paced_and_honest_contributions_have_th
     assert len(honest) == len(blocks)
     assert len(asked) - len(honest) <= ASSESSED_BURST + ASSESSED_PER_SECOND * len(blocks)
     assert len(asked) - len(honest) >= ASSESSED_PER_SECOND * (len(blocks) - len(leaders) - 2), "the flood has come"
-    assert len(signatures) <= len(asked) + QUEUED_PER_SOURCE_MAX * len(STRANGERS)
+    assert len(signatures) <= len(asked) + QUEUED_PER_SOURCE_MAX * len(OUTSIDERS)
 
 
 MINUTE_BLOCKS = 30
 
 
+@pytest.mark.slow
 def test_no_honest_peer_is_refused_for_what_liars_with_a_voice_feed_it_to_pass_on() -> None:
     """Each of theirs is a little better than the one before, so all are passed on, as fast as a learner is asked for them."""
     relay, hearer, forge = Bench(), Bench(), Forge()
-    for stranger in STRANGERS:
+    for stranger in OUTSIDERS:
         relay.feed(PeerJoined(stranger.id))
     hearer.feed(PeerJoined(relay.me.id))
-    blocks = [forge.child(forge.genesis, STRANGERS[0])]
+    blocks = [forge.child(forge.genesis, OUTSIDERS[0])]
     for number in range(1, 80):
-        blocks.append(forge.child(blocks[-1].link, STRANGERS[number % len(STRANGERS)]))
+        blocks.append(forge.child(blocks[-1].link, OUTSIDERS[number % len(OUTSIDERS)]))
     refused: list[Refuse] = []
     passed_on = 0
     for number, block in enumerate(blocks):
         for bench in (relay, hearer):
             all_good(bench, bench.push(block))
         for place in range(100):
-            liar = STRANGERS[place % len(STRANGERS)]
+            liar = OUTSIDERS[place % len(OUTSIDERS)]
             better = offer(liar, block.id, (number * 100 + place).to_bytes(4, "big"))
             for message in all_good(relay, relay.receive(ContributionMessage(better), liar.id)):
                 passed_on += 1
@@ -271,14 +274,20 @@ def test_who_passes_on_one_claim_at_the_edge_of_the_tolerance_after_the_other_is
     assert victim.refused == [(PEER.id, Offence.FALSE_CLAIM)]
 
 
-def test_a_contribution_for_an_unchecked_block_costs_no_signature_check_unless_its_author_has_a_voice(monkeypatch) -> None:
-    verified = counted(monkeypatch)
-    bench, forge = Bench(judge=lambda step: Answer()), Forge()
+def with_a_second_block_unchecked() -> tuple[Bench, Forged, Forged]:
+    """One that has checked a block, and not yet the one on it."""
+    bench, forge = Bench(), Forge()
     first = forge.child(forge.genesis, ALICE)
     bench.push(first)
     bench.judge = None
     second = forge.child(first.link, BOB)
     bench.push(second)
+    return bench, first, second
+
+
+def test_a_contribution_for_an_unchecked_block_costs_no_signature_check_unless_its_author_has_a_voice(monkeypatch) -> None:
+    verified = counted(monkeypatch)
+    bench, first, second = with_a_second_block_unchecked()
     for base in (first.id, second.id, StepId(b"x" * 32)):
         for number in range(20):
             bench.receive(ContributionMessage(offer(fresh_key(number), base, LIE)))
@@ -289,12 +298,7 @@ def test_a_contribution_for_an_unchecked_block_costs_no_signature_check_unless_i
 
 
 def test_who_has_us_hold_what_others_did_not_sign_is_refused_at_the_first_of_it(monkeypatch) -> None:
-    bench, forge = Bench(), Forge()
-    first = forge.child(forge.genesis, ALICE)
-    bench.push(first)
-    bench.judge = None
-    second = forge.child(first.link, BOB)
-    bench.push(second)
+    bench, _, second = with_a_second_block_unchecked()
     for number in range(20):
         forged = msgspec.structs.replace(offer(ALICE, second.id, TRUTH), payload=bytes([number]))
         bench.receive(ContributionMessage(forged), OTHER.id)
@@ -305,12 +309,7 @@ def test_who_has_us_hold_what_others_did_not_sign_is_refused_at_the_first_of_it(
 
 def test_a_forged_copy_that_comes_first_keeps_no_contribution_out() -> None:
     """Both wait for the check of their base; the forged one costs its sender the connection, and that is all."""
-    bench, forge = Bench(), Forge()
-    first = forge.child(forge.genesis, ALICE)
-    bench.push(first)
-    bench.judge = None
-    second = forge.child(first.link, BOB)
-    bench.push(second)
+    bench, _, second = with_a_second_block_unchecked()
     honest = offer(ALICE, second.id, TRUTH)
     bench.receive(ContributionMessage(msgspec.structs.replace(honest, signature=bytes(64))), OTHER.id)
     for _ in range(2):
@@ -321,7 +320,7 @@ def test_a_forged_copy_that_comes_first_keeps_no_contribution_out() -> None:
 
 
 def test_a_voice_ends_with_the_window_and_survives_a_restart() -> None:
-    rules = replace(RULES, author_window=20)
+    rules = structs.replace(RULES, author_window=20)
     bench, forge = Bench(rules), Forge(rules)
     blocks = (forge.child(forge.genesis, ALICE), *forge.branch(forge.child(forge.genesis, ALICE).link, BOB, 19))
     bench.push(*blocks)

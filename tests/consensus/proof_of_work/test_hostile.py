@@ -16,7 +16,7 @@ from consensus.effects import (
     Assess,
     Check,
     Effect,
-    FetchPayload,
+    FetchAttachment,
     Halt,
     Record,
     Refuse,
@@ -28,9 +28,9 @@ from consensus.effects import (
 from consensus.encoding import encode
 from consensus.inputs import (
     Assessed,
+    AttachmentHeld,
     Checked,
     Input,
-    PayloadHeld,
     PeerJoined,
     PeerLeft,
     PuzzleSolved,
@@ -131,7 +131,7 @@ class Ordeal:
                         self.owed.append(request)
                 case Halt():
                     self.is_over = True
-                case VerifyPuzzle() | Check() | Assess() | FetchPayload() | SolvePuzzle():
+                case VerifyPuzzle() | Check() | Assess() | FetchAttachment() | SolvePuzzle():
                     self.open.append(effect)
                 case _:
                     pass
@@ -174,8 +174,8 @@ class Ordeal:
                 self.feed(Checked(step.id, Verdict.GOOD if is_honest else verdict, False, ""))
             case Assess(digest):
                 self.feed(Assessed(digest, verdict, self.chance.random() < 0.5, ""))
-            case FetchPayload(digest):
-                self.feed(PayloadHeld(digest))
+            case FetchAttachment(digest):
+                self.feed(AttachmentHeld(digest))
             case SolvePuzzle(prefix) if self.chance.random() < 0.2:
                 self.feed(PuzzleSolved(prefix, 0))
             case _:

@@ -1,6 +1,6 @@
 """A newcomer, and everybody after a start: what keeps it from leading and from finalising, and for how long."""
 
-from dataclasses import replace
+from msgspec import structs
 
 from consensus.effects import Finalise
 from consensus.inputs import Checked, Offered, PeerJoined, PeerLeft
@@ -19,7 +19,7 @@ CHAIN = FORGE.branch(FORGE.genesis, person("alice"), 60)
 
 
 def test_a_chain_with_less_than_the_minimum_of_work_is_neither_finalised_nor_led_on() -> None:
-    bench = Bench(replace(RULES, minimum_work=40), is_leading=True)
+    bench = Bench(structs.replace(RULES, minimum_work=40), is_leading=True)
     later(bench, ARRIVAL_MS_MIN)
     effects = bench.push(*CHAIN[:39])
     leading = Leading(bench)

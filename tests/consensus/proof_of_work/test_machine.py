@@ -4,9 +4,9 @@ import hashlib
 import os
 import subprocess
 import sys
-from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from consensus.effects import Adopt, Replay, Send
 from consensus.inputs import PeerJoined
@@ -18,7 +18,7 @@ from consensus.types import StepId
 from tests.consensus.proof_of_work.forge import RULES
 from tests.consensus.proof_of_work.network import Judge, Network, Node, Records, all_good, large, submit
 
-QUICK = replace(RULES, start_attempts=4)
+QUICK = structs.replace(RULES, start_attempts=4)
 
 
 def chain_of(node: Node) -> tuple[StepId, ...]:
@@ -42,7 +42,7 @@ def test_two_peers_agree_on_one_chain_and_both_lead() -> None:
 
 
 def test_blocks_come_at_the_interval_whatever_the_start_difficulty() -> None:
-    network = Network(replace(RULES, start_attempts=64))
+    network = Network(structs.replace(RULES, start_attempts=64))
     alice = network.add("alice")
     network.run(700_000)
     before = alice.machine.status.height
@@ -116,7 +116,7 @@ def test_a_split_deeper_than_finality_stops_the_lighter_side_with_a_clear_messag
 
 
 def test_a_contribution_reaches_the_block_of_another_peer() -> None:
-    network = Network(replace(QUICK, author_window=0))
+    network = Network(structs.replace(QUICK, author_window=0))
     alice, bob = network.add("alice", is_leading=False), network.add("bob", is_leading=False)
     network.connect(alice, bob)
     digest = submit(network, alice, b"recipe")
@@ -269,7 +269,7 @@ def test_every_recorded_block_has_its_parent_recorded_before() -> None:
 
 
 def test_a_pause_of_the_whole_network_does_not_make_blocks_free() -> None:
-    network = Network(replace(QUICK, half_life_blocks=20))
+    network = Network(structs.replace(QUICK, half_life_blocks=20))
     alice = network.add("alice")
     network.run(200_000)
     attempts = alice.machine.status.attempts_expected

@@ -4,8 +4,8 @@ from consensus.proof_of_work.puzzle_budgets import (
     GROUP_BURST,
     GROUPS_MAX,
     IN_FLIGHT_PER_PEER_MAX,
-    STRANGERS_BURST,
-    STRANGERS_US_PER_SECOND,
+    OUTSIDERS_BURST,
+    OUTSIDERS_US_PER_SECOND,
     PuzzleBudgets,
 )
 from consensus.types import Instant
@@ -54,13 +54,13 @@ def test_who_sends_one_useless_proof_is_a_stranger_again() -> None:
         ticket = verifying.start(ALICE, 0, NOW)
         assert ticket is not None
         verifying.settle(ALICE, ticket, is_useful=is_useful)
-    assert verifying.is_stranger(ALICE)
+    assert verifying.is_outsider(ALICE)
 
 
 def test_fresh_keys_of_one_subnet_share_one_budget_and_leave_others_theirs() -> None:
     verifying = PuzzleBudgets(MEMORY_KIB)
     assert started(verifying, range(100), b"one net") == GROUP_BURST
-    assert started(verifying, range(100, 200), b"another net") == STRANGERS_BURST - GROUP_BURST
+    assert started(verifying, range(100, 200), b"another net") == OUTSIDERS_BURST - GROUP_BURST
 
 
 @pytest.mark.parametrize("memory_kib", [8_192, 65_536])
@@ -71,12 +71,14 @@ def test_all_strangers_together_have_an_eighth_of_a_core(memory_kib: int) -> Non
     for second in range(seconds):
         now = Instant(NOW + 1_000 * second)
         count += started(verifying, range(20), f"net {second % 8}".encode(), now)
-    assert (count - STRANGERS_BURST) * verifying.cost_us <= seconds * STRANGERS_US_PER_SECOND
-    assert count * verifying.cost_us >= 0.5 * seconds * STRANGERS_US_PER_SECOND
+    assert (count - OUTSIDERS_BURST) * verifying.cost_us <= seconds * OUTSIDERS_US_PER_SECOND
+    assert count * verifying.cost_us >= 0.5 * seconds * OUTSIDERS_US_PER_SECOND
 
 
-def test_so_many_subnets_are_remembered() -> None:
+@pytest.mark.parametrize(("others", "left"), [(GROUPS_MAX - 1, 0), (GROUPS_MAX, OUTSIDERS_BURST - GROUP_BURST)])
+def test_what_so_many_subnets_have_used_is_remembered(others: int, left: int) -> None:
     verifying = PuzzleBudgets(MEMORY_KIB)
-    for number in range(GROUPS_MAX + 10):
+    assert started(verifying, range(GROUP_BURST), b"one net") == GROUP_BURST
+    for number in range(others):
         verifying.join(ALICE, f"net {number}".encode(), NOW)
-    assert len(verifying._groups) == GROUPS_MAX
+    assert started(verifying, range(OUTSIDERS_BURST), b"one net") == left

@@ -1,9 +1,9 @@
 """Headers that are not proven, or have nothing behind them, move no honest peer to stop leading, to finalise, or to halt."""
 
-from dataclasses import replace
 from functools import cache
 
 import pytest
+from msgspec import structs
 
 from consensus.effects import Effect, Finalise, Halt, Record, SolvePuzzle, StopPuzzle, VerifyPuzzle
 from consensus.encoding import encode
@@ -14,7 +14,7 @@ from consensus.proof_of_work.machine import SYNC_TIMER
 from consensus.proof_of_work.messages import MESSAGE_CODEC, BlockMessage, Blocks, GetHeaders, Headers, Tip
 from consensus.proof_of_work.puzzle import is_solved
 from consensus.proof_of_work.records import block_key
-from consensus.proof_of_work.unverified_headers import PUSHED_PER_STRANGER_MAX
+from consensus.proof_of_work.unverified_headers import PUSHED_PER_OUTSIDER_MAX
 from consensus.types import Height, Instant, PeerId
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, refusals, sent
 from tests.consensus.proof_of_work.forge import RULES, START_MS, Forge, Forged, person, state_after
@@ -22,7 +22,7 @@ from tests.consensus.proof_of_work.network import Network, Node, Records
 
 FORGE = Forge()
 ALICE, MALLORY = person("alice"), person("mallory")
-HARD = replace(RULES, start_attempts=2**40)
+HARD = structs.replace(RULES, start_attempts=2**40)
 PUZZLE_MS = 16
 
 
@@ -84,7 +84,7 @@ def test_workless_headers_far_above_the_head_stop_nobody_from_leading() -> None:
 @pytest.mark.parametrize("group", [b"", b"192.0.2.0/24"])
 def test_a_flood_of_fresh_keys_neither_stops_leading_nor_takes_much_of_a_core(group: bytes) -> None:
     """Nine workless headers from each of three new keys a second: each puzzle takes 16 ms of one core, one after the other."""
-    rules = replace(HARD, puzzle_memory_kib=8)
+    rules = structs.replace(HARD, puzzle_memory_kib=8)
     bench = Bench(rules, verifies=False, is_leading=True)
     leading = Leading(bench)
     leading.pass_time(11_000)
@@ -134,7 +134,7 @@ def test_a_header_that_others_have_sent_too_outlives_the_peer_that_sent_it_first
     assert of_type(bench.push(second, peer=OTHER.id), VerifyPuzzle) != []  # only the first had a second source
 
 
-@pytest.mark.parametrize(("proven", "taken"), [(0, PUSHED_PER_STRANGER_MAX), (1, 30)])
+@pytest.mark.parametrize(("proven", "taken"), [(0, PUSHED_PER_OUTSIDER_MAX), (1, 30)])
 def test_of_who_has_shown_nothing_yet_few_pushed_blocks_wait(proven: int, taken: int) -> None:
     bench = Bench(verifies=False)
     chain = FORGE.branch(FORGE.genesis, ALICE, proven + 30)
@@ -232,7 +232,7 @@ def long_chain(length: int) -> tuple[Forged, ...]:
     return FORGE.branch(FORGE.genesis, ALICE, length)
 
 
-def sync_ms(liar_headers: int, *, is_first: bool, length: int = 2_500) -> int:
+def sync_ms(liar_headers: int, *, is_first: bool, length: int = 1_250) -> int:
     """How many milliseconds a newcomer takes to come up to a chain, with one liar among its eight peers."""
     network = Withholding(RULES)
     network.now = Instant(network.now + 1_000 * length)
@@ -256,6 +256,7 @@ def control_ms() -> int:
     return sync_ms(0, is_first=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("liar_headers", "is_first"), [(60, True), (300, False), (320, True), (1_024, True)])
 def test_one_liar_with_cheap_headers_neither_halts_a_newcomer_nor_costs_it_half_of_its_time(
     liar_headers: int, is_first: bool
@@ -268,7 +269,7 @@ def test_a_tree_full_of_cheap_blocks_keeps_no_newcomer_from_a_chain_that_is_heav
 ) -> None:
     """Blocks dated half-lives apart cost one attempt after a while, and outweigh the first blocks of any honest chain."""
     monkeypatch.setattr(block_tree, "TREE_BLOCKS_MAX", 64)
-    rules = replace(RULES, start_attempts=16)
+    rules = structs.replace(RULES, start_attempts=16)
     forge = Forge(rules)
     honest = forge.branch(forge.genesis, ALICE, 60)
     cheap: list[Forged] = []

@@ -10,7 +10,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from consensus.attachment import Attachment
 from consensus.signing import Signer
 from consensus.steps import genesis_step
-from consensus.total_order.block import Block, Checkpoint, CommitMark, Content, Item, Reference, genesis_references, sign_block
+from consensus.total_order.block import (
+    Block,
+    BlockContribution,
+    Checkpoint,
+    CommitMark,
+    Content,
+    Reference,
+    genesis_references,
+    sign_block,
+)
 from consensus.total_order.committee import Committee
 from consensus.types import Digest, NetworkId, PeerId
 
@@ -106,8 +115,8 @@ def own_first(author: int, references: Iterable[Reference]) -> tuple[Reference, 
     return tuple(sorted(references, key=lambda reference: (reference.author != author, reference.author)))
 
 
-def item(payload: bytes = b"payload") -> Item:
-    return Item(bytes(32), payload)
+def item(payload: bytes = b"payload") -> BlockContribution:
+    return BlockContribution(bytes(32), payload)
 
 
 def attachment(name: str, length: int = 100_000) -> Attachment:

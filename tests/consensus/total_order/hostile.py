@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from consensus.effects import Accuse, Deliver, Effect, FetchPayload, FetchState, Guard, Halt, Record, Refuse, Send, SetTimer
+from consensus.effects import Accuse, Deliver, Effect, FetchAttachment, FetchState, Guard, Halt, Record, Refuse, Send, SetTimer
 from consensus.encoding import encode
-from consensus.inputs import Input, PayloadHeld, PeerJoined, PeerLeft, Received, StateHeld, TimerFired
+from consensus.inputs import AttachmentHeld, Input, PeerJoined, PeerLeft, Received, StateHeld, TimerFired
 from consensus.steps import genesis_step
 from consensus.total_order.block import Block, Checkpoint, CommitMark, Reference, block_digest
 from consensus.total_order.linearizer import COMMIT_CODEC, CommitRecord
@@ -144,9 +144,9 @@ class Ordeal:
         self.peers: dict[PeerId, None] = {}
         self.owed: list[tuple[PeerId, GetBlocks | GetCommits | AskOwn | Subscribe]] = []
         self.timers: dict[str, int] = {}
-        self.fetched: list[FetchPayload | FetchState] = []
+        self.fetched: list[FetchAttachment | FetchState] = []
         self._carry_out(self.machine.start(Instant(self.now)))
-        for peer in (*MEMBERS, person("stranger").id):
+        for peer in (*MEMBERS, person("outsider").id):
             if peer != self.who:
                 self.join(peer)
 
@@ -204,9 +204,9 @@ class Ordeal:
             match wanted:
                 case FetchState(step):
                     self.feed(StateHeld(step, b"state"))
-                case FetchPayload(digest):
-                    self.feed(PayloadHeld(digest))
-        self.feed(PayloadHeld(Digest(attachment("nobody asked for it").digest)))
+                case FetchAttachment(digest):
+                    self.feed(AttachmentHeld(digest))
+        self.feed(AttachmentHeld(Digest(attachment("nobody asked for it").digest)))
         self.feed(StateHeld(StepId(b"n" * 32), b"nobody asked for it"))
 
     def links(self) -> None:
@@ -250,8 +250,8 @@ class Ordeal:
             case GetCommits(number, first):
                 made = [record for record in self.world.commits if record.leader.round <= self.front - 3]
                 return Commits(number, tuple(made[first - 1 : first + 63]))
-            case AskOwn(life):
-                return OwnNewest(life, None)
+            case AskOwn(incarnation):
+                return OwnNewest(incarnation, None)
             case Subscribe(from_round):
                 author = MEMBERS.index(peer)
                 own = [block.block for block in self.world.blocks() if block.block.content.author == author]
@@ -292,7 +292,7 @@ class Ordeal:
                     request = read(message)
                     if isinstance(request, GetBlocks | GetCommits | AskOwn | Subscribe):
                         self.owed.append((peer, request))
-                case FetchPayload() | FetchState():
+                case FetchAttachment() | FetchState():
                     self.fetched.append(effect)
                 case Deliver(step):
                     self.last_step = step.id
@@ -337,17 +337,19 @@ class Liar:
                 return Blocks(number, tuple([*own, *known, *self._blocks(1)][: self.chance.randrange(4)]))
             case GetCommits(number, first):
                 return Commits(number, tuple(self._commits(first)))
-            case AskOwn(life):
-                return OwnNewest(self.chance.choice((life, life, 7)), self.chance.choice((None, *self._blocks(1))))
+            case AskOwn(incarnation):
+                return OwnNewest(
+                    self.chance.choice((incarnation, incarnation, 7)), self.chance.choice((None, *self._blocks(1)))
+                )
             case Subscribe():
                 return OwnBlocks(tuple(self._blocks(3)))
             case None if self.said and self.chance.random() < 0.2:
                 return self.chance.choice(self.said)
             case None:
-                self.said.append(self._unasked())
+                self.said.append(self._refuse_unasked())
                 return self.said[-1]
 
-    def _unasked(self) -> Message | bytes:
+    def _refuse_unasked(self) -> Message | bytes:
         kind = self.chance.choices(range(10), (60, 4, 4, 4, 4, 4, 4, 4, 4, 4))[0]
         (block,) = self._blocks(1)
         number = self.chance.choice((0, 1, 2, 5, FAR))

@@ -13,22 +13,32 @@ from consensus.effects import (
     Broadcast,
     Deliver,
     Effect,
-    FetchPayload,
+    FetchAttachment,
     FetchState,
     Guard,
     Halt,
-    KeepPayloads,
+    KeepAttachments,
     PassOver,
     Record,
     Refuse,
-    ReleasePayloads,
+    ReleaseAttachments,
     Restore,
     Send,
     SetTimer,
 )
 from consensus.encoding import encode
 from consensus.evidence import Accusation
-from consensus.inputs import FetchFailed, Input, PayloadHeld, PeerJoined, PeerLeft, Received, StateHeld, Submitted, TimerFired
+from consensus.inputs import (
+    AttachmentHeld,
+    FetchFailed,
+    Input,
+    PeerJoined,
+    PeerLeft,
+    Received,
+    StateHeld,
+    Submitted,
+    TimerFired,
+)
 from consensus.signing import is_signed_by
 from consensus.steps import DeliveredStep, genesis_step
 from consensus.total_order.block import BLOCK_CODEC
@@ -85,8 +95,8 @@ class Node:
     halted: str | None = None
     timers: dict[str, int] = field(default_factory=dict)
     is_up: bool = True
-    life: int = 0
-    fetched: list[FetchPayload] = field(default_factory=list)
+    incarnation: int = 0
+    fetched: list[FetchAttachment] = field(default_factory=list)
     states: list[FetchState] = field(default_factory=list)
     restored: list[Restore] = field(default_factory=list)
 
@@ -140,12 +150,12 @@ class Network:
         old = self.nodes.get(who.id)
         node = Node(name, who.id, self._machine(name, disk, guard, replay_from), disk, guard)
         if old is not None:
-            node.steps, node.accused, node.life = old.steps, old.accused, old.life + 1
+            node.steps, node.accused, node.incarnation = old.steps, old.accused, old.incarnation + 1
         self.nodes[who.id] = node
         self._carry_out(node, node.machine.start(self._clock(node)))
         for other in list(self.nodes.values()):
             if other is not node and self.are_connected(node, other):
-                self._link(node, other)
+                self.link(node, other)
         for puppet in self.puppets:
             node.peers.add(puppet)
             self.feed(node, PeerJoined(puppet))
@@ -185,9 +195,9 @@ class Network:
         """Only its records stay."""
         for peer in list(node.peers):
             if peer in self.nodes:
-                self._unlink(node, self.nodes[peer])
+                self.unlink(node, self.nodes[peer])
         node.is_up = False
-        node.life += 1
+        node.incarnation += 1
 
     def restart(self, node: Node, disk: Disk | None = None, guard: int | None = None) -> Node:
         """From its own disk, or another; the learner keeps all that it was delivered."""
@@ -215,16 +225,16 @@ class Network:
                 if one.id < other.id:
                     is_linked = other.id in one.peers
                     if is_linked and not self.are_connected(one, other):
-                        self._unlink(one, other)
+                        self.unlink(one, other)
                     elif not is_linked and self.are_connected(one, other):
-                        self._link(one, other)
+                        self.link(one, other)
 
-    def _link(self, one: Node, other: Node) -> None:
+    def link(self, one: Node, other: Node) -> None:
         for node, peer in ((one, other), (other, one)):
             node.peers.add(peer.id)
             self.feed(node, PeerJoined(peer.id))
 
-    def _unlink(self, one: Node, other: Node) -> None:
+    def unlink(self, one: Node, other: Node) -> None:
         for node, peer in ((one, other), (other, one)):
             node.peers.discard(peer.id)
             self.feed(node, PeerLeft(peer.id))
@@ -246,14 +256,14 @@ class Network:
             self.run(50)
 
     def later(self, delay_ms: int, node: Node, action: Callable[[], None]) -> None:
-        self._push(delay_ms, partial(self._if_alive, node, node.life, action))
+        self._push(delay_ms, partial(self._if_alive, node, node.incarnation, action))
 
     def _push(self, delay_ms: int, action: Callable[[], None]) -> None:
         self._sent += 1
         heapq.heappush(self._queue, (self.now + delay_ms, self._sent, action))
 
-    def _if_alive(self, node: Node, life: int, action: Callable[[], None]) -> None:
-        if self.nodes[node.id] is node and node.is_up and node.life == life and node.halted is None:
+    def _if_alive(self, node: Node, incarnation: int, action: Callable[[], None]) -> None:
+        if self.nodes[node.id] is node and node.is_up and node.incarnation == incarnation and node.halted is None:
             action()
 
     def _clock(self, node: Node) -> Instant:
@@ -299,11 +309,11 @@ class Network:
                 self.later(max(0, at - self._clock(node)), node, partial(self._fire, node, name, at))
             case Deliver(step):
                 node.steps.append(step)
-            case FetchPayload(digest, _, peer):
+            case FetchAttachment(digest, _, peer):
                 node.fetched.append(effect)
                 holders = self.payloads.get(digest, ())
                 if node.id in holders:
-                    self.feed(node, PayloadHeld(digest))
+                    self.feed(node, AttachmentHeld(digest))
                 elif peer in holders and node.id in self.favoured.get(peer, {node.id}):
                     self.later(PAYLOAD_MS, node, lambda: self._held(node, digest))
                 else:
@@ -311,7 +321,7 @@ class Network:
                     self.later(
                         WITHHELD_MS if peer in self.favoured else PAYLOAD_MS, node, lambda: (self.feed(node, failed), None)[1]
                     )
-            case KeepPayloads() | ReleasePayloads():
+            case KeepAttachments() | ReleaseAttachments():
                 pass
             case FetchState(step):
                 node.states.append(effect)
@@ -325,7 +335,7 @@ class Network:
                 if peer in self.puppets:
                     node.peers.discard(peer)
                 elif peer in node.peers:
-                    self._unlink(node, self.nodes[peer])
+                    self.unlink(node, self.nodes[peer])
             case Halt(reason):
                 node.halted = reason
             case PassOver():
@@ -335,7 +345,7 @@ class Network:
 
     def _held(self, node: Node, digest: bytes) -> None:
         self.payloads[digest].add(node.id)
-        self.feed(node, PayloadHeld(digest))  # type: ignore[arg-type]
+        self.feed(node, AttachmentHeld(digest))  # type: ignore[arg-type]
 
     def _note_signed(self, node: Node, table: str, key: bytes, value: bytes) -> None:
         if table == VERTEX_TABLE and node.id in self.members:

@@ -41,8 +41,8 @@ class Puppet:
             case OwnBlocks(blocks) | Blocks(_, blocks):
                 for block in blocks:
                     self._keep(block)
-            case AskOwn(life):
-                self._answer(source, OwnNewest(life, None))
+            case AskOwn(incarnation):
+                self._answer(source, OwnNewest(incarnation, None))
             case GetBlocks(number, references) if self.answers:
                 known = tuple(self.blocks[ref.digest].block for ref in references if ref.digest in self.blocks)
                 self._answer(source, Blocks(number, known))

@@ -35,7 +35,7 @@ def test_the_highest_commit_that_f_plus_1_name_is_the_certain_one_however_far_of
     far = MARKS_AHEAD_MAX * 100
     vouching = noted((1, 5, ONE), (2, 5, ONE), (1, far, ONE), (3, far, ONE), (2, far + 9, OTHER))
     assert vouching.certain_commit() == CommitMark(far, ONE)
-    vouching.reached(far)
+    vouching.on_commit(far)
     assert vouching.certain_commit() is None
 
 
@@ -61,7 +61,7 @@ def test_a_checkpoint_is_agreed_once_f_plus_1_members_have_signed_the_very_same(
     for author, index, state in said:
         vouching.note(FORGE.first(author, checkpoint=Checkpoint(index, ONE, state)).block)
     assert vouching.best_checkpoint() == (Checkpoint(8, ONE, ONE), 0b0011)
-    vouching.reached(8)
+    vouching.on_commit(8)
     for index in range(24, 24 + 8 * CHECKPOINTS_KEPT, 8):
         vouching.note(FORGE.first(3, checkpoint=Checkpoint(index, ONE, ONE)).block)
     vouching.note(FORGE.first(2, checkpoint=Checkpoint(24, ONE, ONE)).block)

@@ -12,7 +12,7 @@ from consensus.total_order.block import (
     BLOCK_BYTES_MAX,
     BLOCK_CODEC,
     ITEMS_MAX,
-    Item,
+    BlockContribution,
     Reference,
     block_digest,
     content_fault,
@@ -93,8 +93,8 @@ def test_each_broken_rule_has_its_own_offence(
         ({"author": -1}, "author"),
         ({"parents": ()}, "parents"),
         ({"items": (item(),) * (ITEMS_MAX + 1)}, "items"),
-        ({"items": (Item(bytes(32), bytes(4_097)),)}, "items"),
-        ({"items": (Item(bytes(31), b""),)}, "items"),
+        ({"items": (BlockContribution(bytes(32), bytes(4_097)),)}, "items"),
+        ({"items": (BlockContribution(bytes(31), b""),)}, "items"),
         ({"items": (item(),) * 2, "attachments": (attachment("a"), attachment("b"))}, "attachments"),
         ({"attachments": (Attachment(bytes(32), 0),)}, "attachments"),
         ({"time_ms": -1}, "time_ms"),
@@ -124,7 +124,7 @@ def test_truncated_bytes_are_malformed(cut: int) -> None:
 def test_the_largest_sound_block_fits_its_limit() -> None:
     forge = Forge(200, is_real=False)
     references = tuple(Reference(2**40 - 1, author, bytes(32)) for author in range(200))
-    items = (Item(bytes(32), bytes(4_096)),) * ITEMS_MAX
+    items = (BlockContribution(bytes(32), bytes(4_096)),) * ITEMS_MAX
     attachments = tuple(attachment(str(index), 1 << 30) for index in range(ATTACHMENTS_MAX))
     block = forge.block(0, 2**40, references, items=items, attachments=attachments, time_ms=2**62)
     assert content_fault(block.block.content, forge.committee, forge.genesis) is None

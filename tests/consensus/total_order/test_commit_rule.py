@@ -32,7 +32,7 @@ class Follower:
     def add(self, block: Forged) -> list[Vertex]:
         accepted = self.dag.add(block.digest, block.block, set())
         for vertex in accepted:
-            self.rule.accepted(vertex)
+            self.rule.add(vertex)
         self.decisions += self.rule.decide()
         return accepted
 
@@ -123,7 +123,7 @@ def test_random_graphs_reach_every_way_to_decide() -> None:
         follower = Follower(graph.forge)
         for block in graph.causal_order():
             follower.add(block)
-        ways.update(made.way for made in follower.decisions)
+        ways.update(made.rule for made in follower.decisions)
     assert set(ways) == set(DecisionRule)
 
 
@@ -159,7 +159,7 @@ def test_a_leader_commits_three_messages_after_its_block() -> None:
     follower = Follower(forge)
     for block in itertools.chain(*full_rounds(forge, 3)):
         follower.add(block)
-    assert [(made.round, made.way) for made in follower.decisions] == [(1, DecisionRule.DIRECT_COMMIT)]
+    assert [(made.round, made.rule) for made in follower.decisions] == [(1, DecisionRule.DIRECT_COMMIT)]
 
 
 def test_an_absent_leader_is_skipped_by_the_next_round() -> None:
@@ -167,7 +167,7 @@ def test_an_absent_leader_is_skipped_by_the_next_round() -> None:
     follower = Follower(forge)
     for block in itertools.chain(*full_rounds(forge, 4, absent=((2, 2),))):
         follower.add(block)
-    assert [(made.round, made.way) for made in follower.decisions] == [
+    assert [(made.round, made.rule) for made in follower.decisions] == [
         (1, DecisionRule.DIRECT_COMMIT),
         (2, DecisionRule.DIRECT_SKIP),
     ]

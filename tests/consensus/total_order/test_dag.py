@@ -10,6 +10,7 @@ import pytest
 from consensus.total_order import equivocation
 from consensus.total_order.block import Reference
 from consensus.total_order.dag import Dag, Vertex
+from node.lab.checkers.sizes import sizes_of
 from tests.consensus.total_order.forge import Forge, Forged, attachment, item
 from tests.consensus.total_order.test_commit_rule import full_rounds
 
@@ -84,7 +85,8 @@ def test_what_is_forgotten_holds_nothing_in_memory() -> None:
     forgotten, _ = dag.prune(8)
     assert len(forgotten) == len(ALL)
     assert all(vertex.parents == () for vertex in forgotten)
-    assert (dag.accepted, dag._rounds, dag._slots, dag._waiting, dag._missing_rounds) == ({}, {}, {}, {}, {})
+    held = sizes_of(dag)
+    assert {name for name, size in held.items() if size} == {"Committee._indices", "Dag.kept_rounds", "Dag.newest"}
 
 
 def test_a_parent_named_by_a_wrong_round_or_author_is_a_lie() -> None:
@@ -107,7 +109,7 @@ def test_twins_are_kept_side_by_side() -> None:
     assert one.has_twins
     assert dag.authors(1) == 0b1111
     dag.prune(1)
-    assert (len(dag._twins), dag._twins.total_bytes) == (0, 0)
+    assert (sizes_of(dag)["KeptTwins._bytes"], dag._twins.total_bytes) == (0, 0)  # their bytes show nowhere else
 
 
 @pytest.mark.parametrize(("name", "bound"), [("TWINS_MAX", 1), ("TWINS_BYTES_MAX", 200)])
@@ -131,7 +133,7 @@ def test_a_block_waits_for_its_large_payloads() -> None:
     dag = Dag(FORGE.committee)
     assert add(dag, block, {payload.digest}) == []
     assert dag.is_named(payload.digest)
-    assert [vertex.digest for vertex in dag.payload_held(payload.digest)] == [block.digest]
+    assert [vertex.digest for vertex in dag.on_attachment_held(payload.digest)] == [block.digest]
 
 
 def test_the_newest_block_within_a_window_of_rounds() -> None:
@@ -161,6 +163,6 @@ def test_f_plus_1_members_that_build_on_a_block_without_its_payload_are_told_as_
     holders = functools.reduce(operator.or_, told)
     assert holders in {0b1010, 0b1110}, "its author, and that of its child; where both come at once that of the next child, too"
     assert (sum(told), dag.take_holders()) == (holders, [])
-    dag.payload_held(attachment("g").digest)
+    dag.on_attachment_held(attachment("g").digest)
     assert add(dag, second[1]) == [second[1].digest]
     assert dag.take_holders() == []

@@ -13,6 +13,7 @@ from consensus.total_order.machine import SYNC_MS, TotalOrder
 from consensus.total_order.messages import BlockMessage, Blocks, GetBlocks
 from consensus.total_order.synchroniser import FETCH_TIMER, GRACE_MS, LOOKED_AT_MAX, PAUSE_MS_MAX, Synchroniser
 from consensus.types import Instant
+from node.lab.checkers.sizes import sizes_of
 from tests.consensus.total_order.forge import NETWORK, START_MS, Forge, own_first, people, person, stub_sign, stub_verify
 from tests.consensus.total_order.network import RULES, Disk, read
 from tests.consensus.total_order.test_false_parents import ROUNDS, UNKNOWN, naming, watcher_of
@@ -50,7 +51,7 @@ def test_entries_that_hold_no_more_are_cleared_away() -> None:
     queue = DueQueue()
     for number in range(10_000):
         queue.put(b"name", Instant(number))
-    assert len(queue._heap) <= 2 + STALE_MAX
+    assert sizes_of(queue)["DueQueue._heap"] <= 2 + STALE_MAX
     assert queue.take(Instant(9_998), 1) == []
     assert queue.take(Instant(9_999), 1) == [b"name"]
 
@@ -59,7 +60,7 @@ def test_entries_that_hold_no_more_are_cleared_away() -> None:
 def looks(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many missing blocks are looked at, one by one."""
     seen: list[int] = []
-    look_at = Synchroniser._look_at
+    look_at = Synchroniser._look_at  # a look that leads to nothing shows nowhere
 
     def counted(self: Synchroniser, *arguments: object) -> None:
         seen.append(1)

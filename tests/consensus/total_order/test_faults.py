@@ -1,10 +1,11 @@
 """Members that crash, lag, lie and restart: the others agree, go on, and say what happened. Real machines, virtual time."""
 
+import functools
 import random
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from consensus.evidence import Offence
 from consensus.inputs import Submitted
@@ -28,7 +29,7 @@ from tests.consensus.total_order.puppets import (
     withhold_from,
 )
 
-SHALLOW = replace(RULES, gc_depth=3)
+SHALLOW = structs.replace(RULES, gc_depth=3)
 
 
 def height(node: Node) -> int:
@@ -219,7 +220,7 @@ def test_a_restart_delivers_again_what_the_learner_has_lost() -> None:
     steps = list(nodes[0].steps)
     network.crash(nodes[0])
     again = network.add(nodes[0].name, nodes[0].disk.copy(), nodes[0].guard)
-    assert again.steps[len(steps) :] == steps  # `add` goes on with the steps of the earlier life
+    assert again.steps[len(steps) :] == steps  # `add` goes on with the steps of the earlier incarnation
     network.crash(again)
     half = len(steps) // 2
     again.steps = []
@@ -393,6 +394,7 @@ def test_a_leader_that_is_mute_only_when_it_leads_is_waited_for_and_skipped() ->
 BUSY = TotalOrderRules(round_interval_ms=1, idle_interval_ms=1)
 
 
+@functools.cache
 def commits_per_second(size: int, plan: Callable[[list[Node]], Plan] | None, liars: int) -> float:
     """At the slowest honest member, while all of them create blocks as fast as they can."""
     network = Network(size, rules=BUSY)
@@ -408,7 +410,8 @@ def commits_per_second(size: int, plan: Callable[[list[Node]], Plan] | None, lia
     return (min(height(node) for node in nodes) - before) / 8
 
 
-@pytest.mark.parametrize(("size", "liars"), [(4, 1), pytest.param(7, 2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("size", "liars"), [(4, 1), (7, 2)])
 @pytest.mark.parametrize(
     ("plan", "share"),
     [
@@ -435,6 +438,7 @@ def test_delays_that_vary_make_nobody_push_what_is_on_its_way() -> None:
     assert pushed < 0.1 * created * (len(nodes) - 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_a_leader_that_shows_its_block_to_one_member_only_is_decided_by_anchors(seed: int) -> None:
     hasty = TotalOrderRules(gc_depth=20, round_interval_ms=1, idle_interval_ms=1, delta_ms_min=5, delta_ms_max=10)
@@ -481,7 +485,7 @@ def test_clocks_minutes_apart_change_nothing() -> None:
 def test_whatever_happens_members_agree_and_go_on_once_it_is_over(seed: int) -> None:
     size, depth = (4, 5, 6, 7, 3, 2, 8)[seed % 7], (3, 20, 5)[seed % 3]
     chance = random.Random(seed)
-    network = Network(size, rules=replace(RULES, gc_depth=depth), seed=seed, delays=(1, chance.choice((10, 40, 80))))
+    network = Network(size, rules=structs.replace(RULES, gc_depth=depth), seed=seed, delays=(1, chance.choice((10, 40, 80))))
     network.add_all()
     down: list[Node] = []
     wipes = committee_of(size).faulty_max

@@ -11,6 +11,7 @@ from consensus.total_order import linearizer as order_module
 from consensus.total_order.commit_rule import CommitRule
 from consensus.total_order.dag import Dag, Vertex
 from consensus.total_order.linearizer import CommitRecord, Linearizer, chain_digests, median_time_ms
+from node.lab.checkers.sizes import sizes_of
 from tests.consensus.total_order.forge import NETWORK, Forge, Forged, own_first
 from tests.consensus.total_order.test_commit_rule import Follower, Graph, full_rounds
 
@@ -23,7 +24,7 @@ def run(graph: Graph, depth: int, order_of_blocks: list[Forged]) -> tuple[Linear
 
     def settle(accepted: list[Vertex]) -> None:
         for vertex in accepted:
-            follower.rule.accepted(vertex)
+            follower.rule.add(vertex)
         for decision in follower.rule.decide():
             if decision.leader is not None:
                 records.append(order.commit(decision.leader)[0])
@@ -59,7 +60,7 @@ def test_of_two_blocks_in_one_history_the_lower_digest_is_delivered() -> None:
     rule = CommitRule(forge.committee, dag)
     for block in (*first, *twins, *second, third):
         for vertex in dag.add(block.digest, block.block, set()):
-            rule.accepted(vertex)
+            rule.add(vertex)
     record, added = Linearizer(NETWORK, 60).commit(dag.accepted[third.digest])
     assert [vertex.digest for vertex in added if (vertex.author, vertex.round) == (3, 1)] == [twins[0].digest]
     assert len(record.references) == 8
@@ -111,7 +112,7 @@ def test_the_horizon_follows_the_leader_of_the_last_commit() -> None:
         horizons.append(order.horizon)
     assert horizons == [0, 0, 5]
     assert min(reference.round for reference in record.references) == 2, "the horizon of the commit before counts"
-    assert sorted(order._ordered) == [6, 7, 8]
+    assert sizes_of(order)["Linearizer._ordered"] == 3, "rounds 6 to 8"
 
 
 def test_a_chain_is_broken_by_any_change() -> None:

@@ -1,4 +1,4 @@
-"""One machine and what strangers send it: every bad input has one exact outcome."""
+"""One machine and what outsiders send it: every bad input has one exact outcome."""
 
 import itertools
 from collections import Counter
@@ -8,13 +8,13 @@ import msgspec
 import pytest
 
 from consensus.attachment import Attachment
-from consensus.effects import Accuse, Broadcast, Deliver, Effect, FetchPayload, Guard, Halt, PassOver, Record, Refuse, Send
+from consensus.effects import Accuse, Broadcast, Deliver, Effect, FetchAttachment, Guard, Halt, PassOver, Record, Refuse, Send
 from consensus.encoding import encode
 from consensus.evidence import Accusation, Offence
-from consensus.inputs import FetchFailed, PayloadHeld, PeerJoined, PeerLeft, Received, Submitted, TimerFired
+from consensus.inputs import AttachmentHeld, FetchFailed, PeerJoined, PeerLeft, Received, Submitted, TimerFired
 from consensus.records import CorruptRecordsError
 from consensus.steps import genesis_step
-from consensus.total_order.block import BLOCK_BYTES_MAX, Item, Reference, block_digest
+from consensus.total_order.block import BLOCK_BYTES_MAX, BlockContribution, Reference, block_digest
 from consensus.total_order.equivocation import accuse, proves_equivocation
 from consensus.total_order.linearizer import CommitRecord
 from consensus.total_order.machine import PACE_TIMER, TotalOrder
@@ -157,7 +157,7 @@ def test_payloads_travel_with_the_next_block_and_are_delivered_with_their_author
     one.show(*FIRST[1:])
     one.do(one.machine.handle(Submitted(genesis_step(NETWORK), b"mine"), Instant(NOW + 5)))
     (_, second) = own_blocks(one.effects)
-    assert second.block.content.items == (Item(genesis_step(NETWORK), b"mine"),)
+    assert second.block.content.items == (BlockContribution(genesis_step(NETWORK), b"mine"),)
 
 
 # --- bad input ------------------------------------------------------------------------------------------------------
@@ -434,14 +434,14 @@ def test_a_block_waits_for_its_large_payload_which_is_fetched_from_who_has_it() 
     payload = attachment("gradient")
     heavy = FORGE.first(1, attachments=(payload,), items=(item(),))
     effects = one.show(heavy)
-    fetch = FetchPayload(Digest(payload.digest), payload.length, MEMBERS[1].id)
+    fetch = FetchAttachment(Digest(payload.digest), payload.length, MEMBERS[1].id)
     effects += one.do(one.machine.handle(TimerFired("sync"), Instant(NOW + 250)))
-    assert [effect for effect in effects if isinstance(effect, FetchPayload)] == [fetch]
+    assert [effect for effect in effects if isinstance(effect, FetchAttachment)] == [fetch]
     assert one.machine.status.suspended == 1
     effects = one.do(one.machine.handle(FetchFailed(fetch.digest, fetch.peer), Instant(NOW + 16_000)))
-    (again,) = [effect for effect in effects if isinstance(effect, FetchPayload)]
+    (again,) = [effect for effect in effects if isinstance(effect, FetchAttachment)]
     assert again.peer != MEMBERS[1].id
-    effects = one.do(one.machine.handle(PayloadHeld(Digest(payload.digest)), Instant(NOW + 16_100)))
+    effects = one.do(one.machine.handle(AttachmentHeld(Digest(payload.digest)), Instant(NOW + 16_100)))
     assert next(effect.key for effect in effects if isinstance(effect, Record)).endswith(heavy.digest)
     assert one.machine.status.suspended == 0
 

@@ -1,9 +1,8 @@
 """Observers, large payloads, ranges of commits from liars, snapshots."""
 
-from dataclasses import replace
-
 import msgspec
 import pytest
+from msgspec import structs
 
 from consensus.attachment import Attachment
 from consensus.encoding import encode
@@ -26,7 +25,7 @@ from tests.consensus.total_order.network import (
 )
 from tests.consensus.total_order.test_faults import goes_on, height
 
-SHALLOW = replace(RULES, gc_depth=3)
+SHALLOW = structs.replace(RULES, gc_depth=3)
 
 
 def test_an_observer_that_joins_late_follows_and_never_signs() -> None:
@@ -48,7 +47,7 @@ def test_an_observer_of_one_member_alone_follows() -> None:
     nodes = network.add_all()
     watcher = network.add("observer")
     for node in nodes[1:]:
-        network._unlink(watcher, node)
+        network.unlink(watcher, node)
     goes_on(network, [*nodes, watcher], commits=40)
     assert watcher.peers == {nodes[0].id}
 
@@ -80,6 +79,7 @@ def test_a_payload_that_only_its_author_has_is_ordered_nowhere_and_blocks_nobody
     assert all(node.machine.status.suspended <= 40 for node in others)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("slow_ms", [None, 900])
 @pytest.mark.parametrize(("size", "liars", "favoured"), [(4, 1, (0,)), (7, 2, (0,)), (7, 2, (0, 1))])
 def test_payloads_that_liars_give_to_few_members_alone_come_from_those(

@@ -8,9 +8,9 @@ from learning.evolution.mutation_candidates import MutationCandidates
 from learning.evolution.mutation_submission import Submission, decode_submission, encode_submission
 from learning.evolution.payload import Candidate
 from learning.evolution.recipe import Recipe
-from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.rules import EvolutionRules
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
-from learning.learner import AdoptRequest, ContributionFound, Participant, SignedPayload, StateKept
+from learning.learner import AdoptRequest, AuthoredPayload, ContributionFound, Participant, StateKept
 from learning.model_consensus.scores import Scores
 from learning.task import Task
 from tests.learning.evolution.exchange import GENESIS, NETWORK, RULES, SETTINGS
@@ -38,15 +38,15 @@ class Member(LineMember):
         *,
         task: Task | None = None,
         rules: EvolutionRules = RULES,
-        settings: SearchSettings = SETTINGS,
+        is_searching: bool = True,
         restored: StateKept | None = None,
         distortion: Distortion | None = None,
     ) -> None:
         self.members = members
         self.task = task or SphereTask()
         self.distortion = distortion
-        participant = Participant(NETWORK, author, GENESIS, members, settings.is_searching)
-        self.mutations = MutationCandidates(self.task, rules, participant, settings)
+        participant = Participant(NETWORK, author, GENESIS, members, is_searching)
+        self.mutations = MutationCandidates(self.task, rules, participant, SETTINGS)
         self.generations = Generations(self.mutations, participant)
         super().__init__(author, self.generations, Shelf(), restored)
         self.answers += self.learner.handle(AdoptRequest(GENESIS))
@@ -55,7 +55,7 @@ class Member(LineMember):
     def height(self) -> int:
         return self.adopted[-1].height
 
-    def submitted(self, found: ContributionFound) -> Iterable[SignedPayload]:
+    def submitted(self, found: ContributionFound) -> Iterable[AuthoredPayload]:
         """Distorted."""
         if self.distortion is None:
             return super().submitted(found)

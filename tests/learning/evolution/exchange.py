@@ -1,8 +1,9 @@
 """A peer that evolves under proof of work, and the path that it makes by itself."""
 
 from learning.evolution.learner import EvolutionLearner
-from learning.evolution.rules import EvolutionRules, SearchSettings
-from learning.learner import Participant, ProposedStep, SignedPayload, StateKept
+from learning.evolution.rules import EvolutionRules
+from learning.evolution.search import SearchSettings
+from learning.learner import AuthoredPayload, Participant, ProposedStep, StateKept
 from learning.task import Task
 from tests.learning.following.line_world import Shelf
 from tests.learning.following.tree_world import TreePeer
@@ -32,15 +33,16 @@ class Peer(TreePeer):
         self,
         author: bytes,
         rules: EvolutionRules = RULES,
-        settings: SearchSettings = SETTINGS,
+        *,
         task: Task | None = None,
         restored: StateKept | None = None,
+        is_searching: bool = True,
     ) -> None:
         self.task = task or SphereTask()
-        participant = Participant(NETWORK, author, GENESIS)
-        super().__init__(author, EvolutionLearner(self.task, rules, participant, settings, restored), Shelf())
+        participant = Participant(NETWORK, author, GENESIS, is_searching=is_searching)
+        super().__init__(author, EvolutionLearner(self.task, rules, participant, SETTINGS, restored), Shelf())
 
-    def find(self) -> SignedPayload:
+    def find(self) -> AuthoredPayload:
         """Search until something is found."""
         for _ in range(SLICES_MAX):
             if found := self.work():

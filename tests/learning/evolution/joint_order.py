@@ -6,9 +6,10 @@ from dataclasses import replace
 from learning.evolution.joint_learner import JointGenerations
 from learning.evolution.joint_submission import JointSubmission, ScoresAndList, decode_joint, encode_joint
 from learning.evolution.ranked_list import RankedList, list_length
-from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.rules import EvolutionRules
+from learning.evolution.search import SearchSettings
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
-from learning.learner import AdoptRequest, ContributionFound, Participant, SignedPayload, StateKept
+from learning.learner import AdoptRequest, AuthoredPayload, ContributionFound, Participant, StateKept
 from learning.model_consensus.scores import Scores
 from learning.task import Task
 from tests.learning.evolution.exchange import GENESIS, NETWORK, RULES
@@ -44,7 +45,7 @@ class JointMember(LineMember):
         super().__init__(author, self.generations, Shelf(), restored)
         self.answers += self.learner.handle(AdoptRequest(GENESIS))
 
-    def submitted(self, found: ContributionFound) -> Iterable[SignedPayload]:
+    def submitted(self, found: ContributionFound) -> Iterable[AuthoredPayload]:
         """Distorted."""
         if self.distortion is None:
             return super().submitted(found)

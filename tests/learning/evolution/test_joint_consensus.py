@@ -12,7 +12,7 @@ from learning.evolution.joint_step import Entry, JointRule, JointState
 from learning.evolution.joint_submission import JointSubmission, ScoresAndList, decode_joint, encode_joint
 from learning.evolution.ranked_list import RankedList
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
-from learning.learner import Phase, SignedPayload, faulty_max
+from learning.learner import AuthoredPayload, Phase, faulty_max
 from learning.model_consensus.scores import MalformedPayloadError, Scores
 from learning.model_consensus.slate import Ignored, Slate
 from learning.state import StoredStateError
@@ -33,11 +33,11 @@ def consensus(memory: Memory | None = None, rule: JointRule = RULE) -> JointCons
     return JointConsensus(rule, GENERATION, memory or Memory(rule.first_state()))
 
 
-def item(author: bytes, submission: JointSubmission, base: bytes = GENERATION) -> SignedPayload:
+def item(author: bytes, submission: JointSubmission, base: bytes = GENERATION) -> AuthoredPayload:
     return signed(author, base, encode_joint(submission))
 
 
-def commit(machine: JointConsensus, *items: SignedPayload) -> Slate[Entry] | Decision | None:
+def commit(machine: JointConsensus, *items: AuthoredPayload) -> Slate[Entry] | Decision | None:
     for one in items:
         machine.deliver(one)
     return machine.end_of_commit()

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.mutation import kept_interval
@@ -16,21 +17,21 @@ from learning.exact import noise_key
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
+    AuthoredPayload,
     ContributionAssessed,
     ContributionFound,
     ExportRequest,
     FinaliseRequest,
-    Judgement,
     LearnerAnswer,
     ModelExported,
     Participant,
     ProposedStep,
     ReplayRequest,
     SearchProgress,
-    SignedPayload,
     StateKept,
     StepChecked,
     StepOffered,
+    Verdict,
 )
 from learning.state import ModelState, StoredStateError, genesis_state, state_digest
 from learning.task import Float32Array, Float64Array, Int64Array, ParameterBlock, TaskError
@@ -40,12 +41,12 @@ from tests.learning.sphere import SphereTask
 
 
 def started(author: bytes = ALICE, regression_allowed: int = 0) -> Peer:
-    peer = Peer(author, replace(RULES, regression_allowed=regression_allowed))
+    peer = Peer(author, structs.replace(RULES, regression_allowed=regression_allowed))
     peer.adopt(GENESIS)
     return peer
 
 
-def with_claim(contribution: SignedPayload, by: int) -> SignedPayload:
+def with_claim(contribution: AuthoredPayload, by: int) -> AuthoredPayload:
     """The same recipe, with a claim that is off by so many micro-units."""
     candidate = decode_candidate(contribution.payload, 1)
     payload = encode_candidate(Candidate(candidate.recipe, candidate.claimed_fitness + by))
@@ -68,7 +69,7 @@ def reclaimed(step: ProposedStep, child_by: int = 0, parent_by: int = 0) -> Prop
 
 @pytest.mark.parametrize("recipe_length_max", [1, 4])
 def test_two_peers_improve_together_and_hold_the_same_state(recipe_length_max: int) -> None:
-    rules = replace(RULES, recipe_length_max=recipe_length_max)
+    rules = structs.replace(RULES, recipe_length_max=recipe_length_max)
     peers = (Peer(ALICE, rules), Peer(BOB, rules))
     first = [peer.adopt(GENESIS) for peer in peers]
     adopted, head = first, GENESIS
@@ -79,7 +80,7 @@ def test_two_peers_improve_together_and_hold_the_same_state(recipe_length_max: i
                 assert peer.assess(contribution).detail == ""
         step = leader.lead(head, height)
         for peer in peers:
-            assert peer.check(step) == StepChecked(step.id, Judgement.GOOD, False, "")
+            assert peer.check(step) == StepChecked(step.id, Verdict.GOOD, False, "")
         adopted, head = [peer.adopt(step.id) for peer in peers], step.id
         assert adopted[0].state_digest == adopted[1].state_digest == step.state_digest
     assert 0 < -adopted[0].fitness < -first[0].fitness / 50
@@ -143,12 +144,12 @@ def test_our_own_finding_comes_back_without_being_measured_again() -> None:
     assert isinstance(alice.task, SphereTask)
     contribution = alice.find()
     before = alice.task.fitness_calls
-    assert alice.assess(contribution) == ContributionAssessed(contribution.digest, Judgement.GOOD, True, "")
+    assert alice.assess(contribution) == ContributionAssessed(contribution.digest, Verdict.GOOD, True, "")
     assert alice.task.fitness_calls == before
 
 
 def test_an_observer_does_not_search_but_offers_what_it_hears_of() -> None:
-    observer = Peer(BOB, settings=replace(SETTINGS, is_searching=False))
+    observer = Peer(BOB, is_searching=False)
     observer.adopt(GENESIS)
     assert [observer.learner.search() for _ in range(100)] == [()] * 100
     contribution = started().find()
@@ -188,7 +189,7 @@ def test_a_search_misled_by_its_fast_scores_tells_nothing_worse_than_before() ->
         def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
             return float(super().scores(parameters[None, :], batch)[0])
 
-    alice = Peer(ALICE, replace(RULES, regression_allowed=UNLIMITED), task=Misleading())
+    alice = Peer(ALICE, structs.replace(RULES, regression_allowed=UNLIMITED), task=Misleading())
     alice.adopt(GENESIS)
     assert len(alice.work(600)) == 1
 
@@ -218,7 +219,7 @@ def test_without_a_limit_on_regression_a_worse_child_is_a_finding() -> None:
             start = genesis_state(NETWORK, self.layout).parameters
             return super().scores(candidates - start + np.float32(0.25), batch)
 
-    comma = Peer(ALICE, replace(RULES, regression_allowed=UNLIMITED), task=PerfectStart())
+    comma = Peer(ALICE, structs.replace(RULES, regression_allowed=UNLIMITED), task=PerfectStart())
     parent = comma.adopt(GENESIS)
     contribution = comma.find()
     assert decode_candidate(contribution.payload, 1).claimed_fitness < round(parent.fitness * 1e6)
@@ -226,7 +227,7 @@ def test_without_a_limit_on_regression_a_worse_child_is_a_finding() -> None:
     plus = Peer(BOB, task=PerfectStart())
     plus.adopt(GENESIS)
     assert not [answer for _ in range(200) for answer in plus.learner.search() if isinstance(answer, ContributionFound)]
-    assert plus.assess(contribution) == ContributionAssessed(contribution.digest, Judgement.CONTESTED, False, "")
+    assert plus.assess(contribution) == ContributionAssessed(contribution.digest, Verdict.CONTESTED, False, "")
 
 
 # --- candidates that lie --------------------------------------------------------------------------------------------
@@ -234,14 +235,14 @@ def test_without_a_limit_on_regression_a_worse_child_is_a_finding() -> None:
 
 def test_a_candidate_for_a_base_that_we_have_forgotten_is_nobodys_fault() -> None:
     answer = started().assess(signed(BOB, b"x" * 32, encode_candidate(Candidate(Recipe((1,)), 0))))
-    assert (answer.judgement, answer.detail) == (Judgement.CONTESTED, "")
+    assert (answer.verdict, answer.detail) == (Verdict.CONTESTED, "")
 
 
 def test_a_candidate_with_a_large_payload_is_invalid() -> None:
     """Else one candidate would have as many digests as there are payloads."""
     contribution = replace(started(ALICE).find(), attached=((bytes(32), 1),))
     answer = started(BOB).assess(contribution)
-    assert (answer.judgement, answer.detail) == (Judgement.INVALID, "attachments: 1, allowed 0")
+    assert (answer.verdict, answer.detail) == (Verdict.INVALID, "attachments: 1, allowed 0")
 
 
 def test_what_claims_no_more_than_the_best_known_is_not_measured() -> None:
@@ -250,20 +251,20 @@ def test_what_claims_no_more_than_the_best_known_is_not_measured() -> None:
     bob.assess(started(ALICE).find())
     measured = bob.task.fitness_calls
     lie = with_claim(liar.find(), -1_000_000_000)
-    assert bob.assess(lie) == ContributionAssessed(lie.digest, Judgement.CONTESTED, False, "")
+    assert bob.assess(lie) == ContributionAssessed(lie.digest, Verdict.CONTESTED, False, "")
     assert bob.task.fitness_calls == measured
 
 
 def test_a_malformed_candidate_is_invalid() -> None:
     payload = encode_candidate(Candidate(Recipe((1, 2)), 0))
     answer = started().assess(signed(BOB, GENESIS, payload))
-    assert (answer.judgement, answer.detail) == (Judgement.INVALID, "recipe length is 2, allowed 1..1")
+    assert (answer.verdict, answer.detail) == (Verdict.INVALID, "recipe length is 2, allowed 1..1")
 
 
-@pytest.mark.parametrize(("by", "judgement"), [(10, "good"), (-10, "good"), (11, "contested"), (-11, "contested")])
-def test_a_claim_may_be_off_by_the_tolerance(by: int, judgement: str) -> None:
+@pytest.mark.parametrize(("by", "verdict"), [(10, "good"), (-10, "good"), (11, "contested"), (-11, "contested")])
+def test_a_claim_may_be_off_by_the_tolerance(by: int, verdict: str) -> None:
     contribution = with_claim(started(ALICE).find(), by)
-    assert started(BOB).assess(contribution).judgement == judgement
+    assert started(BOB).assess(contribution).verdict == verdict
 
 
 def test_a_false_claim_is_no_better_candidate() -> None:
@@ -276,7 +277,7 @@ def test_a_false_claim_is_no_better_candidate() -> None:
 def test_nobody_can_claim_anothers_candidate() -> None:
     contribution = started(ALICE).find()
     stolen = signed(BOB, contribution.base, contribution.payload)
-    assert started(BOB).assess(stolen).judgement is Judgement.CONTESTED
+    assert started(BOB).assess(stolen).verdict is Verdict.CONTESTED
 
 
 def test_a_candidate_that_is_not_the_best_is_not_useful() -> None:
@@ -290,7 +291,7 @@ def test_a_candidate_that_is_not_the_best_is_not_useful() -> None:
 
 def test_a_step_without_change_is_good() -> None:
     step = started(ALICE).lead(GENESIS, 1)
-    assert started(BOB).check(step) == StepChecked(step.id, Judgement.GOOD, False, "")
+    assert started(BOB).check(step) == StepChecked(step.id, Verdict.GOOD, False, "")
 
 
 def test_a_step_of_wrong_form_is_invalid() -> None:
@@ -306,11 +307,11 @@ def test_a_step_of_wrong_form_is_invalid() -> None:
         "candidate of 0 bytes, allowed 14 or more": replace(step, contributions=(signed(ALICE, GENESIS, b""),)),
     }
     assert {bob.check(item).detail: item for item in wrong.values()} == wrong
-    assert {bob.check(item).judgement for item in wrong.values()} == {Judgement.INVALID}
+    assert {bob.check(item).verdict for item in wrong.values()} == {Verdict.INVALID}
 
 
 @pytest.mark.parametrize(
-    ("child_by", "parent_by", "judgement", "is_proven_lie"),
+    ("child_by", "parent_by", "verdict", "is_proven_lie"),
     [
         (10, -10, "good", False),
         (11, 0, "contested", False),
@@ -323,26 +324,26 @@ def test_a_step_of_wrong_form_is_invalid() -> None:
         (0, -1_001, "refuted", True),
     ],
 )
-def test_a_leaders_claim_is_measured(child_by: int, parent_by: int, judgement: str, is_proven_lie: bool) -> None:
+def test_a_leaders_claim_is_measured(child_by: int, parent_by: int, verdict: str, is_proven_lie: bool) -> None:
     step = reclaimed(step_by(started(ALICE)), child_by, parent_by)
     answer = started(BOB).check(step)
-    assert (answer.judgement, answer.is_proven_lie) == (judgement, is_proven_lie)
+    assert (answer.verdict, answer.is_proven_lie) == (verdict, is_proven_lie)
 
 
 def test_a_step_with_a_falsely_claimed_candidate_is_contested_but_its_leader_has_not_lied() -> None:
     step = step_by(started(ALICE))
     falsely = replace(step, contributions=(with_claim(step.contributions[0], 5_000),))
     answer = started(BOB).check(falsely)
-    assert (answer.judgement, answer.is_proven_lie) == (Judgement.CONTESTED, False)
+    assert (answer.verdict, answer.is_proven_lie) == (Verdict.CONTESTED, False)
     assert answer.detail.startswith("claimed_fitness is")
 
 
 def test_a_step_that_says_itself_that_it_is_below_its_parent_is_invalid_where_no_regression_is_allowed() -> None:
     alice = started(ALICE, UNLIMITED)
-    worse = next(step for step in worse_steps(alice) if alice.check(step).judgement is Judgement.GOOD)
+    worse = next(step for step in worse_steps(alice) if alice.check(step).verdict is Verdict.GOOD)
     answer = started(BOB).check(worse)
-    assert (answer.judgement, answer.is_proven_lie) == (Judgement.INVALID, False)
-    assert started(BOB, regression_allowed=10**7).check(worse).judgement is Judgement.GOOD
+    assert (answer.verdict, answer.is_proven_lie) == (Verdict.INVALID, False)
+    assert started(BOB, regression_allowed=10**7).check(worse).verdict is Verdict.GOOD
 
 
 def worse_steps(peer: Peer) -> list[ProposedStep]:
@@ -366,7 +367,7 @@ def worse_steps(peer: Peer) -> list[ProposedStep]:
 def test_a_contested_step_can_be_built_on_when_most_of_the_work_has() -> None:
     alice, bob = started(ALICE), started(BOB)
     contested = reclaimed(step_by(alice), child_by=15)
-    assert bob.check(contested).judgement is Judgement.CONTESTED
+    assert bob.check(contested).verdict is Verdict.CONTESTED
     assert bob.adopt(contested.id).state_digest == contested.state_digest
 
 
@@ -405,8 +406,8 @@ def test_finality_forgets_and_keeps_states_now_and_then() -> None:
         (StateKept, height) for height in range(1, 9)
     ]
     late = alice.assess(signed(BOB, path[4].id, encode_candidate(Candidate(Recipe((1,)), 0))))
-    assert (late.judgement, late.detail) == (Judgement.CONTESTED, "")
-    assert len(alice.learner._best) <= 1
+    assert (late.verdict, late.detail) == (Verdict.CONTESTED, "")
+    assert len(alice.learner._best) <= 1  # what it remembers shows in its memory alone
 
 
 def test_large_models_are_kept_more_rarely() -> None:

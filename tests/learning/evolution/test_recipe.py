@@ -15,9 +15,9 @@ from learning.evolution.recipe import (
     RecipeError,
     child_of,
     in_canonical_order,
+    no_change,
     rank_weights,
     recipe_scale,
-    unchanged,
 )
 from learning.evolution.schedule import StepSizeSchedule
 from learning.exact import signs, stream_key
@@ -94,5 +94,5 @@ def test_no_child_has_two_recipes_of_the_same_indices(data: st.DataObject, lengt
 
 
 def test_no_change_is_the_same_model_one_step_higher() -> None:
-    state = unchanged(PARENT)
+    state = no_change(PARENT)
     assert (state.parameters.tobytes(), state.height) == (PARENT.parameters.tobytes(), 11)

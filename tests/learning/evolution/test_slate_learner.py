@@ -2,7 +2,6 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -12,13 +11,13 @@ from learning.evolution.mutation import Mutation
 from learning.evolution.mutation_candidates import no_change_digest
 from learning.evolution.mutation_submission import decode_submission, encode_submission
 from learning.evolution.payload import Candidate, decode_candidate
-from learning.evolution.recipe import Recipe, child_of, unchanged
+from learning.evolution.recipe import Recipe, child_of, no_change
 from learning.exact import MICRO, noise_key
 from learning.learner import (
+    AuthoredPayload,
     GenerationWaits,
     Phase,
     SearchProgress,
-    SignedPayload,
     SlateEntry,
     faulty_max,
     quorum,
@@ -39,7 +38,7 @@ from tests.learning.evolution.common_order import (
     says_all_twice,
     some,
 )
-from tests.learning.evolution.exchange import GENESIS, NETWORK, RULES, SETTINGS
+from tests.learning.evolution.exchange import GENESIS, NETWORK, RULES
 from tests.learning.following.line_world import Order, commit, signed
 from tests.learning.sphere import SphereTask
 
@@ -116,7 +115,7 @@ def test_every_model_is_a_real_child_of_the_one_before_it_by_a_named_member() ->
     for decided in members[0].decided:
         author = decided.slate[decided.winner].author
         if author is None:
-            model, digest = unchanged(model), no_change_digest(generation)
+            model, digest = no_change(model), no_change_digest(generation)
         else:
             recipe = decode_candidate(items[generation, author].payload[1:], 1).recipe
             sigma = schedule.at(model.height)
@@ -287,7 +286,7 @@ def test_the_claim_is_the_authors_own_measurement() -> None:
     assert bob.mutations.fitness_of(Mutation(FOUR[0], candidate.recipe)) == candidate.claimed_fitness
 
 
-def candidates_of_four() -> list[SignedPayload]:
+def candidates_of_four() -> list[AuthoredPayload]:
     return [item for author in FOUR for item in Member(author, FOUR).work_until_idle()]
 
 
@@ -319,8 +318,7 @@ def test_a_slate_that_closes_without_us_is_scored_at_once() -> None:
 
 
 def test_an_observer_neither_searches_nor_measures_what_is_delivered() -> None:
-    resting = replace(SETTINGS, is_searching=False)
-    observers = [Member(OBSERVER, FOUR), Member(FOUR[3], FOUR, settings=resting)]
+    observers = [Member(OBSERVER, FOUR), Member(FOUR[3], FOUR, is_searching=False)]
     run([*members_of(4), *observers], generations=5)
     for observer in observers:
         assert isinstance(observer.task, SphereTask)

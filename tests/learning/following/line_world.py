@@ -8,15 +8,15 @@ from learning.aggregation.quantised import payload_digest
 from learning.aggregation.rule import GradientOutcome
 from learning.following.line import Follower, LineLearner
 from learning.learner import (
+    AuthoredPayload,
     ContributionFound,
     DeliveredStep,
     DeliverRequest,
     ExportRequest,
     GenerationDecided,
-    GradientsJudged,
+    GradientsReport,
     LearnerAnswer,
     ModelExported,
-    SignedPayload,
     StateKept,
     StepAdopted,
 )
@@ -69,8 +69,8 @@ class LineMember:
         return [answer for answer in self.answers if isinstance(answer, StateKept)]
 
     @property
-    def judged(self) -> list[GradientsJudged]:
-        return [answer for answer in self.answers if isinstance(answer, GradientsJudged)]
+    def judged(self) -> list[GradientsReport]:
+        return [answer for answer in self.answers if isinstance(answer, GradientsReport)]
 
     def outcomes(self, *authors: bytes) -> list[GradientOutcome]:
         """What this member has told of the gradients of these authors, or of all."""
@@ -81,19 +81,19 @@ class LineMember:
         for step in steps:
             self.answers += self.learner.handle(DeliverRequest(step))
 
-    def work(self, slices: int = 1) -> list[SignedPayload]:
+    def work(self, slices: int = 1) -> list[AuthoredPayload]:
         """So many slices of idle time, and what comes of them."""
         answers = [answer for _ in range(slices) for answer in self.learner.search()]
         found = [answer for answer in answers if isinstance(answer, ContributionFound)]
         return [item for answer in found for item in self.submitted(answer)]
 
-    def work_until_idle(self) -> list[SignedPayload]:
-        items: list[SignedPayload] = []
+    def work_until_idle(self) -> list[AuthoredPayload]:
+        items: list[AuthoredPayload] = []
         while self.learner.is_searching:
             items += self.work()
         return items
 
-    def submitted(self, found: ContributionFound) -> Iterable[SignedPayload]:
+    def submitted(self, found: ContributionFound) -> Iterable[AuthoredPayload]:
         """An honest member signs what its learner has found."""
         item = signed(self.author, found.base, found.payload)
         return [attached(item, *(self.shelf.put(content) for content in found.large))]
@@ -109,7 +109,7 @@ class Order:
     def __init__(self, members: Sequence[LineMember], seed: int, slices: Slices) -> None:
         self.members = list(members)
         self.log: list[DeliveredStep] = []
-        self.pending: list[SignedPayload] = []
+        self.pending: list[AuthoredPayload] = []
         self._chance = random.Random(seed)
         self._slices = slices
         self._read = [0] * len(members)
@@ -151,15 +151,15 @@ class Order:
         self._read[place] = first + commits
 
 
-def signed(author: bytes, base: bytes, payload: bytes) -> SignedPayload:
-    return SignedPayload(hashlib.blake2b(author + base + payload, digest_size=32).digest(), author, base, payload)
+def signed(author: bytes, base: bytes, payload: bytes) -> AuthoredPayload:
+    return AuthoredPayload(hashlib.blake2b(author + base + payload, digest_size=32).digest(), author, base, payload)
 
 
-def attached(item: SignedPayload, *large: tuple[bytes, int]) -> SignedPayload:
-    return SignedPayload(item.digest, item.author, item.base, item.payload, large)
+def attached(item: AuthoredPayload, *large: tuple[bytes, int]) -> AuthoredPayload:
+    return AuthoredPayload(item.digest, item.author, item.base, item.payload, large)
 
 
-def commit(height: int, items: Sequence[SignedPayload]) -> DeliveredStep:
+def commit(height: int, items: Sequence[AuthoredPayload]) -> DeliveredStep:
     return DeliveredStep(commit_id(height), commit_id(height - 1), height, tuple(items))
 
 

@@ -2,9 +2,8 @@
 
 import random
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-import numpy as np
 import pytest
 
 from learning.learner import (
@@ -12,9 +11,10 @@ from learning.learner import (
     AssessRequest,
     CheckRequest,
     DeliverRequest,
+    ExportRequest,
     FinaliseRequest,
-    Judgement,
     LearnerRequest,
+    ModelExported,
     ProposedStep,
     ReplayRequest,
     RestoreRequest,
@@ -22,6 +22,7 @@ from learning.learner import (
     StepAdopted,
     StepApplied,
     StepChecked,
+    Verdict,
 )
 from learning.state import StoredStateError
 from tests.learning.evolution.common_order import Member, some
@@ -63,15 +64,116 @@ def gradients_in_a_tree() -> MakePeer:
     return lambda author, restored: chain.Peer(world, author, restored=restored)
 
 
-@pytest.fixture(params=[mutations_in_a_line, scored_steps_in_a_line, gradients_in_a_line])
-def member_of(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> MakeMember:
+LINES = [mutations_in_a_line, scored_steps_in_a_line, gradients_in_a_line]
+TREES = [mutations_in_a_tree, gradients_in_a_tree]
+
+
+@pytest.fixture(autouse=True)
+def _states_are_kept_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("learning.gradient.checkpoint_codec.KEPT_COMMITS", (4, 4))
+
+
+@pytest.fixture(params=LINES)
+def member_of(request: pytest.FixtureRequest) -> MakeMember:
     return request.param()
 
 
-@pytest.fixture(params=[mutations_in_a_tree, gradients_in_a_tree])
+@pytest.fixture(params=TREES)
 def peer_of(request: pytest.FixtureRequest) -> MakePeer:
     return request.param()
+
+
+# --- all of them ----------------------------------------------------------------------------------------------------
+
+Named = tuple[bytes, int, bytes]
+"""Step, height, digest of the state."""
+
+
+@dataclass(frozen=True)
+class History:
+    """What one peer has come to, and how another comes there: from genesis, or from a kept state."""
+
+    peer: LineMember | TreePeer
+    again: Callable[[StateKept | None], LineMember | TreePeer]
+    learner_of: Callable[[StateKept], object]
+
+    @staticmethod
+    def of_a_line(make: Callable[[], MakeMember]) -> "History":
+        member_of = make()
+        order = ordered(member_of)
+
+        def again(kept: StateKept | None) -> LineMember:
+            """What the state already holds is passed over."""
+            member = member_of(ALICE, kept)
+            member.deliver(*order.log)
+            return member
+
+        return History(order.members[0], again, lambda kept: member_of(ALICE, kept))
+
+    @staticmethod
+    def of_a_tree(make: Callable[[], MakePeer]) -> "History":
+        peer_of = make()
+        alice, path = alone(peer_of, ALICE, 8)
+
+        def finalised(peer: TreePeer) -> TreePeer:
+            for step in path[:-2]:
+                peer.finalise(step.id)
+            return peer
+
+        def again(kept: StateKept | None) -> TreePeer:
+            peer = peer_of(BOB, kept)
+            for step in path:
+                peer.ask(ReplayRequest(step))
+            peer.adopt(path[-1].id)
+            return finalised(peer)
+
+        return History(finalised(alice), again, lambda kept: peer_of(ALICE, kept))
+
+
+@pytest.fixture(params=[(History.of_a_line, make) for make in LINES] + [(History.of_a_tree, make) for make in TREES])
+def history(request: pytest.FixtureRequest) -> History:
+    of_this_kind, make = request.param
+    return of_this_kind(make)
+
+
+def adopted_and_exported(peer: LineMember | TreePeer) -> tuple[Named, ModelExported]:
+    (model,) = peer.learner.handle(ExportRequest())
+    assert isinstance(model, ModelExported)
+    adopted = peer.learner.handle(AdoptRequest(model.step))[0]
+    assert isinstance(adopted, StepAdopted)
+    return (adopted.step, adopted.height, adopted.state_digest), model
+
+
+def test_kept_adopted_exported_restored_and_replayed_are_one_state(history: History) -> None:
+    adopted, model = adopted_and_exported(history.peer)
+    assert adopted == (model.step, model.height, model.state_digest)
+    for start in (None, *history.peer.kept):
+        again = history.again(start)
+        assert adopted_and_exported(again) == (adopted, model)
+        assert again.kept == [kept for kept in history.peer.kept if start is None or age(kept) > age(start)]
+
+
+def age(kept: StateKept) -> tuple[int, int]:
+    return kept.commit, kept.height
+
+
+DAMAGE: dict[str, Callable[[StateKept], StateKept]] = {
+    "another digest": lambda kept: replace(kept, state_digest=bytes(32)),
+    "another height": lambda kept: replace(kept, height=kept.height + 1),
+    "other parameters": lambda kept: replace(kept, parameters=bytes([kept.parameters[0] ^ 1]) + kept.parameters[1:]),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_a_kept_state_that_is_not_the_one_that_it_names_is_refused(history: History, damage: str) -> None:
+    with pytest.raises(StoredStateError, match="is not the one that"):
+        history.learner_of(DAMAGE[damage](history.peer.kept[0]))
+
+
+def test_a_kept_state_of_another_model_is_refused(history: History) -> None:
+    kept = history.peer.kept[-1]
+    with pytest.raises(StoredStateError, match="bytes of parameters"):
+        history.learner_of(replace(kept, parameters=kept.parameters[4:]))
 
 
 # --- a line ---------------------------------------------------------------------------------------------------------
@@ -94,16 +196,6 @@ def test_members_and_an_observer_keep_and_export_the_same(member_of: MakeMember,
     assert (others[-1].learner.is_searching, others[-1].learner.search()) == (False, ())
 
 
-def test_a_restart_from_any_kept_state_comes_to_the_same(member_of: MakeMember) -> None:
-    order = ordered(member_of)
-    member = order.members[0]
-    for kept in member.kept:
-        again = member_of(member.author, kept)
-        again.deliver(*order.log)  # what the state already holds is passed over
-        later = [other for other in member.kept if other.commit > kept.commit]
-        assert (again.model, again.kept) == (member.model, later)
-
-
 def test_who_comes_late_goes_on_from_a_state_of_another(member_of: MakeMember) -> None:
     order = ordered(member_of)
     donor, late = order.members[0], member_of(FOUR[3], None)
@@ -124,14 +216,6 @@ def test_a_restart_does_not_submit_again_what_was_delivered_and_finds_once_more_
     assert found[0] not in again.work_until_idle()
     unheard.deliver(commit(1, []))
     assert [item.author for item in unheard.work_until_idle()] == [ALICE]
-
-
-def test_what_is_adopted_is_what_is_exported(member_of: MakeMember) -> None:
-    member = ordered(member_of).members[0]
-    (adopted,) = member.learner.handle(AdoptRequest(GENESIS))
-    assert isinstance(adopted, StepAdopted)
-    model = member.model
-    assert (adopted.step, adopted.height, adopted.state_digest) == (model.step, model.height, model.state_digest)
 
 
 def test_deliveries_that_a_state_holds_are_passed_over(member_of: MakeMember) -> None:
@@ -158,12 +242,6 @@ def test_junk_changes_nothing(member_of: MakeMember) -> None:
 def test_a_gap_between_deliveries_stops_the_learner(member_of: MakeMember) -> None:
     with pytest.raises(AssertionError, match="delivery 2 after 0"):
         member_of(ALICE, None).deliver(commit(2, []))
-
-
-def test_a_kept_state_of_another_model_is_refused(member_of: MakeMember) -> None:
-    kept = ordered(member_of).members[0].kept[-1]
-    with pytest.raises(StoredStateError, match="bytes of parameters"):
-        member_of(ALICE, replace(kept, parameters=kept.parameters[4:]))
 
 
 STEP = ProposedStep(bytes(32), GENESIS, 1, ALICE, (), b"", bytes(32))
@@ -221,7 +299,7 @@ def test_a_reorganisation_and_back_is_a_straight_path(peer_of: MakePeer) -> None
 def test_a_step_on_an_unknown_parent_is_invalid(peer_of: MakePeer) -> None:
     step = replace(STEP, parent=b"x" * 32)
     assert peer_of(ALICE, None).check(step) == StepChecked(
-        step.id, Judgement.INVALID, False, f"unknown parent {step.parent.hex()}"
+        step.id, Verdict.INVALID, False, f"unknown parent {step.parent.hex()}"
     )
 
 
@@ -229,23 +307,16 @@ def test_a_wrong_state_digest_is_invalid_and_leaves_no_trace(peer_of: MakePeer) 
     _, (right,) = alone(peer_of, ALICE, 1)
     wrong, bob = replace(right, state_digest=bytes(32)), peer_of(BOB, None)
     detail = f"state digest is {bytes(32).hex()}, rebuilt {right.state_digest.hex()}"
-    assert bob.check(wrong) == StepChecked(wrong.id, Judgement.INVALID, False, detail)
+    assert bob.check(wrong) == StepChecked(wrong.id, Verdict.INVALID, False, detail)
     child = bob.check(replace(wrong, id=b"c" * 32, parent=wrong.id, height=2))
-    assert (child.judgement, child.detail) == (Judgement.INVALID, f"unknown parent {wrong.id.hex()}")
+    assert (child.verdict, child.detail) == (Verdict.INVALID, f"unknown parent {wrong.id.hex()}")
 
 
-def test_a_restart_from_any_kept_state_replays_to_the_same(peer_of: MakePeer) -> None:
+def test_small_models_are_kept_at_every_final_step(peer_of: MakePeer) -> None:
     alice, path = alone(peer_of, ALICE, 8)
     for step in path[:-2]:
         alice.finalise(step.id)
-    assert [kept.height for kept in alice.kept] == list(range(1, 7))
-    for kept in alice.kept:
-        again = peer_of(BOB, kept)
-        for step in path:
-            again.ask(ReplayRequest(step))
-        again.adopt(path[-1].id)
-        again.finalise(path[-2].id)
-        assert (again.exported(), again.exported(is_final=True).step) == (alice.exported(), path[-2].id)
+    assert [(kept.step, kept.height) for kept in alice.kept] == [(step.id, step.height) for step in path[:-2]]
 
 
 def test_a_restart_that_finalises_before_it_adopts_stands_there_and_does_not_search_yet(peer_of: MakePeer) -> None:
@@ -275,15 +346,6 @@ def test_a_stored_step_that_leads_elsewhere_is_damage(peer_of: MakePeer) -> None
     damaged.ask(ReplayRequest(replace(step, state_digest=bytes(32))))
     with pytest.raises(StoredStateError, match="at height 1 leads to another state than stored"):
         damaged.adopt(step.id)
-
-
-def test_a_kept_final_state_of_another_model_is_refused(peer_of: MakePeer) -> None:
-    alice, path = alone(peer_of, ALICE, 1)
-    alice.finalise(path[0].id)
-    (kept,) = alice.kept
-    assert np.frombuffer(kept.parameters, "<f4").size > 1
-    with pytest.raises(StoredStateError, match="bytes of parameters"):
-        peer_of(ALICE, replace(kept, parameters=kept.parameters[4:]))
 
 
 def test_nothing_is_adopted_that_was_not_checked(peer_of: MakePeer) -> None:

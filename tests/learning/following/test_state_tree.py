@@ -43,7 +43,7 @@ def models_of(parameters: int, room: int) -> tuple[StateTree[ModelState], ModelS
 def grow(tree: StateTree[ModelState], parent: ProposedStep, index: int) -> ProposedStep:
     payload = encode_candidate(Candidate(Recipe((index,)), 0))
     step = ProposedStep(b"", parent.id, parent.height + 1, ALICE, (signed(ALICE, parent.id, payload),), b"", b"")
-    model = MUTATING.applied(tree.state(parent), step)
+    model = MUTATING.apply(tree.state(parent), step)
     digest = state_digest(model)
     grown = ProposedStep(digest, step.parent, step.height, ALICE, step.contributions, b"", digest)
     tree.add(grown, model)
@@ -63,10 +63,10 @@ def heights_at_hand(tree: StateTree[ModelState], path: Iterable[ProposedStep]) -
 
 def blocks_of(forge: Forge, bytes_max: int) -> StateTree[BlockState]:
     rules, state = forge.world.rules, forge.states[GENESIS]
-    scribe = BlockTransition(
+    transition = BlockTransition(
         Aggregator(LAYOUT, rules.ledger_rules(), rules.named_rule()), forge.world.shelf, rules.workers_window
     )
-    return StateTree(scribe, final_step(GENESIS, 0, state.digest), state, steps_max=STEPS_MAX, bytes_max=bytes_max)
+    return StateTree(transition, final_step(GENESIS, 0, state.digest), state, steps_max=STEPS_MAX, bytes_max=bytes_max)
 
 
 def forest(forge: Forge, blocks: int, seed: int) -> list[ProposedStep]:

@@ -5,23 +5,23 @@ import hashlib
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
+    AuthoredPayload,
     CheckRequest,
     ContributionAssessed,
     ContributionFound,
     ExportRequest,
     FinaliseRequest,
-    GradientsJudged,
-    Judgement,
+    GradientsReport,
     Learner,
     LearnerAnswer,
     LearnerRequest,
     ModelExported,
     ProposedStep,
-    SignedPayload,
     StateKept,
     StepAdopted,
     StepChecked,
     StepOffered,
+    Verdict,
 )
 from tests.learning.following.line_world import Shelf, attached, signed
 
@@ -35,11 +35,11 @@ class TreePeer:
         self.learner = learner
         self.answers: list[LearnerAnswer] = []
         self.offers: dict[bytes, StepOffered] = {}
-        self.contributions: dict[bytes, SignedPayload] = {}
+        self.contributions: dict[bytes, AuthoredPayload] = {}
 
     @property
-    def judged(self) -> list[GradientsJudged]:
-        return [answer for answer in self.answers if isinstance(answer, GradientsJudged)]
+    def judged(self) -> list[GradientsReport]:
+        return [answer for answer in self.answers if isinstance(answer, GradientsReport)]
 
     @property
     def kept(self) -> list[StateKept]:
@@ -64,7 +64,7 @@ class TreePeer:
     def follow(self, *steps: ProposedStep) -> "TreePeer":
         """Check and adopt these, one after the other."""
         for step in steps:
-            assert self.check(step) == StepChecked(step.id, Judgement.GOOD, False, "")
+            assert self.check(step) == StepChecked(step.id, Verdict.GOOD, False, "")
             self.adopt(step.id)
         return self
 
@@ -76,13 +76,13 @@ class TreePeer:
         assert isinstance(answer, ModelExported)
         return answer
 
-    def assess(self, contribution: SignedPayload) -> ContributionAssessed:
+    def assess(self, contribution: AuthoredPayload) -> ContributionAssessed:
         self.contributions[contribution.digest] = contribution
         answer = self.ask(AssessRequest(contribution))[0]
         assert isinstance(answer, ContributionAssessed)
         return answer
 
-    def work(self, slices: int = 1) -> list[SignedPayload]:
+    def work(self, slices: int = 1) -> list[AuthoredPayload]:
         """What so many slices of search find, signed."""
         answers = [answer for _ in range(slices) for answer in self.learner.search()]
         return [self._signed(answer) for answer in answers if isinstance(answer, ContributionFound)]
@@ -93,7 +93,7 @@ class TreePeer:
         contributions = tuple(self.contributions[digest] for digest in offer.contributions)
         return step_of(base, height, self.author, contributions, offer.state_digest, offer.claim)
 
-    def _signed(self, found: ContributionFound) -> SignedPayload:
+    def _signed(self, found: ContributionFound) -> AuthoredPayload:
         large = [self.shelf.put(content) for content in found.large]
         return attached(signed(self.author, found.base, found.payload), *large)
 
@@ -102,7 +102,7 @@ def step_of(  # noqa: PLR0917 - each is another thing
     parent: bytes,
     height: int,
     leader: bytes,
-    contributions: tuple[SignedPayload, ...],
+    contributions: tuple[AuthoredPayload, ...],
     state_digest: bytes,
     claim: bytes = b"",
 ) -> ProposedStep:

@@ -9,7 +9,7 @@ from learning.gradient.block_learner import BlockLearner
 from learning.gradient.blocks import BlockState, BlockTransition
 from learning.gradient.ledger import Aggregator, Gradients, first_ledger
 from learning.gradient.rules import GradientRules
-from learning.learner import Participant, ProposedStep, SignedPayload, StateKept
+from learning.learner import AuthoredPayload, Participant, ProposedStep, StateKept
 from learning.state import genesis_state
 from learning.tasks.own_samples import OwnSamples
 from node.lab.faults.gradient.conduct import Conduct
@@ -47,22 +47,22 @@ class Forge:
     def __init__(self, world: World) -> None:
         self.world = world
         rule = world.rules.named_rule()
-        self._scribe = BlockTransition(
+        self._transition = BlockTransition(
             Aggregator(LAYOUT, world.rules.ledger_rules(), rule), world.shelf, world.rules.workers_window
         )
         self.states = {GENESIS: BlockState(first_ledger(genesis_state(NETWORK, LAYOUT).parameters, rule), ())}
         self.heights = {GENESIS: 0}
 
-    def block(self, parent: bytes, leader: bytes, *contributions: SignedPayload) -> ProposedStep:
+    def block(self, parent: bytes, leader: bytes, *contributions: AuthoredPayload) -> ProposedStep:
         height = self.heights[parent] + 1
-        state = self._scribe.applied(self.states[parent], step_of(parent, height, leader, contributions, b""))
+        state = self._transition.apply(self.states[parent], step_of(parent, height, leader, contributions, b""))
         step = step_of(parent, height, leader, contributions, state.digest)
         self.states[step.id], self.heights[step.id] = state, height
         return step
 
     def group(self, step: ProposedStep) -> Workers:
         """The workers after it."""
-        return self._scribe.group(self.states[step.id])
+        return self._transition.group(self.states[step.id])
 
     def path(self, parent: bytes, *leaders: bytes) -> list[ProposedStep]:
         """Empty blocks by these leaders."""
@@ -71,7 +71,7 @@ class Forge:
             blocks.append(self.block(blocks[-1].id if blocks else parent, leader))
         return blocks
 
-    def contribution(self, author: bytes, base: bytes, value: float = 0.5) -> SignedPayload:
+    def contribution(self, author: bytes, base: bytes, value: float = 0.5) -> AuthoredPayload:
         """A gradient on the model after this block, of equal components."""
         ledger = self.states[base].ledger
         return submitted(author, ledger.version, ledger.digest, encoded_gradient(value), self.world.shelf, base)

@@ -10,7 +10,7 @@ from learning.exact import permutation
 from learning.gradient.rules import GradientRules
 from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.gradient.worker import MakeWorker, Worker
-from learning.learner import SignedPayload
+from learning.learner import AuthoredPayload
 from learning.task import Float32Array, Float64Array, Int64Array, Minibatch, ParameterBlock
 from node.lab.faults.gradient.conduct import Conduct
 from node.lab.faults.gradient.lying_learner import LyingWorker
@@ -85,7 +85,7 @@ def encoded_gradient(value: float) -> bytes:
 
 def submitted(  # noqa: PLR0917 - each is another thing
     author: bytes, base: int, base_digest: bytes, encoded: bytes, shelf: Shelf, step: bytes = b"s" * 32
-) -> SignedPayload:
+) -> AuthoredPayload:
     """An honest submission of these bytes, as it comes out of the order."""
     digest, length = shelf.put(encoded)
     payload = encode_submission(GradientSubmission(base, base_digest, digest, length))

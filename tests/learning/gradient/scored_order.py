@@ -10,7 +10,7 @@ from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.gradient.scored_submission import decode_scored, encode_scored
 from learning.gradient.step_candidates import StepCandidates
 from learning.gradient.submission import GradientSubmission
-from learning.learner import ContributionFound, Participant, SignedPayload, StateKept
+from learning.learner import AuthoredPayload, ContributionFound, Participant, StateKept
 from learning.model_consensus.scores import Scores
 from learning.task import Float32Array, Int64Array
 from learning.tasks.own_samples import OwnSamples
@@ -60,7 +60,7 @@ class ScoredMember(LineMember):
         self.generations = Generations(steps, participant)
         super().__init__(author, self.generations, world.shelf, restored)
 
-    def submitted(self, found: ContributionFound) -> Iterable[SignedPayload]:
+    def submitted(self, found: ContributionFound) -> Iterable[AuthoredPayload]:
         """Its scores are distorted."""
         if not found.large and self.distortion is not None:
             scores = decode_scored(found.payload, ENTRIES_MAX)
@@ -92,7 +92,7 @@ def favours(*authors: bytes) -> Distortion:
     return distorted
 
 
-def named(item: SignedPayload) -> GradientSubmission:
+def named(item: AuthoredPayload) -> GradientSubmission:
     """The gradient that an honest item names."""
     submission = decode_scored(item.payload, ENTRIES_MAX)
     assert isinstance(submission, GradientSubmission)

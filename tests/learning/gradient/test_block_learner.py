@@ -12,23 +12,21 @@ from learning.gradient.block_learner import BASE_AGE_MAX, NEVER_LISTED
 from learning.gradient.ledger import PayloadMissingError
 from learning.gradient.submission import GradientSubmission, decode_submission, encode_submission
 from learning.learner import (
+    AuthoredPayload,
     CheckRequest,
     ContributionAssessed,
     ExportRequest,
-    Judgement,
     ProposedStep,
     ReplayRequest,
-    SignedPayload,
     StepChecked,
     StepOffered,
+    Verdict,
 )
-from learning.state import StoredStateError
-from learning.task import Float32Array
-from node.lab.faults.gradient.conduct import HonestConduct, Submitted
 from tests.learning.evolution.exchange import GENESIS
 from tests.learning.following.line_world import Shelf, attached, signed
 from tests.learning.gradient.chain import ALICE, BOB, CAROL, DAVE, Forge, Peer, World, world_of
 from tests.learning.gradient.quadratic import encoded_gradient
+from tests.learning.gradient.scored_order import Attacker
 
 RULES = ("mean", "dampened", "kardam", "buffered")
 STRANGER = b"o" * 32
@@ -42,16 +40,16 @@ def listed(peer: Peer, base: bytes) -> tuple[bytes, ...]:
     return peer.offers[base].contributions
 
 
-def digests(*contributions: SignedPayload) -> tuple[bytes, ...]:
+def digests(*contributions: AuthoredPayload) -> tuple[bytes, ...]:
     return tuple(contribution.digest for contribution in contributions)
 
 
-def good(contribution: SignedPayload) -> ContributionAssessed:
-    return ContributionAssessed(contribution.digest, Judgement.GOOD, True, "")
+def good(contribution: AuthoredPayload) -> ContributionAssessed:
+    return ContributionAssessed(contribution.digest, Verdict.GOOD, True, "")
 
 
-def of_no_use(contribution: SignedPayload) -> ContributionAssessed:
-    return ContributionAssessed(contribution.digest, Judgement.CONTESTED, False, "")
+def of_no_use(contribution: AuthoredPayload) -> ContributionAssessed:
+    return ContributionAssessed(contribution.digest, Verdict.CONTESTED, False, "")
 
 
 def mined(peers: list[Peer], blocks: int, seed: int = 1) -> list[ProposedStep]:
@@ -116,7 +114,7 @@ class Branching:
     def hear(self, peer: Peer, count: int) -> None:
         waiting = self.waiting[peer.author]
         for step in waiting[:count]:
-            assert peer.check(step).judgement is Judgement.GOOD
+            assert peer.check(step).verdict is Verdict.GOOD
             height, head = self.heads[peer.author]
             if (-step.height, step.id) < (-height, head):
                 self.heads[peer.author] = (step.height, step.id)
@@ -152,7 +150,7 @@ def test_whatever_a_leader_lists_all_judge_it_alike(data: st.DataObject) -> None
     answer = one.check(last)
     assert other.check(last) == answer
     in_vain = any(judged.outcome in NEVER_LISTED for judged in forge.states[last.id].judged)
-    assert answer.judgement is (Judgement.INVALID if in_vain else Judgement.GOOD)
+    assert answer.verdict is (Verdict.INVALID if in_vain else Verdict.GOOD)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +166,7 @@ def test_a_block_that_lists_in_vain_is_invalid(listed_by: bytes, twice: bool, ou
     contribution = forge.contribution(listed_by, first.id)
     block = forge.block(first.id, BOB, *(contribution, forge.contribution(listed_by, first.id, 0.25))[: 1 + twice])
     answer = Peer(forge.world, DAVE).follow(first).check(block)
-    assert answer.judgement is Judgement.INVALID
+    assert answer.verdict is Verdict.INVALID
     assert outcome in answer.detail
 
 
@@ -183,8 +181,8 @@ def test_a_block_that_would_keep_others_busy_for_longer_than_allowed_is_invalid_
         good(contribution) for contribution in contributions
     ]
     assert listed(bob, base) == digests(*contributions[:2])
-    judged = [bob.check(forge.block(base, BOB, *contributions[:count])).judgement for count in (2, 3)]
-    assert judged == [Judgement.GOOD, Judgement.INVALID]
+    judged = [bob.check(forge.block(base, BOB, *contributions[:count])).verdict for count in (2, 3)]
+    assert judged == [Verdict.GOOD, Verdict.INVALID]
 
 
 def test_where_a_block_has_room_for_few_who_was_heard_longest_ago_comes_first_and_nobody_twice(monkeypatch) -> None:
@@ -216,7 +214,7 @@ def test_a_block_lists_one_gradient_of_each_worker() -> None:
     both = forge.block(path[0].id, BOB, first, second)
     assert [one.outcome for one in forge.states[both.id].judged] == [GradientOutcome.APPLIED, GradientOutcome.REPEATED]
     dave = Peer(forge.world, DAVE).follow(path[0])
-    assert [dave.check(block).judgement for block in (both, path[1])] == [Judgement.INVALID, Judgement.GOOD]
+    assert [dave.check(block).verdict for block in (both, path[1])] == [Verdict.INVALID, Verdict.GOOD]
     dave.adopt(path[1].id)
     other = forge.contribution(BOB, path[1].id, 0.5)
     assert [dave.assess(contribution) for contribution in (second, other)] == [good(second), good(other)]
@@ -288,13 +286,13 @@ def test_gradients_that_leaders_leave_out_are_offered_until_too_old() -> None:
 def test_the_leader_is_part_of_the_state() -> None:
     world = world_of()
     step = replace(Forge(world).block(GENESIS, ALICE), leader=BOB)
-    assert Peer(world, BOB).check(step).judgement is Judgement.INVALID
+    assert Peer(world, BOB).check(step).verdict is Verdict.INVALID
 
 
 def test_a_claim_is_invalid() -> None:
     world = world_of()
     step = replace(Forge(world).block(GENESIS, ALICE), claim=b"!")
-    assert Peer(world, BOB).check(step) == StepChecked(step.id, Judgement.INVALID, False, "a claim of 1 bytes, expected none")
+    assert Peer(world, BOB).check(step) == StepChecked(step.id, Verdict.INVALID, False, "a claim of 1 bytes, expected none")
 
 
 def test_a_listed_payload_that_is_not_held_is_a_broken_promise() -> None:
@@ -387,7 +385,7 @@ def test_lies_that_anybody_can_prove_are_invalid() -> None:
     details = [carol.assess(item).detail for item in (junk, malformed, replace(honest, attached=()))]
     no_gradient = "its large payload is no gradient of this model"
     assert details == ["its payload is no submission of a gradient", no_gradient, no_gradient]
-    assert {carol.assess(item).judgement for item in (junk, malformed)} == {Judgement.INVALID}
+    assert {carol.assess(item).verdict for item in (junk, malformed)} == {Verdict.INVALID}
 
 
 def test_what_cannot_be_listed_now_is_of_no_use_and_no_lie() -> None:
@@ -415,7 +413,7 @@ def test_the_second_of_an_author_on_one_model_waits_for_nothing() -> None:
     forge, carol, path = standing_on_two(world_of())
     first, second = (forge.contribution(BOB, path[-1].id, value) for value in (0.5, 0.25))
     carol.assess(first)
-    assert carol.assess(second) == ContributionAssessed(second.digest, Judgement.GOOD, False, "")
+    assert carol.assess(second) == ContributionAssessed(second.digest, Verdict.GOOD, False, "")
     assert listed(carol, path[-1].id) == digests(first)
 
 
@@ -552,34 +550,20 @@ def test_a_gradient_of_ours_that_was_never_signed_is_computed_anew_on_the_next_h
     assert alice.learner.is_searching
 
 
-class Flooding(HonestConduct):
-    """Submits bytes that are no gradient, and two that are."""
-
-    def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
-        return b"junk", own, -own
-
-
 def test_of_a_flood_one_waits_and_junk_frees_its_place() -> None:
     world = world_of()
     path = Forge(world).path(GENESIS, ALICE)
-    alice = Peer(world, ALICE, conduct=Flooding()).follow(*path)
+    alice = Peer(world, ALICE, conduct=Attacker(lambda own: (b"junk", own, -own))).follow(*path)
     answers = [alice.assess(contribution) for contribution in alice.work()]
-    assert [answer.judgement for answer in answers] == [Judgement.INVALID, Judgement.GOOD, Judgement.GOOD]
+    assert [answer.verdict for answer in answers] == [Verdict.INVALID, Verdict.GOOD, Verdict.GOOD]
     assert [answer.is_useful for answer in answers] == [False, True, False]
     alice.follow(alice.lead(path[0].id, 2))
     assert alice.learner.is_searching
 
 
-class Junk(Flooding):
-    """Submits nothing else."""
-
-    def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
-        return (b"junk",)
-
-
 def test_a_submission_of_ours_that_is_refused_is_no_longer_on_its_way() -> None:
     world = world_of()
-    alice = Peer(world, ALICE, conduct=Junk()).follow(*Forge(world).path(GENESIS, ALICE))
+    alice = Peer(world, ALICE, conduct=Attacker(lambda own: (b"junk",))).follow(*Forge(world).path(GENESIS, ALICE))
     alice.assess(*alice.work())
     assert alice.learner.is_searching
 
@@ -618,12 +602,4 @@ def test_a_restart_from_any_kept_state_leads_to_the_same(rule: str) -> None:
         assert again.learner.handle(ExportRequest()) == peers[0].learner.handle(ExportRequest())
         again.finalise(chain[9].id)
         next_step = peers[1].lead(chain[-1].id, 13)
-        assert again.check(next_step).judgement is Judgement.GOOD
-
-
-def test_a_kept_state_that_no_block_commits_to_is_refused() -> None:
-    world = world_of()
-    chain = mined([alice := Peer(world, ALICE)], 3)
-    alice.finalise(chain[-1].id)
-    with pytest.raises(StoredStateError, match="is not the one that block"):
-        Peer(world, ALICE, restored=replace(alice.kept[-1], state_digest=bytes(32)))
+        assert again.check(next_step).verdict is Verdict.GOOD

@@ -14,7 +14,7 @@ from tests.learning.gradient.quadratic import LAYOUT
 
 WORLD = world_of()
 RULE = WORLD.rules.named_rule()
-SCRIBE = BlockTransition(Aggregator(LAYOUT, WORLD.rules.ledger_rules(), RULE), WORLD.shelf, WORLD.rules.workers_window)
+TRANSITION = BlockTransition(Aggregator(LAYOUT, WORLD.rules.ledger_rules(), RULE), WORLD.shelf, WORLD.rules.workers_window)
 
 
 def ledger_at(version: int, *bases: tuple[bytes, int]) -> AggregationState:
@@ -28,10 +28,10 @@ def ledger_at(version: int, *bases: tuple[bytes, int]) -> AggregationState:
 )
 def test_a_change_of_voices_reopens_the_present_version_and_no_older_one(version: int, before: tuple, after: tuple) -> None:
     ledger = ledger_at(version, *before)
-    assert SCRIBE.begun(BlockState(ledger, (ALICE,)), BOB).ledger.bases == after
-    assert SCRIBE.begun(BlockState(ledger, (ALICE,)), ALICE).ledger.bases == after
+    assert TRANSITION.begin(BlockState(ledger, (ALICE,)), BOB).ledger.bases == after
+    assert TRANSITION.begin(BlockState(ledger, (ALICE,)), ALICE).ledger.bases == after
     full = BlockState(ledger, (ALICE,) * WORLD.rules.workers_window)
-    assert SCRIBE.begun(full, ALICE).ledger.bases == before
+    assert TRANSITION.begin(full, ALICE).ledger.bases == before
 
 
 @pytest.mark.parametrize(
@@ -43,11 +43,11 @@ def test_a_block_may_list_what_a_quarter_of_a_block_interval_is_enough_to_check(
 ) -> None:
     ledger = replace(ledger_at(0), parameters=np.zeros(parameters, dtype=np.float32))
     leaders = tuple(number.to_bytes(32, "big") for number in range(workers))
-    assert SCRIBE.listed_max(BlockState(ledger, leaders)) == listed_max
+    assert TRANSITION.listed_max(BlockState(ledger, leaders)) == listed_max
 
 
 def test_a_worker_has_a_voice_for_each_block_that_it_led_however_many_keys_others_use() -> None:
-    group = SCRIBE.group(BlockState(ledger_at(0), (BOB, ALICE, ALICE, CAROL, ALICE, BOB, ALICE)))
+    group = TRANSITION.group(BlockState(ledger_at(0), (BOB, ALICE, ALICE, CAROL, ALICE, BOB, ALICE)))
     assert [(key, group.voices_of(key)) for key in (ALICE, BOB, CAROL, bytes(32))] == [
         (ALICE, 4),
         (BOB, 2),

@@ -108,10 +108,19 @@ def test_past_models_are_held_as_the_rule_needs_them(kept: bool, asked: bool) ->
         decode_ledger(kept_parameters(ledger), encode_memory(ledger), LAYOUT, needs_models=asked, bits=16)
 
 
-def test_other_parameters_than_the_newest_are_refused() -> None:
-    ledger = a_ledger()
-    with pytest.raises(StoredStateError, match="are not those of the newest model"):
-        decode_ledger(bytes(60), encode_memory(ledger), LAYOUT, needs_models=False, bits=16)
+@pytest.mark.parametrize("needs_models", [False, True])
+def test_other_parameters_than_the_newest_are_refused(needs_models: bool) -> None:
+    ledger = a_ledger(needs_models=needs_models)
+    with pytest.raises(StoredStateError, match="model of version 8 is not the one that the stored memory names"):
+        decode_ledger(bytes(60), encode_memory(ledger), LAYOUT, needs_models=needs_models, bits=16)
+
+
+def test_another_past_model_than_its_digest_names_is_refused() -> None:
+    ledger = a_ledger(needs_models=True)
+    fields: list[object] = msgspec.msgpack.decode(encode_memory(ledger))
+    fields[2] = [bytes(60)]
+    with pytest.raises(StoredStateError, match="model of version 7 is not the one that the stored memory names"):
+        decode_ledger(kept_parameters(ledger), msgspec.msgpack.encode(fields), LAYOUT, needs_models=True, bits=16)
 
 
 def test_parameters_of_another_layout_are_refused() -> None:

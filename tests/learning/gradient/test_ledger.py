@@ -12,8 +12,9 @@ from learning.aggregation.kardam import Kardam
 from learning.aggregation.mean import Mean
 from learning.aggregation.quantised import payload_digest, quantise
 from learning.aggregation.rule import GradientOutcome, RuleMemory, WorkerSlot
-from learning.gradient.ledger import AggregationState, Delivered, Judged, PayloadMissingError, first_ledger, ledger_digest
+from learning.gradient.ledger import AggregationState, Judged, PayloadMissingError, first_ledger, ledger_digest
 from learning.gradient.submission import GradientSubmission, decode_submission
+from learning.learner import AuthoredPayload
 from learning.state import ModelState, state_digest
 from tests.learning.gradient.tiny import LAYOUT, Network, gradient_of, group_of, vector_of, with_submission, worker
 
@@ -25,13 +26,13 @@ def network(staleness_max: int = 20) -> Network:
     return Network(Mean(), group_of(4), staleness_max=staleness_max)
 
 
-def submission_of(delivered: Delivered) -> GradientSubmission:
+def submission_of(delivered: AuthoredPayload) -> GradientSubmission:
     submission = decode_submission(delivered.payload)
     assert submission is not None
     return submission
 
 
-def refused(net: Network, delivered: Delivered) -> Judged:
+def refused(net: Network, delivered: AuthoredPayload) -> Judged:
     """The judgement of something that must leave the ledger as it is."""
     before = net.ledger
     judged = net.advance(delivered)
@@ -44,7 +45,7 @@ def refused(net: Network, delivered: Delivered) -> Judged:
 
 def test_a_gradient_moves_the_model_against_itself_times_the_learning_rate() -> None:
     net = network()
-    assert net.deliver(0, STEP) == Judged(ALICE, GradientOutcome.APPLIED, 0, 0, ((ALICE, 1.0),))
+    assert net.deliver(0, STEP) == Judged(ALICE, GradientOutcome.APPLIED, 0, ((ALICE, 1.0),))
     assert net.ledger.parameters.tolist() == [0.5, -1.0, 1.5]
     assert net.ledger.version == 1
     assert net.ledger.digest == state_digest(ModelState(net.ledger.parameters, 1))
@@ -56,26 +57,26 @@ def test_bytes_that_are_no_submission_are_malformed() -> None:
     net = network()
     good = net.delivered(ALICE, STEP)
     for payload in (b"", b"\xc0", good.payload[:-1], good.payload + b"\0"):
-        assert refused(net, replace(good, payload=payload)) == Judged(ALICE, GradientOutcome.MALFORMED, 0, None)
+        assert refused(net, replace(good, payload=payload)) == Judged(ALICE, GradientOutcome.MALFORMED, None)
 
 
 def test_a_stranger_is_no_worker_whatever_it_sends() -> None:
     net = network()
-    assert refused(net, net.delivered(worker(9), STEP)) == Judged(worker(9), GradientOutcome.NOT_A_WORKER, 0, 0)
+    assert refused(net, net.delivered(worker(9), STEP)) == Judged(worker(9), GradientOutcome.NOT_A_WORKER, 0)
 
 
 def test_a_base_that_is_still_to_come_is_refused() -> None:
     net = network()
     good = net.delivered(ALICE, STEP)
     future = with_submission(good, GradientSubmission(1, b"\1" * 32, submission_of(good).payload, submission_of(good).length))
-    assert refused(net, future) == Judged(ALICE, GradientOutcome.FUTURE_BASE, 0, None)
+    assert refused(net, future) == Judged(ALICE, GradientOutcome.FUTURE_BASE, None)
 
 
 def test_a_base_of_another_history_is_refused() -> None:
     net = network()
     good = net.delivered(ALICE, STEP)
     other = with_submission(good, GradientSubmission(0, b"\1" * 32, submission_of(good).payload, submission_of(good).length))
-    assert refused(net, other) == Judged(ALICE, GradientOutcome.UNKNOWN_BASE, 0, None)
+    assert refused(net, other) == Judged(ALICE, GradientOutcome.UNKNOWN_BASE, None)
 
 
 def test_a_base_is_known_to_the_last_version_of_the_window_and_then_too_old() -> None:
@@ -83,18 +84,18 @@ def test_a_base_is_known_to_the_last_version_of_the_window_and_then_too_old() ->
     oldest, late = net.delivered(ALICE, STEP), net.delivered(worker(3), STEP)
     for _ in range(3):
         net.deliver(1, STEP)
-    assert net.advance(oldest) == Judged(ALICE, GradientOutcome.APPLIED, 3, 3, ((ALICE, 1.0),))
-    assert refused(net, late) == Judged(worker(3), GradientOutcome.STALE, 4, 4)
+    assert net.advance(oldest) == Judged(ALICE, GradientOutcome.APPLIED, 3, ((ALICE, 1.0),))
+    assert refused(net, late) == Judged(worker(3), GradientOutcome.STALE, 4)
 
 
 def test_a_second_gradient_on_a_base_or_an_older_one_is_repeated_once_one_was_accepted() -> None:
     net = network()
     older, first, second = net.delivered(BOB, STEP), net.delivered(ALICE, STEP), net.delivered(ALICE, (2, 2, 2))
     net.advance(first)
-    assert refused(net, first) == Judged(ALICE, GradientOutcome.REPEATED, 1, 1)
-    assert refused(net, second) == Judged(ALICE, GradientOutcome.REPEATED, 1, 1)
+    assert refused(net, first) == Judged(ALICE, GradientOutcome.REPEATED, 1)
+    assert refused(net, second) == Judged(ALICE, GradientOutcome.REPEATED, 1)
     net.deliver(1, STEP)
-    assert refused(net, older) == Judged(BOB, GradientOutcome.REPEATED, 2, 2)
+    assert refused(net, older) == Judged(BOB, GradientOutcome.REPEATED, 2)
 
 
 def test_a_filtered_gradient_leaves_its_author_free_to_try_again_on_the_same_base() -> None:
@@ -109,7 +110,7 @@ def test_a_payload_that_nobody_promised_to_hold_is_malformed() -> None:
     good = net.delivered(ALICE, STEP)
     ((digest, length),) = good.attached
     for attached in ((), ((digest, length + 1),), ((bytes(32), length),)):
-        assert refused(net, replace(good, attached=attached)) == Judged(ALICE, GradientOutcome.MALFORMED, 0, 0)
+        assert refused(net, replace(good, attached=attached)) == Judged(ALICE, GradientOutcome.MALFORMED, 0)
 
 
 def test_bytes_that_are_no_gradient_are_malformed() -> None:
@@ -119,7 +120,7 @@ def test_bytes_that_are_no_gradient_are_malformed() -> None:
         digest = payload_digest(encoded)
         net.payloads[digest] = encoded
         junk = with_submission(good, GradientSubmission(0, net.ledger.digest, digest, len(encoded)))
-        assert refused(net, junk) == Judged(ALICE, GradientOutcome.MALFORMED, 0, 0)
+        assert refused(net, junk) == Judged(ALICE, GradientOutcome.MALFORMED, 0)
 
 
 def test_a_vector_in_another_width_is_no_gradient_of_this_network() -> None:
@@ -131,7 +132,7 @@ def test_a_vector_in_another_width_is_no_gradient_of_this_network() -> None:
     assert narrow.dense().tolist() == gradient_of(STEP).dense().tolist()
     net.payloads[narrow.digest] = narrow.encoded
     other = with_submission(good, GradientSubmission(0, net.ledger.digest, narrow.digest, len(narrow.encoded)))
-    assert refused(net, other) == Judged(ALICE, GradientOutcome.MALFORMED, 0, 0)
+    assert refused(net, other) == Judged(ALICE, GradientOutcome.MALFORMED, 0)
 
 
 def test_a_payload_of_another_length_than_announced_is_malformed() -> None:
@@ -139,7 +140,7 @@ def test_a_payload_of_another_length_than_announced_is_malformed() -> None:
     good = net.delivered(ALICE, STEP)
     ((digest, length),) = good.attached
     longer = with_submission(good, GradientSubmission(0, net.ledger.digest, digest, length + 1))
-    assert refused(net, longer) == Judged(ALICE, GradientOutcome.MALFORMED, 0, 0)
+    assert refused(net, longer) == Judged(ALICE, GradientOutcome.MALFORMED, 0)
 
 
 def test_a_promised_payload_that_is_not_held_stops_the_shell_and_not_the_ledger() -> None:
@@ -153,7 +154,7 @@ def test_a_promised_payload_that_is_not_held_stops_the_shell_and_not_the_ledger(
 def test_a_step_out_of_range_leaves_the_ledger_as_it_is_its_memory_included() -> None:
     net = Network(Mean(), group_of(4), learning_rate=2.0**99)
     assert refused(net, net.delivered(ALICE, (2.0**77, 0, 0))) == Judged(
-        ALICE, GradientOutcome.OUT_OF_RANGE, 0, 0, ((ALICE, 1.0),)
+        ALICE, GradientOutcome.OUT_OF_RANGE, 0, ((ALICE, 1.0),)
     )
     assert net.deliver(0, (2.0**-99, 0, 0)).outcome == GradientOutcome.APPLIED
 
@@ -161,7 +162,7 @@ def test_a_step_out_of_range_leaves_the_ledger_as_it_is_its_memory_included() ->
 def test_a_collected_gradient_waits_for_its_step_and_uses_up_its_base() -> None:
     net = Network(Buffered(), group_of(4))
     first = net.delivered(ALICE, STEP)
-    assert net.advance(first) == Judged(ALICE, GradientOutcome.COLLECTED, 0, 0)
+    assert net.advance(first) == Judged(ALICE, GradientOutcome.COLLECTED, 0)
     assert (net.ledger.version, net.ledger.bases) == (0, ((ALICE, 0),))
     assert refused(net, first).outcome == GradientOutcome.REPEATED
 

@@ -13,7 +13,7 @@ from learning.gradient.rules import LEARNING_RATE_MAX
 from learning.gradient.scored_slate import MEMBERS_MAX, STEP_SHARES, Move, StepCandidacy, StepEntry, StepRules
 from learning.gradient.scored_submission import encode_scored
 from learning.gradient.submission import GradientSubmission
-from learning.learner import SignedPayload
+from learning.learner import AuthoredPayload
 from learning.model_consensus.scores import MalformedPayloadError, Scores
 from learning.model_consensus.slate import Ignored, ModelConsensus, Slate
 from learning.state import ModelState, state_digest
@@ -39,15 +39,15 @@ class Booth:
     def __init__(self, members: int, model: ModelState = MODEL, learning_rate: np.float32 = RATE) -> None:
         self.shelf = Shelf()
         self.model = model
-        rules = StepRules(learning_rate, LAYOUT, members)
-        self.candidacy = StepCandidacy(rules, model, state_digest(model), self.shelf)
+        self.rules = StepRules(learning_rate, LAYOUT, members)
+        self.candidacy = StepCandidacy(self.rules, model, state_digest(model), self.shelf)
         self.consensus = ModelConsensus(tuple(worker(place) for place in range(members)), GENERATION, self.candidacy)
 
     def deliver(self, place: int, gradient: QuantisedGradient) -> Ignored | None:
         digest, length = self.shelf.put(gradient.encoded)
         named = GradientSubmission(self.model.height, state_digest(self.model), digest, length)
         return self.consensus.deliver(
-            SignedPayload(bytes(32), worker(place), GENERATION, encode_scored(named), ((digest, length),))
+            AuthoredPayload(bytes(32), worker(place), GENERATION, encode_scored(named), ((digest, length),))
         )
 
     def closed(self) -> Slate[StepEntry]:
@@ -98,7 +98,7 @@ def test_junk_of_one_author_is_read_once_in_a_commit() -> None:
     booth = Booth(4)
     digest, length = booth.shelf.put(b"junk")
     named = encode_scored(GradientSubmission(MODEL.height, state_digest(MODEL), digest, length))
-    item = SignedPayload(bytes(32), worker(3), GENERATION, named, ((digest, length),))
+    item = AuthoredPayload(bytes(32), worker(3), GENERATION, named, ((digest, length),))
     reasons = [booth.consensus.deliver(item) for _ in range(8)]
     assert reasons == [Ignored.MALFORMED] + [Ignored.SECOND_CANDIDATE] * 7
     assert booth.shelf.reads == 1

@@ -2,7 +2,7 @@
 
 from learning.gradient.submission import GradientSubmission
 from learning.gradient.unlisted import PENDING_MAX, PENDING_PER_AUTHOR_MAX, UnlistedContribution, UnlistedContributions
-from learning.learner import SignedPayload
+from learning.learner import AuthoredPayload
 
 NONE_LISTED: frozenset[bytes] = frozenset()
 
@@ -10,7 +10,7 @@ NONE_LISTED: frozenset[bytes] = frozenset()
 def waiting(author: int, base: int) -> UnlistedContribution:
     digest = author.to_bytes(16, "big") + base.to_bytes(16, "big")
     return UnlistedContribution(
-        SignedPayload(digest, author.to_bytes(32, "big"), bytes(32), b""),
+        AuthoredPayload(digest, author.to_bytes(32, "big"), bytes(32), b""),
         GradientSubmission(base, base.to_bytes(32, "big"), bytes(32), 1),
     )
 
@@ -24,7 +24,7 @@ def test_contributions_come_back_in_their_order() -> None:
 def test_of_one_author_on_one_model_the_first_waits() -> None:
     pending = UnlistedContributions()
     first = waiting(1, 1)
-    second = UnlistedContribution(SignedPayload(b"2" * 32, first.contribution.author, bytes(32), b""), first.submission)
+    second = UnlistedContribution(AuthoredPayload(b"2" * 32, first.contribution.author, bytes(32), b""), first.submission)
     assert [pending.add(first, NONE_LISTED), pending.add(second, NONE_LISTED)] == [True, False]
     assert list(pending) == [first]
     assert pending.add(second, frozenset({first.contribution.digest})), "the model was opened to its author once more"

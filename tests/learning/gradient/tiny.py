@@ -1,4 +1,4 @@
-"""A network of gradients at tiny size: the real clerk over one ledger that tests deliver to."""
+"""A network of gradients at tiny size: the real aggregator over one ledger that tests deliver to."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,8 +7,9 @@ import numpy as np
 
 from learning.aggregation.quantised import QuantisedGradient, quantise
 from learning.aggregation.rule import AggregationRule, Workers
-from learning.gradient.ledger import AggregationState, Aggregator, Delivered, Judged, LedgerRules, first_ledger
+from learning.gradient.ledger import AggregationState, Aggregator, Judged, LedgerRules, first_ledger
 from learning.gradient.submission import GradientSubmission, encode_submission
+from learning.learner import AuthoredPayload
 from learning.task import Float32Array, Layout, ParameterBlock
 
 LAYOUT = (ParameterBlock("weight", (2,), 2), ParameterBlock("bias", (1,), 0))
@@ -44,7 +45,7 @@ class Network:
 
     def __init__(self, rule: AggregationRule, group: Workers, *, staleness_max: int = 20, learning_rate: float = 0.5) -> None:
         self.group = group
-        self.clerk = Aggregator(LAYOUT, LedgerRules(np.float32(learning_rate), staleness_max), rule)
+        self.aggregator = Aggregator(LAYOUT, LedgerRules(np.float32(learning_rate), staleness_max), rule)
         self.ledger = first_ledger(vector_of([1.0, -1.0, 0.5]), rule)
         self.payloads: dict[bytes, bytes] = {}
 
@@ -54,7 +55,7 @@ class Network:
 
     def delivered(
         self, author: bytes, values: Sequence[float], base: int | None = None, ledger: AggregationState | None = None
-    ) -> Delivered:
+    ) -> AuthoredPayload:
         """What the order hands over for a gradient on the model of a version (the present one: None) that is still known."""
         ledger = ledger or self.ledger
         past = ledger.at(ledger.version if base is None else base)
@@ -63,11 +64,12 @@ class Network:
         encoded = gradient.encoded
         self.payloads[gradient.digest] = encoded
         submission = GradientSubmission(past.version, past.digest, gradient.digest, len(encoded))
-        return Delivered(author, encode_submission(submission), ((gradient.digest, len(encoded)),))
+        named = ((gradient.digest, len(encoded)),)
+        return AuthoredPayload(gradient.digest, author, past.digest, encode_submission(submission), named)
 
-    def advance(self, delivered: Delivered) -> Judged:
+    def advance(self, delivered: AuthoredPayload) -> Judged:
         """The ledger takes one step."""
-        self.ledger, judged = self.clerk.advance(self.ledger, delivered, self.group, self)
+        self.ledger, judged = self.aggregator.advance(self.ledger, delivered, self.group, self)
         return judged
 
     def deliver(self, place: int, values: Sequence[float], base: int | None = None) -> Judged:
@@ -75,6 +77,6 @@ class Network:
         return self.advance(self.delivered(worker(place), values, base))
 
 
-def with_submission(delivered: Delivered, submission: GradientSubmission) -> Delivered:
+def with_submission(delivered: AuthoredPayload, submission: GradientSubmission) -> AuthoredPayload:
     """The same delivery with other bytes in it, and what it names attached."""
     return replace(delivered, payload=encode_submission(submission), attached=((submission.payload, submission.length),))

@@ -13,7 +13,7 @@ from learning.evolution.mutation_submission import encode_submission
 from learning.evolution.payload import Candidate
 from learning.evolution.recipe import Recipe
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
-from learning.learner import Phase, SignedPayload, faulty_max, quorum
+from learning.learner import AuthoredPayload, Phase, faulty_max, quorum
 from learning.model_consensus.scores import Scores
 from learning.model_consensus.slate import (
     GenerationResult,
@@ -33,11 +33,11 @@ FOUR = names(4)
 fitnesses = st.integers(-5, 5) | st.integers(FITNESS_LOWEST, FITNESS_MAX)
 
 
-def candidate(author: bytes, index: int = 0, claimed: int = 0, base: bytes = GENERATION) -> SignedPayload:
+def candidate(author: bytes, index: int = 0, claimed: int = 0, base: bytes = GENERATION) -> AuthoredPayload:
     return signed(author, base, encode_submission(Candidate(Recipe((index,)), claimed)))
 
 
-def scores(author: bytes, slate: bytes, values: tuple[int, ...], base: bytes = GENERATION) -> SignedPayload:
+def scores(author: bytes, slate: bytes, values: tuple[int, ...], base: bytes = GENERATION) -> AuthoredPayload:
     return signed(author, base, encode_submission(Scores(slate, values)))
 
 
@@ -45,7 +45,9 @@ def consensus_of(members: tuple[bytes, ...] = FOUR) -> ModelConsensus[Candidate,
     return ModelConsensus(members, GENERATION, MutationCandidacy(len(members), 1))
 
 
-def commit(consensus: ModelConsensus[Candidate, Entry], *items: SignedPayload) -> Slate[Entry] | GenerationResult[Entry] | None:
+def commit(
+    consensus: ModelConsensus[Candidate, Entry], *items: AuthoredPayload
+) -> Slate[Entry] | GenerationResult[Entry] | None:
     for item in items:
         consensus.deliver(item)
     return consensus.end_of_commit()
@@ -158,7 +160,7 @@ def test_equal_candidates_of_two_authors_are_two() -> None:
         (scores(FOUR[0], b"s" * 32, (0,)), Ignored.EARLY_SCORES),
     ],
 )
-def test_what_cannot_be_on_the_slate_is_ignored(item: SignedPayload, reason: Ignored) -> None:
+def test_what_cannot_be_on_the_slate_is_ignored(item: AuthoredPayload, reason: Ignored) -> None:
     consensus = consensus_of()
     assert (consensus.deliver(item), len(consensus.entries)) == (reason, 1)
     assert consensus.deliver(candidate(FOUR[0])) is None

@@ -109,7 +109,7 @@ def test_the_text_is_read_and_written_in_one_form(text: str, shards: Shards, can
     ],
 )
 def test_another_text_is_refused_with_what_is_allowed(text: str) -> None:
-    with pytest.raises(TaskError) as raised:
+    with pytest.raises(ValueError, match="shards is ") as raised:
         parse_shards(text)
     assert str(raised.value) == f'shards is "{text}"; allowed is {SHARDS_ALLOWED}'
     assert SHARDS_ALLOWED == '"whole", "iid" or "dirichlet:ALPHA" with ALPHA 0.01 to 100'

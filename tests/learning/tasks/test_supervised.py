@@ -79,7 +79,7 @@ def test_prepared_batches_are_bounded_and_the_latest_are_kept() -> None:
     for number in range(30):
         task.fitness(parameters, task.draw_batch(bytes([number])))
     latest = [(True, task.draw_batch(bytes([number])).tobytes()) for number in range(30 - BATCHES_KEPT_MAX, 30)]
-    assert list(task._prepared) == latest
+    assert list(task._prepared) == latest  # a batch that was forgotten is prepared again, and nobody sees it
 
 
 def changed(labels: np.ndarray) -> np.ndarray:

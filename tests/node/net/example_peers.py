@@ -62,13 +62,13 @@ class Node:
     left: list[PeerId] = field(default_factory=list)
     network: PeerNetwork = field(init=False)
 
-    def peer_joined(self, peer: PeerId, group: bytes) -> None:
+    def on_peer_joined(self, peer: PeerId, group: bytes) -> None:
         self.joined.append(peer)
 
-    def peer_left(self, peer: PeerId) -> None:
+    def on_peer_left(self, peer: PeerId) -> None:
         self.left.append(peer)
 
-    def received(self, peer: PeerId, message: bytes) -> bool:
+    def on_message(self, peer: PeerId, message: bytes) -> bool:
         if peer in self.unheard:
             self.passed_over += 1
             return False
@@ -77,12 +77,12 @@ class Node:
             self.network.broadcast(message)
         return True
 
-    def part_asked(self, peer: PeerId, question: GetPart) -> None:
+    def on_part_request(self, peer: PeerId, question: GetPart) -> None:
         self.asked_parts.append(question.digest)
         content, offset = self.held.get(question.digest, b""), question.offset
         self.network.give_part(peer, Part(question.digest, offset, len(content), content[offset : offset + PART_BYTES_MAX]))
 
-    def part_received(self, peer: PeerId, part: Part) -> None:
+    def on_part(self, peer: PeerId, part: Part) -> None:
         self.parts.append(part)
 
     def note(self, text: str) -> None:

@@ -49,12 +49,12 @@ def test_the_last_place_is_kept_for_an_address_of_the_user_s_that_is_away() -> N
     strangers = {Address("10.0.0.2", port) for port in (1, 2, 3)}
     assert all(book.learn(address, "10.0.0.9", is_local_source=False) for address in strangers)
     assert book.due(0.0, frozenset(), 1) == (GIVEN,)
-    wait = book.failed(GIVEN, 0.0)
+    wait = book.on_failure(GIVEN, 0.0)
     assert wait is not None
     assert book.due(0.0, frozenset(), 1) == ()
     assert len(book.due(0.0, frozenset(), 3)) == 2
     assert book.due(wait, frozenset(), 1) == (GIVEN,)
-    book.answered(GIVEN, ANN)
+    book.on_answer(GIVEN, ANN)
     assert len(book.due(wait, frozenset({ANN}), 1)) == 1
 
 
@@ -64,13 +64,13 @@ def test_members_are_dialled_first_and_soon_again() -> None:
     for address in (*others, LEARNED):
         assert book.learn(address, "10.0.0.9", is_local_source=False)
     assert set(book.due(0.0, frozenset(), 99)) == {*others, LEARNED}
-    book.answered(LEARNED, ANN)
+    book.on_answer(LEARNED, ANN)
     for address in others:
-        book.answered(address, BEN)
-        book.ended(address, 0.0, lived_seconds=100.0)
+        book.on_answer(address, BEN)
+        book.on_end(address, 0.0, lived_seconds=100.0)
     now = 0.0
     for _ in range(4):
-        wait = book.failed(LEARNED, now)
+        wait = book.on_failure(LEARNED, now)
         assert wait is not None
         assert wait <= 8.0
         now += wait
@@ -81,8 +81,8 @@ def test_a_stranger_that_is_not_welcome_is_asked_seldom() -> None:
     book = book_of()
     book.learn(LEARNED, "10.0.0.9", is_local_source=False)
     assert book.due(0.0, frozenset(), 1) == (LEARNED,)
-    book.answered(LEARNED, ANN)
-    book.spared(LEARNED, 0.0, is_welcome=False)
+    book.on_answer(LEARNED, ANN)
+    book.on_declined(LEARNED, 0.0, is_welcome=False)
     assert book.due(59.0, frozenset(), 1) == ()
     assert book.due(60.0, frozenset(), 1) == (LEARNED,)
 
@@ -105,7 +105,7 @@ def test_waiting_times_double_up_to_their_maximum() -> None:
     book, now = book_of(GIVEN), 0.0
     for failures in range(12):
         assert book.due(now, frozenset(), 1) == (GIVEN,)
-        wait = book.failed(GIVEN, now)
+        wait = book.on_failure(GIVEN, now)
         longest = min(60.0, 2.0**failures)
         assert wait is not None
         assert longest / 2 <= wait <= longest
@@ -116,7 +116,7 @@ def test_waiting_times_double_up_to_their_maximum() -> None:
 def test_a_lasting_failure_waits_the_longest_time_at_once() -> None:
     book = book_of(GIVEN)
     book.due(0.0, frozenset(), 1)
-    assert book.failed(GIVEN, 0.0, is_lasting=True) == 60.0
+    assert book.on_failure(GIVEN, 0.0, is_lasting=True) == 60.0
 
 
 def test_a_learned_address_is_forgotten_after_its_last_failure() -> None:
@@ -124,17 +124,17 @@ def test_a_learned_address_is_forgotten_after_its_last_failure() -> None:
     book.learn(LEARNED, "10.0.0.9", is_local_source=False)
     for _ in range(LEARNED_FAILURES_MAX - 1):
         assert book.due(now, frozenset(), 1) == (LEARNED,)
-        now += book.failed(LEARNED, now) or 0.0
+        now += book.on_failure(LEARNED, now) or 0.0
     book.due(now, frozenset(), 1)
-    assert book.failed(LEARNED, now) is None
+    assert book.on_failure(LEARNED, now) is None
     assert len(book) == 0
 
 
 def test_a_peer_that_is_connected_or_refused_is_not_dialled_again() -> None:
     book = book_of(GIVEN)
     book.due(0.0, frozenset(), 1)
-    book.answered(GIVEN, ANN)
-    book.ended(GIVEN, 100.0, lived_seconds=100.0)
+    book.on_answer(GIVEN, ANN)
+    book.on_end(GIVEN, 100.0, lived_seconds=100.0)
     assert book.due(200.0, {ANN}, 1) == ()
     assert book.due(200.0, {BEN}, 1) == (GIVEN,)
 
@@ -143,9 +143,9 @@ def test_a_connection_that_dies_young_is_a_failure_and_one_that_lived_is_not() -
     book = book_of(GIVEN)
     book.due(0.0, frozenset(), 1)
     for now in (0.0, 10.0, 20.0, 30.0):
-        book.ended(GIVEN, now, lived_seconds=1.0)
+        book.on_end(GIVEN, now, lived_seconds=1.0)
     assert book.due(33.9, frozenset(), 1) == ()
-    book.ended(GIVEN, 40.0, lived_seconds=10.0)
+    book.on_end(GIVEN, 40.0, lived_seconds=10.0)
     assert book.due(41.0, frozenset(), 1) == (GIVEN,)
 
 
@@ -153,9 +153,9 @@ def test_a_dial_that_was_not_needed_is_no_failure() -> None:
     book = book_of(GIVEN)
     for now in (0.0, 1.0, 2.0, 3.0):
         assert book.due(now, frozenset(), 1) == (GIVEN,)
-        book.answered(GIVEN, ANN)
-        book.spared(GIVEN, now)
-    assert book.proven() == (GIVEN,)
+        book.on_answer(GIVEN, ANN)
+        book.on_declined(GIVEN, now)
+    assert book.proven_addresses() == (GIVEN,)
 
 
 def test_our_own_address_is_never_dialled_or_learned_again_where_others_told_it() -> None:
@@ -176,8 +176,8 @@ def test_our_own_address_is_dialled_seldom_where_the_user_gave_it_and_keeps_no_p
     assert book.due(60.0, frozenset(), 1) == (GIVEN,)
     assert not book.is_ourselves(GIVEN, 60.0)
     assert book.due(120.0, frozenset(), 1) == (GIVEN,)
-    book.answered(GIVEN, ANN)
-    book.ended(GIVEN, 121.0, lived_seconds=1.0)
+    book.on_answer(GIVEN, ANN)
+    book.on_end(GIVEN, 121.0, lived_seconds=1.0)
     assert book.is_configured(GIVEN)
 
 
@@ -190,18 +190,18 @@ def test_one_source_cannot_fill_the_book_and_all_together_cannot_exceed_it() -> 
         kept = sum(book.learn(address, f"9.9.9.{source}", is_local_source=False) for address in addresses)
         assert kept == ADDRESSES_PER_SOURCE_MAX or source >= 15
         if source == 0:
-            book.answered(proven, ANN)
+            book.on_answer(proven, ANN)
     assert len(book) == ADDRESSES_KNOWN_MAX
     assert book.is_configured(GIVEN)
-    assert book.proven() == (proven,)
+    assert book.proven_addresses() == (proven,)
 
 
 def test_only_proven_addresses_are_told_to_others() -> None:
     book = book_of(GIVEN)
     book.learn(LEARNED, "10.0.0.9", is_local_source=False)
     book.due(0.0, frozenset(), 2)
-    book.answered(LEARNED, ANN)
-    assert book.proven() == (LEARNED,)
+    book.on_answer(LEARNED, ANN)
+    assert book.proven_addresses() == (LEARNED,)
 
 
 @pytest.mark.parametrize(
@@ -267,13 +267,13 @@ def test_when_both_dial_at_once_both_keep_the_same_connection(one: bytes, other:
 def test_peers_that_are_welcome_again_are_dialled_at_once_and_others_when_their_time_has_come() -> None:
     book, unknown = book_of(GIVEN, LEARNED, Address("10.0.0.3", 7_600)), Address("10.0.0.3", 7_600)
     book.due(0.0, frozenset(), 3)
-    book.answered(GIVEN, ANN)
-    book.answered(LEARNED, BEN)
+    book.on_answer(GIVEN, ANN)
+    book.on_answer(LEARNED, BEN)
     for address in (GIVEN, LEARNED, unknown):
-        book.failed(address, 0.0, is_lasting=True)
+        book.on_failure(address, 0.0, is_lasting=True)
     book.retry({ANN}, 1.0)
     assert book.due(1.0, frozenset(), 3) == (GIVEN, unknown)
-    wait = book.failed(GIVEN, 1.0)
+    wait = book.on_failure(GIVEN, 1.0)
     assert wait is not None
     assert wait <= 1.0
 

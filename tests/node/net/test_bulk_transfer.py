@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from consensus.effects import FetchPayload, FetchState, Record
-from consensus.inputs import FetchFailed, Input, PayloadHeld, StateHeld
+from consensus.effects import FetchAttachment, FetchState, Record
+from consensus.inputs import AttachmentHeld, FetchFailed, Input, StateHeld
 from consensus.payload_requests import FETCHES_MAX
 from consensus.types import Digest, Height, PeerId, StepId
 from learning.checkpoint import checkpoint_digest, encode_kept_state
@@ -38,7 +38,7 @@ class Peers:
         self.asked.append((peer, offset))
         part = self.serve[peer](digest, offset)
         if part is not None and self.streams is not None:
-            self.streams.part_received(peer, part)
+            self.streams.on_part(peer, part)
 
     def ask(self, request: LearnerRequest) -> None:
         self.fed.append(request)
@@ -130,7 +130,7 @@ def test_who_is_silent_about_a_small_payload_is_left_after_a_second_and_each_nex
         streams = fetching(store, peers)
         for attempt in range(5):
             begun = peers.now
-            streams.fetch_payload(FetchPayload(digest, 5, (ALICE, BOB)[attempt % 2]))
+            streams.fetch_payload(FetchAttachment(digest, 5, (ALICE, BOB)[attempt % 2]))
             while len(peers.fed) == attempt:
                 peers.now += 0.125
                 streams.tick()
@@ -153,13 +153,13 @@ def test_a_peer_that_is_silent_loses_its_turn(tmp_path: Path) -> None:
 
     def use(store: Store) -> None:
         streams = fetching(store, peers)
-        streams.fetch_payload(FetchPayload(digest, len(content), ALICE))
+        streams.fetch_payload(FetchAttachment(digest, len(content), ALICE))
         asyncio.run(wait(streams))
         assert peers.fed == [FetchFailed(digest, ALICE)]
-        streams.fetch_payload(FetchPayload(digest, len(content), BOB))
+        streams.fetch_payload(FetchAttachment(digest, len(content), BOB))
 
     with_store(tmp_path, use)
-    assert peers.fed[1:] == [Record("payload", digest, content), PayloadHeld(digest)]
+    assert peers.fed[1:] == [Record("payload", digest, content), AttachmentHeld(digest)]
 
 
 def test_a_payload_that_waits_for_a_silent_peer_begins_as_soon_as_another_is_named(tmp_path: Path) -> None:
@@ -171,19 +171,19 @@ def test_a_payload_that_waits_for_a_silent_peer_begins_as_soon_as_another_is_nam
     def use(store: Store) -> None:
         streams = fetching(store, peers)
         for number in range(FETCHES_MAX // SOURCE_SHARE):
-            streams.fetch_payload(FetchPayload(Digest(bytes([number]) * 32), 9, silent))
-        streams.fetch_payload(FetchPayload(digest, len(content), silent))
+            streams.fetch_payload(FetchAttachment(Digest(bytes([number]) * 32), 9, silent))
+        streams.fetch_payload(FetchAttachment(digest, len(content), silent))
         assert peers.fed == []
-        streams.fetch_payload(FetchPayload(digest, len(content), BOB))
+        streams.fetch_payload(FetchAttachment(digest, len(content), BOB))
 
     with_store(tmp_path, use)
-    assert peers.fed[-1] == PayloadHeld(digest)
+    assert peers.fed[-1] == AttachmentHeld(digest)
 
 
 def test_a_peer_that_has_nothing_is_told_of_at_once(tmp_path: Path) -> None:
     digest = Digest(b"d" * 32)
     peers = Peers({ALICE: holder(b"")})
-    with_store(tmp_path, lambda store: fetching(store, peers).fetch_payload(FetchPayload(digest, 9, ALICE)))
+    with_store(tmp_path, lambda store: fetching(store, peers).fetch_payload(FetchAttachment(digest, 9, ALICE)))
     assert (peers.fed, len(peers.asked)) == ([FetchFailed(digest, ALICE)], 1)
 
 
@@ -251,7 +251,7 @@ def test_a_state_that_everybody_gives_slowly_comes_all_the_same(tmp_path: Path) 
             peers.now += TICK_SECONDS
             for due in [one for one in waiting if one[0] <= peers.now]:
                 waiting.remove(due)
-                streams.part_received(due[1], due[2])
+                streams.on_part(due[1], due[2])
             streams.tick()
 
     with_store(tmp_path, use)
@@ -273,8 +273,8 @@ def payload_from(tmp_path: Path, peers: Peers, content: bytes, sources: tuple[Pe
         streams.driver = peers  # type: ignore[assignment]
         peers.streams = streams
         for source in sources:
-            if PayloadHeld(digest) not in peers.fed:
-                streams.fetch_payload(FetchPayload(digest, len(content), source))
+            if AttachmentHeld(digest) not in peers.fed:
+                streams.fetch_payload(FetchAttachment(digest, len(content), source))
                 peers.now += PART_SECONDS_MAX + 1
                 streams.tick()
 
@@ -291,7 +291,7 @@ def test_parts_are_kept_over_sources(tmp_path: Path) -> None:
     content = bytes(range(256)) * 4_096
     peers = Peers({ALICE: first_part_only(content), BOB: holder(content)})
     digest = payload_from(tmp_path, peers, content, (ALICE, BOB))
-    assert peers.fed == [FetchFailed(digest, ALICE), Record("payload", digest, content), PayloadHeld(digest)]
+    assert peers.fed == [FetchFailed(digest, ALICE), Record("payload", digest, content), AttachmentHeld(digest)]
     assert peers.asked == [(ALICE, 0), (ALICE, PART_BYTES_MAX), (BOB, PART_BYTES_MAX)]
 
 
@@ -300,7 +300,7 @@ def test_when_several_gave_a_wrong_whole_all_of_it_comes_from_one_until_the_liar
     liar = PeerId(b"l" * 32)
     peers = Peers({liar: first_part_only(b"?" * len(content)), BOB: holder(content)})
     digest = payload_from(tmp_path, peers, content, (liar, BOB, liar, BOB))
-    assert peers.fed[-1] == PayloadHeld(digest)
+    assert peers.fed[-1] == AttachmentHeld(digest)
     assert peers.asked[-2:] == [(BOB, 0), (BOB, PART_BYTES_MAX)]
     peers = Peers({liar: holder(b"?" * len(content)), BOB: holder(content)})
     digest = payload_from(tmp_path, peers, content, (liar, liar, BOB))
@@ -315,7 +315,7 @@ def test_whoever_goes_on_with_the_parts_of_a_liar_does_not_fail_for_it(tmp_path:
     liar = PeerId(b"l" * 32)
     peers = Peers({liar: first_part_only(lie), BOB: holder(content)})
     digest = payload_from(tmp_path, peers, content, (liar, BOB))
-    assert peers.fed == [FetchFailed(digest, liar), Record("payload", digest, content), PayloadHeld(digest)]
+    assert peers.fed == [FetchFailed(digest, liar), Record("payload", digest, content), AttachmentHeld(digest)]
 
 
 def test_a_source_that_names_another_length_is_left_and_two_of_them_are_believed(tmp_path: Path) -> None:
@@ -323,7 +323,7 @@ def test_a_source_that_names_another_length_is_left_and_two_of_them_are_believed
     liar, third = PeerId(b"l" * 32), PeerId(b"t" * 32)
     peers = Peers({liar: first_part_only(content + bytes(PART_BYTES_MAX)), BOB: holder(content), third: holder(content)})
     digest = payload_from(tmp_path, peers, content, (liar, BOB, third, BOB))
-    assert peers.fed[-1] == PayloadHeld(digest)
+    assert peers.fed[-1] == AttachmentHeld(digest)
 
 
 def test_whole_things_are_hashed_where_it_keeps_nobody_waiting(tmp_path: Path) -> None:
@@ -373,13 +373,13 @@ def test_who_is_named_while_a_wrong_whole_is_hashed_is_asked_next(tmp_path: Path
         streams.driver = peers  # type: ignore[assignment]
         peers.streams = streams
         for source in (liar, BOB):
-            streams.fetch_payload(FetchPayload(digest, len(content), source))
+            streams.fetch_payload(FetchAttachment(digest, len(content), source))
         for _ in range(2):
             work, done = works.pop()
             done(work())
 
     with_store(tmp_path, use)
-    assert peers.fed == [Record("payload", digest, content), PayloadHeld(digest)]
+    assert peers.fed == [Record("payload", digest, content), AttachmentHeld(digest)]
     assert [peer for peer, _ in peers.asked] == [liar, BOB]
 
 
@@ -390,17 +390,17 @@ def test_a_payload_that_is_held_is_not_fetched_again(tmp_path: Path) -> None:
 
     def use(store: Store) -> None:
         asyncio.run(store.write([("payload", digest, content)]))
-        fetching(store, peers).fetch_payload(FetchPayload(digest, len(content), ALICE))
+        fetching(store, peers).fetch_payload(FetchAttachment(digest, len(content), ALICE))
 
     with_store(tmp_path, use)
-    assert (peers.fed, peers.asked) == ([PayloadHeld(digest)], [])
+    assert (peers.fed, peers.asked) == ([AttachmentHeld(digest)], [])
 
 
 def test_a_payload_that_is_longer_than_any_of_this_network_is_not_taken(tmp_path: Path) -> None:
     content = bytes(PAYLOAD_BYTES_MAX + 1)
     digest = Digest(blake2b(content, digest_size=32).digest())
     peers = Peers({ALICE: holder(content)})
-    with_store(tmp_path, lambda store: fetching(store, peers).fetch_payload(FetchPayload(digest, len(content), ALICE)))
+    with_store(tmp_path, lambda store: fetching(store, peers).fetch_payload(FetchAttachment(digest, len(content), ALICE)))
     assert (peers.fed, len(peers.asked)) == ([FetchFailed(digest, ALICE)], 1)
 
 
@@ -409,8 +409,8 @@ def test_a_payload_is_fetched_whatever_length_a_liar_has_named(tmp_path: Path, n
     content = b"gradient" * 1_000
     digest = Digest(blake2b(content, digest_size=32).digest())
     peers = Peers({ALICE: holder(content)})
-    with_store(tmp_path, lambda store: fetching(store, peers).fetch_payload(FetchPayload(digest, named, ALICE)))
-    assert peers.fed == [Record("payload", digest, content), PayloadHeld(digest)]
+    with_store(tmp_path, lambda store: fetching(store, peers).fetch_payload(FetchAttachment(digest, named, ALICE)))
+    assert peers.fed == [Record("payload", digest, content), AttachmentHeld(digest)]
 
 
 def test_who_drips_loses_its_turn_at_once(tmp_path: Path) -> None:
@@ -440,11 +440,11 @@ def test_a_slow_source_does_not_hold_all_places(tmp_path: Path) -> None:
     def use(store: Store) -> None:
         streams = fetching(store, peers)
         for digest in digests[:-1]:
-            streams.fetch_payload(FetchPayload(digest, 100, slow))
-        streams.fetch_payload(FetchPayload(digests[-1], 100, BOB))
+            streams.fetch_payload(FetchAttachment(digest, 100, slow))
+        streams.fetch_payload(FetchAttachment(digests[-1], 100, BOB))
 
     with_store(tmp_path, use)
-    assert peers.fed == [Record("payload", digests[-1], contents[-1]), PayloadHeld(digests[-1])]
+    assert peers.fed == [Record("payload", digests[-1], contents[-1]), AttachmentHeld(digests[-1])]
     assert len(peers.asked) == FETCHES_MAX // SOURCE_SHARE + 1
 
 
@@ -457,7 +457,7 @@ def test_a_newer_state_replaces_one_under_way(tmp_path: Path) -> None:
         streams = fetching(store, peers)
         streams.fetch_state(FetchState(STEP, Height(400), checkpoint_digest(old), (late,)))
         streams.fetch_state(FetchState(STEP, Height(800), checkpoint_digest(new), (BOB,)))
-        streams.part_received(late, Part(checkpoint_digest(old), 0, len(old), old[:PART_BYTES_MAX]))
+        streams.on_part(late, Part(checkpoint_digest(old), 0, len(old), old[:PART_BYTES_MAX]))
 
     with_store(tmp_path, use)
     assert peers.fed == [StateHeld(STEP, new)]
@@ -465,5 +465,5 @@ def test_a_newer_state_replaces_one_under_way(tmp_path: Path) -> None:
 
 def test_what_nobody_asked_for_is_ignored(tmp_path: Path) -> None:
     peers = Peers()
-    with_store(tmp_path, lambda store: fetching(store, peers).part_received(ALICE, Part(b"d" * 32, 0, 3, b"abc")))
+    with_store(tmp_path, lambda store: fetching(store, peers).on_part(ALICE, Part(b"d" * 32, 0, 3, b"abc")))
     assert peers.fed == []

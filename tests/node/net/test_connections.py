@@ -12,7 +12,7 @@ from consensus.types import PeerId
 from node.common.address import Address
 from node.net.channel import Channel
 from node.net.connection import Connection
-from node.net.connections import GAVE_WAY, USEFUL_SECONDS, Roster
+from node.net.connections import GAVE_WAY, USEFUL_SECONDS, Connections
 from node.net.handshake import Role
 from node.net.network_interface import NetSettings
 from tests.node.net.example_peers import IMPATIENT, QUICK, Node, identity_of, node_of, play, running, stranger_at, until
@@ -101,50 +101,52 @@ def test_strangers_that_we_dial_leave_the_places_of_members_free() -> None:
 @pytest.mark.parametrize("is_member", [True, False])
 def test_what_others_do_where_a_member_lives_is_not_held_against_it(is_member: bool) -> None:
     settings = replace(IMPATIENT, members=MEMBERS) if is_member else IMPATIENT
-    roster = Roster(identity_of(1).peer, settings, b"secret", lambda _: 0.0)
-    roster.add(link_from("203.0.114.7", identity_of(2).peer))
-    roster.blame_host("203.0.114.7", 0.0)
-    roster.blame_host("203.0.114.8", 0.0)
-    roster.blame_host("2a00:1:2:3::7", 0.0)
+    connections = Connections(identity_of(1).peer, settings, b"secret", lambda _: 0.0)
+    connections.add(link_from("203.0.114.7", identity_of(2).peer))
+    connections.blame_host("203.0.114.7", 0.0)
+    connections.blame_host("203.0.114.8", 0.0)
+    connections.blame_host("2a00:1:2:3::7", 0.0)
     hosts = ("203.0.114.7", "203.0.114.8", "203.0.114.9", "2a00:1:2:3::8", "2a00:1:2:4::7")
-    assert [roster.is_host_refused(host, 1.0) for host in hosts] == [not is_member, True, False, True, False]
+    assert [connections.is_host_refused(host, 1.0) for host in hosts] == [not is_member, True, False, True, False]
 
 
 def test_a_subnet_has_few_places_and_members_do_not_count() -> None:
-    roster = Roster(identity_of(1).peer, NetSettings(members=MEMBERS, inbound_per_group_max=2), b"secret", lambda _: 0.0)
+    connections = Connections(
+        identity_of(1).peer, NetSettings(members=MEMBERS, inbound_per_group_max=2), b"secret", lambda _: 0.0
+    )
     for number, host in ((2, "203.0.114.1"), (3, "203.0.114.1"), (10, "203.0.114.1"), (11, "203.0.114.2")):
-        assert roster.reason_against_inbound(channel_from(host), identity_of(number).peer, 0.0) is None
-        roster.add(link_from(host, identity_of(number).peer))
-    reason = roster.reason_against_inbound(channel_from("203.0.114.3"), identity_of(12).peer, 0.0)
+        assert connections.reason_against_inbound(channel_from(host), identity_of(number).peer, 0.0) is None
+        connections.add(link_from(host, identity_of(number).peer))
+    reason = connections.reason_against_inbound(channel_from("203.0.114.3"), identity_of(12).peer, 0.0)
     assert reason == "no free place for this subnet"
-    assert roster.reason_against_inbound(channel_from("203.0.114.3"), identity_of(4).peer, 0.0) is None
-    assert roster.reason_against_inbound(channel_from("203.0.115.3"), identity_of(12).peer, 0.0) is None
+    assert connections.reason_against_inbound(channel_from("203.0.114.3"), identity_of(4).peer, 0.0) is None
+    assert connections.reason_against_inbound(channel_from("203.0.115.3"), identity_of(12).peer, 0.0) is None
 
 
 def test_one_machine_with_many_addresses_cannot_keep_a_place_from_another() -> None:
     """Open to all: sixty-four idle places, eight from each of eight addresses, none of which did anything."""
-    roster = Roster(identity_of(1).peer, NetSettings(), b"secret", lambda _: float("-inf"))
+    connections = Connections(identity_of(1).peer, NetSettings(), b"secret", lambda _: float("-inf"))
     for number in range(64):
-        roster.add(link_from(f"10.231.0.{number % 8 + 1}", identity_of(100 + number).peer, connected_at=float(number)))
+        connections.add(link_from(f"10.231.0.{number % 8 + 1}", identity_of(100 + number).peer, connected_at=float(number)))
     random = Random(7)
     for number in range(20):
         host = f"198.51.{random.randrange(100, 200)}.{number}"
         peer = identity_of(500 + number).peer
-        assert roster.reason_against_inbound(channel_from(host), peer, 100.0) is None
-        (gone,) = [link for link in roster if link.is_over]
+        assert connections.reason_against_inbound(channel_from(host), peer, 100.0) is None
+        (gone,) = [link for link in connections if link.is_over]
         assert gone.channel.remote.host.startswith("10.231.0.")
-        roster.remove(gone)
-        roster.add(link_from(host, peer, connected_at=100.0))
+        connections.remove(gone)
+        connections.add(link_from(host, peer, connected_at=100.0))
 
 
 def test_favoured_are_the_longest_connected_of_those_that_were_of_use_lately() -> None:
     useful_at = {identity_of(number).peer: 50.0 * number for number in range(2, 30)}
-    roster = Roster(identity_of(1).peer, NetSettings(), b"secret", useful_at.__getitem__)
+    connections = Connections(identity_of(1).peer, NetSettings(), b"secret", useful_at.__getitem__)
     for peer, useful in useful_at.items():
-        roster.add(link_from("203.0.114.1", peer, connected_at=-useful))
+        connections.add(link_from("203.0.114.1", peer, connected_at=-useful))
     now = 1_000.0
-    assert roster.useful_inbound(now) == {identity_of(number).peer for number in range(22, 30)}
-    assert roster.useful_inbound(now + USEFUL_SECONDS + 400.0) == {identity_of(number).peer for number in (28, 29)}
+    assert connections.useful_inbound(now) == {identity_of(number).peer for number in range(22, 30)}
+    assert connections.useful_inbound(now + USEFUL_SECONDS + 400.0) == {identity_of(number).peer for number in (28, 29)}
 
 
 class Far:

@@ -34,12 +34,12 @@ class Mesh:
     def connect(self, one: int, other: int) -> None:
         for here, there in ((one, other), (other, one)):
             self.wires[here, there] = deque()
-            self.carry_out(here, self.machines[here].joined(peer_of(there), self.now))
+            self.carry_out(here, self.machines[here].on_peer_joined(peer_of(there), self.now))
 
     def disconnect(self, one: int, other: int) -> None:
         for here, there in ((one, other), (other, one)):
             del self.wires[here, there]
-            self.carry_out(here, self.machines[here].left(peer_of(there), self.now))
+            self.carry_out(here, self.machines[here].on_peer_left(peer_of(there), self.now))
 
     def broadcast(self, origin: int, message: bytes) -> None:
         self.inboxes[origin][message] += 1
@@ -48,12 +48,12 @@ class Mesh:
     def carry_out(self, here: int, effects: tuple[GossipEffect, ...]) -> None:
         for effect in effects:
             if isinstance(effect, MessageSeen) and int.from_bytes(effect.peer, "big") in self.ignored:
-                judged = self.machines[here].judged(effect.peer, effect.message, is_looked_at=False, now=self.now)
+                judged = self.machines[here].on_looked_at(effect.peer, effect.message, is_looked_at=False, now=self.now)
                 self.carry_out(here, judged)
             elif isinstance(effect, MessageSeen):
                 self.inboxes[here][effect.message] += 1
                 self.carry_out(here, self.machines[here].broadcast(effect.message, self.now))
-                judged = self.machines[here].judged(effect.peer, effect.message, is_looked_at=True, now=self.now)
+                judged = self.machines[here].on_looked_at(effect.peer, effect.message, is_looked_at=True, now=self.now)
                 self.carry_out(here, judged)
             else:
                 self.tell(here, effect)
@@ -70,7 +70,7 @@ class Mesh:
             while ready := [edge for edge, wire in self.wires.items() if wire]:
                 here, there = self.random.choice(ready)
                 frame = self.wires[here, there].popleft()
-                self.carry_out(there, self.machines[there].received(peer_of(here), frame, self.now))
+                self.carry_out(there, self.machines[there].on_frame(peer_of(here), frame, self.now))
             self.now += 0.6
             for index, machine in enumerate(self.machines):
                 self.carry_out(index, machine.tick(self.now))
@@ -80,7 +80,7 @@ class Mesh:
         while under_way := [edge for edge, wire in self.wires.items() for _ in wire]:
             for here, there in under_way:
                 frame = self.wires[here, there].popleft()
-                self.carry_out(there, self.machines[there].received(peer_of(here), frame, self.now))
+                self.carry_out(there, self.machines[there].on_frame(peer_of(here), frame, self.now))
 
 
 def peer_of(index: int) -> PeerId:
@@ -148,24 +148,24 @@ def test_in_a_full_mesh_of_four_a_message_crosses_three_of_six_links() -> None:
 def gossip_with(*neighbours: PeerId, limits: GossipLimits | None = None) -> Gossip:
     gossip = Gossip(limits)
     for peer in neighbours:
-        assert gossip.joined(peer, 0.0) == ()
+        assert gossip.on_peer_joined(peer, 0.0) == ()
     return gossip
 
 
 def test_our_own_message_is_pushed_and_a_received_one_is_announced_to_the_others() -> None:
     gossip = gossip_with(ANN, BEN, CAT)
     assert gossip.broadcast(b"ours", 0.0) == (SendAnnouncement((ANN, BEN, CAT), GossipFrame(b"ours")),)
-    assert gossip.received(ANN, GossipFrame(b"theirs"), 0.0) == (MessageSeen(ANN, b"theirs"),)
+    assert gossip.on_frame(ANN, GossipFrame(b"theirs"), 0.0) == (MessageSeen(ANN, b"theirs"),)
     assert gossip.broadcast(b"theirs", 0.0) == (SendAnnouncement((BEN, CAT), Have((short_digest(b"theirs"),))),)
     assert gossip.broadcast(b"theirs", 0.0) == ()
 
 
 def test_nothing_is_served_before_it_was_judged_worth_passing_on() -> None:
     gossip = gossip_with(ANN, BEN)
-    gossip.received(ANN, GossipFrame(b"doubtful"), 0.0)
-    assert gossip.received(BEN, Want((short_digest(b"doubtful"),)), 0.0) == ()
+    gossip.on_frame(ANN, GossipFrame(b"doubtful"), 0.0)
+    assert gossip.on_frame(BEN, Want((short_digest(b"doubtful"),)), 0.0) == ()
     gossip.broadcast(b"doubtful", 0.0)
-    assert gossip.received(BEN, Want((short_digest(b"doubtful"),)), 0.0) == (
+    assert gossip.on_frame(BEN, Want((short_digest(b"doubtful"),)), 0.0) == (
         SendAnnouncement((BEN,), GossipFrame(b"doubtful")),
     )
 
@@ -173,32 +173,32 @@ def test_nothing_is_served_before_it_was_judged_worth_passing_on() -> None:
 def test_a_message_is_served_to_one_peer_only_once() -> None:
     gossip = gossip_with(ANN)
     gossip.broadcast(b"pushed", 0.0)
-    assert gossip.received(ANN, Want((short_digest(b"pushed"),)), 0.0) == ()
+    assert gossip.on_frame(ANN, Want((short_digest(b"pushed"),)), 0.0) == ()
 
 
 def test_what_was_not_looked_at_may_come_again_from_another() -> None:
     gossip = gossip_with(ANN, BEN, CAT)
     digest = short_digest(b"block")
-    assert gossip.received(ANN, GossipFrame(b"block"), 0.0) == (MessageSeen(ANN, b"block"),)
-    assert gossip.judged(ANN, b"block", is_looked_at=False, now=0.0) == ()
-    assert gossip.received(BEN, Have((digest,)), 0.0) == (SendAnnouncement((BEN,), Want((digest,))),)
-    assert gossip.received(BEN, GossipFrame(b"block"), 0.1) == (MessageSeen(BEN, b"block"),)
-    assert gossip.judged(BEN, b"block", is_looked_at=True, now=0.1) == ()
+    assert gossip.on_frame(ANN, GossipFrame(b"block"), 0.0) == (MessageSeen(ANN, b"block"),)
+    assert gossip.on_looked_at(ANN, b"block", is_looked_at=False, now=0.0) == ()
+    assert gossip.on_frame(BEN, Have((digest,)), 0.0) == (SendAnnouncement((BEN,), Want((digest,))),)
+    assert gossip.on_frame(BEN, GossipFrame(b"block"), 0.1) == (MessageSeen(BEN, b"block"),)
+    assert gossip.on_looked_at(BEN, b"block", is_looked_at=True, now=0.1) == ()
     assert gossip.pending_wants == 0
-    assert gossip.received(CAT, Have((digest,)), 0.2) == ()
-    assert gossip.received(CAT, GossipFrame(b"block"), 0.2) == ()
+    assert gossip.on_frame(CAT, Have((digest,)), 0.2) == ()
+    assert gossip.on_frame(CAT, GossipFrame(b"block"), 0.2) == ()
 
 
 def test_what_was_not_looked_at_is_asked_at_once_of_who_had_announced_it_too() -> None:
     gossip = gossip_with(ANN, BEN, CAT)
     digest = short_digest(b"block")
     for peer in (ANN, BEN):
-        gossip.received(peer, Have((digest,)), 0.0)
-    gossip.received(ANN, GossipFrame(b"block"), 0.1)
-    assert gossip.judged(ANN, b"block", is_looked_at=False, now=0.1) == (SendAnnouncement((BEN,), Want((digest,))),)
-    gossip.received(CAT, GossipFrame(b"block"), 0.2)
-    assert gossip.judged(CAT, b"block", is_looked_at=False, now=0.2) == (), "BEN owes it still"
-    assert gossip.received(BEN, GossipFrame(b"block"), 0.3) == (MessageSeen(BEN, b"block"),)
+        gossip.on_frame(peer, Have((digest,)), 0.0)
+    gossip.on_frame(ANN, GossipFrame(b"block"), 0.1)
+    assert gossip.on_looked_at(ANN, b"block", is_looked_at=False, now=0.1) == (SendAnnouncement((BEN,), Want((digest,))),)
+    gossip.on_frame(CAT, GossipFrame(b"block"), 0.2)
+    assert gossip.on_looked_at(CAT, b"block", is_looked_at=False, now=0.2) == (), "BEN owes it still"
+    assert gossip.on_frame(BEN, GossipFrame(b"block"), 0.3) == (MessageSeen(BEN, b"block"),)
 
 
 @settings(max_examples=100, deadline=None)
@@ -220,13 +220,13 @@ def test_who_relays_first_and_is_not_listened_to_keeps_nothing_from_anybody(size
 def test_a_want_goes_to_the_next_announcer_after_its_timeout_and_is_dropped_after_the_last() -> None:
     gossip = gossip_with(ANN, BEN)
     digest = short_digest(b"late")
-    assert gossip.received(ANN, Have((digest,)), 0.0) == (SendAnnouncement((ANN,), Want((digest,))),)
-    assert gossip.received(BEN, Have((digest,)), 0.1) == ()
+    assert gossip.on_frame(ANN, Have((digest,)), 0.0) == (SendAnnouncement((ANN,), Want((digest,))),)
+    assert gossip.on_frame(BEN, Have((digest,)), 0.1) == ()
     assert gossip.tick(0.4) == ()
     assert gossip.tick(0.5) == (SendAnnouncement((BEN,), Want((digest,))),)
     assert gossip.tick(1.0) == ()
     assert gossip.pending_wants == 0
-    assert gossip.received(ANN, Have((digest,)), 2.0) == (SendAnnouncement((ANN,), Want((digest,))),)
+    assert gossip.on_frame(ANN, Have((digest,)), 2.0) == (SendAnnouncement((ANN,), Want((digest,))),)
 
 
 LIARS = tuple(PeerId(bytes([number]) * 32) for number in range(200, 216))
@@ -237,13 +237,13 @@ def seconds_until_delivered(gossip: Gossip, message: bytes, now: float) -> float
     digest = short_digest(message)
     effects: list[GossipEffect] = []
     for peer in (*LIARS, ANN, BEN):
-        effects += gossip.received(peer, Have((digest,)), now)
+        effects += gossip.on_frame(peer, Have((digest,)), now)
     for tenths in range(100):
         asked = [
             peer for effect in effects if isinstance(effect, SendAnnouncement) for peer in effect.peers if peer in {ANN, BEN}
         ]
         if asked:
-            assert gossip.received(asked[0], GossipFrame(message), now) == (MessageSeen(asked[0], message),)
+            assert gossip.on_frame(asked[0], GossipFrame(message), now) == (MessageSeen(asked[0], message),)
             gossip.broadcast(message, now)
             return tenths / 10
         now += 0.1
@@ -260,22 +260,22 @@ def test_liars_who_announce_first_and_give_nothing_delay_one_message_and_no_othe
 
 def test_a_newcomer_is_asked_only_until_somebody_announces_the_same_who_has_brought_something_before() -> None:
     gossip = gossip_with(ANN, BEN, CAT)
-    gossip.received(ANN, GossipFrame(b"useful"), 0.0)
+    gossip.on_frame(ANN, GossipFrame(b"useful"), 0.0)
     gossip.broadcast(b"useful", 0.0)
     digest = short_digest(b"next")
-    assert gossip.received(BEN, Have((digest,)), 1.0) == (SendAnnouncement((BEN,), Want((digest,))),)
-    assert gossip.received(ANN, Have((digest,)), 1.0) == (SendAnnouncement((ANN,), Want((digest,))),)
-    assert gossip.received(CAT, Have((digest,)), 1.0) == ()
-    assert gossip.received(BEN, GossipFrame(b"next"), 1.1) == (MessageSeen(BEN, b"next"),)
+    assert gossip.on_frame(BEN, Have((digest,)), 1.0) == (SendAnnouncement((BEN,), Want((digest,))),)
+    assert gossip.on_frame(ANN, Have((digest,)), 1.0) == (SendAnnouncement((ANN,), Want((digest,))),)
+    assert gossip.on_frame(CAT, Have((digest,)), 1.0) == ()
+    assert gossip.on_frame(BEN, GossipFrame(b"next"), 1.1) == (MessageSeen(BEN, b"next"),)
 
 
 def test_what_was_asked_of_a_peer_that_leaves_is_asked_of_the_next_at_once() -> None:
     gossip = gossip_with(ANN, BEN)
     digest = short_digest(b"late")
-    gossip.received(ANN, Have((digest,)), 0.0)
-    gossip.received(BEN, Have((digest,)), 0.0)
-    assert gossip.left(ANN, 0.0) == (SendAnnouncement((BEN,), Want((digest,))),)
-    assert gossip.left(BEN, 0.0) == ()
+    gossip.on_frame(ANN, Have((digest,)), 0.0)
+    gossip.on_frame(BEN, Have((digest,)), 0.0)
+    assert gossip.on_peer_left(ANN, 0.0) == (SendAnnouncement((BEN,), Want((digest,))),)
+    assert gossip.on_peer_left(BEN, 0.0) == ()
     assert gossip.pending_wants == 0
 
 
@@ -284,17 +284,19 @@ def test_a_new_neighbour_is_told_of_recent_messages_newest_first() -> None:
     gossip.broadcast(b"old", 0.0)
     gossip.broadcast(b"recent", 20.0)
     gossip.broadcast(b"newest", 30.5)
-    assert gossip.joined(DAN, 31.0) == (SendAnnouncement((DAN,), Have((short_digest(b"newest"), short_digest(b"recent")))),)
+    assert gossip.on_peer_joined(DAN, 31.0) == (
+        SendAnnouncement((DAN,), Have((short_digest(b"newest"), short_digest(b"recent")))),
+    )
 
 
 def test_a_flood_of_bogus_announcements_is_bounded_for_each_neighbour() -> None:
     gossip = gossip_with(ANN, BEN, limits=GossipLimits(wants_per_peer=3))
     bogus = tuple(bytes([number]) * 16 for number in range(10))
-    assert gossip.received(ANN, Have(bogus), 0.0) == (SendAnnouncement((ANN,), Want(bogus[:3])),)
-    assert gossip.received(BEN, Have(bogus[5:7]), 0.0) == (SendAnnouncement((BEN,), Want(bogus[5:7])),)
+    assert gossip.on_frame(ANN, Have(bogus), 0.0) == (SendAnnouncement((ANN,), Want(bogus[:3])),)
+    assert gossip.on_frame(BEN, Have(bogus[5:7]), 0.0) == (SendAnnouncement((BEN,), Want(bogus[5:7])),)
     assert gossip.pending_wants == 5
     gossip.tick(1.0)
-    assert gossip.received(ANN, Have(bogus[7:]), 1.0) == (SendAnnouncement((ANN,), Want(bogus[7:])),)
+    assert gossip.on_frame(ANN, Have(bogus[7:]), 1.0) == (SendAnnouncement((ANN,), Want(bogus[7:])),)
 
 
 @pytest.mark.slow
@@ -308,18 +310,18 @@ def test_the_allowance_of_each_neighbour_is_given_back_whatever_happens(data: st
     for now in range(data.draw(st.integers(0, 40))):
         peer = data.draw(st.sampled_from((ANN, BEN, CAT)))
         if peer not in present:
-            gossip.joined(peer, now)
+            gossip.on_peer_joined(peer, now)
             present.add(peer)
             continue
         action = data.draw(st.sampled_from(("leave", "have", "message", "tick")))
         chosen = data.draw(st.sampled_from(messages))
         if action == "leave":
-            gossip.left(peer, now)
+            gossip.on_peer_left(peer, now)
             present.remove(peer)
         elif action == "have":
-            gossip.received(peer, Have((short_digest(chosen),)), now)
+            gossip.on_frame(peer, Have((short_digest(chosen),)), now)
         elif action == "message":
-            gossip.received(peer, GossipFrame(chosen), now)
+            gossip.on_frame(peer, GossipFrame(chosen), now)
         else:
             gossip.tick(now)
         assert gossip.pending_wants <= 4 * 3
@@ -328,9 +330,9 @@ def test_the_allowance_of_each_neighbour_is_given_back_whatever_happens(data: st
     assert gossip.pending_wants == 0
     fresh = tuple(short_digest(bytes([number])) for number in range(100, 110))
     for peer in sorted(present):
-        assert gossip.received(peer, Have(fresh), 200.0) == (SendAnnouncement((peer,), Want(fresh[:4])),)
+        assert gossip.on_frame(peer, Have(fresh), 200.0) == (SendAnnouncement((peer,), Want(fresh[:4])),)
         for digest in range(100, 104):
-            gossip.received(peer, GossipFrame(bytes([digest])), 200.0)
+            gossip.on_frame(peer, GossipFrame(bytes([digest])), 200.0)
         break
 
 

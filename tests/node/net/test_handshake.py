@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 import msgspec
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -149,8 +150,8 @@ def test_another_network_that_hangs_up_without_its_rules_is_told_by_its_id() -> 
     (hello,) = dialer.start().frames
     listener.receive(hello)
     detail = f"runs another network: its id begins with {NETWORK[:8].hex()}, ours with {OTHER_NETWORK[:8].hex()}"
-    assert listener.closed() == Failed(Failure.OTHER_NETWORK, detail, is_offence=False)
-    assert dialer.closed() is None
+    assert listener.on_close() == Failed(Failure.OTHER_NETWORK, detail, is_offence=False)
+    assert dialer.on_close() is None
 
 
 def test_another_network_with_equal_rules_says_so() -> None:
@@ -195,6 +196,7 @@ def test_a_frame_out_of_turn_is_an_offence() -> None:
     )
 
 
+@pytest.mark.slow
 @given(st.text(max_size=400), st.text(max_size=400))
 def test_any_rules_of_our_own_can_be_told(field: str, value: str) -> None:
     dialer, listener = pair(

@@ -1,4 +1,4 @@
-"""Who gets into a doorway before it is known who they are; over real sockets. By other hosts: node/lab/simulation/sockets."""
+"""Whom a listener lets in before it is known who they are; over real sockets. By other hosts: node/lab/simulation/sockets."""
 
 import asyncio
 import logging

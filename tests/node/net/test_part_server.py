@@ -5,7 +5,7 @@ from hashlib import blake2b
 from consensus.types import PeerId
 from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.learner import StateKept
-from node.net.part_server import BURST_SECONDS, PEER_BYTES_PER_SECOND, STRANGERS_BYTES_PER_SECOND, PartServer
+from node.net.part_server import BURST_SECONDS, OUTSIDERS_BYTES_PER_SECOND, PEER_BYTES_PER_SECOND, PartServer
 from node.rules.retention import CHECKPOINTS_KEPT
 from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_TABLE, checkpoint_key
 
@@ -88,6 +88,6 @@ def test_strangers_share_one_allowance_that_members_do_not_pay_into() -> None:
     server = PartServer(rows, frozenset((ALICE,)), lambda: 0.0)
     for number in range(200):
         server.part(PeerId(bytes([number]) * 32), digests[number % len(digests)], 0, 1)
-    assert rows.bytes_read <= STRANGERS_BYTES_PER_SECOND * BURST_SECONDS + 2 * 8 * MEBIBYTE
+    assert rows.bytes_read <= OUTSIDERS_BYTES_PER_SECOND * BURST_SECONDS + 2 * 8 * MEBIBYTE
     assert server.part(BOB, digests[0], 0, 1) == (0, b"")
     assert server.part(ALICE, digests[0], 0, 1) == (8 * MEBIBYTE, b"\0")

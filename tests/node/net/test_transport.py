@@ -1,11 +1,10 @@
 """Networks on real sockets: they find each other, flood, survive each other, and stop without a trace."""
 
 import asyncio
-import os
-import socket
 from contextlib import AsyncExitStack
 from dataclasses import replace
 
+import psutil
 import pytest
 from aiohttp import web
 
@@ -28,16 +27,11 @@ from tests.node.net.example_peers import (
     stranger_at,
     until,
 )
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
+from tests.node.real_peers import free_port
 
 
 def open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))  # noqa: PTH208  # counted, not opened
+    return psutil.Process().num_fds()
 
 
 def is_full_mesh(nodes: list[Node]) -> bool:
@@ -220,7 +214,7 @@ def test_a_peer_that_does_not_read_is_dropped_and_the_others_are_served(loop: Lo
 
 def test_what_waits_for_all_strangers_is_bounded_and_the_one_that_reads_is_served() -> None:
     async def scenario() -> None:
-        ann = node_of(1, settings=replace(QUICK, strangers_outbox_bytes_max=4_000_000, outbound_target=0))
+        ann = node_of(1, settings=replace(QUICK, outsiders_outbox_bytes_max=4_000_000, outbound_target=0))
         async with running(ann), AsyncExitStack() as stack:
             ben = node_of(2, (ann.address,))
             await stack.enter_async_context(running(ben))
@@ -235,7 +229,7 @@ def test_what_waits_for_all_strangers_is_bounded_and_the_one_that_reads_is_serve
                 await until(lambda: len(ben.inbox) == number + 1)  # noqa: B023 - awaited at once
             assert ann.connected == {ben.identity.peer}
             assert all(": too slow: " in note for note in ann.notes)
-            assert any("for all strangers" in note for note in ann.notes)
+            assert any("for all outsiders" in note for note in ann.notes)
 
     play(scenario)
 

@@ -3,6 +3,9 @@
 import asyncio
 import hashlib
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from multiprocessing import Pipe
@@ -16,9 +19,17 @@ from consensus.effects import SolvePuzzle, StopPuzzle, VerifyPuzzle
 from consensus.inputs import PuzzleSolved, PuzzleVerified
 from consensus.proof_of_work.puzzle import is_solved
 from consensus.types import StepId
-from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.rules import EvolutionRules
 from learning.gradient.rules import GradientRules
-from learning.learner import AdoptRequest, AssessRequest, ContributionAssessed, ContributionFound, SignedPayload, StepAdopted
+from learning.learner import (
+    AdoptRequest,
+    AssessRequest,
+    AuthoredPayload,
+    ContributionAssessed,
+    ContributionFound,
+    Participant,
+    StepAdopted,
+)
 from node.processes.learner import (
     LEARNER_NICENESS,
     LearnerFailed,
@@ -30,6 +41,7 @@ from node.processes.learner import (
 )
 from node.processes.process import WorkerProcess, forkserver
 from node.processes.puzzle import MINER_NICENESS, NONCES, DutyCycle, PuzzleAnswer, PuzzleSpec, _Miner, run_puzzle_process
+from tests.node.real_peers import ROOT
 
 pytestmark = pytest.mark.processes
 
@@ -102,15 +114,15 @@ def test_a_killed_worker_is_noticed() -> None:
     async def talk(worker: WorkerProcess, answers: asyncio.Queue) -> None:
         worker.ask(VerifyPuzzle(STEP, b"any", 1, NEVER))
         await next_of(PuzzleVerified, answers)
-        worker._process.kill()
-        assert await asyncio.wait_for(worker.ended(), 10) == -9
+        os.kill(worker.pid, signal.SIGKILL)
+        assert await asyncio.wait_for(worker.exit_code(), 10) == -9
 
     with_puzzle_process(talk)
 
 
 def learner_spec(task: str, folder: Path) -> LearnerSpec:
     rules = EvolutionRules(16, 1, "0.1", "1", "0.1", 10, 0)
-    return LearnerSpec(task, str(folder), rules, bytes(32), b"a" * 32, b"g" * 32, SearchSettings(), None)
+    return LearnerSpec(task, str(folder), rules, Participant(bytes(32), b"a" * 32, b"g" * 32), None)
 
 
 def with_learner(spec: LearnerSpec, talk: Callable[[WorkerProcess, asyncio.Queue], Awaitable[None]]) -> None:
@@ -157,9 +169,9 @@ def test_the_learner_searches_between_requests(tmp_path: Path) -> None:
         assert (adopted.step, adopted.height) == (b"g" * 32, 0)
         found = await next_of(ContributionFound, answers)
         digest = hashlib.blake2b(found.payload, digest_size=32).digest()
-        worker.ask(AssessRequest(SignedPayload(digest, b"a" * 32, found.base, found.payload)))
+        worker.ask(AssessRequest(AuthoredPayload(digest, b"a" * 32, found.base, found.payload)))
         assessed = await next_of(ContributionAssessed, answers)
-        assert (assessed.digest, assessed.judgement) == (digest, "good")
+        assert (assessed.digest, assessed.verdict) == (digest, "good")
         assert (await next_of(SearchRate, answers)).candidates_per_second > 0
 
     with_learner(learner_spec("rosenbrock", tmp_path), talk)
@@ -177,7 +189,8 @@ def test_a_worker_finds_nothing_before_it_is_asked(tmp_path: Path) -> None:
         assert kinds == {StepAdopted, ContributionFound}
 
     rules = GradientRules("mean", "1", "0", 32, 16, 10, 8, "whole", 0)
-    spec = replace(learner_spec("digits", tmp_path), rules=rules, members=(b"a" * 32,))
+    spec = learner_spec("digits", tmp_path)
+    spec = replace(spec, rules=rules, participant=replace(spec.participant, members=(b"a" * 32,)))
     with_learner(spec, talk)
 
 
@@ -224,6 +237,36 @@ def test_a_forked_peers_workers_come_from_the_server_that_forked_it(tmp_path: Pa
     assert (tmp_path / "log").read_text() == "printed by the worker\n"
 
 
+SECOND_CLONE = """
+import sys
+
+sys.path.insert(0, {clone!r})
+
+from node.processes.process import forkserver, start_process
+
+
+def tell_preloaded(pipe):
+    pipe.send(sys.modules["node.runtime.preload"].__file__)
+
+
+if __name__ == "__main__":
+    ours, theirs = forkserver().Pipe()
+    start_process(forkserver().Process(target=tell_preloaded, args=(theirs,)))
+    theirs.close()
+    print(ours.recv())
+"""
+
+
+def test_a_worker_runs_the_clone_that_started_it_whichever_is_installed(tmp_path: Path) -> None:
+    clone, script = tmp_path / "clone", tmp_path / "script.py"
+    clone.mkdir()
+    for room in ("consensus", "learning", "node"):
+        (clone / room).symlink_to(ROOT / room)
+    script.write_text(SECOND_CLONE.format(clone=str(clone)))
+    told = subprocess.run([sys.executable, script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert told.stdout.strip() == str(clone / "node" / "runtime" / "preload.py")
+
+
 def test_mining_keeps_half_of_the_work_however_many_puzzles_are_to_be_verified() -> None:
     ours, theirs = Pipe()
     miner = _Miner(theirs, PuzzleSpec(MEMORY_KIB, 1.0))
@@ -231,7 +274,7 @@ def test_mining_keeps_half_of_the_work_however_many_puzzles_are_to_be_verified()
     for _ in range(50):
         ours.send(VerifyPuzzle(STEP, b"any", 1, NEVER))
     miner.work_once()
-    first_nonce = miner._nonce
+    first_nonce = miner._nonce  # attempts at a hopeless puzzle are told to nobody
     for _ in range(60):
         miner.work_once()
     assert (miner._nonce - first_nonce) % NONCES == 30

@@ -10,8 +10,16 @@ from pathlib import Path
 
 import pytest
 
-from learning.evolution.rules import EvolutionRules, SearchSettings
-from learning.learner import AdoptRequest, DeliveredStep, DeliverRequest, LearnerAnswer, LearnerRequest, StepApplied
+from learning.evolution.rules import EvolutionRules
+from learning.learner import (
+    AdoptRequest,
+    DeliveredStep,
+    DeliverRequest,
+    LearnerAnswer,
+    LearnerRequest,
+    Participant,
+    StepApplied,
+)
 from node.processes.learner import SHARE, LearnerSpec, SearchShare
 from node.processes.learner import _LearnerLoop as learner_loop
 
@@ -24,9 +32,9 @@ def searched(request: LearnerRequest, request_ms: int, slice_ms: int, requests: 
     share = SearchShare()
     searching = 0
     for _ in range(requests):
-        share.answered(request, request_ms)
+        share.on_answer(request, request_ms)
         while share.is_due(slice_ms):
-            share.searched(slice_ms)
+            share.on_search(slice_ms)
             searching += slice_ms
     return searching / (searching + requests * request_ms)
 
@@ -42,8 +50,8 @@ def test_all_other_requests_come_before_search() -> None:
 
 def test_who_has_rested_is_owed_nothing() -> None:
     share = SearchShare()
-    share.answered(DELIVERY, 100)
-    share.rested()
+    share.on_answer(DELIVERY, 100)
+    share.on_rest()
     assert not share.is_due(0)
 
 
@@ -79,7 +87,7 @@ def test_a_long_calm_is_not_paid_for_by_those_who_ask_later(tmp_path: Path) -> N
     ours, theirs = Pipe()
     learner = CalmThenPressed(theirs)
     rules = EvolutionRules(16, 1, "0.1", "1", "0.1", 10, 0)
-    spec = LearnerSpec("rosenbrock", str(tmp_path), rules, bytes(32), b"a" * 32, STEP, SearchSettings(), None, store="none")
+    spec = LearnerSpec("rosenbrock", str(tmp_path), rules, Participant(bytes(32), b"a" * 32, STEP), None, store="none")
     spec = replace(spec, make=lambda task, spec, gradients: learner)
 
     def live() -> None:

@@ -1,3 +1,4 @@
+import json
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,15 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from consensus.proof_of_work.rules import ChainRules
+from learning.evolution.rules import EvolutionRules
+from learning.gradient.rules import GradientRules
 from node.common.errors import NodeError
 from node.rules.network_file import network_text, new_rules, parse_network_text, read_network_file, write_network_file
 from node.rules.network_rules import (
     Consensus,
-    EvolutionSection,
-    GradientSection,
     Learning,
     NetworkRules,
-    ProofOfWorkSection,
     TaskSection,
     TotalOrderSection,
     differences,
@@ -26,6 +27,8 @@ from node.rules.network_rules import (
 from node.rules.settings import Strategy
 from node.rules.typed_toml import TomlProblem
 from tests.node.example_network import example_rules
+
+NETWORKS = Path(__file__).parents[2] / "vectors" / "network_ids.json"
 
 decimals = st.integers(min_value=1, max_value=99_999).map(lambda digits: format(digits / 100_000, ".5f").rstrip("0"))
 
@@ -45,13 +48,13 @@ def rules_strategy(draw: st.DrawFn) -> NetworkRules:
             draw(st.binary(min_size=32, max_size=32)).hex(),
             draw(st.integers(min_value=1, max_value=10**9)),
         ),
-        evolution=EvolutionSection(
+        evolution=EvolutionRules(
             offspring=draw(st.integers(min_value=2, max_value=65_536)),
             step_size=step_size,
             step_size_floor=step_size,
             regression_allowed=draw(st.integers(min_value=-1, max_value=10**12)),
         ),
-        proof_of_work=ProofOfWorkSection(
+        proof_of_work=ChainRules(
             finality_depth=finality_depth,
             contest_depth=draw(st.integers(min_value=1, max_value=finality_depth - 1)),
         ),
@@ -71,6 +74,14 @@ def test_two_networks_have_one_id_exactly_when_no_field_differs(one: NetworkRule
 
 def test_the_id_of_known_rules_never_changes() -> None:
     assert network_id(example_rules()).hex() == "fcf5c907bdf74db1e5003fb8d09e7988157e772c93d2cb8eb3b36da58c74f93c"
+
+
+@pytest.mark.parametrize("network", json.loads(NETWORKS.read_text()), ids=lambda network: network["id"][:8])
+def test_the_ids_of_known_files_never_change(network: dict[str, str]) -> None:
+    """Of all modes, with each number at the ends of its range."""
+    rules = parse_network_text(network["file"])
+    assert network_id(rules).hex() == network["id"]
+    assert parse_network_text(network_text(rules)) == rules
 
 
 def test_the_id_can_be_computed_from_the_fields_alone() -> None:
@@ -104,7 +115,7 @@ def test_differences_name_both_values() -> None:
 
 
 def test_absent_sections_have_the_default_rules() -> None:
-    rules = msgspec.structs.replace(example_rules(), proof_of_work=ProofOfWorkSection())
+    rules = msgspec.structs.replace(example_rules(), proof_of_work=ChainRules())
     text = network_text(rules)
     assert parse_network_text(text[: text.index("[evolution]")]) == rules
 
@@ -148,9 +159,9 @@ MISTAKES = [
     Mistake('data_digest = "ab', 'data_digest = "', "task.data_digest is"),
     Mistake('"0.03"', '"-0.03"', 'evolution.step_size is "-0.03"; allowed is a decimal number'),
     Mistake('"0.03"', "nan", 'evolution.step_size is "nan"; allowed is a decimal number'),
-    Mistake('"0.03"', '"11"', 'evolution.step_size is "11"; allowed is above 0, up to 10'),
+    Mistake('"0.03"', '"11"', 'evolution.step_size is "11"; allowed is 0.000000000001 to 10'),
     Mistake('"0.998"', '"1.1"', 'evolution.step_size_factor is "1.1"; allowed is 0.5 to 1'),
-    Mistake('"0.003"', '"0.04"', 'evolution.step_size_floor is "0.04"; allowed is above 0, up to evolution.step_size (0.03)'),
+    Mistake('"0.003"', '"0.04"', 'evolution.step_size_floor is "0.04"; allowed is 0.000000000001 to 0.03'),
     Mistake("contest_depth = 6", "contest_depth = 16", "proof_of_work.contest_depth is 16; allowed is 1 to 15"),
     Mistake(
         '"proof-of-work"', '"proof-of-wokr"', 'consensus is "proof-of-wokr"; allowed is one of "proof-of-work", "total-order"'
@@ -171,6 +182,8 @@ MISTAKES = [
     Mistake(
         'shards = "iid"', 'shards = "uneven"', 'gradient.shards is "uneven"; allowed is "whole", "iid" or "dirichlet:ALPHA"'
     ),
+    Mistake('rule = "robust"', 'rule = "robuts"', 'gradient.rule: there is no rule "robuts", allowed robust, mean'),
+    Mistake('rule = "robust"', 'rule = "a\\nb"', 'gradient.rule: there is no rule "a\N{REPLACEMENT CHARACTER}b"'),
     Mistake("[evolution]", "[evolution", "not valid TOML: line 22, column 11: expected ']'"),
     Mistake("[evolution]", "[task]", "not valid TOML: line 22, column 6: cannot declare ('task',) twice"),
     Mistake("offspring = 64", "offspring = " + "[" * 5_000, "not valid TOML"),
@@ -185,7 +198,7 @@ GRADIENT_MISTAKES = [
     Mistake('learning_rate = "2"', 'learning_rate = "0"', 'gradient.learning_rate is "0"; allowed is above 0, up to 100'),
     Mistake('momentum = "0.9"', 'momentum = "1"', 'gradient.momentum is "1"; allowed is 0 or more, below 1'),
     Mistake(
-        '"iid"', '"dirichlet:0.001"', 'gradient.shards is "dirichlet:0.001"; allowed is dirichlet:ALPHA with ALPHA from 0.01'
+        '"iid"', '"dirichlet:0.001"', 'gradient.shards is "dirichlet:0.001"; allowed is "whole", "iid" or "dirichlet:ALPHA"'
     ),
     Mistake("shard_count = 4", "shard_count = 0", "gradient.shard_count is 0; allowed is 1 or more under proof of work"),
     Mistake('"kardam', '"kardamm', 'gradient.rule: there is no rule "kardamm"'),
@@ -195,7 +208,7 @@ GRADIENT_MISTAKES = [
 
 @pytest.mark.parametrize("mistake", GRADIENT_MISTAKES, ids=lambda mistake: mistake.told[:50])
 def test_a_mistake_about_gradients_is_told_with_field_value_and_range(mistake: Mistake) -> None:
-    section = GradientSection(rule="kardam:frequency=off", shard_count=4)
+    section = GradientRules(rule="kardam:frequency=off", shard_count=4)
     text = network_text(msgspec.structs.replace(example_rules(), learning=Learning.GRADIENT, gradient=section))
     parse_network_text(text)
     assert mistake.right in text
@@ -204,7 +217,7 @@ def test_a_mistake_about_gradients_is_told_with_field_value_and_range(mistake: M
 
 
 def test_a_rule_that_is_spelled_otherwise_is_the_same_network() -> None:
-    section = GradientSection(rule="kardam:frequency=off", shard_count=4)
+    section = GradientRules(rule="kardam:frequency=off", shard_count=4)
     rules = parse_network_text(
         network_text(msgspec.structs.replace(example_rules(), learning=Learning.GRADIENT, gradient=section))
     )
@@ -216,7 +229,7 @@ def test_a_rule_that_is_spelled_otherwise_is_the_same_network() -> None:
 def test_shares_of_samples_that_are_spelled_otherwise_are_the_same_network() -> None:
     ids = set()
     for shards in ("dirichlet:0.5", "dirichlet:0.50", "dirichlet:000.5"):
-        section = GradientSection(shards=shards, shard_count=4)
+        section = GradientRules(shards=shards, shard_count=4)
         rules = msgspec.structs.replace(example_rules(), learning=Learning.GRADIENT, gradient=section)
         ids.add(network_id(parse_network_text(network_text(rules))))
     assert len(ids) == 1

@@ -11,7 +11,7 @@ import pytest
 from consensus.effects import (
     Broadcast,
     Effect,
-    FetchPayload,
+    FetchAttachment,
     FetchState,
     Guard,
     Halt,
@@ -88,7 +88,7 @@ class World:
     def ask(self, request: LearnerRequest | SolvePuzzle | StopPuzzle | VerifyPuzzle) -> None:
         self.log.append(("ask", request))
 
-    def fetch_payload(self, effect: FetchPayload) -> None:
+    def fetch_payload(self, effect: FetchAttachment) -> None:
         self.log.append(("payload", effect.digest))
 
     def fetch_state(self, effect: FetchState) -> None:
@@ -164,7 +164,7 @@ def test_messages_are_dropped_while_the_backlog_is_full_and_nothing_else(
     dropped = []
 
     def feed(driver: Driver) -> None:
-        assert [driver.received(ALICE, b"message") for _ in range(4)] == [True, True, False, False]
+        assert [driver.on_message(ALICE, b"message") for _ in range(4)] == [True, True, False, False]
         driver.feed(PeerJoined(ALICE))
         dropped.append(driver.messages_dropped)
 
@@ -176,7 +176,7 @@ def test_whoever_feeds_a_message_hears_whether_it_was_looked_at(tmp_path: Path) 
     script = Script(lambda event: (PassOver(),) if event == Received(ALICE, b"too much") else ())
 
     def feed(driver: Driver) -> None:
-        assert [driver.received(ALICE, message) for message in (b"too much", b"message")] == [False, True]
+        assert [driver.on_message(ALICE, message) for message in (b"too much", b"message")] == [False, True]
 
     assert run(script, tmp_path, feed).log == []
 
@@ -231,7 +231,7 @@ def test_a_message_of_a_peer_is_an_input_like_any_other_so_the_clock_is_looked_a
     driver = Driver(Coupling(script, NetworkId(bytes(32))), ports)
     driver.start()
     for _ in range(4):
-        assert driver.received(ALICE, b"block")
+        assert driver.on_message(ALICE, b"block")
     world.store.close()
     assert script.fed == [heard, ClockRead(-3_600_000), heard, heard, ClockRead(2), heard]
 

@@ -21,7 +21,7 @@ from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import BlockMessage as WorkMessage
 from consensus.proof_of_work.messages import ContributionMessage
 from consensus.steps import genesis_step
-from consensus.total_order.block import CommitMark, Content, Item, Reference, genesis_references, sign_block
+from consensus.total_order.block import BlockContribution, CommitMark, Content, Reference, genesis_references, sign_block
 from consensus.total_order.committee import Committee
 from consensus.total_order.dag import Dag
 from consensus.total_order.machine import TotalOrder
@@ -43,7 +43,7 @@ from tests.node.lab.simulation.puppet import IdleLearner, Puppet
 from tests.node.lab.simulation.world import (
     NETWORK,
     WORK,
-    _key,
+    key_of,
     simulated_leaders,
     simulated_members,
     simulated_network,
@@ -88,7 +88,7 @@ class Adversity(RuleBasedStateMachine):
         self.network = self.make()
         self.peers = list(self.network.peers.values())
         self.liar = self.peers[LIAR]
-        self.key = _key(SEED, LIAR)
+        self.key = key_of(SEED, LIAR)
         self.is_ordered = isinstance(ordering_of(self.peers[0]), TotalOrder)
         self.named: list[tuple[bytes, int]] = []
         self.numbers = 0
@@ -139,7 +139,7 @@ class Adversity(RuleBasedStateMachine):
         """Something new that names a payload, sound or with a parent that nobody has."""
         payload = self._payload(kind, which)
         messages = self._blocks(payload, is_orphan) if self.is_ordered else self._work(payload, is_orphan)
-        shell = self.network._shells[self.liar.id]
+        shell = self.network._shells[self.liar.id]  # nobody outside asks a simulated peer for anything
         for number in sorted(heard_by):
             for message in messages:
                 shell._push((Send(self.peers[number].id, message),))
@@ -175,7 +175,7 @@ class Adversity(RuleBasedStateMachine):
         """One block for the next round, if the liar has none for it."""
         machine = ordering_of(self.honest[0])
         assert isinstance(machine, TotalOrder)
-        dag: Dag = machine._state.dag
+        dag: Dag = machine._state.dag  # a liar knows all
         number = dag.quorum_round
         others = [vertex.reference for author in range(LIAR) if (vertex := dag.vertex_of(author, number)) is not None]
         if number < 1 or number + 1 <= self.last_round or len(others) < LIAR:
@@ -191,7 +191,7 @@ class Adversity(RuleBasedStateMachine):
             author=LIAR,
             round=number + 1,
             parents=(own, *others),
-            items=(Item(bytes(32), self._submission(payload)),),
+            items=(BlockContribution(bytes(32), self._submission(payload)),),
             attachments=(payload,),
             time_ms=self.network.now,
             commit=CommitMark(0, genesis_step(NETWORK)),
@@ -206,7 +206,7 @@ class Adversity(RuleBasedStateMachine):
         """A contribution; and a block that lists it, on the head or on nothing."""
         machine = ordering_of(self.honest[0])
         assert isinstance(machine, ProofOfWork)
-        chain = machine._chain
+        chain = machine._chain  # a liar knows all
         head, liar = chain.tree.head, Person(self.liar.id, self.key.sign)
         contribution = sign_contribution(
             NETWORK, liar.id, StepId(head.id), self._submission(payload), liar.sign, attachments=(payload,)
@@ -232,8 +232,8 @@ class Adversity(RuleBasedStateMachine):
     @invariant()
     def what_is_believed_held_is_on_the_disk(self) -> None:
         for peer in self.honest:
-            if peer.is_up and not peer.effects and not peer.is_carrying_out:
-                held = replica_of(peer)._shelf._held
+            if peer.is_up and peer.effects.is_idle:
+                held = replica_of(peer)._attachments._held  # what it believes, not what it says
                 assert set(held) == {row for table, row in peer.records if table == PAYLOAD_TABLE}
 
     @invariant()
@@ -286,6 +286,7 @@ def height_of(peer: SimulatedPeer) -> int:
     return machine.status.commits if isinstance(machine, TotalOrder) else machine.status.height
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", MODES)
 def test_no_payload_of_a_liar_and_no_restart_ends_or_stops_anybody_honest(mode: str) -> None:
     class OfMode(Adversity):

@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import numpy as np
 
 from consensus.attachment import Attachment
-from consensus.effects import FetchPayload, FetchState, Record
+from consensus.effects import FetchAttachment, FetchState, Record
 from consensus.encoding import encode
-from consensus.inputs import FetchFailed, Input, PayloadHeld, PeerJoined, Received, StateHeld, TimerFired
-from consensus.total_order.block import Checkpoint, Item
+from consensus.inputs import AttachmentHeld, FetchFailed, Input, PeerJoined, Received, StateHeld, TimerFired
+from consensus.total_order.block import BlockContribution, Checkpoint
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.total_order.messages import BlockMessage
 from consensus.types import Digest, Instant, PeerId
@@ -20,7 +20,7 @@ from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.following.line import LineLearner
 from learning.gradient.stream import GradientStream
 from learning.gradient.submission import GradientSubmission, encode_submission
-from learning.learner import ContributionFound, GradientsJudged, LearnerAnswer, Participant, StateKept, StepAdopted
+from learning.learner import ContributionFound, GradientsReport, LearnerAnswer, Participant, StateKept, StepAdopted
 from learning.tasks.own_samples import OwnSamples
 from node.runtime.composition import TOTAL_ORDER_TABLES
 from node.runtime.coupling import AskLearner, Coupling, Forget, OuterEffect
@@ -83,12 +83,12 @@ class Watcher:
     def arrive(self, digest: bytes, content: bytes) -> None:
         """The bytes of a payload are here."""
         self.rows[PAYLOAD_TABLE, digest] = content
-        self.feed(PayloadHeld(Digest(digest)))
+        self.feed(AttachmentHeld(Digest(digest)))
 
     @property
     def judged(self) -> list[GradientOutcome]:
         """What has become of all gradients, in order."""
-        told = [one for answer in self.answers if isinstance(answer, GradientsJudged) for one in answer.judged]
+        told = [one for answer in self.answers if isinstance(answer, GradientsReport) for one in answer.judged]
         return [GradientOutcome(one.outcome) for one in told]
 
     def show(self, blocks: Iterable[Forged]) -> None:
@@ -108,14 +108,14 @@ class Watcher:
                 case AskLearner(request):
                     for answer in self.learner.handle(request):
                         self.answers.append(answer)
-                        queue.extend(self.replica.answered(answer, Instant(self._now)))
+                        queue.extend(self.replica.handle_answer(answer, Instant(self._now)))
                 case FetchState():
                     self.states.append(queued)
-                case FetchPayload(digest):
+                case FetchAttachment(digest):
                     self.fetched.append(digest)
                     if digest in self.network:
                         self.rows[PAYLOAD_TABLE, digest] = self.network[digest]
-                        queue.extend(self.replica.handle(PayloadHeld(digest), Instant(self._now)))
+                        queue.extend(self.replica.handle(AttachmentHeld(digest), Instant(self._now)))
                 case _:
                     pass
 
@@ -140,12 +140,12 @@ class Story:
         return created
 
 
-def gradient_on(stream: GradientStream, seed: int) -> tuple[bytes, Item]:
+def gradient_on(stream: GradientStream, seed: int) -> tuple[bytes, BlockContribution]:
     """An encoded gradient of the newest model, and the item that names it."""
     values = np.random.Generator(np.random.Philox(key=seed)).normal(0, 0.1, 15).astype(np.float32)
     encoded = quantise(values, LAYOUT, 16).encoded
     submission = GradientSubmission(stream.ledger.version, stream.ledger.digest, payload_digest(encoded), len(encoded))
-    return encoded, Item(bytes(32), encode_submission(submission))
+    return encoded, BlockContribution(bytes(32), encode_submission(submission))
 
 
 def test_a_payload_that_was_forgotten_is_fetched_again_before_what_names_it_is_delivered() -> None:
@@ -160,7 +160,7 @@ def test_a_payload_that_was_forgotten_is_fetched_again_before_what_names_it_is_d
     orphan = story.forge.on(LIAR, [unknown, *story.newest[1:]], items=(named,), attachments=(large,))
     watcher.show([*story.next_round(range(3)), orphan])
     assert watcher.fetched.count(large.digest) == 1
-    while watcher.learner._commit < 64 + SHORT:
+    while watcher.replica.ordering.status.commits < 64 + SHORT:
         watcher.show(story.next_round())
     assert watcher.payload(large.digest) is None
     watcher.show(story.next_round(items=(named,), attachments=(large,)))
@@ -187,7 +187,7 @@ def test_a_payload_that_the_disk_has_lost_is_fetched_before_its_commit_is_replay
     awaited = again.replica.awaited
     assert awaited is not None
     assert (awaited.payloads, awaited.peers_asked) == (1, 1)
-    assert awaited.told("commit") == f"1 payload of commit {awaited.height}, asked 1 peer"
+    assert awaited.in_words("commit") == f"1 payload of commit {awaited.height}, asked 1 peer"
     again.feed(FetchFailed(Digest(lost), MEMBERS[0].id))
     assert again.fetched == [lost, lost]
     assert again.judged == [GradientOutcome.APPLIED], "what comes later waits, too"
@@ -198,7 +198,8 @@ def test_a_payload_that_the_disk_has_lost_is_fetched_before_its_commit_is_replay
     assert again.stream.ledger.digest == watcher.stream.ledger.digest
 
 
-def test_a_learner_whose_payload_nobody_has_any_more_starts_from_a_checkpoint_and_what_follows_it() -> None:
+def restarted_without_its_first_payload() -> tuple[Watcher, Watcher, Story, StateKept]:
+    """One that has kept a state, its next life, whose disk has lost a payload from before that, and what the first has kept."""
     watcher, story = Watcher(), Story()
     watcher.show(story.newest)
     encoded, named = gradient_on(watcher.stream, seed=1)
@@ -209,8 +210,13 @@ def test_a_learner_whose_payload_nobody_has_any_more_starts_from_a_checkpoint_an
     while kept is None:
         watcher.show(story.next_round())
         kept = next((answer for answer in watcher.answers if isinstance(answer, StateKept)), None)
-    state = encode_kept_state(kept)
     again = Watcher({row: value for row, value in watcher.rows.items() if row != (PAYLOAD_TABLE, large.digest)})
+    return watcher, again, story, kept
+
+
+def test_a_learner_whose_payload_nobody_has_any_more_starts_from_a_checkpoint_and_what_follows_it() -> None:
+    watcher, again, story, kept = restarted_without_its_first_payload()
+    state = encode_kept_state(kept)
     assert (again.judged, again.states) == ([], [])
     checkpoint = Checkpoint(kept.commit, kept.commit_step, checkpoint_digest(state))
     for _ in range(3):
@@ -238,24 +244,14 @@ def test_a_learner_whose_payload_nobody_has_any_more_starts_from_a_checkpoint_an
 
 def test_a_learner_that_has_gone_on_meanwhile_is_not_taken_back_to_a_checkpoint() -> None:
     """Its payload comes while the state is on its way."""
-    watcher, story = Watcher(), Story()
-    watcher.show(story.newest)
-    encoded, named = gradient_on(watcher.stream, seed=1)
-    large = Attachment(payload_digest(encoded), len(encoded))
-    watcher.network[large.digest] = encoded
-    watcher.show(story.next_round(items=(named,), attachments=(large,)))
-    kept = None
-    while kept is None:
-        watcher.show(story.next_round())
-        kept = next((answer for answer in watcher.answers if isinstance(answer, StateKept)), None)
+    watcher, again, story, kept = restarted_without_its_first_payload()
     state = encode_kept_state(kept)
-    again = Watcher({row: value for row, value in watcher.rows.items() if row != (PAYLOAD_TABLE, large.digest)})
     checkpoint = Checkpoint(kept.commit, kept.commit_step, checkpoint_digest(state))
     for _ in range(6):
         again.show(story.next_round(checkpoint=checkpoint))
     again.feed(TimerFired("sync"))
     (asked,) = again.states
-    again.arrive(large.digest, encoded)
+    again.arrive(*next(iter(watcher.network.items())))
     assert again.replica.awaited is None
     again.feed(StateHeld(asked.step, state))
     again.show(story.next_round())
@@ -282,8 +278,8 @@ def test_what_the_learner_s_process_has_hashed_is_not_hashed_again() -> None:
     """The digests are taken as they come: from our own process, which is no peer."""
     watcher = Watcher()
     content, digest = b"a gradient", Digest(b"d" * 32)
-    found = watcher.replica.answered(ContributionFound(bytes(32), b"names it", (content,), (digest,)), Instant(START_MS))
+    found = watcher.replica.handle_answer(ContributionFound(bytes(32), b"names it", (content,), (digest,)), Instant(START_MS))
     assert found[0] == Record(PAYLOAD_TABLE, digest, content)
     state = StateKept(b"s" * 32, 1, b"parameters", commit=64, commit_step=b"c" * 32, checkpoint=1, digest=bytes(digest))
-    kept = watcher.replica.answered(state, Instant(START_MS))
+    kept = watcher.replica.handle_answer(state, Instant(START_MS))
     assert Record(CHECKPOINT_DIGEST_TABLE, checkpoint_key(1), digest) in kept

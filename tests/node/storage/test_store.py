@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.common.errors import NodeError
-from node.storage.store import STORE_VERSION, CorruptStoreError, Row, Store, StoreFailedError
+from node.storage.store import STORE_VERSION, CorruptStoreError, Store, StoreFailedError
+from node.storage.tables import Row
 from tests.node.storage.small_disk import fill, make_read_only, small_disk
 
 ROOT = Path(__file__).parents[3]
@@ -182,6 +183,7 @@ def test_meta_is_kept(tmp_path: Path) -> None:
 
 
 def test_the_database_syncs_every_commit(store: Store) -> None:
+    # how a connection syncs is known to that connection alone
     assert store._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
     assert store._writer.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
 
@@ -311,9 +313,10 @@ def test_a_look_up_does_not_read_the_long_rows_beside_it(tmp_path: Path) -> None
     store = Store.open(tmp_path / "kubrat.db")
     try:
         asyncio.run(store.write([("state", bytes([number]), bytes(4_000_000)) for number in range(0, 200, 20)]))
-        plan = store._reader.execute(
-            "EXPLAIN QUERY PLAN SELECT 1 FROM records WHERE kind = ? AND key = ?", ("state", b"")
-        ).fetchall()
+        with contextlib.closing(sqlite3.connect(tmp_path / "kubrat.db")) as connection:
+            plan = connection.execute(
+                "EXPLAIN QUERY PLAN SELECT 1 FROM records WHERE kind = ? AND key = ?", ("state", b"")
+            ).fetchall()
         assert "COVERING INDEX" in plan[0][3]
         assert not store.has("state", b"\x0b")
     finally:

@@ -41,7 +41,7 @@ class EndlessJoin:
 
     def say(self, effects: Effects, now: Instant) -> Effects:
         """Everything, with false commits in place of true ones."""
-        return tuple(self._falsified(effect, now) if isinstance(effect, Send) else effect for effect in effects)
+        return tuple(self._falsify(effect, now) if isinstance(effect, Send) else effect for effect in effects)
 
     def _note(self, event: Received) -> None:
         try:
@@ -51,7 +51,7 @@ class EndlessJoin:
         if isinstance(question, GetCommits):
             self._asked[event.peer, question.number] = question.first
 
-    def _falsified(self, effect: Send, now: Instant) -> Send:
+    def _falsify(self, effect: Send, now: Instant) -> Send:
         answer = MESSAGE_CODEC.decode(effect.message)
         if not isinstance(answer, Commits):
             return effect
@@ -61,13 +61,13 @@ class EndlessJoin:
             previous = answer.records[0].previous if answer.records else _nothing(b"commit", first)
         made: list[CommitRecord] = []
         for index in range(first, first + self._records):
-            record = self._made_up(index, previous, now)
+            record = self._invent(index, previous, now)
             previous = commit_digest(self._situation.network_id, record)
             made.append(record)
         self._last[effect.peer] = (first + self._records - 1, previous)
         return Send(effect.peer, encode(Commits(answer.number, tuple(made))))
 
-    def _made_up(self, index: int, previous: bytes, now: Instant) -> CommitRecord:
+    def _invent(self, index: int, previous: bytes, now: Instant) -> CommitRecord:
         size = self._situation.committee.size
         places = range(self._references)
         blocks = [Reference(1 + index + place // size, place % size, _nothing(b"%d" % index, place)) for place in places]

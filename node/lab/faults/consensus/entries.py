@@ -73,15 +73,15 @@ def _withhold_payload(values: Values, replica: ReplicaPort, situation: ReplicaSi
 
 
 def _withholding(values: Values, answer: Serving, replica: ReplicaPort, situation: ReplicaSituation) -> ReplicaPort:
-    bend = WithholdPayload(values["share"], answer)
-    situation.withholding.follow(bend.serving)
-    return InterceptedReplica(replica, bend)
+    interceptor = WithholdPayload(values["share"], answer)
+    situation.withholding.follow(interceptor.serving)
+    return InterceptedReplica(replica, interceptor)
 
 
 def _forgotten_payload(values: Values, replica: ReplicaPort, situation: ReplicaSituation) -> ReplicaPort:
-    bend = ForgottenPayload(round(1_000 * values["after"]), gives_again=bool(values["gives"]), situation=situation)
-    situation.withholding.follow(bend.serving)
-    return InterceptedReplica(replica, bend)
+    interceptor = ForgottenPayload(round(1_000 * values["after"]), gives_again=bool(values["gives"]), situation=situation)
+    situation.withholding.follow(interceptor.serving)
+    return InterceptedReplica(replica, interceptor)
 
 
 CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (

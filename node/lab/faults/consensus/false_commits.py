@@ -35,16 +35,16 @@ class FalseCommits:
 
     def say(self, effects: Effects, now: Instant) -> Effects:  # noqa: ARG002
         """Everything else, and other commits."""
-        return tuple(self._bent(effect) if isinstance(effect, Send) else effect for effect in effects)
+        return tuple(self._falsify(effect) if isinstance(effect, Send) else effect for effect in effects)
 
-    def _bent(self, effect: Send) -> Send:
+    def _falsify(self, effect: Send) -> Send:
         answer = MESSAGE_CODEC.decode(effect.message)
         if not isinstance(answer, Commits) or not answer.records:
             return effect
-        bend = BENDS[self._answered % len(BENDS)]
+        falsify = FALSIFICATIONS[self._answered % len(FALSIFICATIONS)]
         self._answered += 1
         first, *others = answer.records
-        return Send(effect.peer, encode(Commits(answer.number, (bend(first), *others))))
+        return Send(effect.peer, encode(Commits(answer.number, (falsify(first), *others))))
 
 
 def _far_above(record: CommitRecord) -> CommitRecord:
@@ -65,7 +65,7 @@ def _of_inventions(record: CommitRecord) -> CommitRecord:
     return msgspec.structs.replace(record, references=tuple(invented))
 
 
-BENDS: tuple[Callable[[CommitRecord], CommitRecord], ...] = (_far_above, _later, _of_strangers, _of_inventions)
+FALSIFICATIONS: tuple[Callable[[CommitRecord], CommitRecord], ...] = (_far_above, _later, _of_strangers, _of_inventions)
 
 
 def _nowhere(number: int) -> bytes:

@@ -48,12 +48,12 @@ class FalseParents:
         newest = [parent for parent in content.parents[1:] if parent.round == content.round - 1]
         if len(newest) < self._situation.committee.quorum or content.round < 3:
             return []
-        block = self._signed(content, newest[-1])
+        block = self._sign(content, newest[-1])
         return [Broadcast(encode(BlockMessage(block)))] * TIMES
 
-    def _signed(self, content: Content, misnamed: Reference) -> Block:
+    def _sign(self, content: Content, misnamed: Reference) -> Block:
         false = Reference(misnamed.round - 1, misnamed.author, misnamed.digest)
         parents = tuple(false if parent == misnamed else parent for parent in content.parents)
-        bent = msgspec.structs.replace(content, parents=parents)
-        _, block = sign_block(self._situation.network_id, bent, self._situation.sign)
+        misnaming = msgspec.structs.replace(content, parents=parents)
+        _, block = sign_block(self._situation.network_id, misnaming, self._situation.sign)
         return block

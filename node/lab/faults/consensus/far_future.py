@@ -32,9 +32,9 @@ class FarFuture:
         """Everything, and a forged block after each own one."""
         numbers = (self._own_blocks.pushed(effect.message) for effect in effects if isinstance(effect, Broadcast))
         rounds = [number + self._ahead for number in numbers if number is not None]
-        return (*effects, *(self._forged(number, now) for number in rounds if number <= ROUND_MAX))
+        return (*effects, *(self._forge(number, now) for number in rounds if number <= ROUND_MAX))
 
-    def _forged(self, number: int, now: Instant) -> Broadcast:
+    def _forge(self, number: int, now: Instant) -> Broadcast:
         """Its parents are a quorum of blocks of the round before that nobody has, its own first."""
         committee, index = self._situation.committee, self._situation.index
         authors = [(index + place) % committee.size for place in range(committee.quorum)]

@@ -8,7 +8,7 @@ from consensus.attachment import Attachment
 from consensus.effects import Broadcast, Halt, Record, Send
 from consensus.encoding import MalformedBytesError, encode
 from consensus.inputs import Input, Received
-from consensus.total_order.block import Content, Item, Reference, block_digest, genesis_references, sign_block
+from consensus.total_order.block import BlockContribution, Content, Reference, block_digest, genesis_references, sign_block
 from consensus.total_order.messages import BlockMessage
 from consensus.types import DIGEST_BYTES, Digest, Instant, PeerId
 from learning.gradient.submission import GradientSubmission, decode_submission, encode_submission
@@ -122,7 +122,7 @@ class ForgottenPayload:
             author=situation.index,
             round=before + 1,
             parents=(self._genesis, *parents),
-            items=(Item(bytes(DIGEST_BYTES), submission),),
+            items=(BlockContribution(bytes(DIGEST_BYTES), submission),),
             attachments=(payload,),
             time_ms=model.time_ms,
             commit=model.commit,

@@ -27,9 +27,9 @@ class ReplicaInterceptor(Protocol):
 class InterceptedReplica:
     """Implements `node.runtime.coupling.ReplicaPort`."""
 
-    def __init__(self, honest: ReplicaPort, bend: ReplicaInterceptor) -> None:
+    def __init__(self, honest: ReplicaPort, interceptor: ReplicaInterceptor) -> None:
         self._honest = honest
-        self._bend = bend
+        self._interceptor = interceptor
 
     @property
     def ordering(self) -> OrderingProtocol:
@@ -43,18 +43,18 @@ class InterceptedReplica:
 
     def start(self, now: Instant) -> Effects:
         """As bent."""
-        return self._bend.say(self._honest.start(now), now)
+        return self._interceptor.say(self._honest.start(now), now)
 
     def handle(self, event: Input, now: Instant) -> Effects:
         """As bent."""
         effects: Effects = ()
-        for heard in self._bend.hear(event, now):
+        for heard in self._interceptor.hear(event, now):
             effects += self._honest.handle(heard, now)
-        return self._bend.say(effects, now)
+        return self._interceptor.say(effects, now)
 
-    def answered(self, answer: LearnerAnswer, now: Instant) -> Effects:
+    def handle_answer(self, answer: LearnerAnswer, now: Instant) -> Effects:
         """As bent."""
-        return self._bend.say(self._honest.answered(answer, now), now)
+        return self._interceptor.say(self._honest.handle_answer(answer, now), now)
 
 
 def is_timer(event: Input, name: str) -> bool:

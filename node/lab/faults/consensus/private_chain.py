@@ -48,7 +48,7 @@ class PrivateChain:
     def hear(self, event: Input, now: Instant) -> tuple[Input, ...]:  # noqa: ARG002
         """Everything."""
         if isinstance(event, Received):
-            height = self._height_told(event.message)
+            height = self._height_in(event.message)
             if height > self._public_height:
                 self._public_height, self._has_moved = height, True
         return (event,)
@@ -64,9 +64,9 @@ class PrivateChain:
                     pass
                 case _:
                     said.append(effect)
-        return (*said, *self._shown())
+        return (*said, *self._show())
 
-    def _shown(self) -> Effects:
+    def _show(self) -> Effects:
         if not self._private:
             self._has_moved = False
             return ()
@@ -104,7 +104,7 @@ class PrivateChain:
             return decoded.height >= lowest
         return any(height >= lowest for height in self._own_blocks.carried(message))
 
-    def _height_told(self, message: bytes) -> int:
+    def _height_in(self, message: bytes) -> int:
         """The highest block or header that somebody has shown us; 0 where there is none."""
         if len(message) > MESSAGE_BYTES_MAX:
             return 0

@@ -41,9 +41,9 @@ class TimeWarp:
         """By its own clock."""
         return self._in_our_time(self._honest.handle(event, self._in_its_time(now)))
 
-    def answered(self, answer: LearnerAnswer, now: Instant) -> Effects:
+    def handle_answer(self, answer: LearnerAnswer, now: Instant) -> Effects:
         """By its own clock."""
-        return self._in_our_time(self._honest.answered(answer, self._in_its_time(now)))
+        return self._in_our_time(self._honest.handle_answer(answer, self._in_its_time(now)))
 
     def _in_its_time(self, now: Instant) -> Instant:
         return Instant(now + self._ahead_ms)

@@ -5,7 +5,7 @@ Source: Bano, Sonnino, Chursin, Perelman, Li, Ching, Malkhi, "Twins: BFT Systems
 
 from dataclasses import replace
 
-from consensus.effects import Broadcast, FetchPayload, Halt, Send, SetTimer
+from consensus.effects import Broadcast, FetchAttachment, Halt, Send, SetTimer
 from consensus.encoding import encode
 from consensus.inputs import Input, Received, StateHeld, TimerFired
 from consensus.protocol import OrderingProtocol
@@ -66,12 +66,12 @@ class Twins:
             case _:
                 return self._heard(0, event, now) + self._heard(1, event, now)
 
-    def answered(self, answer: LearnerAnswer, now: Instant) -> Effects:
+    def handle_answer(self, answer: LearnerAnswer, now: Instant) -> Effects:
         """The second twin has no learner of its own; it signs what the first one's finds."""
         first, second = self._twins
-        effects = self._said(0, first.answered(answer, now), now)
+        effects = self._said(0, first.handle_answer(answer, now), now)
         if isinstance(answer, ContributionFound):
-            effects += self._said(1, second.answered(answer, _later(now)), now)
+            effects += self._said(1, second.handle_answer(answer, _later(now)), now)
         return effects
 
     def _heard(self, twin: int, event: Input, now: Instant) -> Effects:
@@ -93,7 +93,7 @@ class Twins:
     def _done(self, twin: int, effect: OuterEffect) -> Effects:
         """A stopped twin stops nobody; of what the second twin wants, only messages, timers and payloads leave it."""
         match effect:
-            case Send() | FetchPayload():
+            case Send() | FetchAttachment():
                 return (effect,)
             case SetTimer(name, at) if twin == 1:
                 return (replace(effect, name=TWIN_TIMERS + name, at=Instant(at - CLOCKS_APART_MS)),)
@@ -107,7 +107,7 @@ class Twins:
         question = MESSAGE_CODEC.decode(message)
         if not isinstance(question, AskOwn):
             return ()
-        return self._heard(twin, Received(peer, encode(OwnNewest(question.life, None))), now)
+        return self._heard(twin, Received(peer, encode(OwnNewest(question.incarnation, None))), now)
 
     def _seers(self, twin: int) -> tuple[PeerId, ...]:
         return self._seers_of_second.connected(chosen=bool(twin))

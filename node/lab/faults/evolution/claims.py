@@ -7,11 +7,11 @@ from learning.evolution.recipe import INDEX_MAX, Recipe
 from learning.exact import FITNESS_MAX
 from learning.learner import (
     AssessRequest,
+    AuthoredPayload,
     ContributionFound,
     DeliverRequest,
     LearnerAnswer,
     LearnerRequest,
-    SignedPayload,
     StepOffered,
 )
 from learning.model_consensus.scores import MalformedPayloadError
@@ -37,9 +37,9 @@ class InflatedClaim:
 
     def say(self, answers: Answers) -> Answers:
         """Higher claims."""
-        return tuple(self._inflated(answer) for answer in answers)
+        return tuple(self._inflate(answer) for answer in answers)
 
-    def _inflated(self, answer: LearnerAnswer) -> LearnerAnswer:
+    def _inflate(self, answer: LearnerAnswer) -> LearnerAnswer:
         match answer:
             case ContributionFound():
                 candidate = self._payloads.candidate_of(answer)
@@ -108,7 +108,7 @@ class StolenCandidate:
     def _is_own_candidate(self, answer: LearnerAnswer) -> bool:
         return isinstance(answer, ContributionFound) and self._payloads.candidate_of(answer) is not None
 
-    def _take(self, item: SignedPayload) -> None:
+    def _take(self, item: AuthoredPayload) -> None:
         if item.author == self._author or item.base in self._served:
             return
         try:

@@ -27,9 +27,9 @@ def _entry(
     return Fault(name, Family.EVOLUTION, description, powers, make, parameters, consensus, Learning.EVOLUTION)
 
 
-def _lying(learner: Learner, situation: LearnerSituation, bend: LearnerInterceptor) -> Learner:
+def _lying(learner: Learner, situation: LearnerSituation, interceptor: LearnerInterceptor) -> Learner:
     """A lie that its own learner would find out, if it looked."""
-    return InterceptedLearner(InterceptedLearner(learner, OwnWorkIsGood(situation.author)), bend)
+    return InterceptedLearner(InterceptedLearner(learner, OwnWorkIsGood(situation.author)), interceptor)
 
 
 def _contested(values: Values, learner: Learner, situation: LearnerSituation) -> Learner:

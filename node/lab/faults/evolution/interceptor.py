@@ -26,14 +26,14 @@ class LearnerInterceptor(Protocol):
 class InterceptedLearner:
     """Implements `learning.learner.Learner`."""
 
-    def __init__(self, honest: Learner, bend: LearnerInterceptor) -> None:
+    def __init__(self, honest: Learner, interceptor: LearnerInterceptor) -> None:
         self._honest = honest
-        self._bend = bend
+        self._interceptor = interceptor
 
     def handle(self, request: LearnerRequest) -> Answers:
         """As bent."""
-        self._bend.hear(request)
-        return self._bend.say(self._honest.handle(request))
+        self._interceptor.hear(request)
+        return self._interceptor.say(self._honest.handle(request))
 
     @property
     def is_searching(self) -> bool:
@@ -42,7 +42,7 @@ class InterceptedLearner:
 
     def search(self) -> Answers:
         """As bent."""
-        return self._bend.say(self._honest.search())
+        return self._interceptor.say(self._honest.search())
 
 
 class PayloadCodec:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from learning.evolution.payload import Candidate
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
-from learning.learner import ContributionFound, DeliverRequest, LearnerAnswer, LearnerRequest, SignedPayload
+from learning.learner import AuthoredPayload, ContributionFound, DeliverRequest, LearnerAnswer, LearnerRequest
 from learning.model_consensus.scores import MalformedPayloadError, Scores
 from node.common.bounded import BoundedMap
 from node.lab.faults.evolution.interceptor import Answers, PayloadCodec
@@ -28,7 +28,7 @@ class ScoresInverted:
 
     def say(self, answers: Answers) -> Answers:
         """Scores upside down."""
-        return _rescored(answers, self._payloads, lambda _, values: tuple(max(values) + min(values) - one for one in values))
+        return _rescore(answers, self._payloads, lambda _, values: tuple(max(values) + min(values) - one for one in values))
 
 
 class ColludingScorers:
@@ -48,14 +48,14 @@ class ColludingScorers:
 
     def say(self, answers: Answers) -> Answers:
         """Scores by author."""
-        return _rescored(answers, self._payloads, self._scores_of)
+        return _rescore(answers, self._payloads, self._scores_of)
 
     def _scores_of(self, generation: bytes, values: tuple[int, ...]) -> tuple[int, ...]:
         """The slate's first entry is the parent, then come the authors."""
         authors = (None, *(self._authors.get(generation) or ()))[: len(values)]
         return tuple(FITNESS_MAX if author in self._colluders else FITNESS_LOWEST for author in authors)
 
-    def _note(self, item: SignedPayload) -> None:
+    def _note(self, item: AuthoredPayload) -> None:
         try:
             submission = self._payloads.read(item.payload)
         except MalformedPayloadError:  # another liar's
@@ -71,7 +71,7 @@ Rescore = Callable[[bytes, tuple[int, ...]], tuple[int, ...]]
 """From a generation and its scores, in the order of the slate, to others."""
 
 
-def _rescored(answers: Answers, payloads: PayloadCodec, rescore: Rescore) -> Answers:
+def _rescore(answers: Answers, payloads: PayloadCodec, rescore: Rescore) -> Answers:
     return tuple(_with_scores(answer, payloads, rescore) for answer in answers)
 
 

@@ -4,10 +4,10 @@ from learning.learner import (
     AssessRequest,
     CheckRequest,
     ContributionAssessed,
-    Judgement,
     LearnerAnswer,
     LearnerRequest,
     StepChecked,
+    Verdict,
 )
 from node.lab.faults.evolution.interceptor import Answers
 
@@ -35,13 +35,13 @@ class OwnWorkIsGood:
 
     def say(self, answers: Answers) -> Answers:
         """Praise for our own."""
-        return tuple(self._praised(answer) for answer in answers)
+        return tuple(self._praise(answer) for answer in answers)
 
-    def _praised(self, answer: LearnerAnswer) -> LearnerAnswer:
+    def _praise(self, answer: LearnerAnswer) -> LearnerAnswer:
         match answer:
-            case ContributionAssessed(digest, judgement) if digest == self._own and judgement is not Judgement.INVALID:
-                return ContributionAssessed(digest, Judgement.GOOD, is_useful=True, detail="")
-            case StepChecked(step, judgement) if step == self._own and judgement is not Judgement.INVALID:
-                return StepChecked(step, Judgement.GOOD, is_proven_lie=False, detail="")
+            case ContributionAssessed(digest, verdict) if digest == self._own and verdict is not Verdict.INVALID:
+                return ContributionAssessed(digest, Verdict.GOOD, is_useful=True, detail="")
+            case StepChecked(step, verdict) if step == self._own and verdict is not Verdict.INVALID:
+                return StepChecked(step, Verdict.GOOD, is_proven_lie=False, detail="")
             case _:
                 return answer

@@ -47,7 +47,7 @@ class Conduct(Protocol):
         """What the gradient is computed on, in place of the samples drawn."""
         ...
 
-    def heard(self, author: bytes, gradient: Float32Array) -> None:
+    def on_gradient(self, author: bytes, gradient: Float32Array) -> None:
         """Another worker's gradient, (parameters,), has been delivered."""
         ...
 
@@ -66,7 +66,7 @@ class HonestConduct:
         """As drawn."""
         return minibatch
 
-    def heard(self, author: bytes, gradient: Float32Array) -> None:
+    def on_gradient(self, author: bytes, gradient: Float32Array) -> None:
         """Of no interest."""
 
     def submissions(self, own: Float32Array) -> tuple[Submitted, ...]:
@@ -105,7 +105,7 @@ class FaultyConduct:
         """As drawn, or poisoned."""
         return minibatch if self._poison is None else self._poison(minibatch)
 
-    def heard(self, author: bytes, gradient: Float32Array) -> None:
+    def on_gradient(self, author: bytes, gradient: Float32Array) -> None:
         """Kept until its author's next one."""
         self._hearing.note(author, gradient)
 

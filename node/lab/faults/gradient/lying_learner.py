@@ -9,11 +9,11 @@ from learning.gradient.ledger import Gradients
 from learning.gradient.worker import MakeWorker, RowSource, Worker, WorkerSettings
 from learning.learner import (
     AssessRequest,
+    AuthoredPayload,
     DeliverRequest,
     Learner,
     LearnerAnswer,
     LearnerRequest,
-    SignedPayload,
 )
 from learning.task import DifferentiableTask, Float32Array, Layout
 from node.lab.faults.gradient.conduct import Conduct, Submitted
@@ -28,12 +28,12 @@ class LyingWorker:
 
     def compute(self, parameters: Float32Array) -> tuple[bytes, ...]:
         """What the conduct submits, as far as it can travel."""
-        own = self._honest.gradient(parameters, self.conduct.minibatch(self._honest.drawn()))
+        own = self._honest.gradient(parameters, self.conduct.minibatch(self._honest.draw()))
         payloads = () if own is None else map(self._payload, self.conduct.submissions(own))
         return tuple(payload for payload in payloads if payload is not None)
 
     def _payload(self, submitted: Submitted) -> bytes | None:
-        return submitted if isinstance(submitted, bytes) else self._honest.encoded(submitted)
+        return submitted if isinstance(submitted, bytes) else self._honest.encode(submitted)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class _Eavesdropper:
         self._reading.payloads.clear()
         answers = self._honest.handle(request)
         for author, gradient in self._read_of_others(request):
-            self._liar.conduct.heard(author, gradient)
+            self._liar.conduct.on_gradient(author, gradient)
         return answers
 
     @property
@@ -110,7 +110,7 @@ class _Eavesdropper:
                 yield item.author, gradient.dense()
 
 
-def _items(request: LearnerRequest) -> tuple[SignedPayload, ...]:
+def _items(request: LearnerRequest) -> tuple[AuthoredPayload, ...]:
     match request:
         case DeliverRequest(step):
             return step.items

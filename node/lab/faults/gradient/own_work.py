@@ -6,7 +6,7 @@ import msgspec
 
 from learning.gradient.ledger import AggregationState
 from learning.gradient.submission import decode_submission, encode_submission
-from learning.learner import AssessRequest, ContributionAssessed, ContributionFound, DeliverRequest, Judgement, LearnerRequest
+from learning.learner import AssessRequest, ContributionAssessed, ContributionFound, DeliverRequest, LearnerRequest, Verdict
 from node.lab.faults.evolution.interceptor import Answers
 
 
@@ -26,7 +26,7 @@ class OwnGradientsAreGood:
     def say(self, answers: Answers) -> Answers:
         """Praise for our own."""
         return tuple(
-            ContributionAssessed(answer.digest, Judgement.GOOD, is_useful=True, detail="")
+            ContributionAssessed(answer.digest, Verdict.GOOD, is_useful=True, detail="")
             if isinstance(answer, ContributionAssessed) and answer.digest == self._own
             else answer
             for answer in answers

@@ -1,4 +1,4 @@
-"""One machine of the simulated internet, as one life of its process sees it: its address, its doors, its connections."""
+"""One machine of the simulated internet, as one incarnation of its process sees it: its address, its doors, its connections."""
 
 import asyncio
 import errno
@@ -50,7 +50,7 @@ class Listener:
 
 
 class Host:
-    """One machine as one life of its process sees it: when that ends, all its connections do."""
+    """One machine as one incarnation of its process sees it: when that ends, all its connections do."""
 
     def __init__(self, net: Net, number: int) -> None:
         self.number = number

@@ -53,7 +53,7 @@ class Internet:
         return host
 
     def bytes_sent(self, number: int) -> int:
-        """By this machine, over all its lives; what TCP and IP add is not counted."""
+        """By this machine, over all its incarnations; what TCP and IP add is not counted."""
         return self._uplink(number).bytes_sent
 
     # --- what is done to it ---

@@ -50,8 +50,8 @@ class SocketNetwork(Machines):
         self.trace = Trace(sink)
         self.puzzles = Puzzles(Random(f"{seed}/puzzles"))
         self.peers: dict[PeerId, SimulatedPeer] = {}
-        self.lives: dict[PeerId, SimulatedProcess] = {}
-        """The newest life of each peer."""
+        self.processes: dict[PeerId, SimulatedProcess] = {}
+        """The newest process of each peer."""
         self.doors: dict[PeerId, Doors] = {}
         self._loop = VirtualLoop()
         self._loop.set_exception_handler(self._raised)
@@ -144,34 +144,34 @@ class SocketNetwork(Machines):
         peer.disk.is_full = False
         self._begin(peer)
 
-    # --- one life ---
+    # --- one process ---
 
     def _begin(self, peer: SimulatedPeer) -> None:
         """Everything that the process does runs on its own host."""
         host = self._loop.internet.host(peer.number)
-        life = self.lives[peer.id] = SimulatedProcess(peer, host, self.doors[peer.id], self._around)
+        process = self.processes[peer.id] = SimulatedProcess(peer, host, self.doors[peer.id], self._around)
         context = copy_context()
         context.run(OWN_HOST.set, host)
-        task = self._loop.create_task(life.run(), name=f"peer {peer.number}", context=context)
-        self._tasks[task] = life
-        task.add_done_callback(lambda done: self._over(peer, life, done))
+        task = self._loop.create_task(process.run(), name=f"peer {peer.number}", context=context)
+        self._tasks[task] = process
+        task.add_done_callback(lambda done: self._over(peer, process, done))
 
     def _end(self, peer: SimulatedPeer, reason: str | None) -> None:
         """The process is gone; whether the write under way has reached the disk is a matter of luck."""
         if not peer.is_up:
             return
-        life = self.lives[peer.id]
-        if life.records.is_writing and self._crash_luck.random() < 0.5 and not peer.disk.is_full:
-            life.records.finish()
+        process = self.processes[peer.id]
+        if process.records.is_writing and self._crash_luck.random() < 0.5 and not peer.disk.is_full:
+            process.records.finish()
         peer.disk.lose_tail(self.now)
         peer.is_up, peer.stopped = False, reason
-        peer.life += 1
-        life.host.shut_down()
-        for task, lived in self._tasks.items():
-            if lived is life:
+        peer.incarnation += 1
+        process.host.shut_down()
+        for task, other in self._tasks.items():
+            if other is process:
                 task.cancel()
 
-    def _over(self, peer: SimulatedPeer, life: SimulatedProcess, task: asyncio.Task[None]) -> None:
+    def _over(self, peer: SimulatedPeer, process: SimulatedProcess, task: asyncio.Task[None]) -> None:
         """Why a process has ended: it was told to, or its machine halts, or its disk is full, or by a mistake."""
         del self._tasks[task]
         error = None if task.cancelled() else task.exception()
@@ -182,7 +182,7 @@ class SocketNetwork(Machines):
                 return
             case HaltedError():
                 peer.halted = str(error)
-                life.host.shut_down()
+                process.host.shut_down()
             case DiskFullError():
                 self._end(peer, DISK_FULL)
             case Exception():
@@ -206,7 +206,7 @@ class SocketNetwork(Machines):
 
     def _tell_refusals(self, peer: SimulatedPeer) -> None:
         """Those that the network itself has decided on, which no effect shows."""
-        refused = self.lives[peer.id].network.refused_peers() if peer.is_running else frozenset()
+        refused = self.processes[peer.id].network.refused_peers() if peer.is_running else frozenset()
         for other in sorted(refused - peer.refused):
             peer.refused.add(other)
             if other in self.peers:

@@ -1,4 +1,4 @@
-"""One life of a peer's process: the node's own driver, network and side streams, over virtual time and a disk in memory."""
+"""One run of a peer's process: the node's own driver, network and bulk transfer, over virtual time and a disk in memory."""
 
 import asyncio
 from collections import deque
@@ -59,7 +59,7 @@ class Doors:
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What one life runs in."""
+    """What one incarnation runs in."""
 
     seed: int
     ground: SimulatedWorld
@@ -79,7 +79,7 @@ class SimulatedProcess:
         self.notes: deque[str] = deque(maxlen=NOTES_MAX)
         self._peer = peer
         self._doors = doors
-        self._number = peer.life
+        self._number = peer.incarnation
         self._around = around
         self._desk = LearnerDesk(peer, around.agenda, around.links, self._answered)
         self.network = self._make_network()
@@ -110,7 +110,7 @@ class SimulatedProcess:
                 group.create_task(attack(), name="attack")
 
     def _is_alive(self) -> bool:
-        return self._peer.is_up and self._peer.life == self._number
+        return self._peer.is_up and self._peer.incarnation == self._number
 
     # --- parts ---
 
@@ -174,30 +174,30 @@ class SimulatedProcess:
         self._around.happened(self._peer, answer)
         if isinstance(answer, StepAdopted):
             self._peer.head = answer
-        self._driver.answer(answer)
+        self._driver.handle_answer(answer)
 
     # --- what the network says ---
 
-    def peer_joined(self, peer: PeerId, group: bytes) -> None:
+    def on_peer_joined(self, peer: PeerId, group: bytes) -> None:
         """A connection to `peer` exists."""
         self._doors.proven += 1
         self._driver.feed(PeerJoined(peer, group))
 
-    def peer_left(self, peer: PeerId) -> None:
+    def on_peer_left(self, peer: PeerId) -> None:
         """It is gone."""
         self._driver.feed(PeerLeft(peer))
 
-    def received(self, peer: PeerId, message: bytes) -> bool:
+    def on_message(self, peer: PeerId, message: bytes) -> bool:
         """A message of the ordering protocol; whether it was looked at."""
-        return self._driver.received(peer, message)
+        return self._driver.on_message(peer, message)
 
-    def part_asked(self, peer: PeerId, question: GetPart) -> None:
+    def on_part_request(self, peer: PeerId, question: GetPart) -> None:
         """A peer asks for a part of something large."""
         self._server.answer(peer, question, partial(self.network.give_part, peer))
 
-    def part_received(self, peer: PeerId, part: Part) -> None:
+    def on_part(self, peer: PeerId, part: Part) -> None:
         """A part of something large that we may have asked for."""
-        self._streams.part_received(peer, part)
+        self._streams.on_part(peer, part)
 
     def note(self, text: str) -> None:
         """What a person should know."""

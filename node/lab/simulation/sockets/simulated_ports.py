@@ -1,4 +1,4 @@
-"""One life's ports: what the node's driver wants done is told to whoever watches, and done by simulated means."""
+"""One incarnation's ports: what the node's driver wants done is told to whoever watches, and done by simulated means."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -9,7 +9,7 @@ from typing import assert_never
 from consensus.effects import (
     Accuse,
     Broadcast,
-    FetchPayload,
+    FetchAttachment,
     FetchState,
     Guard,
     Halt,
@@ -25,7 +25,7 @@ from consensus.evidence import Offence
 from consensus.inputs import Input, PuzzleSolved, PuzzleVerified
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, LearnerRequest
-from node.lab.simulation.disk import Disk, Row
+from node.lab.simulation.disk import Disk
 from node.lab.simulation.learner_process import LearnerDesk
 from node.lab.simulation.links import Links
 from node.lab.simulation.peer import Agenda, SimulatedPeer
@@ -35,9 +35,10 @@ from node.net.bulk_transfer import BulkTransfer
 from node.net.transport import PeerNetwork
 from node.runtime.coupling import AskLearner, Forget, OuterEffect, ReplicaPort
 from node.runtime.learner_queue import Awaited
+from node.storage.tables import Row
 
 Told = Callable[[Happening], None]
-"""Hears of each effect as it is carried out, while the life lasts."""
+"""Hears of each effect as it is carried out, while the incarnation lasts."""
 
 
 class DiskFullError(Exception):
@@ -134,8 +135,8 @@ class ToldStreams:
     streams: BulkTransfer
     told: Told
 
-    def fetch_payload(self, effect: FetchPayload) -> None:
-        """Answered later by `PayloadHeld`."""
+    def fetch_payload(self, effect: FetchAttachment) -> None:
+        """Answered later by `AttachmentHeld`."""
         self.told(effect)
         self.streams.fetch_payload(effect)
 
@@ -212,9 +213,9 @@ class ToldReplica:
         """What is to be done about an input."""
         return self._passed(self._replica.handle(event, now))
 
-    def answered(self, answer: LearnerAnswer, now: Instant) -> tuple[OuterEffect, ...]:
+    def handle_answer(self, answer: LearnerAnswer, now: Instant) -> tuple[OuterEffect, ...]:
         """What is to be done about an answer of the learner."""
-        return self._passed(self._replica.answered(answer, now))
+        return self._passed(self._replica.handle_answer(answer, now))
 
     def _passed(self, effects: tuple[OuterEffect, ...]) -> tuple[OuterEffect, ...]:
         for effect in effects:

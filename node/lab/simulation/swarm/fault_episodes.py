@@ -6,7 +6,8 @@ from enum import StrEnum
 from random import Random
 from typing import assert_never
 
-from node.lab.scenarios.scenario import Event, EventKind
+from node.lab.scenarios import events
+from node.lab.scenarios.scenario import TimedEvent
 
 EFFECT_MAX = 5_000
 """Before an effect up to this number, counted from the run's start, a peer is killed: about as many as there are in a storm."""
@@ -18,6 +19,9 @@ SLOWER_MAX = 10
 
 HOUR_MS = 3_600_000
 """What a clock that was set in another time zone is put right by; longer than any deadline."""
+
+
+Events = tuple[events.Event, ...]
 
 
 class Kind(StrEnum):
@@ -67,49 +71,46 @@ class Spell:
     peers: tuple[int, ...]
 
 
-def events_of(spell: Spell, random: Random, ground: EpisodeContext) -> Iterator[Event]:
+def events_of(spell: Spell, random: Random, ground: EpisodeContext) -> Iterator[TimedEvent]:
     """How it begins, and how it ends."""
-    peers, begin, end = spell.peers, seconds(spell.at_ms), seconds(spell.until_ms)
+    begin, end = _begin_and_end(spell, random, ground)
+    yield from (TimedEvent(seconds(spell.at_ms), event) for event in begin)
+    yield from (TimedEvent(seconds(spell.until_ms), event) for event in end)
+
+
+def _begin_and_end(spell: Spell, random: Random, ground: EpisodeContext) -> tuple[Events, Events]:
+    peers = spell.peers
+    restart = (events.Restart(peers),)
     match spell.kind:
         case Kind.CRASH | Kind.MASS_CRASH:
-            yield from _from_to(EventKind.CRASH, EventKind.RESTART, spell)
+            return (events.Crash(peers),), restart
         case Kind.PAUSE:
-            yield from _from_to(EventKind.PAUSE, EventKind.RESUME, spell)
+            return (events.Pause(peers),), (events.Resume(peers),)
         case Kind.DISK_FULL:
-            yield from _from_to(EventKind.DISK_FULL, EventKind.RESTART, spell)
+            return (events.DiskFull(peers),), restart
         case Kind.WIPED:
-            yield from _from_to(EventKind.WIPE, EventKind.RESTART, spell)
+            return (events.Wipe(peers),), restart
         case Kind.OLD_DISK:
-            yield from _from_to(EventKind.BACK_UP, EventKind.RESTORE_OLD_DISK, spell)
-            yield Event(end, EventKind.RESTART, peers=peers)
+            return (events.BackUp(peers),), (events.RestoreOldDisk(peers), *restart)
         case Kind.LYING_DISK:
             unsynced_ms = random.randint(10, UNSYNCED_MS_MAX)
-            yield Event(begin, EventKind.DISK_LIES, peers=peers, unsynced_ms=unsynced_ms)
-            yield Event(end, EventKind.CRASH, peers=peers)
-            yield Event(end, EventKind.DISK_LIES, peers=peers)
-            yield Event(end, EventKind.RESTART, peers=peers)
+            return (events.DiskLies(peers, unsynced_ms),), (events.Crash(peers), events.DiskLies(peers), *restart)
         case Kind.KILL_AT_EFFECT:
-            yield Event(begin, EventKind.KILL_AT, peers=peers, effect=random.randint(0, EFFECT_MAX))
-            yield Event(end, EventKind.RESTART, peers=peers)
+            return (events.KillAt(peers, random.randint(0, EFFECT_MAX)),), restart
         case Kind.SLOW:
-            yield Event(begin, EventKind.SLOW, peers=peers, factor=random.randint(2, SLOWER_MAX))
-            yield Event(end, EventKind.SLOW, peers=peers, factor=1)
+            return (events.Slow(peers, random.randint(2, SLOWER_MAX)),), (events.Slow(peers),)
         case Kind.CLOCK:
             offset_ms = random.randint(-ground.clock_ms_max, ground.clock_ms_max)
-            yield Event(begin, EventKind.CLOCK, peers=peers, offset_ms=offset_ms)
-            yield Event(end, EventKind.CLOCK, peers=peers)
+            return (events.Clock(peers, offset_ms),), (events.Clock(peers),)
         case Kind.CLOCK_JUMP:
-            yield Event(begin, EventKind.CLOCK, peers=peers, offset_ms=random.choice((-1, 1)) * HOUR_MS)
-            yield Event(end, EventKind.CLOCK, peers=peers)
+            return (events.Clock(peers, random.choice((-1, 1)) * HOUR_MS),), (events.Clock(peers),)
         case Kind.TURN:
-            yield Event(begin, EventKind.MISBEHAVE, peers=peers, fault=random.choice(ground.faults))
-            if random.random() < 0.5:
-                yield Event(end, EventKind.MISBEHAVE, peers=peers, fault="")
+            fault = random.choice(ground.faults)
+            return (events.Misbehave(peers, fault),), (events.Misbehave(peers, ""),) if random.random() < 0.5 else ()
         case Kind.SPLIT | Kind.ONE_WAY:
-            yield _cut(spell, ground)
-            yield Event(end, EventKind.HEAL)
+            return (_cut(spell, ground),), (events.Heal(),)
         case Kind.RESET:
-            yield Event(begin, EventKind.RESET, peers=peers)
+            return (events.Reset(peers),), ()
         case Kind.LATE:
             raise AssertionError("is drawn before all else")
         case _:
@@ -121,15 +122,10 @@ def seconds(milliseconds: int) -> str:
     return f"{milliseconds // 1000}.{milliseconds % 1000:03}"
 
 
-def _from_to(begin: EventKind, end: EventKind, spell: Spell) -> Iterator[Event]:
-    yield Event(seconds(spell.at_ms), begin, peers=spell.peers)
-    yield Event(seconds(spell.until_ms), end, peers=spell.peers)
-
-
-def _cut(spell: Spell, ground: EpisodeContext) -> Event:
+def _cut(spell: Spell, ground: EpisodeContext) -> events.Event:
     """Between these peers and all others, in both directions or in one."""
-    at_s, peers = seconds(spell.at_ms), spell.peers
+    peers = spell.peers
     others = tuple(number for number in range(ground.peers) if number not in peers)
     if spell.kind is Kind.SPLIT:
-        return Event(at_s, EventKind.PARTITION, groups=tuple(group for group in (peers, others) if group))
-    return Event(at_s, EventKind.CUT, senders=peers, receivers=others or peers)
+        return events.Partition(tuple(group for group in (peers, others) if group))
+    return events.Cut(peers, others or peers)

@@ -2,8 +2,11 @@
 
 from random import Random
 
+from consensus.proof_of_work.rules import ChainRules
+from learning.evolution.rules import EvolutionRules
+from learning.gradient.rules import GradientRules
 from node.lab.scenarios.scenario import Delays, LinksSection, ProcessorSection
-from node.rules.network_rules import Consensus, EvolutionSection, GradientSection, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import Consensus, TotalOrderSection
 
 BLOCK_INTERVAL_MS = 1_000
 FINALITY_DEPTHS = (12, 12, 12, 12, 40)
@@ -44,9 +47,9 @@ def processor_of(random: Random) -> ProcessorSection:
     return random.choice((ProcessorSection(), ORDINARY_CORE))
 
 
-def evolution_of(random: Random) -> EvolutionSection:
+def evolution_of(random: Random) -> EvolutionRules:
     """Small generations, alone or recombined."""
-    return EvolutionSection(
+    return EvolutionRules(
         offspring=16,
         recipe_length_max=random.choice((1, 4)),
         step_size="0.05",
@@ -55,10 +58,10 @@ def evolution_of(random: Random) -> EvolutionSection:
     )
 
 
-def gradient_of(random: Random, consensus: Consensus) -> GradientSection:
+def gradient_of(random: Random, consensus: Consensus) -> GradientRules:
     """Any rule that the order allows."""
     scored = ("scored",) if consensus is Consensus.TOTAL_ORDER else ()
-    return GradientSection(
+    return GradientRules(
         rule=random.choice(("robust", "robust", "mean", "kardam", "buffered", "dampened", *scored)),
         learning_rate="0.1",
         momentum="0.5",
@@ -69,10 +72,10 @@ def gradient_of(random: Random, consensus: Consensus) -> GradientSection:
     )
 
 
-def proof_of_work_of(random: Random, seed: int, interval_ms: int) -> ProofOfWorkSection:
+def proof_of_work_of(random: Random, seed: int, interval_ms: int) -> ChainRules:
     """A block a second, or quicker ones; the depths differ: by the seed alone, so that all else is what it was at one depth."""
     depth = Random(f"swarm depth/{seed}").choice(FINALITY_DEPTHS)
-    return ProofOfWorkSection(
+    return ChainRules(
         block_interval_ms=interval_ms,
         start_attempts=100,
         puzzle_memory_kib=8,

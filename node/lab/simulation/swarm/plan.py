@@ -64,7 +64,7 @@ BEHIND_MAX = 6
 LIED_TO_CHANCE = 0.5
 """Of the liars, where somebody joins late, to be such."""
 
-STRANGERS = (0, 0, 0, 0, 0, 0, 1, 2)
+OUTSIDERS = (0, 0, 0, 0, 0, 0, 1, 2)
 """How many there are besides those who have a part."""
 
 FAULTS_OF_STRANGERS = ("workless-headers", "header-flood", "orphan-flood", "contribution-flood", "asking")
@@ -155,7 +155,7 @@ def of_newcomers(consensus: Consensus, learning: Learning) -> tuple[str, ...]:
 
 def title_of(scenario: Scenario) -> str:
     """For people, on one line."""
-    kinds = dict.fromkeys(event.kind.value for event in scenario.events)
+    kinds = dict.fromkeys(timed.event.kind for timed in scenario.events)
     faults = dict.fromkeys(f"{len(entry.peers)} x {entry.fault}" for entry in scenario.faulty)
     troubles = ", ".join((*faults, *kinds)) or "calm"
     return f"{scenario.peers} peers, {scenario.consensus}, {scenario.learning}: {troubles}"
@@ -191,7 +191,7 @@ def _faulty(random: Random, peers: int, tolerated: int, faults: tuple[str, ...])
 
 def _strangers(random: Random, peers: int, consensus: Consensus, learning: Learning) -> tuple[Faulty, ...]:
     """Besides those who have a part: all of one kind."""
-    numbers = tuple(range(peers, peers + random.choice(STRANGERS)))
+    numbers = tuple(range(peers, peers + random.choice(OUTSIDERS)))
     fault = random.choice([fault for fault in FAULTS_OF_STRANGERS if _fits(fault, consensus, learning)])
     return (Faulty(fault, numbers),) if numbers else ()
 

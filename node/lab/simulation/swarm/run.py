@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from node.lab.checkers.finding import Diverged, NoProgress, Pass, Verdict
+from node.lab.checkers.finding import Diverged, NoProgress, Pass, RunOutcome
 from node.lab.scenarios.scenario import Scenario
 from node.lab.simulation.run import Simulation, without_garbage_collection
 from node.lab.simulation.swarm.plan import scenario_of, title_of
@@ -15,7 +15,7 @@ class Ended:
 
     seed: int
     title: str
-    verdict: Verdict
+    verdict: RunOutcome
     trace_digest: str
     """Equal runs have equal ones."""
     height: int
@@ -39,11 +39,11 @@ def run_scenario(scenario: Scenario, seed: int) -> Ended:
     with without_garbage_collection():
         simulation = Simulation(scenario, seed)
         outcome = simulation.run()
-    height = max(simulation.court.progress.heights.values(), default=0)
+    height = max(simulation.checkers.progress.heights.values(), default=0)
     return Ended(seed, title_of(scenario), outcome.verdict, outcome.trace_digest, height, outcome.verdict.counts)
 
 
-def lines_of(verdict: Verdict) -> tuple[str, ...]:
+def lines_of(verdict: RunOutcome) -> tuple[str, ...]:
     """For people: what was found, and the part of the trace that shows it."""
     match verdict:
         case Pass():

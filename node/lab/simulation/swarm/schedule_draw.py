@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from random import Random
 
-from node.lab.scenarios.scenario import Event, EventKind
+from node.lab.scenarios.events import Join
+from node.lab.scenarios.scenario import TimedEvent
 from node.lab.simulation.swarm.fault_episodes import EpisodeContext, Kind, Spell, events_of, seconds
 
 CUT_INTERVALS_MAX = 4
@@ -39,7 +40,7 @@ class Story:
         self._free_at = [0] * ground.peers
         self._may_cut_at = 0
 
-    def told(self, kinds: tuple[Kind, ...]) -> tuple[Event, ...]:
+    def told(self, kinds: tuple[Kind, ...]) -> tuple[TimedEvent, ...]:
         """Every second or two something of one of these kinds, until the storm is over."""
         events = list(self._late_joins()) if Kind.LATE in kinds else []
         possible = [kind for kind in kinds if kind is not Kind.LATE]
@@ -49,14 +50,14 @@ class Story:
             at_ms += self._random.randint(200, 4_000)
         return tuple(events)
 
-    def _late_joins(self) -> Iterator[Event]:
+    def _late_joins(self) -> Iterator[TimedEvent]:
         """A peer or two that are there from the middle of the storm on, or only when it is over."""
         for number in self._late:
             at_ms = self._random.randint(self._ground.storm_ms // 2, self._ground.storm_ms)
             self._free_at[number] = at_ms
-            yield Event(seconds(at_ms), EventKind.JOIN, peers=(number,))
+            yield TimedEvent(seconds(at_ms), Join((number,)))
 
-    def _one_more(self, kind: Kind, at_ms: int) -> Iterator[Event]:
+    def _one_more(self, kind: Kind, at_ms: int) -> Iterator[TimedEvent]:
         """Nothing, where nobody is free for it."""
         random, is_cut = self._random, kind in LIKE_CUTS
         candidates = self._unreliable if kind in OF_FAULTY_PEERS else range(self._ground.peers)

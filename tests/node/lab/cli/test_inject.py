@@ -1,4 +1,4 @@
-"""What a person types becomes one deed; every misuse is told in a line, with its fix."""
+"""What a person types becomes one event; every misuse is told in a line, with its fix."""
 
 import asyncio
 import os
@@ -15,11 +15,11 @@ from click.testing import CliRunner, Result
 
 from node.cli import main
 from node.common.errors import EXIT_CANNOT_NOW, NodeError
-from node.lab.testnet.commands import (
+from node.lab.scenarios.events import (
     BackUp,
-    Deed,
+    Crash,
+    Event,
     Heal,
-    Kill,
     Misbehave,
     Partition,
     Pause,
@@ -50,12 +50,12 @@ class Ledger:
     """Hands that write down what they are asked to do; to heal they refuse."""
 
     def __init__(self) -> None:
-        self.deeds: list[Deed] = []
+        self.events: list[Event] = []
 
-    async def do(self, deed: Deed) -> str:
-        if deed == Heal():
+    async def do(self, event: Event) -> str:
+        if event == Heal():
             raise NodeError("the testnet is stopping", "wait", EXIT_CANNOT_NOW)
-        self.deeds.append(deed)
+        self.events.append(event)
         return "done"
 
 
@@ -86,9 +86,9 @@ def inject(*arguments: str | Path) -> Result:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "deed"),
+    ("arguments", "event"),
     [
-        (["--kill", "2"], Kill((2,))),
+        (["--kill", "2"], Crash((2,))),
         (["--pause", "1,2"], Pause((1, 2))),
         (["--resume", "1, 2"], Resume((1, 2))),
         (["--restart", "2"], Restart((2,))),
@@ -101,16 +101,16 @@ def inject(*arguments: str | Path) -> Result:
         (["--fault", "", "--nodes", "1"], Misbehave((3,), "")),
     ],
 )
-def test_one_option_is_one_deed(temporary: Path, arguments: list[str], deed: Deed) -> None:
+def test_one_option_is_one_event(temporary: Path, arguments: list[str], event: Event) -> None:
     with a_testnet_in(temporary / "net") as ledger:
         result = inject(*arguments)
         assert (result.exit_code, result.stdout, result.stderr) == (0, f"{temporary / 'net'}: done\n", "")
         as_json = inject(*arguments, "--data-dir", temporary / "net", "--json")
         assert msgspec.json.decode(as_json.stdout) == {"seconds": 12.3, "said": "done"}
-    assert ledger.deeds == [deed, deed]
+    assert ledger.events == [event, event]
 
 
-def test_without_a_deed_the_peers_are_shown(temporary: Path) -> None:
+def test_without_a_event_the_peers_are_shown(temporary: Path) -> None:
     with a_testnet_in(temporary / "net"):
         lines = [line.rstrip() for line in inject().stdout.splitlines()]
         document = msgspec.json.decode(inject("--json").stdout, type=TestnetReport)
@@ -192,5 +192,5 @@ def test_who_has_the_port_of_a_killed_testnet_is_not_it(temporary: Path) -> None
         wrong = msgspec.structs.replace(right, token="of another")
         (dead / CONTROL_FILE_NAME).write_bytes(msgspec.json.encode(wrong))
         result = inject("--kill", "1", "--data-dir", dead)
-    assert (result.exit_code, ledger.deeds) == (1, [])
+    assert (result.exit_code, ledger.events) == (1, [])
     assert f"is not the testnet that pid {right.pid} was: 401" in result.stderr

@@ -7,18 +7,19 @@ from typing import TypeVar
 
 from consensus.evidence import Accusation
 from consensus.types import Instant, PeerId
+from learning.gradient.rules import GradientRules
 from learning.learner import LearnerAnswer
 from node.lab.checkers.finding import Pass
 from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario
 from node.lab.simulation.peer import SimulatedPeer
 from node.lab.simulation.run import Simulation, SimulationOutcome
-from node.rules.network_rules import Consensus, GradientSection, Learning
+from node.rules.network_rules import Consensus, Learning
 from node.runtime.coupling import OuterEffect
 
 WORK, ORDER = Consensus.PROOF_OF_WORK, Consensus.TOTAL_ORDER
 EVOLUTION, GRADIENT = Learning.EVOLUTION, Learning.GRADIENT
 
-GRADIENTS = GradientSection(momentum="0.5", minibatch_size=4, staleness_max=30, workers_window=8, shards="whole")
+GRADIENTS = GradientRules(momentum="0.5", minibatch_size=4, staleness_max=30, workers_window=8, shards="whole")
 """So short a window that gradients count from the second block on."""
 
 T = TypeVar("T")
@@ -34,11 +35,11 @@ class Play:
 
     def run(self) -> None:
         network = self.simulation.network
-        court = network.watch
+        checkers = network.watch
 
         def watch(peer: SimulatedPeer, happening: OuterEffect | LearnerAnswer, now: Instant) -> None:
             self.happened.append((now, peer.id, happening))
-            court(peer, happening, now)
+            checkers(peer, happening, now)
 
         network.watch = watch
         self.outcome = self.simulation.run()

@@ -9,22 +9,13 @@ from consensus.attachment import Attachment
 from consensus.proof_of_work.difficulty import TARGET_BYTES, start_target
 from consensus.proof_of_work.header import Block as WorkBlock
 from consensus.proof_of_work.header import Body, Header, header_id
-from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.total_order.block import Block, CommitMark, Content, Item, Reference, block_digest
+from consensus.total_order.block import Block, BlockContribution, CommitMark, Content, Reference, block_digest
 from consensus.types import Instant, NetworkId, PeerId
-from learning.learner import DeliveredStep, ProposedStep, SignedPayload, StepAdopted
+from learning.learner import AuthoredPayload, DeliveredStep, ProposedStep, StepAdopted
 from node.lab.checkers.finding import Checker, Event, Finding, Seen
+from tests.node.lab.simulation.world import WORK
 
 NETWORK = NetworkId(hashlib.blake2b(b"a network of streams", digest_size=32).digest())
-RULES = ProofOfWorkRules(
-    block_interval_ms=1_000,
-    start_attempts=100,
-    puzzle_memory_kib=8,
-    half_life_blocks=30,
-    finality_depth=12,
-    contest_depth=4,
-    future_limit_ms=5_000,
-)
 
 KEYS = tuple(Ed25519PrivateKey.from_private_bytes(bytes([number + 1]) * 32) for number in range(4))
 MEMBERS = tuple(PeerId(key.public_key().public_bytes_raw()) for key in KEYS)
@@ -42,8 +33,8 @@ def name_of(text: str) -> bytes:
 GENESIS = name_of("genesis")
 
 
-def seen(peer: PeerId, event: Event, *, at: int = 0, life: int = 0) -> Seen:
-    return Seen(Instant(at), peer, life, event)
+def seen(peer: PeerId, event: Event, *, at: int = 0, incarnation: int = 0) -> Seen:
+    return Seen(Instant(at), peer, incarnation, event)
 
 
 def findings(checker: Checker, events: Iterable[Seen]) -> list[Finding]:
@@ -56,18 +47,18 @@ def details(checker: Checker, *events: Seen) -> list[str]:
     return [finding.detail for finding in findings(checker, events)]
 
 
-def payload(author: PeerId, text: str, base: str = "base") -> SignedPayload:
-    return SignedPayload(name_of(text), author, name_of(base), text.encode())
+def payload(author: PeerId, text: str, base: str = "base") -> AuthoredPayload:
+    return AuthoredPayload(name_of(text), author, name_of(base), text.encode())
 
 
-def delivery(height: int, *items: SignedPayload, name: str = "", parent: str = "") -> DeliveredStep:
+def delivery(height: int, *items: AuthoredPayload, name: str = "", parent: str = "") -> DeliveredStep:
     """Commit `height` of the one history, unless it is given another name or parent."""
     own, before = name or f"commit {height}", parent or f"commit {height - 1}"
     return DeliveredStep(name_of(own), name_of(before), height, items)
 
 
 def proposal(
-    name: str, parent: str, height: int, *contributions: SignedPayload, leader: PeerId = ALICE, state: str = ""
+    name: str, parent: str, height: int, *contributions: AuthoredPayload, leader: PeerId = ALICE, state: str = ""
 ) -> ProposedStep:
     return ProposedStep(name_of(name), name_of(parent), height, leader, contributions, b"", name_of(state or f"state {name}"))
 
@@ -79,7 +70,7 @@ def head(name: str, height: int, state: str = "") -> StepAdopted:
 def dag_block(author: int, round_number: int, text: str = "") -> tuple[Reference, Block]:
     """A block of a member, its parents made up; checkers look at none of them."""
     parents = tuple(Reference(round_number - 1, index, name_of(f"{round_number - 1}/{index}")) for index in range(4))
-    items = (Item(GENESIS, text.encode()),) if text else ()
+    items = (BlockContribution(GENESIS, text.encode()),) if text else ()
     mark = CommitMark(0, GENESIS)
     content = Content(author, round_number, parents, items, (), 0, mark, None)
     reference = Reference(round_number, author, block_digest(NETWORK, content))
@@ -96,7 +87,7 @@ def work_block(
     nonce: int = 0,
 ) -> tuple[bytes, WorkBlock]:
     """A block of proof of work and its id; its puzzle is not solved."""
-    wanted = start_target(RULES.start_attempts) if target is None else target
+    wanted = start_target(WORK.start_attempts) if target is None else target
     body = Body((), b"", name_of("state"))
     header = Header(
         parent,

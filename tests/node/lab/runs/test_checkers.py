@@ -21,12 +21,12 @@ from learning.learner import (
     ContributionFound,
     DeliverRequest,
     FinaliseRequest,
-    GradientsJudged,
-    Judgement,
+    GradientsReport,
     LearnerRequest,
     RestoreRequest,
     StateKept,
     StepChecked,
+    Verdict,
 )
 from node.lab.checkers.attribution import DeliveredOnce, FoundByItsAuthor
 from node.lab.checkers.durable import RecordedBeforeSent
@@ -49,7 +49,6 @@ from tests.node.lab.runs.streams import (
     MEMBERS,
     NETWORK,
     NO_SIGNATURE,
-    RULES,
     dag_block,
     delivery,
     details,
@@ -62,10 +61,11 @@ from tests.node.lab.runs.streams import (
     seen,
     work_block,
 )
+from tests.node.lab.simulation.world import WORK
 
 
-def asked(peer: PeerId, request: LearnerRequest, life: int = 0) -> Seen:
-    return seen(peer, AskLearner(request), life=life)
+def asked(peer: PeerId, request: LearnerRequest, incarnation: int = 0) -> Seen:
+    return seen(peer, AskLearner(request), incarnation=incarnation)
 
 
 # --- one order --------------------------------------------------------------------------------------------------------
@@ -79,7 +79,7 @@ def test_members_may_deliver_one_history_at_their_own_pace() -> None:
 def test_two_deliveries_at_one_height_are_found_with_both_witnesses() -> None:
     ours, theirs = asked(ALICE, DeliverRequest(delivery(1))), asked(BOB, DeliverRequest(delivery(1, payload(CAROL, "other"))))
     (finding,) = findings(OneOrder(), (ours, theirs))
-    assert (finding.detail, finding.witnesses) == ("two deliveries at height 1", (ours, theirs))
+    assert (finding.detail, finding.contradicting) == ("two deliveries at height 1", (ours, theirs))
 
 
 def test_a_delivery_on_another_parent_is_found() -> None:
@@ -98,7 +98,7 @@ def test_a_gap_is_found_but_not_where_the_learner_goes_on_from_a_checkpoint() ->
 
 def test_only_a_restart_delivers_again() -> None:
     once, again = DeliverRequest(delivery(1)), DeliverRequest(delivery(2))
-    assert details(OneOrder(), asked(ALICE, once), asked(ALICE, again), asked(ALICE, once, life=1)) == []
+    assert details(OneOrder(), asked(ALICE, once), asked(ALICE, again), asked(ALICE, once, incarnation=1)) == []
     assert details(OneOrder(), asked(ALICE, once), asked(ALICE, again), asked(ALICE, once)) == [
         "delivery 1 comes after delivery 2"
     ]
@@ -111,8 +111,8 @@ def checked(peer: PeerId, *steps: tuple[str, str, int]) -> list[Seen]:
     return [asked(peer, CheckRequest(proposal(name, parent, height))) for name, parent, height in steps]
 
 
-def final(peer: PeerId, name: str, life: int = 0) -> Seen:
-    return asked(peer, FinaliseRequest(name_of(name)), life)
+def final(peer: PeerId, name: str, incarnation: int = 0) -> Seen:
+    return asked(peer, FinaliseRequest(name_of(name)), incarnation)
 
 
 TREE = [("a1", "genesis", 1), ("a2", "a1", 2), ("a3", "a2", 3), ("b2", "a1", 2), ("b3", "b2", 3)]
@@ -137,7 +137,7 @@ def test_a_final_step_that_nobody_checked_is_found() -> None:
 def test_finality_moves_back_only_with_a_restart() -> None:
     before = (*checked(ALICE, *TREE), final(ALICE, "a3"))
     assert details(OneChain(GENESIS), *before, final(ALICE, "a2")) == ["final height 2 comes after 3"]
-    assert details(OneChain(GENESIS), *before, final(ALICE, "a2", life=1)) == []
+    assert details(OneChain(GENESIS), *before, final(ALICE, "a2", incarnation=1)) == []
 
 
 # --- one state --------------------------------------------------------------------------------------------------------
@@ -168,19 +168,19 @@ def rounds() -> OneBlockARound:
 def test_one_block_may_be_recorded_and_sent_by_everybody() -> None:
     reference, block = dag_block(0, 5, "x")
     record, message = record_of_block(reference, block), encode(BlockMessage(block))
-    assert details(rounds(), seen(ALICE, record), seen(ALICE, Broadcast(message)), seen(BOB, record, life=1)) == []
+    assert details(rounds(), seen(ALICE, record), seen(ALICE, Broadcast(message)), seen(BOB, record, incarnation=1)) == []
 
 
-@pytest.mark.parametrize("life", [0, 1])
-def test_two_blocks_of_an_honest_member_for_one_round_are_found_across_lives(life: int) -> None:
+@pytest.mark.parametrize("incarnation", [0, 1])
+def test_two_blocks_of_an_honest_member_for_one_round_are_found_across_lives(incarnation: int) -> None:
     (one, first), (other, second) = dag_block(0, 5, "x"), dag_block(0, 5, "y")
-    events = (seen(BOB, record_of_block(one, first)), seen(CAROL, record_of_block(other, second), life=life))
+    events = (seen(BOB, record_of_block(one, first)), seen(CAROL, record_of_block(other, second), incarnation=incarnation))
     assert details(rounds(), *events) == ["two blocks of member 0 for round 5"]
 
 
 def test_a_block_that_was_lost_with_the_disk_before_anybody_saw_it_does_not_count() -> None:
     (one, first), (other, second) = dag_block(0, 5, "x"), dag_block(0, 5, "y")
-    events = (seen(ALICE, record_of_block(one, first)), seen(ALICE, record_of_block(other, second), life=1))
+    events = (seen(ALICE, record_of_block(one, first)), seen(ALICE, record_of_block(other, second), incarnation=1))
     assert details(rounds(), *events) == []
 
 
@@ -197,21 +197,21 @@ def test_who_is_faulty_may_sign_what_it_likes() -> None:
     assert details(rounds(), seen(ALICE, record_of_block(one, first)), seen(BOB, record_of_block(other, second))) == []
 
 
-def led(leader: PeerId, text: int, life: int = 0) -> Seen:
+def led(leader: PeerId, text: int, incarnation: int = 0) -> Seen:
     step, block = work_block(GENESIS, 1, 1_000, leader=leader, nonce=text)
-    return seen(leader, Record("block", block_key(Height(1), StepId(step)), encode(block)), life=life)
+    return seen(leader, Record("block", block_key(Height(1), StepId(step)), encode(block)), incarnation=incarnation)
 
 
 def test_two_blocks_led_on_one_parent_are_found_within_one_life() -> None:
     assert details(OneBlockAParent(NETWORK), led(ALICE, 1), led(ALICE, 2)) == [
         f"two blocks led on {GENESIS.hex()[:8]} (height 1)"
     ]
-    assert details(OneBlockAParent(NETWORK), led(ALICE, 1), led(BOB, 2), led(ALICE, 2, life=1)) == []
+    assert details(OneBlockAParent(NETWORK), led(ALICE, 1), led(BOB, 2), led(ALICE, 2, incarnation=1)) == []
 
 
 def test_an_own_block_of_an_earlier_life_that_comes_back_is_not_led_again() -> None:
-    lost, back = led(ALICE, 1), led(ALICE, 1, life=1)
-    assert details(OneBlockAParent(NETWORK), lost, led(ALICE, 2, life=1), back) == []
+    lost, back = led(ALICE, 1), led(ALICE, 1, incarnation=1)
+    assert details(OneBlockAParent(NETWORK), lost, led(ALICE, 2, incarnation=1), back) == []
 
 
 def test_who_finds_its_own_block_not_good_may_lead_another() -> None:
@@ -255,7 +255,7 @@ def test_a_delivery_too_many_is_found() -> None:
 
 def test_every_member_delivers_the_same_item_and_a_restart_does_so_again() -> None:
     request = DeliverRequest(delivery(1, payload(ALICE, "once")))
-    events = (found(ALICE, "once"), asked(ALICE, request), asked(BOB, request), asked(BOB, request, life=1))
+    events = (found(ALICE, "once"), asked(ALICE, request), asked(BOB, request), asked(BOB, request, incarnation=1))
     assert details(DeliveredOnce(HONEST), *events) == []
 
 
@@ -325,14 +325,14 @@ def recorded(step: bytes, block: work_messages.Block) -> Seen:
 @given(gaps=st.lists(st.integers(min_value=-3_000, max_value=90_000), min_size=1, max_size=25))
 def test_targets_that_the_node_gives_agree_with_those_from_scratch(gaps: list[int]) -> None:
     """Whatever times the leaders write, as far as the median rule lets them."""
-    checker = WorkAddsUp(NETWORK, RULES, GENESIS)
+    checker = WorkAddsUp(NETWORK, WORK, GENESIS)
     link: BlockIndex = genesis_link(StepId(GENESIS))
     time_ms = 1_000_000
     for gap_ms in gaps:
         time_ms = max(link.next_time_min, time_ms + gap_ms)
-        step, block = work_block(link.id, link.height + 1, time_ms, target=next_target(link, RULES))
-        assert header_fault(link, block.header, RULES) is None
-        link = next_link(link, StepId(step), block.header, RULES)
+        step, block = work_block(link.id, link.height + 1, time_ms, target=next_target(link, WORK))
+        assert header_fault(link, block.header, WORK) is None
+        link = next_link(link, StepId(step), block.header, WORK)
         assert findings(checker, (recorded(step, block),)) == []
         tip = work_messages.Tip(link.id, link.height, link.work.to_bytes(40, "big"))
         assert findings(checker, (seen(BOB, Send(ALICE, encode(tip))),)) == []
@@ -340,16 +340,16 @@ def test_targets_that_the_node_gives_agree_with_those_from_scratch(gaps: list[in
 
 def test_a_target_that_is_a_little_too_easy_is_found() -> None:
     first, block = work_block(GENESIS, 1, 1_000)
-    second, easy = work_block(first, 2, 2_000, target=start_target(RULES.start_attempts) * 1_001 // 1_000)
-    (detail,) = details(WorkAddsUp(NETWORK, RULES, GENESIS), recorded(first, block), recorded(second, easy))
+    second, easy = work_block(first, 2, 2_000, target=start_target(WORK.start_attempts) * 1_001 // 1_000)
+    (detail,) = details(WorkAddsUp(NETWORK, WORK, GENESIS), recorded(first, block), recorded(second, easy))
     assert "target is" in detail
 
 
 def test_a_tip_that_claims_more_work_than_its_branch_has_is_found() -> None:
     step, block = work_block(GENESIS, 1, 1_000)
-    work = work_of(start_target(RULES.start_attempts)) + 1
+    work = work_of(start_target(WORK.start_attempts)) + 1
     told = seen(ALICE, Send(BOB, encode(work_messages.Tip(step, 1, work.to_bytes(40, "big")))))
-    assert details(WorkAddsUp(NETWORK, RULES, GENESIS), recorded(step, block), told) == [
+    assert details(WorkAddsUp(NETWORK, WORK, GENESIS), recorded(step, block), told) == [
         f"told of work {work} at height 1, counted {work - 1} at height 1"
     ]
 
@@ -357,7 +357,7 @@ def test_a_tip_that_claims_more_work_than_its_branch_has_is_found() -> None:
 def test_a_time_that_is_not_after_the_median_is_found() -> None:
     first, block = work_block(GENESIS, 1, 1_000)
     second, early = work_block(first, 2, 1_000)
-    (detail,) = details(WorkAddsUp(NETWORK, RULES, GENESIS), recorded(first, block), recorded(second, early))
+    (detail,) = details(WorkAddsUp(NETWORK, WORK, GENESIS), recorded(first, block), recorded(second, early))
     assert detail.endswith("time is 1000, the median before it 1000")
 
 
@@ -382,7 +382,7 @@ def test_what_is_said_against_a_faulty_peer_is_fine() -> None:
 @pytest.mark.parametrize(("leader", "author", "count"), [(BOB, CAROL, 1), (DAVE, CAROL, 0), (BOB, DAVE, 0)])
 def test_a_step_by_honest_peers_alone_is_never_contested(leader: PeerId, author: PeerId, count: int) -> None:
     step = proposal("a1", "genesis", 1, payload(author, "claim"), leader=leader)
-    answer = seen(ALICE, StepChecked(step.id, Judgement.CONTESTED, False, "the claim is not borne out"))
+    answer = seen(ALICE, StepChecked(step.id, Verdict.CONTESTED, False, "the claim is not borne out"))
     assert len(findings(NoHonestBlamed(HONEST), (asked(ALICE, CheckRequest(step)), answer))) == count
 
 
@@ -423,7 +423,7 @@ def test_under_a_total_order_each_move_of_the_model_counts_even_where_no_head_is
         progress = HeadProgress(is_one_history=is_one_history)
         progress.see(seen(ALICE, head("a40", 40)))
         progress.calm(Instant(1_000))
-        progress.see(seen(ALICE, GradientsJudged(name_of("a43"), 43, (), ())))
+        progress.see(seen(ALICE, GradientsReport(name_of("a43"), 43, (), ())))
         return progress.standstill((ALICE,), ExpectedPace(heights_min=3, behind_max=0), Instant(9_000)) is None
 
     assert gained(is_one_history=True)

@@ -5,7 +5,8 @@ from functools import cache
 import pytest
 
 from learning.learner import StepAdopted
-from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, Scenario
+from node.lab.scenarios.events import Clock, Join
+from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.population import START
 from node.rules.network_rules import Consensus, Learning, TotalOrderSection
@@ -34,9 +35,9 @@ def play_jump(consensus: Consensus, before_ms: int, after_ms: int) -> Play:
         expect=ExpectSection(calm_s=8, heights_min=2, behind_max=4),
         faulty=(Faulty("unanswering", (5, 6)),),
         events=(
-            Event("8.0", EventKind.JOIN, peers=(1,)),
-            Event("8.0", EventKind.CLOCK, peers=(1,), offset_ms=before_ms),
-            Event("9.0", EventKind.CLOCK, peers=(1,), offset_ms=after_ms),
+            TimedEvent("8.0", Join((1,))),
+            TimedEvent("8.0", Clock((1,), offset_ms=before_ms)),
+            TimedEvent("9.0", Clock((1,), offset_ms=after_ms)),
         ),
     )
     return play_scenario(scenario)

@@ -7,10 +7,11 @@ import pytest
 from consensus.effects import Broadcast
 from consensus.proof_of_work import messages as work
 from learning.aggregation.rule import GradientOutcome
-from learning.learner import ContributionFound, GradientsJudged, StepAdopted
+from learning.gradient.rules import GradientRules
+from learning.learner import ContributionFound, GradientsReport, StepAdopted
 from node.lab.faults.catalogue import GRADIENT_FAULTS
 from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario
-from node.rules.network_rules import Consensus, GradientSection, Learning
+from node.rules.network_rules import Consensus, Learning
 from tests.node.lab.faults.stage import ORDER, WORK, Play, assert_passed, play_scenario
 
 NEAR = 0.2
@@ -41,7 +42,7 @@ def learned(fault: str, rule: str = "robust", consensus: Consensus = ORDER) -> P
             learning=Learning.GRADIENT,
             peers=4,
             duration_s=seconds,
-            gradient=GradientSection(
+            gradient=GradientRules(
                 rule=rule,
                 learning_rate="0.3",
                 momentum="0.5",
@@ -64,7 +65,7 @@ def distance(played: Play) -> float:
 
 
 def outcomes_of_the_liar(played: Play) -> list[str]:
-    told = played.by(played.honest[0], GradientsJudged)
+    told = played.by(played.honest[0], GradientsReport)
     return [one.outcome for _, judged in told for one in judged.judged if one.author == played.liar.id]
 
 
@@ -100,7 +101,7 @@ def test_of_a_flood_one_gradient_a_model_is_looked_at() -> None:
 def test_who_submits_with_every_commit_has_one_voice_a_version() -> None:
     played = learned("incessant")
     outcomes = outcomes_of_the_liar(played)
-    honest = [told for _, judged in played.by(played.honest[0], GradientsJudged) for told in judged.judged]
+    honest = [told for _, judged in played.by(played.honest[0], GradientsReport) for told in judged.judged]
     assert len(outcomes) > 2 * (len(honest) - len(outcomes)) / 3, "it submits at least twice as often as each of the others"
     assert GradientOutcome.REPEATED in outcomes
 
@@ -118,7 +119,7 @@ def test_the_weight_of_what_lies_far_off_is_small() -> None:
         played = learned(fault)
         weights = [
             weight
-            for _, judged in played.by(played.honest[0], GradientsJudged)
+            for _, judged in played.by(played.honest[0], GradientsReport)
             for author, weight in judged.weights
             if author == played.liar.id
         ]

@@ -7,7 +7,8 @@ import pytest
 
 from consensus.effects import Broadcast
 from learning.learner import StepAdopted
-from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, LinksSection, Scenario
+from node.lab.scenarios import events
+from node.lab.scenarios.scenario import ExpectSection, LinksSection, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.peer import SimulatedPeer
 from node.lab.simulation.population import START
@@ -19,13 +20,13 @@ from tests.node.lab.faults.stage import ORDER, WORK, Play, assert_passed, play_s
 class Trouble:
     """What befalls a network within its first six seconds, and how one sees that it did."""
 
-    events: tuple[Event, ...]
+    events: tuple[TimedEvent, ...]
     has_happened: Callable[[Play, SimulatedPeer], bool]
     """Of the peer number 1, at the end."""
 
 
-def at(at_s: float, kind: EventKind, *peers: int, **fields: int | str | tuple) -> Event:
-    return Event(f"{at_s:.1f}", kind, peers=peers, **fields)
+def at(at_s: float, event: events.Event) -> TimedEvent:
+    return TimedEvent(f"{at_s:.1f}", event)
 
 
 def lives(count: int) -> Callable[[Play, SimulatedPeer], bool]:
@@ -76,36 +77,34 @@ def dates_ahead(play: Play, peer: SimulatedPeer) -> bool:
 
 
 TROUBLES = {
-    "crash": Trouble((at(2, EventKind.CRASH, 1), at(4, EventKind.RESTART, 1)), was_down(2.1, 4)),
+    "crash": Trouble((at(2, events.Crash((1,))), at(4, events.Restart((1,)))), was_down(2.1, 4)),
     "correlated crash": Trouble(
-        (at(3, EventKind.CRASH, 0, 1, 2, 3), at(4, EventKind.RESTART, 0, 1, 2, 3)),
+        (at(3, events.Crash((0, 1, 2, 3))), at(4, events.Restart((0, 1, 2, 3)))),
         lambda play, _: all(peer.life == 1 for peer in play.honest),
     ),
-    "kill at an effect": Trouble((at(0, EventKind.KILL_AT, 1, effect=40), at(4, EventKind.RESTART, 1)), lives(1)),
-    "pause": Trouble((at(2, EventKind.PAUSE, 1), at(6, EventKind.RESUME, 1)), was_down(2, 6)),
+    "kill at an effect": Trouble((at(0, events.KillAt((1,), effect=40)), at(4, events.Restart((1,)))), lives(1)),
+    "pause": Trouble((at(2, events.Pause((1,))), at(6, events.Resume((1,)))), was_down(2, 6)),
     "slow processor": Trouble(
-        (at(1, EventKind.SLOW, 1, factor=20),), lambda _, peer: peer.core.free_at_us > 1_000 * (START + 1_000)
+        (at(1, events.Slow((1,), factor=20)),), lambda _, peer: peer.core.free_at_us > 1_000 * (START + 1_000)
     ),
-    "clock offset and drift": Trouble((at(1, EventKind.CLOCK, 1, offset_ms=1_200, drift_ppm=200),), dates_ahead),
-    "clock offset of minutes": Trouble((at(1, EventKind.CLOCK, 1, offset_ms=300_000),), dates_ahead),
+    "clock offset and drift": Trouble((at(1, events.Clock((1,), offset_ms=1_200, drift_ppm=200)),), dates_ahead),
+    "clock offset of minutes": Trouble((at(1, events.Clock((1,), offset_ms=300_000)),), dates_ahead),
     "clock jump": Trouble(
-        (at(3, EventKind.CLOCK, 1, offset_ms=3_600_000), at(6, EventKind.CLOCK, 1)),
+        (at(3, events.Clock((1,), offset_ms=3_600_000)), at(6, events.Clock((1,)))),
         lambda _, peer: peer.clock.since == START + 6_000,
     ),
-    "full disk": Trouble((at(2, EventKind.DISK_FULL, 1), at(5, EventKind.RESTART, 1)), was_stopped_by_its_disk),
+    "full disk": Trouble((at(2, events.DiskFull((1,))), at(5, events.Restart((1,)))), was_stopped_by_its_disk),
     "lying disk": Trouble(
-        (at(0, EventKind.DISK_LIES, 1, unsynced_ms=3_000), at(5, EventKind.CRASH, 1), at(6, EventKind.RESTART, 1)), fell_back(5)
+        (at(0, events.DiskLies((1,), unsynced_ms=3_000)), at(5, events.Crash((1,))), at(6, events.Restart((1,)))), fell_back(5)
     ),
     "old disk": Trouble(
-        (at(2, EventKind.BACK_UP, 1), at(5, EventKind.RESTORE_OLD_DISK, 1), at(6, EventKind.RESTART, 1)), fell_back(5)
+        (at(2, events.BackUp((1,))), at(5, events.RestoreOldDisk((1,))), at(6, events.Restart((1,)))), fell_back(5)
     ),
-    "wiped disk": Trouble((at(5, EventKind.WIPE, 1), at(6, EventKind.RESTART, 1)), fell_back(5)),
-    "partition": Trouble((at(1, EventKind.PARTITION, groups=((0, 1), (2, 3))), at(6, EventKind.HEAL)), lost_connections),
-    "half-open link": Trouble(
-        (at(1, EventKind.CUT, senders=(1,), receivers=(0, 2, 3)), at(6, EventKind.HEAL)), lost_connections
-    ),
-    "reset in mid-frame": Trouble(tuple(at(1 + place / 2, EventKind.RESET, 1) for place in range(10)), lost_connections),
-    "late join": Trouble((at(6, EventKind.JOIN, 3),), came_late),
+    "wiped disk": Trouble((at(5, events.Wipe((1,))), at(6, events.Restart((1,)))), fell_back(5)),
+    "partition": Trouble((at(1, events.Partition(((0, 1), (2, 3)))), at(6, events.Heal())), lost_connections),
+    "half-open link": Trouble((at(1, events.Cut((1,), (0, 2, 3))), at(6, events.Heal())), lost_connections),
+    "reset in mid-frame": Trouble(tuple(at(1 + place / 2, events.Reset((1,))) for place in range(10)), lost_connections),
+    "late join": Trouble((at(6, events.Join((3,))),), came_late),
 }
 
 

@@ -4,15 +4,18 @@ import pytest
 
 from consensus.effects import Guard
 from consensus.payload_requests import FETCHES_MAX
+from consensus.proof_of_work.rules import ChainRules
 from consensus.types import Instant
+from learning.gradient.rules import GradientRules
 from learning.learner import LearnerAnswer
 from node.lab.checkers.finding import Pass
-from node.lab.scenarios.scenario import Delays, Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario
+from node.lab.scenarios.events import Crash, Cut, DiskFull, Heal, Join, KillAt, Restart, Wipe
+from node.lab.scenarios.scenario import Delays, ExpectSection, Faulty, LinksSection, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.peer import SimulatedPeer
 from node.lab.simulation.run import Simulation
 from node.lab.simulation.swarm.run import lines_of, run_scenario
-from node.rules.network_rules import Consensus, GradientSection, Learning, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import Consensus, Learning, TotalOrderSection
 from node.runtime.coupling import OuterEffect
 from tests.node.lab.runs.test_swarm import SEEDS
 
@@ -26,7 +29,7 @@ TOO_STRICT = {
 """Seeds that failed by what was expected of them, corrected since; the batch of test_swarm runs them all."""
 
 ORDER = TotalOrderSection(round_interval_ms=50, gc_depth=5, delta_ms_max=500)
-GRADIENT = GradientSection(learning_rate="0.1", momentum="0.5", minibatch_size=4, staleness_max=30, shards="whole")
+GRADIENT = GradientRules(learning_rate="0.1", momentum="0.5", minibatch_size=4, staleness_max=30, shards="whole")
 
 
 EXPECT = ExpectSection(calm_s=6)
@@ -35,7 +38,7 @@ LINKS = LinksSection()
 
 def members(
     name: str,
-    *events: Event,
+    *events: TimedEvent,
     peers: int = 4,
     learning: Learning = Learning.EVOLUTION,
     duration_s: int = 12,
@@ -89,8 +92,8 @@ def test_a_crash_between_a_block_s_record_and_its_guard_leaves_no_guard_behind()
     """
     calm = members("calm", duration_s=3, expect=ExpectSection(calm_s=1, heights_min=0))
     for place in effects_before_guards(calm, 2)[20:26]:
-        kill = Event(0, EventKind.KILL_AT, peers=(2,), effect=place)
-        restart = Event(3, EventKind.RESTART, peers=(2,))
+        kill = TimedEvent(0, KillAt((2,), effect=place))
+        restart = TimedEvent(3, Restart((2,)))
         expect = ExpectSection(calm_s=2, heights_min=0)
         assert_passes(members("killed before its guard", kill, restart, duration_s=5, expect=expect))
 
@@ -106,7 +109,7 @@ def test_a_joiner_that_lacks_more_payloads_than_may_be_fetched_at_once_arrives(
     monkeypatch.setattr("node.net.bulk_transfer.FETCHES_MAX", 2)
     monkeypatch.setattr("node.runtime.composition.fetches_max", lambda _: FETCHES_MAX)
     expect = ExpectSection(calm_s=10, heights_min=1, behind_max=20)
-    join = Event(8, EventKind.JOIN, peers=(3,))
+    join = TimedEvent(8, Join((3,)))
     late = members("late", join, learning=Learning.GRADIENT, duration_s=18, expect=expect)
     fields = {name: getattr(late, name) for name in late.__struct_fields__}
     assert_passes(Scenario(**(fields | {"snapshot_behind": snapshot_behind})))
@@ -119,10 +122,10 @@ def test_a_payload_that_the_first_peers_asked_do_not_hold_is_soon_asked_of_other
     Each of them said at once that it held nothing, but the next was asked 15 seconds later: no quorum, and no commit meanwhile.
     """
     events = (
-        Event("4.0", EventKind.WIPE, peers=(0,)),
-        Event("4.3", EventKind.RESTART, peers=(0,)),
-        Event("4.6", EventKind.CRASH, peers=(1,)),
-        Event("5.0", EventKind.RESTART, peers=(1,)),
+        TimedEvent("4.0", Wipe((0,))),
+        TimedEvent("4.3", Restart((0,))),
+        TimedEvent("4.6", Crash((1,))),
+        TimedEvent("5.0", Restart((1,))),
     )
     links = LinksSection(delay=Delays.REGIONS, silence_ms=0, reconnect_ms=200)
     expect = ExpectSection(calm_s=8, heights_min=1, behind_max=28)
@@ -137,7 +140,7 @@ def test_a_range_of_commits_never_holds_more_than_its_bound(monkeypatch: pytest.
     monkeypatch.setattr("node.lab.checkers.bounds.BUFFER_MAX", 8)
     monkeypatch.setattr("node.lab.simulation.run.INSPECTION_MS", 20)
     links, expect = LinksSection(ms_min=40, ms_max=40), ExpectSection(calm_s=3, heights_min=1)
-    assert_passes(members("late", Event(8, EventKind.JOIN, peers=(3,)), expect=expect, links=links))
+    assert_passes(members("late", TimedEvent(8, Join((3,))), expect=expect, links=links))
 
 
 @pytest.mark.parametrize("seed", [8, 10, 31])
@@ -147,11 +150,7 @@ def test_a_gradient_that_a_block_lists_already_is_not_listed_again_by_who_hears_
     The rule had refused it the first time, which leaves no mark in the ledger: so it had a second chance.
     """
     lives = (("4.0", "4.2"), ("7.0", "7.2"))
-    events = (
-        Event(at_s, kind, peers=(0, 1))
-        for life in lives
-        for at_s, kind in zip(life, (EventKind.CRASH, EventKind.RESTART), strict=True)
-    )
+    events = (TimedEvent(at_s, event((0, 1))) for life in lives for at_s, event in zip(life, (Crash, Restart), strict=True))
     leaders = Scenario(
         name="leaders",
         consensus=Consensus.PROOF_OF_WORK,
@@ -159,7 +158,7 @@ def test_a_gradient_that_a_block_lists_already_is_not_listed_again_by_who_hears_
         peers=4,
         duration_s=12,
         gradient=GRADIENT,
-        proof_of_work=ProofOfWorkSection(block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=16),
+        proof_of_work=ChainRules(block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=16),
         links=LinksSection(delay=Delays.REGIONS),
         events=tuple(events),
         expect=ExpectSection(calm_s=3, heights_min=0, behind_max=9),
@@ -174,8 +173,8 @@ def test_a_disk_that_is_full_in_the_middle_of_a_write_ends_the_process_and_nothi
     And answers that came after the process had ended in the middle of a list of them were kept as its effects, so that its next
     life waited for a write that nobody had begun.
     """
-    full = Event(f"2.{at_ms - 2_000:03}", EventKind.DISK_FULL, peers=(1,))
-    again = Event(4, EventKind.RESTART, peers=(1,))
+    full = TimedEvent(f"2.{at_ms - 2_000:03}", DiskFull((1,)))
+    again = TimedEvent(4, Restart((1,)))
     links, expect = LinksSection(disk_ms=20), ExpectSection(calm_s=4, heights_min=1, behind_max=20)
     assert_passes(members("full", full, again, learning=Learning.GRADIENT, duration_s=8, links=links, expect=expect))
 
@@ -187,14 +186,14 @@ def test_a_payload_that_a_liar_keeps_back_is_taken_from_who_holds_it() -> None:
     With seven members the liar's turn came back just when those five seconds were over: for ever, and without a commit.
     """
     events = (
-        Event("1.266", EventKind.CUT, senders=(0, 1, 6), receivers=(2, 3, 4, 5)),
-        Event("10.615", EventKind.HEAL),
-        Event("4.523", EventKind.CRASH, peers=(4,)),
-        Event("4.596", EventKind.RESTART, peers=(4,)),
-        Event("5.597", EventKind.CRASH, peers=(1,)),
-        Event("7.040", EventKind.RESTART, peers=(1,)),
-        Event("10.444", EventKind.CRASH, peers=(6,)),
-        Event("12.000", EventKind.RESTART, peers=(6,)),
+        TimedEvent("1.266", Cut((0, 1, 6), (2, 3, 4, 5))),
+        TimedEvent("10.615", Heal()),
+        TimedEvent("4.523", Crash((4,))),
+        TimedEvent("4.596", Restart((4,))),
+        TimedEvent("5.597", Crash((1,))),
+        TimedEvent("7.040", Restart((1,))),
+        TimedEvent("10.444", Crash((6,))),
+        TimedEvent("12.000", Restart((6,))),
     )
     withheld = Scenario(
         name="withheld",

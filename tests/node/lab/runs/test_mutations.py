@@ -9,31 +9,34 @@ from itertools import count
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from consensus.effects import Effect, Record
 from consensus.proof_of_work.block_tree import BlockTree
 from consensus.proof_of_work.mining import Mining
-from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.proof_of_work.rules import ChainRules, ProofOfWorkRules
 from consensus.rate_limit import Spending, TokenBucket
-from consensus.steps import DeliveredItem, Verdict
+from consensus.steps import DeliveredContribution, Verdict
 from consensus.total_order.amnesia_recovery import AmnesiaRecovery
 from consensus.total_order.block import Block
 from consensus.total_order.commit_rule import CommitRule, LeaderStatus
 from consensus.total_order.committee import Committee
-from consensus.total_order.committer import delivered_items
+from consensus.total_order.committer import delivered_contributions
 from consensus.total_order.dag import Dag
 from consensus.total_order.linearizer import Linearizer
 from consensus.total_order.machine import TotalOrder
 from consensus.types import Instant, NetworkId, PeerId, StepId
 from learning.evolution.recipe import Recipe, child_of
+from learning.evolution.rules import EvolutionRules
 from learning.exact import StreamKey
 from learning.state import ModelState
 from node.lab.checkers.finding import Diverged, NoProgress, Pass
-from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario
+from node.lab.scenarios.events import Crash, Cut, Heal, Partition, Restart
+from node.lab.scenarios.scenario import ExpectSection, Faulty, LinksSection, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.swarm.run import run_scenario
 from node.rules.conversion import proof_of_work_rules
-from node.rules.network_rules import Consensus, EvolutionSection, Learning, NetworkRules, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import Consensus, Learning, NetworkRules, TotalOrderSection
 from node.runtime.coupling import Coupling, OuterEffect
 
 SEED, SPLITTING_SEED = 0, 2
@@ -59,7 +62,7 @@ MINERS = Scenario(
     peers=4,
     duration_s=12,
     task=ToyTask.SPHERE,
-    proof_of_work=ProofOfWorkSection(
+    proof_of_work=ChainRules(
         block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=12, contest_depth=2
     ),
     expect=ExpectSection(calm_s=8),
@@ -78,9 +81,9 @@ TWINS = variant(
     name="two members sign for both sides of a cut",
     peers=7,
     events=(
-        Event("0.050", EventKind.CUT, senders=(0, 2, 4), receivers=(1, 3)),
-        Event("0.050", EventKind.CUT, senders=(1, 3), receivers=(0, 2, 4)),
-        Event(2, EventKind.HEAL),
+        TimedEvent("0.050", Cut((0, 2, 4), (1, 3))),
+        TimedEvent("0.050", Cut((1, 3), (0, 2, 4))),
+        TimedEvent(2, Heal()),
     ),
     links=LinksSection(silence_ms=0),
     faulty=(Faulty("equivocate", (5, 6)),),
@@ -104,7 +107,7 @@ def quorum_of_half(patch: pytest.MonkeyPatch) -> None:
 
 def records_last(patch: pytest.MonkeyPatch) -> None:
     """Whatever is to be durable comes after all else."""
-    proper = Coupling._outer
+    proper = Coupling._outer  # mutations change what is inside
 
     def outer(self: Coupling, effects: tuple[Effect, ...]) -> tuple[OuterEffect, ...]:
         routed = proper(self, effects)
@@ -127,7 +130,7 @@ def records_forgotten(patch: pytest.MonkeyPatch) -> None:
 
 # --- a commit rule that stops at a skip -------------------------------------------------------------------------------
 
-ONE_IS_GONE = variant(MEMBERS, name="one member is gone for good", events=(Event(1, EventKind.CRASH, peers=(3,)),))
+ONE_IS_GONE = variant(MEMBERS, name="one member is gone for good", events=(TimedEvent(1, Crash((3,))),))
 
 
 def stop_at_skips(patch: pytest.MonkeyPatch) -> None:
@@ -154,7 +157,7 @@ AT_THE_TOLERANCE = variant(
     peers=5,
     duration_s=30,
     expect=ExpectSection(calm_s=15),
-    evolution=EvolutionSection(offspring=16, step_size="0.05", step_size_factor="0.99", step_size_floor="0.005"),
+    evolution=EvolutionRules(offspring=16, step_size="0.05", step_size_factor="0.99", step_size_floor="0.005"),
     faulty=(Faulty("contested-claim:beyond=0", (4,)),),
     measured_apart=2,
 )
@@ -185,11 +188,11 @@ def order_forgotten(patch: pytest.MonkeyPatch) -> None:
 def names_mixed_up(patch: pytest.MonkeyPatch) -> None:
     """Each payload bears the name of the next member, at every member alike."""
 
-    def items(network_id: NetworkId, committee: Committee, block: Block) -> Iterator[DeliveredItem]:
-        for item in delivered_items(network_id, committee, block):
+    def items(network_id: NetworkId, committee: Committee, block: Block) -> Iterator[DeliveredContribution]:
+        for item in delivered_contributions(network_id, committee, block):
             yield replace(item, author=committee.members[(block.content.author + 1) % committee.size])
 
-    patch.setattr("consensus.total_order.committer.delivered_items", items)
+    patch.setattr("consensus.total_order.committer.delivered_contributions", items)
 
 
 # --- a leader that competes with itself -------------------------------------------------------------------------------
@@ -205,7 +208,7 @@ SLOW_JUDGES = variant(
 
 def leads_twice(patch: pytest.MonkeyPatch) -> None:
     """A leader does not wait for its own learner's answer to its block."""
-    patch.setattr(Mining, "led", lambda *_: None)
+    patch.setattr(Mining, "on_own_block", lambda *_: None)
 
 
 # --- a difficulty that all agree on, and that is wrong --------------------------------------------------------------------
@@ -221,7 +224,7 @@ def difficulty_that_stays(patch: pytest.MonkeyPatch) -> None:
 RESTARTED = variant(
     MEMBERS,
     name="one member is started again",
-    events=(Event(1, EventKind.CRASH, peers=(3,)), Event("1.2", EventKind.RESTART, peers=(3,))),
+    events=(TimedEvent(1, Crash((3,))), TimedEvent("1.2", Restart((3,)))),
 )
 
 
@@ -242,7 +245,7 @@ CUT_MINERS = variant(
     MINERS,
     name="miners are cut in two for a while, once something is final",
     duration_s=30,
-    events=(Event(12, EventKind.PARTITION, groups=((0, 1), (2, 3))), Event(20, EventKind.HEAL)),
+    events=(TimedEvent(12, Partition(((0, 1), (2, 3)))), TimedEvent(20, Heal())),
 )
 
 
@@ -250,7 +253,9 @@ def final_at_once(patch: pytest.MonkeyPatch) -> None:
     """A block is final as soon as another lies on it: the network itself asks for no more."""
 
     def shallow(rules: NetworkRules) -> ProofOfWorkRules:
-        return replace(proof_of_work_rules(rules), finality_depth=1, contest_depth=1)
+        bent = structs.replace(proof_of_work_rules(rules), finality_depth=2, contest_depth=1)
+        structs.force_setattr(bent, "finality_depth", 1)
+        return bent
 
     patch.setattr("node.runtime.composition.proof_of_work_rules", shallow)
     patch.setattr("node.lab.simulation.run.proof_of_work_rules", shallow)
@@ -310,7 +315,7 @@ MUTATIONS: tuple[tuple[Mutate, Scenario, type, str], ...] = (
     (never_forgiven, AT_THE_TOLERANCE, NoProgress, "behind the highest"),
     (order_forgotten, MEMBERS, Diverged, "a contribution is delivered once"),
     (names_mixed_up, MEMBERS, Diverged, "what an honest peer has signed it has found"),
-    (leads_twice, SLOW_JUDGES, Diverged, "no honest peer leads two blocks on one parent in one life"),
+    (leads_twice, SLOW_JUDGES, Diverged, "no honest peer leads two blocks on one parent in one incarnation"),
     (difficulty_that_stays, MINERS, Diverged, "targets, times and work follow from the ancestors"),
     (records_not_read, RESTARTED, Diverged, "no honest member signs two blocks for one round"),
     (final_at_once, CUT_MINERS, Diverged, "there is one chain of final steps"),

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import msgspec
 import pytest
+from msgspec import structs
 
 from consensus.contribution import Contribution
 from consensus.effects import Broadcast, Effect, Guard, Record
@@ -16,7 +17,7 @@ from consensus.proof_of_work.header import Block, Body, Draft, body_digest, head
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import ContributionMessage
 from consensus.proof_of_work.records import block_key
-from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.proof_of_work.rules import ChainRules, ProofOfWorkRules
 from consensus.proof_of_work.validation import Validation
 from consensus.steps import genesis_step
 from consensus.total_order.block import BLOCK_CODEC as DAG_BLOCK_CODEC
@@ -31,13 +32,13 @@ from learning.gradient.ledger import AggregationState, Aggregator
 from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.learner import (
     AdoptRequest,
+    AuthoredPayload,
     DeliveredStep,
     DeliverRequest,
     FinaliseRequest,
-    GradientJudged,
-    GradientsJudged,
+    GradientReport,
+    GradientsReport,
     LearnerRequest,
-    SignedPayload,
 )
 from learning.state import ModelState, state_digest
 from node.lab.checkers.depth import FinalIsDeep
@@ -45,10 +46,11 @@ from node.lab.checkers.durable import RecordedBeforeSent
 from node.lab.checkers.finding import Diverged, NoProgress, Pass, Seen, Started
 from node.lab.checkers.gradients import AcceptedOnce
 from node.lab.checkers.signatures import ProvenBlocks, SignedByMembers
-from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, Scenario
+from node.lab.scenarios.events import Heal, Partition, Restart, Wipe
+from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.swarm.run import run_scenario
-from node.rules.network_rules import Consensus, Learning, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import Consensus, Learning, TotalOrderSection
 from node.runtime.coupling import AskLearner, Coupling, Forget, OuterEffect
 from node.storage.tables import PAYLOAD_TABLE
 from tests.node.lab.runs.streams import (
@@ -81,10 +83,10 @@ MEMBERS_SCENE = Scenario(
     expect=ExpectSection(calm_s=4),
 )
 
-WORK = ProofOfWorkSection(block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=6, contest_depth=2)
+WORK = ChainRules(block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=6, contest_depth=2)
 
 
-def miners(name: str, *, faulty: tuple[Faulty, ...] = (), events: tuple[Event, ...] = ()) -> Scenario:
+def miners(name: str, *, faulty: tuple[Faulty, ...] = (), events: tuple[TimedEvent, ...] = ()) -> Scenario:
     return Scenario(
         name=name,
         consensus=Consensus.PROOF_OF_WORK,
@@ -105,7 +107,7 @@ FLOODED = miners("one floods the others with headers", faulty=(Faulty("header-fl
 
 SPLIT = miners(
     "miners are cut in two for a while",
-    events=(Event(1, EventKind.PARTITION, groups=((0, 1), (2, 3, 4))), Event(5, EventKind.HEAL)),
+    events=(TimedEvent(1, Partition(((0, 1), (2, 3, 4)))), TimedEvent(5, Heal())),
 )
 
 # --- proof of work ----------------------------------------------------------------------------------------------------
@@ -113,12 +115,12 @@ SPLIT = miners(
 
 def puzzle_always_right(patch: pytest.MonkeyPatch) -> None:
     """Whatever the computed puzzle says, it counts as solved."""
-    proper = Validation.puzzle_verified
+    proper = Validation.on_puzzle_verified
 
     def verified(self: Validation, answer: PuzzleVerified) -> tuple[Effect, ...]:
         return proper(self, replace(answer, is_solved=True))
 
-    patch.setattr(Validation, "puzzle_verified", verified)
+    patch.setattr(Validation, "on_puzzle_verified", verified)
 
 
 def final_earlier(depth: Callable[[int], int]) -> Mutate:
@@ -129,7 +131,7 @@ def final_earlier(depth: Callable[[int], int]) -> Mutate:
 
         def init(self: ProofOfWork, *, rules: ProofOfWorkRules, **options: object) -> None:
             proper(self, rules=rules, **options)
-            self._rules = replace(rules, finality_depth=depth(rules.finality_depth))
+            self._rules = structs.replace(rules, finality_depth=depth(rules.finality_depth))
 
         patch.setattr(ProofOfWork, "__init__", init)
 
@@ -165,7 +167,7 @@ WORKERS = msgspec.structs.replace(
 WIPED = msgspec.structs.replace(
     MEMBERS_SCENE,
     name="one loses its disk",
-    events=(Event(1, EventKind.WIPE, peers=(1,)), Event("1.5", EventKind.RESTART, peers=(1,))),
+    events=(TimedEvent(1, Wipe((1,))), TimedEvent("1.5", Restart((1,)))),
 )
 
 
@@ -183,7 +185,7 @@ def repeated_gradients_count(patch: pytest.MonkeyPatch) -> None:
 
 
 def commits_recorded_once(patch: pytest.MonkeyPatch) -> None:
-    """What an earlier life has recorded counts as durable, though the disk was lost since."""
+    """What an earlier incarnation has recorded counts as durable, though the disk was lost since."""
     proper = Coupling._outer
     recorded: set[tuple[int, bytes]] = set()
 
@@ -253,7 +255,7 @@ MUTATIONS: tuple[tuple[str, Mutate, Scenario, str, str], ...] = (
     ("nobody signs", nobody_signs, MEMBERS_SCENE, "every recorded block is signed by its author", "is not signed"),
     ("no leader signs", no_leader_signs, MINERS, PROVEN, "is not signed by its leader"),
     ("repeated gradients count", repeated_gradients_count, WORKERS, ONCE, "are accepted"),
-    ("commits are recorded once in all lives", commits_recorded_once, WIPED, DURABLE, "delivered commit"),
+    ("commits are recorded once in all incarnations", commits_recorded_once, WIPED, DURABLE, "delivered commit"),
 )
 """(what is broken, how, where it shows, who finds it, what that says)."""
 
@@ -352,8 +354,8 @@ def chain(length: int) -> list[Record]:
     return records
 
 
-def asked(peer: PeerId, request: LearnerRequest, life: int = 0) -> Seen:
-    return seen(peer, AskLearner(request), life=life)
+def asked(peer: PeerId, request: LearnerRequest, incarnation: int = 0) -> Seen:
+    return seen(peer, AskLearner(request), incarnation=incarnation)
 
 
 def test_a_step_is_final_at_its_depth_and_not_before() -> None:
@@ -371,7 +373,7 @@ def test_only_a_restart_may_lower_the_head() -> None:
     records = chain(2)
     recorded = [seen(ALICE, record) for record in records]
     low, high = (AdoptRequest(record.key[8:]) for record in records)
-    assert details(FinalIsDeep(NETWORK, 2, GENESIS), *recorded, asked(BOB, high), asked(BOB, low, life=1)) == []
+    assert details(FinalIsDeep(NETWORK, 2, GENESIS), *recorded, asked(BOB, high), asked(BOB, low, incarnation=1)) == []
     assert details(FinalIsDeep(NETWORK, 2, GENESIS), *recorded, asked(BOB, high), asked(BOB, low)) == [
         "the head moves from work 2 at height 2 to work 1 at height 1"
     ]
@@ -383,10 +385,10 @@ def test_only_a_restart_may_lower_the_head() -> None:
 def accepted(step: str, *bases: int, peer: PeerId = ALICE) -> tuple[Seen, Seen]:
     """A delivery of Bob's gradients on these versions, and all of them accepted."""
     submissions = (GradientSubmission(base, name_of("model"), name_of(f"{step} {base}"), 100) for base in bases)
-    items = tuple(SignedPayload(name_of(step), BOB, GENESIS, encode_submission(one)) for one in submissions)
-    judged = tuple(GradientJudged(BOB, GradientOutcome.APPLIED, is_accepted=True, staleness=0) for _ in bases)
+    items = tuple(AuthoredPayload(name_of(step), BOB, GENESIS, encode_submission(one)) for one in submissions)
+    judged = tuple(GradientReport(BOB, GradientOutcome.APPLIED, is_accepted=True, staleness=0) for _ in bases)
     delivered = DeliverRequest(DeliveredStep(name_of(step), GENESIS, 1, items))
-    return asked(peer, delivered), seen(peer, GradientsJudged(name_of(step), 1, judged, ()))
+    return asked(peer, delivered), seen(peer, GradientsReport(name_of(step), 1, judged, ()))
 
 
 def test_a_gradient_on_one_model_is_accepted_once_however_often_a_delivery_is_seen() -> None:

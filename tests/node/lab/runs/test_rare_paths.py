@@ -1,6 +1,6 @@
 """Which events count as which rare path."""
 
-from consensus.effects import Accuse, Broadcast, FetchPayload, Guard, Record, Refuse
+from consensus.effects import Accuse, Broadcast, FetchAttachment, Guard, Record, Refuse
 from consensus.encoding import encode
 from consensus.evidence import Accusation, Offence
 from consensus.types import Digest, PeerId
@@ -10,13 +10,13 @@ from learning.learner import (
     CheckRequest,
     DeliverRequest,
     GenerationDecided,
-    GradientJudged,
-    GradientsJudged,
-    Judgement,
+    GradientReport,
+    GradientsReport,
     ReplayRequest,
     RestoreRequest,
     StateKept,
     StepChecked,
+    Verdict,
 )
 from node.lab.checkers.finding import Event, Seen
 from node.lab.checkers.rare_path import RarePath
@@ -34,8 +34,8 @@ def counted(*events: Seen) -> dict[RarePath, int]:
     return dict(paths.counts)
 
 
-def of_alice(*events: Event, life: int = 0) -> list[Seen]:
-    return [seen(ALICE, event, life=life) for event in events]
+def of_alice(*events: Event, incarnation: int = 0) -> list[Seen]:
+    return [seen(ALICE, event, incarnation=incarnation) for event in events]
 
 
 def adopts(*names: str) -> list[Seen]:
@@ -56,8 +56,8 @@ def test_only_another_branch_is_a_reorganisation() -> None:
 
 
 def test_a_payload_that_is_asked_for_twice_counts_when_the_second_is_another_peer() -> None:
-    def fetch(peer: PeerId) -> FetchPayload:
-        return FetchPayload(Digest(name_of("payload")), 9, peer)
+    def fetch(peer: PeerId) -> FetchAttachment:
+        return FetchAttachment(Digest(name_of("payload")), 9, peer)
 
     assert counted(*of_alice(fetch(BOB), fetch(BOB))) == {}
     assert counted(*of_alice(fetch(BOB), fetch(CAROL), fetch(BOB))) == {RarePath.PAYLOAD_FROM_ANOTHER: 1}
@@ -78,7 +78,7 @@ def test_a_payload_that_comes_once_more_after_it_was_forgotten_counts() -> None:
 def test_what_a_restart_tells_its_learner_again_is_a_replay() -> None:
     once = AskLearner(DeliverRequest(delivery(1)))
     assert counted(*of_alice(once)) == {}
-    assert counted(*of_alice(once), *of_alice(once, life=1)) == {RarePath.RESTARTED_WITH_REPLAY: 1}
+    assert counted(*of_alice(once), *of_alice(once, incarnation=1)) == {RarePath.RESTARTED_WITH_REPLAY: 1}
     assert counted(*of_alice(AskLearner(ReplayRequest(proposal("a1", "genesis", 1))))) == {RarePath.RESTARTED_WITH_REPLAY: 1}
 
 
@@ -87,8 +87,8 @@ def test_blame_and_doubt_are_counted_by_their_kind() -> None:
         Accuse(Accusation(DAVE, Offence.EQUIVOCATION, "two blocks", b"")),
         Accuse(Accusation(DAVE, Offence.FALSE_CLAIM, "too good", b"")),
         Refuse(DAVE, Offence.FLOODING, "blocks"),
-        StepChecked(name_of("a1"), Judgement.CONTESTED, False, ""),
-        StepChecked(name_of("a2"), Judgement.GOOD, False, ""),
+        StepChecked(name_of("a1"), Verdict.CONTESTED, False, ""),
+        StepChecked(name_of("a2"), Verdict.GOOD, False, ""),
     )
     assert counted(*events) == {
         RarePath.EQUIVOCATION_SEEN: 1,
@@ -99,7 +99,7 @@ def test_blame_and_doubt_are_counted_by_their_kind() -> None:
 
 
 def test_a_contested_block_counts_again_when_its_judge_builds_on_it() -> None:
-    doubt = StepChecked(name_of("b1"), Judgement.CONTESTED, False, "")
+    doubt = StepChecked(name_of("b1"), Verdict.CONTESTED, False, "")
     assert counted(*TREE, *of_alice(doubt), *adopts("a1", "a2")) == {RarePath.BLOCK_CONTESTED: 1}
     assert counted(*TREE, *of_alice(doubt), *adopts("b2", "b2")) == {RarePath.BLOCK_CONTESTED: 1, RarePath.CONTEST_LOST: 1}
 
@@ -125,8 +125,8 @@ def test_what_a_rule_makes_of_gradients_counts_by_its_outcome() -> None:
         GradientOutcome.STALE,
         GradientOutcome.REPEATED,
     )
-    rows = tuple(GradientJudged(DAVE, outcome, outcome.is_accepted, 1) for outcome in outcomes)
-    assert counted(*of_alice(GradientsJudged(name_of("a1"), 3, rows, ()))) == {
+    rows = tuple(GradientReport(DAVE, outcome, outcome.is_accepted, 1) for outcome in outcomes)
+    assert counted(*of_alice(GradientsReport(name_of("a1"), 3, rows, ()))) == {
         RarePath.TOO_STEEP: 1,
         RarePath.TOO_FREQUENT: 1,
         RarePath.COPY_SKIPPED: 1,
@@ -154,7 +154,7 @@ def vertex(author: int, round_number: int) -> Record:
     )
 
 
-NEXT_LIFE = of_alice(AskLearner(DeliverRequest(delivery(9))), life=1)
+NEXT_LIFE = of_alice(AskLearner(DeliverRequest(delivery(9))), incarnation=1)
 
 
 def test_a_life_that_ends_with_an_own_block_recorded_and_not_sent_counts() -> None:
@@ -175,7 +175,7 @@ def test_a_leader_that_ends_before_it_sends_its_block_counts() -> None:
     step, block = work_block(name_of("genesis"), 1, 1_000)
     record = Record("block", bytes(8) + step, encode(block))
     assert counted(*of_alice(record), *NEXT_LIFE) == {RarePath.KILLED_BEFORE_SENDING: 1}
-    assert counted(seen(BOB, record), seen(BOB, NEXT_LIFE[0].event, life=1)) == {}
+    assert counted(seen(BOB, record), seen(BOB, NEXT_LIFE[0].event, incarnation=1)) == {}
 
 
 def test_a_start_counts_by_what_is_on_its_disk() -> None:
@@ -184,7 +184,7 @@ def test_a_start_counts_by_what_is_on_its_disk() -> None:
         for event in of_alice(vertex(0, 5), Guard(5), Broadcast(b"")):
             paths.see(event)
         paths.starts(ALICE, rows, guard_round, is_full)
-        for event in of_alice(vertex(0, 6), vertex(0, 7), life=1):
+        for event in of_alice(vertex(0, 6), vertex(0, 7), incarnation=1):
             paths.see(event)
         return dict(paths.counts)
 
@@ -222,6 +222,6 @@ def test_what_machines_count_is_added_up_over_their_lives_and_never_twice() -> N
     for _ in range(2):
         paths.note_machine(peer.id, peer.replica.ordering)
     assert paths.counts[RarePath.LEADER_SKIPPED] == expected
-    paths.see(seen(peer.id, Broadcast(b""), life=1))
+    paths.see(seen(peer.id, Broadcast(b""), incarnation=1))
     paths.note_machine(peer.id, peer.replica.ordering)
     assert paths.counts[RarePath.LEADER_SKIPPED] == 2 * expected

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from node.lab.checkers.finding import Diverged, Excerpt, Finding, Pass
 from node.lab.checkers.rare_path import RarePath
 from node.lab.faults.catalogue import Family, fault_named, parse_fault
-from node.lab.scenarios.scenario import EventKind, Scenario
+from node.lab.scenarios.events import EVENTS, Misbehave
+from node.lab.scenarios.scenario import Scenario
 from node.lab.scenarios.scenario_check import check
 from node.lab.simulation.network import SimulatedNetwork
 from node.lab.simulation.population import START
@@ -23,8 +24,8 @@ from node.lab.simulation.swarm.plan import (
     CALM_S,
     LARGE_SIZES,
     LONG_STORM_S,
+    OUTSIDERS,
     SIZES,
-    STRANGERS,
     fitting_faults,
     scenario_of,
     title_of,
@@ -58,8 +59,8 @@ def test_every_seed_is_a_scenario_without_contradictions_and_within_what_is_tole
 
 def faults_of(scenario: Scenario) -> set[str]:
     """From the start on, or later."""
-    texts = (*scenario.fault_of.values(), *(event.fault for event in scenario.events if event.fault))
-    return {parse_fault(text).name for text in texts}
+    later = (timed.event.fault for timed in scenario.events if isinstance(timed.event, Misbehave))
+    return {parse_fault(text).name for text in (*scenario.fault_of.values(), *later) if text}
 
 
 def test_two_thousand_seeds_hold_every_mode_every_fault_that_fits_and_every_trouble() -> None:
@@ -69,9 +70,9 @@ def test_two_thousand_seeds_hold_every_mode_every_fault_that_fits_and_every_trou
     for consensus, learning in modes:
         of_mode = [scenario for scenario in scenarios if (scenario.consensus, scenario.learning) == (consensus, learning)]
         assert set().union(*(faults_of(scenario) for scenario in of_mode)) == set(fitting_faults(consensus, learning))
-    assert {event.kind for scenario in scenarios for event in scenario.events} == set(EventKind)
+    assert {type(timed.event) for scenario in scenarios for timed in scenario.events} == set(EVENTS.values())
     assert {scenario.insiders for scenario in scenarios} == {*SIZES, *LARGE_SIZES}
-    assert {scenario.strangers for scenario in scenarios} == set(STRANGERS)
+    assert {scenario.strangers for scenario in scenarios} == set(OUTSIDERS)
     assert 30 <= sum(scenario.duration_s == LONG_STORM_S + CALM_S for scenario in scenarios) <= 100
 
 

@@ -35,16 +35,16 @@ class Puppet:
     def __init__(self, react: React) -> None:
         self.ordering = NoMachine()
         self.heard: list[tuple[int, Input]] = []
-        self._react = react
+        self.react = react
 
     def start(self, now: Instant) -> tuple[OuterEffect, ...]:
         return ()
 
     def handle(self, event: Input, now: Instant) -> tuple[OuterEffect, ...]:
         self.heard.append((now - START, event))
-        return self._react(event)
+        return self.react(event)
 
-    def answered(self, answer: LearnerAnswer, now: Instant) -> tuple[OuterEffect, ...]:
+    def handle_answer(self, answer: LearnerAnswer, now: Instant) -> tuple[OuterEffect, ...]:
         return ()
 
     @property
@@ -87,7 +87,7 @@ class Stage:
         return build
 
     def puppet(self, number: int) -> Puppet:
-        """The one of this number, in its present life."""
+        """The one of this number, in its present incarnation."""
         return self.lives[self.ids[number]][-1]
 
     def peer(self, number: int):
@@ -96,8 +96,8 @@ class Stage:
     def tell(self, number: int, *effects: OuterEffect) -> None:
         """Let a peer want these effects now, as an answer to an input that nobody else sees."""
         puppet = self.puppet(number)
-        shell = self.network._shells[self.ids[number]]
-        puppet._react, kept = (lambda event: effects), puppet._react
-        shell.received(self.ids[number], b"told")
+        shell = self.network._shells[self.ids[number]]  # nobody outside asks a simulated peer for anything
+        puppet.react, kept = (lambda event: effects), puppet.react
+        shell.on_message(self.ids[number], b"told")
         puppet.heard.pop()
-        puppet._react = kept
+        puppet.react = kept

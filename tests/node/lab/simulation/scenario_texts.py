@@ -1,5 +1,7 @@
 """Scenario files, made in tests."""
 
+import json
+
 from node.lab.scenarios.scenario import Scenario
 from node.lab.scenarios.scenario_check import check
 from node.lab.scenarios.scenario_file import parse_scenario
@@ -13,10 +15,9 @@ duration_s = 40
 """
 
 
-def event(at_s: object, kind: str, **fields: object) -> str:
-    return "\n".join(
-        ("[[event]]", f"at_s = {at_s}", f'kind = "{kind}"', *(f"{name} = {value}" for name, value in fields.items()), "")
-    )
+def event(at_s: object, kind: object, **fields: object) -> str:
+    lines = (f"{name} = {value}" for name, value in fields.items())
+    return "\n".join(("[[event]]", f"at_s = {at_s}", f"kind = {json.dumps(kind)}", *lines, ""))
 
 
 def checked(text: str) -> Scenario:

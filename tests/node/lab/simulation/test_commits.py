@@ -2,7 +2,7 @@
 
 from consensus.effects import Broadcast
 from consensus.types import Instant, PeerId
-from learning.learner import ContributionFound, DeliveredStep, DeliverRequest, SignedPayload
+from learning.learner import AuthoredPayload, ContributionFound, DeliveredStep, DeliverRequest
 from node.lab.simulation.commits import CommitLatency
 from node.runtime.coupling import AskLearner
 
@@ -10,7 +10,7 @@ ALICE, BOB = PeerId(b"a" * 32), PeerId(b"b" * 32)
 
 
 def delivered(*items: tuple[PeerId, bytes]) -> AskLearner:
-    payloads = tuple(SignedPayload(b"digest", author, b"base", payload, ()) for author, payload in items)
+    payloads = tuple(AuthoredPayload(b"digest", author, b"base", payload, ()) for author, payload in items)
     return AskLearner(DeliverRequest(DeliveredStep(b"step", b"parent", 1, payloads)))
 
 
@@ -20,7 +20,7 @@ def test_latency_counts_from_the_author_to_each_member_and_knows_authors_apart()
         (0, ALICE, ContributionFound(b"base", b"same")),
         (100, BOB, ContributionFound(b"base", b"same")),
         (150, ALICE, Broadcast(b"a block")),
-        (300, ALICE, delivered((ALICE, b"same"), (BOB, b"same"), (BOB, b"of an earlier life"))),
+        (300, ALICE, delivered((ALICE, b"same"), (BOB, b"same"), (BOB, b"of an earlier incarnation"))),
         (350, BOB, delivered((ALICE, b"same"))),
     ):
         commits.see(peer, happening, Instant(at))

@@ -4,7 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.types import Instant
-from node.lab.simulation.disk import Disk, Row
+from node.lab.simulation.disk import Disk
+from node.storage.tables import Row
 
 ROWS = st.tuples(st.just("t"), st.sampled_from([b"a", b"b", b"c"]), st.none() | st.binary(max_size=1))
 BATCHES = st.lists(st.tuples(st.integers(0, 400), st.lists(ROWS, min_size=1, max_size=4).map(tuple)), max_size=12)

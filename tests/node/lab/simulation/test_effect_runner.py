@@ -1,22 +1,14 @@
 """A simulated shell: what is durable before what, what a kill leaves, and whose clock it is."""
 
-import asyncio
-import hashlib
-from dataclasses import dataclass, field
-
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
-from consensus.effects import Guard, Record, Send, SetTimer, SolvePuzzle, StopPuzzle, VerifyPuzzle
+from consensus.effects import Guard, Record, Send, SetTimer, SolvePuzzle, VerifyPuzzle
 from consensus.inputs import PuzzleVerified
-from consensus.types import Instant, PeerId, StepId
+from consensus.types import Instant, StepId
 from learning.learner import AdoptRequest
 from node.lab.simulation.latency import ConstantLatency
 from node.lab.simulation.links import Links
 from node.lab.simulation.puzzle_process import SOLVING_MS_MAX
-from node.runtime.coupling import AskLearner, Forget, OuterEffect
-from node.runtime.driver import Driver, Ports
-from tests.node.lab.simulation.puppet import START, IdleLearner, Puppet, Stage
+from node.runtime.coupling import AskLearner, Forget
+from tests.node.lab.simulation.puppet import START, IdleLearner, Stage
 
 LINKS = Links(latency=ConstantLatency(10), disk_ms=5)
 TARGET = 2**256 // 10 - 1
@@ -183,121 +175,6 @@ def test_a_puzzle_that_takes_longer_than_is_planned_ahead_takes_its_attempts_all
             stage.network.run_for(100)
     mean_ms = (stage.network.now - START) / 300
     assert 3 * SOLVING_MS_MAX < 17_000 < mean_ms < 23_500, "ten attempts, one in two seconds"
-
-
-# --- the same order as the real driver's ----------------------------------------------------------------------------
-
-OTHER = PeerId(hashlib.blake2b(b"1", digest_size=32).digest())
-
-LAST = Send(OTHER, b"the last")
-
-EFFECTS = st.lists(
-    st.one_of(
-        st.binary(max_size=2).map(lambda key: Record("table", key, b"value")),
-        st.binary(max_size=2).map(lambda key: Forget("table", key)),
-        st.integers(1, 9).map(Guard),
-        st.binary(max_size=2).map(lambda message: Send(OTHER, message)),
-        st.binary(max_size=2).map(lambda step: AskLearner(AdoptRequest(step))),
-        st.just(SolvePuzzle(b"prefix", 1)),
-        st.just(StopPuzzle()),
-    ),
-    max_size=20,
-)
-
-
-@dataclass
-class RealWorld:
-    """Every port of the real driver: writes down what it is asked, and acknowledges a write late."""
-
-    done: list[object] = field(default_factory=list)
-    has_ended: asyncio.Event = field(default_factory=asyncio.Event)
-
-    def now(self) -> Instant:
-        return START
-
-    def wall_offset_ms(self) -> int:
-        return 0
-
-    async def write_rows(self, rows) -> None:
-        await asyncio.sleep(0)
-        self.done.append(tuple(rows))
-
-    def ports(self) -> Ports:
-        return Ports(
-            clock=self,
-            records=_Rows(self),
-            guards=_Guards(self),
-            side_streams=self,
-            outbox=self,
-            learner=self,
-            puzzle=self,
-        )
-
-    def send(self, peer: PeerId, message: bytes) -> None:
-        self.done.append(Send(peer, message))
-        if message == LAST.message:
-            self.has_ended.set()
-
-    def ask(self, request) -> None:
-        """Both processes are asked in one way; only a puzzle's requests are effects themselves."""
-        is_for_puzzle = isinstance(request, SolvePuzzle | StopPuzzle | VerifyPuzzle)
-        self.done.append(request if is_for_puzzle else AskLearner(request))
-
-
-@dataclass
-class _Rows:
-    world: RealWorld
-
-    async def write(self, rows) -> None:
-        await self.world.write_rows(rows)
-
-
-@dataclass
-class _Guards:
-    world: RealWorld
-
-    def write(self, round_number: int) -> None:
-        self.world.done.append(Guard(round_number))
-
-
-async def _driven(effects: tuple[OuterEffect, ...]) -> list[object]:
-    world = RealWorld()
-    driver = Driver(Puppet(lambda event: effects), world.ports())
-    async with asyncio.TaskGroup() as group:
-        running = group.create_task(driver.run())
-        driver.feed(PuzzleVerified(StepId(b""), is_solved=True))
-        await world.has_ended.wait()
-        running.cancel()
-    return world.done
-
-
-def _simulated(effects: tuple[OuterEffect, ...]) -> list[object]:
-    """As the real one would tell it: the rows that became durable at one instant are one batch."""
-    done: list[object] = []
-    batch_at = [-1]
-
-    def watch(peer, happening, now) -> None:
-        if not isinstance(happening, Record | Forget):
-            batch_at[0] = -1
-            done.append(happening)
-            return
-        row = (happening.table, happening.key, happening.value if isinstance(happening, Record) else None)
-        if batch_at[0] == now:
-            done[-1] = (*done[-1], row)
-        else:
-            done.append((row,))
-        batch_at[0] = now
-
-    stage = Stage(1, Links(disk_ms=1), watch=watch)
-    stage.tell(0, *effects)
-    stage.network.run_for(1_000)
-    return done
-
-
-@settings(max_examples=60, deadline=None)
-@given(effects=EFFECTS.map(lambda effects: (*effects, LAST)))
-def test_effects_are_carried_out_in_the_order_and_the_batches_of_the_real_driver(effects: tuple[OuterEffect, ...]) -> None:
-    assert _simulated(effects) == asyncio.run(_driven(effects))
 
 
 def test_a_learner_answers_one_request_after_the_other() -> None:

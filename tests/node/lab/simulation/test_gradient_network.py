@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from consensus.inputs import PayloadHeld
+from consensus.inputs import AttachmentHeld
 from consensus.types import Digest
 from learning.following.line import LineLearner
 from learning.task import Float32Array
@@ -127,7 +127,7 @@ def test_what_no_block_names_any_more_is_forgotten_at_once() -> None:
     first = next(iter(network.peers.values()))
     stray = Digest(bytes(32))
     first.records[PAYLOAD_TABLE, stray] = b"a payload"
-    assert first.replica.handle(PayloadHeld(stray), network.now) == (Forget(PAYLOAD_TABLE, stray),)
+    assert first.replica.handle(AttachmentHeld(stray), network.now) == (Forget(PAYLOAD_TABLE, stray),)
 
 
 class OldPayload(HonestConduct):

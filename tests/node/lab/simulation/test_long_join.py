@@ -1,8 +1,7 @@
 """A newcomer always arrives: it joins a chain of 5,000 blocks while blocks go on coming at the default interval."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec import structs
 
 from consensus.effects import Halt, Refuse, Send
 from consensus.proof_of_work.messages import MESSAGE_CODEC, Busy
@@ -14,7 +13,7 @@ from node.lab.simulation.trace import Happening
 from tests.node.lab.simulation.world import WORK, simulated_late
 
 LENGTH = 5_000
-RULES = replace(WORK, block_interval_ms=500, finality_depth=100)
+RULES = structs.replace(WORK, block_interval_ms=500, finality_depth=100)
 SEED = 1
 
 FORBIDDEN = (Refuse, Halt)

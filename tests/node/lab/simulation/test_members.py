@@ -71,9 +71,9 @@ def test_a_member_that_crashes_again_and_again_never_signs_twice() -> None:
     network = simulated_members(4, seed=4)
     victim = list(network.peers)[2]
     network.run_for(5_000)
-    for life in range(8):
+    for incarnation in range(8):
         network.crash(victim)
-        network.run_for(100 + 300 * life)
+        network.run_for(100 + 300 * incarnation)
         network.restart(victim)
         network.run_for(1_500)
     network.run_for(8_000)

@@ -6,17 +6,20 @@ import msgspec
 import pytest
 
 from consensus.proof_of_work.machine import ProofOfWork
+from consensus.proof_of_work.rules import ChainRules
 from node.lab.checkers.finding import NoProgress, Pass
-from node.lab.scenarios.scenario import Event, EventKind, Scenario
+from node.lab.scenarios.events import Crash, Heal, KillAt, Misbehave, Partition, Restart
+from node.lab.scenarios.scenario import Scenario, TimedEvent
 from node.lab.scenarios.scenario_file import parse_scenario
 from node.lab.simulation.run import Simulation, SimulationOutcome
-from node.rules.network_rules import FINALITY_DEPTH_DEFAULT
 from node.runtime.coupling import Coupling
 
 BOUNDARIES = 4
 
 
-def scenario(consensus: str, learning: str, *events: Event, peers: int = 4, duration_s: int = 12, **expect: int) -> Scenario:
+def scenario(
+    consensus: str, learning: str, *events: TimedEvent, peers: int = 4, duration_s: int = 12, **expect: int
+) -> Scenario:
     text = f'name = "test"\nconsensus = "{consensus}"\nlearning = "{learning}"\npeers = {peers}\nduration_s = {duration_s}\n'
     expectation = "".join(f"{name} = {value}\n" for name, value in ({"calm_s": 6, "behind_max": 8} | expect).items())
     plain = parse_scenario(f"{text}[links]\nslice_ms = 100\n[expect]\n{expectation}")
@@ -37,9 +40,9 @@ def test_a_calm_network_passes_in_every_mode(consensus: str, learning: str) -> N
 
 
 def test_at_the_default_depth_a_split_heals_though_nothing_is_final_yet() -> None:
-    split = Event(at_s=6, kind=EventKind.PARTITION, groups=((0, 1, 2), (3, 4)))
-    plan = scenario("proof-of-work", "evolution", split, Event(at_s=24, kind=EventKind.HEAL), peers=5, duration_s=36)
-    work = msgspec.structs.replace(plan.proof_of_work, finality_depth=FINALITY_DEPTH_DEFAULT)
+    split = TimedEvent(6, Partition(((0, 1, 2), (3, 4))))
+    plan = scenario("proof-of-work", "evolution", split, TimedEvent(24, Heal()), peers=5, duration_s=36)
+    work = msgspec.structs.replace(plan.proof_of_work, finality_depth=ChainRules().finality_depth)
     simulation = Simulation(msgspec.structs.replace(plan, proof_of_work=work), 1)
     outcome = simulation.run()
     assert isinstance(outcome.verdict, Pass), outcome.verdict
@@ -50,14 +53,14 @@ def test_at_the_default_depth_a_split_heals_though_nothing_is_final_yet() -> Non
 
 
 def test_without_a_quorum_there_is_no_progress() -> None:
-    outcome = run(scenario("total-order", "evolution", Event(at_s=2, kind=EventKind.CRASH, peers=(0, 1))))
+    outcome = run(scenario("total-order", "evolution", TimedEvent(2, Crash((0, 1)))))
     assert isinstance(outcome.verdict, NoProgress)
     assert "gained 0 heights, expected 3 or more" in outcome.verdict.detail
 
 
 @pytest.mark.parametrize("consensus", ["proof-of-work", "total-order"])
 def test_a_kill_at_any_effect_breaks_nothing(consensus: str) -> None:
-    """Sampled: each run kills two peers in the middle of what they do, one of them again in its next life."""
+    """Sampled: each run kills two peers in the middle of what they do, one of them again in its next incarnation."""
     random = Random(f"boundaries/{consensus}")
     counted = Simulation(scenario(consensus, "evolution"), 1)
     counted.network.run_for(4_000)
@@ -67,11 +70,11 @@ def test_a_kill_at_any_effect_breaks_nothing(consensus: str) -> None:
         plan = scenario(
             consensus,
             "evolution",
-            Event(at_s=0, kind=EventKind.KILL_AT, peers=(1,), effect=first),
-            Event(at_s="0.5", kind=EventKind.KILL_AT, peers=(2,), effect=second),
-            Event(at_s=4, kind=EventKind.RESTART, peers=(1, 2)),
-            Event(at_s="4.5", kind=EventKind.KILL_AT, peers=(1,), effect=effects + again),
-            Event(at_s=6, kind=EventKind.RESTART, peers=(1,)),
+            TimedEvent(0, KillAt((1,), effect=first)),
+            TimedEvent("0.5", KillAt((2,), effect=second)),
+            TimedEvent(4, Restart((1, 2))),
+            TimedEvent("4.5", KillAt((1,), effect=effects + again)),
+            TimedEvent(6, Restart((1,))),
             duration_s=16,
             calm_s=10,
         )
@@ -89,15 +92,15 @@ def test_a_peer_that_turns_in_mid_run_and_back_again_is_borne_and_listened_to_no
     plan = scenario(
         consensus,
         learning,
-        Event(at_s=3, kind=EventKind.MISBEHAVE, peers=(2,), fault=fault),
-        Event(at_s=6, kind=EventKind.MISBEHAVE, peers=(2,), fault=""),
+        TimedEvent(3, Misbehave((2,), fault)),
+        TimedEvent(6, Misbehave((2,), "")),
         heights_min=1,
     )
     simulation = Simulation(plan, 1)
     outcome = simulation.run()
     assert isinstance(outcome.verdict, Pass), outcome.verdict
     turned = simulation.population.ids[2]
-    assert [peer for peer in simulation.population.ids if peer not in simulation.court.honest] == [turned]
+    assert [peer for peer in simulation.population.ids if peer not in simulation.checkers.honest] == [turned]
     assert isinstance(simulation.network.peers[turned].replica, Coupling)
     assert outcome.heights[2] > 0
 
@@ -105,12 +108,12 @@ def test_a_peer_that_turns_in_mid_run_and_back_again_is_borne_and_listened_to_no
 def test_a_peer_misbehaves_only_from_its_event_on() -> None:
     """Until then its trace is that of an honest peer; then it is the trace of another run."""
 
-    def trace(duration_ms: int, *events: Event) -> str:
+    def trace(duration_ms: int, *events: TimedEvent) -> str:
         simulation = Simulation(scenario("total-order", "evolution", *events), 1)
         simulation.network.run_for(duration_ms)
         return simulation.network.trace_digest
 
-    mute = Event(at_s=0, kind=EventKind.MISBEHAVE, peers=(2,), fault="mute")
+    mute = TimedEvent(0, Misbehave((2,), "mute"))
     assert trace(3_000) == trace(3_000, mute)
     honest, turned = (Simulation(scenario("total-order", "evolution", *events), 1) for events in ((), (mute,)))
     assert honest.run().trace_digest != turned.run().trace_digest

@@ -5,10 +5,12 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from consensus.proof_of_work.rules import ChainRules
+from learning.evolution.rules import EvolutionRules
+from learning.gradient.rules import GradientRules
 from node.common.errors import NodeError
+from node.lab.scenarios.events import EVENTS, Crash, Cut, Join, Partition
 from node.lab.scenarios.scenario import (
-    Event,
-    EventKind,
     ExpectSection,
     Faulty,
     LinksSection,
@@ -19,11 +21,11 @@ from node.lab.scenarios.scenario import (
 )
 from node.lab.scenarios.scenario_check import check, warnings
 from node.lab.scenarios.scenario_file import parse_scenario, read_scenario
-from node.rules.network_rules import EvolutionSection, GradientSection, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import TotalOrderSection
 from node.rules.typed_toml import TomlProblem, allowed_at
 from tests.node.lab.simulation.scenario_texts import PLAIN, checked, event
 
-SECTIONS = (LinksSection, ExpectSection, EvolutionSection, GradientSection, ProofOfWorkSection, TotalOrderSection)
+SECTIONS = (LinksSection, ExpectSection, EvolutionRules, GradientRules, ChainRules, TotalOrderSection)
 
 SCENARIOS = Path(__file__).parents[4] / "docs" / "scenarios"
 
@@ -38,9 +40,7 @@ def test_the_scenarios_that_come_with_the_project_are_right(path: Path) -> None:
 def test_there_is_a_calm_scenario_of_each_mode_and_some_that_are_not_calm() -> None:
     scenarios = [read_scenario(path) for path in SCENARIOS.glob("*.toml")]
     assert len({(one.consensus, one.learning) for one in scenarios if not one.events and not one.faulty}) == 4
-    assert {EventKind.PARTITION, EventKind.CUT, EventKind.CRASH, EventKind.JOIN} <= {
-        happening.kind for one in scenarios for happening in one.events
-    }
+    assert {Partition, Cut, Crash, Join} <= {type(timed.event) for one in scenarios for timed in one.events}
     assert any(one.faulty for one in scenarios)
 
 
@@ -58,6 +58,15 @@ def test_seconds_are_read_exactly(text: int | str, ms: int) -> None:
         (PLAIN.replace("40", "40.00001"), "duration_s is"),
         (PLAIN + event(1, "crsh", peers=[0]), '[[event]] number 1: kind is "crsh"'),
         (PLAIN + event(1, "crsh", peers=[0]), 'did you mean "crash"'),
+        (PLAIN + "[[event]]\nat_s = 1\n", '[[event]] number 1: kind is missing; allowed is one of "crash", '),
+        (PLAIN + event(1, ["crash"]), '[[event]] number 1: kind is ["crash"]; allowed is one of "crash", '),
+        (PLAIN + event(1, "crash"), "[[event]] number 1: peers is missing; allowed is a list of one peer number or more"),
+        (PLAIN + event(1, "crash", peers=[]), "[[event]] number 1: peers is []; allowed is a list of one peer number or more"),
+        (PLAIN + event(1, "crash", peers=[0], factor=3), "factor is not a setting (known here: peers)"),
+        (PLAIN + event(1, "heal", peers=[0]), "peers is not a setting (known here: none)"),
+        (PLAIN + event(1, "misbehave", peers=[0]), "[[event]] number 1: fault is missing; allowed is a fault like"),
+        (PLAIN + event(1, "partition", groups="[[0, 1], []]"), "groups is [[0, 1], []]; allowed is a list of lists"),
+        (PLAIN + "[[faulty]]\nfault = 'mute'\npeers = []\n", "[[faulty]] number 1: peers is []; allowed is a list of one"),
         (PLAIN + event(1, "heal") + event(-1, "crash", peers=[0]), "[[event]] number 2: at_s is -1; allowed is a number of s"),
         (PLAIN + event(1, "crash", peers=["'a'"]), "[[event]] number 1: peers is"),
         (PLAIN + event(1, "partition", groups="[[0], ['b']]"), "[[event]] number 1: groups is"),
@@ -67,7 +76,10 @@ def test_seconds_are_read_exactly(text: int | str, ms: int) -> None:
         (PLAIN.replace("peers = 4", f"peers = {'9' * 5_000}"), "not valid TOML: a whole number has thousands of digits"),
         (PLAIN.replace("peers = 4", f"peers = 0x{'f' * 5_000}"), "peers is a whole number of thousands of digits; allowed is"),
         (PLAIN + event(1, "crash", peers=f"[0x{'f' * 5_000}]"), "peers is a whole number of thousands of digits; allowed is a"),
-        (PLAIN + event(1, "crash", peers=[0], fault=0), '[[event]] number 1: fault is 0; allowed is a fault like "sign-flip'),
+        (
+            PLAIN + event(1, "misbehave", peers=[0], fault=0),
+            '[[event]] number 1: fault is 0; allowed is a fault like "sign-flip',
+        ),
     ],
 )
 def test_a_mistake_is_told_with_its_place(text: str, told: str) -> None:
@@ -76,7 +88,7 @@ def test_a_mistake_is_told_with_its_place(text: str, told: str) -> None:
     assert told in str(problem.value)
 
 
-@pytest.mark.parametrize("table", [Event, Faulty, *SECTIONS, Scenario])
+@pytest.mark.parametrize("table", [*EVENTS.values(), Faulty, *SECTIONS, Scenario])
 def test_of_every_field_it_is_known_what_is_allowed(table: type[msgspec.Struct]) -> None:
     assert all(allowed_at(table, (name,)) for name in table.__struct_fields__ if name not in {"events", "faulty"})
 
@@ -89,7 +101,7 @@ def test_events_happen_by_their_time_and_those_of_one_time_as_they_stand() -> No
         + event(3, "join", peers=[3])
     )
     scenario = checked(PLAIN + text)
-    assert [happening.kind.value for happening in in_order(scenario)] == ["pause", "join", "crash", "restart"]
+    assert [timed.event.kind for timed in in_order(scenario)] == ["pause", "join", "crash", "restart"]
     assert late_peers(scenario) == {3}
 
 

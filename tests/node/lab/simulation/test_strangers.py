@@ -59,5 +59,5 @@ def test_an_honest_stranger_contradicts_itself() -> None:
 def test_a_tight_retention_keeps_payloads_only_as_long_as_somebody_may_ask_for_them() -> None:
     usual = msgspec.structs.replace(scenario_of(ORDER, "mute"), learning=GRADIENT, snapshot_behind=10, strangers=0)
     tight = msgspec.structs.replace(usual, is_retention_tight=True)
-    kept = [Population(scenario, 1)._kept_for() for scenario in (usual, tight)]
+    kept = [Population(scenario, 1)._kept_for() for scenario in (usual, tight)]  # a run that shows it takes minutes
     assert 10 < kept[1] < kept[0] / 2

@@ -2,11 +2,11 @@
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from msgspec import structs
 
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.rules import ProofOfWorkRules
@@ -17,7 +17,8 @@ from learning.checkpoint import decode_kept_state
 from learning.evolution.generations import Generations
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.mutation_candidates import MutationCandidates
-from learning.evolution.rules import EvolutionRules, SearchSettings
+from learning.evolution.rules import EvolutionRules
+from learning.evolution.search import SearchSettings
 from learning.following.line import LineLearner
 from learning.gradient.block_learner import BlockLearner
 from learning.gradient.ledger import Gradients
@@ -33,6 +34,7 @@ from node.lab.simulation.peer import Built
 from node.rules.retention import PAYLOAD_COMMITS
 from node.runtime.coupling import Coupling
 from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE
+from tests.consensus.proof_of_work.forge import RULES
 from tests.learning.gradient.quadratic import QuadraticTask
 from tests.learning.sphere import SphereTask
 
@@ -46,15 +48,7 @@ NOT_OF_THE_ORDER = (STATE_TABLE, PAYLOAD_TABLE, CHECKPOINT_DIGEST_TABLE)
 NETWORK = NetworkId(hashlib.blake2b(b"simulated network", digest_size=32).digest())
 START = Instant(1_800_000_000_000)
 
-WORK = ProofOfWorkRules(
-    block_interval_ms=1_000,
-    start_attempts=100,
-    puzzle_memory_kib=8,
-    half_life_blocks=30,
-    finality_depth=12,
-    contest_depth=4,
-    future_limit_ms=5_000,
-)
+WORK = structs.replace(RULES, start_attempts=100, future_limit_ms=5_000)
 EVOLUTION = EvolutionRules(
     offspring=16,
     recipe_length_max=1,
@@ -87,7 +81,7 @@ def simulated_network(peers: int, seed: int, links: Links | None = None) -> Simu
 
 def simulated_late(peers: int, seed: int, rules: ProofOfWorkRules, first: int) -> tuple[SimulatedNetwork, tuple[PeerId, ...]]:
     """A full mesh in which only the `first` peers are there from the start; their ids, in order."""
-    keys = [_key(seed, number) for number in range(peers)]
+    keys = [key_of(seed, number) for number in range(peers)]
     ids = tuple(_peer_id(key) for key in keys)
     builds = [(peer, partial(_build, key, _searcher, rules)) for peer, key in zip(ids, keys, strict=True)]
     return SimulatedNetwork(seed, builds, Links(attempts_per_second=200), START, late=ids[first:]), ids
@@ -96,11 +90,13 @@ def simulated_late(peers: int, seed: int, rules: ProofOfWorkRules, first: int) -
 def simulated_leaders(peers: int, seed: int, rules: GradientRules, liars: Liars | None = None) -> SimulatedNetwork:
     """Learning by gradients, ordered by the leaders' blocks. `liars`: the conduct of some peers, by their number."""
     make = partial(_block_learner, rules, _conducts(peers, seed, liars))
-    return _mesh(peers, seed, None, make, replace(WORK, base_age_max=WORK.finality_depth, author_window=rules.workers_window))
+    return _mesh(
+        peers, seed, None, make, structs.replace(WORK, base_age_max=WORK.finality_depth, author_window=rules.workers_window)
+    )
 
 
 def _mesh(peers: int, seed: int, links: Links | None, make: MakeLearner, rules: ProofOfWorkRules) -> SimulatedNetwork:
-    keys = [_key(seed, number) for number in range(peers)]
+    keys = [key_of(seed, number) for number in range(peers)]
     builds = [(_peer_id(key), partial(_build, key, make, rules)) for key in keys]
     return SimulatedNetwork(seed, builds, links or Links(attempts_per_second=100 / peers), START)
 
@@ -137,7 +133,7 @@ def simulated_workers(
 
 
 def _conducts(peers: int, seed: int, liars: Liars | None) -> dict[PeerId, Conduct]:
-    return {_peer_id(_key(seed, number)): (liars or {})[number] for number in range(peers) if number in (liars or {})}
+    return {_peer_id(key_of(seed, number)): (liars or {})[number] for number in range(peers) if number in (liars or {})}
 
 
 def _committee(  # noqa: PLR0917 - each is another thing
@@ -148,7 +144,7 @@ def _committee(  # noqa: PLR0917 - each is another thing
     make: MakeMember,
     payload_commits: int = PAYLOAD_COMMITS,
 ) -> SimulatedNetwork:
-    keys = [_key(seed, number) for number in range(members)]
+    keys = [key_of(seed, number) for number in range(members)]
     committee = tuple(_peer_id(key) for key in keys)
     builds = [(_peer_id(key), partial(_build_member, key, committee, snapshot_behind, make, payload_commits)) for key in keys]
     return SimulatedNetwork(seed, builds, links or Links(), START)
@@ -240,7 +236,7 @@ class MemoryRows:
         return self._records.get((table, key))
 
 
-def _key(seed: int, number: int) -> Ed25519PrivateKey:
+def key_of(seed: int, number: int) -> Ed25519PrivateKey:
     return Ed25519PrivateKey.from_private_bytes(hashlib.blake2b(f"{seed}/{number}".encode(), digest_size=32).digest())
 
 

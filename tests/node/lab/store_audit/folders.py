@@ -18,7 +18,8 @@ from node.lab.store_audit.autopsy import Autopsy
 from node.lab.store_audit.log import LOG_NAME
 from node.rules.network_rules import NetworkRules
 from node.storage.guard_file import GUARD_FILE_NAME
-from node.storage.store import Row, Store, checksum
+from node.storage.store import Store, checksum
+from node.storage.tables import Row
 
 SEED = 5
 
@@ -80,7 +81,7 @@ class Folders:
         """What a reading of all folders finds: the checker and what it says."""
         autopsy = self.autopsy(faulty)
         autopsy.read_to_the_end(Instant(START))
-        found = autopsy.court.finding
+        found = autopsy.checkers.finding
         return None if found is None else (found.checker, found.detail)
 
     def rows(self, number: int, table: str) -> dict[bytes, bytes]:

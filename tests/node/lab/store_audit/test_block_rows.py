@@ -1,6 +1,5 @@
 """Stores of proof of work: nothing is found in those of honest peers, and whatever is tampered with is."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,8 +12,7 @@ from consensus.proof_of_work.records import BLOCK_TABLE, FINAL_KEY, FINAL_TABLE,
 from consensus.types import Height, Instant, StepId
 from learning.checkpoint import decode_kept_state, encode_kept_state
 from node.lab.simulation.population import START
-from node.storage.store import Row
-from node.storage.tables import STATE_KEY, STATE_TABLE
+from node.storage.tables import STATE_KEY, STATE_TABLE, Row
 from tests.node.lab.store_audit.folders import WORK, Folders, filled
 
 pytestmark = pytest.mark.xdist_group("autopsy of leaders")  # they share what one of them has run
@@ -28,13 +26,6 @@ HEIGHT = 10
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     return filled(WORK, tmp_path_factory.mktemp("work"))
-
-
-@pytest.fixture
-def folders(original: Folders, tmp_path: Path) -> Folders:
-    """A copy to tamper with."""
-    shutil.copytree(original.root, tmp_path / "copy")
-    return Folders(tmp_path / "copy", original.rules, original.network_id, original.signers, original.ids)
 
 
 def final_block(folders: Folders, height: int = HEIGHT) -> Block:
@@ -71,7 +62,7 @@ def rival(folders: Folders, height: int = HEIGHT) -> Block:
 def test_nothing_is_found_where_all_are_honest(folders: Folders) -> None:
     autopsy = folders.autopsy(CRASHED, is_followed=True)
     autopsy.read_to_the_end(Instant(START))
-    assert autopsy.court.finding is None
+    assert autopsy.checkers.finding is None
     assert len(folders.rows(0, BLOCK_TABLE)) > 2 * HEIGHT
     assert autopsy.events_seen > 8 * HEIGHT
 
@@ -83,14 +74,14 @@ def test_two_final_steps_at_one_height_are_found(folders: Folders) -> None:
 
 
 def test_two_blocks_on_one_parent_in_one_life_are_found_where_lives_are_known(folders: Folders) -> None:
-    """Of the peer that is read first: what others have recorded before it may come from an earlier life of its leader."""
+    """Of the peer that is read first: what others have recorded before it may come from an earlier run of its leader."""
     led = next(height for height in range(HEIGHT, 0, -1) if leader_of(folders, final_block(folders, height)) == 0)
     block = rival(folders, led)
     folders.write(0, row_of(folders, block))
     autopsy = folders.autopsy(CRASHED, is_followed=True)
     autopsy.read_to_the_end(Instant(START))
-    assert autopsy.court.finding is not None
-    assert autopsy.court.finding.checker == "no honest peer leads two blocks on one parent in one life"
+    assert autopsy.checkers.finding is not None
+    assert autopsy.checkers.finding.checker == "no honest peer leads two blocks on one parent in one incarnation"
     assert folders.finding(CRASHED) is None
 
 

@@ -1,6 +1,5 @@
 """Stores of a total order: nothing is found in those of honest members, and whatever is tampered with is."""
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,13 +29,6 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     return filled(LONG, tmp_path_factory.mktemp("order"))
 
 
-@pytest.fixture
-def folders(original: Folders, tmp_path: Path) -> Folders:
-    """A copy to tamper with."""
-    shutil.copytree(original.root, tmp_path / "copy")
-    return Folders(tmp_path / "copy", original.rules, original.network_id, original.signers, original.ids)
-
-
 def own_content(folders: Folders, number: int) -> Content:
     """Of a block in the middle of a member's own ones."""
     contents = [BLOCK_CODEC.decode(value).content for value in folders.rows(number, VERTEX_TABLE).values()]
@@ -53,8 +45,8 @@ def test_nothing_is_found_where_all_are_honest(folders: Folders) -> None:
     autopsy = folders.autopsy()
     autopsy.read_to_the_end(Instant(START))
     heights = {decode_kept_state(folders.rows(number, STATE_TABLE)[STATE_KEY]).height for number in range(4)}
-    assert autopsy.court.finding is None
-    assert set(autopsy.court.progress.heights.values()) == heights
+    assert autopsy.checkers.finding is None
+    assert set(autopsy.checkers.progress.heights.values()) == heights
     assert min(heights) > 32
 
 
@@ -236,5 +228,5 @@ peers = [3]
     simulation.run(read)
     folders.take_over(simulation, range(4))
     autopsy.read_to_the_end(Instant(START))
-    assert autopsy.court.finding is None
-    assert min(autopsy.court.progress.heights.values()) > 10
+    assert autopsy.checkers.finding is None
+    assert min(autopsy.checkers.progress.heights.values()) > 10

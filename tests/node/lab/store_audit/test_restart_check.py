@@ -1,8 +1,6 @@
 """Stores of gradients: what a node's own learner would refuse at a restart is found, though every honest store agrees on it."""
 
-import shutil
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,13 +20,6 @@ LONG = ORDER.replace("duration_s = 8", "duration_s = 20").replace('"evolution"',
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Folders:
     return filled(LONG, tmp_path_factory.mktemp("gradient"))
-
-
-@pytest.fixture
-def folders(original: Folders, tmp_path: Path) -> Folders:
-    """A copy to tamper with."""
-    shutil.copytree(original.root, tmp_path / "copy")
-    return Folders(tmp_path / "copy", original.rules, original.network_id, original.signers, original.ids)
 
 
 def fault(folders: Folders, number: int) -> str | None:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from consensus.proof_of_work.rules import ChainRules
 from node.lab.studies import finality
 from node.lab.studies.finality import (
     YEAR_S,
@@ -23,7 +24,6 @@ from node.lab.studies.finality import (
 from node.lab.studies.finality_race import AttackStrategy, Race, RaceTrack
 from node.lab.studies.finality_theory import best_attack, catch_up_chance, counted_share, restarting_blocks
 from node.lab.studies.request import ReproduceError
-from node.rules.network_rules import ProofOfWorkSection
 
 STANDARD_ERRORS = 4
 """Chance of a false alarm: 1 in 16,000 for each comparison, and the seeds are fixed."""
@@ -80,9 +80,8 @@ def test_the_chain_code_undoes_what_is_final_as_often_as_the_formula_says(race: 
 
 
 def test_at_the_default_depth_thirty_percent_of_the_work_need_more_than_a_year() -> None:
-    work = ProofOfWorkSection()
+    work = ChainRules()
     cell = ReversalTime(0.3, work.finality_depth, 0.1, work.half_life_blocks)
-    assert work.block_interval_ms == finality.BLOCK_INTERVAL_MS_DEFAULT
     assert seconds_of(mean_blocks(cell)) > YEAR_S
     assert seconds_of(mean_blocks(replace(cell, depth=16))) < 3_600  # as deep as was once thought to be enough
 

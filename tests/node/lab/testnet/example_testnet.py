@@ -41,6 +41,18 @@ class AliveProcess:
         return True
 
 
+class EndedProcess:
+    """What a peer's process tells when it has ended."""
+
+    pid = 1
+
+    def __init__(self, exitcode: int) -> None:
+        self.exitcode = exitcode
+
+    def is_alive(self) -> bool:
+        return False
+
+
 def made(folder: Path, **changes: object) -> tuple[NetworkRules, list[TestnetPeer]]:
     """Rules and peers in this folder."""
     return make_peers(replace(SETTINGS, **changes), folder)

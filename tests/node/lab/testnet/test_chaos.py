@@ -1,4 +1,4 @@
-"""A scenario's events become deeds in time, and what is seen of the peers becomes a verdict."""
+"""A scenario's events become events in time, and what is seen of the peers becomes a verdict."""
 
 import asyncio
 import hashlib
@@ -11,18 +11,18 @@ import pytest
 from consensus.types import Instant, PeerId
 from node.api.status import NodeStatus, StepStatus
 from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, NodeError
+from node.lab.scenarios.events import Crash, Event, Heal, Join, Misbehave, Partition, Wipe
 from node.lab.scenarios.scenario_file import parse_scenario
 from node.lab.scenarios.scenario_rules import scenario_rules
 from node.lab.store_audit.autopsy import Autopsy
 from node.lab.store_audit.log import LOG_NAME
 from node.lab.testnet.auditing_executor import AuditingExecutor
 from node.lab.testnet.chaos import GRACE_SECONDS_MAX, START_SECONDS_MAX, Chaos
-from node.lab.testnet.commands import Deed, Heal, Kill, Misbehave, Partition, Restart, Wipe
 from node.lab.testnet.objective import ObjectiveContext
 from node.lab.testnet.outcome import GoalCheck
 from node.lab.testnet.peer import SILENT_SECONDS, TestnetPeer
 from node.lab.testnet.setup import make_peers
-from tests.node.lab.testnet.example_testnet import SETTINGS, AliveProcess
+from tests.node.lab.testnet.example_testnet import SETTINGS, AliveProcess, EndedProcess
 
 STORY = """
 name = "story"
@@ -52,31 +52,21 @@ peers = [3]
 """
 
 
-class EndedProcess:
-    """What a peer's process tells when it has ended by itself."""
-
-    pid = 2
-    exitcode = 2
-
-    def is_alive(self) -> bool:
-        return False
-
-
 class Diary:
     """Hands that write down what they are told; what they cannot do they refuse."""
 
-    def __init__(self, peers: Sequence[TestnetPeer], refused: type[Deed] | None = None) -> None:
-        self.deeds: list[Deed] = []
+    def __init__(self, peers: Sequence[TestnetPeer], refused: type[Event] | None = None) -> None:
+        self.events: list[Event] = []
         self._peers = peers
         self._refused = refused
 
-    async def do(self, deed: Deed) -> str:
-        if self._refused is not None and isinstance(deed, self._refused):
+    async def do(self, event: Event) -> str:
+        if self._refused is not None and isinstance(event, self._refused):
             raise NodeError("peer-1 is stopped", None)
-        self.deeds.append(deed)
-        for number in deed.peers if isinstance(deed, Kill | Restart | Misbehave) else ():
-            self._peers[number].process = None if isinstance(deed, Kill) else AliveProcess()
-            self._peers[number].was_faulty |= isinstance(deed, Misbehave)
+        self.events.append(event)
+        for number in event.peers if isinstance(event, Crash | Join | Misbehave) else ():
+            self._peers[number].process = None if isinstance(event, Crash) else AliveProcess()
+            self._peers[number].was_faulty |= isinstance(event, Misbehave)
         return "done"
 
 
@@ -107,7 +97,7 @@ def status_of(peer: TestnetPeer, height: int, branch: str = "") -> NodeStatus:
     return NodeStatus("1", "n", peer.peer_id, height=height, head=newest.id, state_digest=newest.state_digest, steps=steps)
 
 
-def stage(folder: Path, text: str = STORY, refused: type[Deed] | None = None) -> Stage:
+def stage(folder: Path, text: str = STORY, refused: type[Event] | None = None) -> Stage:
     scenario = parse_scenario(text)
     rules, peers = make_peers(SETTINGS, folder, lambda keys: scenario_rules(scenario, None, keys, 0.3))
     for peer in peers:
@@ -124,15 +114,15 @@ def test_events_are_done_in_the_order_of_their_times_once_all_peers_have_answere
     on = stage(tmp_path)
     assert on.chaos.absent == (3,)
     on.pass_by(7, 0, 0)
-    assert (on.diary.deeds, on.told) == ([], [])
+    assert (on.diary.events, on.told) == ([], [])
     on.pass_by(10, 0, 0, 0)
     assert on.told == ["all peers run: the scenario begins"]
     on.pass_by(11.9)
-    assert on.diary.deeds == []
+    assert on.diary.events == []
     on.pass_by(12)
-    assert on.diary.deeds == [Partition(((0, 1), (2, 3)))]
+    assert on.diary.events == [Partition(((0, 1), (2, 3)))]
     on.pass_by(15.5)
-    assert on.diary.deeds[1:] == [Heal(), Restart((3,))]
+    assert on.diary.events[1:] == [Heal(), Join((3,))]
 
 
 def played(on: Stage, *heights: int) -> None:
@@ -177,7 +167,7 @@ def test_who_stands_still_or_stays_behind_is_given_some_grace_and_then_named(
 def test_nobody_waits_for_a_peer_that_is_down_at_the_end(tmp_path: Path) -> None:
     on = stage(tmp_path)
     played(on, 9, 9, 9, 5)
-    asyncio.run(on.chaos.hands.do(Kill((3,))))
+    asyncio.run(on.chaos.hands.do(Crash((3,))))
     assert on.chaos.outcome(30, is_interrupted=False) is not None
 
 
@@ -192,7 +182,7 @@ def test_where_nobody_honest_is_up_at_the_end_nobody_has_moved_on(tmp_path: Path
     on = stage(tmp_path)
     played(on, 9, 9, 9, 9)
     asyncio.run(on.chaos.hands.do(Misbehave((3,), "mute")))
-    asyncio.run(on.chaos.hands.do(Kill((0, 1, 2))))
+    asyncio.run(on.chaos.hands.do(Crash((0, 1, 2))))
     outcome = on.chaos.outcome(30 + GRACE_SECONDS_MAX, is_interrupted=False)
     assert outcome is not None
     concluded = asyncio.run(on.chaos.conclude(outcome))
@@ -216,7 +206,7 @@ def test_two_states_at_one_step_end_it_at_once(tmp_path: Path) -> None:
 def test_an_honest_peer_that_ends_by_itself_is_a_finding_and_one_that_was_killed_is_none(tmp_path: Path) -> None:
     on = stage(tmp_path)
     on.pass_by(0, 0, 0, 0, 0)
-    on.peers[1].process, on.peers[1].was_killed = EndedProcess(), True
+    on.peers[1].process, on.peers[1].was_killed = EndedProcess(2), True
     on.pass_by(1)
     assert on.chaos.outcome(1, is_interrupted=False) is None
     on.peers[1].was_killed = False
@@ -229,7 +219,7 @@ def test_an_honest_peer_that_ends_by_itself_is_a_finding_and_one_that_was_killed
 
 def test_a_peer_that_ends_before_all_have_answered_ends_it(tmp_path: Path) -> None:
     on = stage(tmp_path)
-    on.peers[1].process = EndedProcess()
+    on.peers[1].process = EndedProcess(2)
     on.pass_by(1, 0)
     outcome = on.chaos.outcome(1, is_interrupted=False)
     assert outcome is not None
@@ -273,6 +263,6 @@ def test_who_turns_is_listened_to_no_more(tmp_path: Path) -> None:
 def test_what_a_disk_is_to_lose_is_read_after_the_end_of_its_peer(tmp_path: Path) -> None:
     on = stage(tmp_path)
     asyncio.run(on.chaos.hands.do(Wipe((1,))))
-    assert on.diary.deeds == [Kill((1,)), Wipe((1,))]
+    assert on.diary.events == [Crash((1,)), Wipe((1,))]
     asyncio.run(on.chaos.hands.do(Wipe((1,))))
-    assert on.diary.deeds[2:] == [Wipe((1,))]
+    assert on.diary.events[2:] == [Wipe((1,))]

@@ -1,12 +1,12 @@
-"""What is wrong with a deed is told before anything is done."""
+"""What is wrong with a event is told before anything is done."""
 
 from pathlib import Path
 
 import pytest
 
 from node.common.errors import EXIT_CANNOT_NOW, EXIT_USAGE, NodeError
+from node.lab.scenarios.events import PeerNumbers
 from node.lab.testnet.checks import UP, canonical_fault, check_numbers, check_state, whole_division
-from node.lab.testnet.commands import PeerNumbers
 from tests.node.lab.testnet.example_testnet import made
 
 

@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from node.common.errors import EXIT_CANNOT_NOW, NodeError
-from node.lab.testnet.commands import Deed, Kill
+from node.lab.scenarios.events import Crash, Event
 from node.lab.testnet.control import (
     CONTROL_FILE_NAME,
     ControlFile,
@@ -23,7 +23,7 @@ from node.lab.testnet.control import (
     published,
     running_folders,
 )
-from node.lab.testnet.control_server import DEED_BYTES_MAX, ControlServer
+from node.lab.testnet.control_server import EVENT_BYTES_MAX, ControlServer
 
 
 @pytest.fixture(autouse=True)
@@ -94,25 +94,25 @@ class Ledger:
     """Hands that write down what they are asked to do."""
 
     def __init__(self) -> None:
-        self.deeds: list[Deed] = []
+        self.events: list[Event] = []
 
-    async def do(self, deed: Deed) -> str:
-        self.deeds.append(deed)
+    async def do(self, event: Event) -> str:
+        self.events.append(event)
         return "done"
 
 
 @pytest.mark.parametrize(
     ("token", "body", "status", "told"),
     [
-        (lambda token: token, b'{"deed":"kill","peers":[1]}', 200, '{"seconds":1.5,"said":"done"}'),
-        (lambda token: "", b'{"deed":"kill","peers":[1]}', 401, "the token of control.json is missing or wrong"),
-        (lambda token: token[:-1], b'{"deed":"kill","peers":[1]}', 401, "the token of control.json is missing or wrong"),
-        (lambda token: token, b'{"deed":"kiss","peers":[1]}', 400, "this is no deed: Invalid value 'kiss'"),
-        (lambda token: token, b'{"deed":"kill","peers":[1],"hard":1}', 400, "this is no deed: Object contains unknown field"),
-        (lambda token: token, b"x" * (DEED_BYTES_MAX + 1), 413, "Maximum request body size"),
+        (lambda token: token, b'{"kind":"crash","peers":[1]}', 200, '{"seconds":1.5,"said":"done"}'),
+        (lambda token: "", b'{"kind":"crash","peers":[1]}', 401, "the token of control.json is missing or wrong"),
+        (lambda token: token[:-1], b'{"kind":"crash","peers":[1]}', 401, "the token of control.json is missing or wrong"),
+        (lambda token: token, b'{"kind":"kiss","peers":[1]}', 400, "this is no event: Invalid value 'kiss'"),
+        (lambda token: token, b'{"kind":"crash","peers":[1],"hard":1}', 400, "this is no event: Object contains unknown field"),
+        (lambda token: token, b"x" * (EVENT_BYTES_MAX + 1), 413, "Maximum request body size"),
     ],
 )
-def test_only_a_whole_deed_with_the_token_is_done(
+def test_only_a_whole_event_with_the_token_is_done(
     temporary: Path, token: Callable[[str], str], body: bytes, status: int, told: str
 ) -> None:
     ledger = Ledger()
@@ -123,13 +123,13 @@ def test_only_a_whole_deed_with_the_token_is_done(
         async with server.serving(temporary), aiohttp.ClientSession() as session:
             control = control_of(temporary)
             headers = {"Authorization": f"Bearer {token(control.token)}"}
-            async with session.post(f"http://{control.address}/v1/deeds", data=body, headers=headers) as answer:
+            async with session.post(f"http://{control.address}/v1/events", data=body, headers=headers) as answer:
                 return answer.status, await answer.text()
 
     found, text = asyncio.run(ask())
     assert found == status
     assert told in text
-    assert ledger.deeds == ([Kill((1,))] if status == 200 else [])
+    assert ledger.events == ([Crash((1,))] if status == 200 else [])
 
 
 def test_the_report_is_what_the_supervisor_tells(temporary: Path) -> None:

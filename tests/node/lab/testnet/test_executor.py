@@ -1,4 +1,4 @@
-"""Deeds are checked, done one after the other, and told; those that need running peers are in test_inject_as_processes.py."""
+"""Events are checked, done one after the other, and told; those that need running peers are in test_inject_as_processes.py."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -7,11 +7,13 @@ from pathlib import Path
 import pytest
 
 from node.common.errors import NodeError
-from node.lab.testnet.commands import (
+from node.lab.scenarios.events import (
     BackUp,
-    Deed,
+    Clock,
+    Crash,
+    Cut,
+    Event,
     Heal,
-    Kill,
     Misbehave,
     Partition,
     Pause,
@@ -45,11 +47,11 @@ class Stage:
         self.told: list[str] = []
         self.hands = TestnetExecutor(self.peers, rules, self.ledger, self.told.append)
 
-    def do(self, *deeds: Deed) -> list[str]:
+    def do(self, *events: Event) -> list[str]:
         """What was said of each."""
 
         async def in_order() -> list[str]:
-            return [await self.hands.do(deed) for deed in deeds]
+            return [await self.hands.do(event) for event in events]
 
         return asyncio.run(in_order())
 
@@ -77,9 +79,9 @@ def test_a_partition_replaces_an_earlier_one_and_a_heal_ends_it(stage: Stage) ->
 
 
 @pytest.mark.parametrize(
-    ("deed", "told"),
+    ("event", "told"),
     [
-        (Kill((1,)), "cannot kill peer-1: it is absent"),
+        (Crash((1,)), "cannot kill peer-1: it is absent"),
         (Pause((1,)), "cannot pause peer-1: it is absent"),
         (Resume((1,)), "cannot resume peer-1: it is absent"),
         (Misbehave((1,), "mute"), "cannot restart peer-1: it is absent"),
@@ -87,12 +89,14 @@ def test_a_partition_replaces_an_earlier_one_and_a_heal_ends_it(stage: Stage) ->
         (BackUp((2,)), "peer-2 has no database yet"),
         (RestoreOldDisk((0, 2)), "there is no copy of peer-0's database"),
         (Partition(((0, 1, 2, 3),)), "all peers are in one group: that parts nobody"),
-        (Kill((4,)), "there is no peer 4"),
+        (Crash((4,)), "there is no peer 4"),
+        (Clock((1,), 500), "clock can only be simulated: all peers share this machine's clock"),
+        (Cut((0,), (1,)), "cut can only be simulated: a partition of processes holds in both directions; take partition"),
     ],
 )
-def test_what_cannot_be_done_changes_nothing_and_is_not_told_to_all(stage: Stage, deed: Deed, told: str) -> None:
+def test_what_cannot_be_done_changes_nothing_and_is_not_told_to_all(stage: Stage, event: Event, told: str) -> None:
     with pytest.raises(NodeError) as raised:
-        stage.do(deed)
+        stage.do(event)
     assert raised.value.message.endswith(told)
     assert (stage.told, stage.ledger.divisions, groups_of(stage.peers)) == ([], [], [None] * 4)
 
@@ -118,7 +122,7 @@ def test_a_wiped_disk_is_empty_and_an_old_disk_is_as_it_was(stage: Stage) -> Non
         assert opened.identity.peer_id.hex() == stage.peers[2].peer_id
 
 
-def test_deeds_wait_for_each_other_and_none_is_done_once_the_testnet_stops(stage: Stage) -> None:
+def test_events_wait_for_each_other_and_none_is_done_once_the_testnet_stops(stage: Stage) -> None:
     entered, done = asyncio.Event(), []
 
     async def slowly(groups: tuple[PeerNumbers, ...]) -> None:

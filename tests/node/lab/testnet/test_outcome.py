@@ -73,42 +73,42 @@ def test_the_word_of_the_dead_on_final_steps_still_counts(peers: list[TestnetPee
     assert GoalCheck(SETTINGS, peers).outcome(1.0, is_interrupted=False) is None
 
 
-def ends(judge: GoalCheck, seconds: float, *, is_interrupted: bool = False) -> tuple[int, str] | None:
-    outcome = judge.outcome(seconds, is_interrupted=is_interrupted)
+def ends(goal_check: GoalCheck, seconds: float, *, is_interrupted: bool = False) -> tuple[int, str] | None:
+    outcome = goal_check.outcome(seconds, is_interrupted=is_interrupted)
     return None if outcome is None else (outcome.exit_code, outcome.reason)
 
 
 def test_it_ends_at_the_goal_the_deadline_or_ctrl_c(peers: list[TestnetPeer]) -> None:
-    judge = GoalCheck(SETTINGS, peers)
-    assert ends(judge, 1.0) is None
-    assert ends(judge, 2.0, is_interrupted=True) == (EXIT_GOAL_NOT_MET, "interrupted")
-    assert ends(judge, 60.0) == (EXIT_GOAL_NOT_MET, "deadline of 60 s passed")
+    goal_check = GoalCheck(SETTINGS, peers)
+    assert ends(goal_check, 1.0) is None
+    assert ends(goal_check, 2.0, is_interrupted=True) == (EXIT_GOAL_NOT_MET, "interrupted")
+    assert ends(goal_check, 60.0) == (EXIT_GOAL_NOT_MET, "deadline of 60 s passed")
     for peer in peers:
         peer.status = chain(peer, 9, accuracy=0.91)
-    assert ends(judge, 3.0) == (EXIT_OK, "goal reached in agreement")
+    assert ends(goal_check, 3.0) == (EXIT_OK, "goal reached in agreement")
 
 
 def test_until_interrupted_it_goes_on_after_the_goal_and_remembers_it(peers: list[TestnetPeer]) -> None:
-    judge = GoalCheck(replace(SETTINGS, is_until_interrupted=True), peers)
+    goal_check = GoalCheck(replace(SETTINGS, is_until_interrupted=True), peers)
     for peer in peers:
         peer.status = chain(peer, 9, accuracy=0.91)
-    assert ends(judge, 3.0) is None
+    assert ends(goal_check, 3.0) is None
     for peer in peers:
         peer.status = chain(peer, 10, accuracy=0.89)
-    assert ends(judge, 4.0) is None
-    assert ends(judge, 5.0, is_interrupted=True) == (EXIT_OK, "goal reached in agreement after 3.0 s, interrupted")
-    assert ends(judge, 60.0) == (EXIT_OK, "goal reached in agreement after 3.0 s, deadline of 60 s passed")
+    assert ends(goal_check, 4.0) is None
+    assert ends(goal_check, 5.0, is_interrupted=True) == (EXIT_OK, "goal reached in agreement after 3.0 s, interrupted")
+    assert ends(goal_check, 60.0) == (EXIT_OK, "goal reached in agreement after 3.0 s, deadline of 60 s passed")
 
 
 def test_until_interrupted_it_fails_where_no_agreement_is_left(peers: list[TestnetPeer]) -> None:
-    judge = GoalCheck(replace(SETTINGS, is_until_interrupted=True), peers)
+    goal_check = GoalCheck(replace(SETTINGS, is_until_interrupted=True), peers)
     for peer in peers:
         peer.status = chain(peer, 9, accuracy=0.91)
-    assert ends(judge, 3.0) is None
+    assert ends(goal_check, 3.0) is None
     for peer in peers:
         peer.process, peer.was_killed = None, True
     reason = "goal reached in agreement after 3.0 s, interrupted, but no agreement is left"
-    assert ends(judge, 5.0, is_interrupted=True) == (EXIT_GOAL_NOT_MET, reason)
+    assert ends(goal_check, 5.0, is_interrupted=True) == (EXIT_GOAL_NOT_MET, reason)
 
 
 def test_where_all_have_stopped_only_killed_ones_are_waited_for(peers: list[TestnetPeer]) -> None:
@@ -123,8 +123,8 @@ def test_where_all_have_stopped_only_killed_ones_are_waited_for(peers: list[Test
 @pytest.mark.parametrize("is_until_interrupted", [False, True])
 def test_where_it_goes_on_after_the_goal_that_is_said_once(peers: list[TestnetPeer], is_until_interrupted: bool) -> None:
     said: list[str] = []
-    judge = GoalCheck(replace(SETTINGS, is_until_interrupted=is_until_interrupted), peers)
-    goal = Goal(ObjectiveContext(peers, cast("CommandExecutor", None), judge, said.append))
+    goal_check = GoalCheck(replace(SETTINGS, is_until_interrupted=is_until_interrupted), peers)
+    goal = Goal(ObjectiveContext(peers, cast("CommandExecutor", None), goal_check, said.append))
     assert goal.outcome(1.0, is_interrupted=False) is None
     assert said == []
     for peer in peers:

@@ -10,19 +10,7 @@ from node.common.address import Address
 from node.lab.store_audit.log import LOG_NAME
 from node.lab.testnet.peer import SILENT_SECONDS, PeerState, TestnetPeer, last_error
 from node.lab.testnet.views import conduct_text, links
-from tests.node.lab.testnet.example_testnet import AliveProcess, chain, made
-
-
-class EndedProcess:
-    """What a peer's process tells when it has ended."""
-
-    pid = 1
-
-    def __init__(self, exitcode: int) -> None:
-        self.exitcode = exitcode
-
-    def is_alive(self) -> bool:
-        return False
+from tests.node.lab.testnet.example_testnet import AliveProcess, EndedProcess, chain, made
 
 
 @pytest.fixture

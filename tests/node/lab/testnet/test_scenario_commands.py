@@ -7,21 +7,7 @@ from click.testing import CliRunner
 
 from node.cli import main
 from node.common.errors import NodeError
-from node.lab.scenarios.scenario import Event, EventKind
-from node.lab.testnet.commands import (
-    BackUp,
-    Deed,
-    Heal,
-    Kill,
-    Misbehave,
-    Partition,
-    Pause,
-    Restart,
-    RestoreOldDisk,
-    Resume,
-    Wipe,
-)
-from node.lab.testnet.scenario_commands import deed_of, read_script, remarks
+from node.lab.testnet.scenario_commands import read_script, remarks
 
 SCENARIOS = Path(__file__).parents[4] / "docs" / "scenarios"
 
@@ -33,7 +19,7 @@ peers = 4
 duration_s = 40
 """
 
-ALLOWED = "crash, restart, join, pause, resume, partition, heal, wipe, back-up, restore-old-disk, misbehave"
+ALLOWED = "crash, restart, join, pause, resume, wipe, back-up, restore-old-disk, misbehave, partition, heal"
 
 
 def script(tmp_path: Path, text: str) -> Path:
@@ -66,7 +52,6 @@ def test_what_only_a_simulator_can_do_is_refused_with_its_reason(tmp_path: Path,
     text = f'[[event]]\nat_s = 1\nkind = "heal"\n[[event]]\nat_s = 2\nkind = "{kind}"\n{fields}'
     text = text.replace('kind = "heal"', 'kind = "crash"\npeers = [0]') + "\n[expect]\nheights_min = 0"
     reason = f"which can only be simulated: {why}; allowed on real processes is {ALLOWED}"
-    reason = f"which can only be simulated: {why}; allowed on real processes is {ALLOWED}"
     assert told(tmp_path, text) == f'[[event]] number 2: kind is "{kind}", {reason}'
 
 
@@ -87,26 +72,6 @@ def test_settings_of_the_simulator_are_told_not_to_be_heeded(tmp_path: Path) -> 
     assert [line.split(" is for the simulator")[0] for line in loud] == ["[links]", "snapshot_behind"]
     assert "ms_max, sigma" in loud[0]
     assert remarks(read_script(script(tmp_path, ""))) == ()
-
-
-@pytest.mark.parametrize(
-    ("event", "deed"),
-    [
-        (Event(1, EventKind.CRASH, peers=(1, 2)), Kill((1, 2))),
-        (Event(1, EventKind.RESTART, peers=(1,)), Restart((1,))),
-        (Event(1, EventKind.JOIN, peers=(1,)), Restart((1,))),
-        (Event(1, EventKind.PAUSE, peers=(1,)), Pause((1,))),
-        (Event(1, EventKind.RESUME, peers=(1,)), Resume((1,))),
-        (Event(1, EventKind.PARTITION, groups=((0,), (1,))), Partition(((0,), (1,)))),
-        (Event(1, EventKind.HEAL), Heal()),
-        (Event(1, EventKind.WIPE, peers=(1,)), Wipe((1,))),
-        (Event(1, EventKind.BACK_UP, peers=(1,)), BackUp((1,))),
-        (Event(1, EventKind.RESTORE_OLD_DISK, peers=(1,)), RestoreOldDisk((1,))),
-        (Event(1, EventKind.MISBEHAVE, peers=(1,), fault="nan"), Misbehave((1,), "nan")),
-    ],
-)
-def test_every_event_of_a_script_is_a_deed(event: Event, deed: Deed) -> None:
-    assert deed_of(event) == deed
 
 
 @pytest.mark.parametrize(

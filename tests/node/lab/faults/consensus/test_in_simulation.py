@@ -2,21 +2,23 @@
 
 import pytest
 
-from consensus.effects import Accuse, Broadcast, FetchPayload, FetchState, Record, Refuse, Send
+from consensus.effects import Accuse, Broadcast, FetchAttachment, FetchState, Record, Refuse, Send
 from consensus.evidence import Offence
 from consensus.proof_of_work import messages as work
 from consensus.proof_of_work.orphanage import ORPHANS_PER_PEER_MAX
+from consensus.proof_of_work.rules import ChainRules
 from consensus.total_order import messages as order
 from consensus.total_order.committee import Committee
 from consensus.total_order.equivocation import proves_equivocation
 from consensus.types import Digest
 from learning.aggregation.rule import GradientOutcome
-from learning.learner import AssessRequest, GradientsJudged, StepAdopted
+from learning.learner import AssessRequest, GradientsReport, StepAdopted
 from node.lab.checkers.finding import Pass
-from node.lab.scenarios.scenario import Event, EventKind, ExpectSection, Faulty, LinksSection, Scenario
+from node.lab.scenarios.events import Join, Slow
+from node.lab.scenarios.scenario import ExpectSection, Faulty, LinksSection, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.population import START
-from node.rules.network_rules import Consensus, ProofOfWorkSection, TotalOrderSection
+from node.rules.network_rules import Consensus, TotalOrderSection
 from node.runtime.coupling import AskLearner, Forget
 from node.runtime.held_attachments import HeldAttachments
 from node.storage.tables import PAYLOAD_TABLE
@@ -111,7 +113,7 @@ def test_headers_whose_bodies_nobody_gets_keep_nobody_from_leading() -> None:
 @pytest.mark.parametrize("consensus", [WORK, ORDER])
 def test_a_gradient_whose_payload_nobody_gets_has_no_part_in_the_model(consensus, silent: int) -> None:
     played = withstood(f"withhold-payload:silent={silent}", consensus, GRADIENT)
-    judged = {one.author for _, told in played.by(played.honest[0], GradientsJudged) for one in told.judged}
+    judged = {one.author for _, told in played.by(played.honest[0], GradientsReport) for one in told.judged}
     assert judged <= {peer.id for peer in played.honest}
     assert len(judged) > 1, "who leads no block in the run is no worker"
 
@@ -120,7 +122,7 @@ def test_a_gradient_whose_payload_nobody_gets_has_no_part_in_the_model(consensus
 @pytest.mark.parametrize("consensus", [WORK, ORDER])
 def test_a_payload_that_is_given_to_some_alone_comes_to_the_others_from_them(consensus, silent: int) -> None:
     played = withstood(f"withhold-payload:share=0.6,silent={silent}", consensus, GRADIENT)
-    judged = [{one.author for _, told in played.by(peer, GradientsJudged) for one in told.judged} for peer in played.honest]
+    judged = [{one.author for _, told in played.by(peer, GradientsReport) for one in told.judged} for peer in played.honest]
     assert judged == [{peer.id for peer in played.simulation.network.peers.values()}] * 3
     assert played.counts["a payload came after the first peer asked had not sent it"] > 0
 
@@ -128,7 +130,7 @@ def test_a_payload_that_is_given_to_some_alone_comes_to_the_others_from_them(con
 @pytest.mark.parametrize("consensus", [WORK, ORDER])
 def test_who_gives_each_part_at_the_last_moment_is_overtaken_by_those_that_have_it(consensus) -> None:
     played = withstood("late-parts:share=0.6", consensus, GRADIENT)
-    judged = [{one.author for _, told in played.by(peer, GradientsJudged) for one in told.judged} for peer in played.honest]
+    judged = [{one.author for _, told in played.by(peer, GradientsReport) for one in told.judged} for peer in played.honest]
     assert judged == [{peer.id for peer in played.simulation.network.peers.values()}] * 3
     assert played.counts["a payload was asked for from a second peer"] > 0
 
@@ -148,7 +150,7 @@ def test_a_state_that_a_signer_keeps_back_or_gives_late_comes_from_another(fault
         links=LinksSection(ms_min=1, ms_max=5),
         expect=ExpectSection(calm_s=2, heights_min=1, behind_max=28),
         faulty=(Faulty(fault, (3,)),),
-        events=(Event("9", EventKind.JOIN, peers=(1,)),),
+        events=(TimedEvent("9", Join((1,))),),
     )
     played = play_scenario(scenario, seed=STATE_KEPT_BACK)
     assert_passed(played)
@@ -195,7 +197,7 @@ def test_a_payload_that_was_forgotten_is_fetched_again_for_a_block_that_names_it
     digest = payload_of(played)
     assert [kept(played, peer, digest) for peer in played.honest] == [[True, False, True]] * 3
     assert played.counts["a payload that had been forgotten was fetched once more"] == 3
-    judged = [{one.author for _, told in played.by(peer, GradientsJudged) for one in told.judged} for peer in played.honest]
+    judged = [{one.author for _, told in played.by(peer, GradientsReport) for one in told.judged} for peer in played.honest]
     assert judged == [{peer.id for peer in played.simulation.network.peers.values()}] * 3
 
 
@@ -216,7 +218,7 @@ def test_a_payload_that_all_have_forgotten_and_nobody_gives_keeps_nobody_from_go
     assert_passed(played)
     digest = payload_of(played)
     assert [kept(played, peer, digest) for peer in played.honest] == [[True, False]] * 3
-    asked = [[effect for _, effect in played.by(peer, FetchPayload) if effect.digest == digest] for peer in played.honest]
+    asked = [[effect for _, effect in played.by(peer, FetchAttachment) if effect.digest == digest] for peer in played.honest]
     assert all(len(questions) > 1 for questions in asked)
 
 
@@ -422,7 +424,7 @@ def test_who_joins_late_refuses_whoever_answers_with_false_commits_and_arrives(s
         total_order=TotalOrderSection(round_interval_ms=60),
         expect=ExpectSection(calm_s=5, heights_min=2, behind_max=4),
         faulty=(Faulty("false-commits", (3,)),),
-        events=(Event("7.0", EventKind.JOIN, peers=(1,)),),
+        events=(TimedEvent("7.0", Join((1,))),),
     )
     played = play_scenario(scenario, seed)
     assert_passed(played)
@@ -458,12 +460,12 @@ def test_headers_of_a_heavier_branch_from_below_the_final_block_halt_nobody_whil
         learning=EVOLUTION,
         peers=4,
         duration_s=60,
-        proof_of_work=ProofOfWorkSection(
+        proof_of_work=ChainRules(
             block_interval_ms=1_000, start_attempts=100, puzzle_memory_kib=8, finality_depth=4, contest_depth=3
         ),
         expect=ExpectSection(calm_s=30, heights_min=1, behind_max=4),
         faulty=(Faulty("cheap-rivals", (3,)),),
-        events=(Event("0.1", EventKind.SLOW, peers=(0, 1, 2), factor=8),),
+        events=(TimedEvent("0.1", Slow((0, 1, 2), factor=8)),),
     )
     played = play_scenario(scenario)
     assert_passed(played)
@@ -486,7 +488,7 @@ def test_a_member_that_joins_late_arrives_though_some_answer_with_commits_withou
         links=LinksSection(ms_min=1, ms_max=10),
         expect=ExpectSection(calm_s=5, heights_min=1, behind_max=28),
         faulty=(Faulty("endless-join", (5, 6)),),
-        events=(Event("8", EventKind.JOIN, peers=(1,)),),
+        events=(TimedEvent("8", Join((1,))),),
     )
     played = play_scenario(scenario, seed=FALSELY_ANSWERED)
     assert_passed(played)
@@ -503,7 +505,7 @@ def test_junk_is_fetched_by_everybody_and_moves_nothing() -> None:
     for peer in played.honest:
         junk = [
             one
-            for _, told in played.by(peer, GradientsJudged)
+            for _, told in played.by(peer, GradientsReport)
             for one in told.judged
             if one.outcome == GradientOutcome.MALFORMED
         ]

@@ -22,8 +22,8 @@ def conduct_of(text: str, seed: int = 7) -> Conduct:
     """The conduct of x, which has heard the honest and its accomplice."""
     conduct = make_conduct(parse_fault(text), Situation(b"x", LIARS, LAYOUT, 10, seed))
     for place, author in enumerate(HONEST):
-        conduct.heard(author, OWN + np.float32(place - 1))
-    conduct.heard(b"y", np.full(PARAMETERS, 1e6, dtype=np.float32))
+        conduct.on_gradient(author, OWN + np.float32(place - 1))
+    conduct.on_gradient(b"y", np.full(PARAMETERS, 1e6, dtype=np.float32))
     return conduct
 
 
@@ -123,7 +123,7 @@ def test_min_max_and_min_sum_lie_as_far_as_the_honest_do_and_no_farther(seed: in
     conduct = make_conduct(parse_fault("min-sum" if is_sum else "min-max"), Situation(b"x", LIARS, LAYOUT, 10, 0))
     honest = (OWN + generator.standard_normal((5, PARAMETERS))).astype(np.float32)
     for author, vector in zip((b"a", b"b", b"c", b"d"), honest, strict=False):
-        conduct.heard(author, vector)
+        conduct.on_gradient(author, vector)
     lie = np.asarray(conduct.submissions(honest[-1])[0])
     squared = ((honest[:, None] - honest[None]) ** 2).sum(axis=2)
     to_lie = ((honest - lie) ** 2).sum(axis=1)

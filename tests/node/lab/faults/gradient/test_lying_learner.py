@@ -12,7 +12,7 @@ from learning.gradient.ledger import Gradients
 from learning.gradient.step_candidates import StepCandidates
 from learning.gradient.stream import GradientStream
 from learning.gradient.worker import MakeWorker, Worker, WorkerSettings
-from learning.learner import AssessRequest, DeliverRequest, Learner, Participant, SignedPayload
+from learning.learner import AssessRequest, AuthoredPayload, DeliverRequest, Learner, Participant
 from learning.task import Float32Array
 from learning.tasks.own_samples import OwnSamples
 from node.lab.faults.gradient.conduct import HonestConduct, Submitted
@@ -33,7 +33,7 @@ class Listening(HonestConduct):
     def __init__(self) -> None:
         self.heard_of: list[bytes] = []
 
-    def heard(self, author: bytes, gradient: Float32Array) -> None:
+    def on_gradient(self, author: bytes, gradient: Float32Array) -> None:
         assert (gradient.dtype, gradient.shape) == (np.float32, (15,))
         self.heard_of.append(author)
 
@@ -59,7 +59,7 @@ def listener(world: World, follower: MakeFollower, conduct: Listening) -> Learne
     return Liar(FOUR[0], conduct, LAYOUT, BITS).learner(world.shelf, make)
 
 
-def spoiled(items: Sequence[SignedPayload]) -> list[SignedPayload]:
+def spoiled(items: Sequence[AuthoredPayload]) -> list[AuthoredPayload]:
     """What no honest learner reads, or reads in vain."""
     junk = signed(FOUR[2], GENESIS, b"junk")
     return [junk, *(replace(item, author=b"o" * 32) for item in items), *(replace(item, attached=()) for item in items)]

@@ -5,7 +5,8 @@ import pytest
 
 from node.lab.checkers.finding import Diverged, Pass
 from node.lab.checkers.suite import NOTHING_RAISES
-from node.lab.scenarios.scenario import Event, EventKind, Scenario
+from node.lab.scenarios.events import BackUp, Clock, DiskFull, KillAt, Misbehave, Pause, Restart, RestoreOldDisk, Slow, Wipe
+from node.lab.scenarios.scenario import Scenario, TimedEvent
 from node.lab.scenarios.scenario_check import check
 from node.lab.simulation.population import START
 from node.lab.simulation.run import Simulation, SimulationOutcome
@@ -28,15 +29,15 @@ def network_of(plan: Scenario) -> SocketNetwork:
 
 def test_disks_fail_and_clocks_are_wrong_and_all_come_back() -> None:
     events = (
-        Event(at_s=1, kind=EventKind.BACK_UP, peers=(0,)),
-        Event(at_s=1, kind=EventKind.CLOCK, peers=(3,), offset_ms=400, drift_ppm=100),
-        Event(at_s=1, kind=EventKind.SLOW, peers=(3,), factor=2),
-        Event(at_s=2, kind=EventKind.DISK_FULL, peers=(1,)),
-        Event(at_s=3, kind=EventKind.RESTART, peers=(1,)),
-        Event(at_s=4, kind=EventKind.RESTORE_OLD_DISK, peers=(0,)),
-        Event(at_s=5, kind=EventKind.RESTART, peers=(0,)),
-        Event(at_s=6, kind=EventKind.WIPE, peers=(2,)),
-        Event(at_s=7, kind=EventKind.RESTART, peers=(2,)),
+        TimedEvent(1, BackUp((0,))),
+        TimedEvent(1, Clock((3,), offset_ms=400, drift_ppm=100)),
+        TimedEvent(1, Slow((3,), factor=2)),
+        TimedEvent(2, DiskFull((1,))),
+        TimedEvent(3, Restart((1,))),
+        TimedEvent(4, RestoreOldDisk((0,))),
+        TimedEvent(5, Restart((0,))),
+        TimedEvent(6, Wipe((2,))),
+        TimedEvent(7, Restart((2,))),
     )
     outcome = run(scenario("", "total-order", *events, duration_s=14, calm_s=6))
     assert isinstance(outcome.verdict, Pass), outcome.verdict
@@ -46,11 +47,11 @@ def test_a_full_disk_ends_the_process_and_its_connections() -> None:
     network = network_of(scenario(""))
     first, second, *_ = network.peers
     network.run_for(2_000)
-    assert len(network.lives[second].network.peers()) == 3
+    assert len(network.processes[second].network.peers()) == 3
     network.fill_disk(first)
     network.run_for(1_000)
     assert (network.peers[first].is_up, network.peers[first].stopped) == (False, "the disk is full")
-    assert len(network.lives[second].network.peers()) == 2
+    assert len(network.processes[second].network.peers()) == 2
     network.close()
 
 
@@ -87,7 +88,7 @@ def test_what_a_dead_process_still_does_is_not_seen() -> None:
 
 
 @pytest.mark.parametrize(
-    "place", [(SimulatedProcess, "peer_joined"), (SampledPuzzles, "_solved")], ids=["in a task", "in a timer"]
+    "place", [(SimulatedProcess, "on_peer_joined"), (SampledPuzzles, "_solved")], ids=["in a task", "in a timer"]
 )
 def test_a_mistake_of_a_peer_s_own_is_the_finding(place: tuple[type, str], monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
@@ -119,8 +120,8 @@ def refusal_of(plan: Scenario) -> str:
 
 
 def test_events_that_stop_a_peer_between_two_effects_are_refused() -> None:
-    kill = scenario("", "total-order", Event(at_s=1, kind=EventKind.KILL_AT, peers=(0,), effect=9))
-    pause = scenario("slow-loris", "total-order", Event(at_s=1, kind=EventKind.PAUSE, peers=(0,)))
+    kill = scenario("", "total-order", TimedEvent(1, KillAt((0,), effect=9)))
+    pause = scenario("slow-loris", "total-order", TimedEvent(1, Pause((0,))))
     assert '[[event]] number 1: kind is "kill-at"; allowed is crash, restart, join,' in refusal_of(kill)
     assert 'kind is "pause"' in refusal_of(pause)
     over_wires = msgspec.structs.replace(kill, links=msgspec.structs.replace(kill.links, sockets=False))
@@ -135,7 +136,7 @@ def test_a_crowd_and_an_unordered_network_are_refused() -> None:
 
 
 def test_a_network_fault_of_a_peer_that_turns_later_needs_sockets_too() -> None:
-    turning = Event(at_s=1, kind=EventKind.MISBEHAVE, peers=(3,), fault="oversized-frames")
+    turning = TimedEvent(1, Misbehave((3,), "oversized-frames"))
     plan = scenario("", "total-order", turning)
     plan = msgspec.structs.replace(plan, links=msgspec.structs.replace(plan.links, sockets=False))
     network = network_of(plan)

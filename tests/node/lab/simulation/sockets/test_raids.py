@@ -16,14 +16,15 @@ from consensus.evidence import Offence
 from node.lab.checkers.finding import Pass
 from node.lab.faults.catalogue import NETWORK_FAULTS
 from node.lab.faults.network.frame_attacks import FALSE_NETWORKS
-from node.lab.scenarios.scenario import Event, EventKind, Scenario
+from node.lab.scenarios.events import Crash, Cut, Heal, Join, Misbehave, Partition, Reset, Restart
+from node.lab.scenarios.scenario import Scenario, TimedEvent
 from node.lab.scenarios.scenario_file import parse_scenario, read_scenario
 from node.lab.simulation.run import Simulation, SimulationOutcome
 from node.lab.simulation.sockets import world as ground
 from node.lab.simulation.sockets.process import SimulatedProcess
-from node.net import listener as doorway
+from node.net import listener
 from node.net.address_book import AddressBook
-from node.net.connections import Roster
+from node.net.connections import Connections
 from node.net.network_interface import NetSettings
 from node.net.rates import RateLimits
 
@@ -49,7 +50,7 @@ def set_limits(monkeypatch: pytest.MonkeyPatch, **limits: object) -> None:
 def scenario(
     fault: str,
     consensus: str = "total-order",
-    *events: Event,
+    *events: TimedEvent,
     duration_s: int = 6,
     calm_s: int = 3,
     uplink_kbit_s: int = 500,
@@ -100,22 +101,22 @@ class Raid:
         self.outcome: SimulationOutcome = simulation.run(lambda _: self._look(simulation))
         self.dials_to_nowhere = simulation.network.dials_to_nowhere
         honest = self._honest(simulation)
-        self.notes = [note for life in honest for note in life.notes]
+        self.notes = [note for incarnation in honest for note in incarnation.notes]
         assert self.outcome.doors is not None
         self.proven, self.came = self.outcome.doors.proven, self.outcome.doors.came
-        self.at_once = max(life.host.accepted_at_once_max for life in honest)
-        self.bytes_received = sum(life.network.bytes_received for life in honest)
-        self.bytes_sent = sum(life.network.bytes_sent for life in honest)
+        self.at_once = max(incarnation.host.accepted_at_once_max for incarnation in honest)
+        self.bytes_received = sum(incarnation.network.bytes_received for incarnation in honest)
+        self.bytes_sent = sum(incarnation.network.bytes_sent for incarnation in honest)
         self.accused = {accusation.offence for peer in simulation.network.peers.values() for accusation in peer.accusations}
 
     def _look(self, simulation: Simulation) -> None:
         """What honest peers would tell others of."""
-        for life in self._honest(simulation):
-            self.addresses.update(address.host for address in life.network.known_addresses())
+        for incarnation in self._honest(simulation):
+            self.addresses.update(address.host for address in incarnation.network.known_addresses())
 
     @staticmethod
     def _honest(simulation: Simulation) -> list[SimulatedProcess]:
-        return [life for peer, life in simulation.network.lives.items() if peer in simulation.court.honest]
+        return [incarnation for peer, incarnation in simulation.network.processes.items() if peer in simulation.checkers.honest]
 
     def noted(self, text: str) -> int:
         return sum(text in note for note in self.notes)
@@ -179,13 +180,13 @@ def test_nothing_of_it_is_seen_where_nobody_attacks() -> None:
 
 def test_attacks_join_with_a_liar_and_with_crashes_cuts_and_resets() -> None:
     events = (
-        Event(at_s=2, kind=EventKind.RESET, peers=(0,)),
-        Event(at_s=3, kind=EventKind.CRASH, peers=(1,)),
-        Event(at_s=4, kind=EventKind.RESTART, peers=(1,)),
-        Event(at_s=5, kind=EventKind.PARTITION, groups=((0, 3), (1, 2))),
-        Event(at_s=6, kind=EventKind.HEAL),
-        Event(at_s="6.5", kind=EventKind.CUT, senders=(0,), receivers=(2,)),
-        Event(at_s="7.5", kind=EventKind.HEAL),
+        TimedEvent(2, Reset((0,))),
+        TimedEvent(3, Crash((1,))),
+        TimedEvent(4, Restart((1,))),
+        TimedEvent(5, Partition(((0, 3), (1, 2)))),
+        TimedEvent(6, Heal()),
+        TimedEvent("6.5", Cut((0,), (2,))),
+        TimedEvent("7.5", Heal()),
     )
     plan = scenario("slow-loris+inflated-claim+malformed-frames", "proof-of-work", *events, duration_s=16, calm_s=8)
     raid = Raid(plan)
@@ -196,8 +197,8 @@ def test_attacks_join_with_a_liar_and_with_crashes_cuts_and_resets() -> None:
 
 def test_a_peer_that_turns_and_one_that_joins_late() -> None:
     events = (
-        Event(at_s=2, kind=EventKind.MISBEHAVE, peers=(3,), fault="oversized-frames"),
-        Event(at_s=4, kind=EventKind.JOIN, peers=(2,)),
+        TimedEvent(2, Misbehave((3,), "oversized-frames")),
+        TimedEvent(4, Join((2,))),
     )
     raid = Raid(scenario("", "total-order", *events, duration_s=16, calm_s=8))
     assert isinstance(raid.outcome.verdict, Pass), raid.outcome.verdict
@@ -224,7 +225,7 @@ def test_without_a_rate_a_flood_is_taken_whole(monkeypatch: pytest.MonkeyPatch) 
 
 def test_without_a_limit_on_messages_they_are_taken_in_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     guarded = Raid(scenario("oversized-frames", uplink_kbit_s=0))
-    monkeypatch.setattr(doorway, "MESSAGE_SIZE_SETTING", 0)
+    monkeypatch.setattr(listener, "MESSAGE_SIZE_SETTING", 0)
     open_to_all = Raid(scenario("oversized-frames", uplink_kbit_s=0))
     assert (guarded.noted("exceeds limit") >= 2, open_to_all.noted("exceeds limit")) == (True, 0)
     assert open_to_all.bytes_received > guarded.bytes_received + 1_000_000
@@ -233,7 +234,7 @@ def test_without_a_limit_on_messages_they_are_taken_in_whole(monkeypatch: pytest
 def test_without_proof_of_addresses_false_ones_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     guarded = Raid(scenario("address-poisoning"))
     assert guarded.addresses == {"10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"}
-    monkeypatch.setattr(AddressBook, "proven", lambda book: tuple(book._entries))
+    monkeypatch.setattr(AddressBook, "proven", lambda book: tuple(book._entries))  # a mutation
     believing = Raid(scenario("address-poisoning"))
     assert any(host.startswith(FALSE_NETWORKS[0]) for host in believing.addresses)
 
@@ -241,7 +242,7 @@ def test_without_proof_of_addresses_false_ones_are_passed_on(monkeypatch: pytest
 def test_without_blame_a_host_may_break_handshakes_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where a member lives nobody is blamed, so this is about a network that is open to all."""
     guarded = Raid(scenario("handshake-replay", "proof-of-work"))
-    monkeypatch.setattr(Roster, "blame_host", lambda *_: None)
+    monkeypatch.setattr(Connections, "blame_host", lambda *_: None)
     forgiving = Raid(scenario("handshake-replay", "proof-of-work"))
     assert forgiving.proven > guarded.proven + 4
 

@@ -15,7 +15,7 @@ from learning.gradient.ledger import Gradients
 from learning.gradient.scored_slate import StepEntry
 from learning.gradient.scored_submission import encode_scored
 from learning.gradient.submission import GRADIENT_BYTES_MAX, GradientSubmission
-from learning.learner import SignedPayload
+from learning.learner import AuthoredPayload
 from learning.model_consensus.scores import Scores
 from learning.model_consensus.slate import ModelConsensus
 from learning.state import StoredStateError
@@ -75,18 +75,18 @@ def deliver_again(kept: KeptGeneration, consensus: StepConsensus, version: int, 
     for author, encoded in kept.gradients:
         named = GradientSubmission(version, digest, payload_digest(encoded), len(encoded))
         attached = ((named.payload, named.length),)
-        _counted(consensus, SignedPayload(b"", author, consensus.generation, encode_scored(named), attached))
+        _deliver(consensus, AuthoredPayload(b"", author, consensus.generation, encode_scored(named), attached))
     consensus.end_of_commit()
     for author, values in kept.scores:
         if consensus.slate is None:
             raise StoredStateError("the stored generation has scores, but too few gradients for a slate")
         scores = Scores(consensus.slate.digest, values)
-        _counted(consensus, SignedPayload(b"", author, consensus.generation, encode_scored(scores)))
+        _deliver(consensus, AuthoredPayload(b"", author, consensus.generation, encode_scored(scores)))
     if len(kept.scores) >= consensus.needed:
         raise StoredStateError(f"the stored generation has {len(kept.scores)} scores, with which it would be decided")
 
 
-def _counted(consensus: StepConsensus, item: SignedPayload) -> None:
+def _deliver(consensus: StepConsensus, item: AuthoredPayload) -> None:
     reason = consensus.deliver(item)
     if reason is not None:
         raise StoredStateError(f"the stored generation does not fit the task's model: {reason}")

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learning.gradient.scored_kept import KeptPayloads, StepConsensus, decode_generation, deliver_again, encode_generation
+from learning.gradient.generation_codec import KeptPayloads, StepConsensus, decode_generation, deliver_again, encode_generation
 from learning.gradient.scored_slate import StepCandidacy
 from learning.gradient.scored_submission import encode_scored
-from learning.learner import SignedPayload
+from learning.learner import AuthoredPayload
 from learning.model_consensus.scores import Scores
 from learning.model_consensus.slate import ModelConsensus
 from learning.state import StoredStateError, state_digest
@@ -30,7 +30,7 @@ def booth_with(gradients: int, scores: int) -> Booth:
         slate = booth.consensus.slate
         assert slate is not None
         row = Scores(slate.digest, tuple(range(place, place + len(slate.entries))))
-        assert booth.consensus.deliver(SignedPayload(b"", worker(place), GENERATION, encode_scored(row))) is None
+        assert booth.consensus.deliver(AuthoredPayload(b"", worker(place), GENERATION, encode_scored(row))) is None
     return booth
 
 
@@ -38,7 +38,7 @@ def again(booth: Booth, memory: bytes) -> StepConsensus:
     """A consensus that has just begun, with no payload at hand, after the memory was delivered to it."""
     kept = decode_generation(memory)
     digest = state_digest(booth.model)
-    candidacy = StepCandidacy(booth.candidacy._rules, booth.model, digest, KeptPayloads(kept, Shelf()))
+    candidacy = StepCandidacy(booth.rules, booth.model, digest, KeptPayloads(kept, Shelf()))
     consensus = ModelConsensus(tuple(worker(place) for place in range(MEMBERS)), GENERATION, candidacy)
     deliver_again(kept, consensus, booth.model.height, digest)
     return consensus

@@ -1,4 +1,4 @@
-"""The court: who is listened to, what an excerpt shows, what a verdict says, and what may be held."""
+"""The checker suite: who is listened to, what an excerpt shows, what a verdict says, and what may be held."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,25 +46,25 @@ class Peer:
     """Who does something."""
 
     id: PeerId
-    life: int = 0
+    incarnation: int = 0
 
 
-def court() -> CheckerSuite:
+def checkers() -> CheckerSuite:
     return CheckerSuite(Facts(NETWORK, HONEST, len(MEMBERS), START, MEMBERS, gc_depth=10))
 
 
-def deliver(judge: CheckerSuite, peer: Peer, request: DeliverRequest, at_ms: int) -> None:
+def deliver(suite: CheckerSuite, peer: Peer, request: DeliverRequest, at_ms: int) -> None:
     now = Instant(START + at_ms)
-    judge.watch(peer, Record("commit", request.step.height.to_bytes(8, "big"), b""), now)
-    judge.watch(peer, AskLearner(request), now)
+    suite.watch(peer, Record("commit", request.step.height.to_bytes(8, "big"), b""), now)
+    suite.watch(peer, AskLearner(request), now)
 
 
 def test_a_divergence_is_told_with_its_witnesses_and_what_came_before_in_few_lines() -> None:
-    judge = court()
+    suite = checkers()
     for height in range(1, 40):
-        deliver(judge, Peer(ALICE), DeliverRequest(delivery(height)), height)
-    deliver(judge, Peer(BOB, life=1), OTHER, 99)
-    verdict = judge.verdict((ALICE, BOB), PACE, Instant(START + 100))
+        deliver(suite, Peer(ALICE), DeliverRequest(delivery(height)), height)
+    deliver(suite, Peer(BOB, incarnation=1), OTHER, 99)
+    verdict = suite.verdict((ALICE, BOB), PACE, Instant(START + 100))
     assert isinstance(verdict, Diverged)
     assert verdict.finding.detail == "two deliveries at height 1"
     lines = verdict.excerpt.lines
@@ -74,76 +74,76 @@ def test_a_divergence_is_told_with_its_witnesses_and_what_came_before_in_few_lin
 
 
 def test_who_is_faulty_is_not_listened_to() -> None:
-    judge = court()
-    deliver(judge, Peer(ALICE), DeliverRequest(delivery(1)), 1)
-    deliver(judge, Peer(DAVE), OTHER, 2)
-    assert judge.finding is None
+    suite = checkers()
+    deliver(suite, Peer(ALICE), DeliverRequest(delivery(1)), 1)
+    deliver(suite, Peer(DAVE), OTHER, 2)
+    assert suite.finding is None
 
 
 def test_who_turns_is_not_listened_to_from_then_on_and_what_came_before_still_counts() -> None:
-    judge = court()
-    deliver(judge, Peer(BOB), DeliverRequest(delivery(1)), 1)
-    judge.turns(BOB)
-    deliver(judge, Peer(BOB), DeliverRequest(delivery(2, payload(DAVE, "other"))), 2)
-    deliver(judge, Peer(CAROL), DeliverRequest(delivery(1)), 3)
-    deliver(judge, Peer(CAROL), DeliverRequest(delivery(2)), 4)
-    assert judge.finding is None
-    deliver(judge, Peer(ALICE), OTHER, 5)
-    assert judge.finding is not None
-    assert [witness.peer for witness in judge.finding.witnesses] == [BOB, ALICE]
+    suite = checkers()
+    deliver(suite, Peer(BOB), DeliverRequest(delivery(1)), 1)
+    suite.turns(BOB)
+    deliver(suite, Peer(BOB), DeliverRequest(delivery(2, payload(DAVE, "other"))), 2)
+    deliver(suite, Peer(CAROL), DeliverRequest(delivery(1)), 3)
+    deliver(suite, Peer(CAROL), DeliverRequest(delivery(2)), 4)
+    assert suite.finding is None
+    deliver(suite, Peer(ALICE), OTHER, 5)
+    assert suite.finding is not None
+    assert [earlier.peer for earlier in suite.finding.contradicting] == [BOB, ALICE]
 
 
 def test_who_has_turned_may_be_accused_and_who_has_not_may_not() -> None:
-    judge = court()
-    judge.turns(BOB)
-    judge.watch(Peer(ALICE), Accuse(Accusation(BOB, Offence.EQUIVOCATION, "two blocks", b"")), START)
-    assert judge.finding is None
-    judge.watch(Peer(ALICE), Accuse(Accusation(CAROL, Offence.EQUIVOCATION, "two blocks", b"")), START)
-    assert judge.finding is not None
-    assert judge.finding.detail.startswith(f"honest {CAROL.hex()[:8]} is accused")
+    suite = checkers()
+    suite.turns(BOB)
+    suite.watch(Peer(ALICE), Accuse(Accusation(BOB, Offence.EQUIVOCATION, "two blocks", b"")), START)
+    assert suite.finding is None
+    suite.watch(Peer(ALICE), Accuse(Accusation(CAROL, Offence.EQUIVOCATION, "two blocks", b"")), START)
+    assert suite.finding is not None
+    assert suite.finding.detail.startswith(f"honest {CAROL.hex()[:8]} is accused")
 
 
 def test_who_has_turned_may_sign_two_blocks_for_one_round() -> None:
-    judge = court()
+    suite = checkers()
     first, second = (dag_block(1, 5, text) for text in ("one", "other"))
 
     def record(found: tuple[Reference, Block]) -> Record:
         reference, block = found
         return record_of_block(reference, Block(block.content, KEYS[1].sign(reference.digest)))
 
-    judge.watch(Peer(ALICE), record(first), START)
-    judge.turns(BOB)
-    judge.watch(Peer(ALICE), record(second), START)
-    assert judge.finding is None
+    suite.watch(Peer(ALICE), record(first), START)
+    suite.turns(BOB)
+    suite.watch(Peer(ALICE), record(second), START)
+    assert suite.finding is None
 
 
 def test_after_the_first_finding_nothing_is_added_to_it() -> None:
-    judge = court()
-    deliver(judge, Peer(ALICE), DeliverRequest(delivery(1)), 1)
-    deliver(judge, Peer(BOB), OTHER, 2)
-    first = judge.finding
-    judge.watch(Peer(ALICE), Refuse(BOB, Offence.FLOODING, "blocks"), START)
+    suite = checkers()
+    deliver(suite, Peer(ALICE), DeliverRequest(delivery(1)), 1)
+    deliver(suite, Peer(BOB), OTHER, 2)
+    first = suite.finding
+    suite.watch(Peer(ALICE), Refuse(BOB, Offence.FLOODING, "blocks"), START)
     assert first is not None
-    assert judge.finding is first
+    assert suite.finding is first
 
 
 def test_a_standstill_is_no_progress_and_shows_the_last_of_who_stands_still() -> None:
-    judge = court()
-    deliver(judge, Peer(BOB), DeliverRequest(delivery(1)), 1)
-    judge.progress.calm(START)
-    judge.watch(Peer(ALICE), head("a1", 1), START)
-    verdict = judge.verdict((ALICE, BOB), PACE, Instant(START + 5_000))
+    suite = checkers()
+    deliver(suite, Peer(BOB), DeliverRequest(delivery(1)), 1)
+    suite.progress.calm(START)
+    suite.watch(Peer(ALICE), head("a1", 1), START)
+    verdict = suite.verdict((ALICE, BOB), PACE, Instant(START + 5_000))
     assert isinstance(verdict, NoProgress)
     assert verdict.detail.startswith(f"{BOB.hex()[:8]} (height 0) gained 0 heights")
     assert "DeliverRequest" in verdict.excerpt.lines[-1]
 
 
 def test_whoever_moves_on_passes_and_rare_paths_are_counted() -> None:
-    judge = court()
-    judge.progress.calm(START)
-    judge.watch(Peer(ALICE), head("a1", 1), START)
-    judge.watch(Peer(ALICE), Refuse(DAVE, Offence.FLOODING, "blocks"), START)
-    assert judge.verdict((ALICE,), PACE, START) == Pass({"a faulty peer was refused": 1})
+    suite = checkers()
+    suite.progress.calm(START)
+    suite.watch(Peer(ALICE), head("a1", 1), START)
+    suite.watch(Peer(ALICE), Refuse(DAVE, Offence.FLOODING, "blocks"), START)
+    assert suite.verdict((ALICE,), PACE, START) == Pass({"a faulty peer was refused": 1})
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------------
@@ -182,7 +182,7 @@ def test_a_pool_that_grows_without_bound_is_found() -> None:
     peer = next(iter(network.peers.values()))
     scale = scale_of("miners", network)
     limit = declared_bounds(scale)["Mempool._pooled"]
-    pooled = peer.replica.ordering._relay.pool._pooled
+    pooled = peer.replica.ordering._relay.pool._pooled  # as a mistake would fill it
     pooled.update({number.to_bytes(32, "big"): None for number in range(limit + 1)})
     assert excess(peer.replica, scale) == f"Mempool._pooled holds {len(pooled)}, declared: {limit} at most"
 

@@ -1,4 +1,4 @@
-"""What a peer's earlier life has left behind, and what the next one makes of it."""
+"""What a peer's earlier incarnation has left behind, and what the next one makes of it."""
 
 from collections.abc import Iterator, Mapping
 
@@ -14,7 +14,7 @@ from node.storage.tables import STATE_KEY, STATE_TABLE
 Rows = Mapping[tuple[str, bytes], bytes]
 
 
-class Lives:
+class Incarnations:
     """Follows each peer over its restarts. `members`: of a total order; none under proof of work."""
 
     def __init__(self, members: tuple[PeerId, ...]) -> None:
@@ -28,16 +28,16 @@ class Lives:
         """The height of the highest head when a late peer came."""
         self._highest = 0
 
-    def life_of(self, peer: PeerId) -> int:
+    def incarnation_of(self, peer: PeerId) -> int:
         """The one that was seen last."""
         last = self._last.get(peer)
-        return 0 if last is None else last.life
+        return 0 if last is None else last.incarnation
 
     def see(self, seen: Seen) -> Iterator[RarePath]:
-        """Any event: the last one of a life counts, too."""
+        """Any event: the last one of an incarnation counts, too."""
         before = self._last.get(seen.peer)
         self._last[seen.peer] = seen
-        if before is not None and before.life != seen.life and self._waits_to_be_sent(before):
+        if before is not None and before.incarnation != seen.incarnation and self._waits_to_be_sent(before):
             yield RarePath.KILLED_BEFORE_SENDING
         match seen.event:
             case Record(table, key, _) if table in {VERTEX_TABLE, BLOCK_TABLE}:
