@@ -9,7 +9,7 @@ from learning.evolution.measurement import Measurement
 from learning.evolution.mutation import Mutating, Mutation, kept_interval
 from learning.evolution.mutation_submission import decode_submission, encode_submission
 from learning.evolution.payload import Candidate
-from learning.evolution.rules import EvolutionRules
+from learning.evolution.rules import EvolutionRules, Strategy
 from learning.evolution.search import SearchSettings
 from learning.exact import MICRO
 from learning.following.line import Head, kept_state, origin_of
@@ -52,12 +52,15 @@ class MutationCandidacy:
 
     counts_leads = False
 
-    def __init__(self, members: int, recipe_length_max: int) -> None:
+    def __init__(self, members: int, rules: EvolutionRules) -> None:
         self._members = members
-        self._recipe_length_max = recipe_length_max
+        self._recipe_length_max = rules.recipe_length_max
+        self._keeps_parent = rules.strategy is not Strategy.COMMA
 
-    def parent(self, generation: bytes) -> Entry:
-        """Neither a mutation nor a claim."""
+    def parent(self, generation: bytes) -> Entry | None:
+        """Neither a mutation nor a claim. By the comma rule a child follows in any case."""
+        if not self._keeps_parent:
+            return None
         return Entry(no_change_digest(generation), None, None)
 
     def read(self, payload: bytes) -> Candidate | Scores:
@@ -90,7 +93,7 @@ class MutationCandidates:
         """
         self._task = check_task(task)
         self._participant = participant
-        self._candidacy = MutationCandidacy(len(participant.members), rules.recipe_length_max)
+        self._candidacy = MutationCandidacy(len(participant.members), rules)
         self._mutating = Mutating(participant.network_id, rules)
         self._measurement = Measurement(self._task, participant.network_id)
         self._explorer = Explorer(self._task, rules, settings, participant, self._measurement)

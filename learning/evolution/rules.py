@@ -1,5 +1,6 @@
 """What all peers of a network agree on about evolution."""
 
+from enum import StrEnum
 from typing import Annotated
 
 import msgspec
@@ -10,6 +11,19 @@ from learning.exact import DecimalText
 
 UNLIMITED = -1
 """As `regression_allowed`: the pure comma rule, where a child may be worse than its parent."""
+
+
+class Strategy(StrEnum):
+    """What a generation makes of its mutations."""
+
+    JOINT = "joint"
+    """All members' ranked lists together (`joint_step`)."""
+    COMMA = "comma"
+    """The published (1,λ)-search: the best of all λ is the next model, better than its parent or not (arXiv 2304.13540)."""
+    PLUS = "plus"
+    """A race on part of the batch, the best few on the whole; the parent stays unless one of them is better."""
+    RECOMBINATION = "recombination"
+    """The same, of rank-weighted means of one author's best mutations."""
 
 
 class EvolutionRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,6 +47,10 @@ class EvolutionRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     regression_allowed: Annotated[
         int, Meta(ge=-1, le=10**12, description="Millionths by which a child may be worse than its parent; -1: by any amount.")
     ] = 0
+    strategy: Annotated[
+        Strategy,
+        Meta(description="What becomes of a generation's mutations: joint (all members' lists), comma, plus or recombination."),
+    ] = Strategy.PLUS
 
     def __post_init__(self) -> None:
         self.schedule()

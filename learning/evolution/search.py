@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from learning.evolution.recipe import INDEX_MAX, Recipe, child_of, in_canonical_order
-from learning.evolution.rules import EvolutionRules
+from learning.evolution.rules import EvolutionRules, Strategy
 from learning.exact import StreamKey, fill_children
 from learning.state import ModelState
 from learning.task import Float32Array, Int64Array
@@ -57,7 +57,8 @@ class Search:
         self._task = task
         self._rules = rules
         self._generation = generation
-        self._raced_on = generation.batch[: settings.race_samples]
+        is_race = rules.strategy is not Strategy.COMMA  # which takes the best of all λ, not of a few finalists
+        self._raced_on = generation.batch[: settings.race_samples] if is_race else generation.batch
         size = len(generation.parent.parameters)
         rows = max(1, min(settings.chunk, CHILDREN_BYTES_MAX // (4 * size)))
         self._children = np.empty((rows, size), dtype=np.float32)

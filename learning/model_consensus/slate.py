@@ -99,8 +99,8 @@ class Candidacy(Protocol[C, E]):
         """
         ...
 
-    def parent(self, generation: bytes) -> E:
-        """The entry that stands for "no change"."""
+    def parent(self, generation: bytes) -> E | None:
+        """The entry that stands for "no change"; None where a candidate wins in any case."""
         ...
 
     def read(self, payload: bytes) -> C | Scores:
@@ -166,7 +166,7 @@ class ModelConsensus(Generic[C, E]):
         """Wait for candidates on the model of this id."""
         self._generation = generation
         parent = self._candidacy.parent(generation)
-        self._entries: dict[bytes, E] = {parent.digest: parent}
+        self._entries: dict[bytes, E] = {} if parent is None else {parent.digest: parent}
         self._candidates: dict[bytes, tuple[E, ...]] = {}
         self._slate: Slate[E] | None = None
         self._scores: dict[bytes, tuple[int, ...]] = {}

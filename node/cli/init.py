@@ -9,6 +9,7 @@ import click
 
 from consensus.proof_of_work.rules import ChainRules
 from consensus.total_order.committee import MEMBERS_MAX, faulty_max
+from learning.evolution.rules import Strategy
 from learning.tasks.catalogue import built_in_task
 from node.cli.arguments import FILE, FOLDER, TASK_DEFAULT, refuse_given
 from node.cli.learning_options import gradient_section, learning_options
@@ -25,7 +26,7 @@ from node.rules.network_rules import (
     is_stranger,
     network_id,
 )
-from node.rules.settings import DEFAULT_PORT, Strategy
+from node.rules.settings import DEFAULT_PORT
 from node.rules.typed_toml import range_of
 from node.storage.folder import NodeFolder
 from node.storage.task_trust import trust
@@ -63,7 +64,7 @@ OPEN_SHARD_COUNT = 16
 @click.option(
     "--strategy",
     type=click.Choice([item.value for item in Strategy]),
-    default=Strategy.COMMA.value,
+    default=Strategy.JOINT.value,
     show_default=True,
     help="comma: the best mutation alone; recombination: a mean of the 16 best.",
 )

@@ -13,9 +13,10 @@ import threadpoolctl
 from learning.aggregation.catalogue import needs_scores
 from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.evolution.generations import Generations
+from learning.evolution.joint_learner import JointGenerations
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.mutation_candidates import MutationCandidates
-from learning.evolution.rules import EvolutionRules
+from learning.evolution.rules import EvolutionRules, Strategy
 from learning.evolution.search import SearchSettings
 from learning.exact import ExactArithmeticError, self_test
 from learning.following.line import LineLearner
@@ -128,6 +129,8 @@ def make_learner(task: Task, spec: LearnerSpec, gradients: Gradients, make_worke
 def _evolution_learner(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> Learner:
     """With members: they decide by their scores; without: every step is checked by everybody."""
     participant = spec.participant
+    if participant.members and rules.strategy is Strategy.JOINT:
+        return LineLearner(JointGenerations(task, rules, participant, spec.search), spec.restored)
     if participant.members:
         return LineLearner(Generations(MutationCandidates(task, rules, participant, spec.search), participant), spec.restored)
     return EvolutionLearner(task, rules, participant, spec.search, spec.restored)

@@ -11,14 +11,14 @@ from msgspec.structs import replace
 
 from consensus.proof_of_work.rules import ChainRules
 from learning.aggregation.catalogue import needs_scores, rule_text
-from learning.evolution.rules import EvolutionRules
+from learning.evolution.joint_submission import JOINT_MEMBERS_MAX
+from learning.evolution.rules import UNLIMITED, EvolutionRules, Strategy
 from learning.gradient.rules import GradientRules
 from learning.tasks.shards import parse_shards
 from node.common.errors import MEND_FILE, NodeError, disk_error
 from node.common.files import write_new_file
 from node.common.invocation import command_text
 from node.rules.network_rules import Consensus, Learning, NetworkRules, TaskSection, TotalOrderSection, network_id
-from node.rules.settings import Strategy
 from node.rules.typed_toml import TomlProblem, parse, render
 
 DEFAULT_CHAIN = ChainRules()
@@ -96,7 +96,17 @@ def _with_canonical_rule(rules: NetworkRules) -> NetworkRules:
 def _problems(rules: NetworkRules) -> Iterator[str]:
     """What no single section shows."""
     yield from _member_problems(rules)
+    yield from _evolution_problems(rules)
     yield from _gradient_problems(rules)
+
+
+def _evolution_problems(rules: NetworkRules) -> Iterator[str]:
+    members = len(rules.total_order.members)
+    if rules.evolution.strategy is Strategy.JOINT and members > JOINT_MEMBERS_MAX:
+        yield (
+            f"total_order.members has {members} keys; allowed is up to {JOINT_MEMBERS_MAX} where evolution.strategy is "
+            f'"{Strategy.JOINT}"'
+        )
 
 
 def _gradient_problems(rules: NetworkRules) -> Iterator[str]:
@@ -162,9 +172,13 @@ def new_rules(
 
 
 def evolution_for(strategy: Strategy) -> EvolutionRules:
-    """The measured presets: 90 % on digits after about 150 generations (comma) or 56 (recombination)."""
+    """The measured presets."""
     match strategy:
+        case Strategy.JOINT:
+            return EvolutionRules(strategy=strategy, step_size="0.01", step_size_factor="1", step_size_floor="0.01")
         case Strategy.COMMA:
-            return EvolutionRules(recipe_length_max=1, step_size_factor="0.998")
+            return EvolutionRules(strategy=strategy, step_size_factor="0.998", regression_allowed=UNLIMITED)
+        case Strategy.PLUS:
+            return EvolutionRules(strategy=strategy, step_size_factor="0.998")
         case Strategy.RECOMBINATION:
-            return EvolutionRules(recipe_length_max=16, step_size_factor="0.995")
+            return EvolutionRules(strategy=strategy, recipe_length_max=16, step_size_factor="0.995")

@@ -17,7 +17,7 @@ from consensus.proof_of_work.rules import ChainRules
 from consensus.total_order.committee import MEMBERS_MAX
 from consensus.total_order.rules import TotalOrderRules
 from consensus.types import DIGEST_BYTES, NetworkId, PeerId
-from learning.evolution.rules import EvolutionRules
+from learning.evolution.rules import EvolutionRules, Strategy
 from learning.gradient.rules import GradientRules
 from node.rules.typed_toml import fields_of
 
@@ -108,9 +108,13 @@ OF_EACH_PEER = ("proof_of_work.minimum_work",)
 """Fields that only say what a peer itself believes: how much work the network has is known once it has done it."""
 
 
+ADDED_LATER = (("evolution.strategy", Strategy.PLUS.value),)
+"""Fields that older files lack, with what they mean there: where that is their value, the id is what it was."""
+
+
 def rule_fields(rules: NetworkRules) -> RuleFields:
     """The rules as (path, text) pairs, in the order of the file; what the network id is the hash of."""
-    return tuple(field for field in _fields_of(rules, "") if field[0] not in OF_EACH_PEER)
+    return tuple(field for field in _fields_of(rules, "") if field[0] not in OF_EACH_PEER and field not in ADDED_LATER)
 
 
 def _fields_of(value: msgspec.Struct, prefix: str) -> Iterator[tuple[str, str]]:

@@ -1,7 +1,6 @@
 """What a user chose on the command line, checked, in frozen form."""
 
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 
 from node.common.address import Address
@@ -32,12 +31,3 @@ class PeerSettings:
     """"debug", "info", "warning" or "error"."""
     trusted_task: str = ""
     """A task that is not built in, named by whoever starts this peer: its code may run. Else what the folder remembers."""
-
-
-class Strategy(StrEnum):
-    """Which child a generation makes of its best mutations."""
-
-    COMMA = "comma"
-    """The published (1,λ)-search: the best mutation alone is the next model (arXiv 2304.13540)."""
-    RECOMBINATION = "recombination"
-    """A rank-weighted mean of up to 16 of the best: about a third of the generations on digits."""

@@ -3,6 +3,9 @@
 from consensus.payload_requests import FETCHES_MAX
 from consensus.total_order.state_sync import SNAPSHOT_BEHIND
 from learning.aggregation.quantised import payload_bytes
+from learning.evolution.joint_memory import memory_bytes_max
+from learning.evolution.ranked_list import list_length
+from learning.evolution.rules import Strategy
 from learning.gradient.checkpoint_codec import KEPT_BYTES_PER_STEP, KEPT_COMMITS, kept_interval
 from learning.task import Layout
 from node.net.bulk_transfer import payload_places
@@ -38,7 +41,9 @@ def state_bytes_max(rules: NetworkRules, members: int, layout: Layout) -> int:
     """
     model_bytes = 4 * sum(block.size for block in layout)
     if rules.learning is Learning.EVOLUTION:
-        return model_bytes + STATE_BYTES_OVERHEAD
+        if rules.evolution.strategy is not Strategy.JOINT:
+            return model_bytes + STATE_BYTES_OVERHEAD
+        return 2 * model_bytes + STATE_BYTES_OVERHEAD + memory_bytes_max(members, list_length(rules.evolution.offspring))
     versions = rules.gradient.staleness_max + 1
     models = 2 + 2 * members + STATE_VECTORS + versions
     return models * model_bytes + STATE_BYTES_OVERHEAD * (versions + members)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
+from learning.evolution.rules import Strategy
 from node.cli.arguments import FILE, PUZZLE_SHARE_DEFAULT, is_given
 from node.common.errors import NodeError
 from node.lab.testnet.settings import TestnetSettings
-from node.rules.settings import Strategy
 
 WAYS = ("auto", "namespaces", "refusal")
 
@@ -67,7 +67,7 @@ def play(context: click.Context, path: Path, partition_by: str, data_dir: Path |
         consensus=script.consensus,
         learning=script.learning,
         task=task or script.task,
-        strategy=Strategy.COMMA,
+        strategy=Strategy.PLUS,
         gradient=None,
         faulty=0,
         fault="",

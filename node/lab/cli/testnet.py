@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from learning.evolution.rules import Strategy
 from node.cli.arguments import (
     FILE,
     FOLDER,
@@ -22,7 +23,6 @@ from node.lab.faults.chosen import canonical_fault, check_fault
 from node.lab.testnet.settings import TestnetSettings
 from node.rules.network_file import read_network_file
 from node.rules.network_rules import Consensus, Learning
-from node.rules.settings import Strategy
 from node.storage.task_trust import check_named
 
 DEADLINE_S_MIN, DEADLINE_S_DEFAULT, DEADLINE_S_MAX = 1.0, 300.0, 86_400.0
@@ -45,7 +45,7 @@ NODES_MAX = 64
 @click.option(
     "--strategy",
     type=click.Choice([item.value for item in Strategy]),
-    default=Strategy.COMMA.value,
+    default=Strategy.JOINT.value,
     show_default=True,
     help="comma: the best mutation alone; recombination: a mean of the 16 best.",
 )

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from node.rules.settings import Strategy
+from learning.evolution.rules import Strategy
 
 if TYPE_CHECKING:  # it imports numpy, which most commands need not
     from learning.gradient.rules import GradientRules

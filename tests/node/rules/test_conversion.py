@@ -5,12 +5,12 @@ from msgspec.structs import replace
 
 from consensus.proof_of_work.rules import AUTHOR_WINDOW_MAX
 from consensus.types import PeerId
+from learning.evolution.rules import Strategy
 from learning.gradient.block_learner import BASE_AGE_MAX
 from learning.gradient.rules import GradientRules
 from node.rules.conversion import proof_of_work_rules
 from node.rules.network_file import new_rules
 from node.rules.network_rules import Learning, TaskSection
-from node.rules.settings import Strategy
 from node.runtime.composition import learner_spec
 from tests.node.example_network import example_rules
 
@@ -22,7 +22,7 @@ def test_candidates_are_heard_of_who_led_lately_on_the_head_alone_and_name_no_pa
 
 def test_gradients_are_heard_of_workers_as_long_as_they_are_offered_and_name_one_payload() -> None:
     task = TaskSection("digits-mlp", "ab" * 32, 4_810)
-    network = new_rules("example", bytes(32), task, Strategy.COMMA, gradient=GradientRules(workers_window=32, shards="whole"))
+    network = new_rules("example", bytes(32), task, Strategy.PLUS, gradient=GradientRules(workers_window=32, shards="whole"))
     rules = proof_of_work_rules(network)
     assert (rules.author_window, rules.base_age_max, rules.attachments_max) == (32, BASE_AGE_MAX, 1)
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.proof_of_work.rules import ChainRules
-from learning.evolution.rules import EvolutionRules
+from learning.evolution.rules import EvolutionRules, Strategy
 from learning.gradient.rules import GradientRules
 from node.common.errors import NodeError
 from node.rules.network_file import network_text, new_rules, parse_network_text, read_network_file, write_network_file
@@ -24,7 +24,6 @@ from node.rules.network_rules import (
     network_id_of_fields,
     rule_fields,
 )
-from node.rules.settings import Strategy
 from node.rules.typed_toml import TomlProblem
 from tests.node.example_network import example_rules
 
@@ -131,7 +130,7 @@ def test_the_strategies_differ_in_recipe_length_and_schedule_alone() -> None:
 
 def test_a_name_that_is_not_allowed_is_refused_when_a_network_is_made() -> None:
     with pytest.raises(NodeError, match=r'name is "a/b"; allowed is 1 to 64 letters'):
-        new_rules("a/b", bytes(32), TaskSection("digits", "ab" * 32, 4810), Strategy.COMMA)
+        new_rules("a/b", bytes(32), TaskSection("digits", "ab" * 32, 4810), Strategy.PLUS)
 
 
 @dataclass(frozen=True)

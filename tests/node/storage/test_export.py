@@ -7,13 +7,13 @@ from safetensors import safe_open
 
 from consensus.steps import genesis_step
 from learning.checkpoint import encode_kept_state
+from learning.evolution.rules import Strategy
 from learning.learner import ModelExported, StateKept
 from learning.state import ModelState, genesis_state, parameter_bytes, state_digest
 from learning.task import Layout
 from learning.tasks.loading import load_task
 from node.rules.network_file import new_rules
 from node.rules.network_rules import NetworkRules, TaskSection, network_id
-from node.rules.settings import Strategy
 from node.runtime.stopped_model import recomputed_model
 from node.storage.export import kept_final_model, model_bytes, store_layout
 from node.storage.folder import NodeFolder
@@ -25,7 +25,7 @@ STEP = b"\x05" * 32
 
 def digits_rules() -> NetworkRules:
     parameters = sum(block.size for block in DIGITS.layout)
-    return new_rules("x", bytes(32), TaskSection("digits", DIGITS.data_digest.hex(), parameters), Strategy.COMMA)
+    return new_rules("x", bytes(32), TaskSection("digits", DIGITS.data_digest.hex(), parameters), Strategy.PLUS)
 
 
 def tensors_of(layout: Layout, parameters: np.ndarray) -> dict[str, np.ndarray]:

@@ -3,19 +3,19 @@
 from dataclasses import replace
 from pathlib import Path
 
+from learning.evolution.rules import Strategy
 from node.api.status import NodeStatus, StepStatus
 from node.lab.testnet.peer import TestnetPeer
 from node.lab.testnet.settings import TestnetSettings
 from node.lab.testnet.setup import make_peers
 from node.rules.network_rules import Consensus, Learning, NetworkRules
-from node.rules.settings import Strategy
 
 SETTINGS = TestnetSettings(
     nodes=4,
     consensus=Consensus.TOTAL_ORDER,
     learning=Learning.EVOLUTION,
     task="digits",
-    strategy=Strategy.COMMA,
+    strategy=Strategy.PLUS,
     gradient=None,
     faulty=0,
     fault="",
