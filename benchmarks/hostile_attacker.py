@@ -20,12 +20,12 @@ from random import Random
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus.contribution import sign_contribution
 from consensus.encoding import encode
 from consensus.proof_of_work.messages import (
     BlockMessage,
     ContributionMessage,
 )
+from consensus.steps import sign_contribution
 from consensus.total_order.block import Reference
 from consensus.total_order.messages import BLOCKS_ASKED_MAX, GetBlocks, GetCommits
 from consensus.types import NetworkId, PeerId

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import Protocol
 
 from consensus.effects import FetchAttachment, FetchState, Record
-from consensus.inputs import AttachmentHeld, FetchFailed, Input, StateHeld
 from consensus.payload_requests import FETCHES_MAX
+from consensus.protocol import AttachmentHeld, FetchFailed, Input, StateHeld
 from consensus.types import Digest, PeerId
 from learning.aggregation.quantised import payload_digest
 from learning.checkpoint import checkpoint_digest

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import assert_never
 
-from consensus.signing import Domain, Signer, digest_of, is_signed_by
+from consensus.encoding import Domain, Signer, digest_of, is_signed_by
 from consensus.types import Digest, NetworkId, PeerId
 from node.net.encryption import SessionKeys, agree_on_keys, public_nonce
 from node.net.wire import (

@@ -7,8 +7,8 @@ from typing import assert_never
 
 import aiohttp
 
-from consensus.evidence import Offence
-from consensus.signing import Signer
+from consensus.effects import Offence
+from consensus.encoding import Signer
 from consensus.types import NetworkId, PeerId
 from node.common.address import Address
 from node.net.address_book import AddressBook, canonical_host, is_dialable, is_loopback

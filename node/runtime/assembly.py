@@ -16,8 +16,8 @@ from typing import assert_never
 
 import uvloop
 
+from consensus.encoding import CorruptRecordsError
 from consensus.protocol import OrderingProtocol
-from consensus.records import CorruptRecordsError
 from node.api.chains import ChainSource, ProofOfWorkChain, TotalOrderChain
 from node.common.errors import NodeError
 from node.net.part_server import PartServer

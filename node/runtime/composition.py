@@ -8,10 +8,10 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
+from consensus.encoding import Signer
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.records import BLOCK_TABLE, FINAL_TABLE, VERDICT_TABLE
 from consensus.protocol import OrderingProtocol
-from consensus.signing import Signer
 from consensus.steps import genesis_step
 from consensus.total_order.machine import TotalOrder
 from consensus.total_order.records import BASE_TABLE, COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE

@@ -5,7 +5,7 @@ import random
 import time
 from functools import partial
 
-from consensus.inputs import PeerJoined, PeerLeft
+from consensus.protocol import PeerJoined, PeerLeft
 from consensus.types import PeerId
 from learning.task import Layout
 from node.api.telemetry import Vitals

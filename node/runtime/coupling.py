@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 from consensus import steps
-from consensus.attachment import Attachment
 from consensus.effects import (
     Accuse,
     Adopt,
@@ -36,9 +35,16 @@ from consensus.effects import (
     StopPuzzle,
     VerifyPuzzle,
 )
-from consensus.inputs import AttachmentHeld, AttachmentsNeeded, Input, LearnerBehind, StateReached, Submitted
-from consensus.protocol import OrderingProtocol
-from consensus.steps import Step
+from consensus.protocol import (
+    AttachmentHeld,
+    AttachmentsNeeded,
+    Input,
+    LearnerBehind,
+    OrderingProtocol,
+    StateReached,
+    Submitted,
+)
+from consensus.steps import Attachment, Step
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
 from learning.aggregation.quantised import payload_digest
 from learning.checkpoint import checkpoint_digest, decode_kept_state, encode_kept_state

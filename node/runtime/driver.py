@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from consensus.effects import (
+    Accusation,
     Accuse,
     Broadcast,
     FetchAttachment,
@@ -28,8 +29,7 @@ from consensus.effects import (
     StopPuzzle,
     VerifyPuzzle,
 )
-from consensus.evidence import Accusation
-from consensus.inputs import Input, Received, TimerFired
+from consensus.protocol import Input, Received, TimerFired
 from consensus.types import PeerId
 from learning.learner import LearnerAnswer
 from node.common.errors import NodeError

@@ -10,7 +10,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from consensus.signing import Signer
+from consensus.encoding import Signer
 from consensus.types import PeerId
 from node.common.errors import NodeError, disk_error
 from node.common.files import write_new_file

@@ -7,34 +7,36 @@ an entry here is a finding, too.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from consensus.contribution import ATTACHMENTS_MAX as ATTACHMENTS_PER_CONTRIBUTION
 from consensus.payload_requests import FETCHES_MAX, STALLED_ATTEMPTS, Need
-from consensus.proof_of_work.assessment_queue import QUEUED_PER_SOURCE_MAX, UNDER_WAY_MAX
 from consensus.proof_of_work.author_window import BASES_KEPT
 from consensus.proof_of_work.block_download import BODIES_PER_REQUEST
 from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX
-from consensus.proof_of_work.header_branches import BRANCHES_MAX, LINKS_MAX, RIVALS_MAX
-from consensus.proof_of_work.mempool import HELD_MAX, LACKING_MAX, PER_AUTHOR_IN_ALL_MAX, POOL_MAX
+from consensus.proof_of_work.mempool import (
+    HELD_MAX,
+    LACKING_MAX,
+    PER_AUTHOR_IN_ALL_MAX,
+    POOL_MAX,
+    QUEUED_PER_SOURCE_MAX,
+    UNDER_WAY_MAX,
+)
 from consensus.proof_of_work.mining import JOBS_MAX
-from consensus.proof_of_work.orphanage import EARLY_MAX, ORPHANS_MAX
+from consensus.proof_of_work.packed_headers import BRANCHES_MAX, LINKS_MAX, RIVALS_MAX
 from consensus.proof_of_work.peers import ANSWERS_LATE_MAX, LEFT_OWING_MAX, SUBNETS_MAX
 from consensus.proof_of_work.puzzle_budgets import GROUPS_MAX
 from consensus.proof_of_work.rules import AUTHOR_WINDOW_MAX, CONTRIBUTIONS_MAX
 from consensus.proof_of_work.status import STEPS_TOLD_MAX
-from consensus.proof_of_work.unverified_headers import SOURCES_MAX, STAGED_MAX, VERIFY_IN_FLIGHT_MAX
+from consensus.proof_of_work.unverified_headers import EARLY_MAX, ORPHANS_MAX, SOURCES_MAX, STAGED_MAX, VERIFY_IN_FLIGHT_MAX
 from consensus.proof_of_work.validation import REJECTED_MAX
 from consensus.reliability import GIFTS_KEPT
-from consensus.total_order.attestations import CHECKPOINTS_KEPT, MARKS_AHEAD_MAX, MARKS_KEPT
-from consensus.total_order.block import ATTACHMENTS_MAX
+from consensus.steps import ATTACHMENTS_MAX as ATTACHMENTS_PER_CONTRIBUTION
+from consensus.total_order.block import ATTACHMENTS_MAX, CHECKPOINTS_KEPT, MARKS_AHEAD_MAX, MARKS_KEPT, TWINS_MAX
 from consensus.total_order.commit_sync import BUFFER_MAX, RANGE_ROUNDS_MAX, RUNGS_MAX
-from consensus.total_order.due_queue import STALE_MAX
-from consensus.total_order.equivocation import TWINS_MAX
 from consensus.total_order.linearizer import REFERENCES_MAX
 from consensus.total_order.messages import BLOCKS_ASKED_MAX, COMMITS_MAX
 from consensus.total_order.pacemaker import PACES_KEPT
 from consensus.total_order.peers import REQUESTS_KEPT_MAX
 from consensus.total_order.proposer import PENDING_MAX
-from consensus.total_order.synchroniser import HINTS_MAX
+from consensus.total_order.synchroniser import HINTS_MAX, STALE_MAX
 from consensus.total_order.validation import ROUNDS_AHEAD_MAX
 from node.lab.checkers.sizes import sizes_of
 from node.rules.retention import CHECKPOINTS_KEPT as CHECKPOINTS_STORED
@@ -56,7 +58,7 @@ LINE_MAX = 8_192
 """What may wait for our learner: a run of simulation delivers fewer commits than this."""
 
 CHAIN_RECORD_BYTES = 96
-"""Of one final block, kept for ever (decision in `consensus/proof_of_work/final_chain.py`)."""
+"""Of one final block, kept for ever (decision in `consensus/proof_of_work/packed_headers.py`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
-from consensus.effects import Accuse, FetchAttachment, Record, Refuse
-from consensus.evidence import Offence
+from consensus.effects import Accuse, FetchAttachment, Offence, Record, Refuse
 from consensus.protocol import OrderingProtocol
 from consensus.total_order.machine import TotalOrder
 from consensus.types import PeerId

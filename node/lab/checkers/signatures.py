@@ -2,8 +2,8 @@
 
 from collections.abc import Callable
 
-from consensus.contribution import contribution_digest, is_authentic
 from consensus.effects import Record
+from consensus.encoding import is_signed_by
 from consensus.proof_of_work.header import (
     BLOCK_CODEC,
     Header,
@@ -14,7 +14,7 @@ from consensus.proof_of_work.header import (
     puzzle_prefix,
 )
 from consensus.proof_of_work.records import BLOCK_TABLE
-from consensus.signing import is_signed_by
+from consensus.steps import contribution_digest, is_authentic
 from consensus.total_order.block import BLOCK_CODEC as DAG_BLOCK_CODEC
 from consensus.total_order.block import block_digest
 from consensus.total_order.records import VERTEX_TABLE

@@ -25,7 +25,7 @@ from consensus.effects import (
     StopPuzzle,
     VerifyPuzzle,
 )
-from consensus.inputs import Input, PeerJoined, PeerLeft, Received, TimerFired
+from consensus.protocol import Input, PeerJoined, PeerLeft, Received, TimerFired
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, LearnerRequest, StepAdopted
 from node.lab.simulation.bulk_transfer import LargeBytes

@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from consensus.effects import SolvePuzzle
-from consensus.evidence import Accusation
+from consensus.effects import Accusation, SolvePuzzle
 from consensus.types import Instant, PeerId
 from learning.learner import Learner, LearnerAnswer, LearnerRequest, StepAdopted
 from node.lab.faults.consensus.withheld_parts import ServingOf, gives_all

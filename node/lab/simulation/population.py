@@ -8,8 +8,8 @@ from functools import partial
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from consensus.encoding import Signer
 from consensus.protocol import OrderingProtocol
-from consensus.signing import Signer
 from consensus.steps import genesis_step
 from consensus.types import Instant, PeerId
 from learning.evolution.search import SearchSettings

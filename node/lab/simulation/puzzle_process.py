@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from consensus.effects import SolvePuzzle, VerifyPuzzle
-from consensus.inputs import Input, PuzzleSolved, PuzzleVerified
+from consensus.protocol import Input, PuzzleSolved, PuzzleVerified
 from node.lab.simulation.links import Links
 from node.lab.simulation.peer import Agenda, SimulatedPeer, TrueTime
 from node.lab.simulation.puzzles import Puzzles

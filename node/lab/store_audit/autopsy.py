@@ -8,11 +8,10 @@ from collections.abc import Container, Iterable, Iterator
 from pathlib import Path
 
 from consensus.effects import Broadcast, FetchState, Record
-from consensus.encoding import MalformedBytesError, encode
+from consensus.encoding import CorruptRecordsError, MalformedBytesError, encode
 from consensus.proof_of_work import messages as work_messages
 from consensus.proof_of_work.header import BLOCK_CODEC
 from consensus.proof_of_work.records import BLOCK_TABLE
-from consensus.records import CorruptRecordsError
 from consensus.total_order import messages as order_messages
 from consensus.total_order.block import BLOCK_CODEC as DAG_BLOCK_CODEC
 from consensus.total_order.records import VERTEX_TABLE

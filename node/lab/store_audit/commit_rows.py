@@ -6,8 +6,7 @@ between two kept states, and which of two equal submissions was found anew after
 
 from collections.abc import Iterator
 
-from consensus.effects import Accuse, FetchState, Record
-from consensus.evidence import Accusation, Offence
+from consensus.effects import Accusation, Accuse, FetchState, Offence, Record
 from consensus.total_order.block import Block
 from consensus.total_order.committee import Committee
 from consensus.total_order.committer import delivered_step

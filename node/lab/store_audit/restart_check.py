@@ -4,8 +4,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NoReturn
 
-from consensus.encoding import MalformedBytesError
-from consensus.records import CorruptRecordsError
+from consensus.encoding import CorruptRecordsError, MalformedBytesError
 from consensus.types import Digest, Instant, PeerId
 from learning.checkpoint import decode_kept_state
 from learning.task import Task, TaskError

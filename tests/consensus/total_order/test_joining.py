@@ -8,11 +8,9 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from consensus.effects import Effect, FetchState, Record, Refuse, Send
-from consensus.encoding import encode
-from consensus.evidence import Offence
-from consensus.inputs import FetchFailed, PeerJoined, PeerLeft, StateHeld, TimerFired
-from consensus.records import CorruptRecordsError
+from consensus.effects import Effect, FetchState, Offence, Record, Refuse, Send
+from consensus.encoding import CorruptRecordsError, encode
+from consensus.protocol import FetchFailed, PeerJoined, PeerLeft, StateHeld, TimerFired
 from consensus.steps import genesis_step
 from consensus.total_order import commit_fetch
 from consensus.total_order.block import Checkpoint, CommitMark, Reference

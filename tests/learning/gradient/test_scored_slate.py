@@ -23,7 +23,7 @@ from tests.learning.gradient.tiny import LAYOUT, gradient_of, vector_of, worker
 
 GENERATION = b"G" * 32
 PAYLOAD_BYTES_MAX = 4_096
-"""Of `consensus.contribution`, which the rooms of learning do not import."""
+"""Of `consensus.steps`, which the rooms of learning do not import."""
 
 LARGEST = float(np.finfo(np.float32).max)
 MODEL = ModelState(vector_of([1.0, -1.0, 0.5]), 7)

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from consensus.effects import FetchAttachment, FetchState, Record
-from consensus.inputs import AttachmentHeld, FetchFailed, Input, StateHeld
 from consensus.payload_requests import FETCHES_MAX
+from consensus.protocol import AttachmentHeld, FetchFailed, Input, StateHeld
 from consensus.types import Digest, Height, PeerId, StepId
 from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.learner import LearnerRequest, StateKept

@@ -15,6 +15,7 @@ from consensus.effects import (
     FetchState,
     Guard,
     Halt,
+    Offence,
     PassOver,
     Record,
     Refuse,
@@ -24,8 +25,7 @@ from consensus.effects import (
     StopPuzzle,
     VerifyPuzzle,
 )
-from consensus.evidence import Offence
-from consensus.inputs import ClockRead, Input, PeerJoined, Received, TimerFired
+from consensus.protocol import ClockRead, Input, PeerJoined, Received, TimerFired
 from consensus.types import Instant, NetworkId, PeerId
 from learning.learner import LearnerRequest
 from node.runtime import driver as driver_module

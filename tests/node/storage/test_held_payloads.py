@@ -6,10 +6,10 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from consensus.attachment import Attachment
 from consensus.effects import FetchAttachment, FetchState, Record
 from consensus.encoding import encode
-from consensus.inputs import AttachmentHeld, FetchFailed, Input, PeerJoined, Received, StateHeld, TimerFired
+from consensus.protocol import AttachmentHeld, FetchFailed, Input, PeerJoined, Received, StateHeld, TimerFired
+from consensus.steps import Attachment
 from consensus.total_order.block import BlockContribution, Checkpoint
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.total_order.messages import BlockMessage

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from consensus.effects import Send, SetTimer
 from consensus.encoding import encode
-from consensus.inputs import Input, PeerJoined, PeerLeft
 from consensus.proof_of_work import messages as work
+from consensus.protocol import Input, PeerJoined, PeerLeft
 from consensus.steps import genesis_step
 from consensus.total_order import messages as order
 from consensus.types import Instant

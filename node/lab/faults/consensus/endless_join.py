@@ -4,7 +4,7 @@ from hashlib import blake2b
 
 from consensus.effects import Send
 from consensus.encoding import MalformedBytesError, encode
-from consensus.inputs import Input, Received
+from consensus.protocol import Input, Received
 from consensus.total_order.block import Reference
 from consensus.total_order.linearizer import CommitRecord, commit_digest
 from consensus.total_order.messages import MESSAGE_CODEC, Commits, GetCommits

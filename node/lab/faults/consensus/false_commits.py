@@ -7,7 +7,7 @@ import msgspec
 
 from consensus.effects import Send
 from consensus.encoding import encode
-from consensus.inputs import Input
+from consensus.protocol import Input
 from consensus.total_order.block import Reference
 from consensus.total_order.committee import MEMBERS_MAX
 from consensus.total_order.linearizer import CommitRecord

@@ -4,7 +4,7 @@ import msgspec
 
 from consensus.effects import Broadcast
 from consensus.encoding import encode
-from consensus.inputs import Input
+from consensus.protocol import Input
 from consensus.total_order.block import Block, Content, Reference, sign_block
 from consensus.total_order.messages import MESSAGE_CODEC, BlockMessage
 from consensus.types import Instant

@@ -4,7 +4,7 @@ from hashlib import blake2b
 
 from consensus.effects import Broadcast
 from consensus.encoding import encode
-from consensus.inputs import Input
+from consensus.protocol import Input
 from consensus.total_order.block import ROUND_MAX, CommitMark, Content, Reference, sign_block
 from consensus.total_order.messages import BlockMessage
 from consensus.types import DIGEST_BYTES, Instant, WallTime

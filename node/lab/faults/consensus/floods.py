@@ -8,14 +8,13 @@ from hashlib import blake2b
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus.contribution import Contribution, sign_contribution
 from consensus.effects import Broadcast, SetTimer
 from consensus.encoding import encode
-from consensus.inputs import Input
 from consensus.proof_of_work.header import Block, Body, Draft, body_digest, sign_header
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import BlockMessage, ContributionMessage
-from consensus.protocol import OrderingProtocol
+from consensus.protocol import Input, OrderingProtocol
+from consensus.steps import Contribution, sign_contribution
 from consensus.types import DIGEST_BYTES, Height, Instant, PeerId, StepId, WallTime
 from learning.evolution.payload import Candidate, encode_candidate
 from learning.evolution.recipe import Recipe

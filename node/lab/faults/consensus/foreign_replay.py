@@ -7,10 +7,10 @@ import msgspec
 
 from consensus.effects import Broadcast
 from consensus.encoding import encode
-from consensus.inputs import Input
 from consensus.proof_of_work import messages as work
 from consensus.proof_of_work.header import Block as WorkBlock
 from consensus.proof_of_work.header import draft_of, sign_header
+from consensus.protocol import Input
 from consensus.total_order import messages as order
 from consensus.total_order.block import sign_block
 from consensus.types import DIGEST_BYTES, Instant, NetworkId, WallTime

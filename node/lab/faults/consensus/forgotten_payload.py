@@ -4,10 +4,10 @@ from hashlib import blake2b
 
 import msgspec
 
-from consensus.attachment import Attachment
 from consensus.effects import Broadcast, Halt, Record, Send
 from consensus.encoding import MalformedBytesError, encode
-from consensus.inputs import Input, Received
+from consensus.protocol import Input, Received
+from consensus.steps import Attachment
 from consensus.total_order.block import BlockContribution, Content, Reference, block_digest, genesis_references, sign_block
 from consensus.total_order.messages import BlockMessage
 from consensus.types import DIGEST_BYTES, Digest, Instant, PeerId

@@ -2,8 +2,7 @@
 
 from typing import Protocol
 
-from consensus.inputs import Input, TimerFired
-from consensus.protocol import OrderingProtocol
+from consensus.protocol import Input, OrderingProtocol, TimerFired
 from consensus.types import Instant
 from learning.learner import LearnerAnswer
 from node.runtime.coupling import OuterEffect, ReplicaPort

@@ -2,10 +2,9 @@
 
 from hashlib import blake2b
 
-from consensus.attachment import Attachment
 from consensus.effects import Record, SetTimer
-from consensus.inputs import Input, Submitted
-from consensus.steps import genesis_step
+from consensus.protocol import Input, Submitted
+from consensus.steps import Attachment, genesis_step
 from consensus.total_order.block import ATTACHMENTS_MAX
 from consensus.types import Digest, Instant
 from learning.aggregation.quantised import payload_digest

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from consensus.effects import Broadcast, SetTimer
 from consensus.encoding import MalformedBytesError
-from consensus.inputs import Input, Received
+from consensus.protocol import Input, Received
 from consensus.total_order.messages import MESSAGE_BYTES_MAX
 from consensus.types import Instant
 from node.lab.faults.consensus.interceptor import Effects, is_timer

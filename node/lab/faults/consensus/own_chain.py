@@ -2,8 +2,8 @@
 
 from consensus.effects import Broadcast, Send
 from consensus.encoding import MalformedBytesError
-from consensus.inputs import Input, Received
 from consensus.proof_of_work.messages import MESSAGE_CODEC, Blocks, GetBlocks, GetHeaders
+from consensus.protocol import Input, Received
 from consensus.types import Instant
 from node.lab.faults.consensus.interceptor import Effects
 

@@ -1,6 +1,6 @@
 """The other peers, dealt out into two parts: those who are told one thing, and those who are told another, or nothing."""
 
-from consensus.inputs import Input, PeerJoined, PeerLeft
+from consensus.protocol import Input, PeerJoined, PeerLeft
 from consensus.types import PeerId
 from node.common.bounded import BoundedMap
 

@@ -5,8 +5,8 @@ from enum import Enum
 
 from consensus.effects import Broadcast, Send
 from consensus.encoding import MalformedBytesError
-from consensus.inputs import Input, Received
 from consensus.proof_of_work.messages import MESSAGE_BYTES_MAX, MESSAGE_CODEC, BlockMessage, Headers, Tip
+from consensus.protocol import Input, Received
 from consensus.types import Instant
 from node.lab.faults.consensus.interceptor import Effects
 from node.lab.faults.consensus.own_blocks import OwnWorkBlocks

@@ -2,8 +2,8 @@
 
 from hashlib import blake2b
 
-from consensus.inputs import Input, PuzzleSolved
 from consensus.proof_of_work.puzzle import NONCE_BYTES
+from consensus.protocol import Input, PuzzleSolved
 from consensus.types import Instant
 from node.lab.faults.consensus.interceptor import Effects
 

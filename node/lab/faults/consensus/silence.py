@@ -3,8 +3,8 @@
 from collections import deque
 
 from consensus.effects import Broadcast, Send, SetTimer
-from consensus.inputs import Input
 from consensus.proof_of_work import messages as work
+from consensus.protocol import Input
 from consensus.total_order import messages as order
 from consensus.types import Instant
 from node.lab.faults.consensus.interceptor import Effects, is_timer

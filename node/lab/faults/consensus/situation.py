@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from consensus.encoding import Signer
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.signing import Signer
 from consensus.total_order.committee import Committee
 from consensus.types import NetworkId, PeerId
 from node.lab.faults.consensus.own_blocks import OwnBlockReader, OwnOrderBlocks, OwnWorkBlocks

@@ -7,8 +7,7 @@ from dataclasses import replace
 
 from consensus.effects import Broadcast, FetchAttachment, Halt, Send, SetTimer
 from consensus.encoding import encode
-from consensus.inputs import Input, Received, StateHeld, TimerFired
-from consensus.protocol import OrderingProtocol
+from consensus.protocol import Input, OrderingProtocol, Received, StateHeld, TimerFired
 from consensus.total_order.messages import MESSAGE_CODEC, AskOwn, OwnNewest
 from consensus.types import Instant, PeerId
 from learning.learner import ContributionFound, LearnerAnswer

@@ -2,8 +2,8 @@
 
 from consensus.effects import Broadcast, Send
 from consensus.encoding import encode
-from consensus.inputs import Input
 from consensus.proof_of_work import messages as work
+from consensus.protocol import Input
 from consensus.types import Instant, PeerId
 from node.lab.faults.consensus.interceptor import Effects
 from node.lab.faults.consensus.own_blocks import OwnBlockReader

@@ -5,10 +5,10 @@ from hashlib import blake2b
 
 from consensus.effects import Broadcast, SetTimer
 from consensus.encoding import MalformedBytesError, encode
-from consensus.inputs import Input, Received
-from consensus.proof_of_work.block_index import BlockIndex, genesis_link, header_fault, next_link, next_target
+from consensus.proof_of_work.block_tree import BlockIndex, genesis_link, header_fault, next_link, next_target
 from consensus.proof_of_work.header import Block, Body, Draft, Header, body_digest, header_id, sign_header
 from consensus.proof_of_work.messages import MESSAGE_CODEC, BlockMessage, Blocks, Headers
+from consensus.protocol import Input, Received
 from consensus.steps import genesis_step
 from consensus.types import DIGEST_BYTES, Height, Instant, StepId, WallTime
 from node.common.bounded import BoundedMap

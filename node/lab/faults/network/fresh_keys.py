@@ -7,7 +7,7 @@ from contextlib import suppress
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus.encoding import encode
-from consensus.proof_of_work.block_index import BlockIndex, genesis_link, next_link, next_target
+from consensus.proof_of_work.block_tree import BlockIndex, genesis_link, next_link, next_target
 from consensus.proof_of_work.header import Block, Body, Draft, Header, body_digest, header_id, sign_header
 from consensus.proof_of_work.messages import (
     HEADERS_MAX,

@@ -5,8 +5,7 @@ from collections.abc import Collection, Iterable, Mapping
 from contextvars import copy_context
 from random import Random
 
-from consensus.effects import Refuse
-from consensus.evidence import Offence
+from consensus.effects import Offence, Refuse
 from consensus.types import Instant, PeerId
 from node.lab.simulation.disk import Records
 from node.lab.simulation.links import Links

@@ -8,7 +8,7 @@ from functools import partial
 from random import Random
 
 from consensus.effects import Accuse
-from consensus.inputs import Input, PeerJoined, PeerLeft
+from consensus.protocol import Input, PeerJoined, PeerLeft
 from consensus.types import PeerId
 from learning.learner import LearnerAnswer, StepAdopted
 from node.lab.faults.catalogue import NetworkSituation, attacks_of, parse_faults

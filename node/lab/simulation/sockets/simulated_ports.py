@@ -13,6 +13,7 @@ from consensus.effects import (
     FetchState,
     Guard,
     Halt,
+    Offence,
     Record,
     Refuse,
     Send,
@@ -21,8 +22,7 @@ from consensus.effects import (
     StopPuzzle,
     VerifyPuzzle,
 )
-from consensus.evidence import Offence
-from consensus.inputs import Input, PuzzleSolved, PuzzleVerified
+from consensus.protocol import Input, PuzzleSolved, PuzzleVerified
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, LearnerRequest
 from node.lab.simulation.disk import Disk

@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from consensus.encoding import Signer
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.signing import Signer
 from consensus.types import NetworkId, PeerId
 from node.lab.scenarios.toy_tasks import toy_task
 from node.lab.simulation.peer import FirstRequests

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from consensus.effects import Accuse, Record, Refuse
-from consensus.evidence import Accusation, Offence
+from consensus.effects import Accusation, Accuse, Offence, Record, Refuse
 from consensus.total_order.block import Block, Reference
 from consensus.total_order.records import record_of_block
 from consensus.types import Instant, PeerId

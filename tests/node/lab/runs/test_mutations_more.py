@@ -7,19 +7,17 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from consensus.contribution import Contribution
 from consensus.effects import Broadcast, Effect, Guard, Record
 from consensus.encoding import encode
-from consensus.inputs import PuzzleVerified
-from consensus.proof_of_work.block_index import BlockIndex
-from consensus.proof_of_work.block_tree import BlockTree, Rank
+from consensus.proof_of_work.block_tree import BlockIndex, BlockTree, Rank
 from consensus.proof_of_work.header import Block, Body, Draft, body_digest, header_id, sign_header
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import ContributionMessage
 from consensus.proof_of_work.records import block_key
 from consensus.proof_of_work.rules import ChainRules, ProofOfWorkRules
 from consensus.proof_of_work.validation import Validation
-from consensus.steps import genesis_step
+from consensus.protocol import PuzzleVerified
+from consensus.steps import Contribution, genesis_step
 from consensus.total_order.block import BLOCK_CODEC as DAG_BLOCK_CODEC
 from consensus.total_order.block import Block as DagBlock
 from consensus.total_order.block import Reference, block_digest

@@ -1,8 +1,7 @@
 """Which events count as which rare path."""
 
-from consensus.effects import Accuse, Broadcast, FetchAttachment, Guard, Record, Refuse
+from consensus.effects import Accusation, Accuse, Broadcast, FetchAttachment, Guard, Offence, Record, Refuse
 from consensus.encoding import encode
-from consensus.evidence import Accusation, Offence
 from consensus.types import Digest, PeerId
 from learning.aggregation.rule import GradientOutcome
 from learning.learner import (

@@ -1,7 +1,7 @@
 """A simulated shell: what is durable before what, what a kill leaves, and whose clock it is."""
 
 from consensus.effects import Guard, Record, Send, SetTimer, SolvePuzzle, VerifyPuzzle
-from consensus.inputs import PuzzleVerified
+from consensus.protocol import PuzzleVerified
 from consensus.types import Instant, StepId
 from learning.learner import AdoptRequest
 from node.lab.simulation.latency import ConstantLatency

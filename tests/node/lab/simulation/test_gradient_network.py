@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from consensus.inputs import AttachmentHeld
+from consensus.protocol import AttachmentHeld
 from consensus.types import Digest
 from learning.following.line import LineLearner
 from learning.task import Float32Array

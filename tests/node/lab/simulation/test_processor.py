@@ -2,8 +2,8 @@
 
 from consensus.effects import Send, SolvePuzzle, VerifyPuzzle
 from consensus.encoding import encode
-from consensus.inputs import PuzzleSolved, PuzzleVerified
 from consensus.proof_of_work import messages as work
+from consensus.protocol import PuzzleSolved, PuzzleVerified
 from consensus.total_order import messages as order
 from consensus.types import StepId
 from node.lab.simulation.latency import ConstantLatency

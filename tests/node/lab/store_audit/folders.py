@@ -7,7 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from consensus.signing import Signer
+from consensus.encoding import Signer
 from consensus.types import Instant, NetworkId, PeerId
 from node.common.folder_names import STORE_FILE_NAME
 from node.lab.scenarios.scenario_file import parse_scenario

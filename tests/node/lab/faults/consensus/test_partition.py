@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.inputs import PeerJoined, PeerLeft
+from consensus.protocol import PeerJoined, PeerLeft
 from consensus.types import PeerId
 from node.lab.faults.consensus.partition import PEERS_MAX, Audience
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from consensus.evidence import Offence
+from consensus.effects import Offence
 from node.lab.checkers.finding import Pass
 from node.lab.faults.catalogue import NETWORK_FAULTS
 from node.lab.faults.network.frame_attacks import FALSE_NETWORKS

@@ -6,12 +6,19 @@ from hypothesis import strategies as st
 
 from consensus.effects import Send, SetTimer
 from consensus.encoding import encode
-from consensus.inputs import PeerJoined, Received, TimerFired
+from consensus.protocol import PeerJoined, Received, TimerFired
 from consensus.total_order.block import Reference
-from consensus.total_order.due_queue import STALE_MAX, DueQueue
 from consensus.total_order.machine import SYNC_MS, TotalOrder
 from consensus.total_order.messages import BlockMessage, Blocks, GetBlocks
-from consensus.total_order.synchroniser import FETCH_TIMER, GRACE_MS, LOOKED_AT_MAX, PAUSE_MS_MAX, Synchroniser
+from consensus.total_order.synchroniser import (
+    FETCH_TIMER,
+    GRACE_MS,
+    LOOKED_AT_MAX,
+    PAUSE_MS_MAX,
+    STALE_MAX,
+    DueQueue,
+    Synchroniser,
+)
 from consensus.types import Instant
 from node.lab.checkers.sizes import sizes_of
 from tests.consensus.total_order.forge import NETWORK, START_MS, Forge, own_first, people, person, stub_sign, stub_verify

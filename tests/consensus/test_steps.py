@@ -1,16 +1,19 @@
+""""""
+
 import msgspec
 import pytest
 
-from consensus.attachment import ATTACHMENT_BYTES_MAX, Attachment
-from consensus.contribution import (
+from consensus.encoding import Codec, MalformedBytesError, encode
+from consensus.steps import (
+    ATTACHMENT_BYTES_MAX,
     ATTACHMENTS_MAX,
     PAYLOAD_BYTES_MAX,
+    Attachment,
     Contribution,
     contribution_digest,
     is_authentic,
     sign_contribution,
 )
-from consensus.encoding import Codec, MalformedBytesError, encode
 from consensus.types import NetworkId, StepId
 from tests.consensus.proof_of_work.forge import NETWORK, person
 
