@@ -16,7 +16,7 @@ from consensus.payload_requests import FETCHES_MAX
 from consensus.protocol import AttachmentHeld, FetchFailed, Input, StateHeld
 from consensus.types import Digest, PeerId
 from learning.aggregation.quantised import payload_digest
-from learning.checkpoint import checkpoint_digest
+from learning.state import checkpoint_digest
 from node.common.bounded import BoundedMap
 from node.common.wording import counted
 from node.net.fetch import PART_SECONDS_MAX, Fetch, History, Parts

@@ -16,9 +16,9 @@ from consensus.steps import genesis_step
 from consensus.total_order.machine import TotalOrder
 from consensus.total_order.records import BASE_TABLE, COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE
 from consensus.types import KEY_BYTES, Digest, PeerId, StepId
-from learning.checkpoint import decode_kept_state
 from learning.gradient.rules import check_ms_max
 from learning.learner import AdoptRequest, LearnerRequest, Participant, StateKept
+from learning.state import decode_kept_state
 from node.processes.learner import LearnerSpec
 from node.rules.conversion import contribution_rank, learning_rules, proof_of_work_rules
 from node.rules.network_rules import Consensus, NetworkRules, members_of, network_id

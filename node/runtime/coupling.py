@@ -47,7 +47,6 @@ from consensus.protocol import (
 from consensus.steps import Attachment, Step
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
 from learning.aggregation.quantised import payload_digest
-from learning.checkpoint import checkpoint_digest, decode_kept_state, encode_kept_state
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
@@ -71,6 +70,7 @@ from learning.learner import (
     StepChecked,
     StepOffered,
 )
+from learning.state import checkpoint_digest, decode_kept_state, encode_kept_state
 from node.rules.retention import PAYLOAD_COMMITS
 from node.runtime.held_attachments import HeldAttachments
 from node.runtime.learner_queue import Awaited, LearnerQueue

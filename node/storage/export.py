@@ -4,8 +4,8 @@ import msgspec
 import numpy as np
 from safetensors.numpy import save
 
-from learning.checkpoint import decode_kept_state
 from learning.learner import ModelExported
+from learning.state import decode_kept_state
 from learning.task import Layout
 from node.common.errors import NodeError
 from node.common.invocation import command_text

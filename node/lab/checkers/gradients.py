@@ -1,6 +1,6 @@
 """Total order: of one author's gradients on one model, a history accepts one (docs/protocol.md, gradients in the order)."""
 
-from learning.gradient.submission import decode_submission
+from learning.gradient.ledger import decode_submission
 from learning.learner import AuthoredPayload, DeliverRequest, GradientsReport
 from node.lab.checkers.finding import Finding, Seen
 from node.runtime.coupling import AskLearner

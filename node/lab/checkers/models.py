@@ -3,8 +3,8 @@
 import hashlib
 
 from consensus.effects import Record
-from learning.checkpoint import decode_kept_state
 from learning.learner import StateKept
+from learning.state import decode_kept_state
 from node.lab.checkers.finding import Finding, Seen
 from node.storage.tables import STATE_TABLE
 

@@ -12,7 +12,7 @@ from consensus.total_order.block import BLOCK_CODEC
 from consensus.total_order.linearizer import COMMIT_CODEC, commit_digest
 from consensus.total_order.records import COMMIT_TABLE, VERTEX_TABLE
 from consensus.types import NetworkId, PeerId
-from learning.checkpoint import checkpoint_digest, decode_kept_state
+from learning.state import checkpoint_digest, decode_kept_state
 from node.lab.checkers.finding import Finding, Seen
 from node.storage.tables import STATE_TABLE
 

@@ -6,7 +6,7 @@ from typing import NoReturn
 
 from consensus.encoding import CorruptRecordsError, MalformedBytesError
 from consensus.types import Digest, Instant, PeerId
-from learning.checkpoint import decode_kept_state
+from learning.state import decode_kept_state
 from learning.task import Task, TaskError
 from learning.tasks.loading import load_task
 from node.common.errors import NodeError, fix_of_task

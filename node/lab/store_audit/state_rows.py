@@ -3,8 +3,8 @@
 from collections.abc import Iterable, Iterator
 
 from consensus.effects import Record
-from learning.checkpoint import decode_kept_state
 from learning.learner import StateKept, StepAdopted
+from learning.state import decode_kept_state
 from node.lab.checkers.finding import Event
 from node.lab.store_audit.rows import DamagedStoreError, Row
 from node.storage.tables import PAYLOAD_TABLE, STATE_TABLE

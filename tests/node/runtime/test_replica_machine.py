@@ -27,8 +27,8 @@ from consensus.total_order.messages import BlockMessage
 from consensus.types import StepId
 from learning.aggregation.quantised import payload_digest, quantise
 from learning.following.line import LineLearner
+from learning.gradient.ledger import GradientSubmission, encode_submission
 from learning.gradient.stream import GradientStream
-from learning.gradient.submission import GradientSubmission, encode_submission
 from node.lab.checkers.bounds import Scale, excess
 from node.lab.simulation.network import SimulatedNetwork, SimulatedPeer
 from node.lab.simulation.peer import Built

@@ -11,7 +11,7 @@ from consensus.steps import Attachment
 from consensus.total_order.block import BlockContribution, Content, Reference, block_digest, genesis_references, sign_block
 from consensus.total_order.messages import BlockMessage
 from consensus.types import DIGEST_BYTES, Digest, Instant, PeerId
-from learning.gradient.submission import GradientSubmission, decode_submission, encode_submission
+from learning.gradient.ledger import GradientSubmission, decode_submission, encode_submission
 from node.lab.faults.consensus.interceptor import Effects
 from node.lab.faults.consensus.own_blocks import contents_of
 from node.lab.faults.consensus.situation import ReplicaSituation

@@ -14,7 +14,7 @@ from learning.learner import (
     LearnerRequest,
     StepOffered,
 )
-from learning.model_consensus.scores import MalformedPayloadError
+from learning.model_consensus.slate import MalformedPayloadError
 from node.common.bounded import RecentSet
 from node.lab.faults.evolution.interceptor import Answers, PayloadCodec
 

@@ -5,7 +5,7 @@ from typing import Protocol
 from learning.evolution.mutation_submission import decode_submission, encode_submission
 from learning.evolution.payload import Candidate, decode_candidate, encode_candidate
 from learning.learner import ContributionFound, Learner, LearnerAnswer, LearnerRequest
-from learning.model_consensus.scores import Scores
+from learning.model_consensus.slate import Scores
 from node.lab.faults.evolution.situation import LearnerSituation
 
 Answers = tuple[LearnerAnswer, ...]

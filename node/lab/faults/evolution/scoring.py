@@ -9,7 +9,7 @@ from dataclasses import replace
 from learning.evolution.payload import Candidate
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.learner import AuthoredPayload, ContributionFound, DeliverRequest, LearnerAnswer, LearnerRequest
-from learning.model_consensus.scores import MalformedPayloadError, Scores
+from learning.model_consensus.slate import MalformedPayloadError, Scores
 from node.common.bounded import BoundedMap
 from node.lab.faults.evolution.interceptor import Answers, PayloadCodec
 

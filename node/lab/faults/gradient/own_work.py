@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from learning.gradient.ledger import AggregationState
-from learning.gradient.submission import decode_submission, encode_submission
+from learning.gradient.ledger import AggregationState, decode_submission, encode_submission
 from learning.learner import AssessRequest, ContributionAssessed, ContributionFound, DeliverRequest, LearnerRequest, Verdict
 from node.lab.faults.evolution.interceptor import Answers
 

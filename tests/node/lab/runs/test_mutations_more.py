@@ -26,8 +26,7 @@ from consensus.total_order.messages import BlockMessage
 from consensus.total_order.records import COMMIT_TABLE, record_of_block
 from consensus.types import Digest, Height, PeerId
 from learning.aggregation.rule import GradientOutcome, Workers
-from learning.gradient.ledger import AggregationState, Aggregator
-from learning.gradient.submission import GradientSubmission, encode_submission
+from learning.gradient.ledger import AggregationState, Aggregator, GradientSubmission, encode_submission
 from learning.learner import (
     AdoptRequest,
     AuthoredPayload,

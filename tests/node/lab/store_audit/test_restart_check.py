@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from learning.checkpoint import decode_kept_state, encode_kept_state
 from learning.learner import StateKept
+from learning.state import decode_kept_state, encode_kept_state
 from node.lab.scenarios.toy_tasks import ToyTask, toy_task
 from node.lab.store_audit.restart_check import Reopening
 from node.storage.tables import STATE_KEY, STATE_TABLE

@@ -11,14 +11,20 @@ import torch
 
 from learning.exact import first_weights, stream_key
 from learning.task import TaskError, differentiable
-from learning.task_check import check_task
+from learning.task_check import check_gradient, check_task
 from learning.tasks.catalogue import BUILT_IN_TASKS, BuiltInTask
 from learning.tasks.cifar import RECORD_BYTES, cifar100_task
-from learning.tasks.data_files import FOLDER_VARIABLE, DataFile, data_folder
 from learning.tasks.emnist import BALANCED, LETTERS, emnist_task
-from learning.tasks.gradient_check import check_gradient
-from learning.tasks.idx import SAMPLES_MAX, read_idx
-from learning.tasks.images import TEST_SAMPLES_MAX, Brightness, subset_for_tests
+from learning.tasks.images import (
+    FOLDER_VARIABLE,
+    SAMPLES_MAX,
+    TEST_SAMPLES_MAX,
+    Brightness,
+    DataFile,
+    data_folder,
+    read_idx,
+    subset_for_tests,
+)
 from learning.tasks.loading import load_task
 from learning.tasks.supervised import Samples
 
