@@ -19,8 +19,7 @@ from learning.aggregation.quantised import payload_digest
 from learning.state import checkpoint_digest
 from node.common.bounded import BoundedMap
 from node.common.wording import counted
-from node.net.fetch import PART_SECONDS_MAX, Fetch, History, Parts
-from node.net.part_server import LargeRows
+from node.net.parts import PART_SECONDS_MAX, Fetch, History, LargeRows, Parts
 from node.net.wire import PART_BYTES_MAX, Part
 from node.storage.tables import PAYLOAD_TABLE
 

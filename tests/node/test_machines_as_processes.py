@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from node.common.folder_names import NETWORK_FILE_NAME
+from node.common.files import NETWORK_FILE_NAME
 from node.lab.scenarios.scenario_file import parse_scenario
 from node.lab.scenarios.scenario_rules import scenario_rules
 from node.lab.testnet import process

@@ -11,7 +11,7 @@ import click
 from node.cli.arguments import FILE, force_option
 from node.common.errors import NodeError
 from node.common.files import check_free
-from node.common.invocation import with_our_code
+from node.common.wording import with_our_code
 
 SEED_MAX = 2**63 - 1
 

@@ -10,7 +10,7 @@ from node.lab.simulation.disk import Disk
 from node.lab.simulation.flooding import FRAME_BYTES
 from node.lab.simulation.way import SimulatedOutbox
 from node.net.bulk_transfer import TICK_SECONDS, BulkTransfer, Shell
-from node.net.part_server import PartServer
+from node.net.parts import PartServer
 from node.net.wire import GetPart, Part
 
 STATE_BYTES_MAX = 1 << 26

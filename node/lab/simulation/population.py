@@ -39,9 +39,9 @@ from node.runtime.composition import (
     learner_spec,
     ordering_machine,
     replica_over,
+    retention_of,
 )
 from node.runtime.coupling import ReplicaPort
-from node.runtime.large_sizes import retention_of
 
 START = Instant(1_800_000_000_000)
 """When every simulation begins; a day in 2027."""

@@ -10,8 +10,7 @@ from typing import assert_never
 
 import node
 from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
-from node.common.invocation import INSTALLED_COMMAND, SCRIPT
-from node.common.wording import counted
+from node.common.wording import INSTALLED_COMMAND, SCRIPT, counted
 from node.lab.checkers.finding import Diverged, NoProgress, Pass, RunOutcome
 from node.lab.scenarios.scenario import Scenario
 from node.lab.simulation.run import SimulationOutcome

@@ -7,14 +7,14 @@ from pathlib import Path
 from consensus.effects import Guard
 from consensus.total_order.committee import Committee
 from consensus.types import PeerId
-from node.common.folder_names import STORE_FILE_NAME
+from node.common.files import STORE_FILE_NAME
 from node.lab.checkers.finding import Event
 from node.lab.store_audit.block_rows import LeaderRows
 from node.lab.store_audit.commit_rows import MemberRows
 from node.lab.store_audit.log import LOG_NAME, LogReader
 from node.lab.store_audit.rows import Place, StoreReader
 from node.rules.network_rules import NetworkRules, members_of, network_id
-from node.storage.guard_file import GuardFile
+from node.storage.identity import GuardFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import sqlite3
 from pathlib import Path
 
 from node.common.errors import EXIT_CANNOT_NOW, NodeError, disk_error
-from node.common.folder_names import STORE_FILE_NAME
+from node.common.files import STORE_FILE_NAME
 from node.lab.testnet.peer import TestnetPeer
 
 BACKUP_NAME = "backup.db"

@@ -20,8 +20,7 @@ import msgspec
 
 from node.api.status import NodeStatus
 from node.common.errors import NodeError
-from node.common.invocation import command_text
-from node.common.wording import counted, metric
+from node.common.wording import command_text, counted, metric
 from node.lab.testnet.app_level_partition import RefusalDivider
 from node.lab.testnet.commands import Divider
 from node.lab.testnet.control import CommandReport, TestnetReport

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from node.api.status import NodeStatus, StepStatus
-from node.cli.status_view import waiting_text
+from node.cli.status import waiting_text
 from node.common.errors import EXIT_DISAGREEMENT
 from node.common.wording import counted, finality
 from node.lab.testnet.control import CommandReport, PeerReport

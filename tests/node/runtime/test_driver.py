@@ -32,7 +32,7 @@ from node.runtime import driver as driver_module
 from node.runtime.clock_watch import Jump, SystemClock
 from node.runtime.coupling import Coupling
 from node.runtime.driver import Driver, HaltedError, Ports
-from node.storage.guard_file import GuardFile
+from node.storage.identity import GuardFile
 from node.storage.store import Store
 
 ALICE = PeerId(b"a" * 32)

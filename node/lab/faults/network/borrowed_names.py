@@ -9,7 +9,7 @@ from node.lab.faults.network.connection_attack import Visit
 from node.lab.faults.network.doors import Doors, door, name_doors
 from node.lab.faults.network.situation import NetworkSituation
 from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, stranger_at
-from node.net.encryption import public_nonce
+from node.net.handshake import public_nonce
 from node.net.wire import PROTOCOL_VERSION, Hello, Proof, encode_frame
 
 log = logging.getLogger(__name__)

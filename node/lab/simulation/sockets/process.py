@@ -30,7 +30,7 @@ from node.lab.simulation.sockets.simulated_ports import (
 from node.lab.simulation.sockets.world import SimulatedWorld
 from node.lab.simulation.trace import Happening
 from node.net.bulk_transfer import BulkTransfer
-from node.net.part_server import PartServer
+from node.net.parts import PartServer
 from node.net.transport import PeerNetwork
 from node.net.wire import GetPart, Part
 from node.runtime.driver import Driver, Ports

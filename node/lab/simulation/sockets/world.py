@@ -12,8 +12,8 @@ from node.lab.simulation.population import Population
 from node.net.network_interface import NetSettings
 from node.rules.conversion import proof_of_work_rules
 from node.rules.network_rules import rule_fields
+from node.runtime.composition import payload_bytes_max, state_bytes_max
 from node.runtime.connected import outbound_target
-from node.runtime.large_sizes import payload_bytes_max, state_bytes_max
 
 
 @dataclass(frozen=True, slots=True)

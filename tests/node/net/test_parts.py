@@ -5,7 +5,7 @@ from hashlib import blake2b
 from consensus.types import PeerId
 from learning.learner import StateKept
 from learning.state import checkpoint_digest, encode_kept_state
-from node.net.part_server import BURST_SECONDS, OUTSIDERS_BYTES_PER_SECOND, PEER_BYTES_PER_SECOND, PartServer
+from node.net.parts import BURST_SECONDS, OUTSIDERS_BYTES_PER_SECOND, PEER_BYTES_PER_SECOND, PartServer
 from node.rules.retention import CHECKPOINTS_KEPT
 from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_TABLE, checkpoint_key
 

@@ -10,9 +10,8 @@ import psutil
 import pytest
 from aiohttp import web
 
-from node.api import local_site
-from node.api.local_site import CONNECTIONS_MAX, LocalSite
-from node.api.server import bound_listener
+from node.api import server
+from node.api.server import CONNECTIONS_MAX, LocalSite, bound_listener
 
 BODY = b"x" * 8_000_000
 """More than the system's buffers hold."""
@@ -108,8 +107,8 @@ async def say_headers_without_end(writer: asyncio.StreamWriter) -> None:
 
 
 def test_a_request_that_does_not_come_to_its_end_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_site, "REQUEST_SECONDS_MAX", 0.3)
-    monkeypatch.setattr(local_site, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(server, "REQUEST_SECONDS_MAX", 0.3)
+    monkeypatch.setattr(server, "LOOK_SECONDS", 0.05)
 
     async def scenario() -> None:
         async with site() as made:
@@ -124,8 +123,8 @@ def test_a_request_that_does_not_come_to_its_end_is_cut_off(monkeypatch: pytest.
 
 
 def test_an_answer_that_is_taken_slowly_goes_on_and_one_that_is_not_taken_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_site, "REQUEST_SECONDS_MAX", 0.6)
-    monkeypatch.setattr(local_site, "LOOK_SECONDS", 0.05)
+    monkeypatch.setattr(server, "REQUEST_SECONDS_MAX", 0.6)
+    monkeypatch.setattr(server, "LOOK_SECONDS", 0.05)
 
     async def ask(made: LocalSite) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         reader, writer = await asyncio.open_connection("127.0.0.1", made.port)
