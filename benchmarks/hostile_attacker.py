@@ -32,7 +32,7 @@ from consensus.types import NetworkId, PeerId
 from learning.evolution.payload import Candidate, encode_candidate
 from learning.evolution.recipe import Recipe
 from node.common.address import Address
-from node.lab.faults.network.connections import MALFORMED_REQUESTS, misphrasing
+from node.lab.faults.network.frame_attacks import MALFORMED_REQUESTS, misphrasing
 from node.lab.faults.network.fresh_keys import Scout, look
 from node.lab.faults.network.situation import NetworkSituation
 from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, stranger_at

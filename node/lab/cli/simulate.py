@@ -36,7 +36,7 @@ def command(*, scenario: Path, seed: int, is_json: bool, trace_file: Path | None
     """
     if trace_file is not None:
         check_free(trace_file, is_forced=is_forced)
-    simulation = importlib.import_module("node.lab.simulation.run_file")  # imports numpy
+    simulation = importlib.import_module("node.lab.simulation.report")  # imports numpy
     result = simulation.run_file(scenario, seed, trace_file, _tell_progress)
     if repeat:
         result = result.compared(_trace_of_another_run(scenario, seed))

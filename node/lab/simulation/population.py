@@ -20,8 +20,7 @@ from node.lab.faults.faulty_learner import MakeFaultyLearner
 from node.lab.scenarios.scenario import Scenario
 from node.lab.scenarios.toy_tasks import EXACT, Processor, toy_task
 from node.lab.simulation.connections import Direction
-from node.lab.simulation.disk import Records
-from node.lab.simulation.disk_rows import DiskRows
+from node.lab.simulation.disk import DiskRows, Records
 from node.lab.simulation.links import Links, edges_of, links_of
 from node.lab.simulation.peer import Build, Built
 from node.processes.learner import make_learner

@@ -54,8 +54,7 @@ from consensus.protocol import (
 )
 from consensus.steps import Attachment, Contribution, Verdict, contribution_digest, sign_contribution
 from consensus.types import Digest, Instant, StepId
-from node.lab.checkers.bounds import Scale, declared_bounds
-from node.lab.checkers.sizes import sizes_of
+from node.lab.checkers.bounds import Scale, declared_bounds, sizes_of
 from tests.consensus.proof_of_work.forge import NETWORK, RULES, START_MS, Forge, Forged, person
 from tests.consensus.proof_of_work.network import Records
 

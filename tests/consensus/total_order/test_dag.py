@@ -10,7 +10,7 @@ import pytest
 from consensus.total_order import block as block_module
 from consensus.total_order.block import Reference
 from consensus.total_order.dag import Dag, Vertex
-from node.lab.checkers.sizes import sizes_of
+from node.lab.checkers.bounds import sizes_of
 from tests.consensus.total_order.forge import Forge, Forged, attachment, item
 from tests.consensus.total_order.test_commit_rule import full_rounds
 

@@ -21,7 +21,7 @@ from consensus.total_order.messages import ANSWER_BYTES_MAX, COMMITS_MAX, BlockM
 from consensus.total_order.records import BASE_TABLE, COMMIT_TABLE, index_key
 from consensus.total_order.state_sync import CHAIN_MS
 from consensus.types import Digest, Instant, PeerId
-from node.lab.checkers.sizes import sizes_of
+from node.lab.checkers.bounds import sizes_of
 from tests.consensus.total_order.forge import NETWORK, Forged, own_first, person
 from tests.consensus.total_order.network import RULES, Disk, read
 from tests.consensus.total_order.test_machine import FIRST, FORGE, MEMBERS, NOW, One

@@ -20,7 +20,7 @@ from consensus.total_order.synchroniser import (
     Synchroniser,
 )
 from consensus.types import Instant
-from node.lab.checkers.sizes import sizes_of
+from node.lab.checkers.bounds import sizes_of
 from tests.consensus.total_order.forge import NETWORK, START_MS, Forge, own_first, people, person, stub_sign, stub_verify
 from tests.consensus.total_order.network import RULES, Disk, read
 from tests.consensus.total_order.test_false_parents import ROUNDS, UNKNOWN, naming, watcher_of

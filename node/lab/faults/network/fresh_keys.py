@@ -22,9 +22,8 @@ from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.steps import genesis_step
 from consensus.types import DIGEST_BYTES, Height, NetworkId, PeerId
 from node.common.address import Address
-from node.lab.faults.network.connection_attack import Visit
 from node.lab.faults.network.situation import NetworkSituation
-from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, stranger_at
+from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, Visit, stranger_at
 from node.net.wire import GossipFrame, OrderingFrame
 
 CHAIN_BLOCKS = 9

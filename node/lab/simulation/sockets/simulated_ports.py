@@ -26,10 +26,9 @@ from consensus.protocol import Input, PuzzleSolved, PuzzleVerified
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, LearnerRequest
 from node.lab.simulation.disk import Disk
-from node.lab.simulation.learner_process import LearnerDesk
 from node.lab.simulation.links import Links
 from node.lab.simulation.peer import Agenda, SimulatedPeer
-from node.lab.simulation.puzzles import Puzzles
+from node.lab.simulation.processes import LearnerDesk, Puzzles
 from node.lab.simulation.trace import Happening
 from node.net.bulk_transfer import BulkTransfer
 from node.net.transport import PeerNetwork

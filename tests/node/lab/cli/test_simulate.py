@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from node.cli import main
-from node.lab.simulation.run_file import run_file
+from node.lab.simulation.report import run_file
 from tests.node.real_peers import hearing_interrupts
 
 ROOT = Path(__file__).parents[4]

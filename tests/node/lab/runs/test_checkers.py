@@ -27,14 +27,10 @@ from learning.learner import (
     StepChecked,
     Verdict,
 )
-from node.lab.checkers.attribution import DeliveredOnce, FoundByItsAuthor
-from node.lab.checkers.durable import RecordedBeforeSent
-from node.lab.checkers.false_accusations import NoHonestBlamed
+from node.lab.checkers.attribution import DeliveredOnce, FoundByItsAuthor, NoHonestBlamed
 from node.lab.checkers.finding import Seen
-from node.lab.checkers.one_chain import OneChain
-from node.lab.checkers.one_order import OneOrder
-from node.lab.checkers.one_signature import OneBlockAParent, OneBlockARound
-from node.lab.checkers.one_state import OneState
+from node.lab.checkers.one_history import OneChain, OneOrder, OneState
+from node.lab.checkers.one_signature import OneBlockAParent, OneBlockARound, RecordedBeforeSent
 from node.lab.checkers.progress import ExpectedPace, HeadProgress, Standstill
 from node.lab.checkers.work import WorkAddsUp
 from node.runtime.coupling import AskLearner

@@ -360,7 +360,7 @@ UNORDERED = "Peers.all = lambda self: tuple((peer, self._records[peer]) for peer
 
 RUN = """
 from consensus.proof_of_work.peers import Peers
-from node.lab.scenarios.scenario_file import parse_scenario
+from node.lab.scenarios.scenario import parse_scenario
 from node.lab.simulation.swarm.run import run_scenario
 {mutation}
 text = '''

@@ -38,11 +38,11 @@ from learning.learner import (
     LearnerRequest,
 )
 from learning.state import ModelState, state_digest
-from node.lab.checkers.depth import FinalIsDeep
-from node.lab.checkers.durable import RecordedBeforeSent
+from node.lab.checkers.attribution import AcceptedOnce
 from node.lab.checkers.finding import Diverged, NoProgress, Pass, Seen, Started
-from node.lab.checkers.gradients import AcceptedOnce
-from node.lab.checkers.signatures import ProvenBlocks, SignedByMembers
+from node.lab.checkers.one_signature import RecordedBeforeSent
+from node.lab.checkers.recorded import ProvenBlocks, SignedByMembers
+from node.lab.checkers.work import FinalIsDeep
 from node.lab.scenarios.events import Heal, Partition, Restart, Wipe
 from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask

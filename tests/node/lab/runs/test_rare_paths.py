@@ -18,8 +18,7 @@ from learning.learner import (
     Verdict,
 )
 from node.lab.checkers.finding import Event, Seen
-from node.lab.checkers.rare_path import RarePath
-from node.lab.checkers.rare_paths import RarePaths
+from node.lab.checkers.rare_paths import RarePath, RarePaths
 from node.runtime.coupling import AskLearner, Forget
 from node.storage.tables import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE
 from tests.node.lab.runs.streams import ALICE, BOB, CAROL, DAVE, MEMBERS, delivery, head, name_of, proposal, seen, work_block

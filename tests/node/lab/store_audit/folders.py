@@ -10,7 +10,7 @@ from pathlib import Path
 from consensus.encoding import Signer
 from consensus.types import Instant, NetworkId, PeerId
 from node.common.files import STORE_FILE_NAME
-from node.lab.scenarios.scenario_file import parse_scenario
+from node.lab.scenarios.scenario import parse_scenario
 from node.lab.scenarios.toy_tasks import ToyTask, toy_task
 from node.lab.simulation.population import START
 from node.lab.simulation.run import Simulation
