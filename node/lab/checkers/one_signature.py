@@ -1,8 +1,8 @@
 """No honest peer signs two things that contradict each other, whatever has happened to its memory in between.
 
-Total order: one block for each (author, round), over all incarnations. Proof of work: within one incarnation nobody leads two blocks on one
-parent, unless its own learner found the first not good: it would work against itself. (A restart may lose the first.) And what
-is signed, decided or promised is durable before anybody hears of it.
+Total order: one block for each (author, round), over all incarnations. Proof of work: within one incarnation nobody leads two
+blocks on one parent, unless its own learner found the first not good: it would work against itself. (A restart may lose the
+first.) And what is signed, decided or promised is durable before anybody hears of it.
 """
 
 from collections.abc import Container

@@ -102,7 +102,7 @@ def parse_faults(text: str) -> tuple[FaultSpec, ...]:
 
 
 def check_fits(spec: FaultSpec, consensus: Consensus, learning: Learning) -> None:
-    """Raises FaultError where a network of these kinds has nothing that the fault could bend."""
+    """Raises FaultError where a network of these kinds has nothing that the fault could change."""
     fault = fault_named(spec.name)
     if fault.learning not in (None, learning):
         raise FaultError(f"the fault {str(spec)!r} is one of {fault.learning} learning, and the network's is {learning}")
@@ -182,7 +182,7 @@ def canonical_fault(text: str) -> str:
 
 
 def check_fault(text: str, consensus: Consensus, learning: Learning, fix: str) -> None:
-    """Raises NodeError, with this advice, where a network of these kinds has nothing that one of the faults could bend."""
+    """Raises NodeError, with this advice, where a network of these kinds has nothing that one of the faults could change."""
     for spec in parse_faults(text):
         try:
             check_fits(spec, consensus, learning)

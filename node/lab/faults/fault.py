@@ -22,7 +22,7 @@ class FaultError(ValueError):
 
 
 class Family(StrEnum):
-    """What of a peer is bent."""
+    """What of a peer is faulty."""
 
     GRADIENT = "gradient"
     """The worker that computes gradients."""

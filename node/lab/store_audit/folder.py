@@ -1,9 +1,9 @@
 """One peer's folder: its database, its guard file and its log, as the events that left them.
 
 What rows of proof of work cannot show: contributions that no block lists, heads between two kept states, tips that were told,
-and where an incarnation ends: whoever reads says so. Those of a total order: messages (a block in another's store was sent by its
-author at some time), what the learner answered between two kept states, and which of two equal submissions was found anew after
-a restart.
+and where an incarnation ends: whoever reads says so. Those of a total order: messages (a block in another's store was sent by
+its author at some time), what the learner answered between two kept states, and which of two equal submissions was found anew
+after a restart.
 """
 
 from collections.abc import Iterable, Iterator

@@ -56,18 +56,18 @@ class InterceptedReplica:
         return self._honest.awaited
 
     def start(self, now: Instant) -> Effects:
-        """As bent."""
+        """What the honest part does, as the interceptor leaves it."""
         return self._interceptor.say(self._honest.start(now), now)
 
     def handle(self, event: Input, now: Instant) -> Effects:
-        """As bent."""
+        """What the honest part does, as the interceptor leaves it."""
         effects: Effects = ()
         for heard in self._interceptor.hear(event, now):
             effects += self._honest.handle(heard, now)
         return self._interceptor.say(effects, now)
 
     def handle_answer(self, answer: LearnerAnswer, now: Instant) -> Effects:
-        """As bent."""
+        """What the honest part does, as the interceptor leaves it."""
         return self._interceptor.say(self._honest.handle_answer(answer, now), now)
 
 

@@ -54,7 +54,7 @@ class InterceptedLearner:
         self._interceptor = interceptor
 
     def handle(self, request: LearnerRequest) -> Answers:
-        """As bent."""
+        """What the honest part does, as the interceptor leaves it."""
         self._interceptor.hear(request)
         return self._interceptor.say(self._honest.handle(request))
 
@@ -64,7 +64,7 @@ class InterceptedLearner:
         return self._honest.is_searching
 
     def search(self) -> Answers:
-        """As bent."""
+        """What the honest part does, as the interceptor leaves it."""
         return self._interceptor.say(self._honest.search())
 
 
