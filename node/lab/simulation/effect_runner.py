@@ -185,7 +185,7 @@ class EffectRunner:
             if peer.kill_at is not None and peer.effects_done >= peer.kill_at:
                 self._world.ended(peer, None)
                 return
-            if isinstance(step, Batch | Guard):
+            if isinstance(step, (Batch, Guard)):
                 if not self._write(step):
                     return
             else:
