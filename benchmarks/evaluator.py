@@ -21,8 +21,7 @@ from torch.nn import functional
 
 from learning.exact import fill_children, first_weights, stream_key
 from learning.models.candidates import candidate_rows, candidates_at_once, slices_of
-from learning.models.evaluator import ForwardPass
-from learning.models.vmapped import LoopedModule, VmappedModule
+from learning.models.evaluator import ForwardPass, LoopedModule, VmappedModule
 from learning.task import Float32Array
 from learning.tasks.digits import digits, digits_large, perceptron
 from learning.tasks.supervised import SupervisedTask

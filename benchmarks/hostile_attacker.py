@@ -20,19 +20,19 @@ from random import Random
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus.contribution import sign_contribution
 from consensus.encoding import encode
 from consensus.proof_of_work.messages import (
     BlockMessage,
     ContributionMessage,
 )
+from consensus.steps import sign_contribution
 from consensus.total_order.block import Reference
 from consensus.total_order.messages import BLOCKS_ASKED_MAX, GetBlocks, GetCommits
 from consensus.types import NetworkId, PeerId
 from learning.evolution.payload import Candidate, encode_candidate
 from learning.evolution.recipe import Recipe
 from node.common.address import Address
-from node.lab.faults.network.connections import MALFORMED_REQUESTS, misphrasing
+from node.lab.faults.network.frame_attacks import MALFORMED_REQUESTS, misphrasing
 from node.lab.faults.network.fresh_keys import Scout, look
 from node.lab.faults.network.situation import NetworkSituation
 from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, stranger_at

@@ -16,7 +16,7 @@ import tracemalloc
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from consensus.inputs import PeerJoined, TimerFired
+from consensus.protocol import PeerJoined, TimerFired
 from consensus.total_order.linearizer import REFERENCES_MAX
 from consensus.types import Instant
 from tests.consensus.proof_of_work.test_unproven import sync_ms, worked_ms_beside_bodiless_headers

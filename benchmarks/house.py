@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
-from consensus.inputs import Input, PuzzleVerified, Received
+from consensus.protocol import Input, PuzzleVerified, Received
 from node.lab.scenarios.scenario import ExpectSection, Scenario
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.run import Simulation

@@ -11,8 +11,7 @@ from learning.aggregation.catalogue import RULES, rule_named
 from learning.aggregation.quantised import decode_gradient, inner_products, payload_digest, quantise
 from learning.aggregation.rule import ArrivedGradient, GradientOutcome, Workers
 from learning.exact import stream_key
-from learning.gradient.ledger import Aggregator, LedgerRules, first_ledger
-from learning.gradient.submission import GradientSubmission, encode_submission
+from learning.gradient.ledger import Aggregator, GradientSubmission, LedgerRules, encode_submission, first_ledger
 from learning.learner import AuthoredPayload
 from learning.task import Float32Array, ParameterBlock
 

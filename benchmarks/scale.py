@@ -13,8 +13,7 @@ from pathlib import Path
 import msgspec
 
 from node.lab.checkers.finding import Pass
-from node.lab.scenarios.scenario import ExpectSection, Scenario
-from node.lab.scenarios.scenario_file import read_scenario
+from node.lab.scenarios.scenario import ExpectSection, Scenario, read_scenario
 from node.lab.scenarios.toy_tasks import ToyTask
 from node.lab.simulation.run import Simulation, SimulationOutcome
 from node.rules.network_rules import Consensus, Learning

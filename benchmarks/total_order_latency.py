@@ -12,7 +12,7 @@ from functools import partial
 from statistics import fmean
 
 from consensus.effects import Broadcast, Effect, Record, Send, SetTimer
-from consensus.inputs import PeerJoined, PeerLeft, Received, TimerFired
+from consensus.protocol import PeerJoined, PeerLeft, Received, TimerFired
 from consensus.total_order.block import BLOCK_CODEC, Block
 from consensus.total_order.linearizer import COMMIT_CODEC, CommitRecord
 from consensus.total_order.machine import TotalOrder, TotalOrderRules

@@ -10,7 +10,7 @@ import time
 
 from consensus.effects import Broadcast, Deliver, Effect
 from consensus.encoding import encode
-from consensus.inputs import PeerJoined, Received
+from consensus.protocol import PeerJoined, Received
 from consensus.steps import genesis_step
 from consensus.total_order.block import CommitMark, Content, Reference, genesis_references, sign_block
 from consensus.total_order.committee import Committee

@@ -12,7 +12,7 @@ import time
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from total_order_latency import block_bytes, measure
 
-from consensus.signing import is_signed_by
+from consensus.encoding import is_signed_by
 from consensus.types import Digest, PeerId
 
 SECONDS = {4: 20, 16: 8, 64: 2, 128: 1}

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import click
 
-from node.lab.simulation.swarm.batch import run_batch
-from node.lab.simulation.swarm.run import Ended
+from node.lab.simulation.swarm.run import Ended, run_batch
 
 
 @click.group()

@@ -4,9 +4,8 @@ from typing import TypeVar
 
 import msgspec
 
-from consensus.effects import Refuse
+from consensus.effects import Offence, Refuse
 from consensus.encoding import Codec, MalformedBytesError
-from consensus.evidence import Offence
 from consensus.types import PeerId
 
 M = TypeVar("M", bound=msgspec.Struct)

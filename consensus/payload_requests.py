@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
-from consensus.attachment import Attachment
 from consensus.effects import FetchAttachment
 from consensus.reliability import LATE_MS_MAX, GiftTimes, Reliability
+from consensus.steps import Attachment
 from consensus.types import Digest, Instant, PeerId
 
 FETCHES_MAX = 64

@@ -244,7 +244,7 @@ class StateKept:
     checkpoint: int = 0
     """Total order only: the number of this state among those that all members keep and vouch for; 0: only for ourselves."""
     digest: bytes = b""
-    """Of the encoded state (`learning.checkpoint.checkpoint_digest`), where the learner's process has computed it."""
+    """Of the encoded state (`learning.state.checkpoint_digest`), where the learner's process has computed it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,21 +1,80 @@
-"""From a proven block to a checked one: bodies wait for their large payloads and their parent's verdict, then for their own."""
+"""From a proven block to a checked one: bodies wait for their large payloads and their parent's verdict, then for their own.
 
+What a learner finds wrong is held against who signed it, and payloads that nothing names any more are released.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from consensus.effects import Broadcast, Check, Effect
+from consensus.effects import Accusation, Accuse, Broadcast, Check, Effect, Offence, Refuse, ReleaseAttachments
 from consensus.encoding import encode
-from consensus.inputs import Checked
 from consensus.payload_requests import Need, PayloadRequests
-from consensus.proof_of_work.blame import blame
 from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX, BlockStatus
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.head_candidates import HeadCandidates
 from consensus.proof_of_work.header import Block, NamedBlock, attachments_of, step_of
 from consensus.proof_of_work.messages import BlockMessage
-from consensus.proof_of_work.named_payloads import NamedPayloads
 from consensus.proof_of_work.records import record_of_block, record_of_verdict
-from consensus.steps import Verdict
+from consensus.protocol import Checked
+from consensus.steps import Attachment, Contribution, Verdict
 from consensus.types import Digest, Height, PeerId, StepId
+
+
+def blame(
+    author: PeerId, signed: Contribution | Block, verdict: Verdict, detail: str, *, refused: PeerId | None
+) -> tuple[Effect, ...]:
+    """Accuse the author by what it has signed, and refuse the peer that has brought it, if that is at fault, too."""
+    offence = Offence.INVALID_STEP if verdict is Verdict.INVALID else Offence.FALSE_CLAIM
+    accuse = Accuse(Accusation(author, offence, detail, encode(signed)))
+    return (accuse,) if refused is None else (accuse, Refuse(refused, offence, detail))
+
+
+class NamedPayloads:
+    """Counts, for each payload, the contributions of the pool and the blocks of the tree that name it. Bounded by both."""
+
+    def __init__(self) -> None:
+        self._named: dict[bytes, tuple[Digest, ...]] = {}
+        """By contribution or block."""
+        self._counts: dict[Digest, int] = {}
+        self._final: dict[Digest, None] = {}
+        """Those that a final block names, while something else still does."""
+        self._released: dict[bool, list[Digest]] = {True: [], False: []}
+        """By whether a final block named them."""
+
+    def name(self, namer: bytes, attachments: Iterable[Attachment]) -> None:
+        """A contribution or a block names these. The same one again changes nothing."""
+        digests = tuple(dict.fromkeys(payload.digest for payload in attachments))
+        if not digests or namer in self._named:
+            return
+        self._named[namer] = digests
+        for digest in digests:
+            self._counts[digest] = self._counts.get(digest, 0) + 1
+
+    def forget(self, namer: bytes, *, is_final: bool = False) -> None:
+        """It names nothing any more that is still to be decided."""
+        for digest in self._named.pop(namer, ()):
+            self._counts[digest] -= 1
+            if is_final:
+                self._final[digest] = None
+            if not self._counts[digest]:
+                del self._counts[digest]
+                was_final = digest in self._final
+                self._final.pop(digest, None)
+                self._released[was_final].append(digest)
+
+    def digests(self) -> tuple[Digest, ...]:
+        """The payloads that are named."""
+        return tuple(self._counts)
+
+    def take_released(self) -> tuple[ReleaseAttachments, ...]:
+        """What nothing undecided names any more; told once. Newcomers will ask for what final blocks name."""
+        effects = tuple(
+            ReleaseAttachments(tuple(digest for digest in digests if digest not in self._counts), were_final)
+            for were_final, digests in self._released.items()
+            if digests
+        )
+        self._released = {True: [], False: []}
+        return tuple(effect for effect in effects if effect.digests)
 
 
 @dataclass(frozen=True, slots=True)

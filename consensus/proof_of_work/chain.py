@@ -3,12 +3,10 @@
 from collections.abc import Container
 from dataclasses import dataclass
 
-from consensus.proof_of_work.block_index import BlockIndex
-from consensus.proof_of_work.block_tree import BlockStatus, BlockTree
-from consensus.proof_of_work.final_chain import FinalChain
+from consensus.proof_of_work.block_tree import BlockIndex, BlockStatus, BlockTree
 from consensus.proof_of_work.header import Header
-from consensus.proof_of_work.header_branches import Branch, HeaderBranches
 from consensus.proof_of_work.messages import LOCATOR_MAX, Place
+from consensus.proof_of_work.packed_headers import Branch, FinalChain, HeaderBranches
 from consensus.types import Height, PeerId, StepId
 
 LOCATOR_DENSE = 10

@@ -1,27 +1,21 @@
 """Contributions between blocks: ours and others' go the same way, from signature to assessment to everybody."""
 
-from consensus.attachment import Attachment
-from consensus.contribution import Contribution, contribution_digest, is_authentic, sign_contribution
-from consensus.effects import Broadcast, Effect, PassOver, Refuse
-from consensus.encoding import encode
-from consensus.evidence import Offence
-from consensus.inputs import Assessed, Submitted
+from consensus.effects import Broadcast, Effect, Offence, PassOver, Refuse
+from consensus.encoding import Signer, encode
 from consensus.payload_requests import Need, PayloadRequests
-from consensus.proof_of_work.assessment_queue import AssessmentQueue, Rank
 from consensus.proof_of_work.author_window import AuthorWindow
-from consensus.proof_of_work.blame import blame
+from consensus.proof_of_work.block_checks import NamedPayloads, blame
 from consensus.proof_of_work.block_tree import BlockStatus
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.header import attachment_counts
-from consensus.proof_of_work.mempool import Assessment, Held, Mempool, Pooled
+from consensus.proof_of_work.mempool import Assessment, AssessmentQueue, Held, Mempool, Pooled, Rank
 from consensus.proof_of_work.messages import ContributionMessage
-from consensus.proof_of_work.named_payloads import NamedPayloads
 from consensus.proof_of_work.peers import PeerRecord, Peers
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.validation import Validation
+from consensus.protocol import Assessed, Submitted
 from consensus.rate_limit import Spending
-from consensus.signing import Signer
-from consensus.steps import Verdict
+from consensus.steps import Attachment, Contribution, Verdict, contribution_digest, is_authentic, sign_contribution
 from consensus.types import Digest, Instant, NetworkId, PeerId, StepId
 
 BASES_BACK = 2

@@ -4,10 +4,9 @@ A block whose body nobody gives in time is stalled, and so is all that follows i
 """
 
 from consensus.payload_requests import PayloadRequests
-from consensus.proof_of_work.block_index import BlockIndex, next_target
-from consensus.proof_of_work.block_tree import BlockStatus
+from consensus.proof_of_work.block_tree import BlockIndex, BlockStatus, next_target
 from consensus.proof_of_work.chain import Chain
-from consensus.proof_of_work.difficulty import work_of
+from consensus.proof_of_work.puzzle import work_of
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.types import StepId
 

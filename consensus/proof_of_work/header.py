@@ -5,15 +5,22 @@ from typing import Annotated
 
 import msgspec
 
-from consensus.attachment import Attachment
-from consensus.contribution import Contribution, contribution_digest, is_authentic
-from consensus.encoding import Codec, DigestBytes, KeyBytes, Natural, SignatureBytes, encode
-from consensus.evidence import Offence
-from consensus.proof_of_work.difficulty import TARGET_BYTES
-from consensus.proof_of_work.puzzle import NONCE_BYTES
+from consensus.effects import Offence
+from consensus.encoding import (
+    Codec,
+    DigestBytes,
+    Domain,
+    KeyBytes,
+    Natural,
+    SignatureBytes,
+    Signer,
+    digest_of,
+    encode,
+    is_signed_by,
+)
+from consensus.proof_of_work.puzzle import NONCE_BYTES, TARGET_BYTES
 from consensus.proof_of_work.rules import CONTRIBUTIONS_MAX, ProofOfWorkRules
-from consensus.signing import Domain, Signer, digest_of, is_signed_by
-from consensus.steps import Step
+from consensus.steps import Attachment, Contribution, Step, contribution_digest, is_authentic
 from consensus.types import Digest, Height, NetworkId, PeerId, StepId, WallTime
 
 CLAIM_BYTES_MAX = 256

@@ -6,11 +6,9 @@ and nothing else: what counts is proven (docs/protocol.md, 5).
 
 import itertools
 
-from consensus.effects import Effect, Refuse, Send
+from consensus.effects import Effect, Offence, Refuse, Send
 from consensus.encoding import encode
-from consensus.evidence import Offence
-from consensus.proof_of_work.audit import Audit
-from consensus.proof_of_work.block_download import BlockDownload
+from consensus.proof_of_work.block_download import Audit, BlockDownload
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.head_candidates import HeadCandidates
 from consensus.proof_of_work.header import NamedHeader, name_block, name_header

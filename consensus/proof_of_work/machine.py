@@ -6,10 +6,48 @@ What follows is the same after every input: a new head is adopted, a deep block 
 from collections.abc import Iterable
 from typing import assert_never
 
-from consensus.effects import Adopt, Broadcast, Effect, Finalise, KeepAttachments, PassOver, Refuse, Send, SetTimer
-from consensus.encoding import encode
-from consensus.evidence import Offence
-from consensus.inputs import (
+from consensus.effects import Adopt, Broadcast, Effect, Finalise, KeepAttachments, Offence, PassOver, Refuse, Send, SetTimer
+from consensus.encoding import Signer, encode
+from consensus.message_reader import oversized_block, read_message
+from consensus.payload_requests import FETCHES_MAX, FREE_SHARE, PayloadRequests
+from consensus.proof_of_work.author_window import AuthorWindow
+from consensus.proof_of_work.block_checks import BlockChecks, NamedPayloads
+from consensus.proof_of_work.block_tree import BlockStatus, next_link
+from consensus.proof_of_work.contribution_relay import ContributionRelay
+from consensus.proof_of_work.head_candidates import HeadCandidates
+from consensus.proof_of_work.header import BLOCK_BYTES_MAX, Block, NamedBlock, name_block
+from consensus.proof_of_work.header_sync import HeaderSync
+from consensus.proof_of_work.initial_sync import InitialSync
+from consensus.proof_of_work.mempool import Rank, equal_claims
+from consensus.proof_of_work.messages import (
+    MESSAGE_BYTES_MAX,
+    MESSAGE_CODEC,
+    BlockMessage,
+    Blocks,
+    Busy,
+    ContributionMessage,
+    GetBlocks,
+    GetHeaders,
+    Headers,
+    Message,
+    Tip,
+)
+from consensus.proof_of_work.mining import REFRESH_TIMER, Mining
+from consensus.proof_of_work.peers import PeerRecord, Peers
+from consensus.proof_of_work.records import (
+    BlockArchive,
+    read_records,
+    rebuild_chain,
+    record_of_final,
+    recorded_block,
+    replay_height,
+    replays,
+)
+from consensus.proof_of_work.responses import Responses
+from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.proof_of_work.status import STEPS_TOLD_MAX, ChainReport, PowStatus
+from consensus.proof_of_work.validation import HeaderAcceptance, Validation
+from consensus.protocol import (
     Assessed,
     AttachmentHeld,
     AttachmentsNeeded,
@@ -29,42 +67,7 @@ from consensus.inputs import (
     Submitted,
     TimerFired,
 )
-from consensus.message_reader import oversized_block, read_message
-from consensus.payload_requests import FETCHES_MAX, FREE_SHARE, PayloadRequests
-from consensus.proof_of_work.assessment_queue import Rank, equal_claims
-from consensus.proof_of_work.author_window import AuthorWindow
-from consensus.proof_of_work.block_checks import BlockChecks
-from consensus.proof_of_work.block_index import next_link
-from consensus.proof_of_work.block_tree import BlockStatus
-from consensus.proof_of_work.contribution_relay import ContributionRelay
-from consensus.proof_of_work.head_candidates import HeadCandidates
-from consensus.proof_of_work.header import BLOCK_BYTES_MAX, Block, NamedBlock, name_block
-from consensus.proof_of_work.header_sync import HeaderSync
-from consensus.proof_of_work.initial_sync import InitialSync
-from consensus.proof_of_work.messages import (
-    MESSAGE_BYTES_MAX,
-    MESSAGE_CODEC,
-    BlockMessage,
-    Blocks,
-    Busy,
-    ContributionMessage,
-    GetBlocks,
-    GetHeaders,
-    Headers,
-    Message,
-    Tip,
-)
-from consensus.proof_of_work.mining import REFRESH_TIMER, Mining
-from consensus.proof_of_work.named_payloads import NamedPayloads
-from consensus.proof_of_work.peers import PeerRecord, Peers
-from consensus.proof_of_work.records import BlockArchive, record_of_final, recorded_block
-from consensus.proof_of_work.responses import Responses
-from consensus.proof_of_work.restore import read_records, rebuild_chain, replay_height, replays
-from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.proof_of_work.status import STEPS_TOLD_MAX, ChainReport, PowStatus
-from consensus.proof_of_work.validation import HeaderAcceptance, Validation
 from consensus.rate_limit import Spending
-from consensus.signing import Signer
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
 from consensus.wall_clock import PeerClocks, WallClock
 

@@ -4,10 +4,10 @@ from typing import Annotated
 
 import msgspec
 
-from consensus.contribution import Contribution
 from consensus.encoding import Codec, DigestBytes, Natural
-from consensus.proof_of_work.final_chain import WORK_BYTES
 from consensus.proof_of_work.header import BLOCK_BYTES_MAX, Block, Header
+from consensus.proof_of_work.packed_headers import WORK_BYTES
+from consensus.steps import Contribution
 
 HEADERS_MAX = 128
 """30 kB, and about two seconds of puzzles to verify."""

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from consensus.contribution import Contribution
 from consensus.effects import Effect, SetTimer, SolvePuzzle, StopPuzzle
-from consensus.inputs import Offered, PuzzleSolved
-from consensus.proof_of_work.block_index import BlockIndex, next_target
+from consensus.encoding import Signer
+from consensus.proof_of_work.block_tree import BlockIndex, next_target
 from consensus.proof_of_work.header import (
     Block,
     Body,
@@ -19,7 +18,8 @@ from consensus.proof_of_work.header import (
     sign_header,
 )
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.signing import Signer
+from consensus.protocol import Offered, PuzzleSolved
+from consensus.steps import Contribution
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
 from consensus.wall_clock import WallClock
 

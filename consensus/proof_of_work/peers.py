@@ -3,7 +3,7 @@
 from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 
-from consensus.proof_of_work.assessment_queue import ASSESSED_BURST, ASSESSED_PER_SECOND
+from consensus.proof_of_work.mempool import ASSESSED_BURST, ASSESSED_PER_SECOND
 from consensus.proof_of_work.messages import Place
 from consensus.rate_limit import TokenBucket
 from consensus.types import Instant, PeerId, StepId
@@ -23,7 +23,7 @@ CONTRIBUTIONS_BURST = 4 * ASSESSED_BURST
 CONTRIBUTIONS_PER_SECOND = ASSESSED_PER_SECOND + 64
 """More than an honest peer passes on, whatever others feed it: that is what its learner was asked for, and its own. Else liars
 with a voice could have honest peers refuse each other. A signature or a measurement each costs in its turn
-(`assessment_queue`)."""
+(`mempool`)."""
 
 FALSE_CONTRIBUTIONS_BURST = 16
 """Contributions that a peer passed on and that we measured otherwise, within a hundred tolerances: each silences its author

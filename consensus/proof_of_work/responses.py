@@ -1,11 +1,9 @@
 """What peers that sync from us get: our tip, and answers out of our records. Each is bounded, and each peer has a budget."""
 
-from consensus.effects import Effect, Refuse, Send
+from consensus.effects import Effect, Offence, Refuse, Send
 from consensus.encoding import encode, fitting
-from consensus.evidence import Offence
 from consensus.proof_of_work.block_tree import BlockStatus
 from consensus.proof_of_work.chain import Chain
-from consensus.proof_of_work.final_chain import WORK_BYTES
 from consensus.proof_of_work.header import Block, Header
 from consensus.proof_of_work.messages import (
     BLOCKS_BYTES_MAX,
@@ -18,6 +16,7 @@ from consensus.proof_of_work.messages import (
     Place,
     Tip,
 )
+from consensus.proof_of_work.packed_headers import WORK_BYTES
 from consensus.proof_of_work.peers import PeerRecord, Peers
 from consensus.proof_of_work.records import BlockArchive, read_block
 from consensus.rate_limit import Spending

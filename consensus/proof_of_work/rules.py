@@ -6,8 +6,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from consensus.contribution import ATTACHMENTS_MAX
-from consensus.steps import Verdict
+from consensus.steps import ATTACHMENTS_MAX, Verdict
 from consensus.types import Height
 
 FINALITY_DEPTH_MAX = 512

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 from consensus.payload_requests import PayloadRequests
 from consensus.proof_of_work.block_checks import BlockChecks, ChainStep
-from consensus.proof_of_work.block_index import next_target
+from consensus.proof_of_work.block_tree import next_target
 from consensus.proof_of_work.chain import Chain
 from consensus.proof_of_work.contribution_relay import ContributionRelay
-from consensus.proof_of_work.difficulty import work_of
 from consensus.proof_of_work.header_sync import HeaderSync
+from consensus.proof_of_work.puzzle import work_of
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.proof_of_work.validation import Validation
 from consensus.types import Height, PeerId, StepId

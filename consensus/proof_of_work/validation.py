@@ -3,14 +3,11 @@
 from dataclasses import dataclass
 from enum import Enum
 
-from consensus.effects import Accuse, Effect, Refuse, VerifyPuzzle
+from consensus.effects import Accusation, Accuse, Effect, Offence, Refuse, VerifyPuzzle
 from consensus.encoding import encode
-from consensus.evidence import Accusation, Offence
-from consensus.inputs import PuzzleVerified
 from consensus.proof_of_work.author_window import AuthorWindow
 from consensus.proof_of_work.block_checks import BlockChecks
-from consensus.proof_of_work.block_index import BlockIndex, header_fault, next_link
-from consensus.proof_of_work.block_tree import BlockStatus
+from consensus.proof_of_work.block_tree import BlockIndex, BlockStatus, header_fault, next_link
 from consensus.proof_of_work.chain import Chain, Parent
 from consensus.proof_of_work.head_candidates import HeadCandidates
 from consensus.proof_of_work.header import (
@@ -26,10 +23,17 @@ from consensus.proof_of_work.header import (
     puzzle_prefix,
 )
 from consensus.proof_of_work.messages import HEADERS_MAX, Place
-from consensus.proof_of_work.orphanage import Orphan, Orphanage
 from consensus.proof_of_work.puzzle_budgets import PuzzleBudgets
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.proof_of_work.unverified_headers import STAGED_MAX, STAGED_PER_PEER_MAX, Staged, UnverifiedHeaders
+from consensus.proof_of_work.unverified_headers import (
+    STAGED_MAX,
+    STAGED_PER_PEER_MAX,
+    Orphan,
+    Orphanage,
+    Staged,
+    UnverifiedHeaders,
+)
+from consensus.protocol import PuzzleVerified
 from consensus.types import Instant, NetworkId, PeerId, StepId, WallTime
 from consensus.wall_clock import WallClock
 

@@ -8,9 +8,8 @@ nothing of it is kept. Who is asked is drawn by lot; who gives nothing is not as
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from consensus.effects import Refuse, Send
+from consensus.effects import Offence, Refuse, Send
 from consensus.encoding import encode
-from consensus.evidence import Offence
 from consensus.seeded_choice import SeededChoice
 from consensus.total_order.block import CommitMark
 from consensus.total_order.committee import Committee

@@ -7,8 +7,7 @@ ordering runs over them; a quorum must attest what comes out, which must be the 
 
 from consensus.effects import Halt
 from consensus.seeded_choice import SeededChoice
-from consensus.total_order.attestations import MARKS_AHEAD_MAX, Attestations
-from consensus.total_order.block import CommitMark
+from consensus.total_order.block import MARKS_AHEAD_MAX, Attestations, CommitMark
 from consensus.total_order.commit_fetch import CommitFetch, Link
 from consensus.total_order.committer import Committer
 from consensus.total_order.context import State

@@ -2,11 +2,9 @@
 
 from collections.abc import Iterable
 
-from consensus.contribution import Contribution, contribution_digest
 from consensus.effects import Deliver, Halt
-from consensus.steps import DeliveredContribution, DeliveredStep
-from consensus.total_order.attestations import Attestations
-from consensus.total_order.block import Block
+from consensus.steps import Contribution, DeliveredContribution, DeliveredStep, contribution_digest
+from consensus.total_order.block import Attestations, Block
 from consensus.total_order.commit_rule import DecisionRule, LeaderStatus
 from consensus.total_order.committee import Committee
 from consensus.total_order.context import State

@@ -5,15 +5,13 @@ from dataclasses import dataclass, field
 
 from consensus.effects import Effect, Guard, Record
 from consensus.payload_requests import PayloadRequests
-from consensus.total_order.block import Block, Reference, block_digest, content_fault
+from consensus.total_order.block import Block, Equivocators, Reference, block_digest, content_fault
 from consensus.total_order.commit_rule import CommitRule
-from consensus.total_order.committee import Committee
+from consensus.total_order.committee import Committee, TotalOrderRules
 from consensus.total_order.dag import Dag
-from consensus.total_order.equivocation import Equivocators
 from consensus.total_order.linearizer import Linearizer
 from consensus.total_order.peers import Peers
 from consensus.total_order.records import TotalOrderArchive
-from consensus.total_order.rules import TotalOrderRules
 from consensus.types import Digest, NetworkId, PeerId
 from consensus.wall_clock import PeerClocks, WallClock
 

@@ -8,9 +8,8 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from consensus.total_order.block import Block, Reference
+from consensus.total_order.block import Block, KeptTwins, Reference
 from consensus.total_order.committee import Committee
-from consensus.total_order.equivocation import KeptTwins
 from consensus.total_order.named_payloads import NamedPayloads
 from consensus.types import Digest
 

@@ -9,8 +9,7 @@ from typing import Annotated
 
 import msgspec
 
-from consensus.encoding import Codec, DigestBytes, Natural, encode
-from consensus.signing import Domain, digest_of
+from consensus.encoding import Codec, DigestBytes, Domain, Natural, digest_of, encode
 from consensus.steps import genesis_step
 from consensus.total_order.block import CommitMark, Reference
 from consensus.total_order.committee import Committee

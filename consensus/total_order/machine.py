@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from consensus.effects import Effect, Halt, KeepAttachments, Refuse, ReleaseAttachments, SetTimer
-from consensus.inputs import (
+from consensus.encoding import Signer, is_signed_by
+from consensus.payload_requests import FETCHES_MAX, PayloadRequests
+from consensus.protocol import (
     Assessed,
     AttachmentHeld,
     AttachmentsNeeded,
@@ -27,29 +29,22 @@ from consensus.inputs import (
     Submitted,
     TimerFired,
 )
-from consensus.payload_requests import FETCHES_MAX, PayloadRequests
 from consensus.seeded_choice import SeededChoice
-from consensus.signing import Signer, is_signed_by
-from consensus.total_order.amnesia_recovery import AmnesiaRecovery
-from consensus.total_order.attestations import Attestations
-from consensus.total_order.block import Checkpoint, genesis_references
+from consensus.total_order.block import Attestations, Checkpoint, Equivocators, genesis_references
 from consensus.total_order.commit_rule import CommitRule
 from consensus.total_order.commit_sync import CommitSync
-from consensus.total_order.committee import Committee, CommitteeError
+from consensus.total_order.committee import Committee, CommitteeError, TotalOrderRules
 from consensus.total_order.committer import Committer
 from consensus.total_order.context import State, Verifier
 from consensus.total_order.dag import Dag, Vertex
-from consensus.total_order.equivocation import Equivocators
 from consensus.total_order.linearizer import Linearizer
-from consensus.total_order.member import Member
-from consensus.total_order.message_router import MessageRouter
+from consensus.total_order.member import AmnesiaRecovery, Member
+from consensus.total_order.message_router import MessageRouter, Responses
 from consensus.total_order.peers import Peers
 from consensus.total_order.proposer import Proposer
 from consensus.total_order.records import TotalOrderArchive
 from consensus.total_order.relay import Relay
-from consensus.total_order.responses import Responses
 from consensus.total_order.restore import Restoring
-from consensus.total_order.rules import TotalOrderRules
 from consensus.total_order.state_sync import SNAPSHOT_BEHIND, StateSync
 from consensus.total_order.status import TotalOrderStatus, status_of
 from consensus.total_order.synchroniser import FETCH_TIMER, Synchroniser

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from consensus.attachment import Attachment
+from consensus.steps import Attachment
 from consensus.types import Digest
 
 

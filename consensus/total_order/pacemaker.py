@@ -13,7 +13,7 @@ Whose learner falls behind creates its blocks more slowly: where they are needed
 from collections import deque
 from dataclasses import dataclass
 
-from consensus.total_order.rules import TotalOrderRules
+from consensus.total_order.committee import TotalOrderRules
 from consensus.types import Instant
 
 SILENT_ROUNDS = 3

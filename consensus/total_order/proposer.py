@@ -3,12 +3,10 @@
 from collections import deque
 from dataclasses import dataclass
 
-from consensus.attachment import Attachment
-from consensus.contribution import PAYLOAD_BYTES_MAX
 from consensus.effects import Broadcast
-from consensus.encoding import encode
-from consensus.inputs import Submitted
-from consensus.signing import Signer
+from consensus.encoding import Signer, encode
+from consensus.protocol import Submitted
+from consensus.steps import PAYLOAD_BYTES_MAX, Attachment
 from consensus.total_order.block import (
     ATTACHMENTS_MAX,
     ITEMS_MAX,

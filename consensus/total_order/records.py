@@ -6,8 +6,7 @@ Tables sort so that the chain of commits is read before the blocks: only those a
 from typing import Protocol
 
 from consensus.effects import Record
-from consensus.encoding import encode
-from consensus.records import CorruptRecordsError, decode_record
+from consensus.encoding import CorruptRecordsError, decode_record, encode
 from consensus.total_order.block import BLOCK_CODEC, Block, Reference
 from consensus.total_order.linearizer import COMMIT_CODEC, CommitRecord
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from consensus.effects import Deliver
-from consensus.records import CorruptRecordsError
+from consensus.encoding import CorruptRecordsError
 from consensus.steps import DeliveredStep, genesis_step
 from consensus.total_order.block import Block, Reference, block_digest
 from consensus.total_order.committer import delivered_step

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 
 from consensus.effects import FetchState, Record, Restore
 from consensus.seeded_choice import SeededChoice
-from consensus.total_order.attestations import Attestations
-from consensus.total_order.block import Checkpoint, CommitMark
+from consensus.total_order.block import Attestations, Checkpoint, CommitMark
 from consensus.total_order.commit_fetch import CommitFetch
 from consensus.total_order.committer import Committer
 from consensus.total_order.context import State

@@ -2,16 +2,13 @@
 
 from enum import Enum
 
-from consensus.effects import Accuse, Halt, Record, Refuse
+from consensus.effects import Accusation, Accuse, Halt, Offence, Record, Refuse
 from consensus.encoding import encode
-from consensus.evidence import Accusation, Offence
 from consensus.payload_requests import Need
 from consensus.rate_limit import Spending
-from consensus.total_order.attestations import Attestations
-from consensus.total_order.block import Block, Reference, block_digest, content_fault
+from consensus.total_order.block import Attestations, Block, Reference, accuse, block_digest, content_fault
 from consensus.total_order.context import State
 from consensus.total_order.dag import Vertex
-from consensus.total_order.equivocation import accuse
 from consensus.total_order.member import Member
 from consensus.total_order.records import EVIDENCE_TABLE, record_of_block
 from consensus.total_order.relay import ObserverFeed

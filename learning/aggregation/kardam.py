@@ -3,13 +3,13 @@
 Damaskinos, El Mhamdi, Guerraoui, Patra, Taziki, "Asynchronous Byzantine Machine Learning (the case of SGD)", ICML 2018,
 arXiv 1802.07928, section 3. A baseline: it sees how fast a gradient grows, and never where it points.
 
-- Lipschitz filter: K_p (`aggregation.lipschitz`) is at most the (n-f)-th smallest of a table with one entry per worker, p's
+- Lipschitz filter: K_p (exact, squared) is at most the (n-f)-th smallest of a table with one entry per worker, p's
   new one included; ties pass, an infinite K_p never does. p's previous gradient is the last *delivered* one, filtered or not:
   over accepted ones alone, nobody who is filtered once could ever be measured again on equal terms, and a worker whose first
   gradient is not accepted would never have a coefficient at all.
 - Frequency filter: p is not among the authors of the last 2f gradients that were accepted by themselves. So any 2f+1
   consecutive ones have distinct authors, f+1 of them honest.
-- Dampening: theta <- theta - lr * Lambda(tau) * g (`learning.aggregation.staleness`).
+- Dampening: theta <- theta - lr * Lambda(tau) * g (`learning.aggregation.single_steps`).
 - Bootstrap, where the paper is silent. While fewer than n-f workers have a finite coefficient, gradients are collected; as soon
   as 2f+1 distinct workers were heard since the model last moved, it moves against the coordinate-wise median of the newest
   gradient of each of the 2f+1 heard last, undampened. The same step is taken when n-f distinct workers were heard since the
@@ -19,11 +19,14 @@ arXiv 1802.07928, section 3. A baseline: it sees how fast a gradient grows, and 
 Section 7 of docs/protocol.md.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
+import numpy as np
+
 from learning.aggregation.coordinatewise import median
-from learning.aggregation.lipschitz import order_statistic, squared_coefficient
+from learning.aggregation.quantised import squared_distance
 from learning.aggregation.rule import (
     AggregationResult,
     ArrivedGradient,
@@ -33,7 +36,55 @@ from learning.aggregation.rule import (
     Workers,
     WorkerSlot,
 )
-from learning.aggregation.staleness import ALPHA_DEFAULT, Dampening, dampening_weight
+from learning.aggregation.single_steps import ALPHA_DEFAULT, Dampening, dampening_weight
+from learning.exact import tree_sum
+from learning.task import Float32Array
+
+TURN_CHUNK = 1 << 15
+"""Parameters at once: 256 KiB in float64, which stays in cache. Part of the rule: it sets the order of the sum."""
+
+
+def squared_coefficient(previous: WorkerSlot | None, arrival: ArrivedGradient, past: PastModels) -> Fraction | None:
+    """K_p**2 = |g - g_previous|**2 / |theta_base - theta_previous_base|**2, over p's own consecutive delivered gradients.
+
+    Infinite without a previous one, or when its model is no longer in the window. On equal models: infinite when the vectors
+    differ, and what it was before when they are the same, so that nobody passes by sending the same thing twice.
+    """
+    if previous is None:
+        return None
+    turn = _squared_turn(previous.base, arrival.base, past)
+    if turn is None:
+        return None
+    growth = squared_distance(arrival.gradient, previous.gradient)
+    if turn == 0:
+        return previous.coefficient if growth == 0 else None
+    return growth / turn
+
+
+def _squared_turn(first: int, second: int, past: PastModels) -> Fraction | None:
+    if first == second:
+        return Fraction(0)
+    start, end = past.model(first), past.model(second)
+    return None if start is None or end is None else squared_model_distance(start, end)
+
+
+def squared_model_distance(first: Float32Array, second: Float32Array) -> Fraction:
+    """|first - second|**2 of two float32 models, as float64 gives it in one fixed order; 0 only where they are equal.
+
+    Differences and squares in float64, `tree_sum` over each chunk and over the chunks. The square of the smallest difference
+    of two float32 values, 2**-149, is a normal float64, and the sum of the largest stays finite.
+    """
+    sums = []
+    for start in range(0, len(first), TURN_CHUNK):
+        difference = first[start : start + TURN_CHUNK].astype(np.float64) - second[start : start + TURN_CHUNK]
+        sums.append(tree_sum(difference * difference))
+    return Fraction(tree_sum(np.array(sums, dtype=np.float64)))
+
+
+def order_statistic(finite: Iterable[Fraction], rank: int) -> Fraction | None:
+    """The rank-th smallest (from 1) of a table whose other entries are infinite; exact, never interpolated."""
+    ascending = sorted(finite)
+    return ascending[rank - 1] if rank <= len(ascending) else None
 
 
 @dataclass(frozen=True, slots=True)

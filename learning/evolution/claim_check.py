@@ -11,7 +11,7 @@ from learning.evolution.payload import Candidate, Claim, decode_claim
 from learning.evolution.rules import EvolutionRules
 from learning.following.state_tree import StateTree
 from learning.learner import ProposedStep, Verdict
-from learning.model_consensus.scores import MalformedPayloadError
+from learning.model_consensus.slate import MalformedPayloadError
 from learning.state import ModelState, state_digest
 
 REFUTED_FACTOR = 2

@@ -25,8 +25,7 @@ from learning.learner import (
     StateKept,
     StepAdopted,
 )
-from learning.model_consensus.scores import Scores
-from learning.model_consensus.slate import GenerationResult, Ignored, Listed, ModelConsensus, Slate, next_generation
+from learning.model_consensus.slate import GenerationResult, Ignored, Listed, ModelConsensus, Scores, Slate, next_generation
 from learning.state import ModelState, state_digest
 
 C = TypeVar("C")

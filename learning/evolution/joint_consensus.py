@@ -27,8 +27,16 @@ from learning.evolution.joint_step import Entry, JointRule
 from learning.evolution.joint_submission import ScoresAndList, decode_joint
 from learning.evolution.ranked_list import RankedList
 from learning.learner import AuthoredPayload, Phase, quorum
-from learning.model_consensus.scores import MalformedPayloadError, Scores
-from learning.model_consensus.slate import Ignored, Slate, best_of, leads, lower_median, slate_digest
+from learning.model_consensus.slate import (
+    Ignored,
+    MalformedPayloadError,
+    Scores,
+    Slate,
+    best_of,
+    leads,
+    lower_median,
+    slate_digest,
+)
 
 
 @dataclass(frozen=True, slots=True)

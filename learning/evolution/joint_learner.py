@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from learning.checkpoint import CHECKPOINT_INTERVAL
 from learning.evolution.explorer import PROGRESS_CANDIDATES
 from learning.evolution.joint_consensus import Decision, JointConsensus
 from learning.evolution.joint_memory import Memory, Origin, decode_memory, encode_memory
@@ -35,9 +34,8 @@ from learning.learner import (
     StateKept,
     StepAdopted,
 )
-from learning.model_consensus.scores import Scores
-from learning.model_consensus.slate import Slate, best_of, leads, next_generation
-from learning.state import state_digest
+from learning.model_consensus.slate import Scores, Slate, best_of, leads, next_generation
+from learning.state import CHECKPOINT_INTERVAL, state_digest
 from learning.task import Task
 from learning.task_check import check_task
 

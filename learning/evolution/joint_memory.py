@@ -14,7 +14,7 @@ import numpy as np
 
 from learning.evolution.joint_step import JointRule, JointState
 from learning.evolution.ranked_list import INDEX_BYTES, RankedList, decode_list, encode_list
-from learning.model_consensus.scores import MalformedPayloadError
+from learning.model_consensus.slate import MalformedPayloadError
 from learning.state import StoredStateError
 
 MEMORY_VERSION = 1

@@ -13,7 +13,7 @@ import struct
 from dataclasses import dataclass
 
 from learning.evolution.ranked_list import INDEX_BYTES, RankedList, decode_list, encode_list
-from learning.model_consensus.scores import SCORES_KIND, VALUES_MAX, MalformedPayloadError, Scores, decode_scores, encode_scores
+from learning.model_consensus.slate import SCORES_KIND, VALUES_MAX, MalformedPayloadError, Scores, decode_scores, encode_scores
 
 LIST_KIND = 4
 SCORES_AND_LIST_KIND = 5

@@ -41,7 +41,7 @@ from learning.learner import (
     StepOffered,
     Verdict,
 )
-from learning.model_consensus.scores import MalformedPayloadError
+from learning.model_consensus.slate import MalformedPayloadError
 from learning.state import StoredStateError, parameter_bytes, state_digest
 from learning.task import Task
 from learning.task_check import check_repeatable, check_task

@@ -9,7 +9,7 @@ from learning.evolution.rules import EvolutionRules
 from learning.exact import noise_key
 from learning.following.state_tree import Array
 from learning.learner import AuthoredPayload, ProposedStep
-from learning.model_consensus.scores import MalformedPayloadError
+from learning.model_consensus.slate import MalformedPayloadError
 from learning.state import ModelState, state_digest
 from learning.task import Layout
 

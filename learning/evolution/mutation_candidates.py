@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from learning.checkpoint import CHECKPOINT_INTERVAL
 from learning.evolution.explorer import Explorer
 from learning.evolution.measurement import Measurement
 from learning.evolution.mutation import Mutating, Mutation, kept_interval
@@ -23,9 +22,8 @@ from learning.learner import (
     StateKept,
     StepAdopted,
 )
-from learning.model_consensus.scores import Scores
-from learning.model_consensus.slate import GenerationResult, ModelConsensus, tagged_digest
-from learning.state import ModelState, state_digest
+from learning.model_consensus.slate import GenerationResult, ModelConsensus, Scores, tagged_digest
+from learning.state import CHECKPOINT_INTERVAL, ModelState, state_digest
 from learning.task import Task
 from learning.task_check import check_task
 

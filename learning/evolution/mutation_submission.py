@@ -7,10 +7,10 @@ Section 6 of docs/protocol.md.
 """
 
 from learning.evolution.payload import Candidate, decode_candidate, encode_candidate
-from learning.model_consensus.scores import SCORES_KIND, MalformedPayloadError, Scores, decode_scores, encode_scores
+from learning.model_consensus.slate import SCORES_KIND, MalformedPayloadError, Scores, decode_scores, encode_scores
 
 CANDIDATE_KIND = 1
-"""The first byte of a submission; 3 is a gradient (`learning.gradient.scored_submission`)."""
+"""The first byte of a submission; 3 is a gradient (`learning.gradient.scored_slate`)."""
 
 Submission = Candidate | Scores
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from learning.evolution.recipe import Recipe, RecipeError
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
-from learning.model_consensus.scores import MalformedPayloadError
+from learning.model_consensus.slate import MalformedPayloadError
 
 PAYLOAD_VERSION = 1
 

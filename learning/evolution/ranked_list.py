@@ -13,7 +13,7 @@ from functools import cache
 
 from learning.evolution.recipe import first_repeated
 from learning.exact import Int32Array, StreamKey, weighted_signs
-from learning.model_consensus.scores import MalformedPayloadError
+from learning.model_consensus.slate import MalformedPayloadError
 
 LIST_INDEX_MAX = 2**16
 """Indices lie below: two bytes each on the wire, a thousand times what is ranked for one parent by default."""

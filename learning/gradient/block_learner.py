@@ -11,7 +11,7 @@ from typing import assert_never
 
 from learning.aggregation.rule import GradientOutcome
 from learning.following.state_tree import StateTree, final_step, invalid, useless
-from learning.gradient.blocks import BlockState, BlockTransition
+from learning.gradient.blocks import BlockState, BlockTransition, Offer, UnlistedContribution, UnlistedContributions, in_turns
 from learning.gradient.checkpoint_codec import (
     KEPT_BLOCKS,
     encode_memory,
@@ -20,13 +20,10 @@ from learning.gradient.checkpoint_codec import (
     origin_ledger,
     state_bytes_max,
 )
-from learning.gradient.ledger import Aggregator, Gradients
+from learning.gradient.ledger import Aggregator, Gradients, decode_submission
 from learning.gradient.reports import SharedMeasurement, gradients_report
 from learning.gradient.rules import CHECK_MS_MAX_DEFAULT, GradientRules
-from learning.gradient.submission import decode_submission
-from learning.gradient.submitter import GradientSubmitter
-from learning.gradient.unlisted import Offer, UnlistedContribution, UnlistedContributions, in_turns
-from learning.gradient.worker import MakeWorker, RowSource, Worker
+from learning.gradient.worker import GradientSubmitter, MakeWorker, RowSource, Worker
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
@@ -51,8 +48,7 @@ from learning.learner import (
 )
 from learning.state import StoredStateError
 from learning.task import DifferentiableTask
-from learning.task_check import check_task
-from learning.tasks.gradient_check import check_gradient
+from learning.task_check import check_gradient, check_task
 
 BASE_AGE_MAX = 16
 """Blocks below the head: a contribution whose base lies deeper has missed as many leaders, and is no longer offered."""

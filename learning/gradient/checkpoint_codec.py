@@ -10,8 +10,7 @@ import msgspec
 
 from learning.aggregation.quantised import MalformedGradientError, QuantisedGradient, decode_gradient, payload_bytes
 from learning.aggregation.rule import RuleMemory, WorkerSlot
-from learning.gradient.ledger import AggregationState, Aggregator, PastModel, first_ledger
-from learning.gradient.submission import VERSION_MAX
+from learning.gradient.ledger import VERSION_MAX, AggregationState, Aggregator, PastModel, first_ledger
 from learning.learner import Participant, StateKept
 from learning.state import ModelState, StoredStateError, genesis_state, parameter_bytes, state_digest, stored_state
 from learning.task import Float32Array, Layout

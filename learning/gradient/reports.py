@@ -6,11 +6,9 @@ from typing import assert_never
 from learning.aggregation.rule import GradientOutcome
 from learning.exact import MICRO, micro_units
 from learning.gradient.ledger import Judged
-from learning.gradient.scored_slate import StepEntry
-from learning.gradient.scored_submission import decode_scored
+from learning.gradient.scored_slate import StepEntry, decode_scored
 from learning.learner import AuthoredPayload, GradientReport, GradientsReport, SlateEntry, StepAdopted
-from learning.model_consensus.scores import MalformedPayloadError, Scores
-from learning.model_consensus.slate import GenerationResult, Ignored
+from learning.model_consensus.slate import GenerationResult, Ignored, MalformedPayloadError, Scores
 from learning.state import ModelState
 from learning.task import Float32Array
 from learning.task_check import CheckedTask

@@ -4,23 +4,69 @@ On the agreed model theta, with the delivered gradients g_i of which identical o
 each i; theta - r mean(g) and theta - r median(g), coordinate by coordinate; for each step size r. Nothing else, so nobody can
 put up a model that is no step of somebody's gradient.
 
+A member submits kind u8 (2 scores, 3 gradient) | scores as in `learning.model_consensus.slate`, or a gradient's name as
+in `ledger`. The generation under way is kept as bytes, for a restart or a peer that joins late; canonical, since it follows
+from what was delivered, and with the gradients themselves: where a generation waits long for its scores, the payloads may be
+forgotten before it ends.
+
 Section 7 of docs/protocol.md.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
+import msgspec
 import numpy as np
 
 from learning.aggregation.coordinatewise import median, trimmed_mean
-from learning.aggregation.quantised import QuantisedGradient
-from learning.gradient.ledger import Gradients, delivered_gradient
-from learning.gradient.scored_submission import decode_scored
-from learning.gradient.submission import GradientSubmission
+from learning.aggregation.quantised import QuantisedGradient, payload_digest
+from learning.exact import FITNESS_LOWEST, FITNESS_MAX
+from learning.gradient.ledger import (
+    GRADIENT_BYTES_MAX,
+    Gradients,
+    GradientSubmission,
+    decode_submission,
+    delivered_gradient,
+    encode_submission,
+)
 from learning.learner import AuthoredPayload
-from learning.model_consensus.scores import VALUES_MAX, MalformedPayloadError, Scores
-from learning.state import ModelState, state_digest
+from learning.model_consensus.slate import (
+    SCORES_KIND,
+    VALUES_MAX,
+    MalformedPayloadError,
+    ModelConsensus,
+    Scores,
+    decode_scores,
+    encode_scores,
+)
+from learning.state import ModelState, StoredStateError, state_digest
 from learning.task import Float32Array, Layout
+
+GRADIENT_KIND = 3
+"""The first byte; 1 is a mutation, in networks that evolve."""
+
+
+def encode_scored(submission: GradientSubmission | Scores) -> bytes:
+    """A gradient's name: about 76 bytes. Scores: 36 bytes, and 8 for each entry of the slate."""
+    if isinstance(submission, Scores):
+        return bytes([SCORES_KIND]) + encode_scores(submission)
+    return bytes([GRADIENT_KIND]) + encode_submission(submission)
+
+
+def decode_scored(data: bytes, entries_max: int) -> GradientSubmission | Scores:
+    """The inverse of encode_scored, for slates of so many entries at most. Raises MalformedPayloadError."""
+    kind = data[:1]
+    if kind == bytes([SCORES_KIND]):
+        return decode_scores(data[1:], entries_max)
+    if kind != bytes([GRADIENT_KIND]):
+        raise MalformedPayloadError(f"kind of submission is {kind.hex() or 'missing'}, allowed 02 (scores), 03 (gradient)")
+    submission = decode_submission(data[1:])
+    if submission is None:
+        raise MalformedPayloadError(f"{len(data) - 1} bytes that name no gradient")
+    return submission
+
 
 STEP_SHARES = (1.0, 0.25)
 """Of the learning rate; powers of two, so that the products stay exact. The second size costs as many measurements again, and
@@ -166,3 +212,75 @@ def _direction(move: Move, gradients: tuple[QuantisedGradient, ...]) -> Float32A
             return median(vectors)
         case _:
             return vectors[0]
+
+
+StepConsensus = ModelConsensus[GradientSubmission, StepEntry]
+
+Author = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+Encoded = Annotated[bytes, msgspec.Meta(min_length=1, max_length=GRADIENT_BYTES_MAX)]
+Value = Annotated[int, msgspec.Meta(ge=FITNESS_LOWEST, le=FITNESS_MAX)]
+
+
+class KeptGeneration(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What of a generation was delivered and counts, in the order of delivery."""
+
+    gradients: tuple[tuple[Author, Encoded], ...]
+    scores: tuple[tuple[Author, tuple[Value, ...]], ...]
+
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER = msgspec.msgpack.Decoder(KeptGeneration)
+
+
+def encode_generation(consensus: StepConsensus) -> bytes:
+    """MessagePack: each gradient as it travels, and each member's scores."""
+    gradients = tuple((author, entries[0].gradients[0].encoded) for author, entries in consensus.candidates.items())
+    return _ENCODER.encode(KeptGeneration(gradients, tuple(consensus.scores.items())))
+
+
+def decode_generation(memory: bytes) -> KeptGeneration:
+    """For bytes from our own records, or of a digest that enough members vouch for. Raises StoredStateError."""
+    try:
+        return _DECODER.decode(memory)
+    except msgspec.DecodeError as error:
+        raise StoredStateError(f"the stored state's memory is no generation of scored steps: {error}") from error
+
+
+class KeptPayloads:
+    """Payloads by digest (`learning.gradient.ledger.Gradients`): those of a kept generation, then those of `others`."""
+
+    def __init__(self, kept: KeptGeneration, others: Gradients) -> None:
+        self._held: Mapping[bytes, bytes] = {payload_digest(encoded): encoded for _, encoded in kept.gradients}
+        self._others = others
+
+    def payload(self, digest: bytes) -> bytes | None:
+        """The bytes of this digest, or None where they are not held."""
+        held = self._held.get(digest)
+        return self._others.payload(digest) if held is None else held
+
+
+def deliver_again(kept: KeptGeneration, consensus: StepConsensus, version: int, digest: bytes) -> None:
+    """Bring a consensus that has just begun to where the kept one stood; `version` and `digest` are the agreed model's.
+
+    The payloads are read from where its candidacy looks for them: the `KeptPayloads`.
+
+    Raises StoredStateError where the two do not fit.
+    """
+    for author, encoded in kept.gradients:
+        named = GradientSubmission(version, digest, payload_digest(encoded), len(encoded))
+        attached = ((named.payload, named.length),)
+        _deliver(consensus, AuthoredPayload(b"", author, consensus.generation, encode_scored(named), attached))
+    consensus.end_of_commit()
+    for author, values in kept.scores:
+        if consensus.slate is None:
+            raise StoredStateError("the stored generation has scores, but too few gradients for a slate")
+        scores = Scores(consensus.slate.digest, values)
+        _deliver(consensus, AuthoredPayload(b"", author, consensus.generation, encode_scored(scores)))
+    if len(kept.scores) >= consensus.needed:
+        raise StoredStateError(f"the stored generation has {len(kept.scores)} scores, with which it would be decided")
+
+
+def _deliver(consensus: StepConsensus, item: AuthoredPayload) -> None:
+    reason = consensus.deliver(item)
+    if reason is not None:
+        raise StoredStateError(f"the stored generation does not fit the task's model: {reason}")

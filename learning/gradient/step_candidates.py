@@ -14,21 +14,29 @@ the honest members' samples must be alike. Where each has other classes (Dirichl
 without liars it learns there, too.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
 from learning.aggregation.quantised import payload_digest
+from learning.exact import micro_units, permutation
 from learning.following.line import Head, kept_state, origin_of
 from learning.gradient.checkpoint_codec import commit_interval
-from learning.gradient.generation_codec import KeptPayloads, StepConsensus, decode_generation, deliver_again, encode_generation
-from learning.gradient.ledger import Gradients
+from learning.gradient.ledger import Gradients, GradientSubmission
 from learning.gradient.reports import SharedMeasurement, report_on_refused, reports_on_counted, slate_report, weights
 from learning.gradient.rules import GradientRules
-from learning.gradient.scored_measurement import OwnMeasurement, OwnRows
-from learning.gradient.scored_slate import StepCandidacy, StepEntry, StepRules
-from learning.gradient.scored_submission import encode_scored
-from learning.gradient.submission import GradientSubmission
-from learning.gradient.submitter import FRUITLESS_MAX
-from learning.gradient.worker import MakeWorker, Worker
+from learning.gradient.scored_slate import (
+    KeptPayloads,
+    StepCandidacy,
+    StepConsensus,
+    StepEntry,
+    StepRules,
+    decode_generation,
+    deliver_again,
+    encode_generation,
+    encode_scored,
+)
+from learning.gradient.worker import FRUITLESS_MAX, MakeWorker, RowSource, Worker
 from learning.learner import (
     AuthoredPayload,
     ContributionFound,
@@ -42,9 +50,36 @@ from learning.learner import (
 )
 from learning.model_consensus.slate import GenerationResult, Ignored, ModelConsensus
 from learning.state import ModelState
-from learning.task import DifferentiableTask
-from learning.task_check import check_task
-from learning.tasks.gradient_check import check_gradient
+from learning.task import DifferentiableTask, Float32Array, Int64Array
+from learning.task_check import CheckedTask, check_gradient, check_task
+
+SAMPLES_MAX = 512
+"""The standard error of a mean loss over so many is a twentieth of one sample's spread, and two models that are measured on
+the same ones differ by far less than that."""
+
+SAMPLES_TAG = b"kubrat/scored-samples/1"
+
+
+class OwnRows(RowSource, Protocol):
+    """A peer's own samples: to draw minibatches from, and to measure on."""
+
+    @property
+    def rows(self) -> Int64Array:
+        """All of them, (samples,), at least one."""
+        ...
+
+
+class OwnMeasurement:
+    """Measures models of one task on up to SAMPLES_MAX of a peer's own rows, chosen once and for all."""
+
+    def __init__(self, task: CheckedTask, own: OwnRows, network_id: bytes, author: bytes) -> None:
+        self._task = task
+        seed = hashlib.blake2b(SAMPLES_TAG + network_id + author, digest_size=32).digest()
+        self._batch: Int64Array = own.rows[permutation(seed, len(own.rows))[:SAMPLES_MAX]]
+
+    def fitness(self, parameters: Float32Array) -> int:
+        """Micro-units, on the canonical path. Raises TaskError."""
+        return micro_units(self._task.fitness(parameters, self._batch))
 
 
 class StepCandidates:

@@ -12,8 +12,7 @@ from learning.gradient.checkpoint_codec import commit_interval, encode_memory, o
 from learning.gradient.ledger import Aggregator, Gradients, Judged
 from learning.gradient.reports import SharedMeasurement, gradients_report
 from learning.gradient.rules import GradientRules
-from learning.gradient.submitter import GradientSubmitter
-from learning.gradient.worker import MakeWorker, RowSource, Worker
+from learning.gradient.worker import GradientSubmitter, MakeWorker, RowSource, Worker
 from learning.learner import (
     AuthoredPayload,
     DeliveredStep,
@@ -25,8 +24,7 @@ from learning.learner import (
 )
 from learning.state import ModelState, StoredStateError
 from learning.task import DifferentiableTask
-from learning.task_check import check_task
-from learning.tasks.gradient_check import check_gradient
+from learning.task_check import check_gradient, check_task
 
 VERSION_TAG = b"kubrat/model-version/1"
 

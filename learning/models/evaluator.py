@@ -13,13 +13,51 @@ from typing import Literal, Protocol
 import numpy as np
 import torch
 from torch import nn
+from torch.func import functional_call, vmap
 from torch.nn import functional
 
 from learning.exact import tree_sum
 from learning.models.batched import compile_model
-from learning.models.candidates import slices_of
-from learning.models.vmapped import LoopedModule, VmappedModule
+from learning.models.candidates import Slices, slices_of
 from learning.task import Float32Array, Float64Array, TaskError
+
+
+@dataclass(frozen=True, slots=True)
+class VmappedModule:
+    """One call of `torch.func.vmap` for the whole chunk; a model with control flow that depends on values cannot run so."""
+
+    model: nn.Module
+    slices: Slices
+
+    def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Inputs (samples, ...) as the model takes them."""
+        return inputs
+
+    def logits(self, candidates: torch.Tensor, prepared: torch.Tensor) -> torch.Tensor:
+        """Outputs of every candidate (count, parameters) for every sample: (count, samples, ...)."""
+        tensors = {name: part.of(candidates) for name, part in self.slices.items()}
+        return vmap(lambda own: functional_call(self.model, own, (prepared,)))(tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class LoopedModule:
+    """One candidate after another: the slowest way, and the one that always works."""
+
+    model: nn.Module
+    slices: Slices
+
+    def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Inputs (samples, ...) as the model takes them."""
+        return inputs
+
+    def logits(self, candidates: torch.Tensor, prepared: torch.Tensor) -> torch.Tensor:
+        """Outputs of every candidate (count, parameters) for every sample: (count, samples, ...)."""
+        return torch.stack([self._logits_of(candidates[index : index + 1], prepared) for index in range(len(candidates))])
+
+    def _logits_of(self, candidate: torch.Tensor, prepared: torch.Tensor) -> torch.Tensor:
+        tensors = {name: part.of(candidate)[0] for name, part in self.slices.items()}
+        return functional_call(self.model, tensors, (prepared,))
+
 
 LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """(logits (samples, ...), labels (samples, ...)) -> loss of each sample (samples,)."""

@@ -5,8 +5,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from learning.tasks.data_files import DataFile, data_folder
-from learning.tasks.images import Brightness, subset_for_tests
+from learning.tasks.images import Brightness, DataFile, data_folder, subset_for_tests
 from learning.tasks.supervised import Samples, SupervisedTask
 
 SIDE, COLOURS = 32, 3

@@ -6,9 +6,7 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from learning.tasks.data_files import DataFile, data_folder
-from learning.tasks.idx import Uint8Array, read_idx
-from learning.tasks.images import Brightness, subset_for_tests
+from learning.tasks.images import Brightness, DataFile, Uint8Array, data_folder, read_idx, subset_for_tests
 from learning.tasks.supervised import Samples, SupervisedTask
 
 SIDE = 28

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import click
 
 from node.common.errors import EXIT_INTERRUPTED, EXIT_USAGE, NodeError
-from node.common.invocation import command_text
+from node.common.wording import command_text
 
 COMMANDS = {
     "init": "Make a node's folder: a key, and the rules of a network.",

@@ -14,9 +14,8 @@ from learning.tasks.catalogue import built_in_task
 from node.cli.arguments import FILE, FOLDER, TASK_DEFAULT, refuse_given
 from node.cli.learning_options import gradient_section, learning_options
 from node.common.errors import NodeError
-from node.common.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME
-from node.common.invocation import command_text
-from node.common.wording import counted
+from node.common.files import KEY_FILE_NAME, NETWORK_FILE_NAME
+from node.common.wording import command_text, counted
 from node.processes.task_facts import task_section
 from node.rules.network_file import DEFAULT_CHAIN, new_rules, read_network_file
 from node.rules.network_rules import (

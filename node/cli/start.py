@@ -103,7 +103,7 @@ class _Misconduct:
 
     def __init__(self, text: str) -> None:
         """Raises NodeError where there is no such fault."""
-        self._chosen = importlib.import_module("node.lab.faults.chosen")
+        self._chosen = importlib.import_module("node.lab.faults.catalogue")
         self._fault: str = self._chosen.canonical_fault(text)
 
     def check(self, rules: NetworkRules) -> None:

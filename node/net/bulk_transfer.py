@@ -12,15 +12,14 @@ from collections.abc import Callable
 from typing import Protocol
 
 from consensus.effects import FetchAttachment, FetchState, Record
-from consensus.inputs import AttachmentHeld, FetchFailed, Input, StateHeld
 from consensus.payload_requests import FETCHES_MAX
+from consensus.protocol import AttachmentHeld, FetchFailed, Input, StateHeld
 from consensus.types import Digest, PeerId
 from learning.aggregation.quantised import payload_digest
-from learning.checkpoint import checkpoint_digest
+from learning.state import checkpoint_digest
 from node.common.bounded import BoundedMap
 from node.common.wording import counted
-from node.net.fetch import PART_SECONDS_MAX, Fetch, History, Parts
-from node.net.part_server import LargeRows
+from node.net.parts import PART_SECONDS_MAX, Fetch, History, LargeRows, Parts
 from node.net.wire import PART_BYTES_MAX, Part
 from node.storage.tables import PAYLOAD_TABLE
 

@@ -12,8 +12,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from node.common.address import Address
 from node.net.address_book import canonical_host
-from node.net.encryption import SEAL_BYTES, Seal, SessionKeys
-from node.net.handshake import Role
+from node.net.handshake import SEAL_BYTES, Role, Seal, SessionKeys
 from node.net.rates import Meter
 from node.net.wire import (
     WEBSOCKET_MESSAGE_BYTES_MAX,

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from consensus.evidence import Offence
+from consensus.effects import Offence
 from node.common.address import Address
 from node.net.channel import Channel, ChannelClosedError
 from node.net.costs import Moved

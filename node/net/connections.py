@@ -1,16 +1,81 @@
-"""Who is connected, who is refused, and who gets a place: members before all, then whoever is of use."""
+"""Who is connected, who is refused, and who gets a place: members before all, then whoever is of use.
+
+Who gives up an inbound place for a newcomer: nobody who is of use, or costly to be; else the youngest of the largest subnet.
+The rule is that of Bitcoin Core's SelectNodeToEvict (src/node/eviction.cpp; analysed by Heilman et al., "Eclipse Attacks on
+Bitcoin's Peer-to-Peer Network", USENIX Security 2015): each kind of protection costs an attacker something else.
+"""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
 
 from consensus.types import PeerId
-from node.net.address_book import Refusals, keeps_existing
-from node.net.address_group import group_of, site_of
+from node.net.address_book import Refusals, group_of, keeps_existing, site_of
 from node.net.channel import Channel
 from node.net.connection import Connection, Disconnect
-from node.net.eviction import InboundPeer, whom_to_evict
 from node.net.handshake import Role
 from node.net.network_interface import NetSettings
+
+PROTECTED_GROUPS = 4
+"""By a secret order of subnets: nobody can know which ones to be in."""
+
+PROTECTED_NEAREST = 8
+"""By the least time to answer: nobody can be nearer than it is."""
+
+PROTECTED_USEFUL = 8
+"""By the newest message that was worth passing on: nobody can bring one without work."""
+
+PROTECTED_PART_OF_OLDEST = 2
+"""One in so many of the rest, the longest connected: what begins later does not reach those."""
+
+
+@dataclass(frozen=True, slots=True)
+class InboundPeer:
+    """Somebody with an inbound place. Times are in seconds, of one clock."""
+
+    peer: PeerId
+    group: str
+    """Its subnet; a name of its own where it has none."""
+    connected_at: float
+    answer_seconds: float
+    """How long it took to answer in the handshake."""
+    useful_at: float
+    """When it last brought something new that was worth passing on; minus infinity: never."""
+
+
+def whom_to_evict(candidates: Sequence[InboundPeer], secret: bytes) -> PeerId | None:
+    """None: everybody here is worth keeping. The order of the candidates does not matter."""
+    left = sorted(candidates, key=lambda candidate: candidate.peer)
+    left = _without_first(left, PROTECTED_GROUPS, lambda candidate: _keyed_hash(candidate.group, secret))
+    left = _without_first(left, PROTECTED_NEAREST, lambda candidate: candidate.answer_seconds)
+    useful = [candidate for candidate in left if candidate.useful_at > float("-inf")]
+    kept = sorted(useful, key=lambda candidate: -candidate.useful_at)[:PROTECTED_USEFUL]
+    left = [candidate for candidate in left if candidate not in kept]
+    left = _without_first(left, len(left) // PROTECTED_PART_OF_OLDEST, lambda candidate: candidate.connected_at)
+    return _youngest_of_largest_group(left)
+
+
+def _youngest_of_largest_group(candidates: Sequence[InboundPeer]) -> PeerId | None:
+    """Of equally large groups the one that has grown last."""
+    groups: dict[str, list[InboundPeer]] = {}
+    for candidate in candidates:
+        groups.setdefault(candidate.group, []).append(candidate)
+    if not groups:
+        return None
+    youngest = [(len(group), max(group, key=lambda candidate: candidate.connected_at)) for group in groups.values()]
+    return max(youngest, key=lambda pair: (pair[0], pair[1].connected_at))[1].peer
+
+
+def _without_first(
+    candidates: Sequence[InboundPeer], count: int, key: Callable[[InboundPeer], float | bytes]
+) -> list[InboundPeer]:
+    return sorted(candidates, key=key)[count:]
+
+
+def _keyed_hash(group: str, secret: bytes) -> bytes:
+    return blake2b(group.encode(), key=secret, digest_size=16).digest()
+
 
 REFUSALS_MAX = 4_096
 """Keys are free, so a refused one may be forgotten when thousands of others came after it."""
@@ -19,7 +84,7 @@ KEPT_APART = "kept apart"
 """What the other side is told, where we were told to have no connection to it."""
 
 FAVOURED_MAX = 8
-"""As many as are kept for their use when places are short (`eviction`)."""
+"""As many as are kept for their use when places are short."""
 
 USEFUL_SECONDS = 300.0
 """Of use is who was the first to bring something worth passing on within so long."""

@@ -15,9 +15,8 @@ from node.net.connection import Connection, Disconnect
 from node.net.connections import Connections
 from node.net.dialer import UnreachableError, open_web_socket
 from node.net.handshake import Established, Failed, Failure, Handshake, Introduction, Role
-from node.net.listener import InboundSocket, PeerListener
+from node.net.listener import InboundSocket, PeerListener, SeldomNotes
 from node.net.network_interface import NetSettings
-from node.net.notes import SeldomNotes
 from node.net.rates import Meter
 from node.net.wire import FrameError, Hello, encode_frame
 

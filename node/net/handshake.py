@@ -7,6 +7,9 @@
 Each Proof signs a digest over the role of its signer and both Hellos: so both keys, both nonces and the network id. This is the
 pattern of SIGMA (Krawczyk, "SIGMA: the SIGn-and-MAc approach to authenticated Diffie-Hellman", CRYPTO 2003). The nonces are
 X25519 keys, from which the session keys come. When the network ids differ, both tell their rules, so that both can name them.
+
+After it every frame is sealed: else a peer in the middle could pass on an honest handshake and then misbehave in the honest
+peer's name.
 """
 
 from collections.abc import Sequence
@@ -14,9 +17,14 @@ from dataclasses import dataclass
 from enum import Enum, StrEnum
 from typing import assert_never
 
-from consensus.signing import Domain, Signer, digest_of, is_signed_by
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from consensus.encoding import Domain, Signer, digest_of, is_signed_by
 from consensus.types import Digest, NetworkId, PeerId
-from node.net.encryption import SessionKeys, agree_on_keys, public_nonce
 from node.net.wire import (
     PROTOCOL_VERSION,
     RULE_NAME_CHARACTERS_MAX,
@@ -27,9 +35,64 @@ from node.net.wire import (
     Hello,
     Proof,
     Rules,
+    UnsealedError,
     encode_frame,
     printable,
 )
+
+SEAL_BYTES = 16
+"""The Poly1305 tag (RFC 8439) that each sealed frame carries."""
+
+_KEY_BYTES = 32
+_COUNTER_BYTES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKeys:
+    """One key for each direction of one connection, 32 bytes each."""
+
+    dialer_to_listener: bytes
+    listener_to_dialer: bytes
+
+
+def public_nonce(secret: bytes) -> bytes:
+    """The X25519 public key (RFC 7748) of 32 fresh random bytes; it serves as the nonce of the handshake."""
+    return X25519PrivateKey.from_private_bytes(secret).public_key().public_bytes_raw()
+
+
+def agree_on_keys(secret: bytes, their_nonce: bytes, transcript: Digest) -> SessionKeys | None:
+    """HKDF-SHA256 (RFC 5869) of the X25519 secret, salted with the digest of both Hellos; None for a nonce of low order."""
+    try:
+        shared = X25519PrivateKey.from_private_bytes(secret).exchange(X25519PublicKey.from_public_bytes(their_nonce))
+    except ValueError:
+        return None
+    material = HKDF(SHA256(), 2 * _KEY_BYTES, salt=transcript, info=b"kubrat/session/1").derive(shared)
+    return SessionKeys(material[:_KEY_BYTES], material[_KEY_BYTES:])
+
+
+class Seal:
+    """One direction of a connection: ChaCha20-Poly1305 (RFC 8439), the frame's number in the stream as its nonce."""
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = ChaCha20Poly1305(key)
+        self._count = 0
+
+    def close(self, frame: bytes) -> bytes:
+        """The sealed frame, SEAL_BYTES longer."""
+        return self._cipher.encrypt(self._next_nonce(), frame, None)
+
+    def open(self, sealed: bytes) -> bytes:
+        """The frame; raises UnsealedError when it was changed, repeated, reordered or not sealed at all."""
+        try:
+            return self._cipher.decrypt(self._next_nonce(), sealed, None)
+        except InvalidTag as error:
+            raise UnsealedError(f"frame of {len(sealed)} bytes: its seal is broken") from error
+
+    def _next_nonce(self) -> bytes:
+        nonce = self._count.to_bytes(_COUNTER_BYTES, "big")
+        self._count += 1
+        return nonce
+
 
 DIFFERENCES_SHOWN_MAX = 8
 """Fields named in one message about another network; more would not be read."""

@@ -7,12 +7,11 @@ from typing import assert_never
 
 import aiohttp
 
-from consensus.evidence import Offence
-from consensus.signing import Signer
+from consensus.effects import Offence
+from consensus.encoding import Signer
 from consensus.types import NetworkId, PeerId
 from node.common.address import Address
-from node.net.address_book import AddressBook, canonical_host, is_dialable, is_loopback
-from node.net.address_group import group_of
+from node.net.address_book import AddressBook, canonical_host, group_of, is_dialable, is_loopback
 from node.net.channel import BytesCounted, Channel
 from node.net.connection import SHORT_KEY_BYTES, Backlogs, Connection, Disconnect, OutboxLimits
 from node.net.connections import KEPT_APART, Connections
@@ -21,9 +20,8 @@ from node.net.costs import Costs, PeerRole
 from node.net.dialer import client_session
 from node.net.gossip import Gossip, GossipEffect, MessageSeen, SendAnnouncement
 from node.net.handshake import Established, Introduction, Role
-from node.net.listener import PeerListener
+from node.net.listener import PeerListener, SeldomNotes
 from node.net.network_interface import ListenError, NetSettings, NetworkEvents, PeerInfo, PortInUseError
-from node.net.notes import SeldomNotes
 from node.net.wire import (
     ADDRESSES_MAX,
     ORDERING_BYTES_MAX,

@@ -4,8 +4,8 @@ from typing import Annotated
 
 import msgspec
 
+from consensus.effects import Offence
 from consensus.encoding import Codec, DigestBytes, KeyBytes, MalformedBytesError, SignatureBytes, encode
-from consensus.evidence import Offence
 
 PROTOCOL_VERSION = 4
 """Raised when a frame changes, or a rule that all peers of a network have to follow alike. `Hello` keeps its shape in every

@@ -11,7 +11,6 @@ from pathlib import Path
 import threadpoolctl
 
 from learning.aggregation.catalogue import needs_scores
-from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.evolution.generations import Generations
 from learning.evolution.joint_learner import JointGenerations
 from learning.evolution.learner import EvolutionLearner
@@ -27,10 +26,10 @@ from learning.gradient.step_candidates import StepCandidates
 from learning.gradient.stream import GradientStream
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import DeliverRequest, Learner, LearnerAnswer, LearnerRequest, Participant, SearchProgress, StateKept
+from learning.state import checkpoint_digest, encode_kept_state
 from learning.task import Layout, Task, TaskError, differentiable
 from learning.tasks.loading import load_task
-from learning.tasks.own_samples import OwnSamples
-from learning.tasks.shards import parse_shards, rows_for, shard_of
+from learning.tasks.shards import OwnSamples, parse_shards, rows_for, shard_of
 from node.common.errors import fix_of_task
 from node.processes.process import WorkerProcess
 from node.storage.store import StoredPayloads

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 
 from consensus.effects import SolvePuzzle, StopPuzzle, VerifyPuzzle
-from consensus.inputs import PuzzleSolved, PuzzleVerified
 from consensus.proof_of_work.puzzle import is_solved
+from consensus.protocol import PuzzleSolved, PuzzleVerified
 from node.processes.process import WorkerProcess
 
 MINER_NICENESS = 5

@@ -7,7 +7,7 @@ import msgspec
 
 from learning.tasks.catalogue import built_in_task
 from node.common.errors import NodeError, fix_of_task
-from node.common.invocation import with_our_code
+from node.common.wording import with_our_code
 from node.rules.network_rules import TaskSection
 
 PROBE_SECONDS_MAX = 120.0

@@ -2,7 +2,7 @@
 
 from msgspec.structs import asdict
 
-from consensus.proof_of_work.assessment_queue import Rank, equal_claims
+from consensus.proof_of_work.mempool import Rank, equal_claims
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from learning.evolution.payload import claimed_fitness
 from learning.evolution.rules import EvolutionRules

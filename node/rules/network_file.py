@@ -17,7 +17,7 @@ from learning.gradient.rules import GradientRules
 from learning.tasks.shards import parse_shards
 from node.common.errors import MEND_FILE, NodeError, disk_error
 from node.common.files import write_new_file
-from node.common.invocation import command_text
+from node.common.wording import command_text
 from node.rules.network_rules import Consensus, Learning, NetworkRules, TaskSection, TotalOrderSection, network_id
 from node.rules.typed_toml import TomlProblem, parse, render
 

@@ -14,8 +14,7 @@ import msgspec
 from msgspec import Meta
 
 from consensus.proof_of_work.rules import ChainRules
-from consensus.total_order.committee import MEMBERS_MAX
-from consensus.total_order.rules import TotalOrderRules
+from consensus.total_order.committee import MEMBERS_MAX, TotalOrderRules
 from consensus.types import DIGEST_BYTES, NetworkId, PeerId
 from learning.evolution.rules import EvolutionRules, Strategy
 from learning.gradient.rules import GradientRules

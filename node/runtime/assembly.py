@@ -16,11 +16,11 @@ from typing import assert_never
 
 import uvloop
 
+from consensus.encoding import CorruptRecordsError
 from consensus.protocol import OrderingProtocol
-from consensus.records import CorruptRecordsError
 from node.api.chains import ChainSource, ProofOfWorkChain, TotalOrderChain
 from node.common.errors import NodeError
-from node.net.part_server import PartServer
+from node.net.parts import PartServer
 from node.processes.puzzle import PuzzleSpec
 from node.rules.network_rules import Consensus, is_stranger, members_of
 from node.rules.settings import PeerSettings
@@ -38,7 +38,7 @@ from node.runtime.parts import PeerParts
 from node.runtime.peer import Peer
 from node.runtime.supervisor_pipe import obey
 from node.storage.folder import NodeFolder
-from node.storage.guard_file import GuardFile
+from node.storage.identity import GuardFile
 from node.storage.store import Store
 from node.storage.tables import PAYLOAD_TABLE
 from node.storage.task_trust import check_trust

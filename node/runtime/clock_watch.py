@@ -8,7 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Protocol
 
-from consensus.inputs import ClockRead
+from consensus.protocol import ClockRead
 from consensus.types import Instant
 
 NEWS_MS = 5

@@ -1,30 +1,107 @@
 """Compose a peer's ordering machine, replica and learner from the rules of its network and from what it has recorded.
 
 A node, a simulated peer and the audit of a store read records in ways of their own; all of them come here, so that what each
-part is made of is said once.
+part is made of, and how large the bytes beside the order may be, is said once.
 """
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol, assert_never
 
+from consensus.encoding import Signer
+from consensus.payload_requests import FETCHES_MAX
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.records import BLOCK_TABLE, FINAL_TABLE, VERDICT_TABLE
 from consensus.protocol import OrderingProtocol
-from consensus.signing import Signer
 from consensus.steps import genesis_step
 from consensus.total_order.machine import TotalOrder
 from consensus.total_order.records import BASE_TABLE, COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE
+from consensus.total_order.state_sync import SNAPSHOT_BEHIND
 from consensus.types import KEY_BYTES, Digest, PeerId, StepId
-from learning.checkpoint import decode_kept_state
+from learning.aggregation.quantised import payload_bytes
+from learning.evolution.joint_memory import memory_bytes_max
+from learning.evolution.ranked_list import list_length
+from learning.evolution.rules import Strategy
+from learning.gradient.checkpoint_codec import KEPT_BYTES_PER_STEP, KEPT_COMMITS, kept_interval
 from learning.gradient.rules import check_ms_max
 from learning.learner import AdoptRequest, LearnerRequest, Participant, StateKept
+from learning.state import decode_kept_state
+from learning.task import Layout
+from node.net.bulk_transfer import payload_places
 from node.processes.learner import LearnerSpec
 from node.rules.conversion import contribution_rank, learning_rules, proof_of_work_rules
-from node.rules.network_rules import Consensus, NetworkRules, members_of, network_id
+from node.rules.network_rules import Consensus, Learning, NetworkRules, members_of, network_id
+from node.rules.retention import (
+    PAYLOAD_COMMITS,
+    PAYLOADS_BYTES,
+    SNAPSHOT_COMMITS,
+    SNAPSHOT_COMMITS_MIN,
+    Retention,
+    commits_needed,
+)
 from node.runtime.coupling import Coupling
-from node.runtime.large_sizes import fetches_max, retention_of
 from node.storage.tables import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE
+
+STATE_BYTES_OVERHEAD = 1_024
+"""What a kept state holds besides its arrays, for each version and worker."""
+
+GRADIENT_BITS_MAX = 16
+"""Per value on the wire."""
+
+GRADIENT_BYTES_PER_PARAMETER = GRADIENT_BITS_MAX // 8
+
+PAYLOAD_BYTES_OVERHEAD = 4_096
+"""What a gradient holds besides its values: a byte for each tensor, and one more."""
+
+STATE_VECTORS = 8
+"""Arrays of the model's size that a rule may keep besides its slots: momentum and the like."""
+
+
+def state_bytes_max(rules: NetworkRules, members: int, layout: Layout) -> int:
+    """The largest kept state that another peer may send: the model, and for gradients what a rule may remember.
+
+    That is a gradient and a buffer for each worker, a handful of vectors, and the models of the staleness window.
+    """
+    model_bytes = 4 * sum(block.size for block in layout)
+    if rules.learning is Learning.EVOLUTION:
+        if rules.evolution.strategy is not Strategy.JOINT:
+            return model_bytes + STATE_BYTES_OVERHEAD
+        return 2 * model_bytes + STATE_BYTES_OVERHEAD + memory_bytes_max(members, list_length(rules.evolution.offspring))
+    versions = rules.gradient.staleness_max + 1
+    models = 2 + 2 * members + STATE_VECTORS + versions
+    return models * model_bytes + STATE_BYTES_OVERHEAD * (versions + members)
+
+
+def payload_bytes_max(rules: NetworkRules, layout: Layout) -> int:
+    """The longest payload that may travel beside the order: a gradient in its widest form; a candidate has none."""
+    return payload_bytes(layout, GRADIENT_BITS_MAX) if rules.learning is Learning.GRADIENT else 0
+
+
+def fetches_max(rules: NetworkRules) -> int:
+    """For how many payloads at once the shell has places; by the network's rules alone, a little less than by the layout."""
+    if rules.learning is Learning.EVOLUTION:
+        return FETCHES_MAX
+    return payload_places(rules.task.parameters * GRADIENT_BYTES_PER_PARAMETER + PAYLOAD_BYTES_OVERHEAD)
+
+
+def retention_of(rules: NetworkRules) -> Retention:
+    """How long payloads are kept: as long as their bytes allow, and never less than they are needed.
+
+    Of the network's rules alone: what one member has forgotten no other waits for.
+    """
+    gc_depth, members = rules.total_order.gc_depth, max(1, len(rules.total_order.members))
+    if rules.learning is Learning.EVOLUTION:  # nothing is large, and nothing is forgotten
+        behind = max(SNAPSHOT_BEHIND, gc_depth + 1)
+        return Retention(KEPT_COMMITS[0], gc_depth, behind, 2 * behind + PAYLOAD_COMMITS)
+    commit_bytes = members * rules.task.parameters * GRADIENT_BYTES_PER_PARAMETER
+    models_bytes = 4 * rules.task.parameters * (rules.gradient.staleness_max + 1)
+    interval = kept_interval(models_bytes + commit_bytes, KEPT_COMMITS, max(KEPT_BYTES_PER_STEP, commit_bytes))
+    behind = max(SNAPSHOT_COMMITS_MIN, gc_depth + 1)
+    fewest = commits_needed(interval, gc_depth, behind) + 1
+    commits = min(max(fewest, PAYLOADS_BYTES // commit_bytes), PAYLOAD_COMMITS + 2 * gc_depth)
+    spare = commits - fewest
+    return Retention(interval, gc_depth, min(behind + spare, max(SNAPSHOT_COMMITS, gc_depth + 1)), commits)
+
 
 PROOF_OF_WORK_TABLES = (BLOCK_TABLE, FINAL_TABLE, VERDICT_TABLE)
 """What the ordering machine records, and is handed again at a restart."""

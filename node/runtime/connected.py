@@ -5,7 +5,7 @@ import random
 import time
 from functools import partial
 
-from consensus.inputs import PeerJoined, PeerLeft
+from consensus.protocol import PeerJoined, PeerLeft
 from consensus.types import PeerId
 from learning.task import Layout
 from node.api.telemetry import Vitals
@@ -17,10 +17,10 @@ from node.processes.learner import LearnerWorker
 from node.processes.puzzle import PuzzleWorker
 from node.rules.network_rules import network_id, rule_fields
 from node.runtime.clock_watch import SystemClock
+from node.runtime.composition import payload_bytes_max, state_bytes_max
 from node.runtime.driver import Driver, Ports
-from node.runtime.large_sizes import payload_bytes_max, state_bytes_max
 from node.runtime.parts import PeerParts
-from node.storage.guard_file import GuardFile
+from node.storage.identity import GuardFile
 from node.storage.remembered_addresses import remembered_addresses
 
 log = logging.getLogger(__name__)

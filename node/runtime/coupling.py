@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from typing import Protocol, assert_never
 
 from consensus import steps
-from consensus.attachment import Attachment
 from consensus.effects import (
     Accuse,
     Adopt,
@@ -36,12 +35,18 @@ from consensus.effects import (
     StopPuzzle,
     VerifyPuzzle,
 )
-from consensus.inputs import AttachmentHeld, AttachmentsNeeded, Input, LearnerBehind, StateReached, Submitted
-from consensus.protocol import OrderingProtocol
-from consensus.steps import Step
+from consensus.protocol import (
+    AttachmentHeld,
+    AttachmentsNeeded,
+    Input,
+    LearnerBehind,
+    OrderingProtocol,
+    StateReached,
+    Submitted,
+)
+from consensus.steps import Attachment, Step
 from consensus.types import Digest, Height, Instant, NetworkId, PeerId, StepId
 from learning.aggregation.quantised import payload_digest
-from learning.checkpoint import checkpoint_digest, decode_kept_state, encode_kept_state
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
@@ -65,6 +70,7 @@ from learning.learner import (
     StepChecked,
     StepOffered,
 )
+from learning.state import checkpoint_digest, decode_kept_state, encode_kept_state
 from node.rules.retention import PAYLOAD_COMMITS
 from node.runtime.held_attachments import HeldAttachments
 from node.runtime.learner_queue import Awaited, LearnerQueue

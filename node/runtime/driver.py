@@ -1,18 +1,20 @@
 """Carries out effects: the thin, impure half of a node.
 
 Inputs go into the replica at once; what it wants done is carried out by one task, in the order of the queue
-(`effect_queue.py`), which waits for the disk where a `Record` is to be durable before what follows.
+(`effect_queue.py`), which waits for the disk where a `Record` is to be durable before what follows. The world is narrow ports:
+the real node and the simulator each give their own.
 """
 
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import assert_never
+from typing import Protocol, assert_never
 
 from consensus.effects import (
+    Accusation,
     Accuse,
     Broadcast,
     FetchAttachment,
@@ -28,16 +30,88 @@ from consensus.effects import (
     StopPuzzle,
     VerifyPuzzle,
 )
-from consensus.evidence import Accusation
-from consensus.inputs import Input, Received, TimerFired
-from consensus.types import PeerId
-from learning.learner import LearnerAnswer
+from consensus.protocol import Input, Received, TimerFired
+from consensus.types import Instant, PeerId
+from learning.learner import LearnerAnswer, LearnerRequest
 from node.common.errors import NodeError
 from node.runtime.clock_watch import ClockWatch
 from node.runtime.coupling import AskLearner, ImmediateEffect, OuterEffect, ReplicaPort
 from node.runtime.effect_queue import Batch, EffectQueue
 from node.runtime.learner_queue import Awaited
-from node.runtime.ports import Clock, Guards, LearnerPort, Outbox, PuzzlePort, Records, SideStreams
+from node.storage.tables import Row
+
+
+class Clock(Protocol):
+    """Where the time comes from."""
+
+    def now(self) -> Instant:
+        """Milliseconds since a zero of this process, by a clock that never jumps and never goes back."""
+        ...
+
+    def wall_offset_ms(self) -> int:
+        """The wall clock reads `now + wall_offset_ms`, in ms since 1970, UTC; it may be put elsewhere at any time."""
+        ...
+
+
+class Records(Protocol):
+    """Durable memory."""
+
+    async def write(self, rows: Sequence[Row]) -> None:
+        """Store the rows, forget those without a value; returns once that is durable."""
+        ...
+
+
+class Guards(Protocol):
+    """Durable memory of what was signed, that no backup brings back."""
+
+    def write(self, round_number: int) -> None:
+        """Hold this round durably; blocks for a few milliseconds."""
+        ...
+
+
+class SideStreams(Protocol):
+    """Large bytes that travel beside the order."""
+
+    def fetch_payload(self, effect: FetchAttachment) -> None:
+        """Answered later by `AttachmentHeld`."""
+        ...
+
+    def fetch_state(self, effect: FetchState) -> None:
+        """Answered later by `StateHeld`."""
+        ...
+
+
+class Outbox(Protocol):
+    """The way to other peers. Nothing here blocks: what cannot be sent is dropped."""
+
+    def send(self, peer: PeerId, message: bytes) -> None:
+        """To one connected peer."""
+        ...
+
+    def broadcast(self, message: bytes) -> None:
+        """To the whole network."""
+        ...
+
+    def refuse(self, peer: PeerId, offence: str, detail: str) -> None:
+        """Disconnect, and refuse for a time."""
+        ...
+
+
+class LearnerPort(Protocol):
+    """The learner's process."""
+
+    def ask(self, request: LearnerRequest) -> None:
+        """Answers come later, to the driver."""
+        ...
+
+
+class PuzzlePort(Protocol):
+    """The miner's process."""
+
+    def ask(self, request: SolvePuzzle | StopPuzzle | VerifyPuzzle) -> None:
+        """Work on this puzzle instead of the present one, or on none; or compute one, before any mining."""
+        ...
+
 
 log = logging.getLogger(__name__)
 

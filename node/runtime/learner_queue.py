@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from consensus.attachment import Attachment
+from consensus.steps import Attachment
 from consensus.types import Digest, Height
 from learning.learner import AssessRequest, CheckRequest, LearnerRequest
 from node.common.wording import counted

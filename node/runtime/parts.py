@@ -1,18 +1,23 @@
-"""What one peer is made of, before it runs."""
+"""What one peer is made of, before it runs; and its status, put together from these parts at the moment somebody asks."""
 
+import time
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from importlib.metadata import version
 
 from consensus.types import PeerId
 from learning.learner import LearnerRequest
 from node.api.chains import ChainSource
-from node.net.part_server import PartPort
+from node.api.status import ClockStatus, NodeStatus, PeerLink
+from node.api.telemetry import LagProbe, MemoryProbe, Vitals
+from node.net.parts import PartPort
 from node.net.transport import PeerNetwork
 from node.processes.learner import LearnerSpec
 from node.processes.puzzle import PuzzleSpec
-from node.rules.network_rules import NetworkRules
+from node.rules.network_rules import Learning, NetworkRules, network_id
 from node.rules.settings import PeerSettings
 from node.runtime.coupling import ReplicaPort
+from node.runtime.driver import Driver
 from node.storage.folder import NodeFolder
 from node.storage.identity import Identity
 from node.storage.store import Store
@@ -53,3 +58,75 @@ class PeerParts:
     def members(self) -> tuple[PeerId, ...]:
         """Of a total order; none where membership is open."""
         return tuple(PeerId(member) for member in self.learner.participant.members)
+
+
+@dataclass(frozen=True, slots=True)
+class StatusSources:
+    """Where the figures come from."""
+
+    parts: PeerParts
+    vitals: Vitals
+    network: PeerNetwork
+    driver: Driver
+    lag: LagProbe
+    memory: MemoryProbe
+    started_s: float = field(default_factory=time.monotonic)
+
+    def document(self) -> NodeStatus:
+        """What the peer knows of itself now."""
+        vitals, memory = self.vitals, self.memory.latest
+        settings, rules = self.parts.settings, self.parts.rules
+        chain = self.parts.chain.facts(vitals)
+        awaited = self.driver.awaited
+        head, now_s, peers = vitals.head, time.monotonic(), self.network.peers()
+        return NodeStatus(
+            version=version("kubrat"),
+            network_id=network_id(rules).hex(),
+            peer_id=self.parts.identity.peer_id.hex(),
+            network_name=rules.name,
+            task=rules.task.name,
+            listen=f"{settings.listen_host}:{self.network.port}",
+            consensus=rules.consensus.value,
+            is_observer=settings.is_observer,
+            height=None if head is None else head.height,
+            head=None if head is None else head.step.hex(),
+            final_height=chain.final_height,
+            finality_depth=chain.finality_depth,
+            state_digest=None if head is None else head.state_digest.hex(),
+            fitness=None if head is None else head.fitness,
+            metrics={} if head is None else dict(head.metrics),
+            peers=tuple(PeerLink(info.peer.hex(), info.address, info.is_outbound) for info in peers),
+            blocks_led=chain.blocks_led,
+            blocks_contested=chain.blocks_contested,
+            candidates_per_second=vitals.candidates_per_second,
+            loop_lag_p99_ms=round(self.lag.percentile_ms(0.99), 2),
+            loop_lag_max_ms=round(self.lag.percentile_ms(1.0), 2),
+            rss_mb=None if memory is None else round(memory.rss_mb, 1),
+            pss_mb=None if memory is None else round(memory.pss_mb, 1),
+            bytes_sent=self.network.bytes_sent,
+            bytes_received=self.network.bytes_received,
+            uptime_s=round(now_s - self.started_s, 1),
+            last_error=vitals.last_error(now_s, [info.address for info in peers]),
+            notes=tuple(vitals.notes),
+            waiting_for_payloads="" if awaited is None else awaited.in_words("block" if chain.order is None else "commit"),
+            steps=chain.steps,
+            final_steps=chain.final_steps,
+            puzzle=chain.puzzle,
+            order=chain.order,
+            generation=chain.generation,
+            learning=rules.learning.value,
+            rule=rules.gradient.rule if rules.learning is Learning.GRADIENT else "",
+            fault=self.parts.misconduct,
+            gradients=None if vitals.gradients is None else vitals.gradients.status(),
+            clock=_clock_status(self.driver, chain.peers_ahead_ms),
+            behind_by=chain.behind_by,
+            accusations=tuple(
+                f"{accusation.accused.hex()[:8]}: {accusation.offence} ({accusation.detail})"
+                for accusation in self.driver.accusations
+            ),
+        )
+
+
+def _clock_status(driver: Driver, peers_ahead_ms: int | None) -> ClockStatus:
+    jump = driver.clock_watch.jump
+    return ClockStatus(peers_ahead_ms=peers_ahead_ms) if jump is None else ClockStatus(jump.number, jump.by_ms, peers_ahead_ms)

@@ -4,10 +4,8 @@ from collections.abc import Iterable
 from typing import assert_never
 
 from consensus import steps
-from consensus.attachment import Attachment
-from consensus.contribution import Contribution, contribution_digest
-from consensus.inputs import Assessed, Checked, Input, Offered
-from consensus.steps import Step, Verdict
+from consensus.protocol import Assessed, Checked, Input, Offered
+from consensus.steps import Attachment, Contribution, Step, Verdict, contribution_digest
 from consensus.types import Digest, NetworkId, StepId
 from learning import learner
 from learning.learner import (

@@ -9,9 +9,8 @@ import psutil
 
 from node.common.address import Address
 from node.common.errors import NodeError, NotRunningError, disk_error
-from node.common.files import replace_file
-from node.common.folder_names import why_no_node_folder
-from node.common.invocation import command_text
+from node.common.files import replace_file, why_no_node_folder
+from node.common.wording import command_text
 
 API_FILE_NAME = "api.json"
 

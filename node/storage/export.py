@@ -4,11 +4,11 @@ import msgspec
 import numpy as np
 from safetensors.numpy import save
 
-from learning.checkpoint import decode_kept_state
 from learning.learner import ModelExported
+from learning.state import decode_kept_state
 from learning.task import Layout
 from node.common.errors import NodeError
-from node.common.invocation import command_text
+from node.common.wording import command_text
 from node.rules.network_rules import NetworkRules, finality_depth, network_id
 from node.storage.folder import NodeFolder
 from node.storage.store import Store

@@ -11,8 +11,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 
 from node.common.address import Address
 from node.common.errors import NodeError, disk_error
-from node.common.files import make_folder
-from node.common.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME, STORE_FILE_NAME, why_no_node_folder
+from node.common.files import KEY_FILE_NAME, NETWORK_FILE_NAME, STORE_FILE_NAME, make_folder, why_no_node_folder
 from node.rules.network_file import read_network_file, write_network_file
 from node.rules.network_rules import NetworkRules, RuleFields, differences, network_id_of_fields, rule_fields
 from node.storage.api_address import API_FILE_NAME, write_api_file

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consensus.attachment import Attachment
 from consensus.effects import FetchAttachment
 from consensus.payload_requests import (
     COOLING_MS,
@@ -21,6 +20,7 @@ from consensus.payload_requests import (
 from consensus.proof_of_work.peers import Peers
 from consensus.proof_of_work.rules import CONTRIBUTIONS_MAX
 from consensus.reliability import GIFTS_KEPT, LATE_MS, LATE_MS_MAX, LATE_SHARE, SUSPECT_MS
+from consensus.steps import Attachment
 from consensus.types import Digest, Instant, PeerId
 
 ALICE, BOB, CAROL = (PeerId(bytes([number]) * 32) for number in (1, 2, 3))

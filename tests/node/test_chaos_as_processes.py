@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from consensus.encoding import encode
 from consensus.total_order.block import BLOCK_CODEC, Reference, sign_block
 from consensus.total_order.records import VERTEX_TABLE, vertex_key
-from node.common.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME, STORE_FILE_NAME
+from node.common.files import KEY_FILE_NAME, NETWORK_FILE_NAME, STORE_FILE_NAME
 from node.lab.store_audit.__main__ import command
 from node.lab.testnet.namespaces import reason_against
 from node.rules.network_file import read_network_file

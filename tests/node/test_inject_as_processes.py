@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from node.lab.cli.control_client import find_testnet
+from node.lab.cli.inject import find_testnet
 from node.lab.testnet.control import CONTROL_FILE_NAME
 from tests.node.real_peers import ROOT, hearing_interrupts
 

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from node.common.folder_names import NETWORK_FILE_NAME
-from node.lab.scenarios.scenario_file import parse_scenario
+from node.common.files import NETWORK_FILE_NAME
+from node.lab.scenarios.scenario import parse_scenario
 from node.lab.scenarios.scenario_rules import scenario_rules
 from node.lab.testnet import process
 from node.lab.testnet.namespaces import Namespaces, reason_against
@@ -63,7 +63,7 @@ ATTACK = """
 import asyncio, random, sys
 from pathlib import Path
 from node.lab.faults.network.attacks import VISITS
-from node.lab.faults.network.connection_attack import raid
+from node.lab.faults.network.unauthenticated_client import raid
 from node.lab.faults.network.situation import NetworkSituation
 from node.net.address_book import Address
 from node.rules.network_file import read_network_file

@@ -1,46 +1,121 @@
 """Every queue, table and store of a replica lies within the bound that the code declares for it.
 
-The constants are those of the code under test; that each of them is there, and held to, is what is checked. A container without
-an entry here is a finding, too.
+The constants are those of the code under test; that each of them is there, and held to, is what is checked. Every container is
+counted, by the class and the attribute that hold it; one without an entry here is a finding, too.
 """
 
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
-from consensus.contribution import ATTACHMENTS_MAX as ATTACHMENTS_PER_CONTRIBUTION
+import msgspec
+
 from consensus.payload_requests import FETCHES_MAX, STALLED_ATTEMPTS, Need
-from consensus.proof_of_work.assessment_queue import QUEUED_PER_SOURCE_MAX, UNDER_WAY_MAX
 from consensus.proof_of_work.author_window import BASES_KEPT
 from consensus.proof_of_work.block_download import BODIES_PER_REQUEST
 from consensus.proof_of_work.block_tree import TREE_BLOCKS_MAX
-from consensus.proof_of_work.header_branches import BRANCHES_MAX, LINKS_MAX, RIVALS_MAX
-from consensus.proof_of_work.mempool import HELD_MAX, LACKING_MAX, PER_AUTHOR_IN_ALL_MAX, POOL_MAX
+from consensus.proof_of_work.mempool import (
+    HELD_MAX,
+    LACKING_MAX,
+    PER_AUTHOR_IN_ALL_MAX,
+    POOL_MAX,
+    QUEUED_PER_SOURCE_MAX,
+    UNDER_WAY_MAX,
+)
 from consensus.proof_of_work.mining import JOBS_MAX
-from consensus.proof_of_work.orphanage import EARLY_MAX, ORPHANS_MAX
+from consensus.proof_of_work.packed_headers import BRANCHES_MAX, LINKS_MAX, RIVALS_MAX
 from consensus.proof_of_work.peers import ANSWERS_LATE_MAX, LEFT_OWING_MAX, SUBNETS_MAX
 from consensus.proof_of_work.puzzle_budgets import GROUPS_MAX
 from consensus.proof_of_work.rules import AUTHOR_WINDOW_MAX, CONTRIBUTIONS_MAX
 from consensus.proof_of_work.status import STEPS_TOLD_MAX
-from consensus.proof_of_work.unverified_headers import SOURCES_MAX, STAGED_MAX, VERIFY_IN_FLIGHT_MAX
+from consensus.proof_of_work.unverified_headers import EARLY_MAX, ORPHANS_MAX, SOURCES_MAX, STAGED_MAX, VERIFY_IN_FLIGHT_MAX
 from consensus.proof_of_work.validation import REJECTED_MAX
 from consensus.reliability import GIFTS_KEPT
-from consensus.total_order.attestations import CHECKPOINTS_KEPT, MARKS_AHEAD_MAX, MARKS_KEPT
-from consensus.total_order.block import ATTACHMENTS_MAX
+from consensus.steps import ATTACHMENTS_MAX as ATTACHMENTS_PER_CONTRIBUTION
+from consensus.total_order.block import ATTACHMENTS_MAX, CHECKPOINTS_KEPT, MARKS_AHEAD_MAX, MARKS_KEPT, TWINS_MAX
 from consensus.total_order.commit_sync import BUFFER_MAX, RANGE_ROUNDS_MAX, RUNGS_MAX
-from consensus.total_order.due_queue import STALE_MAX
-from consensus.total_order.equivocation import TWINS_MAX
 from consensus.total_order.linearizer import REFERENCES_MAX
 from consensus.total_order.messages import BLOCKS_ASKED_MAX, COMMITS_MAX
 from consensus.total_order.pacemaker import PACES_KEPT
 from consensus.total_order.peers import REQUESTS_KEPT_MAX
 from consensus.total_order.proposer import PENDING_MAX
-from consensus.total_order.synchroniser import HINTS_MAX
+from consensus.total_order.synchroniser import HINTS_MAX, STALE_MAX
 from consensus.total_order.validation import ROUNDS_AHEAD_MAX
-from node.lab.checkers.sizes import sizes_of
 from node.rules.retention import CHECKPOINTS_KEPT as CHECKPOINTS_STORED
 from node.rules.retention import PAYLOAD_COMMITS
 from node.runtime.coupling import Coupling
 from node.storage.tables import CHECKPOINT_DIGEST_TABLE, STATE_TABLE
+
+ROOMS = ("consensus.", "node.runtime.coupling")
+"""Objects of these packages are looked into; everything else is a value."""
+
+Container = dict[object, object] | list[object] | set[object] | deque[object] | bytearray
+
+CONTAINERS = (dict, list, set, deque, bytearray)
+
+INNER = "[]"
+"""Marks the containers that a container holds."""
+
+
+def sizes_of(replica: Coupling) -> dict[str, int]:
+    """The largest container of each name: "Class.attribute", with "[]" for each level of containers in containers."""
+    sizes: dict[str, int] = {}
+    visited: set[int] = set()
+    pending: list[object] = [replica]
+    while pending:
+        owner = pending.pop()
+        if id(owner) in visited:
+            continue
+        visited.add(id(owner))
+        for attribute in _attributes(owner):
+            value: object = getattr(owner, attribute, None)
+            if _is_owner(value):
+                pending.append(value)
+            elif isinstance(value, CONTAINERS):
+                pending += _count(f"{type(owner).__name__}.{attribute}", value, sizes)
+    return sizes
+
+
+def _count(name: str, value: Container, sizes: dict[str, int]) -> list[object]:
+    """Note a container and those inside it; the objects to look into."""
+    sizes[name] = max(sizes.get(name, 0), len(value))
+    owners: list[object] = []
+    for item in _items(value):
+        if _is_owner(item):
+            owners.append(item)
+        elif isinstance(item, CONTAINERS):
+            owners += _count(name + INNER, item, sizes)
+    return owners
+
+
+def _items(container: Container) -> Iterable[object]:
+    if isinstance(container, bytearray):
+        return ()
+    return container.values() if isinstance(container, dict) else container
+
+
+def _attributes(owner: object) -> Iterator[str]:
+    kind: type = type(owner)
+    yield from _slots(kind)
+    yield from getattr(owner, "__dict__", {})
+
+
+@cache
+def _slots(kind: type) -> tuple[str, ...]:
+    of_each = [each.__dict__.get("__slots__", ()) for each in kind.__mro__]
+    return tuple(name for slots in of_each for name in ((slots,) if isinstance(slots, str) else slots))
+
+
+def _is_owner(value: object) -> bool:
+    kind: type = type(value)
+    return _is_of_ours(kind)
+
+
+@cache
+def _is_of_ours(kind: type) -> bool:
+    return kind.__module__.startswith(ROOMS) and not issubclass(kind, msgspec.Struct | type)
+
 
 COMMIT_ROUNDS = 3
 """From a leader to the blocks that decide it (docs/protocol.md, 6)."""
@@ -56,7 +131,7 @@ LINE_MAX = 8_192
 """What may wait for our learner: a run of simulation delivers fewer commits than this."""
 
 CHAIN_RECORD_BYTES = 96
-"""Of one final block, kept for ever (decision in `consensus/proof_of_work/final_chain.py`)."""
+"""Of one final block, kept for ever (decision in `consensus/proof_of_work/packed_headers.py`)."""
 
 
 @dataclass(frozen=True, slots=True)

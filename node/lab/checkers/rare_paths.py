@@ -1,30 +1,201 @@
-"""Counts how often each rare path is taken: a batch of runs is worth something only if all of them were."""
+"""Counts how often each rare path is taken: a batch of runs is worth something only if all of them were.
+
+The idea is that of Antithesis' "sometimes" assertions and of FoundationDB's coverage macros.
+"""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from enum import StrEnum
 
-from consensus.effects import Accuse, FetchAttachment, Record, Refuse
-from consensus.evidence import Offence
+from consensus.effects import Accuse, FetchAttachment, Guard, Offence, Record, Refuse
+from consensus.proof_of_work.header import BLOCK_CODEC
 from consensus.protocol import OrderingProtocol
 from consensus.total_order.machine import TotalOrder
 from consensus.types import PeerId
 from learning.aggregation.rule import GradientOutcome
 from learning.learner import (
+    AdoptRequest,
+    CheckRequest,
     ContributionAssessed,
     DeliverRequest,
     GenerationDecided,
     GradientsReport,
     ReplayRequest,
     RestoreRequest,
+    StepAdopted,
     StepChecked,
     Verdict,
 )
 from node.lab.checkers.finding import Seen
-from node.lab.checkers.rare_branches import HeadHistory
-from node.lab.checkers.rare_incarnations import Incarnations
-from node.lab.checkers.rare_path import RarePath
+from node.lab.checkers.one_signature import BLOCK_TABLE, VERTEX_TABLE
 from node.runtime.coupling import AskLearner, Forget
-from node.storage.tables import PAYLOAD_TABLE
+from node.storage.tables import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE
+
+
+class RarePath(StrEnum):
+    """What a swarm should have seen, in words for people."""
+
+    # total order
+    LEADER_SKIPPED = "a leader's slot was skipped"
+    DECIDED_BY_ANCHOR = "a slot was decided by a later leader's history"
+    EQUIVOCATION_SEEN = "equivocation was proven"
+    ROUND_FILLED = "a late member made the blocks that it had missed"
+    COMMITS_FETCHED = "a member caught up by ranges of commits"
+    JOINED_AT_CHECKPOINT = "a member went on from a checkpoint"
+    BLOCK_LOST_BELOW_HORIZON = "a payload was sent again, as its block came too late"
+    # proof of work
+    REORGANISED = "a head moved to another branch"
+    HEALED_WITH_BRANCHES = "a cut healed, and both sides had blocks of their own"
+    BLOCK_CONTESTED = "a block was contested"
+    CONTEST_LOST = "a contested block was built on, as so much work lay on it"
+    # learning
+    CONTRIBUTION_REFUSED = "a contribution was not as good as claimed"
+    NO_CHANGE_DECIDED = "no candidate was better than no change"
+    TOO_STEEP = "a gradient grew faster than the models differ"
+    TOO_FREQUENT = "a gradient came too often from its author"
+    COPY_SKIPPED = "a copy of another worker's gradient had no part"
+    BASE_REFUSED = "a gradient named a model that is unknown, too old or used"
+    # large payloads
+    PAYLOAD_FROM_ANOTHER = "a payload was asked for from a second peer"
+    PAYLOAD_CAME_FROM_ANOTHER = "a payload came after the first peer asked had not sent it"
+    PAYLOAD_FETCHED_AGAIN = "a payload that had been forgotten was fetched once more"
+    # incarnations
+    RESTARTED_WITH_REPLAY = "a restart replayed its records"
+    KEPT_STATE_RESTORED = "a restart went on from a kept state"
+    KILLED_BEFORE_SENDING = "a peer was killed between recording its block and sending it"
+    DISK_FILLED = "a peer ended, as its disk was full"
+    RECORDS_LOST = "a restart lacked what an earlier incarnation had recorded"
+    GUARD_HELD = "a restart from an older disk signed nothing below its guard"
+    LATE_JOINER_ARRIVED = "a late joiner caught up with those who were there before"
+    # blame
+    PEER_REFUSED = "a faulty peer was refused"
+    PEER_ACCUSED = "a faulty peer was accused"
+
+
+class HeadHistory:
+    """Follows the heads of all peers over the tree of steps."""
+
+    reads = (AdoptRequest, CheckRequest, ReplayRequest, StepChecked)
+
+    def __init__(self) -> None:
+        self._parents: dict[bytes, bytes] = {}
+        self._heads: dict[PeerId, bytes] = {}
+        self._contested: dict[PeerId, list[bytes]] = {}
+        """Steps that a peer has contested, and not built on yet."""
+
+    def see(self, seen: Seen) -> Iterator[RarePath]:
+        """A step of the tree, a verdict on one, or a head."""
+        match seen.event:
+            case AskLearner(ReplayRequest(step) | CheckRequest(step)):
+                self._parents[step.id] = step.parent
+            case StepChecked(step_id, verdict=Verdict.CONTESTED | Verdict.REFUTED):
+                self._contested.setdefault(seen.peer, []).append(step_id)
+            case AskLearner(AdoptRequest(head)):
+                yield from self._on_move(seen.peer, head)
+
+    @property
+    def has_many_heads(self) -> bool:
+        """Whether the heads of two peers lie on different branches."""
+        heads = sorted(set(self._heads.values()))
+        return any(not self._are_of_one_branch(one, other) for one in heads for other in heads if one < other)
+
+    def _on_move(self, peer: PeerId, head: bytes) -> Iterator[RarePath]:
+        before = self._heads.get(peer)
+        self._heads[peer] = head
+        if before is not None and not self._are_of_one_branch(before, head):
+            yield RarePath.REORGANISED
+        for step in [step for step in self._contested.get(peer, ()) if self._is_above(head, step)]:
+            self._contested[peer].remove(step)
+            yield RarePath.CONTEST_LOST
+
+    def _are_of_one_branch(self, one: bytes, other: bytes) -> bool:
+        return self._is_above(one, other) or self._is_above(other, one)
+
+    def _is_above(self, step: bytes | None, ancestor: bytes) -> bool:
+        while step is not None and step != ancestor:
+            step = self._parents.get(step)
+        return step == ancestor
+
+
+Rows = Mapping[tuple[str, bytes], bytes]
+
+
+class Incarnations:
+    """Follows each peer over its restarts. `members`: of a total order; none under proof of work."""
+
+    def __init__(self, members: tuple[PeerId, ...]) -> None:
+        self._indices = {member: index for index, member in enumerate(members)}
+        self._last: dict[PeerId, Seen] = {}
+        self._newest_block: dict[PeerId, tuple[str, bytes]] = {}
+        """By peer: the row of the block that it has recorded last, its own or another's."""
+        self._guards: dict[PeerId, int] = {}
+        """Who has started with a guard above the newest of its own blocks on the disk."""
+        self._goals: dict[PeerId, int] = {}
+        """The height of the highest head when a late peer came."""
+        self._highest = 0
+
+    def incarnation_of(self, peer: PeerId) -> int:
+        """The one that was seen last."""
+        last = self._last.get(peer)
+        return 0 if last is None else last.incarnation
+
+    def see(self, seen: Seen) -> Iterator[RarePath]:
+        """Any event: the last one of an incarnation counts, too."""
+        before = self._last.get(seen.peer)
+        self._last[seen.peer] = seen
+        if before is not None and before.incarnation != seen.incarnation and self._waits_to_be_sent(before):
+            yield RarePath.KILLED_BEFORE_SENDING
+        match seen.event:
+            case Record(table, key, _) if table in {VERTEX_TABLE, BLOCK_TABLE}:
+                self._newest_block[seen.peer] = (table, key)
+                if self._is_above_guard(seen.peer, table, key):
+                    yield RarePath.GUARD_HELD
+            case StepAdopted(_, height):
+                self._highest = max(self._highest, height)
+                if seen.peer in self._goals and height >= self._goals[seen.peer]:
+                    del self._goals[seen.peer]
+                    yield RarePath.LATE_JOINER_ARRIVED
+
+    def starts(self, peer: PeerId, rows: Rows, guard_round: int) -> Iterator[RarePath]:
+        """A peer that has run before is about to start from this disk."""
+        if (STATE_TABLE, STATE_KEY) in rows:
+            yield RarePath.KEPT_STATE_RESTORED
+        newest = self._newest_block.get(peer)
+        if newest is not None and newest not in rows:
+            yield RarePath.RECORDS_LOST
+        self._guards.pop(peer, None)
+        if guard_round > max((round_of(key) for table, key in rows if self._is_own_vertex(peer, table, key)), default=0):
+            self._guards[peer] = guard_round
+
+    def joins(self, peer: PeerId) -> None:
+        """A late peer is about to start."""
+        self._goals[peer] = max(1, self._highest)
+
+    def _waits_to_be_sent(self, last: Seen) -> bool:
+        """Whether it is a block of the peer's own, or its round in the guard file: then it would have been sent."""
+        match last.event:
+            case Guard():
+                return True
+            case Record(table, key, value):
+                is_led = table == BLOCK_TABLE and BLOCK_CODEC.decode(value).header.leader == last.peer
+                return is_led or self._is_own_vertex(last.peer, table, key)
+        return False
+
+    def _is_above_guard(self, peer: PeerId, table: str, key: bytes) -> bool:
+        """The first block of its own that a member signs, after a start from a disk that was older than its guard."""
+        if peer not in self._guards or not self._is_own_vertex(peer, table, key) or round_of(key) <= self._guards[peer]:
+            return False  # one that others have shown it
+        del self._guards[peer]
+        return True
+
+    def _is_own_vertex(self, peer: PeerId, table: str, key: bytes) -> bool:
+        return table == VERTEX_TABLE and int.from_bytes(key[8:12], "big") == self._indices.get(peer)
+
+
+def round_of(key: bytes) -> int:
+    """Keys of blocks of total order begin with the round (docs/protocol.md, 8)."""
+    return int.from_bytes(key[:8], "big")
+
 
 OUTCOMES: Mapping[str, RarePath] = {
     GradientOutcome.TOO_STEEP: RarePath.TOO_STEEP,

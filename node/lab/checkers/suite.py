@@ -10,11 +10,8 @@ from typing import Protocol
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.steps import genesis_step
 from consensus.types import Instant, NetworkId, PeerId
-from node.lab.checkers.attribution import DeliveredOnce, FoundByItsAuthor
+from node.lab.checkers.attribution import AcceptedOnce, DeliveredOnce, FoundByItsAuthor, NoHonestBlamed
 from node.lab.checkers.bounds import Scale, excess, stored_excess
-from node.lab.checkers.depth import FinalIsDeep
-from node.lab.checkers.durable import RecordedBeforeSent
-from node.lab.checkers.false_accusations import NoHonestBlamed
 from node.lab.checkers.finding import (
     LINES_MAX,
     Checker,
@@ -29,19 +26,33 @@ from node.lab.checkers.finding import (
     Started,
     excerpt_of,
 )
-from node.lab.checkers.gradients import AcceptedOnce
-from node.lab.checkers.honest_set import HonestSet
-from node.lab.checkers.models import StatesAddUp
-from node.lab.checkers.one_chain import OneChain
-from node.lab.checkers.one_order import OneOrder
-from node.lab.checkers.one_signature import OneBlockAParent, OneBlockARound
-from node.lab.checkers.one_state import OneState
-from node.lab.checkers.parts import Parts
-from node.lab.checkers.progress import ExpectedPace, HeadProgress
+from node.lab.checkers.one_history import OneChain, OneOrder, OneState
+from node.lab.checkers.one_signature import OneBlockAParent, OneBlockARound, RecordedBeforeSent
+from node.lab.checkers.progress import ExpectedPace, HeadProgress, Parts
 from node.lab.checkers.rare_paths import RarePaths
-from node.lab.checkers.signatures import IsSolved, ProvenBlocks, SignedByMembers
-from node.lab.checkers.work import WorkAddsUp
+from node.lab.checkers.recorded import IsSolved, ProvenBlocks, SignedByMembers, StatesAddUp
+from node.lab.checkers.work import FinalIsDeep, WorkAddsUp
 from node.runtime.coupling import Coupling
+
+
+class HonestSet:
+    """All checkers of a checker suite share one.
+
+    What is seen under the name of a peer that is in it was signed while that peer was honest. What was signed before a peer
+    turned, and is seen only later, cannot be told from what came after: nothing is held against anybody for it.
+    """
+
+    def __init__(self, peers: Iterable[PeerId]) -> None:
+        self._peers = frozenset(peers)
+
+    def __contains__(self, peer: object) -> bool:
+        """Whether it has been honest up to now."""
+        return peer in self._peers
+
+    def turns(self, peer: PeerId) -> None:
+        """From now on it may do anything."""
+        self._peers -= {peer}
+
 
 REMEMBERED_MAX = 8_192
 """Newest events that an excerpt may be cut from: some seconds of thirteen peers."""

@@ -11,7 +11,7 @@ import click
 from node.cli.arguments import FILE, force_option
 from node.common.errors import NodeError
 from node.common.files import check_free
-from node.common.invocation import with_our_code
+from node.common.wording import with_our_code
 
 SEED_MAX = 2**63 - 1
 
@@ -36,7 +36,7 @@ def command(*, scenario: Path, seed: int, is_json: bool, trace_file: Path | None
     """
     if trace_file is not None:
         check_free(trace_file, is_forced=is_forced)
-    simulation = importlib.import_module("node.lab.simulation.run_file")  # imports numpy
+    simulation = importlib.import_module("node.lab.simulation.report")  # imports numpy
     result = simulation.run_file(scenario, seed, trace_file, _tell_progress)
     if repeat:
         result = result.compared(_trace_of_another_run(scenario, seed))

@@ -8,15 +8,15 @@ from collections.abc import Iterable
 from learning.following.line import LineLearner
 from learning.gradient.stream import GradientStream
 from learning.learner import Learner
+from node.common.errors import NodeError
 from node.lab.faults.consensus.entries import CONSENSUS_FAULTS
-from node.lab.faults.consensus.situation import ReplicaSituation
+from node.lab.faults.consensus.interceptor import ReplicaSituation
 from node.lab.faults.evolution.entries import EVOLUTION_FAULTS
-from node.lab.faults.evolution.interceptor import InterceptedLearner
-from node.lab.faults.evolution.situation import LearnerSituation
+from node.lab.faults.evolution.interceptor import InterceptedLearner, LearnerSituation
 from node.lab.faults.fault import FRESH, Family, Fault, FaultError, FaultParameter, FaultSpec
 from node.lab.faults.gradient.conduct import Conduct, HonestConduct
 from node.lab.faults.gradient.entries import GRADIENT_FAULTS, INCESSANT, GradientFault, Situation, gradient_conduct
-from node.lab.faults.gradient.own_work import Incessant, OwnGradientsAreGood
+from node.lab.faults.gradient.lying_learner import Incessant, OwnGradientsAreGood
 from node.lab.faults.network.entries import NETWORK_FAULTS
 from node.lab.faults.network.situation import Attack, NetworkSituation
 from node.rules.network_rules import Consensus, Learning
@@ -38,6 +38,8 @@ __all__ = [
     "ReplicaSituation",
     "Situation",
     "attacks_of",
+    "canonical_fault",
+    "check_fault",
     "check_fits",
     "conduct_of",
     "fault_named",
@@ -48,6 +50,7 @@ __all__ = [
     "parse_faults",
     "unashamed",
 ]
+
 
 FAULTS: tuple[Fault[object], ...] = (*GRADIENT_FAULTS, *EVOLUTION_FAULTS, *CONSENSUS_FAULTS, *NETWORK_FAULTS)
 """In the order in which they are shown; no two have one name."""
@@ -99,7 +102,7 @@ def parse_faults(text: str) -> tuple[FaultSpec, ...]:
 
 
 def check_fits(spec: FaultSpec, consensus: Consensus, learning: Learning) -> None:
-    """Raises FaultError where a network of these kinds has nothing that the fault could bend."""
+    """Raises FaultError where a network of these kinds has nothing that the fault could change."""
     fault = fault_named(spec.name)
     if fault.learning not in (None, learning):
         raise FaultError(f"the fault {str(spec)!r} is one of {fault.learning} learning, and the network's is {learning}")
@@ -168,3 +171,20 @@ def _value(fault: Fault[object], key: str, text: str) -> float:
     if not parameter.lowest <= value <= parameter.highest or (parameter.is_whole and value != int(value)):
         raise FaultError(f"{key} of fault {fault.name!r} is {text[:70]!r}, allowed {parameter.allowed}")
     return value
+
+
+def canonical_fault(text: str) -> str:
+    """The faults with all their parameters, joined by +. Raises NodeError when there is none of a name."""
+    try:
+        return "+".join(str(spec) for spec in parse_faults(text))
+    except FaultError as error:
+        raise NodeError(f"--fault: {error}", "choose one that there is") from error
+
+
+def check_fault(text: str, consensus: Consensus, learning: Learning, fix: str) -> None:
+    """Raises NodeError, with this advice, where a network of these kinds has nothing that one of the faults could change."""
+    for spec in parse_faults(text):
+        try:
+            check_fits(spec, consensus, learning)
+        except FaultError as error:
+            raise NodeError(str(error), fix) from error

@@ -1,4 +1,4 @@
-"""What an entry of the catalogue is: a name, a family, powers, parameters; and how a fault with its parameters is written."""
+"""What an entry of the catalogue is, how a fault with its parameters is written, and what one peer is told to do wrong."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class FaultError(ValueError):
 
 
 class Family(StrEnum):
-    """What of a peer is bent."""
+    """What of a peer is faulty."""
 
     GRADIENT = "gradient"
     """The worker that computes gradients."""
@@ -79,3 +79,13 @@ class Fault(Generic[Make_co]):
     """The only kind that it is for; None: either."""
     learning: Learning | None = None
     """The only kind that it is for; None: either."""
+
+
+@dataclass(frozen=True, slots=True)
+class PeerFaults:
+    """What one peer is told."""
+
+    fault: str
+    """NAME[:option=value,...] of the catalogue, several joined by +."""
+    colluders: tuple[str, ...] = ()
+    """Ids of other peers that misbehave with it, in hex."""

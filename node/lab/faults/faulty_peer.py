@@ -20,9 +20,9 @@ from node.lab.faults.catalogue import (
     parse_faults,
 )
 from node.lab.faults.consensus.withheld_parts import WithheldParts, Withholding
+from node.lab.faults.fault import PeerFaults
 from node.lab.faults.faulty_learner import MakeFaultyLearner
 from node.lab.faults.network.situation import Attack
-from node.lab.faults.peer_faults import PeerFaults
 from node.net.transport import PeerNetwork
 from node.rules.conversion import proof_of_work_rules
 from node.rules.network_rules import NetworkRules, network_id, rule_fields

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 
 from consensus.types import Instant
-from node.storage.tables import Row
+from node.storage.tables import PAYLOAD_TABLE, Row
 
 Records = dict[tuple[str, bytes], bytes]
 """(table, key) -> value."""
@@ -82,3 +82,23 @@ class Disk:
 def _shared(value: bytes) -> bytes:
     """The first of equal values: a block on the disks of a hundred members is there once."""
     return value
+
+
+class DiskRows:
+    """Implements `node.runtime.composition.PeerRows`."""
+
+    def __init__(self, records: Records) -> None:
+        self._records = records
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        """What was recorded under (table, key)."""
+        return self._records.get((table, key))
+
+    def records(self, table: str) -> list[tuple[bytes, bytes]]:
+        """All of a table, by key, as a store reads them."""
+        return sorted((key, value) for (other, key), value in self._records.items() if other == table)
+
+    @property
+    def payloads(self) -> tuple[bytes, ...]:
+        """The digests of all large payloads, in the order in which they were recorded."""
+        return tuple(key for table, key in self._records if table == PAYLOAD_TABLE)

@@ -25,20 +25,16 @@ from consensus.effects import (
     StopPuzzle,
     VerifyPuzzle,
 )
-from consensus.inputs import Input, PeerJoined, PeerLeft, Received, TimerFired
+from consensus.protocol import Input, PeerJoined, PeerLeft, Received, TimerFired
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, LearnerRequest, StepAdopted
-from node.lab.simulation.bulk_transfer import LargeBytes
 from node.lab.simulation.connections import Wires
-from node.lab.simulation.flooding import FRAME_BYTES, Flooding
-from node.lab.simulation.learner_process import LearnerDesk
 from node.lab.simulation.links import Links
 from node.lab.simulation.peer import Agenda, PeerClock, SimulatedPeer
-from node.lab.simulation.puzzle_process import PuzzleDesk
-from node.lab.simulation.puzzles import Puzzles
+from node.lab.simulation.processes import LearnerDesk, PuzzleDesk, Puzzles
 from node.lab.simulation.timeline import Timeline
 from node.lab.simulation.trace import Happening
-from node.lab.simulation.way import SimulatedOutbox
+from node.lab.simulation.transport import FRAME_BYTES, Flooding, LargeBytes, SimulatedOutbox
 from node.net.gossip import GossipLimits
 from node.runtime.clock_watch import ClockWatch
 from node.runtime.coupling import AskLearner, ImmediateEffect, OuterEffect
@@ -189,7 +185,7 @@ class EffectRunner:
             if peer.kill_at is not None and peer.effects_done >= peer.kill_at:
                 self._world.ended(peer, None)
                 return
-            if isinstance(step, Batch | Guard):
+            if isinstance(step, (Batch, Guard)):
                 if not self._write(step):
                     return
             else:

@@ -10,11 +10,9 @@ from node.lab.simulation.connections import Direction, Wires
 from node.lab.simulation.disk import Records
 from node.lab.simulation.effect_runner import EffectRunner, World
 from node.lab.simulation.links import Links
-from node.lab.simulation.machines import Machines
-from node.lab.simulation.peer import Agenda, Build, FirstRequests, SimulatedPeer, Watch, watch_nothing
-from node.lab.simulation.processor import Core
-from node.lab.simulation.puzzles import Puzzles
-from node.lab.simulation.timeline import Timeline
+from node.lab.simulation.peer import Agenda, Build, FirstRequests, Machines, SimulatedPeer, Watch, watch_nothing
+from node.lab.simulation.processes import Puzzles
+from node.lab.simulation.timeline import Core, Timeline
 from node.lab.simulation.trace import Happening, Sink, Trace
 from node.net.gossip import GossipLimits
 

@@ -1,19 +1,18 @@
-"""One simulated peer: all that it holds, what outlives it, and what is wrong with its machine."""
+"""One simulated peer: all that it holds, what outlives it, what is wrong with its machine, and what befalls that."""
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple, Protocol
 
-from consensus.effects import SolvePuzzle
-from consensus.evidence import Accusation
+from consensus.effects import Accusation, SolvePuzzle
 from consensus.types import Instant, PeerId
 from learning.learner import Learner, LearnerAnswer, LearnerRequest, StepAdopted
 from node.lab.faults.consensus.withheld_parts import ServingOf, gives_all
 from node.lab.simulation.disk import Disk, Records
-from node.lab.simulation.processor import Core
-from node.lab.simulation.timeline import Action, LocalClock
+from node.lab.simulation.timeline import Action, Core, LocalClock
 from node.runtime.coupling import OuterEffect, ReplicaPort
 from node.runtime.effect_queue import EffectQueue
 
@@ -177,3 +176,49 @@ class PeerClock:
     def wall_offset_ms(self) -> int:
         """The wall clock reads `now + wall_offset_ms`."""
         return self._peer.clock.offset_ms
+
+
+class Machines(ABC):
+    """One for each peer; the network that connects them says how a process ends."""
+
+    peers: dict[PeerId, SimulatedPeer]
+
+    @property
+    @abstractmethod
+    def now(self) -> Instant:
+        """True time."""
+
+    @abstractmethod
+    def crash(self, peer_id: PeerId) -> None:
+        """Stop a peer at once, as `kill -9` or a power failure does: what is durable stays. One that is down stays down."""
+
+    def slow_down(self, peer_id: PeerId, factor: float) -> None:
+        """From now on all that it computes takes `factor` times as long, at least 1."""
+        self.peers[peer_id].slowness = factor
+
+    def set_clock(self, peer_id: PeerId, offset_ms: int, drift_ppm: int = 0) -> None:
+        """Put its wall clock wrong, or right; and let both of its clocks go too fast, or too slow."""
+        peer = self.peers[peer_id]
+        peer.clock = peer.clock.put(self.now, offset_ms, drift_ppm)
+
+    def wipe(self, peer_id: PeerId) -> None:
+        """Crash a peer, and lose all its rows; key and guard file are kept."""
+        self.crash(peer_id)
+        self.peers[peer_id].disk.replace({})
+
+    def back_up(self, peer_id: PeerId) -> None:
+        """Copy its rows."""
+        self.peers[peer_id].disk.keep_backup()
+
+    def restore_backup(self, peer_id: PeerId) -> None:
+        """Crash a peer, and put the copy in place of its rows; the guard file is as it was."""
+        self.crash(peer_id)
+        self.peers[peer_id].disk.restore_backup()
+
+    def fill_disk(self, peer_id: PeerId) -> None:
+        """Its next write fails, and ends it."""
+        self.peers[peer_id].disk.is_full = True
+
+    def lie_about_syncing(self, peer_id: PeerId, unsynced_ms: int) -> None:
+        """From now on a crash loses what its disk acknowledged within so long."""
+        self.peers[peer_id].disk.unsynced_ms = unsynced_ms

@@ -8,8 +8,8 @@ from functools import partial
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from consensus.encoding import Signer
 from consensus.protocol import OrderingProtocol
-from consensus.signing import Signer
 from consensus.steps import genesis_step
 from consensus.types import Instant, PeerId
 from learning.evolution.search import SearchSettings
@@ -20,8 +20,7 @@ from node.lab.faults.faulty_learner import MakeFaultyLearner
 from node.lab.scenarios.scenario import Scenario
 from node.lab.scenarios.toy_tasks import EXACT, Processor, toy_task
 from node.lab.simulation.connections import Direction
-from node.lab.simulation.disk import Records
-from node.lab.simulation.disk_rows import DiskRows
+from node.lab.simulation.disk import DiskRows, Records
 from node.lab.simulation.links import Links, edges_of, links_of
 from node.lab.simulation.peer import Build, Built
 from node.processes.learner import make_learner
@@ -39,9 +38,9 @@ from node.runtime.composition import (
     learner_spec,
     ordering_machine,
     replica_over,
+    retention_of,
 )
 from node.runtime.coupling import ReplicaPort
-from node.runtime.large_sizes import retention_of
 
 START = Instant(1_800_000_000_000)
 """When every simulation begins; a day in 2027."""

@@ -1,20 +1,23 @@
-"""What a person or a program reads of a run: its verdict, its hash, and how to replay it."""
+"""What a person or a program reads of a run: its verdict, its hash, how to replay it; from a scenario's file on."""
 
 import shlex
 import sys
-from collections.abc import Iterator
-from dataclasses import asdict
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import assert_never
 
 import node
-from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
-from node.common.invocation import INSTALLED_COMMAND, SCRIPT
-from node.common.wording import counted
+from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, MEND_FILE, NodeError
+from node.common.wording import INSTALLED_COMMAND, SCRIPT, counted
 from node.lab.checkers.finding import Diverged, NoProgress, Pass, RunOutcome
-from node.lab.scenarios.scenario import Scenario
-from node.lab.simulation.run import SimulationOutcome
+from node.lab.scenarios.scenario import Scenario, read_scenario
+from node.lab.scenarios.scenario_check import warnings
+from node.lab.simulation.run import Simulation, SimulationOutcome, without_garbage_collection
+from node.lab.simulation.trace import Sink, lines_into
+from node.rules.typed_toml import TomlProblem
 
 Json = str | int | float | list[str] | list[int] | dict[str, int] | dict[str, float] | None
 
@@ -109,3 +112,51 @@ def lines(path: Path, seed: int, outcome: SimulationOutcome, wall_s: float) -> I
     yield f"trace {outcome.trace_digest}"
     if not isinstance(outcome.verdict, Pass):
         yield f"replay: {replay_command(path, seed)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What is told of a run. `document`: for programs; `lines`: for people."""
+
+    exit_code: int
+    document: dict[str, Json]
+    lines: tuple[str, ...]
+
+    def compared(self, other_trace: str) -> "Result":
+        """With what a repeated run had for a trace."""
+        is_same = self.document["trace"] == other_trace
+        told = "the repeated run has the same trace" if is_same else f"the repeated run has another trace: {other_trace}"
+        return replace(
+            self,
+            exit_code=self.exit_code if is_same else EXIT_DISAGREEMENT,
+            document={**self.document, "repeated_trace": other_trace},
+            lines=(*self.lines, told),
+        )
+
+
+def run_file(path: Path, seed: int, trace_file: Path | None, tell: Callable[[int, int], None]) -> Result:
+    """Run the scenario in the file, its trace into `trace_file`. Raises NodeError.
+
+    `tell` hears the virtual ms passed, and how many there are.
+    """
+    scenario = read_scenario(path)
+    with lines_into(trace_file) as sink:
+        simulation = _simulation(path, scenario, seed, sink)
+        begun = time.monotonic()
+        with without_garbage_collection():
+            outcome = simulation.run(lambda passed_ms: tell(passed_ms, scenario.duration_ms))
+        wall_s = time.monotonic() - begun
+    loud = warnings(scenario)
+    return Result(
+        exit_code=exit_code(outcome.verdict),
+        document=document(scenario, seed, outcome, loud),
+        lines=(*(f"WARNING: {line}" for line in loud), *lines(path, seed, outcome, wall_s)),
+    )
+
+
+def _simulation(path: Path, scenario: Scenario, seed: int, sink: Sink | None) -> Simulation:
+    """Raises NodeError where the scenario contradicts itself, or its sections the rules of a network."""
+    try:
+        return Simulation(scenario, seed, sink)
+    except TomlProblem as problem:
+        raise NodeError(f"{path}: {problem}", MEND_FILE) from problem

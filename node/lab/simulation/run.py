@@ -1,16 +1,18 @@
-"""Run a scenario with a seed, and judge it."""
+"""Run a scenario with a seed: let its events befall the network, and judge it."""
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import assert_never
 
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, StepAdopted
 from node.lab.checkers.finding import RunOutcome, Seen
 from node.lab.checkers.progress import ExpectedPace
 from node.lab.checkers.suite import CheckerSuite, Facts
+from node.lab.scenarios import events
 from node.lab.scenarios.events import Event, Heal, Join, Restart
 from node.lab.scenarios.scenario import Scenario, in_order, late_peers, milliseconds
 from node.lab.scenarios.scenario_check import check, needs_sockets
@@ -18,15 +20,78 @@ from node.lab.simulation.network import SimulatedNetwork
 from node.lab.simulation.peer import SimulatedPeer
 from node.lab.simulation.population import START, Population
 from node.lab.simulation.propagation import Propagation, Spread
-from node.lab.simulation.schedule import apply
 from node.lab.simulation.sockets.network import SocketNetwork
-from node.lab.simulation.sockets.process import Doors
-from node.lab.simulation.sockets.world import ground_of, places_of
+from node.lab.simulation.sockets.process import Doors, ground_of, places_of
 from node.lab.simulation.trace import Sink, TraceFileError
 from node.net.gossip import GossipLimits
 from node.rules.conversion import proof_of_work_rules
 from node.rules.network_rules import Consensus
 from node.runtime.coupling import Coupling, OuterEffect
+
+Network = SimulatedNetwork | SocketNetwork
+
+Turn = Callable[[PeerId, str], None]
+"""Starts a peer again with this fault, or without one, and tells the checkers."""
+
+
+def apply(event: events.Event, network: Network, turn: Turn) -> None:
+    """Let it befall the network now."""
+    everybody = tuple(network.peers)
+
+    def named(numbers: Iterable[int]) -> list[PeerId]:
+        return [everybody[number] for number in numbers]
+
+    match event:
+        case events.Partition(groups):
+            network.split(*map(named, groups))
+        case events.Cut(senders, receivers):
+            network.cut(named(senders), named(receivers))
+        case events.Heal():
+            network.heal()
+        case _:
+            for peer in named(event.peers):
+                _apply_to(event, peer, network, turn)
+
+
+def _apply_to(event: events.PeersEvent, peer: PeerId, network: Network, turn: Turn) -> None:
+    match event:
+        case events.Crash():
+            network.crash(peer)
+        case events.Restart() | events.Join():
+            network.restart(peer)
+        case events.KillAt(_, effect):
+            _over_wires(network).kill_at(peer, effect)
+        case events.Pause():
+            _over_wires(network).pause(peer)
+        case events.Resume():
+            _over_wires(network).resume(peer)
+        case events.Reset():
+            for other in network.peers:
+                network.reset(peer, other)
+        case events.Wipe():
+            network.wipe(peer)
+        case events.BackUp():
+            network.back_up(peer)
+        case events.RestoreOldDisk():
+            network.restore_backup(peer)
+        case events.DiskFull():
+            network.fill_disk(peer)
+        case events.DiskLies(_, unsynced_ms):
+            network.lie_about_syncing(peer, unsynced_ms)
+        case events.Slow(_, factor):
+            network.slow_down(peer, float(factor))
+        case events.Clock(_, offset_ms, drift_ppm):
+            network.set_clock(peer, offset_ms, drift_ppm)
+        case events.Misbehave(_, fault):
+            turn(peer, fault)
+        case _:
+            assert_never(event)
+
+
+def _over_wires(network: Network) -> SimulatedNetwork:
+    assert isinstance(network, SimulatedNetwork), "over sockets a scenario with such an event is refused"
+    return network
+
 
 INSPECTION_MS = 1_000
 """How often everybody's queues and tables are counted: between two, nothing grows by more than a second's messages."""

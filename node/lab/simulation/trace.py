@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TextIO
 
 from consensus.effects import Broadcast, Record, Send, SetTimer, SolvePuzzle
-from consensus.proof_of_work.difficulty import TARGET_BYTES
+from consensus.proof_of_work.puzzle import TARGET_BYTES
 from consensus.types import Instant, PeerId
 from learning.learner import (
     AdoptRequest,

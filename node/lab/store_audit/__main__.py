@@ -11,7 +11,7 @@ import click
 from consensus.types import Instant, PeerId
 from node.cli.arguments import FOLDER
 from node.common.errors import NodeError
-from node.common.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME
+from node.common.files import KEY_FILE_NAME, NETWORK_FILE_NAME
 from node.lab.checkers.finding import RunOutcome
 from node.lab.checkers.progress import ExpectedPace
 from node.lab.scenarios.scenario_rules import TOY_TASKS

@@ -4,8 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from consensus.effects import Accuse, Refuse
-from consensus.evidence import Accusation, Offence
+from consensus.effects import Accusation, Accuse, Offence, Refuse
 from consensus.types import PeerId
 from node.lab.checkers.finding import Event
 from node.net.connection import SHORT_KEY_BYTES

@@ -16,13 +16,19 @@ from consensus.total_order.committee import faulty_max
 from learning.aggregation.quantised import decode_gradient, payload_digest
 from learning.aggregation.rule import AggregationRule, GradientOutcome, Workers
 from learning.exact import first_weights, stream_key
-from learning.gradient.ledger import AggregationState, Aggregator, Judged, LedgerRules, first_ledger
-from learning.gradient.submission import GradientSubmission, encode_submission
+from learning.gradient.ledger import (
+    AggregationState,
+    Aggregator,
+    GradientSubmission,
+    Judged,
+    LedgerRules,
+    encode_submission,
+    first_ledger,
+)
 from learning.gradient.worker import WorkerSettings
 from learning.learner import AuthoredPayload
 from learning.task import DifferentiableTask, Float32Array
-from learning.tasks.own_samples import OwnSamples
-from learning.tasks.shards import Shards, rows_for
+from learning.tasks.shards import OwnSamples, Shards, rows_for
 from node.lab.faults.catalogue import FaultSpec, Situation, make_conduct
 from node.lab.faults.gradient.conduct import Conduct, HonestConduct
 from node.lab.faults.gradient.lying_learner import LyingWorker

@@ -18,8 +18,7 @@ from pathlib import Path
 from consensus.proof_of_work.rules import FINALITY_DEPTH_MAX, ChainRules
 from node.lab.studies.finality_race import AttackStrategy, Race, races_of
 from node.lab.studies.finality_theory import best_attack, catch_up_chance, counted_share, restarting_blocks
-from node.lab.studies.plots import Line, line_plot, markdown_table, percent
-from node.lab.studies.request import check_request
+from node.lab.studies.plots import Line, check_request, line_plot, markdown_table, percent
 
 INTERVAL_MS = ChainRules().block_interval_ms
 

@@ -9,13 +9,11 @@ from random import Random
 import numpy as np
 import numpy.typing as npt
 
-from consensus.proof_of_work.block_index import BlockIndex, genesis_link, header_fault, next_link, next_target
-from consensus.proof_of_work.block_tree import BlockTree
+from consensus.proof_of_work.block_tree import BlockIndex, BlockTree, genesis_link, header_fault, next_link, next_target
 from consensus.proof_of_work.chain import Chain
-from consensus.proof_of_work.difficulty import TARGET_BYTES, work_of
-from consensus.proof_of_work.final_chain import FinalChain
 from consensus.proof_of_work.header import Header, header_id
-from consensus.proof_of_work.puzzle import NONCE_BYTES
+from consensus.proof_of_work.packed_headers import FinalChain
+from consensus.proof_of_work.puzzle import NONCE_BYTES, TARGET_BYTES, work_of
 from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.steps import Verdict, genesis_step
 from consensus.types import DIGEST_BYTES, KEY_BYTES, SIGNATURE_BYTES, Height, NetworkId

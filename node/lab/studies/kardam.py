@@ -5,15 +5,23 @@ dampening alone (ii), the time of the judge (iii), every rule under every attack
 where there is something to draw, NAME.svg.
 """
 
+import hashlib
 import json
 import statistics
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from node.lab.studies.cells import Cell, CellResult, goal_deliveries, one_thread_processes, run_cells
-from node.lab.studies.overhead import judge_times
-from node.lab.studies.plan import (
+import numpy as np
+
+from consensus.total_order.committee import faulty_max
+from learning.aggregation.catalogue import rule_named
+from learning.aggregation.quantised import QuantisedGradient, quantise
+from learning.aggregation.rule import ArrivedGradient, RuleMemory, Workers
+from learning.gradient.ledger import AggregationState, PastModel
+from learning.task import Float32Array, ParameterBlock
+from node.lab.studies.cells import (
     ATTACKS,
     DAMPENINGS,
     DEFENCES,
@@ -22,13 +30,68 @@ from node.lab.studies.plan import (
     RATES,
     STALENESS,
     WORKERS,
+    Cell,
+    CellResult,
+    goal_deliveries,
+    one_thread_processes,
     part_i_cells,
     part_ii_cells,
     part_iv_cells,
+    run_cells,
     speed_cells,
 )
-from node.lab.studies.plots import Line, line_plot, markdown_table, percent
-from node.lab.studies.request import check_request
+from node.lab.studies.plots import Line, check_request, line_plot, markdown_table, percent
+
+GRADIENTS_TIMED = 8
+"""Once every worker has been heard twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overhead:
+    """`milliseconds`: the median of one verdict."""
+
+    rule: str
+    parameters: int
+    milliseconds: float
+
+
+def judge_times(rules: tuple[str, ...], parameters: int) -> list[Overhead]:
+    """Of gradients of random noise about a common direction, on one thread."""
+    gradients = _gradients(parameters)
+    return [Overhead(rule, parameters, _median_time(rule, gradients)) for rule in rules]
+
+
+def _gradients(parameters: int) -> list[QuantisedGradient]:
+    generator = np.random.default_rng(parameters)
+    layout = (ParameterBlock("weight", (parameters,), 1),)
+    common = generator.standard_normal(parameters, dtype=np.float32)
+    found = []
+    for _ in range(2 * WORKERS + GRADIENTS_TIMED):
+        gradient = quantise(common + generator.standard_normal(parameters, dtype=np.float32), layout, 16)
+        assert gradient is not None
+        assert gradient.digest  # computed where it is decoded, not by the judge
+        found.append(gradient)
+    return found
+
+
+def _median_time(name: str, gradients: list[QuantisedGradient]) -> float:
+    """In milliseconds. The models that gradients name are equal but for one parameter: the judge reads all of them."""
+    rule, memory = rule_named(name), RuleMemory()
+    group = Workers(tuple(sorted(hashlib.blake2b(bytes([place])).digest() for place in range(WORKERS))), faulty_max(WORKERS))
+    model: Float32Array = np.zeros(len(gradients[0].values), dtype=np.float32)
+    past: list[PastModel] = [PastModel(0, b"", model)]
+    times = []
+    for version, gradient in enumerate(gradients):
+        moved = model.copy()
+        moved[version] = 1
+        past.append(PastModel(version + 1, b"", moved))
+        ledger = AggregationState(moved, tuple(past[-WORKERS - 2 :]), memory)
+        arrival = ArrivedGradient(group.workers[version % WORKERS], ledger.version, ledger.version, gradient)
+        start = time.perf_counter()
+        memory = rule.judge(memory, arrival, group, ledger).memory
+        times.append(1_000 * (time.perf_counter() - start))
+    return statistics.median(times[-GRADIENTS_TIMED:])
+
 
 PARTS = ("filters", "dampening", "overhead", "attacks")
 """Parts i to iv."""

@@ -1,4 +1,4 @@
-"""Tables as markdown, and line plots as SVG text, drawn by matplotlib without a screen."""
+"""Tables as markdown, line plots as SVG text, drawn by matplotlib without a screen; and what may be asked of a comparison."""
 
 import importlib.util
 import io
@@ -67,3 +67,17 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def percent(share: float) -> str:
     """To a tenth."""
     return f"{100 * share:.1f} %"
+
+
+class ReproduceError(ValueError):
+    """What was asked for is out of range; the message names the field, the value found and what is allowed."""
+
+
+def check_request(parts: Sequence[str], allowed: Sequence[str], seeds: int, processes: int) -> None:
+    """Raises ReproduceError, and NodeError where nothing could be drawn: before hours of runs, not after them."""
+    unknown = [part for part in parts if part not in allowed]
+    if unknown or not parts:
+        raise ReproduceError(f"parts are {', '.join(unknown) or 'none'}, allowed {', '.join(allowed)}")
+    if seeds < 1 or processes < 1:
+        raise ReproduceError(f"seeds is {seeds} and processes {processes}, allowed 1 or more of each")
+    check_plots()

@@ -10,8 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from node.lab.studies.plots import Line, line_plot, markdown_table, percent
-from node.lab.studies.request import check_request
+from node.lab.studies.plots import Line, check_request, line_plot, markdown_table, percent
 from node.lab.studies.scale_runs import ANSWER_MS, ScaleResult, ScaleRun, measure_all
 
 PARTS = ("crowds", "members")

@@ -18,9 +18,8 @@ from consensus.types import Instant
 from node.lab.scenarios.events import Crash
 from node.lab.scenarios.scenario import Delays, ExpectSection, LinksSection, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask
-from node.lab.simulation.commits import CommitLatency
 from node.lab.simulation.peer import SimulatedPeer
-from node.lab.simulation.propagation import Propagation
+from node.lab.simulation.propagation import CommitLatency, Propagation
 from node.lab.simulation.run import Simulation, SimulationOutcome
 from node.lab.simulation.trace import Happening
 from node.rules.network_rules import Consensus, Learning, TotalOrderSection

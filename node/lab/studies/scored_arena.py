@@ -17,12 +17,10 @@ from learning.aggregation.quantised import payload_digest
 from learning.evolution.generations import Generations
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.following.line import LineLearner
-from learning.gradient.ledger import Gradients
+from learning.gradient.ledger import Gradients, GradientSubmission
 from learning.gradient.rules import GradientRules
-from learning.gradient.scored_slate import StepEntry
-from learning.gradient.scored_submission import encode_scored
+from learning.gradient.scored_slate import StepEntry, encode_scored
 from learning.gradient.step_candidates import StepCandidates
-from learning.gradient.submission import GradientSubmission
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import (
     AuthoredPayload,
@@ -37,10 +35,9 @@ from learning.learner import (
     StepAdopted,
     quorum,
 )
-from learning.model_consensus.scores import Scores
+from learning.model_consensus.slate import Scores
 from learning.task import DifferentiableTask, Float32Array, Minibatch
-from learning.tasks.own_samples import OwnSamples
-from learning.tasks.shards import Shards, rows_for
+from learning.tasks.shards import OwnSamples, Shards, rows_for
 from node.lab.faults.gradient.conduct import Conduct, HonestConduct, Submitted
 from node.lab.faults.gradient.lying_learner import Liar
 

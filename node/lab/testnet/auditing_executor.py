@@ -8,9 +8,9 @@ from consensus.types import Instant, PeerId
 from node.lab.checkers.finding import Event as Observed
 from node.lab.scenarios.events import Crash, Event, Join, Misbehave, PeerNumbers, PeersEvent, Restart, RestoreOldDisk, Wipe
 from node.lab.store_audit.autopsy import Autopsy
-from node.lab.testnet import disks
-from node.lab.testnet.checks import check_numbers
+from node.lab.testnet import folder
 from node.lab.testnet.commands import CommandExecutor
+from node.lab.testnet.executor import check_numbers
 from node.lab.testnet.peer import TestnetPeer
 
 
@@ -33,7 +33,7 @@ class AuditingExecutor:
                     return await self._lose(event, numbers)
                 case RestoreOldDisk(numbers):
                     for number in numbers:
-                        disks.check_backup(self._peers[number])
+                        folder.check_backup(self._peers[number])
                     return await self._lose(event, numbers)
                 case Crash(numbers):
                     said = await self._executor.do(event)

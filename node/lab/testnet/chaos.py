@@ -1,32 +1,73 @@
 """A scenario played on real peers: its events befall them in real time, their stores are read, their progress is judged.
 
-As in a simulation: first whatever must never be, then whether everybody moved on in the calm at the end.
+As in a simulation: first whatever must never be, then whether everybody moved on in the calm at the end. What only a simulator
+can do is refused.
 """
 
 import contextlib
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 from consensus.effects import Halt
 from consensus.types import PeerId
 from learning.learner import StepAdopted
 from node.api.status import NodeStatus, StepStatus
-from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, NodeError
+from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, MEND_FILE, NodeError
 from node.common.wording import counted
 from node.lab.checkers.finding import Diverged, NoProgress, RunOutcome
 from node.lab.checkers.finding import Event as Seen
 from node.lab.checkers.progress import ExpectedPace
 from node.lab.scenarios.events import PeerNumbers
-from node.lab.scenarios.scenario import Scenario, TimedEvent, in_order, late_peers, milliseconds
+from node.lab.scenarios.scenario import LinksSection, Scenario, TimedEvent, in_order, late_peers, milliseconds, read_scenario
+from node.lab.scenarios.scenario_check import check, unplayable, warnings
 from node.lab.simulation.report import excerpt_lines, exit_code, reason
 from node.lab.store_audit.log import LOG_NAME
 from node.lab.testnet.auditing_executor import AuditingExecutor, now
 from node.lab.testnet.commands import CommandExecutor
-from node.lab.testnet.objective import ObjectiveContext
-from node.lab.testnet.outcome import TestnetOutcome
+from node.lab.testnet.executor import SIMULATED
+from node.lab.testnet.objective import ObjectiveContext, TestnetOutcome
 from node.lab.testnet.peer import PeerState, TestnetPeer, last_error
-from node.lab.testnet.scenario_commands import remarks
+from node.rules.typed_toml import TomlProblem
+
+PEERS_MAX = 64
+"""Each peer is three processes and 50 to 100 MB of its own."""
+
+
+def read_script(path: Path) -> Scenario:
+    """The scenario in a file. Raises NodeError where it contradicts itself, or asks for what real processes cannot do."""
+    scenario = read_scenario(path)
+    try:
+        check(scenario)
+        for problem in _misfits(scenario):
+            raise TomlProblem(problem)
+    except TomlProblem as problem:
+        raise NodeError(f"{path}: {problem}", MEND_FILE) from problem
+    return scenario
+
+
+def remarks(scenario: Scenario) -> tuple[str, ...]:
+    """What is allowed, and may surprise."""
+    return (*warnings(scenario), *_unheeded(scenario))
+
+
+def _misfits(scenario: Scenario) -> Iterator[str]:
+    if scenario.peers > PEERS_MAX:
+        yield f"peers is {scenario.peers}; allowed is 1 to {PEERS_MAX} on real processes"
+    yield from unplayable(scenario, SIMULATED, "can only be simulated", "on real processes")
+
+
+def _unheeded(scenario: Scenario) -> Iterator[str]:
+    """Settings of the simulator that were given."""
+    given = [name for name in LinksSection.__struct_fields__ if getattr(scenario.links, name) != getattr(LinksSection(), name)]
+    if given:
+        yield f"[links] is for the simulator: {', '.join(given)} change nothing here; links, disks and processors are real"
+    if scenario.snapshot_behind:
+        yield "snapshot_behind is for the simulator: real peers start from a checkpoint when they lag by far more"
+    if not scenario.are_checked:
+        yield "are_checked is for the simulator: real stores are always read"
+
 
 READING_SECONDS = 3.0
 """How often all folders are read: three seconds' rows of ten peers take a tenth of a second."""

@@ -13,7 +13,7 @@ import psutil
 from node.common.address import Address
 from node.common.errors import EXIT_CANNOT_NOW, NodeError, disk_error
 from node.common.files import replace_file
-from node.common.invocation import command_text
+from node.common.wording import command_text
 
 CONTROL_FILE_NAME = "control.json"
 

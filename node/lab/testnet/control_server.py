@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from aiohttp import web
 
-from node.api.local_site import REQUEST_SECONDS_MAX, Handler, LocalSite
+from node.api.server import REQUEST_SECONDS_MAX, Handler, LocalSite
 from node.common.errors import EXIT_USAGE, NodeError
 from node.lab.scenarios.events import Event
 from node.lab.testnet.commands import CommandExecutor

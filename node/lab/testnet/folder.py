@@ -1,13 +1,16 @@
-"""A testnet's own folder, where the folders of its peers lie."""
+"""A testnet's own folder, where the folders of its peers lie, and their databases: lost, copied, replaced by an old copy."""
 
 import contextlib
 import shutil
+import sqlite3
 import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from node.common.errors import NodeError, disk_error
+from node.common.errors import EXIT_CANNOT_NOW, NodeError, disk_error
+from node.common.files import STORE_FILE_NAME
+from node.lab.testnet.peer import TestnetPeer
 from node.lab.testnet.settings import TestnetSettings
 
 
@@ -39,3 +42,59 @@ def _remove(root: Path) -> None:
         shutil.rmtree(root)
     except OSError as error:
         sys.stderr.write(f"cannot remove {root}: {error.strerror}\n")
+
+
+BACKUP_NAME = "backup.db"
+"""In the peer's folder; the last copy counts."""
+
+STORE_SUFFIXES = ("", "-wal", "-shm")
+"""A database in write-ahead mode is three files (sqlite.org/wal.html)."""
+
+
+def wipe(peer: TestnetPeer) -> None:
+    """Lose its database; key and guard file stay. The peer must not run. Raises NodeError."""
+    assert not peer.is_running, "nobody writes what is removed"
+    for suffix in STORE_SUFFIXES:
+        _remove_file(_store(peer).with_name(STORE_FILE_NAME + suffix))
+
+
+def back_up(peer: TestnetPeer) -> None:
+    """Copy its database as it is at this moment, whether the peer runs or not. Raises NodeError."""
+    store, backup = _store(peer), _backup(peer)
+    if not store.exists():
+        raise NodeError(f"{peer.name} has no database yet", "wait until it has started", EXIT_CANNOT_NOW)
+    try:
+        with contextlib.closing(sqlite3.connect(store)) as source, contextlib.closing(sqlite3.connect(backup)) as target:
+            source.backup(target)
+    except sqlite3.Error as error:
+        raise NodeError(f"cannot copy {store}: {error}", "try again", EXIT_CANNOT_NOW) from error
+
+
+def check_backup(peer: TestnetPeer) -> None:
+    """Raises NodeError where there is no copy."""
+    if not _backup(peer).exists():
+        raise NodeError(f"there is no copy of {peer.name}'s database", "make one with --back-up", EXIT_CANNOT_NOW)
+
+
+def restore_backup(peer: TestnetPeer) -> None:
+    """Put the copy in place of its database. The peer must not run. Raises NodeError."""
+    wipe(peer)
+    try:
+        shutil.copyfile(_backup(peer), _store(peer))
+    except OSError as error:
+        raise disk_error("write the old database", _store(peer), error) from error
+
+
+def _store(peer: TestnetPeer) -> Path:
+    return peer.settings.data_dir / STORE_FILE_NAME
+
+
+def _backup(peer: TestnetPeer) -> Path:
+    return peer.settings.data_dir / BACKUP_NAME
+
+
+def _remove_file(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise disk_error("remove", path, error) from error

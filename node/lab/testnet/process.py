@@ -10,7 +10,7 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
 from node.common.errors import NodeError
-from node.lab.faults.peer_faults import PeerFaults
+from node.lab.faults.fault import PeerFaults
 from node.lab.store_audit.log import LOG_NAME
 from node.lab.testnet.namespaces import enter
 from node.lab.testnet.peer import TestnetPeer

@@ -11,7 +11,6 @@ from node.lab.scenarios.events import Partition
 from node.lab.scenarios.scenario import Scenario
 from node.lab.scenarios.scenario_rules import scenario_rules
 from node.lab.store_audit.autopsy import Autopsy
-from node.lab.testnet.app_level_partition import RefusalDivider
 from node.lab.testnet.auditing_executor import AuditingExecutor, now
 from node.lab.testnet.chaos import Chaos
 from node.lab.testnet.commands import Divider
@@ -21,7 +20,7 @@ from node.lab.testnet.objective import ObjectiveContext
 from node.lab.testnet.peer import TestnetPeer
 from node.lab.testnet.settings import TestnetSettings
 from node.lab.testnet.setup import make_peers
-from node.lab.testnet.supervisor import Network, Supervisor
+from node.lab.testnet.supervisor import Network, RefusalDivider, Supervisor
 
 
 class PartitionBy(StrEnum):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from consensus.total_order.committee import faulty_max
 from node.common.address import Address
-from node.common.folder_names import NETWORK_FILE_NAME
+from node.common.files import NETWORK_FILE_NAME
 from node.common.wording import counted
 from node.lab.testnet.peer import TestnetPeer
 from node.lab.testnet.settings import TestnetSettings

@@ -1,6 +1,7 @@
 """Many real peers on this machine: each a process with its own key, folder, port and database; watched, judged, stopped.
 
-The supervisor knows no more than a user does: it starts peers, asks their status over HTTP, and stops them.
+The supervisor knows no more than a user does: it starts peers, asks their status over HTTP, and stops them. It may tell each
+whom to have no connection to.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,24 +21,41 @@ import msgspec
 
 from node.api.status import NodeStatus
 from node.common.errors import NodeError
-from node.common.invocation import command_text
-from node.common.wording import counted, metric
-from node.lab.testnet.app_level_partition import RefusalDivider
+from node.common.wording import command_text, counted, metric
+from node.lab.scenarios.events import PeerNumbers
 from node.lab.testnet.commands import Divider
 from node.lab.testnet.control import CommandReport, TestnetReport
 from node.lab.testnet.control_server import ControlServer
 from node.lab.testnet.executor import TestnetExecutor
 from node.lab.testnet.folder import testnet_folder
 from node.lab.testnet.live_view import TestnetScreen, who_agrees
-from node.lab.testnet.objective import Goal, Objective, ObjectiveContext
-from node.lab.testnet.outcome import GoalCheck, TestnetOutcome
+from node.lab.testnet.objective import Goal, GoalCheck, Objective, ObjectiveContext, TestnetOutcome
 from node.lab.testnet.peer import PeerState, TestnetPeer
 from node.lab.testnet.process import STOP_SECONDS_MAX
 from node.lab.testnet.settings import TestnetSettings
 from node.lab.testnet.setup import make_peers, warning_of
 from node.lab.testnet.views import outcome_document, peer_report, testnet_view
 from node.rules.network_rules import NetworkRules
+from node.runtime.supervisor_pipe import KeepApart, tell
 from node.storage.api_address import read_api_file
+
+
+class RefusalDivider:
+    """A `Divider` for any system. A peer that does not run, or is paused, has to be told again when it runs."""
+
+    def __init__(self, peers: Sequence[TestnetPeer]) -> None:
+        self._peers = peers
+
+    async def divide(self, groups: tuple[PeerNumbers, ...]) -> None:
+        """Tell each peer to keep apart from all that are not in its group."""
+        for group in groups:
+            others = KeepApart(
+                tuple(bytes.fromhex(peer.peer_id) for number, peer in enumerate(self._peers) if number not in group)
+            )
+            for peer in (self._peers[number] for number in group):
+                if peer.lifeline is not None and peer.is_running and not peer.is_paused:
+                    tell(peer.lifeline, others)
+
 
 POLL_SECONDS = 0.5
 """A status costs a peer about a millisecond."""

@@ -5,12 +5,12 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from node.api.status import NodeStatus, StepStatus
-from node.cli.status_view import waiting_text
+from node.cli.status import waiting_text
 from node.common.errors import EXIT_DISAGREEMENT
 from node.common.wording import counted, finality
 from node.lab.testnet.control import CommandReport, PeerReport
 from node.lab.testnet.live_view import PeerView, TestnetView
-from node.lab.testnet.outcome import ACCURACY, GoalCheck, TestnetOutcome
+from node.lab.testnet.objective import ACCURACY, GoalCheck, TestnetOutcome
 from node.lab.testnet.peer import TestnetPeer, last_error
 from node.lab.testnet.settings import TestnetSettings
 from node.rules.network_rules import Learning, NetworkRules, finality_depth, network_id

@@ -4,14 +4,24 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from consensus.effects import Accuse, Check, Effect, FetchAttachment, Record, Refuse, ReleaseAttachments, Send, VerifyPuzzle
+from consensus.effects import (
+    Accuse,
+    Check,
+    Effect,
+    FetchAttachment,
+    Offence,
+    Record,
+    Refuse,
+    ReleaseAttachments,
+    Send,
+    VerifyPuzzle,
+)
 from consensus.encoding import encode
-from consensus.evidence import Offence
-from consensus.inputs import AttachmentHeld, Checked, Input, PeerJoined, PuzzleVerified, Received, Submitted
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import MESSAGE_CODEC, BlockMessage, Message
 from consensus.proof_of_work.puzzle import is_solved
 from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.protocol import AttachmentHeld, Checked, Input, PeerJoined, PuzzleVerified, Received, Submitted
 from consensus.steps import Step, Verdict
 from consensus.types import Digest, Instant, PeerId
 from tests.consensus.proof_of_work.forge import NETWORK, RULES, START_MS, Forged, person

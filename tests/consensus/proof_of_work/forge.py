@@ -6,13 +6,12 @@ from dataclasses import dataclass, replace
 import msgspec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus.contribution import Contribution
-from consensus.proof_of_work.block_index import BlockIndex, genesis_link, next_link, next_target
+from consensus.encoding import Signer
+from consensus.proof_of_work.block_tree import BlockIndex, genesis_link, next_link, next_target
 from consensus.proof_of_work.header import Block, Body, Draft, body_digest, header_id, puzzle_prefix, sign_header
 from consensus.proof_of_work.puzzle import search_nonce
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.signing import Signer
-from consensus.steps import genesis_step
+from consensus.steps import Contribution, genesis_step
 from consensus.types import Digest, Height, NetworkId, PeerId, StepId
 
 NETWORK = NetworkId(b"n" * 32)

@@ -5,8 +5,6 @@ import heapq
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from consensus.attachment import Attachment
-from consensus.contribution import Contribution
 from consensus.effects import (
     Accuse,
     Adopt,
@@ -26,7 +24,10 @@ from consensus.effects import (
     StopPuzzle,
     VerifyPuzzle,
 )
-from consensus.inputs import (
+from consensus.proof_of_work.machine import ProofOfWork
+from consensus.proof_of_work.puzzle import is_solved
+from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.protocol import (
     Assessed,
     AttachmentHeld,
     Checked,
@@ -41,10 +42,7 @@ from consensus.inputs import (
     Submitted,
     TimerFired,
 )
-from consensus.proof_of_work.machine import ProofOfWork
-from consensus.proof_of_work.puzzle import is_solved
-from consensus.proof_of_work.rules import ProofOfWorkRules
-from consensus.steps import Step, Verdict
+from consensus.steps import Attachment, Contribution, Step, Verdict
 from consensus.types import Digest, Instant, PeerId, StepId
 from tests.consensus.proof_of_work.forge import NETWORK, START_MS, Person, person, state_after
 

@@ -5,25 +5,11 @@ from collections import Counter
 import pytest
 from msgspec import structs
 
-from consensus.attachment import Attachment
-from consensus.contribution import Contribution, contribution_digest, sign_contribution
-from consensus.effects import Adopt, Assess, Broadcast, Check, Effect, FetchAttachment, Record, SolvePuzzle
+from consensus.effects import Adopt, Assess, Broadcast, Check, Effect, FetchAttachment, Offence, Record, SolvePuzzle
 from consensus.encoding import encode
-from consensus.evidence import Offence
-from consensus.inputs import (
-    Assessed,
-    AttachmentHeld,
-    Checked,
-    FetchFailed,
-    Offered,
-    PeerJoined,
-    PuzzleSolved,
-    Submitted,
-    TimerFired,
-)
 from consensus.payload_requests import COOLING_MS, FETCHES_MAX, FETCHES_PER_PEER_MAX, REST_MS, STALLED_ATTEMPTS
 from consensus.proof_of_work.block_download import BODIES_WAITING_MAX
-from consensus.proof_of_work.block_index import BlockIndex
+from consensus.proof_of_work.block_tree import BlockIndex
 from consensus.proof_of_work.header import BLOCK_BYTES_MAX, HEADER_BYTES_MAX, Block, fits
 from consensus.proof_of_work.initial_sync import ARRIVAL_MS_MIN
 from consensus.proof_of_work.machine import SYNC_TIMER
@@ -41,7 +27,18 @@ from consensus.proof_of_work.messages import (
     Tip,
 )
 from consensus.proof_of_work.rules import CONTRIBUTIONS_MAX
-from consensus.steps import Verdict
+from consensus.protocol import (
+    Assessed,
+    AttachmentHeld,
+    Checked,
+    FetchFailed,
+    Offered,
+    PeerJoined,
+    PuzzleSolved,
+    Submitted,
+    TimerFired,
+)
+from consensus.steps import Attachment, Contribution, Verdict, contribution_digest, sign_contribution
 from consensus.types import Digest, Instant, PeerId, StepId
 from tests.consensus.proof_of_work import forge
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, accusations, of_type, refusals, sent

@@ -2,8 +2,8 @@
 
 from consensus.effects import Effect, Finalise, Halt, Refuse
 from consensus.proof_of_work.block_download import BODIES_PER_REQUEST, STALLED_MS
-from consensus.proof_of_work.final_chain import WORK_BYTES
 from consensus.proof_of_work.messages import Blocks, Busy, GetBlocks, GetHeaders, Headers, Tip
+from consensus.proof_of_work.packed_headers import WORK_BYTES
 from consensus.proof_of_work.peers import OWED_MAX
 from consensus.types import Height
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, refusals, sent

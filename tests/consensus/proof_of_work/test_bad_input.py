@@ -4,25 +4,11 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from consensus.attachment import Attachment
-from consensus.contribution import PAYLOAD_BYTES_MAX, contribution_digest, sign_contribution
-from consensus.effects import Accuse, Adopt, Assess, Broadcast, Check, FetchAttachment, PassOver, VerifyPuzzle
+from consensus.effects import Accuse, Adopt, Assess, Broadcast, Check, FetchAttachment, Offence, PassOver, VerifyPuzzle
 from consensus.encoding import encode
-from consensus.evidence import Offence
-from consensus.inputs import (
-    Assessed,
-    AttachmentHeld,
-    Checked,
-    PeerJoined,
-    PuzzleVerified,
-    Received,
-    StateHeld,
-    StateReached,
-    TimerFired,
-)
 from consensus.proof_of_work import machine, peers
-from consensus.proof_of_work.assessment_queue import ASSESSED_BURST, QUEUED_PER_SOURCE_MAX
 from consensus.proof_of_work.header import BLOCK_BYTES_MAX, BLOCK_CODEC, Block, Body
+from consensus.proof_of_work.mempool import ASSESSED_BURST, QUEUED_PER_SOURCE_MAX
 from consensus.proof_of_work.messages import (
     MESSAGE_BYTES_MAX,
     BlockMessage,
@@ -34,10 +20,21 @@ from consensus.proof_of_work.messages import (
     Place,
     Tip,
 )
-from consensus.proof_of_work.orphanage import EARLY_MAX, ORPHANS_MAX, ORPHANS_PER_PEER_MAX
 from consensus.proof_of_work.records import block_key
+from consensus.proof_of_work.unverified_headers import EARLY_MAX, ORPHANS_MAX, ORPHANS_PER_PEER_MAX
+from consensus.protocol import (
+    Assessed,
+    AttachmentHeld,
+    Checked,
+    PeerJoined,
+    PuzzleVerified,
+    Received,
+    StateHeld,
+    StateReached,
+    TimerFired,
+)
 from consensus.rate_limit import Spending, TokenBucket
-from consensus.steps import Verdict
+from consensus.steps import PAYLOAD_BYTES_MAX, Attachment, Verdict, contribution_digest, sign_contribution
 from consensus.types import Digest, Instant, NetworkId, StepId
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Answer, Bench, accusations, of_type, refusals, sent
 from tests.consensus.proof_of_work.forge import NETWORK, RULES, Forge, person, resigned

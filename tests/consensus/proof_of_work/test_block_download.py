@@ -1,7 +1,6 @@
 """Bodies: the lowest first, in batches, within what servers grant."""
 
 from consensus.effects import Effect
-from consensus.inputs import Checked
 from consensus.proof_of_work import peers
 from consensus.proof_of_work.block_download import BODIES_PER_REQUEST, BODIES_WAITING_MAX, HEDGE_MS
 from consensus.proof_of_work.messages import Blocks, Busy, GetBlocks, GetHeaders, Headers, Place
@@ -13,6 +12,7 @@ from consensus.proof_of_work.peers import (
     REQUESTS_BURST,
     REQUESTS_PER_SECOND,
 )
+from consensus.protocol import Checked
 from consensus.steps import Verdict
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, refusals, sent
 from tests.consensus.proof_of_work.test_header_sync import CHAIN, FORGE, blocks_for, headers, later, tip_at

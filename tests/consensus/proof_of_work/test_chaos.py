@@ -7,10 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import structs
 
-from consensus.attachment import Attachment
-from consensus.contribution import sign_contribution
 from consensus.encoding import encode
-from consensus.inputs import AttachmentHeld, PeerJoined, Received, TimerFired
 from consensus.proof_of_work.machine import SYNC_TIMER
 from consensus.proof_of_work.messages import (
     BlockMessage,
@@ -23,7 +20,8 @@ from consensus.proof_of_work.messages import (
     Tip,
 )
 from consensus.proof_of_work.mining import REFRESH_TIMER
-from consensus.steps import Verdict
+from consensus.protocol import AttachmentHeld, PeerJoined, Received, TimerFired
+from consensus.steps import Attachment, Verdict, sign_contribution
 from consensus.types import Digest, Instant
 from tests.consensus.proof_of_work.bench import PEER, Answer, Bench
 from tests.consensus.proof_of_work.forge import NETWORK, RULES, Forge, Forged, person

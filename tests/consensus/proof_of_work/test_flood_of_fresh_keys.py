@@ -7,11 +7,8 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from consensus.contribution import Contribution, is_authentic, sign_contribution
-from consensus.effects import Assess, Broadcast, Effect, Refuse, SolvePuzzle
-from consensus.evidence import Offence
-from consensus.inputs import Assessed, Checked, Offered, PeerJoined, Received, Submitted, TimerFired
-from consensus.proof_of_work.assessment_queue import (
+from consensus.effects import Assess, Broadcast, Effect, Offence, Refuse, SolvePuzzle
+from consensus.proof_of_work.mempool import (
     ASSESSED_BURST,
     ASSESSED_PER_SECOND,
     QUEUED_PER_SOURCE_MAX,
@@ -20,7 +17,8 @@ from consensus.proof_of_work.assessment_queue import (
 )
 from consensus.proof_of_work.messages import ContributionMessage
 from consensus.proof_of_work.peers import FALSE_CONTRIBUTIONS_BURST
-from consensus.steps import Verdict
+from consensus.protocol import Assessed, Checked, Offered, PeerJoined, Received, Submitted, TimerFired
+from consensus.steps import Contribution, Verdict, is_authentic, sign_contribution
 from consensus.types import Digest, Instant, PeerId, StepId
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, refusals
 from tests.consensus.proof_of_work.forge import NETWORK, RULES, Forge, Forged, Person, person, state_after

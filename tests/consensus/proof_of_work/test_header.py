@@ -2,7 +2,7 @@ from dataclasses import fields, replace
 
 import pytest
 
-from consensus.encoding import MalformedBytesError, encode
+from consensus.encoding import Domain, MalformedBytesError, digest_of, encode
 from consensus.proof_of_work.header import (
     BLOCK_CODEC,
     CLAIM_BYTES_MAX,
@@ -15,7 +15,6 @@ from consensus.proof_of_work.header import (
     puzzle_prefix,
     step_of,
 )
-from consensus.signing import Domain, digest_of
 from consensus.steps import genesis_step
 from consensus.types import NetworkId
 from tests.consensus.proof_of_work.forge import NETWORK, Forge, person, resigned

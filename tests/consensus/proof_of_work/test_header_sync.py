@@ -2,10 +2,8 @@
 
 from itertools import pairwise
 
-from consensus.effects import Effect, Send, SolvePuzzle, StopPuzzle, VerifyPuzzle
+from consensus.effects import Effect, Offence, Send, SolvePuzzle, StopPuzzle, VerifyPuzzle
 from consensus.encoding import encode
-from consensus.evidence import Offence
-from consensus.inputs import Offered, PeerJoined, PeerLeft, TimerFired
 from consensus.proof_of_work import responses as serving
 from consensus.proof_of_work.block_download import BODIES_PER_REQUEST
 from consensus.proof_of_work.header_sync import LIGHT_MS
@@ -22,6 +20,7 @@ from consensus.proof_of_work.messages import (
 )
 from consensus.proof_of_work.peers import ANSWER_TIMEOUT_MS, RESTARTED_MS
 from consensus.proof_of_work.responses import TIP_MS
+from consensus.protocol import Offered, PeerJoined, PeerLeft, TimerFired
 from consensus.types import Instant
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, refusals, sent
 from tests.consensus.proof_of_work.forge import Forge, person, state_after

@@ -10,8 +10,6 @@ from dataclasses import replace
 import msgspec
 import pytest
 
-from consensus.attachment import Attachment
-from consensus.contribution import Contribution, contribution_digest, sign_contribution
 from consensus.effects import (
     Assess,
     Check,
@@ -26,19 +24,6 @@ from consensus.effects import (
     VerifyPuzzle,
 )
 from consensus.encoding import encode
-from consensus.inputs import (
-    Assessed,
-    AttachmentHeld,
-    Checked,
-    Input,
-    PeerJoined,
-    PeerLeft,
-    PuzzleSolved,
-    PuzzleVerified,
-    Received,
-    TimerFired,
-)
-from consensus.proof_of_work.final_chain import WORK_BYTES
 from consensus.proof_of_work.header import Block, Header
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import (
@@ -53,11 +38,23 @@ from consensus.proof_of_work.messages import (
     Place,
     Tip,
 )
+from consensus.proof_of_work.packed_headers import WORK_BYTES
 from consensus.proof_of_work.puzzle import is_solved
-from consensus.steps import Verdict
+from consensus.protocol import (
+    Assessed,
+    AttachmentHeld,
+    Checked,
+    Input,
+    PeerJoined,
+    PeerLeft,
+    PuzzleSolved,
+    PuzzleVerified,
+    Received,
+    TimerFired,
+)
+from consensus.steps import Attachment, Contribution, Verdict, contribution_digest, sign_contribution
 from consensus.types import Digest, Instant, StepId
-from node.lab.checkers.bounds import Scale, declared_bounds
-from node.lab.checkers.sizes import sizes_of
+from node.lab.checkers.bounds import Scale, declared_bounds, sizes_of
 from tests.consensus.proof_of_work.forge import NETWORK, RULES, START_MS, Forge, Forged, person
 from tests.consensus.proof_of_work.network import Records
 

@@ -3,11 +3,11 @@
 from msgspec import structs
 
 from consensus.effects import Finalise
-from consensus.inputs import Checked, Offered, PeerJoined, PeerLeft
 from consensus.proof_of_work.block_download import STALLED_MS
-from consensus.proof_of_work.final_chain import WORK_BYTES
 from consensus.proof_of_work.initial_sync import ARRIVAL_MS_MIN, HEADERS_PATIENCE_MS, LAG_BLOCKS, LEADING_PATIENCE_MS
 from consensus.proof_of_work.messages import Headers, Tip
+from consensus.proof_of_work.packed_headers import WORK_BYTES
+from consensus.protocol import Checked, Offered, PeerJoined, PeerLeft
 from consensus.steps import Verdict
 from tests.consensus.proof_of_work.bench import OTHER, Bench, of_type
 from tests.consensus.proof_of_work.forge import RULES, Forge, person, state_after

@@ -9,10 +9,10 @@ import pytest
 from msgspec import structs
 
 from consensus.effects import Adopt, Replay, Send
-from consensus.inputs import PeerJoined
+from consensus.encoding import CorruptRecordsError
 from consensus.proof_of_work.header import BLOCK_CODEC
 from consensus.proof_of_work.messages import MESSAGE_CODEC, GetBlocks, GetHeaders
-from consensus.records import CorruptRecordsError
+from consensus.protocol import PeerJoined
 from consensus.steps import Step, Verdict
 from consensus.types import StepId
 from tests.consensus.proof_of_work.forge import RULES

@@ -1,7 +1,6 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.contribution import Contribution
 from consensus.proof_of_work.mempool import (
     HELD_MAX,
     HELD_PER_SOURCE_MAX,
@@ -16,6 +15,7 @@ from consensus.proof_of_work.mempool import (
     Mempool,
     Pooled,
 )
+from consensus.steps import Contribution
 from consensus.types import Digest, PeerId, StepId
 
 BASE, OTHER_BASE = StepId(b"b" * 32), StepId(b"o" * 32)

@@ -2,11 +2,11 @@
 
 from consensus.effects import Adopt, Assess, Broadcast, Check, Record, SolvePuzzle, StopPuzzle
 from consensus.encoding import encode
-from consensus.inputs import Assessed, Checked, Offered, PuzzleSolved, Submitted, TimerFired
 from consensus.proof_of_work.header import Block, body_digest
 from consensus.proof_of_work.messages import MESSAGE_CODEC, BlockMessage
 from consensus.proof_of_work.mining import REFRESH_TIMER
 from consensus.proof_of_work.puzzle import is_solved
+from consensus.protocol import Assessed, Checked, Offered, PuzzleSolved, Submitted, TimerFired
 from consensus.steps import Verdict
 from consensus.types import Digest, Instant, StepId
 from tests.consensus.proof_of_work.bench import OTHER, Bench, of_type

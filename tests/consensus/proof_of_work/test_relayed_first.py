@@ -3,14 +3,14 @@
 import pytest
 
 from consensus.effects import Effect, PassOver, VerifyPuzzle
-from consensus.inputs import PeerJoined, PeerLeft, PuzzleVerified, TimerFired
 from consensus.proof_of_work import puzzle_budgets as verifying
 from consensus.proof_of_work.header import header_id
 from consensus.proof_of_work.machine import SYNC_TIMER
 from consensus.proof_of_work.messages import BlockMessage, Headers
 from consensus.proof_of_work.unverified_headers import VERIFY_IN_FLIGHT_MAX
+from consensus.protocol import PeerJoined, PeerLeft, PuzzleVerified, TimerFired
 from consensus.types import Instant, StepId
-from node.lab.checkers.sizes import sizes_of
+from node.lab.checkers.bounds import sizes_of
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type
 from tests.consensus.proof_of_work.forge import NETWORK, Forge, Person, person
 

@@ -5,16 +5,15 @@ from functools import cache
 import pytest
 from msgspec import structs
 
-from consensus.effects import Effect, Finalise, Halt, Record, SolvePuzzle, StopPuzzle, VerifyPuzzle
+from consensus.effects import Effect, Finalise, Halt, Offence, Record, SolvePuzzle, StopPuzzle, VerifyPuzzle
 from consensus.encoding import encode
-from consensus.evidence import Offence
-from consensus.inputs import Offered, PeerJoined, PeerLeft, PuzzleVerified, TimerFired
 from consensus.proof_of_work import block_tree
 from consensus.proof_of_work.machine import SYNC_TIMER
 from consensus.proof_of_work.messages import MESSAGE_CODEC, BlockMessage, Blocks, GetHeaders, Headers, Tip
 from consensus.proof_of_work.puzzle import is_solved
 from consensus.proof_of_work.records import block_key
 from consensus.proof_of_work.unverified_headers import PUSHED_PER_OUTSIDER_MAX
+from consensus.protocol import Offered, PeerJoined, PeerLeft, PuzzleVerified, TimerFired
 from consensus.types import Height, Instant, PeerId
 from tests.consensus.proof_of_work.bench import OTHER, PEER, Bench, of_type, refusals, sent
 from tests.consensus.proof_of_work.forge import RULES, START_MS, Forge, Forged, person, state_after

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus.attachment import Attachment
-from consensus.signing import Signer
-from consensus.steps import genesis_step
+from consensus.encoding import Signer
+from consensus.steps import Attachment, genesis_step
 from consensus.total_order.block import (
     Block,
     BlockContribution,

@@ -12,9 +12,10 @@ import msgspec
 
 from consensus.effects import Accuse, Deliver, Effect, FetchAttachment, FetchState, Guard, Halt, Record, Refuse, Send, SetTimer
 from consensus.encoding import encode
-from consensus.inputs import AttachmentHeld, Input, PeerJoined, PeerLeft, Received, StateHeld, TimerFired
+from consensus.protocol import AttachmentHeld, Input, PeerJoined, PeerLeft, Received, StateHeld, TimerFired
 from consensus.steps import genesis_step
 from consensus.total_order.block import Block, Checkpoint, CommitMark, Reference, block_digest
+from consensus.total_order.committee import TotalOrderRules
 from consensus.total_order.linearizer import COMMIT_CODEC, CommitRecord
 from consensus.total_order.machine import TotalOrder
 from consensus.total_order.messages import (
@@ -29,7 +30,6 @@ from consensus.total_order.messages import (
     OwnNewest,
     Subscribe,
 )
-from consensus.total_order.rules import TotalOrderRules
 from consensus.types import Digest, Instant, PeerId, StepId
 from tests.consensus.total_order.forge import (
     NETWORK,

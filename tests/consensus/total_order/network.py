@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from consensus.effects import (
+    Accusation,
     Accuse,
     Broadcast,
     Deliver,
@@ -26,9 +27,8 @@ from consensus.effects import (
     Send,
     SetTimer,
 )
-from consensus.encoding import encode
-from consensus.evidence import Accusation
-from consensus.inputs import (
+from consensus.encoding import encode, is_signed_by
+from consensus.protocol import (
     AttachmentHeld,
     FetchFailed,
     Input,
@@ -39,7 +39,6 @@ from consensus.inputs import (
     Submitted,
     TimerFired,
 )
-from consensus.signing import is_signed_by
 from consensus.steps import DeliveredStep, genesis_step
 from consensus.total_order.block import BLOCK_CODEC
 from consensus.total_order.machine import TotalOrder, TotalOrderRules

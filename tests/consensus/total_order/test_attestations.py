@@ -2,8 +2,7 @@
 
 import pytest
 
-from consensus.total_order.attestations import CHECKPOINTS_KEPT, MARKS_AHEAD_MAX, MARKS_KEPT, Attestations
-from consensus.total_order.block import Checkpoint, CommitMark
+from consensus.total_order.block import CHECKPOINTS_KEPT, MARKS_AHEAD_MAX, MARKS_KEPT, Attestations, Checkpoint, CommitMark
 from tests.consensus.total_order.forge import Forge
 
 FORGE = Forge(4, is_real=False)

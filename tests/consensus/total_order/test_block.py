@@ -3,10 +3,9 @@
 import msgspec
 import pytest
 
-from consensus.attachment import Attachment
-from consensus.encoding import MalformedBytesError, encode
-from consensus.evidence import Offence
-from consensus.signing import is_signed_by
+from consensus.effects import Offence
+from consensus.encoding import MalformedBytesError, encode, is_signed_by
+from consensus.steps import Attachment
 from consensus.total_order.block import (
     ATTACHMENTS_MAX,
     BLOCK_BYTES_MAX,

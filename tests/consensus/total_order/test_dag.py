@@ -7,10 +7,10 @@ import random
 
 import pytest
 
-from consensus.total_order import equivocation
+from consensus.total_order import block as block_module
 from consensus.total_order.block import Reference
 from consensus.total_order.dag import Dag, Vertex
-from node.lab.checkers.sizes import sizes_of
+from node.lab.checkers.bounds import sizes_of
 from tests.consensus.total_order.forge import Forge, Forged, attachment, item
 from tests.consensus.total_order.test_commit_rule import full_rounds
 
@@ -116,7 +116,7 @@ def test_twins_are_kept_side_by_side() -> None:
 def test_over_the_total_only_blocks_without_a_twin_may_ask_for_twins(
     monkeypatch: pytest.MonkeyPatch, name: str, bound: int
 ) -> None:
-    monkeypatch.setattr(equivocation, name, bound)
+    monkeypatch.setattr(block_module, name, bound)
     twins = [FORGE.first(3, time_ms=copy) for copy in range(1, 5)]
     dag = filled([*ROUNDS[0][:3], twins[0], twins[1]])
     first = FORGE.on(0, [*ROUNDS[0][:3], twins[2]])

@@ -2,8 +2,7 @@
 
 import pytest
 
-from consensus.effects import Accuse, Effect
-from consensus.evidence import Offence
+from consensus.effects import Accuse, Effect, Offence
 from consensus.total_order.block import Reference
 from consensus.total_order.dag import Dag
 from consensus.total_order.messages import BlockMessage

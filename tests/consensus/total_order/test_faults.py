@@ -7,10 +7,9 @@ from collections.abc import Callable, Iterable
 import pytest
 from msgspec import structs
 
-from consensus.evidence import Offence
-from consensus.inputs import Submitted
-from consensus.total_order.block import BLOCK_CODEC, Block, Reference
-from consensus.total_order.equivocation import proves_equivocation
+from consensus.effects import Offence
+from consensus.protocol import Submitted
+from consensus.total_order.block import BLOCK_CODEC, Block, Reference, proves_equivocation
 from consensus.total_order.machine import TotalOrderRules
 from consensus.total_order.messages import BlockMessage, Blocks
 from consensus.total_order.records import VERTEX_TABLE

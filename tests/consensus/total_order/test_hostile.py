@@ -6,8 +6,7 @@ import random
 import pytest
 
 from consensus.effects import Accuse, Deliver, Restore
-from node.lab.checkers.bounds import Scale, declared_bounds
-from node.lab.checkers.sizes import sizes_of
+from node.lab.checkers.bounds import Scale, declared_bounds, sizes_of
 from tests.consensus.total_order.hostile import HONEST, MEMBERS, OBSERVER, RULES, VICTIM, Ordeal, World
 from tests.consensus.total_order.network import Disk
 

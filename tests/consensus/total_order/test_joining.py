@@ -8,11 +8,9 @@ from itertools import pairwise
 import msgspec
 import pytest
 
-from consensus.effects import Effect, FetchState, Record, Refuse, Send
-from consensus.encoding import encode
-from consensus.evidence import Offence
-from consensus.inputs import FetchFailed, PeerJoined, PeerLeft, StateHeld, TimerFired
-from consensus.records import CorruptRecordsError
+from consensus.effects import Effect, FetchState, Offence, Record, Refuse, Send
+from consensus.encoding import CorruptRecordsError, encode
+from consensus.protocol import FetchFailed, PeerJoined, PeerLeft, StateHeld, TimerFired
 from consensus.steps import genesis_step
 from consensus.total_order import commit_fetch
 from consensus.total_order.block import Checkpoint, CommitMark, Reference
@@ -23,7 +21,7 @@ from consensus.total_order.messages import ANSWER_BYTES_MAX, COMMITS_MAX, BlockM
 from consensus.total_order.records import BASE_TABLE, COMMIT_TABLE, index_key
 from consensus.total_order.state_sync import CHAIN_MS
 from consensus.types import Digest, Instant, PeerId
-from node.lab.checkers.sizes import sizes_of
+from node.lab.checkers.bounds import sizes_of
 from tests.consensus.total_order.forge import NETWORK, Forged, own_first, person
 from tests.consensus.total_order.network import RULES, Disk, read
 from tests.consensus.total_order.test_machine import FIRST, FORGE, MEMBERS, NOW, One

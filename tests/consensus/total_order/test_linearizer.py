@@ -11,7 +11,7 @@ from consensus.total_order import linearizer as order_module
 from consensus.total_order.commit_rule import CommitRule
 from consensus.total_order.dag import Dag, Vertex
 from consensus.total_order.linearizer import CommitRecord, Linearizer, chain_digests, median_time_ms
-from node.lab.checkers.sizes import sizes_of
+from node.lab.checkers.bounds import sizes_of
 from tests.consensus.total_order.forge import NETWORK, Forge, Forged, own_first
 from tests.consensus.total_order.test_commit_rule import Follower, Graph, full_rounds
 

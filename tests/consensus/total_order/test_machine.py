@@ -7,15 +7,25 @@ from collections.abc import Iterable
 import msgspec
 import pytest
 
-from consensus.attachment import Attachment
-from consensus.effects import Accuse, Broadcast, Deliver, Effect, FetchAttachment, Guard, Halt, PassOver, Record, Refuse, Send
-from consensus.encoding import encode
-from consensus.evidence import Accusation, Offence
-from consensus.inputs import AttachmentHeld, FetchFailed, PeerJoined, PeerLeft, Received, Submitted, TimerFired
-from consensus.records import CorruptRecordsError
-from consensus.steps import genesis_step
-from consensus.total_order.block import BLOCK_BYTES_MAX, BlockContribution, Reference, block_digest
-from consensus.total_order.equivocation import accuse, proves_equivocation
+from consensus.effects import (
+    Accusation,
+    Accuse,
+    Broadcast,
+    Deliver,
+    Effect,
+    FetchAttachment,
+    Guard,
+    Halt,
+    Offence,
+    PassOver,
+    Record,
+    Refuse,
+    Send,
+)
+from consensus.encoding import CorruptRecordsError, encode
+from consensus.protocol import AttachmentHeld, FetchFailed, PeerJoined, PeerLeft, Received, Submitted, TimerFired
+from consensus.steps import Attachment, genesis_step
+from consensus.total_order.block import BLOCK_BYTES_MAX, BlockContribution, Reference, accuse, block_digest, proves_equivocation
 from consensus.total_order.linearizer import CommitRecord
 from consensus.total_order.machine import PACE_TIMER, TotalOrder
 from consensus.total_order.messages import (

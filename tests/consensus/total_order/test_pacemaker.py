@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from consensus.total_order.committee import TotalOrderRules
 from consensus.total_order.pacemaker import BARREN_ROUNDS, Pacemaker, Readiness
-from consensus.total_order.rules import TotalOrderRules
 from consensus.types import Instant
 
 RULES = TotalOrderRules(gc_depth=20, round_interval_ms=10, idle_interval_ms=1_000, delta_ms_min=100, delta_ms_max=1_000)

@@ -4,10 +4,10 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from consensus.attachment import Attachment
+from consensus.effects import Offence
 from consensus.encoding import encode
-from consensus.evidence import Offence
-from consensus.inputs import StateReached
+from consensus.protocol import StateReached
+from consensus.steps import Attachment
 from consensus.total_order.linearizer import commit_digest
 from consensus.total_order.machine import TotalOrderRules
 from consensus.total_order.messages import Blocks, Commits

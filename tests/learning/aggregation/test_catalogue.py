@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 
 from learning.aggregation.basgd import Aggregate, Buffered
 from learning.aggregation.catalogue import RULES, RuleError, rule_named, rule_text
-from learning.aggregation.dampened import Dampened
 from learning.aggregation.kardam import Kardam
-from learning.aggregation.mean import Mean
-from learning.aggregation.staleness import Dampening
+from learning.aggregation.single_steps import Dampened, Dampening, Mean
 
 ROOT = Path(__file__).resolve().parents[3]
 

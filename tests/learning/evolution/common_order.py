@@ -11,7 +11,7 @@ from learning.evolution.recipe import Recipe
 from learning.evolution.rules import EvolutionRules
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.learner import AdoptRequest, AuthoredPayload, ContributionFound, Participant, StateKept
-from learning.model_consensus.scores import Scores
+from learning.model_consensus.slate import Scores
 from learning.task import Task
 from tests.learning.evolution.exchange import GENESIS, NETWORK, RULES, SETTINGS
 from tests.learning.following.line_world import LineMember, Shelf, signed

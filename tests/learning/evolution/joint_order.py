@@ -3,6 +3,8 @@
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from msgspec import structs
+
 from learning.evolution.joint_learner import JointGenerations
 from learning.evolution.joint_submission import JointSubmission, ScoresAndList, decode_joint, encode_joint
 from learning.evolution.ranked_list import RankedList, list_length
@@ -10,13 +12,13 @@ from learning.evolution.rules import EvolutionRules
 from learning.evolution.search import SearchSettings
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.learner import AdoptRequest, AuthoredPayload, ContributionFound, Participant, StateKept
-from learning.model_consensus.scores import Scores
+from learning.model_consensus.slate import Scores
 from learning.task import Task
 from tests.learning.evolution.exchange import GENESIS, NETWORK, RULES
 from tests.learning.following.line_world import LineMember, Shelf, signed
 from tests.learning.sphere import SphereTask
 
-JOINT_RULES = replace(RULES, offspring=12, step_size_factor="1", step_size_floor="0.03", regression_allowed=-1)
+JOINT_RULES = structs.replace(RULES, offspring=12, step_size_factor="1", step_size_floor="0.03", regression_allowed=-1)
 JOINT_SETTINGS = SearchSettings(race_samples=16, chunk=8, effort=2)
 
 Distortion = Callable[["JointMember", JointSubmission], Iterable[JointSubmission]]

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from learning.evolution.joint_consensus import Decision, JointConsensus
 from learning.evolution.joint_memory import Memory, Origin, decode_memory, encode_memory, memory_bytes_max
@@ -13,8 +14,7 @@ from learning.evolution.joint_submission import JointSubmission, ScoresAndList, 
 from learning.evolution.ranked_list import RankedList
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.learner import AuthoredPayload, Phase, faulty_max
-from learning.model_consensus.scores import MalformedPayloadError, Scores
-from learning.model_consensus.slate import Ignored, Slate
+from learning.model_consensus.slate import Ignored, MalformedPayloadError, Scores, Slate
 from learning.state import StoredStateError
 from tests.learning.evolution.common_order import names
 from tests.learning.evolution.exchange import NETWORK, RULES
@@ -22,7 +22,7 @@ from tests.learning.following.line_world import attached, signed
 
 FOUR = names(4)
 STRANGER = b"s" * 32
-RULE = JointRule(NETWORK, FOUR, replace(RULES, offspring=4))
+RULE = JointRule(NETWORK, FOUR, structs.replace(RULES, offspring=4))
 GENERATION = b"g" * 32
 BEFORE = b"b" * 32
 LIST = RankedList((3, 1, 0, 2))
@@ -110,7 +110,7 @@ def test_no_gain_is_no_change() -> None:
 @given(st.data())
 def test_every_agreed_lead_is_one_that_honest_members_have_measured(data: st.DataObject) -> None:
     members = names(data.draw(st.integers(1, 7)))
-    rule = JointRule(NETWORK, members, replace(RULES, offspring=4))
+    rule = JointRule(NETWORK, members, structs.replace(RULES, offspring=4))
     machine = consensus(rule=rule)
     slate = commit(machine, *(item(author, LIST) for author in members))
     assert isinstance(slate, Slate)
@@ -264,7 +264,7 @@ def test_what_is_kept_of_a_generation_has_one_form(memory: Memory) -> None:
 
 def test_what_is_kept_of_another_network_is_refused() -> None:
     data = encode_memory(Memory(RULE.first_state(), None, {FOUR[3]: LIST}), RULE)
-    fewer = JointRule(NETWORK, FOUR[:3], replace(RULES, offspring=4))
+    fewer = JointRule(NETWORK, FOUR[:3], structs.replace(RULES, offspring=4))
     with pytest.raises(StoredStateError):
         decode_memory(data, fewer, 20)
     with pytest.raises(StoredStateError, match="holds 4 bytes of an earlier model, expected 0 or 80"):

@@ -14,8 +14,7 @@ from learning.exact import MICRO
 from learning.learner import GenerationWaits, Participant, Phase, SearchProgress, faulty_max, quorum
 from learning.state import StoredStateError
 from learning.task import Task
-from learning.tasks.noisy import NoisyTask, StochasticTask
-from learning.tasks.sharded import ShardedTask
+from learning.tasks.heterogeneous import NoisyTask, ShardedTask, StochasticTask
 from tests.learning.evolution.common_order import names, some
 from tests.learning.evolution.exchange import GENESIS, NETWORK
 from tests.learning.evolution.joint_order import (

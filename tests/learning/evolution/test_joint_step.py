@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 
 from learning.evolution.joint_step import (
     FIRST_SCALE,
@@ -31,7 +31,7 @@ from tests.learning.evolution.exchange import NETWORK, RULES
 from tests.learning.sphere import SphereTask
 
 FOUR = names(4)
-RULE = JointRule(NETWORK, FOUR, replace(RULES, offspring=6))
+RULE = JointRule(NETWORK, FOUR, structs.replace(RULES, offspring=6))
 GENERATION = b"p" * 32
 PARENT = genesis_state(NETWORK, SphereTask().layout)
 LISTS: Mapping[bytes, RankedList] = {

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from learning.evolution.payload import Candidate, Claim, decode_candidate, decode_claim, encode_candidate, encode_claim
 from learning.evolution.recipe import INDEX_MAX, Recipe, in_canonical_order
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
-from learning.model_consensus.scores import MalformedPayloadError
+from learning.model_consensus.slate import MalformedPayloadError
 
 fitnesses = st.integers(min_value=FITNESS_LOWEST, max_value=FITNESS_MAX)
 recipes = st.lists(st.integers(0, INDEX_MAX - 1), min_size=1, max_size=32, unique=True).map(

@@ -19,7 +19,7 @@ from learning.evolution.ranked_list import (
     squared_norm,
 )
 from learning.exact import noise_key, signs
-from learning.model_consensus.scores import MalformedPayloadError
+from learning.model_consensus.slate import MalformedPayloadError
 
 KEY = noise_key(b"n" * 32, b"p" * 32, b"a" * 32)
 

@@ -10,10 +10,10 @@ from learning.evolution.mutation_submission import decode_submission, encode_sub
 from learning.evolution.payload import Candidate
 from learning.evolution.recipe import Recipe
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
-from learning.model_consensus.scores import MEMBERS_MAX, MalformedPayloadError, Scores
+from learning.model_consensus.slate import MEMBERS_MAX, MalformedPayloadError, Scores
 
 PAYLOAD_BYTES_MAX = 4_096
-"""Of `consensus.contribution`, which the rooms of learning do not import."""
+"""Of `consensus.steps`, which the rooms of learning do not import."""
 
 SLATE = bytes(range(32))
 fitnesses = st.integers(min_value=FITNESS_LOWEST, max_value=FITNESS_MAX)

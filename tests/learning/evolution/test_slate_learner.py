@@ -22,12 +22,10 @@ from learning.learner import (
     faulty_max,
     quorum,
 )
-from learning.model_consensus.scores import Scores
-from learning.model_consensus.slate import next_generation
+from learning.model_consensus.slate import Scores, next_generation
 from learning.state import genesis_state, state_digest
 from learning.task import Task
-from learning.tasks.noisy import NoisyTask, StochasticTask
-from learning.tasks.sharded import ShardedTask
+from learning.tasks.heterogeneous import NoisyTask, ShardedTask, StochasticTask
 from tests.learning.evolution.common_order import (
     Distortion,
     Member,

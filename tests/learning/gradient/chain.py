@@ -11,7 +11,7 @@ from learning.gradient.ledger import Aggregator, Gradients, first_ledger
 from learning.gradient.rules import GradientRules
 from learning.learner import AuthoredPayload, Participant, ProposedStep, StateKept
 from learning.state import genesis_state
-from learning.tasks.own_samples import OwnSamples
+from learning.tasks.shards import OwnSamples
 from node.lab.faults.gradient.conduct import Conduct
 from tests.learning.evolution.exchange import GENESIS, NETWORK
 from tests.learning.following.line_world import Shelf

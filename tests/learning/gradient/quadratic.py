@@ -7,8 +7,8 @@ import numpy as np
 
 from learning.aggregation.quantised import quantise
 from learning.exact import permutation
+from learning.gradient.ledger import GradientSubmission, encode_submission
 from learning.gradient.rules import GradientRules
-from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import AuthoredPayload
 from learning.task import Float32Array, Float64Array, Int64Array, Minibatch, ParameterBlock

@@ -7,13 +7,13 @@ import numpy as np
 
 from learning.evolution.generations import Generations
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
-from learning.gradient.scored_submission import decode_scored, encode_scored
+from learning.gradient.ledger import GradientSubmission
+from learning.gradient.scored_slate import decode_scored, encode_scored
 from learning.gradient.step_candidates import StepCandidates
-from learning.gradient.submission import GradientSubmission
 from learning.learner import AuthoredPayload, ContributionFound, Participant, StateKept
-from learning.model_consensus.scores import Scores
+from learning.model_consensus.slate import Scores
 from learning.task import Float32Array, Int64Array
-from learning.tasks.own_samples import OwnSamples
+from learning.tasks.shards import OwnSamples
 from node.lab.faults.gradient.conduct import Conduct, HonestConduct, Submitted
 from tests.learning.evolution.exchange import GENESIS, NETWORK
 from tests.learning.following.line_world import LineMember, Shelf, signed

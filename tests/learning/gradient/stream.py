@@ -10,7 +10,7 @@ from learning.gradient.rules import GradientRules
 from learning.gradient.stream import GradientStream
 from learning.learner import Participant, StateKept
 from learning.task import DifferentiableTask
-from learning.tasks.own_samples import OwnSamples
+from learning.tasks.shards import OwnSamples
 from node.lab.faults.gradient.conduct import Conduct
 from tests.learning.evolution.exchange import GENESIS, NETWORK
 from tests.learning.following.line_world import LineMember, Shelf

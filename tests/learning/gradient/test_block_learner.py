@@ -9,8 +9,7 @@ from hypothesis import strategies as st
 
 from learning.aggregation.rule import GradientOutcome
 from learning.gradient.block_learner import BASE_AGE_MAX, NEVER_LISTED
-from learning.gradient.ledger import PayloadMissingError
-from learning.gradient.submission import GradientSubmission, decode_submission, encode_submission
+from learning.gradient.ledger import GradientSubmission, PayloadMissingError, decode_submission, encode_submission
 from learning.learner import (
     AuthoredPayload,
     CheckRequest,

@@ -5,12 +5,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learning.gradient.generation_codec import KeptPayloads, StepConsensus, decode_generation, deliver_again, encode_generation
-from learning.gradient.scored_slate import StepCandidacy
-from learning.gradient.scored_submission import encode_scored
+from learning.gradient.scored_slate import (
+    KeptPayloads,
+    StepCandidacy,
+    StepConsensus,
+    decode_generation,
+    deliver_again,
+    encode_generation,
+    encode_scored,
+)
 from learning.learner import AuthoredPayload
-from learning.model_consensus.scores import Scores
-from learning.model_consensus.slate import ModelConsensus
+from learning.model_consensus.slate import ModelConsensus, Scores
 from learning.state import StoredStateError, state_digest
 from tests.learning.following.line_world import Shelf
 from tests.learning.gradient.test_scored_slate import GENERATION, Booth

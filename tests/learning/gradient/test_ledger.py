@@ -9,11 +9,18 @@ import pytest
 
 from learning.aggregation.basgd import Buffered
 from learning.aggregation.kardam import Kardam
-from learning.aggregation.mean import Mean
 from learning.aggregation.quantised import payload_digest, quantise
 from learning.aggregation.rule import GradientOutcome, RuleMemory, WorkerSlot
-from learning.gradient.ledger import AggregationState, Judged, PayloadMissingError, first_ledger, ledger_digest
-from learning.gradient.submission import GradientSubmission, decode_submission
+from learning.aggregation.single_steps import Mean
+from learning.gradient.ledger import (
+    AggregationState,
+    GradientSubmission,
+    Judged,
+    PayloadMissingError,
+    decode_submission,
+    first_ledger,
+    ledger_digest,
+)
 from learning.learner import AuthoredPayload
 from learning.state import ModelState, state_digest
 from tests.learning.gradient.tiny import LAYOUT, Network, gradient_of, group_of, vector_of, with_submission, worker

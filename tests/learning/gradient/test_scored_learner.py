@@ -9,10 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learning.aggregation.rule import GradientOutcome
-from learning.gradient.ledger import PayloadMissingError
-from learning.gradient.scored_submission import decode_scored, encode_scored
-from learning.gradient.submission import GradientSubmission
-from learning.gradient.submitter import FRUITLESS_MAX
+from learning.gradient.ledger import GradientSubmission, PayloadMissingError
+from learning.gradient.scored_slate import decode_scored, encode_scored
+from learning.gradient.worker import FRUITLESS_MAX
 from learning.learner import (
     AuthoredPayload,
     GenerationDecided,
@@ -24,8 +23,7 @@ from learning.learner import (
     StepAdopted,
     StepApplied,
 )
-from learning.model_consensus.scores import SCORES_KIND, Scores
-from learning.model_consensus.slate import lower_median
+from learning.model_consensus.slate import SCORES_KIND, Scores, lower_median
 from learning.state import StoredStateError
 from learning.task import Float32Array, Int64Array
 from node.lab.faults.gradient.conduct import Submitted

@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from learning.aggregation.rule import GradientOutcome
-from learning.gradient.ledger import PayloadMissingError
+from learning.gradient.ledger import GradientSubmission, PayloadMissingError, decode_submission, encode_submission
 from learning.gradient.rules import GradientRules
-from learning.gradient.submission import GradientSubmission, decode_submission, encode_submission
 from learning.learner import (
     AdoptRequest,
     AuthoredPayload,

@@ -7,8 +7,15 @@ import numpy as np
 
 from learning.aggregation.quantised import QuantisedGradient, quantise
 from learning.aggregation.rule import AggregationRule, Workers
-from learning.gradient.ledger import AggregationState, Aggregator, Judged, LedgerRules, first_ledger
-from learning.gradient.submission import GradientSubmission, encode_submission
+from learning.gradient.ledger import (
+    AggregationState,
+    Aggregator,
+    GradientSubmission,
+    Judged,
+    LedgerRules,
+    encode_submission,
+    first_ledger,
+)
 from learning.learner import AuthoredPayload
 from learning.task import Float32Array, Layout, ParameterBlock
 

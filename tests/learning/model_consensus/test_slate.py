@@ -14,11 +14,11 @@ from learning.evolution.payload import Candidate
 from learning.evolution.recipe import Recipe
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.learner import AuthoredPayload, Phase, faulty_max, quorum
-from learning.model_consensus.scores import Scores
 from learning.model_consensus.slate import (
     GenerationResult,
     Ignored,
     ModelConsensus,
+    Scores,
     Slate,
     best_of,
     lower_median,

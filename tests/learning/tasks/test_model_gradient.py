@@ -12,9 +12,8 @@ from learning.models.candidates import layout_of
 from learning.task import DifferentiableTask, Float32Array, Minibatch, TaskError, differentiable
 from learning.tasks.black_box import ScoreTask, rosenbrock
 from learning.tasks.digits import convolutional, digits_mlp, perceptron
-from learning.tasks.model_gradient import ModelGradient
-from learning.tasks.sharded import ShardedTask
-from learning.tasks.supervised import Samples, SupervisedTask
+from learning.tasks.heterogeneous import ShardedTask
+from learning.tasks.supervised import ModelGradient, Samples, SupervisedTask
 
 GENERATOR = np.random.default_rng(21)
 IMAGES = GENERATOR.uniform(size=(40, 64)).astype(np.float32)

@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from node.cli import main
-from node.common.folder_names import KEY_FILE_NAME, STORE_FILE_NAME
+from node.common.files import KEY_FILE_NAME, STORE_FILE_NAME
 from node.rules.network_file import network_text, write_network_file
 from node.storage.folder import NodeFolder
 from node.storage.identity import create_identity

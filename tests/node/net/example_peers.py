@@ -12,7 +12,7 @@ import uvloop
 from aiohttp import web
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus.signing import Signer
+from consensus.encoding import Signer
 from consensus.types import NetworkId, PeerId
 from node.net.address_book import Backoff
 from node.net.channel import BytesCounted, Channel, ChannelClosedError, WebSocket

@@ -16,8 +16,8 @@ from typing import TypeVar
 import pytest
 
 from consensus.effects import SolvePuzzle, StopPuzzle, VerifyPuzzle
-from consensus.inputs import PuzzleSolved, PuzzleVerified
 from consensus.proof_of_work.puzzle import is_solved
+from consensus.protocol import PuzzleSolved, PuzzleVerified
 from consensus.types import StepId
 from learning.evolution.rules import EvolutionRules
 from learning.gradient.rules import GradientRules

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.proof_of_work.rules import ChainRules
+from learning.evolution.joint_submission import JOINT_MEMBERS_MAX
 from learning.evolution.rules import EvolutionRules, Strategy
 from learning.gradient.rules import GradientRules
 from node.common.errors import NodeError
@@ -119,13 +120,36 @@ def test_absent_sections_have_the_default_rules() -> None:
     assert parse_network_text(text[: text.index("[evolution]")]) == rules
 
 
-def test_the_strategies_differ_in_recipe_length_and_schedule_alone() -> None:
+def test_strategies_differ_in_their_name_and_their_measured_settings_alone() -> None:
     task = TaskSection("digits", "ab" * 32, 4810)
-    comma, recombination = (new_rules("x", bytes(32), task, strategy) for strategy in Strategy)
-    assert differences(rule_fields(comma), rule_fields(recombination)) == (
-        "evolution.recipe_length_max: ours 1, theirs 16",
-        "evolution.step_size_factor: ours 0.998, theirs 0.995",
-    )
+    plus = new_rules("x", bytes(32), task, Strategy.PLUS)
+    networks = {strategy: new_rules("x", bytes(32), task, strategy) for strategy in Strategy}
+    changed = {
+        strategy: {line.partition(":")[0] for line in differences(rule_fields(plus), rule_fields(network))}
+        for strategy, network in networks.items()
+    }
+    name = "evolution.strategy"
+    assert changed == {
+        Strategy.PLUS: set(),
+        Strategy.COMMA: {name, "evolution.regression_allowed"},
+        Strategy.RECOMBINATION: {name, "evolution.recipe_length_max", "evolution.step_size_factor"},
+        Strategy.JOINT: {name, "evolution.step_size", "evolution.step_size_factor", "evolution.step_size_floor"},
+    }
+
+
+def test_a_file_from_before_there_were_strategies_means_what_it_meant() -> None:
+    text = network_text(example_rules())
+    assert 'strategy = "plus"' in text
+    older = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("strategy"))
+    assert network_id(parse_network_text(older)) == network_id(example_rules())
+
+
+def test_a_joint_slate_has_room_for_so_many_members() -> None:
+    members = tuple(f"{number:064x}" for number in range(JOINT_MEMBERS_MAX + 1))
+    task = TaskSection("digits", "ab" * 32, 4810)
+    new_rules("x", bytes(32), task, Strategy.JOINT, members=members[1:])
+    with pytest.raises(NodeError, match=r"members has 241 keys; allowed is up to 240 where evolution.strategy is .joint."):
+        new_rules("x", bytes(32), task, Strategy.JOINT, members=members)
 
 
 def test_a_name_that_is_not_allowed_is_refused_when_a_network_is_made() -> None:

@@ -8,7 +8,7 @@ from learning.task import ParameterBlock
 from node.net.bulk_transfer import payload_places
 from node.rules.network_rules import Learning, NetworkRules
 from node.rules.retention import CHECKPOINTS_KEPT, PAYLOADS_BYTES
-from node.runtime.large_sizes import GRADIENT_BYTES_PER_PARAMETER, fetches_max, payload_bytes_max, retention_of
+from node.runtime.composition import GRADIENT_BYTES_PER_PARAMETER, fetches_max, payload_bytes_max, retention_of
 from tests.node.example_network import example_rules
 
 

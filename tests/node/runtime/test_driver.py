@@ -15,6 +15,7 @@ from consensus.effects import (
     FetchState,
     Guard,
     Halt,
+    Offence,
     PassOver,
     Record,
     Refuse,
@@ -24,15 +25,14 @@ from consensus.effects import (
     StopPuzzle,
     VerifyPuzzle,
 )
-from consensus.evidence import Offence
-from consensus.inputs import ClockRead, Input, PeerJoined, Received, TimerFired
+from consensus.protocol import ClockRead, Input, PeerJoined, Received, TimerFired
 from consensus.types import Instant, NetworkId, PeerId
 from learning.learner import LearnerRequest
 from node.runtime import driver as driver_module
 from node.runtime.clock_watch import Jump, SystemClock
 from node.runtime.coupling import Coupling
 from node.runtime.driver import Driver, HaltedError, Ports
-from node.storage.guard_file import GuardFile
+from node.storage.identity import GuardFile
 from node.storage.store import Store
 
 ALICE = PeerId(b"a" * 32)

@@ -12,15 +12,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from consensus.attachment import Attachment
-from consensus.contribution import sign_contribution
 from consensus.effects import Send, SolvePuzzle
 from consensus.encoding import encode
 from consensus.proof_of_work.header import Block, Body, puzzle_prefix, sign_header
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import BlockMessage as WorkMessage
 from consensus.proof_of_work.messages import ContributionMessage
-from consensus.steps import genesis_step
+from consensus.steps import Attachment, genesis_step, sign_contribution
 from consensus.total_order.block import BlockContribution, CommitMark, Content, Reference, genesis_references, sign_block
 from consensus.total_order.committee import Committee
 from consensus.total_order.dag import Dag
@@ -29,8 +27,8 @@ from consensus.total_order.messages import BlockMessage
 from consensus.types import StepId
 from learning.aggregation.quantised import payload_digest, quantise
 from learning.following.line import LineLearner
+from learning.gradient.ledger import GradientSubmission, encode_submission
 from learning.gradient.stream import GradientStream
-from learning.gradient.submission import GradientSubmission, encode_submission
 from node.lab.checkers.bounds import Scale, excess
 from node.lab.simulation.network import SimulatedNetwork, SimulatedPeer
 from node.lab.simulation.peer import Built

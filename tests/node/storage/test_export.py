@@ -6,10 +6,9 @@ import pytest
 from safetensors import safe_open
 
 from consensus.steps import genesis_step
-from learning.checkpoint import encode_kept_state
 from learning.evolution.rules import Strategy
 from learning.learner import ModelExported, StateKept
-from learning.state import ModelState, genesis_state, parameter_bytes, state_digest
+from learning.state import ModelState, encode_kept_state, genesis_state, parameter_bytes, state_digest
 from learning.task import Layout
 from learning.tasks.loading import load_task
 from node.rules.network_file import new_rules

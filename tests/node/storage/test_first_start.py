@@ -4,7 +4,7 @@ import pytest
 
 from learning.task import ParameterBlock
 from node.common.errors import NodeError
-from node.common.folder_names import KEY_FILE_NAME
+from node.common.files import KEY_FILE_NAME
 from node.storage.export import store_layout
 from node.storage.first_start import first_folder
 from node.storage.folder import NodeFolder

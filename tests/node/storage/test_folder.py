@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from node.common.errors import NodeError, NotRunningError
-from node.common.folder_names import KEY_FILE_NAME, NETWORK_FILE_NAME, STORE_FILE_NAME
-from node.common.invocation import command_text
+from node.common.files import KEY_FILE_NAME, NETWORK_FILE_NAME, STORE_FILE_NAME
+from node.common.wording import command_text
 from node.rules.network_file import network_text, write_network_file
 from node.rules.network_rules import network_id
 from node.storage.api_address import API_FILE_NAME, ApiFile, read_api_file

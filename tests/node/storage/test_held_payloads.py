@@ -6,22 +6,22 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from consensus.attachment import Attachment
 from consensus.effects import FetchAttachment, FetchState, Record
 from consensus.encoding import encode
-from consensus.inputs import AttachmentHeld, FetchFailed, Input, PeerJoined, Received, StateHeld, TimerFired
+from consensus.protocol import AttachmentHeld, FetchFailed, Input, PeerJoined, Received, StateHeld, TimerFired
+from consensus.steps import Attachment
 from consensus.total_order.block import BlockContribution, Checkpoint
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.total_order.messages import BlockMessage
 from consensus.types import Digest, Instant, PeerId
 from learning.aggregation.quantised import payload_digest, quantise
 from learning.aggregation.rule import GradientOutcome
-from learning.checkpoint import checkpoint_digest, encode_kept_state
 from learning.following.line import LineLearner
+from learning.gradient.ledger import GradientSubmission, encode_submission
 from learning.gradient.stream import GradientStream
-from learning.gradient.submission import GradientSubmission, encode_submission
 from learning.learner import ContributionFound, GradientsReport, LearnerAnswer, Participant, StateKept, StepAdopted
-from learning.tasks.own_samples import OwnSamples
+from learning.state import checkpoint_digest, encode_kept_state
+from learning.tasks.shards import OwnSamples
 from node.runtime.composition import TOTAL_ORDER_TABLES
 from node.runtime.coupling import AskLearner, Coupling, Forget, OuterEffect
 from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, checkpoint_key

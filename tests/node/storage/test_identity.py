@@ -6,7 +6,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from consensus.signing import Domain, digest_of, is_signed_by
+from consensus.encoding import Domain, digest_of, is_signed_by
 from consensus.types import NetworkId
 from node.common.errors import NodeError
 from node.storage.identity import create_identity, load_identity

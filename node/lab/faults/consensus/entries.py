@@ -1,27 +1,16 @@
 """The faults of a replica by name."""
 
-from node.lab.faults.consensus.asking import Asking
-from node.lab.faults.consensus.endless_join import EndlessJoin
-from node.lab.faults.consensus.false_commits import FalseCommits
-from node.lab.faults.consensus.false_parents import FalseParents
-from node.lab.faults.consensus.far_future import FarFuture
-from node.lab.faults.consensus.floods import BlockFlood, ContributionFlood, Forger
-from node.lab.faults.consensus.foreign_replay import ForeignReplay
-from node.lab.faults.consensus.forgotten_payload import ForgottenPayload
-from node.lab.faults.consensus.interceptor import InterceptedReplica
-from node.lab.faults.consensus.junk_payloads import JunkPayloads
-from node.lab.faults.consensus.old_parents import OldParents
-from node.lab.faults.consensus.own_blocks import OwnWorkBlocks
-from node.lab.faults.consensus.own_chain import CheapRivals
-from node.lab.faults.consensus.private_chain import Policy, PrivateChain
-from node.lab.faults.consensus.seed_grinder import SeedGrinder
-from node.lab.faults.consensus.silence import Crash, Mute, Slow, Unanswering
-from node.lab.faults.consensus.situation import MakeReplica, ReplicaSituation
+from node.lab.faults.consensus.attachments import ForgottenPayload, JunkPayloads
+from node.lab.faults.consensus.false_commits import EndlessJoin, FalseCommits
+from node.lab.faults.consensus.false_parents import FalseParents, FarFuture, OldParents
+from node.lab.faults.consensus.floods import BlockFlood, ContributionFlood, Forger, WorklessHeaders
+from node.lab.faults.consensus.interceptor import InterceptedReplica, MakeReplica, OwnWorkBlocks, ReplicaSituation
+from node.lab.faults.consensus.private_chain import CheapRivals, Policy, PrivateChain, SeedGrinder
+from node.lab.faults.consensus.silence import Asking, Crash, Mute, Slow, Unanswering
 from node.lab.faults.consensus.time_warp import TimeWarp
-from node.lab.faults.consensus.twins import Twins
+from node.lab.faults.consensus.twins import ForeignReplay, Twins
 from node.lab.faults.consensus.withheld_parts import Serving
 from node.lab.faults.consensus.withholding import SilentLeader, WithholdBlock, WithholdBody, WithholdPayload
-from node.lab.faults.consensus.workless_headers import WorklessHeaders
 from node.lab.faults.fault import Family, Fault, FaultParameter, Values
 from node.rules.network_rules import Consensus, Learning
 from node.runtime.coupling import ReplicaPort

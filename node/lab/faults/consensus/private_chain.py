@@ -1,15 +1,29 @@
-"""Blocks kept back until they hurt: a private branch that is shown when others have caught up with it."""
+"""Work that is sound and serves its maker alone: blocks kept back, a chain of its own, blocks thrown away (proof of work only).
+
+A private branch is shown when others have caught up with it. The id of a block selects the next scoring batch, so a leader may
+grind: throw away those blocks that it does not like.
+"""
 
 from dataclasses import dataclass
 from enum import Enum
+from hashlib import blake2b
 
 from consensus.effects import Broadcast, Send
 from consensus.encoding import MalformedBytesError
-from consensus.inputs import Input, Received
-from consensus.proof_of_work.messages import MESSAGE_BYTES_MAX, MESSAGE_CODEC, BlockMessage, Headers, Tip
+from consensus.proof_of_work.messages import (
+    MESSAGE_BYTES_MAX,
+    MESSAGE_CODEC,
+    BlockMessage,
+    Blocks,
+    GetBlocks,
+    GetHeaders,
+    Headers,
+    Tip,
+)
+from consensus.proof_of_work.puzzle import NONCE_BYTES
+from consensus.protocol import Input, PuzzleSolved, Received
 from consensus.types import Instant
-from node.lab.faults.consensus.interceptor import Effects
-from node.lab.faults.consensus.own_blocks import OwnWorkBlocks
+from node.lab.faults.consensus.interceptor import Effects, OwnWorkBlocks
 from node.runtime.coupling import OuterEffect
 
 
@@ -119,3 +133,58 @@ class PrivateChain:
                 return headers[-1].height
             case _:
                 return 0
+
+
+class CheapRivals:
+    """Works alone on a chain of its own from genesis, and shows it to who asks; with bodies, or its headers alone.
+
+    It costs little: alone, its difficulty falls. Who has the others' chain never looks at it; a newcomer has less work at first
+    than it has, and may wait for its bodies, make its blocks final, or halt at its branch. Source: the low-difficulty chains
+    that Bitcoin Core guards its header sync against ("headers presync", 2022). Powers: its own work.
+    """
+
+    def __init__(self, *, gives_bodies: bool) -> None:
+        self._gives_bodies = gives_bodies
+
+    def hear(self, event: Input, now: Instant) -> tuple[Input, ...]:  # noqa: ARG002
+        """Nothing of others' blocks: only what they ask."""
+        return () if isinstance(event, Received) and not _is_request(event.message) else (event,)
+
+    def say(self, effects: Effects, now: Instant) -> Effects:  # noqa: ARG002
+        """Answers; bodies only where it gives them."""
+        return tuple(effect for effect in effects if not isinstance(effect, Broadcast) and not self._is_kept_back(effect))
+
+    def _is_kept_back(self, effect: object) -> bool:
+        return not self._gives_bodies and isinstance(effect, Send) and isinstance(MESSAGE_CODEC.decode(effect.message), Blocks)
+
+
+def _is_request(message: bytes) -> bool:
+    try:
+        return isinstance(MESSAGE_CODEC.decode(message), GetHeaders | GetBlocks)
+    except MalformedBytesError:  # another liar's
+        return False
+
+
+class SeedGrinder:
+    """Throws away all but one in 2**`bits` of the puzzles that it has solved: each try at another batch costs a whole puzzle.
+
+    Source: grinding of a beacon that is drawn from block hashes (Bonneau, Clark, Goldfeder, "On Bitcoin as a public randomness
+    source", ePrint 2015/1015). Powers: none. What it likes is stood in for by a hash of the solution, so it is as rare as any
+    taste of `bits` bits.
+    """
+
+    def __init__(self, bits: int) -> None:
+        self._bits = bits
+
+    def hear(self, event: Input, now: Instant) -> tuple[Input, ...]:  # noqa: ARG002
+        """All but the solutions that it throws away."""
+        is_unwanted = isinstance(event, PuzzleSolved) and not self._is_liked(event)
+        return () if is_unwanted else (event,)
+
+    def say(self, effects: Effects, now: Instant) -> Effects:  # noqa: ARG002
+        """Everything; the machine asks for a new puzzle when the time in its header is renewed."""
+        return effects
+
+    def _is_liked(self, solution: PuzzleSolved) -> bool:
+        taste = blake2b(solution.prefix + solution.nonce.to_bytes(NONCE_BYTES, "big"), digest_size=8).digest()
+        return int.from_bytes(taste, "big") >> (64 - self._bits) == 0

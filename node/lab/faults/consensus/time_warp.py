@@ -3,8 +3,7 @@
 from dataclasses import replace
 
 from consensus.effects import SetTimer
-from consensus.inputs import Input
-from consensus.protocol import OrderingProtocol
+from consensus.protocol import Input, OrderingProtocol
 from consensus.types import Instant
 from learning.learner import LearnerAnswer
 from node.lab.faults.consensus.interceptor import Effects

@@ -6,7 +6,7 @@ from functools import partial
 from typing import assert_never
 
 from consensus.types import PeerId
-from node.net.part_server import GivePart, PartPort
+from node.net.parts import GivePart, PartPort
 from node.net.wire import GetPart, Part
 
 LATE_SECONDS = 4.9
@@ -54,7 +54,7 @@ class Withholding:
 
 
 class WithheldParts:
-    """Stands before an honest server. Implements `node.net.part_server.PartPort`."""
+    """Stands before an honest server. Implements `node.net.parts.PartPort`."""
 
     def __init__(self, honest: PartPort, serving_of: ServingOf, later: Later) -> None:
         self._honest = honest

@@ -2,13 +2,10 @@
 
 from consensus.effects import Broadcast, Send
 from consensus.encoding import encode
-from consensus.inputs import Input
 from consensus.proof_of_work import messages as work
+from consensus.protocol import Input
 from consensus.types import Instant, PeerId
-from node.lab.faults.consensus.interceptor import Effects
-from node.lab.faults.consensus.own_blocks import OwnBlockReader
-from node.lab.faults.consensus.partition import Audience
-from node.lab.faults.consensus.situation import ReplicaSituation
+from node.lab.faults.consensus.interceptor import Audience, Effects, OwnBlockReader, ReplicaSituation
 from node.lab.faults.consensus.withheld_parts import Serving
 from node.runtime.coupling import OuterEffect
 

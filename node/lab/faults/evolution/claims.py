@@ -1,21 +1,30 @@
-"""Lies about candidates: what they are worth, whose they are, which they are."""
+"""Lies about candidates: what they are worth, whose they are, which they are.
 
+Lies about what others' candidates are worth (total order only) are bounded by a median over honest majorities: the scores are
+those of model-consensus (arXiv 2304.13540). And a liar does not doubt its own lies.
+"""
+
+from collections.abc import Callable
 from dataclasses import replace
 
 from learning.evolution.payload import Candidate, decode_claim, encode_claim
 from learning.evolution.recipe import INDEX_MAX, Recipe
-from learning.exact import FITNESS_MAX
+from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.learner import (
     AssessRequest,
     AuthoredPayload,
+    CheckRequest,
+    ContributionAssessed,
     ContributionFound,
     DeliverRequest,
     LearnerAnswer,
     LearnerRequest,
+    StepChecked,
     StepOffered,
+    Verdict,
 )
-from learning.model_consensus.scores import MalformedPayloadError
-from node.common.bounded import RecentSet
+from learning.model_consensus.slate import MalformedPayloadError, Scores
+from node.common.bounded import BoundedMap, RecentSet
 from node.lab.faults.evolution.interceptor import Answers, PayloadCodec
 
 BASES_MAX = 64
@@ -142,3 +151,109 @@ class UnverifiableIndex:
             return answer
         unlikely = replace(candidate, recipe=Recipe((INDEX_MAX - 1,)))
         return replace(answer, payload=self._payloads.write(unlikely))
+
+
+GENERATIONS_MAX = 8
+"""Models whose candidates are remembered; scores are due for the newest alone."""
+
+
+class ScoresInverted:
+    """Scores the best as the worst and the worst as the best, within the range that it measured. Powers: none."""
+
+    def __init__(self, payloads: PayloadCodec) -> None:
+        self._payloads = payloads
+
+    def hear(self, request: LearnerRequest) -> None:
+        """Nothing of interest."""
+
+    def say(self, answers: Answers) -> Answers:
+        """Scores upside down."""
+        return _rescore(answers, self._payloads, lambda _, values: tuple(max(values) + min(values) - one for one in values))
+
+
+class ColludingScorers:
+    """Scores the candidates of all liars as high as can be, all others as low. Powers: who the other liars are."""
+
+    def __init__(self, colluders: frozenset[bytes], payloads: PayloadCodec) -> None:
+        self._colluders = colluders
+        self._payloads = payloads
+        self._authors: BoundedMap[bytes, tuple[bytes, ...]] = BoundedMap(GENERATIONS_MAX)
+        """Who has put up a candidate, by generation, in the order of delivery; the slate holds the first of them."""
+
+    def hear(self, request: LearnerRequest) -> None:
+        """Whose candidates are delivered?"""
+        if isinstance(request, DeliverRequest):
+            for item in request.step.items:
+                self._note(item)
+
+    def say(self, answers: Answers) -> Answers:
+        """Scores by author."""
+        return _rescore(answers, self._payloads, self._scores_of)
+
+    def _scores_of(self, generation: bytes, values: tuple[int, ...]) -> tuple[int, ...]:
+        """The slate's first entry is the parent, then come the authors."""
+        authors = (None, *(self._authors.get(generation) or ()))[: len(values)]
+        return tuple(FITNESS_MAX if author in self._colluders else FITNESS_LOWEST for author in authors)
+
+    def _note(self, item: AuthoredPayload) -> None:
+        try:
+            submission = self._payloads.read(item.payload)
+        except MalformedPayloadError:  # another liar's
+            return
+        if not isinstance(submission, Candidate):
+            return
+        authors = self._authors.get(item.base) or ()
+        if item.author not in authors:
+            self._authors[item.base] = (*authors, item.author)
+
+
+Rescore = Callable[[bytes, tuple[int, ...]], tuple[int, ...]]
+"""From a generation and its scores, in the order of the slate, to others."""
+
+
+def _rescore(answers: Answers, payloads: PayloadCodec, rescore: Rescore) -> Answers:
+    return tuple(_with_scores(answer, payloads, rescore) for answer in answers)
+
+
+def _with_scores(answer: LearnerAnswer, payloads: PayloadCodec, rescore: Rescore) -> LearnerAnswer:
+    if not isinstance(answer, ContributionFound):
+        return answer
+    submission = payloads.read(answer.payload)
+    if not isinstance(submission, Scores):
+        return answer
+    return replace(answer, payload=payloads.write(replace(submission, values=rescore(answer.base, submission.values))))
+
+
+class OwnWorkIsGood:
+    """Calls each contribution and step of its own good, but for those that cannot be applied: these stop its own learner too.
+
+    Every request is answered before the next one, so what is remembered is the last one.
+    """
+
+    def __init__(self, author: bytes) -> None:
+        self._author = author
+        self._own: bytes | None = None
+        """The contribution or step that is asked about, if it is ours."""
+
+    def hear(self, request: LearnerRequest) -> None:
+        """Whose work is it?"""
+        match request:
+            case AssessRequest(contribution):
+                self._own = contribution.digest if contribution.author == self._author else None
+            case CheckRequest(step):
+                self._own = step.id if step.leader == self._author else None
+            case _:
+                self._own = None
+
+    def say(self, answers: Answers) -> Answers:
+        """Praise for our own."""
+        return tuple(self._praise(answer) for answer in answers)
+
+    def _praise(self, answer: LearnerAnswer) -> LearnerAnswer:
+        match answer:
+            case ContributionAssessed(digest, verdict) if digest == self._own and verdict is not Verdict.INVALID:
+                return ContributionAssessed(digest, Verdict.GOOD, is_useful=True, detail="")
+            case StepChecked(step, verdict) if step == self._own and verdict is not Verdict.INVALID:
+                return StepChecked(step, Verdict.GOOD, is_proven_lie=False, detail="")
+            case _:
+                return answer

@@ -2,12 +2,23 @@
 
 from learning.exact import MICRO
 from learning.learner import Learner
-from node.lab.faults.evolution.claims import ContestedClaim, InflatedClaim, StolenCandidate, UnverifiableIndex
+from node.lab.faults.evolution.claims import (
+    ColludingScorers,
+    ContestedClaim,
+    InflatedClaim,
+    OwnWorkIsGood,
+    ScoresInverted,
+    StolenCandidate,
+    UnverifiableIndex,
+)
 from node.lab.faults.evolution.effort import FreeRider, ReversedTask, WorstCandidate
-from node.lab.faults.evolution.interceptor import InterceptedLearner, LearnerInterceptor, PayloadCodec
-from node.lab.faults.evolution.scoring import ColludingScorers, ScoresInverted
-from node.lab.faults.evolution.self_approval import OwnWorkIsGood
-from node.lab.faults.evolution.situation import LearnerSituation, MakeLearner
+from node.lab.faults.evolution.interceptor import (
+    InterceptedLearner,
+    LearnerInterceptor,
+    LearnerSituation,
+    MakeLearner,
+    PayloadCodec,
+)
 from node.lab.faults.fault import Family, Fault, FaultParameter, Values
 from node.rules.network_rules import Consensus, Learning
 

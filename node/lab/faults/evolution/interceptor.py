@@ -1,12 +1,35 @@
 """The shape that most faults of a learner share: an honest learner, and what becomes of its answers."""
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 from learning.evolution.mutation_submission import decode_submission, encode_submission
 from learning.evolution.payload import Candidate, decode_candidate, encode_candidate
+from learning.evolution.rules import EvolutionRules
 from learning.learner import ContributionFound, Learner, LearnerAnswer, LearnerRequest
-from learning.model_consensus.scores import Scores
-from node.lab.faults.evolution.situation import LearnerSituation
+from learning.model_consensus.slate import Scores
+from learning.task import Task
+from node.lab.faults.fault import Values
+
+
+@dataclass(frozen=True, slots=True)
+class LearnerSituation:
+    """One faulty peer of one network that learns by evolution."""
+
+    author: bytes
+    colluders: frozenset[bytes]
+    """All liars' ids, the author's among them."""
+    members: tuple[bytes, ...]
+    """Of a total order; none under proof of work."""
+    rules: EvolutionRules
+    task: Task
+    build: Callable[[Task], Learner]
+    """An honest learner of this peer for a task, from where this peer's own one began."""
+
+
+MakeLearner = Callable[[Values, Learner, LearnerSituation], Learner]
+
 
 Answers = tuple[LearnerAnswer, ...]
 
@@ -31,7 +54,7 @@ class InterceptedLearner:
         self._interceptor = interceptor
 
     def handle(self, request: LearnerRequest) -> Answers:
-        """As bent."""
+        """What the honest part does, as the interceptor leaves it."""
         self._interceptor.hear(request)
         return self._interceptor.say(self._honest.handle(request))
 
@@ -41,7 +64,7 @@ class InterceptedLearner:
         return self._honest.is_searching
 
     def search(self) -> Answers:
-        """As bent."""
+        """What the honest part does, as the interceptor leaves it."""
         return self._interceptor.say(self._honest.search())
 
 

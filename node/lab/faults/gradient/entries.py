@@ -5,10 +5,24 @@ from dataclasses import dataclass
 
 from learning.task import Layout
 from node.lab.faults.fault import Family, Fault, FaultParameter, FaultSpec, Values
+from node.lab.faults.gradient.attacks import (
+    Backdoor,
+    Constant,
+    InnerProductManipulation,
+    LabelFlip,
+    LittleIsEnough,
+    Mimic,
+    MinMax,
+    NotFinite,
+    OldGradient,
+    RandomVector,
+    SignFlip,
+    Silent,
+    SlowDrift,
+    Truthful,
+    Zero,
+)
 from node.lab.faults.gradient.conduct import Attack, Conduct, FaultyConduct
-from node.lab.faults.gradient.crude import Constant, NotFinite, OldGradient, RandomVector, SignFlip, Silent, Truthful, Zero
-from node.lab.faults.gradient.poison import Backdoor, LabelFlip
-from node.lab.faults.gradient.statistical import InnerProductManipulation, LittleIsEnough, Mimic, MinMax, SlowDrift
 from node.rules.network_rules import Consensus, Learning
 
 
@@ -53,7 +67,7 @@ def _entry(
 
 
 INCESSANT = "incessant"
-"""What it does is done by its learner (`node.lab.faults.gradient.own_work.Incessant`)."""
+"""What it does is done by its learner (`node.lab.faults.gradient.lying_learner.Incessant`)."""
 
 GRADIENT_FAULTS: tuple[Fault[MakeMisconduct], ...] = (
     _entry("silent", "submits nothing", "none", lambda values, situation: GradientFault(Silent())),  # noqa: ARG005

@@ -2,24 +2,24 @@
 
 from collections.abc import Callable, Mapping
 
-from node.lab.faults.network.borrowed_names import borrowing_names
-from node.lab.faults.network.connection_attack import Visit, raid
-from node.lab.faults.network.connections import dribbling, knocking, misphrasing
-from node.lab.faults.network.eclipse import eclipsing
+from node.lab.faults.network.budgets import asking, relaying_first
+from node.lab.faults.network.eclipse import borrowing_names, eclipsing
 from node.lab.faults.network.frame_attacks import (
     MALFORMED,
     OVERSIZED,
     coming_from_elsewhere,
     crowding,
+    dribbling,
     flooding,
+    knocking,
     misbehaving_in_turn,
+    misphrasing,
     poisoning_addresses,
     replaying_handshakes,
 )
 from node.lab.faults.network.fresh_keys import coming_under_fresh_keys
-from node.lab.faults.network.questions import asking
-from node.lab.faults.network.relays import relaying_first
 from node.lab.faults.network.situation import Attack, NetworkSituation
+from node.lab.faults.network.unauthenticated_client import Visit, raid
 
 PAUSE_SECONDS = 0.5
 """Between two visits of one stranger, and between two bytes of one who dribbles: its keys are free, its sockets are not."""

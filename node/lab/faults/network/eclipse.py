@@ -1,10 +1,78 @@
-"""Strangers who behave, listen, and name none but each other: whoever is connected to them alone sees what they show."""
+"""Strangers who listen, too: each opens a door of its own, and names all of them to whoever asks for addresses.
 
+Whoever is connected to them alone sees what they show. And they say other peers' Hellos, their own victim's first of all, and
+hold no key to prove them.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from consensus.types import KEY_BYTES, SIGNATURE_BYTES
 from node.common.address import Address
-from node.lab.faults.network.connection_attack import Visit
-from node.lab.faults.network.doors import Doors, door, name_doors
 from node.lab.faults.network.situation import NetworkSituation
-from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, stranger_at
+from node.lab.faults.network.unauthenticated_client import (
+    HEARTBEAT_SECONDS,
+    UnauthenticatedClient,
+    Visit,
+    stranger_at,
+    stranger_on,
+)
+from node.net.channel import MESSAGE_SIZE_SETTING, ChannelClosedError
+from node.net.handshake import Role, public_nonce
+from node.net.wire import ADDRESSES_MAX, PROTOCOL_VERSION, Addresses, FrameError, GetAddresses, Hello, Proof, encode_frame
+
+CLOSE_SECONDS_MAX = 1.0
+"""The strangers' doors do not wait for those who stand in them."""
+
+Doors = dict[Address, None]
+"""Those of all strangers of one attacker that are open."""
+
+Welcome = Callable[[UnauthenticatedClient], Awaitable[None]]
+"""What is done with whoever dials. May raise ChannelClosedError, FrameError: the other side has hung up."""
+
+
+@asynccontextmanager
+async def door(stranger: UnauthenticatedClient, doors: Doors, welcome: Welcome) -> AsyncIterator[int]:
+    """Listens where this stranger lives, at the port that it yields; its address is among the doors meanwhile."""
+    host: str = stranger.web_socket.get_extra_info("sockname")[0]
+
+    async def answer(request: web.BaseRequest) -> web.StreamResponse:
+        return await _answer(request, stranger.situation, welcome)
+
+    server = web.Server(answer, access_log=None)
+    runner = web.ServerRunner(server, shutdown_timeout=CLOSE_SECONDS_MAX)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, host, 0).start()
+        address = Address(*runner.addresses[0][:2])
+        doors[address] = None
+        yield address.port
+        del doors[address]
+    finally:
+        await runner.cleanup()
+
+
+async def name_doors(stranger: UnauthenticatedClient, doors: Doors) -> None:
+    """As often as anybody asks. Raises ChannelClosedError, FrameError."""
+    while True:
+        if isinstance(await stranger.channel.receive(), GetAddresses):
+            await stranger.say(Addresses(tuple(doors)[:ADDRESSES_MAX]))
+
+
+async def _answer(request: web.BaseRequest, situation: NetworkSituation, welcome: Welcome) -> web.StreamResponse:
+    """Whoever dials meets a stranger with a new key."""
+    web_socket = web.WebSocketResponse(
+        heartbeat=HEARTBEAT_SECONDS, max_msg_size=MESSAGE_SIZE_SETTING, compress=False, autoping=False
+    )
+    await web_socket.prepare(request)
+    async with stranger_on(web_socket, Role.LISTENER, situation) as stranger:
+        with suppress(ChannelClosedError, FrameError):
+            await welcome(stranger)
+    return web_socket
 
 
 def eclipsing(situation: NetworkSituation) -> Visit:
@@ -29,3 +97,60 @@ async def _stay(stranger: UnauthenticatedClient, doors: Doors, port: int) -> Non
     """Behave, and name the strangers' doors to whoever asks. Raises ChannelClosedError, FrameError."""
     if await stranger.shake_hands(listening_port=port):
         await name_doors(stranger, doors)
+
+
+log = logging.getLogger(__name__)
+
+FALSE_PROOF = Proof(bytes(SIGNATURE_BYTES))
+
+
+@dataclass
+class _Names:
+    """Keys that were heard at doors, in the order in which they were met."""
+
+    met: dict[bytes, None] = field(default_factory=dict)
+
+
+def borrowing_names(situation: NetworkSituation) -> Visit:
+    """Knocks everywhere under the name of somebody met before, a member or the target itself; then, by a name of its own, tells
+    where it listens, and answers each dial with the dialler's own Hello.
+
+    Who believes a Hello takes a stranger for a member, or another's address for its own. Source: reflection (Bird, Gopal,
+    Herzberg, Janson, Kutten, Molva, Yung, "Systematic Design of Two-Party Authentication Protocols", CRYPTO 1991).
+    """
+    names, doors = _Names(), Doors()
+
+    async def visit(target: Address) -> None:
+        for place in (*situation.targets(), target):
+            async with stranger_at(place, situation) as impostor:
+                await _borrow(impostor, names)
+        async with stranger_at(target, situation) as stranger, door(stranger, doors, _mirror) as port:
+            if await stranger.shake_hands(listening_port=port):
+                await name_doors(stranger, doors)
+
+    return visit
+
+
+async def _borrow(impostor: UnauthenticatedClient, names: _Names) -> None:
+    """Introduce ourselves as one of those met. Raises ChannelClosedError, FrameError."""
+    random = impostor.situation.random
+    name = random.choice(tuple(names.met)) if names.met else random.randbytes(KEY_BYTES)
+    nonce = public_nonce(random.randbytes(KEY_BYTES))
+    hello = Hello(PROTOCOL_VERSION, impostor.situation.network_id, name, nonce, 0, "stranger")
+    await impostor.channel.send(encode_frame(hello))
+    answer = await impostor.channel.receive()
+    if isinstance(answer, Hello):
+        names.met[answer.key] = None
+    await impostor.channel.send(encode_frame(FALSE_PROOF))
+    log.debug("said to be %s", name.hex()[:8])
+    await impostor.wait_for_the_end()
+
+
+async def _mirror(stranger: UnauthenticatedClient) -> None:
+    """Whoever dials hears its own Hello, and a proof that is none. Raises ChannelClosedError, FrameError."""
+    hello = await stranger.channel.receive()
+    if isinstance(hello, Hello):
+        await stranger.channel.send(encode_frame(hello))
+        await stranger.channel.send(encode_frame(FALSE_PROOF))
+        log.debug("answered with the dialler's own hello")
+    await stranger.wait_for_the_end()

@@ -7,7 +7,7 @@ from contextlib import suppress
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus.encoding import encode
-from consensus.proof_of_work.block_index import BlockIndex, genesis_link, next_link, next_target
+from consensus.proof_of_work.block_tree import BlockIndex, genesis_link, next_link, next_target
 from consensus.proof_of_work.header import Block, Body, Draft, Header, body_digest, header_id, sign_header
 from consensus.proof_of_work.messages import (
     HEADERS_MAX,
@@ -22,9 +22,8 @@ from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.steps import genesis_step
 from consensus.types import DIGEST_BYTES, Height, NetworkId, PeerId
 from node.common.address import Address
-from node.lab.faults.network.connection_attack import Visit
 from node.lab.faults.network.situation import NetworkSituation
-from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, stranger_at
+from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, Visit, stranger_at
 from node.net.wire import GossipFrame, OrderingFrame
 
 CHAIN_BLOCKS = 9

@@ -1,7 +1,11 @@
-"""A stranger at a peer's door: the node's own channel and handshake, with a key that was made up a moment ago."""
+"""A outsider at peers' doors: the node's own channel and handshake, with a key that was made up a moment ago.
+
+It visits one peer after the other, and comes again when it is thrown out.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -9,12 +13,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from consensus.types import NetworkId, PeerId
 from node.common.address import Address
-from node.lab.faults.network.situation import NetworkSituation
+from node.lab.faults.network.situation import Attack, NetworkSituation
 from node.net.channel import BytesCounted, Channel, ChannelClosedError, WebSocket
-from node.net.dialer import client_session, open_web_socket
+from node.net.dialer import UnreachableError, client_session, open_web_socket
 from node.net.handshake import Established, Handshake, Introduction, Role
 from node.net.rates import Meter, RateLimits
-from node.net.wire import Frame, encode_frame
+from node.net.wire import Frame, FrameError, encode_frame
 
 HEARTBEAT_SECONDS = 30.0
 """Strangers answer when they are asked whether they live: they are evil, not absent."""
@@ -95,3 +99,39 @@ async def stranger_on(web_socket: WebSocket, role: Role, situation: NetworkSitua
     clock = asyncio.get_running_loop().time
     async with Channel(web_socket, role, Meter(_UNLIMITED, 0.0), clock, BytesCounted()) as channel:
         yield UnauthenticatedClient(web_socket, channel, situation)
+
+
+log = logging.getLogger(__name__)
+
+Visit = Callable[[Address], Awaitable[None]]
+"""What one stranger does at one door. Being thrown out raises ChannelClosedError, FrameError, UnreachableError or OSError."""
+
+VISIT_SECONDS_MAX = 120.0
+"""A visit that leads to nothing ends: twice the time after which a peer asks another one for addresses."""
+
+
+def raid(visit: Visit, situation: NetworkSituation, *, strangers: int, pause_seconds: float) -> Attack:
+    """So many strangers at once, each of whom rests between two visits."""
+
+    async def attack() -> None:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(strangers):
+                group.create_task(_wander(visit, situation, pause_seconds), name="stranger")
+
+    return attack
+
+
+async def _wander(visit: Visit, situation: NetworkSituation, pause_seconds: float) -> None:
+    while True:
+        for target in tuple(situation.targets()):
+            await _visit_once(visit, target)
+            await asyncio.sleep(pause_seconds)
+        await asyncio.sleep(pause_seconds)
+
+
+async def _visit_once(visit: Visit, target: Address) -> None:
+    try:
+        async with asyncio.timeout(VISIT_SECONDS_MAX):
+            await visit(target)
+    except (ChannelClosedError, FrameError, UnreachableError, OSError) as end:  # TimeoutError among them
+        log.debug("a stranger's visit to %s is over: %s", target, end)

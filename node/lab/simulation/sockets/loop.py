@@ -9,8 +9,7 @@ from typing import Protocol, TypeVar, TypeVarTuple, cast
 
 from consensus.types import Instant
 from node.lab.simulation.sockets.connection import MemoryTransport
-from node.lab.simulation.sockets.host import Host, Listener
-from node.lab.simulation.sockets.internet import Internet
+from node.lab.simulation.sockets.internet import Host, Internet, Listener
 from node.lab.simulation.timeline import Action
 
 Result = TypeVar("Result")

@@ -5,18 +5,15 @@ from collections.abc import Collection, Iterable, Mapping
 from contextvars import copy_context
 from random import Random
 
-from consensus.effects import Refuse
-from consensus.evidence import Offence
+from consensus.effects import Offence, Refuse
 from consensus.types import Instant, PeerId
 from node.lab.simulation.disk import Records
 from node.lab.simulation.links import Links
-from node.lab.simulation.machines import Machines
-from node.lab.simulation.peer import Agenda, Build, SimulatedPeer, Watch
-from node.lab.simulation.puzzles import Puzzles
+from node.lab.simulation.peer import Agenda, Build, Machines, SimulatedPeer, Watch
+from node.lab.simulation.processes import Puzzles
 from node.lab.simulation.sockets.loop import OWN_HOST, LoopTime, VirtualLoop
-from node.lab.simulation.sockets.process import Doors, SimulatedProcess, Surroundings
+from node.lab.simulation.sockets.process import Doors, SimulatedProcess, SimulatedWorld, Surroundings
 from node.lab.simulation.sockets.simulated_ports import DiskFullError
-from node.lab.simulation.sockets.world import SimulatedWorld
 from node.lab.simulation.trace import Happening, Sink, Trace
 from node.runtime.driver import HaltedError
 

@@ -7,7 +7,7 @@ from enum import Enum
 from functools import partial
 from random import Random
 
-from node.lab.simulation.latency import Latency
+from node.lab.simulation.links import Latency
 
 WINDOW_BYTES = 65_536
 """On their way, or arrived and not read: TCP's largest window without scaling (RFC 7323), 1 MB/s at 60 ms."""

@@ -8,16 +8,19 @@ from functools import partial
 from random import Random
 
 from consensus.effects import Accuse
-from consensus.inputs import Input, PeerJoined, PeerLeft
-from consensus.types import PeerId
+from consensus.encoding import Signer
+from consensus.proof_of_work.rules import ProofOfWorkRules
+from consensus.protocol import Input, PeerJoined, PeerLeft
+from consensus.types import NetworkId, PeerId
 from learning.learner import LearnerAnswer, StepAdopted
 from node.lab.faults.catalogue import NetworkSituation, attacks_of, parse_faults
 from node.lab.faults.consensus.withheld_parts import WithheldParts
-from node.lab.simulation.learner_process import LearnerDesk
+from node.lab.scenarios.toy_tasks import toy_task
 from node.lab.simulation.links import Links
-from node.lab.simulation.peer import Agenda, PeerClock, SimulatedPeer
-from node.lab.simulation.puzzles import Puzzles
-from node.lab.simulation.sockets.host import Host, ip_of
+from node.lab.simulation.peer import Agenda, FirstRequests, PeerClock, SimulatedPeer
+from node.lab.simulation.population import Population
+from node.lab.simulation.processes import LearnerDesk, Puzzles
+from node.lab.simulation.sockets.internet import Host, ip_of
 from node.lab.simulation.sockets.simulated_ports import (
     DiskGuards,
     DiskRecords,
@@ -27,13 +30,73 @@ from node.lab.simulation.sockets.simulated_ports import (
     ToldReplica,
     ToldStreams,
 )
-from node.lab.simulation.sockets.world import SimulatedWorld
 from node.lab.simulation.trace import Happening
 from node.net.bulk_transfer import BulkTransfer
-from node.net.part_server import PartServer
+from node.net.network_interface import NetSettings
+from node.net.parts import PartServer
 from node.net.transport import PeerNetwork
 from node.net.wire import GetPart, Part
+from node.rules.conversion import proof_of_work_rules
+from node.rules.network_rules import rule_fields
+from node.runtime.composition import payload_bytes_max, state_bytes_max
+from node.runtime.connected import outbound_target
 from node.runtime.driver import Driver, Ports
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedWorld:
+    """The same for everybody, honest or not."""
+
+    network_id: NetworkId
+    members: tuple[PeerId, ...]
+    rules: tuple[tuple[str, str], ...]
+    """The (field, value) pairs of the network file."""
+    work_rules: ProofOfWorkRules | None
+    """Of a proof of work."""
+    outbound_target: int
+    state_bytes_max: int
+    payload_bytes_max: int
+    sign_as: Callable[[PeerId], Signer]
+    given: tuple[tuple[int, ...], ...]
+    """By number: the peers whose addresses each was given, by number."""
+    first_requests: FirstRequests
+    settings: NetSettings
+    """The real node's own, but for addresses."""
+
+
+def ground_of(population: Population) -> SimulatedWorld:
+    """As the real node would have it."""
+    members, layout = len(population.members), toy_task(population.scenario.task).layout
+    return SimulatedWorld(
+        network_id=population.network_id,
+        members=population.members,
+        rules=rule_fields(population.rules),
+        work_rules=None if population.is_ordered else proof_of_work_rules(population.rules),
+        outbound_target=outbound_target(members),
+        state_bytes_max=state_bytes_max(population.rules, members, layout),
+        payload_bytes_max=payload_bytes_max(population.rules, layout),
+        sign_as=population.sign_as,
+        given=_given(population),
+        first_requests=population.first_requests,
+        settings=NetSettings(members=frozenset(population.members)),
+    )
+
+
+def places_of(population: Population) -> int:
+    """How many connections one peer may have."""
+    ground = ground_of(population)
+    return ground.settings.inbound_max + ground.outbound_target
+
+
+def _given(population: Population) -> tuple[tuple[int, ...], ...]:
+    """Of two that may be connected each knows where the other is."""
+    number_of = {peer: number for number, peer in enumerate(population.ids)}
+    given: list[list[int]] = [[] for _ in population.ids]
+    for one, other in population.edges():
+        given[number_of[one]].append(number_of[other])
+        given[number_of[other]].append(number_of[one])
+    return tuple(tuple(numbers) for numbers in given)
+
 
 PORT = 7_000
 """Where every peer listens."""

@@ -13,6 +13,7 @@ from consensus.effects import (
     FetchState,
     Guard,
     Halt,
+    Offence,
     Record,
     Refuse,
     Send,
@@ -21,15 +22,13 @@ from consensus.effects import (
     StopPuzzle,
     VerifyPuzzle,
 )
-from consensus.evidence import Offence
-from consensus.inputs import Input, PuzzleSolved, PuzzleVerified
+from consensus.protocol import Input, PuzzleSolved, PuzzleVerified
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, LearnerRequest
 from node.lab.simulation.disk import Disk
-from node.lab.simulation.learner_process import LearnerDesk
 from node.lab.simulation.links import Links
 from node.lab.simulation.peer import Agenda, SimulatedPeer
-from node.lab.simulation.puzzles import Puzzles
+from node.lab.simulation.processes import LearnerDesk, Puzzles
 from node.lab.simulation.trace import Happening
 from node.net.bulk_transfer import BulkTransfer
 from node.net.transport import PeerNetwork

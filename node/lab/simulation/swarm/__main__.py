@@ -5,8 +5,7 @@ import time
 
 import click
 
-from node.lab.simulation.swarm.batch import Summary, replay_command, run_batch
-from node.lab.simulation.swarm.run import Ended, lines_of
+from node.lab.simulation.swarm.run import Ended, Summary, lines_of, replay_command, run_batch
 
 SEEDS_MAX = 1_000_000
 

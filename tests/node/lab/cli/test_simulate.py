@@ -14,7 +14,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from node.cli import main
-from node.lab.simulation.run_file import run_file
+from node.lab.simulation.report import run_file
 from tests.node.real_peers import hearing_interrupts
 
 ROOT = Path(__file__).parents[4]
@@ -149,7 +149,7 @@ def test_a_wrong_scenario_is_told_with_its_file(stormy: str, change: tuple[str, 
 def test_sections_that_are_no_rules_of_a_network_are_told_with_their_file(stormy: str) -> None:
     Path(stormy).write_text(STORMY + "[proof_of_work]\nfinality_depth = 3\n")
     result = simulate(stormy)
-    told = f"error: {stormy}: proof_of_work.contest_depth is 6; allowed is 1 to 2, below proof_of_work.finality_depth"
+    told = f"error: {stormy}: proof_of_work.contest_depth is 6; allowed is 1 to 2, below finality_depth"
     assert (result.exit_code, result.stderr.splitlines()) == (2, [told, "fix: put that right in the file"])
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TypeVar
 
-from consensus.evidence import Accusation
+from consensus.effects import Accusation
 from consensus.types import Instant, PeerId
 from learning.gradient.rules import GradientRules
 from learning.learner import LearnerAnswer

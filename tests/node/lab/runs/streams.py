@@ -5,10 +5,10 @@ from collections.abc import Iterable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from consensus.attachment import Attachment
-from consensus.proof_of_work.difficulty import TARGET_BYTES, start_target
 from consensus.proof_of_work.header import Block as WorkBlock
 from consensus.proof_of_work.header import Body, Header, header_id
+from consensus.proof_of_work.puzzle import TARGET_BYTES, start_target
+from consensus.steps import Attachment
 from consensus.total_order.block import Block, BlockContribution, CommitMark, Content, Reference, block_digest
 from consensus.types import Instant, NetworkId, PeerId
 from learning.learner import AuthoredPayload, DeliveredStep, ProposedStep, StepAdopted

@@ -5,16 +5,14 @@ from dataclasses import dataclass
 
 import pytest
 
-from consensus.effects import Accuse, Record, Refuse
-from consensus.evidence import Accusation, Offence
+from consensus.effects import Accusation, Accuse, Offence, Record, Refuse
 from consensus.total_order.block import Block, Reference
 from consensus.total_order.records import record_of_block
 from consensus.types import Instant, PeerId
 from learning.learner import DeliverRequest
-from node.lab.checkers.bounds import Scale, declared_bounds, excess, stored_excess
+from node.lab.checkers.bounds import Scale, declared_bounds, excess, sizes_of, stored_excess
 from node.lab.checkers.finding import LINES_MAX, Diverged, NoProgress, Pass
 from node.lab.checkers.progress import ExpectedPace
-from node.lab.checkers.sizes import sizes_of
 from node.lab.checkers.suite import CheckerSuite, Facts
 from node.lab.simulation.network import SimulatedNetwork
 from node.runtime.coupling import AskLearner

@@ -4,14 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from consensus.contribution import Contribution
-from consensus.effects import Accuse, Broadcast, Guard, Halt, Record, Refuse, Send
+from consensus.effects import Accusation, Accuse, Broadcast, Guard, Halt, Offence, Record, Refuse, Send
 from consensus.encoding import encode
-from consensus.evidence import Accusation, Offence
 from consensus.proof_of_work import messages as work_messages
-from consensus.proof_of_work.block_index import BlockIndex, genesis_link, header_fault, next_link, next_target
-from consensus.proof_of_work.difficulty import start_target, work_of
+from consensus.proof_of_work.block_tree import BlockIndex, genesis_link, header_fault, next_link, next_target
+from consensus.proof_of_work.puzzle import start_target, work_of
 from consensus.proof_of_work.records import block_key
+from consensus.steps import Contribution
 from consensus.total_order.messages import BlockMessage, OwnBlocks
 from consensus.total_order.records import record_of_block
 from consensus.types import Height, Instant, PeerId, StepId
@@ -28,14 +27,10 @@ from learning.learner import (
     StepChecked,
     Verdict,
 )
-from node.lab.checkers.attribution import DeliveredOnce, FoundByItsAuthor
-from node.lab.checkers.durable import RecordedBeforeSent
-from node.lab.checkers.false_accusations import NoHonestBlamed
+from node.lab.checkers.attribution import DeliveredOnce, FoundByItsAuthor, NoHonestBlamed
 from node.lab.checkers.finding import Seen
-from node.lab.checkers.one_chain import OneChain
-from node.lab.checkers.one_order import OneOrder
-from node.lab.checkers.one_signature import OneBlockAParent, OneBlockARound
-from node.lab.checkers.one_state import OneState
+from node.lab.checkers.one_history import OneChain, OneOrder, OneState
+from node.lab.checkers.one_signature import OneBlockAParent, OneBlockARound, RecordedBeforeSent
 from node.lab.checkers.progress import ExpectedPace, HeadProgress, Standstill
 from node.lab.checkers.work import WorkAddsUp
 from node.runtime.coupling import AskLearner

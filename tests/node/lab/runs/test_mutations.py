@@ -17,7 +17,6 @@ from consensus.proof_of_work.mining import Mining
 from consensus.proof_of_work.rules import ChainRules, ProofOfWorkRules
 from consensus.rate_limit import Spending, TokenBucket
 from consensus.steps import DeliveredContribution, Verdict
-from consensus.total_order.amnesia_recovery import AmnesiaRecovery
 from consensus.total_order.block import Block
 from consensus.total_order.commit_rule import CommitRule, LeaderStatus
 from consensus.total_order.committee import Committee
@@ -25,6 +24,7 @@ from consensus.total_order.committer import delivered_contributions
 from consensus.total_order.dag import Dag
 from consensus.total_order.linearizer import Linearizer
 from consensus.total_order.machine import TotalOrder
+from consensus.total_order.member import AmnesiaRecovery
 from consensus.types import Instant, NetworkId, PeerId, StepId
 from learning.evolution.recipe import Recipe, child_of
 from learning.evolution.rules import EvolutionRules
@@ -216,7 +216,7 @@ def leads_twice(patch: pytest.MonkeyPatch) -> None:
 
 def difficulty_that_stays(patch: pytest.MonkeyPatch) -> None:
     """Every block is as hard as the first."""
-    patch.setattr("consensus.proof_of_work.block_index.scaled_target", lambda start, _drift_ms, _half_life_ms: start)
+    patch.setattr("consensus.proof_of_work.block_tree.scaled_target", lambda start, _drift_ms, _half_life_ms: start)
 
 
 # --- a restart that knows nothing -------------------------------------------------------------------------------------
@@ -360,7 +360,7 @@ UNORDERED = "Peers.all = lambda self: tuple((peer, self._records[peer]) for peer
 
 RUN = """
 from consensus.proof_of_work.peers import Peers
-from node.lab.scenarios.scenario_file import parse_scenario
+from node.lab.scenarios.scenario import parse_scenario
 from node.lab.simulation.swarm.run import run_scenario
 {mutation}
 text = '''

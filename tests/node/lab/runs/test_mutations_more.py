@@ -7,19 +7,17 @@ import msgspec
 import pytest
 from msgspec import structs
 
-from consensus.contribution import Contribution
 from consensus.effects import Broadcast, Effect, Guard, Record
 from consensus.encoding import encode
-from consensus.inputs import PuzzleVerified
-from consensus.proof_of_work.block_index import BlockIndex
-from consensus.proof_of_work.block_tree import BlockTree, Rank
+from consensus.proof_of_work.block_tree import BlockIndex, BlockTree, Rank
 from consensus.proof_of_work.header import Block, Body, Draft, body_digest, header_id, sign_header
 from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.messages import ContributionMessage
 from consensus.proof_of_work.records import block_key
 from consensus.proof_of_work.rules import ChainRules, ProofOfWorkRules
 from consensus.proof_of_work.validation import Validation
-from consensus.steps import genesis_step
+from consensus.protocol import PuzzleVerified
+from consensus.steps import Contribution, genesis_step
 from consensus.total_order.block import BLOCK_CODEC as DAG_BLOCK_CODEC
 from consensus.total_order.block import Block as DagBlock
 from consensus.total_order.block import Reference, block_digest
@@ -28,8 +26,7 @@ from consensus.total_order.messages import BlockMessage
 from consensus.total_order.records import COMMIT_TABLE, record_of_block
 from consensus.types import Digest, Height, PeerId
 from learning.aggregation.rule import GradientOutcome, Workers
-from learning.gradient.ledger import AggregationState, Aggregator
-from learning.gradient.submission import GradientSubmission, encode_submission
+from learning.gradient.ledger import AggregationState, Aggregator, GradientSubmission, encode_submission
 from learning.learner import (
     AdoptRequest,
     AuthoredPayload,
@@ -41,11 +38,11 @@ from learning.learner import (
     LearnerRequest,
 )
 from learning.state import ModelState, state_digest
-from node.lab.checkers.depth import FinalIsDeep
-from node.lab.checkers.durable import RecordedBeforeSent
+from node.lab.checkers.attribution import AcceptedOnce
 from node.lab.checkers.finding import Diverged, NoProgress, Pass, Seen, Started
-from node.lab.checkers.gradients import AcceptedOnce
-from node.lab.checkers.signatures import ProvenBlocks, SignedByMembers
+from node.lab.checkers.one_signature import RecordedBeforeSent
+from node.lab.checkers.recorded import ProvenBlocks, SignedByMembers
+from node.lab.checkers.work import FinalIsDeep
 from node.lab.scenarios.events import Heal, Partition, Restart, Wipe
 from node.lab.scenarios.scenario import ExpectSection, Faulty, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask

@@ -5,7 +5,7 @@ from consensus.total_order.block import Reference
 from consensus.total_order.linearizer import CommitRecord
 from consensus.total_order.records import record_of_commit
 from consensus.types import Instant
-from node.lab.checkers.parts import PAUSE_MS_MAX, Parts
+from node.lab.checkers.progress import PAUSE_MS_MAX, Parts
 from tests.node.lab.runs.streams import ALICE, BOB, MEMBERS, seen
 
 END = Instant(12_000)

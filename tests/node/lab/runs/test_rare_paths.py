@@ -1,8 +1,7 @@
 """Which events count as which rare path."""
 
-from consensus.effects import Accuse, Broadcast, FetchAttachment, Guard, Record, Refuse
+from consensus.effects import Accusation, Accuse, Broadcast, FetchAttachment, Guard, Offence, Record, Refuse
 from consensus.encoding import encode
-from consensus.evidence import Accusation, Offence
 from consensus.types import Digest, PeerId
 from learning.aggregation.rule import GradientOutcome
 from learning.learner import (
@@ -19,8 +18,7 @@ from learning.learner import (
     Verdict,
 )
 from node.lab.checkers.finding import Event, Seen
-from node.lab.checkers.rare_path import RarePath
-from node.lab.checkers.rare_paths import RarePaths
+from node.lab.checkers.rare_paths import RarePath, RarePaths
 from node.runtime.coupling import AskLearner, Forget
 from node.storage.tables import PAYLOAD_TABLE, STATE_KEY, STATE_TABLE
 from tests.node.lab.runs.streams import ALICE, BOB, CAROL, DAVE, MEMBERS, delivery, head, name_of, proposal, seen, work_block

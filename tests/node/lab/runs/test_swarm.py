@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from node.lab.checkers.finding import Diverged, Excerpt, Finding, Pass
-from node.lab.checkers.rare_path import RarePath
+from node.lab.checkers.rare_paths import RarePath
 from node.lab.faults.catalogue import Family, fault_named, parse_fault
 from node.lab.scenarios.events import EVENTS, Misbehave
 from node.lab.scenarios.scenario import Scenario
@@ -19,7 +19,6 @@ from node.lab.scenarios.scenario_check import check
 from node.lab.simulation.network import SimulatedNetwork
 from node.lab.simulation.population import START
 from node.lab.simulation.swarm.__main__ import main
-from node.lab.simulation.swarm.batch import Summary, replay_command, run_batch
 from node.lab.simulation.swarm.plan import (
     CALM_S,
     LARGE_SIZES,
@@ -30,7 +29,7 @@ from node.lab.simulation.swarm.plan import (
     scenario_of,
     title_of,
 )
-from node.lab.simulation.swarm.run import Ended, lines_of, run_seed
+from node.lab.simulation.swarm.run import Ended, Summary, lines_of, replay_command, run_batch, run_seed
 from node.rules.network_rules import Consensus, Learning
 
 SEEDS = range(1_000, 1_240)
@@ -124,7 +123,7 @@ def test_a_mistake_that_is_raised_in_a_peer_is_a_finding(monkeypatch: pytest.Mon
 
 
 def test_a_batch_tells_of_each_run_in_order_and_sums_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("node.lab.simulation.swarm.batch.run_seed", quick)
+    monkeypatch.setattr("node.lab.simulation.swarm.run.run_seed", quick)
     told: list[int] = []
     summary = run_batch(range(5), 1, lambda ended: told.append(ended.seed))
     assert told == [0, 1, 2, 3, 4]
@@ -135,7 +134,7 @@ def test_a_batch_tells_of_each_run_in_order_and_sums_up(monkeypatch: pytest.Monk
 
 
 def test_a_failing_seed_is_told_with_its_excerpt_and_the_command_that_replays_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("node.lab.simulation.swarm.batch.run_seed", quick)
+    monkeypatch.setattr("node.lab.simulation.swarm.run.run_seed", quick)
     result = CliRunner().invoke(main, ["--seeds", "2", "--first", "3", "--processes", "1", "--brief"])
     assert result.exit_code == 1
     assert "Diverged" in result.output
@@ -144,7 +143,7 @@ def test_a_failing_seed_is_told_with_its_excerpt_and_the_command_that_replays_it
 
 
 def test_a_batch_that_passes_ends_well(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("node.lab.simulation.swarm.batch.run_seed", quick)
+    monkeypatch.setattr("node.lab.simulation.swarm.run.run_seed", quick)
     assert CliRunner().invoke(main, ["--seeds", "2", "--processes", "1"]).exit_code == 0
 
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable
 
 from consensus.effects import Effect
-from consensus.inputs import Input, Received
+from consensus.protocol import Input, Received
 from consensus.types import Instant, PeerId
 from learning.learner import LearnerAnswer, LearnerRequest
 from node.lab.simulation.links import Links

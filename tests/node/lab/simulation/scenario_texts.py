@@ -2,9 +2,8 @@
 
 import json
 
-from node.lab.scenarios.scenario import Scenario
+from node.lab.scenarios.scenario import Scenario, parse_scenario
 from node.lab.scenarios.scenario_check import check
-from node.lab.scenarios.scenario_file import parse_scenario
 
 PLAIN = """
 name = "plain"

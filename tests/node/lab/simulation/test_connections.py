@@ -3,12 +3,10 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from consensus.effects import Refuse, Send, SetTimer
-from consensus.evidence import Offence
-from consensus.inputs import PeerLeft, Received
+from consensus.effects import Offence, Refuse, Send, SetTimer
+from consensus.protocol import PeerLeft, Received
 from consensus.types import Instant
-from node.lab.simulation.latency import ConstantLatency, Uniform
-from node.lab.simulation.links import Links
+from node.lab.simulation.links import ConstantLatency, Links, Uniform
 from tests.node.lab.simulation.puppet import START, Stage
 
 TEN_MS = Links(latency=ConstantLatency(10), disk_ms=0)

@@ -1,12 +1,11 @@
 """A simulated shell: what is durable before what, what a kill leaves, and whose clock it is."""
 
 from consensus.effects import Guard, Record, Send, SetTimer, SolvePuzzle, VerifyPuzzle
-from consensus.inputs import PuzzleVerified
+from consensus.protocol import PuzzleVerified
 from consensus.types import Instant, StepId
 from learning.learner import AdoptRequest
-from node.lab.simulation.latency import ConstantLatency
-from node.lab.simulation.links import Links
-from node.lab.simulation.puzzle_process import SOLVING_MS_MAX
+from node.lab.simulation.links import ConstantLatency, Links
+from node.lab.simulation.processes import SOLVING_MS_MAX
 from node.runtime.coupling import AskLearner, Forget
 from tests.node.lab.simulation.puppet import START, IdleLearner, Stage
 

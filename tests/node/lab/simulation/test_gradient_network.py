@@ -5,13 +5,13 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from consensus.inputs import AttachmentHeld
+from consensus.protocol import AttachmentHeld
 from consensus.types import Digest
 from learning.following.line import LineLearner
 from learning.task import Float32Array
 from node.lab.faults.evolution.interceptor import InterceptedLearner
 from node.lab.faults.gradient.conduct import HonestConduct, Submitted
-from node.lab.faults.gradient.own_work import Incessant
+from node.lab.faults.gradient.lying_learner import Incessant
 from node.lab.simulation.links import Links
 from node.lab.simulation.network import SimulatedNetwork, SimulatedPeer
 from node.runtime.coupling import STEPS_WAITING_MAX, Forget

@@ -8,7 +8,7 @@ from consensus.proof_of_work.messages import MESSAGE_CODEC, Busy
 from consensus.types import Instant
 from node.lab.simulation.disk import Records
 from node.lab.simulation.peer import SimulatedPeer
-from node.lab.simulation.puzzles import Puzzles
+from node.lab.simulation.processes import Puzzles
 from node.lab.simulation.trace import Happening
 from tests.node.lab.simulation.world import WORK, simulated_late
 

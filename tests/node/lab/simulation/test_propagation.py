@@ -1,8 +1,12 @@
-"""Blocks by the time at which they reach peers, and by whether they were found in vain."""
+"""Blocks by the time at which they reach peers, and by whether they were found in vain.
 
-from consensus.types import Instant
-from learning.learner import CheckRequest, ProposedStep
-from node.lab.simulation.propagation import Propagation, Spread
+How long a total order takes, from what members hand in and deliver.
+"""
+
+from consensus.effects import Broadcast
+from consensus.types import Instant, PeerId
+from learning.learner import AuthoredPayload, CheckRequest, ContributionFound, DeliveredStep, DeliverRequest, ProposedStep
+from node.lab.simulation.propagation import CommitLatency, Propagation, Spread
 from node.runtime.coupling import AskLearner
 
 
@@ -29,3 +33,25 @@ def test_without_a_block_that_two_peers_have_had_there_is_nothing_to_tell() -> N
     watched = Propagation()
     watched.see(check(b"a", b"genesis", 1), Instant(0))
     assert watched.spread() is None
+
+
+ALICE, BOB = PeerId(b"a" * 32), PeerId(b"b" * 32)
+
+
+def delivered(*items: tuple[PeerId, bytes]) -> AskLearner:
+    payloads = tuple(AuthoredPayload(b"digest", author, b"base", payload, ()) for author, payload in items)
+    return AskLearner(DeliverRequest(DeliveredStep(b"step", b"parent", 1, payloads)))
+
+
+def test_latency_counts_from_the_author_to_each_member_and_knows_authors_apart() -> None:
+    commits = CommitLatency()
+    for at, peer, happening in (
+        (0, ALICE, ContributionFound(b"base", b"same")),
+        (100, BOB, ContributionFound(b"base", b"same")),
+        (150, ALICE, Broadcast(b"a block")),
+        (300, ALICE, delivered((ALICE, b"same"), (BOB, b"same"), (BOB, b"of an earlier incarnation"))),
+        (350, BOB, delivered((ALICE, b"same"))),
+    ):
+        commits.see(peer, happening, Instant(at))
+    assert commits.latencies_ms == [300, 200, 350]
+    assert (commits.rounds, commits.generations) == ({ALICE: 1}, {})

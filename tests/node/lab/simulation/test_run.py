@@ -9,8 +9,7 @@ from consensus.proof_of_work.machine import ProofOfWork
 from consensus.proof_of_work.rules import ChainRules
 from node.lab.checkers.finding import NoProgress, Pass
 from node.lab.scenarios.events import Crash, Heal, KillAt, Misbehave, Partition, Restart
-from node.lab.scenarios.scenario import Scenario, TimedEvent
-from node.lab.scenarios.scenario_file import parse_scenario
+from node.lab.scenarios.scenario import Scenario, TimedEvent, parse_scenario
 from node.lab.simulation.run import Simulation, SimulationOutcome
 from node.runtime.coupling import Coupling
 

@@ -18,9 +18,10 @@ from node.lab.scenarios.scenario import (
     in_order,
     late_peers,
     milliseconds,
+    parse_scenario,
+    read_scenario,
 )
 from node.lab.scenarios.scenario_check import check, warnings
-from node.lab.scenarios.scenario_file import parse_scenario, read_scenario
 from node.rules.network_rules import TotalOrderSection
 from node.rules.typed_toml import TomlProblem, allowed_at
 from tests.node.lab.simulation.scenario_texts import PLAIN, checked, event

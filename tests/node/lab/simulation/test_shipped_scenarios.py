@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from node.lab.scenarios.scenario import read_scenario
 from node.lab.scenarios.scenario_check import check
-from node.lab.scenarios.scenario_file import read_scenario
 
 FILES = sorted((Path(__file__).parents[4] / "docs" / "scenarios").glob("*.toml"))
 

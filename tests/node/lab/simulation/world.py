@@ -13,7 +13,6 @@ from consensus.proof_of_work.rules import ProofOfWorkRules
 from consensus.steps import genesis_step
 from consensus.total_order.machine import TotalOrder, TotalOrderRules
 from consensus.types import Digest, Instant, NetworkId, PeerId, StepId
-from learning.checkpoint import decode_kept_state
 from learning.evolution.generations import Generations
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.mutation_candidates import MutationCandidates
@@ -26,7 +25,8 @@ from learning.gradient.rules import GradientRules
 from learning.gradient.stream import GradientStream
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import Learner, Participant, StateKept
-from learning.tasks.own_samples import OwnSamples
+from learning.state import decode_kept_state
+from learning.tasks.shards import OwnSamples
 from node.lab.faults.gradient.conduct import Conduct
 from node.lab.faults.gradient.lying_learner import Liar
 from node.lab.simulation.network import Build, Links, Records, SimulatedNetwork

@@ -7,17 +7,17 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from consensus.signing import Signer
+from consensus.encoding import Signer
 from consensus.types import Instant, NetworkId, PeerId
-from node.common.folder_names import STORE_FILE_NAME
-from node.lab.scenarios.scenario_file import parse_scenario
+from node.common.files import STORE_FILE_NAME
+from node.lab.scenarios.scenario import parse_scenario
 from node.lab.scenarios.toy_tasks import ToyTask, toy_task
 from node.lab.simulation.population import START
 from node.lab.simulation.run import Simulation
 from node.lab.store_audit.autopsy import Autopsy
 from node.lab.store_audit.log import LOG_NAME
 from node.rules.network_rules import NetworkRules
-from node.storage.guard_file import GUARD_FILE_NAME
+from node.storage.identity import GUARD_FILE_NAME
 from node.storage.store import Store, checksum
 from node.storage.tables import Row
 

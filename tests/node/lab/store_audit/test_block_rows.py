@@ -10,7 +10,7 @@ from consensus.encoding import encode
 from consensus.proof_of_work.header import BLOCK_CODEC, Block, Draft, body_digest, draft_of, header_id, sign_header
 from consensus.proof_of_work.records import BLOCK_TABLE, FINAL_KEY, FINAL_TABLE, VERDICT_TABLE, block_key
 from consensus.types import Height, Instant, StepId
-from learning.checkpoint import decode_kept_state, encode_kept_state
+from learning.state import decode_kept_state, encode_kept_state
 from node.lab.simulation.population import START
 from node.storage.tables import STATE_KEY, STATE_TABLE, Row
 from tests.node.lab.store_audit.folders import WORK, Folders, filled

@@ -12,8 +12,7 @@ from consensus.total_order.block import BLOCK_CODEC, Content, sign_block
 from consensus.total_order.linearizer import COMMIT_CODEC
 from consensus.total_order.records import COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE, Reference, vertex_key
 from consensus.types import Instant
-from learning.checkpoint import decode_kept_state, encode_kept_state
-from learning.state import ModelState, state_digest
+from learning.state import ModelState, decode_kept_state, encode_kept_state, state_digest
 from node.lab.simulation.population import START
 from node.storage.tables import STATE_KEY, STATE_TABLE, checkpoint_key
 from tests.node.lab.store_audit.folders import ORDER, Folders, filled, folders_of, simulation_of

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from consensus.effects import Accuse, Refuse
-from consensus.evidence import Accusation, Offence
+from consensus.effects import Accusation, Accuse, Offence, Refuse
 from node.lab.store_audit.log import LogReader
 from node.runtime.logs import FORMAT
 from tests.node.net.example_peers import identity_of, node_of

@@ -23,7 +23,7 @@ from node.lab.studies.finality import (
 )
 from node.lab.studies.finality_race import AttackStrategy, Race, RaceTrack
 from node.lab.studies.finality_theory import best_attack, catch_up_chance, counted_share, restarting_blocks
-from node.lab.studies.request import ReproduceError
+from node.lab.studies.plots import ReproduceError
 
 STANDARD_ERRORS = 4
 """Chance of a false alarm: 1 in 16,000 for each comparison, and the seeds are fixed."""

@@ -9,12 +9,9 @@ import pytest
 
 from learning.aggregation.catalogue import rule_named
 from node.lab.faults.catalogue import parse_fault
-from node.lab.studies.cells import Cell, run_cell, run_cells
-from node.lab.studies.kardam import PARTS, reproduce_kardam
-from node.lab.studies.overhead import judge_times
-from node.lab.studies.plan import ATTACKS, DEFENCES, part_i_cells, part_ii_cells, part_iv_cells
-from node.lab.studies.plots import Line, line_plot, markdown_table
-from node.lab.studies.request import ReproduceError
+from node.lab.studies.cells import ATTACKS, DEFENCES, Cell, part_i_cells, part_ii_cells, part_iv_cells, run_cell, run_cells
+from node.lab.studies.kardam import PARTS, judge_times, reproduce_kardam
+from node.lab.studies.plots import Line, ReproduceError, line_plot, markdown_table
 
 SMALL = Cell("mean", "0.15", 0, deliveries=40)
 

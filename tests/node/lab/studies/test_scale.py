@@ -10,7 +10,7 @@ import pytest
 
 from node.lab.scenarios.scenario_check import check
 from node.lab.studies import scale
-from node.lab.studies.request import ReproduceError
+from node.lab.studies.plots import ReproduceError
 from node.lab.studies.scale import (
     CROWDS,
     MEMBERS,

@@ -12,14 +12,13 @@ from consensus.types import Instant, PeerId
 from node.api.status import NodeStatus, StepStatus
 from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, NodeError
 from node.lab.scenarios.events import Crash, Event, Heal, Join, Misbehave, Partition, Wipe
-from node.lab.scenarios.scenario_file import parse_scenario
+from node.lab.scenarios.scenario import parse_scenario
 from node.lab.scenarios.scenario_rules import scenario_rules
 from node.lab.store_audit.autopsy import Autopsy
 from node.lab.store_audit.log import LOG_NAME
 from node.lab.testnet.auditing_executor import AuditingExecutor
 from node.lab.testnet.chaos import GRACE_SECONDS_MAX, START_SECONDS_MAX, Chaos
-from node.lab.testnet.objective import ObjectiveContext
-from node.lab.testnet.outcome import GoalCheck
+from node.lab.testnet.objective import GoalCheck, ObjectiveContext
 from node.lab.testnet.peer import SILENT_SECONDS, TestnetPeer
 from node.lab.testnet.setup import make_peers
 from tests.node.lab.testnet.example_testnet import SETTINGS, AliveProcess, EndedProcess

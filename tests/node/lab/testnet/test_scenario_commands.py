@@ -7,7 +7,7 @@ from click.testing import CliRunner
 
 from node.cli import main
 from node.common.errors import NodeError
-from node.lab.testnet.scenario_commands import read_script, remarks
+from node.lab.testnet.chaos import read_script, remarks
 
 SCENARIOS = Path(__file__).parents[4] / "docs" / "scenarios"
 

@@ -2,14 +2,13 @@
 
 import pytest
 
-from consensus.effects import Accuse, Broadcast, FetchAttachment, FetchState, Record, Refuse, Send
-from consensus.evidence import Offence
+from consensus.effects import Accuse, Broadcast, FetchAttachment, FetchState, Offence, Record, Refuse, Send
 from consensus.proof_of_work import messages as work
-from consensus.proof_of_work.orphanage import ORPHANS_PER_PEER_MAX
 from consensus.proof_of_work.rules import ChainRules
+from consensus.proof_of_work.unverified_headers import ORPHANS_PER_PEER_MAX
 from consensus.total_order import messages as order
+from consensus.total_order.block import proves_equivocation
 from consensus.total_order.committee import Committee
-from consensus.total_order.equivocation import proves_equivocation
 from consensus.types import Digest
 from learning.aggregation.rule import GradientOutcome
 from learning.learner import AssessRequest, GradientsReport, StepAdopted

@@ -2,7 +2,7 @@ import pytest
 
 from consensus.types import PeerId
 from node.lab.faults.consensus.withheld_parts import LATE_SECONDS, Serving, WithheldParts, Withholding
-from node.net.part_server import GivePart
+from node.net.parts import GivePart
 from node.net.wire import GetPart, Part
 
 VICTIM, OTHER = PeerId(b"v" * 32), PeerId(b"o" * 32)

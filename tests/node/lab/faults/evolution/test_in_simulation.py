@@ -10,7 +10,7 @@ from learning.evolution.payload import Candidate, decode_candidate, decode_claim
 from learning.evolution.recipe import INDEX_MAX
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.learner import GenerationDecided, StepAdopted
-from learning.model_consensus.scores import Scores
+from learning.model_consensus.slate import Scores
 from tests.node.lab.faults.stage import ORDER, WORK, Play, play, withstood
 
 TOLERANCE = 10

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from learning.aggregation.quantised import MalformedGradientError, decode_gradient, payload_bytes
 from learning.task import Float32Array, Minibatch, ParameterBlock
 from node.lab.faults.catalogue import Situation, make_conduct, parse_fault
+from node.lab.faults.gradient.attacks import TRIGGER_INPUTS
 from node.lab.faults.gradient.conduct import Conduct
-from node.lab.faults.gradient.poison import TRIGGER_INPUTS
 
 LAYOUT = (ParameterBlock("weight", (2, 2), 2), ParameterBlock("bias", (2,), 0))
 PARAMETERS = 6

@@ -14,7 +14,7 @@ from learning.gradient.stream import GradientStream
 from learning.gradient.worker import MakeWorker, Worker, WorkerSettings
 from learning.learner import AssessRequest, AuthoredPayload, DeliverRequest, Learner, Participant
 from learning.task import Float32Array
-from learning.tasks.own_samples import OwnSamples
+from learning.tasks.shards import OwnSamples
 from node.lab.faults.gradient.conduct import HonestConduct, Submitted
 from node.lab.faults.gradient.lying_learner import Liar, LyingWorker
 from tests.learning.evolution.exchange import GENESIS, NETWORK

@@ -10,7 +10,7 @@ from learning.tasks.digits import digits_mlp
 from learning.tasks.shards import parse_shards
 from node.lab.faults.catalogue import parse_fault
 from node.lab.studies.arena import Arena, ArenaRun, ArenaSettings
-from node.lab.studies.backdoor import BackdoorGauge
+from node.lab.studies.cells import BackdoorGauge
 
 torch.set_num_threads(1)
 TASK = digits_mlp()

@@ -13,10 +13,9 @@ from consensus.types import PeerId
 from node.common.address import Address
 from node.lab.faults.catalogue import NETWORK_FAULTS, NetworkSituation, attacks_of, parse_faults
 from node.lab.faults.network.attacks import VISITS
-from node.lab.faults.network.connection_attack import raid
 from node.lab.faults.network.frame_attacks import MALFORMED, OVERSIZED, Misbehave, misbehaving_in_turn
 from node.lab.faults.network.situation import Attack
-from node.lab.faults.network.unauthenticated_client import stranger_at
+from node.lab.faults.network.unauthenticated_client import raid, stranger_at
 from node.net.channel import ChannelClosedError
 from node.net.dialer import UnreachableError
 from node.net.gossip import Gossip

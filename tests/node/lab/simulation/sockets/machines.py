@@ -7,8 +7,8 @@ from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from node.lab.simulation.latency import ConstantLatency, Latency
-from node.lab.simulation.sockets.host import Host
+from node.lab.simulation.links import ConstantLatency, Latency
+from node.lab.simulation.sockets.internet import Host
 from node.lab.simulation.sockets.loop import OWN_HOST, VirtualLoop
 
 Result = TypeVar("Result")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from node.lab.simulation.latency import ConstantLatency, Lognormal, Uniform
+from node.lab.simulation.links import ConstantLatency, Lognormal, Uniform
 from node.lab.simulation.sockets.connection import HIGH_WATER_BYTES
 from node.lab.simulation.sockets.internet import CONNECT_SECONDS_MAX
 from node.lab.simulation.sockets.pipe import SEGMENT_BYTES, WINDOW_BYTES

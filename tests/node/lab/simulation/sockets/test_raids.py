@@ -12,15 +12,14 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from consensus.evidence import Offence
+from consensus.effects import Offence
 from node.lab.checkers.finding import Pass
 from node.lab.faults.catalogue import NETWORK_FAULTS
 from node.lab.faults.network.frame_attacks import FALSE_NETWORKS
 from node.lab.scenarios.events import Crash, Cut, Heal, Join, Misbehave, Partition, Reset, Restart
-from node.lab.scenarios.scenario import Scenario, TimedEvent
-from node.lab.scenarios.scenario_file import parse_scenario, read_scenario
+from node.lab.scenarios.scenario import Scenario, TimedEvent, parse_scenario, read_scenario
 from node.lab.simulation.run import Simulation, SimulationOutcome
-from node.lab.simulation.sockets import world as ground
+from node.lab.simulation.sockets import process as ground
 from node.lab.simulation.sockets.process import SimulatedProcess
 from node.net import listener
 from node.net.address_book import AddressBook

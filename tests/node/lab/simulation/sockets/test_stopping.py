@@ -3,8 +3,8 @@
 from dataclasses import replace
 from random import Random
 
-from node.lab.simulation.latency import ConstantLatency
-from node.lab.simulation.sockets.host import ip_of
+from node.lab.simulation.links import ConstantLatency
+from node.lab.simulation.sockets.internet import ip_of
 from node.lab.simulation.sockets.loop import VirtualLoop
 from node.net.transport import PeerNetwork
 from tests.node.lab.simulation.sockets.machines import PORT, start_on, virtual_loop
