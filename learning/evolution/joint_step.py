@@ -45,6 +45,9 @@ SCALE_STEPS = (-1, 0, 1)
 PATH_SHARES = (0.0, 0.5, 1.0)
 """b: how much of the last step is taken once more."""
 
+MEMBERS_MAX = 240
+"""Scores of a parent, two entries a list and nine joins take 3,955 bytes beside the longest list; there is room for 4,096."""
+
 PROBATION = 16
 """Generations."""
 
@@ -108,6 +111,7 @@ class JointRule:
     """The rule in one network. Holds nothing that changes."""
 
     def __init__(self, network_id: bytes, members: tuple[bytes, ...], rules: EvolutionRules) -> None:
+        assert len(members) <= MEMBERS_MAX, f"{len(members)} members, allowed {MEMBERS_MAX}"
         self.network_id = network_id
         self.members = members
         self.list_length = list_length(rules.offspring)

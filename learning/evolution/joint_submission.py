@@ -21,9 +21,6 @@ SCORES_AND_LIST_KIND = 5
 _WINNER = struct.Struct("<H")
 LIST_HEAD_BYTES = 2
 
-JOINT_MEMBERS_MAX = 240
-"""Scores of a parent, two entries a list and nine joins take 3,955 bytes beside the longest list; there is room for 4,096."""
-
 
 @dataclass(frozen=True, slots=True)
 class ScoresAndList:

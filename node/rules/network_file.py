@@ -11,7 +11,6 @@ from msgspec.structs import replace
 
 from consensus.proof_of_work.rules import ChainRules
 from learning.aggregation.catalogue import needs_scores, rule_text
-from learning.evolution.joint_submission import JOINT_MEMBERS_MAX
 from learning.evolution.rules import UNLIMITED, EvolutionRules, Strategy
 from learning.gradient.rules import GradientRules
 from learning.tasks.shards import parse_shards
@@ -96,17 +95,7 @@ def _with_canonical_rule(rules: NetworkRules) -> NetworkRules:
 def _problems(rules: NetworkRules) -> Iterator[str]:
     """What no single section shows."""
     yield from _member_problems(rules)
-    yield from _evolution_problems(rules)
     yield from _gradient_problems(rules)
-
-
-def _evolution_problems(rules: NetworkRules) -> Iterator[str]:
-    members = len(rules.total_order.members)
-    if rules.evolution.strategy is Strategy.JOINT and members > JOINT_MEMBERS_MAX:
-        yield (
-            f"total_order.members has {members} keys; allowed is up to {JOINT_MEMBERS_MAX} where evolution.strategy is "
-            f'"{Strategy.JOINT}"'
-        )
 
 
 def _gradient_problems(rules: NetworkRules) -> Iterator[str]:

@@ -37,12 +37,13 @@ class JointMember(LineMember):
         rules: EvolutionRules = JOINT_RULES,
         settings: SearchSettings = JOINT_SETTINGS,
         restored: StateKept | None = None,
+        is_searching: bool = True,
         distortion: Distortion | None = None,
     ) -> None:
         self.task = task or SphereTask()
         self.distortion = distortion
         self.list_length = list_length(rules.offspring)
-        participant = Participant(NETWORK, author, GENESIS, members, settings.is_searching)
+        participant = Participant(NETWORK, author, GENESIS, members, is_searching)
         self.generations = JointGenerations(self.task, rules, participant, settings)
         super().__init__(author, self.generations, Shelf(), restored)
         self.answers += self.learner.handle(AdoptRequest(GENESIS))

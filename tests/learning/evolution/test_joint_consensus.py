@@ -2,14 +2,16 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from consensus.steps import PAYLOAD_BYTES_MAX
 from learning.evolution.joint_consensus import Decision, JointConsensus
 from learning.evolution.joint_memory import Memory, Origin, decode_memory, encode_memory, memory_bytes_max
-from learning.evolution.joint_step import Entry, JointRule, JointState
+from learning.evolution.joint_step import MEMBERS_MAX, Entry, JointRule, JointState
 from learning.evolution.joint_submission import JointSubmission, ScoresAndList, decode_joint, encode_joint
 from learning.evolution.ranked_list import RankedList
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
@@ -206,6 +208,15 @@ scores = st.builds(
 submissions: st.SearchStrategy[JointSubmission] = st.one_of(
     lists, scores, st.builds(ScoresAndList, scores, st.integers(0, 1), lists)
 )
+
+
+def test_what_the_largest_network_submits_fits_a_payload() -> None:
+    rule = JointRule(NETWORK, names(MEMBERS_MAX), structs.replace(RULES, offspring=64))
+    lists_of_all = dict.fromkeys(rule.members, RankedList(tuple(range(64))))
+    entries = rule.entries(GENERATION, lists_of_all, replace(rule.first_state(), before=np.zeros(1, dtype=np.float32)))
+    largest = ScoresAndList(Scores(bytes(32), (FITNESS_MAX,) * len(entries)), 0, lists_of_all[rule.members[0]])
+    assert len(entries) == 1 + 2 * MEMBERS_MAX + 9
+    assert len(encode_joint(largest)) <= PAYLOAD_BYTES_MAX
 
 
 @given(submissions)

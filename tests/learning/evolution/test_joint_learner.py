@@ -225,8 +225,7 @@ def test_who_was_too_slow_goes_on_with_the_list_it_had_begun() -> None:
 
 
 def test_an_observer_neither_ranks_nor_measures() -> None:
-    resting = replace(JOINT_SETTINGS, is_searching=False)
-    observers = [JointMember(OBSERVER, FOUR), JointMember(FOUR[3], FOUR, settings=resting)]
+    observers = [JointMember(OBSERVER, FOUR), JointMember(FOUR[3], FOUR, is_searching=False)]
     run([*members_of(4)[:3], *observers], generations=5)
     for observer in observers:
         assert (observer.learner.is_searching, observer.learner.search()) == (False, ())

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from consensus.proof_of_work.rules import ChainRules
-from learning.evolution.joint_submission import JOINT_MEMBERS_MAX
 from learning.evolution.rules import EvolutionRules, Strategy
 from learning.gradient.rules import GradientRules
 from node.common.errors import NodeError
@@ -142,14 +141,6 @@ def test_a_file_from_before_there_were_strategies_means_what_it_meant() -> None:
     assert 'strategy = "plus"' in text
     older = "".join(line for line in text.splitlines(keepends=True) if not line.startswith("strategy"))
     assert network_id(parse_network_text(older)) == network_id(example_rules())
-
-
-def test_a_joint_slate_has_room_for_so_many_members() -> None:
-    members = tuple(f"{number:064x}" for number in range(JOINT_MEMBERS_MAX + 1))
-    task = TaskSection("digits", "ab" * 32, 4810)
-    new_rules("x", bytes(32), task, Strategy.JOINT, members=members[1:])
-    with pytest.raises(NodeError, match=r"members has 241 keys; allowed is up to 240 where evolution.strategy is .joint."):
-        new_rules("x", bytes(32), task, Strategy.JOINT, members=members)
 
 
 def test_a_name_that_is_not_allowed_is_refused_when_a_network_is_made() -> None:
