@@ -31,6 +31,16 @@ class ClaimVerdict:
     is_proven_lie: bool = False
 
 
+def verdict_on_claims(claims: tuple[tuple[str, int, int], ...], tolerance: int) -> ClaimVerdict:
+    """Of (field, claimed, measured), the worst; the tolerance in micro-units."""
+    field, claimed, measured = max(claims, key=lambda item: abs(item[1] - item[2]))
+    if abs(claimed - measured) <= tolerance:
+        return ClaimVerdict(Verdict.GOOD)
+    verdict = Verdict.REFUTED if abs(claimed - measured) > REFUTED_FACTOR * max(1, tolerance) else Verdict.CONTESTED
+    is_proven_lie = abs(claimed - measured) > LIE_FACTOR * max(1, tolerance)
+    return ClaimVerdict(verdict, f"{field} is {claimed}, measured {measured}, tolerance {tolerance}", is_proven_lie)
+
+
 @dataclass(frozen=True, slots=True)
 class Offspring:
     """A child as we have rebuilt and measured it."""
@@ -72,7 +82,9 @@ class ClaimCheck:
 
     def verdict_on_candidate(self, candidate: Candidate, offspring: Offspring) -> ClaimVerdict:
         """GOOD, or CONTESTED where the author's claim is beyond the tolerance."""
-        verdict = self._verdict((("claimed_fitness", candidate.claimed_fitness, offspring.fitness),))
+        verdict = verdict_on_claims(
+            (("claimed_fitness", candidate.claimed_fitness, offspring.fitness),), self._rules.fitness_tolerance
+        )
         return replace(verdict, verdict=Verdict.CONTESTED) if verdict.verdict is Verdict.REFUTED else verdict
 
     def decode_step(self, step: ProposedStep, parent: ProposedStep) -> DecodedStep:
@@ -101,21 +113,11 @@ class ClaimCheck:
         parent_fitness = self.parent_fitness(parent)
         fitness = self._measurement.fitness(parent.id, model, digest) if decoded.candidate else parent_fitness
         pairs = (("child_fitness", claim.child_fitness, fitness), ("parent_fitness", claim.parent_fitness, parent_fitness))
-        verdict = self._verdict(pairs)
+        verdict = verdict_on_claims(pairs, self._rules.fitness_tolerance)
         if verdict.verdict is Verdict.GOOD and decoded.candidate:
             of_author = self.verdict_on_candidate(decoded.candidate, Offspring(model, digest, fitness))
             verdict = replace(of_author, is_proven_lie=False)  # the author's lie, not the leader's
         return verdict
-
-    def _verdict(self, claims: tuple[tuple[str, int, int], ...]) -> ClaimVerdict:
-        """Of (field, claimed, measured), the worst."""
-        tolerance = self._rules.fitness_tolerance
-        field, claimed, measured = max(claims, key=lambda item: abs(item[1] - item[2]))
-        if abs(claimed - measured) <= tolerance:
-            return ClaimVerdict(Verdict.GOOD)
-        verdict = Verdict.REFUTED if abs(claimed - measured) > REFUTED_FACTOR * max(1, tolerance) else Verdict.CONTESTED
-        is_proven_lie = abs(claimed - measured) > LIE_FACTOR * max(1, tolerance)
-        return ClaimVerdict(verdict, f"{field} is {claimed}, measured {measured}, tolerance {tolerance}", is_proven_lie)
 
     def _regression(self, claim: Claim) -> str:
         allowed = claim.parent_fitness - self._rules.regression_allowed

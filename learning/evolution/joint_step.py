@@ -138,9 +138,9 @@ class JointRule:
 
     def trusted(self, authors: Collection[bytes], state: JointState) -> tuple[bytes, ...]:
         """Those of the authors whose lists are joined: who is on no probation, or, if all are, who has the least of it left."""
-        left = dict(zip(self.members, state.probation, strict=True))
-        least = min(left[author] for author in authors)
-        return tuple(author for author in authors if left[author] == least)
+        left = dict(zip(self.members, state.probation, strict=True))  # nobody, under proof of work
+        least = min(left.get(author, 0) for author in authors)
+        return tuple(author for author in authors if left.get(author, 0) == least)
 
     def following(
         self, parent: Float32Array, state: JointState, entries: Sequence[Entry], leads: Sequence[int], winner: int

@@ -33,8 +33,13 @@ class Ranking:
         """Mutations measured so far."""
         return len(self._ranked)
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether every index that a list may hold was ranked."""
+        return len(self._ranked) == LIST_INDEX_MAX
+
     def advance(self) -> RankedList | None:
-        """One slice of work; the list, once all are measured."""
+        """One slice of work; a list after effort times λ mutations, twice as many, and so on: the best and worst of all."""
         first = len(self._ranked)
         children = self._children[: min(len(self._children), self._candidates - first)]
         generation = self._generation
@@ -42,7 +47,10 @@ class Ranking:
         scores = self._task.scores(children, self._samples)
         worst_if_nan = np.where(np.isnan(scores), -np.inf, scores)
         self._ranked.extend((-float(score), first + row) for row, score in enumerate(worst_if_nan))
-        return self._list() if len(self._ranked) == self._candidates else None
+        if len(self._ranked) < self._candidates:
+            return None
+        self._candidates = min(2 * self._candidates, LIST_INDEX_MAX)
+        return self._list()
 
     def _list(self) -> RankedList:
         """The best half and the worst half of a list."""

@@ -12,6 +12,7 @@ import threadpoolctl
 
 from learning.aggregation.catalogue import needs_scores
 from learning.evolution.generations import Generations
+from learning.evolution.joint_block_learner import JointBlockLearner
 from learning.evolution.joint_learner import JointGenerations
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.mutation_candidates import MutationCandidates
@@ -132,6 +133,8 @@ def _evolution_learner(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> 
         return LineLearner(JointGenerations(task, rules, participant, spec.search), spec.restored)
     if participant.members:
         return LineLearner(Generations(MutationCandidates(task, rules, participant, spec.search), participant), spec.restored)
+    if rules.strategy is Strategy.JOINT:
+        return JointBlockLearner(task, rules, participant, spec.search, spec.restored)
     return EvolutionLearner(task, rules, participant, spec.search, spec.restored)
 
 

@@ -4,8 +4,9 @@ from msgspec.structs import asdict
 
 from consensus.proof_of_work.mempool import Rank, equal_claims
 from consensus.proof_of_work.rules import ProofOfWorkRules
+from learning.evolution.joint_blocks import LISTS_MAX
 from learning.evolution.payload import claimed_fitness
-from learning.evolution.rules import EvolutionRules
+from learning.evolution.rules import EvolutionRules, Strategy
 from learning.gradient.block_learner import BASE_AGE_MAX
 from learning.gradient.rules import GradientRules
 from node.rules.network_rules import Learning, NetworkRules
@@ -14,11 +15,12 @@ from node.rules.network_rules import Learning, NetworkRules
 def proof_of_work_rules(rules: NetworkRules) -> ProofOfWorkRules:
     """Of proof of work: a gradient may be some blocks old, a candidate may not.
 
-    A gradient is one large payload; a candidate has none, and a block lists one candidate.
+    A gradient is one large payload; a candidate has none, and a block lists one candidate, or the lists that it joins.
     """
     chain = rules.proof_of_work
     if rules.learning is Learning.EVOLUTION:
-        return ProofOfWorkRules(**asdict(chain), attachments_max=0, contributions_max=1)
+        lists_max = LISTS_MAX if rules.evolution.strategy is Strategy.JOINT else 1
+        return ProofOfWorkRules(**asdict(chain), attachments_max=0, contributions_max=lists_max)
     return ProofOfWorkRules(
         **asdict(chain),
         base_age_max=min(BASE_AGE_MAX, chain.finality_depth),

@@ -85,6 +85,7 @@ class TreePeer:
     def work(self, slices: int = 1) -> list[AuthoredPayload]:
         """What so many slices of search find, signed."""
         answers = [answer for _ in range(slices) for answer in self.learner.search()]
+        self.offers.update({answer.base: answer for answer in answers if isinstance(answer, StepOffered)})
         return [self._signed(answer) for answer in answers if isinstance(answer, ContributionFound)]
 
     def lead(self, base: bytes, height: int) -> ProposedStep:
