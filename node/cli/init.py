@@ -65,7 +65,8 @@ OPEN_SHARD_COUNT = 16
     type=click.Choice([item.value for item in Strategy]),
     default=Strategy.JOINT.value,
     show_default=True,
-    help="comma: the best mutation alone; recombination: a mean of the 16 best.",
+    help="What becomes of mutations. joint: all members' rankings together; comma: the published (1,λ)-search; plus: the same, "
+    "but the parent stays unless it is beaten; recombination: means of one author's best.",
 )
 @click.option(
     "--block-interval-ms",
