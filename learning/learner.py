@@ -315,6 +315,8 @@ class GenerationDecided:
     """Members whose scores were counted, in the order of delivery."""
     ignored: tuple[tuple[str, int], ...]
     """Submissions that changed nothing: the reason, and how many."""
+    authors: tuple[bytes, ...] = ()
+    """Whose work is in the winner; nobody's in "no change"."""
 
 
 @dataclass(frozen=True, slots=True)

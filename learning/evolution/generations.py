@@ -150,13 +150,16 @@ class Generations(Generic[C, E]):
         ignored = tuple((reason.value, count) for reason, count in decision.ignored)
         model = self.candidates.state(winner)
         digest = state_digest(model)
+        author = slate[decision.winner].author
         step, height = next_generation(parent, winner.digest, digest), model.height
         self._agreed = decision.agreed[decision.winner]
         self._begin(Head(step, model, digest))
         return (
             self.head_report(),
             *((GradientsReport(step, height, rows, weights),) if rows else ()),
-            GenerationDecided(step, height, parent, slate, decision.winner, decision.scorers, ignored),
+            GenerationDecided(
+                step, height, parent, slate, decision.winner, decision.scorers, ignored, () if author is None else (author,)
+            ),
             *self.candidates.states_to_keep(commit, self.consensus, is_first=True),
             *self.waits(),
             *self.candidates.progress(),

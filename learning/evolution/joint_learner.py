@@ -117,6 +117,7 @@ class JointGenerations:
             decision.winner,
             decision.scorers,
             tuple((reason.value, count) for reason, count in decision.ignored),
+            self._models.authors(winner),
         )
         self._agreed = decision.fitness[decision.winner]
         self._begin(head, memory)

@@ -186,6 +186,12 @@ class Children:
         """One version after the parent."""
         return ModelState(self.parameters(entry), self._parent.height + 1)
 
+    def authors(self, entry: Entry) -> tuple[bytes, ...]:
+        """Whose lists are in it."""
+        if entry.author is not None:
+            return (entry.author,)
+        return self._trusted if entry.kind is EntryKind.JOIN else ()
+
     def parameters(self, entry: Entry) -> Float32Array:
         """Of the model that the entry stands for, shape (parameters,)."""
         match entry.kind:

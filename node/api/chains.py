@@ -114,7 +114,7 @@ class TotalOrderChain:
         )
         return ChainFacts(
             final_height=steps[-1].height if steps else 0,
-            blocks_led=vitals.generations_won,
+            blocks_led=vitals.generations_shared,
             blocks_contested=0,
             steps=steps,
             peers_ahead_ms=self._machine.status.peers_ahead_ms,

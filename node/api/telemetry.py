@@ -46,7 +46,7 @@ class Vitals:
         self.head: StepAdopted | None = None
         self.decided: GenerationDecided | None = None
         self.waits: GenerationWaits | None = None
-        self.generations_won = 0
+        self.generations_shared = 0
         self.gradients: GradientTally | None = None
         self.adopted: BoundedMap[bytes, StepAdopted] = BoundedMap(ADOPTED_MAX)
         self.candidates_per_second = 0.0
@@ -72,7 +72,7 @@ class Vitals:
                 self._remember_head(answer)
             case GenerationDecided():
                 self.decided = answer
-                self.generations_won += answer.slate[answer.winner].author == self._author
+                self.generations_shared += self._author in answer.authors
             case GenerationWaits():
                 self.waits = answer
             case GradientsReport():

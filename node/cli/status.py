@@ -93,7 +93,7 @@ def _order_figures(status: NodeStatus, order: OrderStatus) -> Iterator[tuple[str
     yield "commits", f"{order.commits:,}  (leader slots skipped: {order.slots_skipped:,})"
     yield "leader timeout", f"{order.timeout_ms:,} ms"
     if not status.rule:
-        yield "won", counted(status.blocks_led, "generation")
+        yield "had a part in", counted(status.blocks_led, "generation")
     generation = status.generation
     if generation is not None:
         yield "generation", f"{generation.height + 1:,}: {generation.phase} of {len(generation.counted)} of {generation.needed}"
