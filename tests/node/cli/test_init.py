@@ -61,7 +61,7 @@ def test_init_makes_a_network_and_says_how_to_go_on(tmp_path: Path) -> None:
     with NodeFolder.open(path) as folder:
         rules, peer_id = folder.rules, folder.identity.peer_id.hex()
     assert (rules.name, rules.task.name, rules.proof_of_work.block_interval_ms) == ("lab", "digits", 900)
-    assert (rules.evolution.recipe_length_max, rules.evolution.step_size_factor) == (1, "0.998")
+    assert (rules.evolution.recipe_length_max, rules.evolution.step_size_factor) == (1, "1")
     assert network_id(rules).hex() in result.stdout
     assert peer_id in result.stdout
     assert f"start --data-dir {path}\n" in result.stdout
@@ -101,7 +101,10 @@ def test_init_refuses_a_folder_that_is_in_use(tmp_path: Path) -> None:
     ("arguments", "told"),
     [
         (["--network", "nowhere.toml"], "error: there is no network file nowhere.toml\nfix: copy it from"),
-        (["--strategy", "coma"], "error: Invalid value for '--strategy': 'coma' is not one of 'comma', 'recombination'."),
+        (
+            ["--strategy", "coma"],
+            "error: Invalid value for '--strategy': 'coma' is not one of 'joint', 'comma', 'plus', 'recombination'.",
+        ),
         (["--block-interval-ms", "1"], "error: Invalid value for '--block-interval-ms': 1 is not in the range 50<=x<=3600000."),
         (["--name", "a/b"], 'error: name is "a/b"; allowed is 1 to 64 letters, digits'),
         (
