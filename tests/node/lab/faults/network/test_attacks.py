@@ -190,8 +190,8 @@ def test_if_what_was_passed_over_counted_as_seen_first_relays_would_keep_it_back
         heard, _ = await relayed_past_strangers()
         assert len(heard) < len(MESSAGES) / 2
 
-    proper = Gossip.judged
-    monkeypatch.setattr(Gossip, "judged", lambda gossip, peer, message, _, now: proper(gossip, peer, message, True, now))
+    proper = Gossip.on_looked_at
+    monkeypatch.setattr(Gossip, "on_looked_at", lambda gossip, peer, message, _, now: proper(gossip, peer, message, True, now))
     play(scenario)
 
 
