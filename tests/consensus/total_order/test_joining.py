@@ -369,8 +369,8 @@ def test_of_many_rungs_on_the_way_down_the_lowest_are_remembered(monkeypatch: py
 
 
 def test_a_commit_that_no_member_can_have_made_is_refused_even_if_f_plus_1_members_sign_it() -> None:
-    stranger = msgspec.structs.replace(TRUE[0], references=(Reference(1, 150, b"x" * 32),))
-    assert record_fault(stranger, FORGE.committee) == "commit 1 names member 150, allowed: 0 to 3"
+    outsider = msgspec.structs.replace(TRUE[0], references=(Reference(1, 150, b"x" * 32),))
+    assert record_fault(outsider, FORGE.committee) == "commit 1 names member 150, allowed: 0 to 3"
     late = msgspec.structs.replace(TRUE[0], references=(Reference(20_000, 0, b"x" * 32),))
     assert record_fault(late, FORGE.committee) == "commit 1 holds a block of a later round than its leader's, 10001"
     twice = msgspec.structs.replace(TRUE[0], references=(Reference(1, 0, b"x" * 32), Reference(1, 0, b"y" * 32)))
@@ -381,8 +381,8 @@ def test_a_commit_that_no_member_can_have_made_is_refused_even_if_f_plus_1_membe
 
 
 def test_whoever_serves_such_a_commit_is_refused() -> None:
-    stranger = msgspec.structs.replace(TRUE[9], references=(Reference(1, 150, b"x" * 32),))
-    joiner = Joiner(records=[*TRUE[:9], stranger])
+    outsider = msgspec.structs.replace(TRUE[9], references=(Reference(1, 150, b"x" * 32),))
+    joiner = Joiner(records=[*TRUE[:9], outsider])
     joiner.name(1, 2, index=10)
     (asked,) = requests(joiner.ticks())
     effects = joiner.answer(asked, joiner.records)
