@@ -1,7 +1,7 @@
 """What attackers cost honest peers: one table of ratios and of values, each beside its goal.
 
 A ratio compares honest progress (blocks or rounds per second, as the victims' own status says) under an attack with
-progress under a control: as many strangers that only shake hands; each pair is measured in turn in one run, on real processes.
+progress under a control: as many outsiders that only shake hands; each pair is measured in turn in one run, on real processes.
 Attackers run as processes of their own under a processor quota, so that what is measured is the victims' work and not the lack
 of a processor. A value is measured by the stage of the test that holds it (hostile_values.py), on real processes too where its
 name does not say otherwise.
@@ -32,7 +32,7 @@ RATIO_MIN = 0.8
 """Of the honest progress that must be left under attack."""
 
 LOG_BYTES_MAX = 4_096
-"""So much more than beside idle strangers may be logged where that is the goal: a line now and then, whoever comes."""
+"""So much more than beside idle outsiders may be logged where that is the goal: a line now and then, whoever comes."""
 
 START_SECONDS_MAX = 180.0
 
@@ -47,7 +47,7 @@ Commands = list[list[str]]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One attack. `rate`: what each stranger does a second; `targets`: how many of the victims are attacked (0: all)."""
+    """One attack. `rate`: what each outsider does a second; `targets`: how many of the victims are attacked (0: all)."""
 
     name: str
     kind: str
@@ -84,7 +84,7 @@ Result = dict[str, float | str | None]
 VALUES = (
     Value("newcomer-in-memory", 1.5, "times", "a sync of 2,500 blocks with one liar among eight peers, to one without"),
     Value("bodiless-lead-in-memory", 30.0, "s", "without leading, after nine headers whose bodies nobody gives"),
-    Value("crowded-members", 15.0, "s", "until members are connected again while strangers take every place"),
+    Value("crowded-members", 15.0, "s", "until members are connected again while outsiders take every place"),
     Value("commits-memory", 16.0, "MB", "that made-up commits leave behind in one who is behind, in memory"),
     Value("commits-timers", 50.0, "ms", "of the longest timer meanwhile, in memory"),
 )

@@ -1,4 +1,4 @@
-"""One attacker for hostile.py: strangers at the doors of real peers, in a process of its own under a processor quota.
+"""One attacker for hostile.py: outsiders at the doors of real peers, in a process of its own under a processor quota.
 
     python benchmarks/hostile_attacker.py KIND NETWORK_FILE HOST:PORT [HOST:PORT ...] [--quota 0.25] [--per-second N]
 
@@ -35,7 +35,7 @@ from node.common.address import Address
 from node.lab.faults.network.frame_attacks import MALFORMED_REQUESTS, misphrasing
 from node.lab.faults.network.fresh_keys import Scout, look
 from node.lab.faults.network.situation import NetworkSituation
-from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, stranger_at
+from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, outsider_at
 from node.net.channel import ChannelClosedError
 from node.net.dialer import UnreachableError
 from node.net.wire import Frame, FrameError, GetPart, GossipFrame, OrderingFrame
@@ -68,7 +68,7 @@ class Quota:
 
 @dataclass
 class Attack:
-    """What all strangers of this process share."""
+    """What all outsiders of this process share."""
 
     rules: NetworkRules
     network_id: NetworkId
@@ -85,35 +85,35 @@ class Attack:
 
     @property
     def situation(self) -> NetworkSituation:
-        """Keys of its own for each stranger."""
+        """Keys of its own for each outsider."""
         return NetworkSituation(self.network_id, rule_fields(self.rules), lambda: self.targets, Random(secrets.token_bytes(16)))
 
 
 Visit = Callable[[Attack, UnauthenticatedClient], Awaitable[None]]
 
 
-async def idle(attack: Attack, stranger: UnauthenticatedClient) -> None:
-    """The control: a stranger that shakes hands, and answers whether it lives."""
+async def idle(attack: Attack, outsider: UnauthenticatedClient) -> None:
+    """The control: an outsider that shakes hands, and answers whether it lives."""
     attack.done += 1
-    await stranger.wait_for_the_end()
+    await outsider.wait_for_the_end()
 
 
-async def workless(attack: Attack, stranger: UnauthenticatedClient) -> None:
+async def workless(attack: Attack, outsider: UnauthenticatedClient) -> None:
     """Nine signed blocks without work on the head: the key is new, so nothing is known against it."""
     if attack.scout.tip.height:
         for block in attack.scout.workless(secrets.token_bytes(32)):
             await attack.quota.pace()
-            await stranger.say(GossipFrame(encode(BlockMessage(block))))
+            await outsider.say(GossipFrame(encode(BlockMessage(block))))
         attack.done += 1
-    await listen(stranger, 2.0)
+    await listen(outsider, 2.0)
 
 
-async def parts(attack: Attack, stranger: UnauthenticatedClient) -> None:
+async def parts(attack: Attack, outsider: UnauthenticatedClient) -> None:
     """Asks for parts of what nobody has."""
-    await repeat(attack, stranger, lambda number: GetPart(digest_of_number(number), 0))
+    await repeat(attack, outsider, lambda number: GetPart(digest_of_number(number), 0))
 
 
-async def requests(attack: Attack, stranger: UnauthenticatedClient) -> None:
+async def requests(attack: Attack, outsider: UnauthenticatedClient) -> None:
     """Asks in turn for the first commit records, which are read, encoded and sent, and for 64 blocks that nobody has."""
 
     def frame(number: int) -> Frame:
@@ -122,10 +122,10 @@ async def requests(attack: Attack, stranger: UnauthenticatedClient) -> None:
         made_up = tuple(Reference(1 + place, 0, digest_of_number(number + place)) for place in range(BLOCKS_ASKED_MAX))
         return OrderingFrame(encode(GetBlocks(number, made_up)))
 
-    await repeat(attack, stranger, frame)
+    await repeat(attack, outsider, frame)
 
 
-async def contributions(attack: Attack, stranger: UnauthenticatedClient) -> None:
+async def contributions(attack: Attack, outsider: UnauthenticatedClient) -> None:
     """Contributions by authors that exist for one message, each with a claim that nobody can keep."""
 
     def frame(number: int) -> Frame:
@@ -135,7 +135,7 @@ async def contributions(attack: Attack, stranger: UnauthenticatedClient) -> None
         contribution = sign_contribution(attack.network_id, author, attack.scout.tip.id, payload, key.sign)
         return GossipFrame(encode(ContributionMessage(contribution)))
 
-    await repeat(attack, stranger, frame)
+    await repeat(attack, outsider, frame)
 
 
 VISITS: dict[str, tuple[Visit, bool]] = {
@@ -145,22 +145,22 @@ VISITS: dict[str, tuple[Visit, bool]] = {
     "requests": (requests, False),
     "contributions": (contributions, True),
 }
-"""By name: what each stranger does, and whether it must know the head of a proof of work."""
+"""By name: what each outsider does, and whether it must know the head of a proof of work."""
 
 DOORSTEP = "malformed-requests"
 """What is done without a handshake."""
 
 
-async def repeat(attack: Attack, stranger: UnauthenticatedClient, frame: Callable[[int], Frame]) -> None:
-    """Say one frame after the other at the rate of each stranger, and read whatever is answered."""
-    reading = asyncio.ensure_future(stranger.wait_for_the_end())
+async def repeat(attack: Attack, outsider: UnauthenticatedClient, frame: Callable[[int], Frame]) -> None:
+    """Say one frame after the other at the rate of each outsider, and read whatever is answered."""
+    reading = asyncio.ensure_future(outsider.wait_for_the_end())
     due = time.monotonic()
     try:
         for number in itertools.count(secrets.randbelow(2**40)):
             if reading.done():
                 return
             await attack.quota.pace()
-            await stranger.say(frame(number))
+            await outsider.say(frame(number))
             attack.done += 1
             due = max(due + 1 / attack.per_second, time.monotonic() - 1)
             await asyncio.sleep(max(0.0, due - time.monotonic()))
@@ -168,11 +168,11 @@ async def repeat(attack: Attack, stranger: UnauthenticatedClient, frame: Callabl
         reading.cancel()
 
 
-async def listen(stranger: UnauthenticatedClient, seconds: float) -> None:
+async def listen(outsider: UnauthenticatedClient, seconds: float) -> None:
     """Read for a while; whoever does not read is dropped as slow."""
     try:
         async with asyncio.timeout(seconds):
-            await stranger.wait_for_the_end()
+            await outsider.wait_for_the_end()
     except TimeoutError:
         return
 
@@ -186,10 +186,10 @@ async def follow_chain(attack: Attack) -> None:
     """Follow the victims' headers as any newcomer does."""
     for target in itertools.cycle(attack.targets):
         try:
-            async with stranger_at(target, attack.situation) as stranger:
-                if await stranger.shake_hands():
+            async with outsider_at(target, attack.situation) as outsider:
+                if await outsider.shake_hands():
                     while True:
-                        await look(stranger, attack.scout)
+                        await look(outsider, attack.scout)
                         await asyncio.sleep(0.5)
         except AWAY:
             attack.thrown_out += 1
@@ -197,14 +197,14 @@ async def follow_chain(attack: Attack) -> None:
 
 
 async def visitor(attack: Attack, target: Address, visit: Visit) -> None:
-    """One stranger at one door; it comes again with a new key, at its rate."""
+    """One outsider at one door; it comes again with a new key, at its rate."""
     while True:
         begun = time.monotonic()
         await attack.quota.pace()
         try:
-            async with stranger_at(target, attack.situation) as stranger:
-                if await stranger.shake_hands():
-                    await visit(attack, stranger)
+            async with outsider_at(target, attack.situation) as outsider:
+                if await outsider.shake_hands():
+                    await visit(attack, outsider)
         except AWAY:
             attack.thrown_out += 1
         await asyncio.sleep(max(0.2, begun + 1.0 - time.monotonic()))
@@ -224,13 +224,13 @@ async def knocker(attack: Attack, target: Address) -> None:
 
 
 def comings(attack: Attack, kind: str) -> list[Coroutine[None, None, None]]:
-    """What each stranger does, and a scout where one is needed."""
+    """What each outsider does, and a scout where one is needed."""
     doors = [target for target in attack.targets for _ in range(OUTSIDERS)]
     if kind == DOORSTEP:
         return [knocker(attack, target) for target in doors]
     visit, needs_scout = VISITS[kind]
-    strangers = [visitor(attack, target, visit) for target in doors]
-    return [*strangers, follow_chain(attack)] if needs_scout else strangers
+    outsiders = [visitor(attack, target, visit) for target in doors]
+    return [*outsiders, follow_chain(attack)] if needs_scout else outsiders
 
 
 async def run(attack: Attack, kind: str) -> None:
@@ -260,7 +260,7 @@ def main() -> int:
     parser.add_argument("network_file", type=Path)
     parser.add_argument("targets", nargs="+")
     parser.add_argument("--quota", type=float, default=0.25, help="share of one processor")
-    parser.add_argument("--per-second", type=float, default=40.0, help="of each stranger")
+    parser.add_argument("--per-second", type=float, default=40.0, help="of each outsider")
     given = parser.parse_args()
     rules = read_network_file(given.network_file)
     targets = tuple(Address(host, int(port)) for host, port in (text.rsplit(":", 1) for text in given.targets))

@@ -21,7 +21,7 @@ from consensus.total_order.linearizer import REFERENCES_MAX
 from consensus.types import Instant
 from tests.consensus.proof_of_work.test_unproven import sync_ms, worked_ms_beside_bodiless_headers
 from tests.consensus.total_order.test_joining import MODES, SYNC_MS, Joiner, begun, invented, requests
-from tests.node.test_machines_as_processes import WHY_NOT, reconnect_among_strangers
+from tests.node.test_machines_as_processes import WHY_NOT, reconnect_among_outsiders
 
 Reading = tuple[float | None, str]
 """The value, and what was seen besides."""
@@ -53,12 +53,12 @@ def bodiless_lead() -> Reading:
 
 
 def crowded_members() -> Reading:
-    """Seconds until four members are connected again, two of which were away while strangers took all places."""
+    """Seconds until four members are connected again, two of which were away while outsiders took all places."""
     if WHY_NOT is not None:
         return None, f"no network namespaces here: {WHY_NOT}"
     with tempfile.TemporaryDirectory() as folder:
-        took = asyncio.run(reconnect_among_strangers(Path(folder) / "net", RECONNECT_SECONDS_MAX))
-    return took, "since both that were away answer again; five machines, 80 strangers at each member"
+        took = asyncio.run(reconnect_among_outsiders(Path(folder) / "net", RECONNECT_SECONDS_MAX))
+    return took, "since both that were away answer again; five machines, 80 outsiders at each member"
 
 
 def made_up_commits_memory() -> Reading:

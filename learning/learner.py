@@ -325,7 +325,7 @@ class GradientReport:
 
     author: bytes
     outcome: str
-    """A value of `learning.aggregation.rule.Outcome`."""
+    """A value of `learning.aggregation.rule.GradientOutcome`."""
     is_accepted: bool
     staleness: int | None
     """Versions of the model between its base and its coming; None where the base is unknown."""

@@ -104,7 +104,7 @@ PER_AUTHOR_IN_ALL_MAX = 128
 """Over all bases: those that evolution keeps with 32 each, or one gradient on each of the last 128."""
 
 POOL_MAX = 4_096
-"""Twice what 64 peers may have waiting for their turn (`assessment_queue.QUEUED_PER_SOURCE_MAX`); 18 MB at most."""
+"""Twice what 64 peers may have waiting for their turn (`QUEUED_PER_SOURCE_MAX`); 18 MB at most."""
 
 LACKING_MAX = 256
 """Contributions that wait for their large payloads, of all peers: sixteen rounds of as many workers."""

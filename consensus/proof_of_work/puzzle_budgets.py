@@ -1,6 +1,6 @@
 """Who may make us compute puzzles, and how many. What proves useful is free: it has cost its maker far more than us.
 
-A peer is an outsider until it has sent a header that is solved and of use. Strangers have a budget each, by group, and in all;
+A peer is an outsider until it has sent a header that is solved and of use. Outsiders have a budget each, by group, and in all;
 one that sends a single useless proof is an outsider again.
 """
 

@@ -44,7 +44,9 @@ class Aggregate(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Buffered:
-    """Implements `Rule`. Remembers B sums of gradients (4 bytes a parameter), one gradient per worker (2 bytes), and momentum.
+    """Implements `AggregationRule`.
+
+    Remembers B sums of gradients (4 bytes a parameter), one gradient per worker (2 bytes), and momentum.
 
     In `RuleMemory`: `vectors` the sums, then the momentum; `counts` the gradients in each buffer.
     """
@@ -65,7 +67,7 @@ class Buffered:
         """No."""
         return False
 
-    def judge(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers, past: PastModels) -> AggregationResult:  # noqa: ARG002  Rule
+    def judge(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers, past: PastModels) -> AggregationResult:  # noqa: ARG002  AggregationRule
         """Collect one gradient; step when no buffer is empty, or none can fill any more."""
         group = group.one_voice_each
         memory = self._collect(memory, arrival, group)

@@ -89,7 +89,7 @@ def order_statistic(finite: Iterable[Fraction], rank: int) -> Fraction | None:
 
 @dataclass(frozen=True, slots=True)
 class Kardam:
-    """Implements `Rule`. Each part can be switched off, to show its effect; without `bootstrap` the model never moves.
+    """Implements `AggregationRule`. Each part can be switched off, to show its effect; without `bootstrap` no model ever moves.
 
     Remembers the newest gradient of each worker (2 bytes a parameter each), the last 2f authors, and when the model moved.
     """

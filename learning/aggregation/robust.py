@@ -138,7 +138,7 @@ class _Crowd:
 
 @dataclass(frozen=True)
 class Robust:
-    """Implements `Rule`. Remembers the newest gradient of each worker (2 bytes a parameter each), and one vector."""
+    """Implements `AggregationRule`. Remembers the newest gradient of each worker (2 bytes a parameter each), and one vector."""
 
     extrapolation: str = EXTRAPOLATION_DEFAULT
     """A canonical decimal, 0 or more."""
@@ -158,7 +158,7 @@ class Robust:
         """Saves work, decides nothing: a product follows from the two gradients' digests."""
         return ProductTable()
 
-    def judge(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers, past: PastModels) -> AggregationResult:  # noqa: ARG002  Rule
+    def judge(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers, past: PastModels) -> AggregationResult:  # noqa: ARG002  AggregationRule
         """Move the model, collect, or refuse a copy."""
         slots = tuple(slot for slot in memory.slots if slot.author in group.workers)
         memory = replace(memory, arrivals=memory.arrivals + 1, slots=slots)

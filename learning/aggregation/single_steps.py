@@ -58,7 +58,7 @@ def dampening_weight(dampening: Dampening, alpha: str, staleness: int) -> np.flo
 
 @dataclass(frozen=True, slots=True)
 class Mean:
-    """Implements `Rule`. Remembers nothing but how many gradients came."""
+    """Implements `AggregationRule`. Remembers nothing but how many gradients came."""
 
     @property
     def name(self) -> str:
@@ -70,7 +70,7 @@ class Mean:
         """No."""
         return False
 
-    def judge(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers, past: PastModels) -> AggregationResult:  # noqa: ARG002  Rule
+    def judge(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers, past: PastModels) -> AggregationResult:  # noqa: ARG002  AggregationRule
         """theta <- theta - lr * g."""
         memory = replace(memory, arrivals=memory.arrivals + 1)
         return AggregationResult(memory, GradientOutcome.APPLIED, arrival.gradient.dense(), ((arrival.author, 1.0),))
@@ -78,7 +78,7 @@ class Mean:
 
 @dataclass(frozen=True, slots=True)
 class Dampened:
-    """Implements `Rule`. Remembers nothing but how many gradients came."""
+    """Implements `AggregationRule`. Remembers nothing but how many gradients came."""
 
     dampening: Dampening = Dampening.INVERSE
     alpha: str = ALPHA_DEFAULT
@@ -94,7 +94,7 @@ class Dampened:
         """No."""
         return False
 
-    def judge(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers, past: PastModels) -> AggregationResult:  # noqa: ARG002  Rule
+    def judge(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers, past: PastModels) -> AggregationResult:  # noqa: ARG002  AggregationRule
         """theta <- theta - lr * Lambda(tau) * g."""
         weight = dampening_weight(self.dampening, self.alpha, arrival.staleness)
         memory = replace(memory, arrivals=memory.arrivals + 1)
@@ -105,7 +105,7 @@ class Dampened:
 
 @dataclass(frozen=True, slots=True)
 class Scored:
-    """Implements `Rule` by moving nothing: gradients alone decide nothing here (`learning.gradient.step_candidates` does)."""
+    """Implements `AggregationRule` by moving nothing: here only `learning.gradient.step_candidates` decides."""
 
     @property
     def name(self) -> str:
@@ -117,6 +117,6 @@ class Scored:
         """No."""
         return False
 
-    def judge(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers, past: PastModels) -> AggregationResult:  # noqa: ARG002  Rule
+    def judge(self, memory: RuleMemory, arrival: ArrivedGradient, group: Workers, past: PastModels) -> AggregationResult:  # noqa: ARG002  AggregationRule
         """Every gradient waits for scores."""
         return AggregationResult(replace(memory, arrivals=memory.arrivals + 1), GradientOutcome.COLLECTED)

@@ -90,7 +90,7 @@ def report_on_refused(
         return None
     age = model.height - submission.base
     match reason:
-        case Ignored.STRANGER:
+        case Ignored.OUTSIDER:
             return _row(item.author, GradientOutcome.NOT_A_WORKER, age if age >= 0 else None)
         case Ignored.SECOND_CANDIDATE:
             return _row(item.author, GradientOutcome.REPEATED, JUST_COME)

@@ -94,7 +94,7 @@ GENERATION_TAG = b"kubrat/generation/1"
 class Ignored(StrEnum):
     """Why a submission that was delivered changes nothing, in words for people."""
 
-    STRANGER = "not by a member"
+    OUTSIDER = "not by a member"
     MALFORMED = "malformed"
     OTHER_GENERATION = "for another generation"
     SECOND_CANDIDATE = "second candidate of its author"
@@ -303,7 +303,7 @@ class ModelConsensus(Generic[C, E]):
 
     def _take(self, item: AuthoredPayload) -> Ignored | None:
         if item.author not in self._members:
-            return Ignored.STRANGER
+            return Ignored.OUTSIDER
         if item.base != self._generation:
             return Ignored.OTHER_GENERATION
         try:

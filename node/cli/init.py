@@ -22,7 +22,7 @@ from node.rules.network_rules import (
     Consensus,
     Learning,
     NetworkRules,
-    is_stranger,
+    is_outsider,
     network_id,
 )
 from node.rules.settings import DEFAULT_PORT
@@ -211,7 +211,7 @@ Bring each folder to its member's machine, and to nobody else's. Start each ther
 
 def _what_next(folder: Path, rules: NetworkRules, peer_id: str, *, first_start: tuple[str, ...] = ()) -> str:
     """`first_start`: what this folder's first start wants besides."""
-    outsider = f"\n{OUTSIDER}" if is_stranger(rules, peer_id) else ""
+    outsider = f"\n{OUTSIDER}" if is_outsider(rules, peer_id) else ""
     joining = ("start", "--network", NETWORK_FILE_NAME, "--data-dir", "my-peer", "--peer", ELSEWHERE, *_trusting(rules))
     return f"""\
 made     {folder}

@@ -37,8 +37,8 @@ def status_view(status: NodeStatus) -> RenderableType:
 
 
 def _figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
-    is_stranger = status.order is not None and all(member.peer_id != status.peer_id for member in status.order.members)
-    role = "  (observer)" if status.is_observer else "  (no member: it follows only)" if is_stranger else ""
+    is_outsider = status.order is not None and all(member.peer_id != status.peer_id for member in status.order.members)
+    role = "  (observer)" if status.is_observer else "  (no member: it follows only)" if is_outsider else ""
     yield "peer", f"{status.peer_id}{role}"
     yield "network", f"{status.network_id}  ({status.network_name})" if status.network_name else status.network_id
     yield "task", status.task or UNKNOWN

@@ -130,7 +130,7 @@ def network_id(rules: NetworkRules) -> NetworkId:
     return network_id_of_fields(rule_fields(rules))
 
 
-def is_stranger(rules: NetworkRules, peer_id: str) -> bool:
+def is_outsider(rules: NetworkRules, peer_id: str) -> bool:
     """Whether this key, in hexadecimal, is none of the members', where there are some: it follows, and decides nothing."""
     return rules.consensus is Consensus.TOTAL_ORDER and peer_id not in rules.total_order.members
 

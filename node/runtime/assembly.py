@@ -22,7 +22,7 @@ from node.api.chains import ChainSource, ProofOfWorkChain, TotalOrderChain
 from node.common.errors import NodeError
 from node.net.parts import PartServer
 from node.processes.puzzle import PuzzleSpec
-from node.rules.network_rules import Consensus, is_stranger, members_of
+from node.rules.network_rules import Consensus, is_outsider, members_of
 from node.rules.settings import PeerSettings
 from node.runtime.composition import (
     Role,
@@ -66,7 +66,7 @@ def run_peer(
         check_trust(folder, settings.trusted_task)
         rules, peer_id = folder.rules, folder.identity.peer_id.hex()
         log.info('peer %s of network "%s": loads the task %s (some seconds)', peer_id[:8], rules.name, rules.task.name)
-        if is_stranger(rules, peer_id):
+        if is_outsider(rules, peer_id):
             log.warning("this key is none of the network's members: the peer follows and checks, and decides nothing")
         uvloop.run(_serve(partial(compose or parts_of, settings, folder), lifeline, api_listener))
     return 0

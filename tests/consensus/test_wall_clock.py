@@ -1,9 +1,9 @@
 """Block times follow the wall clock that the shell tells of; deadlines follow what it hands over as now."""
 
 from consensus.effects import SetTimer, SolvePuzzle
-from consensus.proof_of_work.header_sync import ANSWER_TIMEOUT_MS
 from consensus.proof_of_work.machine import SYNC_TIMER
 from consensus.proof_of_work.messages import GetHeaders, Tip
+from consensus.proof_of_work.peers import ANSWER_TIMEOUT_MS
 from consensus.protocol import ClockRead, Offered, PeerLeft, TimerFired
 from consensus.types import Instant, PeerId, WallTime
 from consensus.wall_clock import PeerClocks

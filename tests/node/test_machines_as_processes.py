@@ -83,11 +83,11 @@ async def main():
                 random.Random(target.host),
                 sources=sources,
             )
-            group.create_task(raid(VISITS["crowd"](there), there, strangers=int(sys.argv[4]), pause_seconds=0.5)())
+            group.create_task(raid(VISITS["crowd"](there), there, outsiders=int(sys.argv[4]), pause_seconds=0.5)())
 
 asyncio.run(main())
 """
-"""One machine's idle strangers, from all of its addresses, at every member's door; who is thrown out comes again."""
+"""One machine's idle outsiders, from all of its addresses, at every member's door; who is thrown out comes again."""
 
 
 @dataclass
@@ -204,8 +204,8 @@ def test_machines_find_each_other_by_one_address_part_and_meet_again(tmp_path: P
     asyncio.run(scenario())
 
 
-async def reconnect_among_strangers(root: Path, seconds_max: float) -> float:
-    """How long two members take that were away while idle strangers of one machine took every place. Raises AssertionError."""
+async def reconnect_among_outsiders(root: Path, seconds_max: float) -> float:
+    """How long two members take that were away while idle outsiders of one machine took every place. Raises AssertionError."""
     async with machines(root) as made:
         for peer in made.peers[:MEMBERS]:
             process.start(peer)
@@ -224,11 +224,11 @@ async def reconnect_among_strangers(root: Path, seconds_max: float) -> float:
             took = await made.until(made.all_meet, seconds_max, "members reconnect")
             await made.until(lambda: made.height(0) > stuck and made.height(3) > stuck, 60.0, "they go on")
             await made.until(
-                lambda: all(is_full(made, number) for number in range(MEMBERS)), 60.0, "strangers take what is left"
+                lambda: all(is_full(made, number) for number in range(MEMBERS)), 60.0, "outsiders take what is left"
             )
         return took
 
 
-def test_members_reconnect_though_idle_strangers_of_one_machine_take_every_place(tmp_path: Path) -> None:
-    took = asyncio.run(reconnect_among_strangers(tmp_path / "net", RECONNECT_SECONDS_MAX))
+def test_members_reconnect_though_idle_outsiders_of_one_machine_take_every_place(tmp_path: Path) -> None:
+    took = asyncio.run(reconnect_among_outsiders(tmp_path / "net", RECONNECT_SECONDS_MAX))
     print(f"reconnected after {took:.1f} s")  # noqa: T201

@@ -143,7 +143,7 @@ class Scale:
     """0 under proof of work."""
     height: int
     """Of the final chain."""
-    strangers_max: int = 0
+    outsiders_max: int = 0
     """Who may be connected to one peer besides the others: none, but over sockets."""
 
     @property
@@ -222,7 +222,7 @@ def _of_the_replica(scale: Scale) -> Groups:
         (named, "PayloadRequests._lanes[] PayloadRequests._resting"),
         (named + scale.peers, "_Pursuit.waiters"),
         (len(Need) * (1 + STALLED_ATTEMPTS), "PayloadRequests._lanes"),
-        (scale.peers + scale.strangers_max, "PayloadRequests._known_peers Reliability._in_vain"),
+        (scale.peers + scale.outsiders_max, "PayloadRequests._known_peers Reliability._in_vain"),
     )
 
 
@@ -237,7 +237,7 @@ def _of_the_graph(scale: Scale) -> Groups:
             "State.newest_seen Suspended.missing Attestations._newest Attestations._marks[] Attestations._checkpoints "
             "Attestations._newest_marks CommitFetch._failed Reliability._failures Reliability._late Reliability._suspected",
         ),
-        (peers + scale.strangers_max, "Peers._records PeerClocks._ahead_ms Synchroniser._roomless"),
+        (peers + scale.outsiders_max, "Peers._records PeerClocks._ahead_ms Synchroniser._roomless"),
         (rounds, "CommitRule._slots Dag._rounds Dag._slots Linearizer._ordered Linearizer._recent Proposer._under_way"),
         (rounds, "Dag._missing_rounds"),
         (blocks, "Dag.accepted Dag.suspended Dag._waiting Dag._waiting[] Dag._wanted Dag._missing_rounds[] State.busy"),
@@ -291,7 +291,7 @@ def _of_the_chain(scale: Scale) -> Groups:
         (STAGED_MAX, "UnverifiedHeaders._children UnverifiedHeaders._children[]"),
         (VERIFY_IN_FLIGHT_MAX, "UnverifiedHeaders._in_flight UnverifiedHeaders._flights"),
         (SOURCES_MAX, "Staged.other_sources"),
-        (scale.peers + scale.strangers_max, "PuzzleBudgets._peers _Search.tried"),
+        (scale.peers + scale.outsiders_max, "PuzzleBudgets._peers _Search.tried"),
         (GROUPS_MAX, "PuzzleBudgets._groups"),
         (ORPHANS_MAX, "Orphanage._orphans"),
         (EARLY_MAX, "Orphanage._early"),

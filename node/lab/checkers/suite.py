@@ -78,7 +78,7 @@ class Facts:
     """Of a total order."""
     work_rules: ProofOfWorkRules | None = None
     """Of proof of work."""
-    strangers_max: int = 0
+    outsiders_max: int = 0
     """Who may be connected to one peer besides the others."""
     is_solved: IsSolved | None = None
     """Of proof of work: asks whoever draws the luck of all miners."""
@@ -142,7 +142,7 @@ class CheckerSuite:
             return
         self.rare_paths.note_machine(peer, replica.ordering)
         facts, height = self._facts, max(self.progress.heights.values(), default=0)
-        scale = Scale(facts.peers, facts.gc_depth, height, facts.strangers_max)
+        scale = Scale(facts.peers, facts.gc_depth, height, facts.outsiders_max)
         self._exceeds(peer, excess(replica, scale), now)
         self.inspect_disk(peer, rows, now)
 

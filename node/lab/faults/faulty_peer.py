@@ -68,8 +68,8 @@ def _faulty_replica(parts: PeerParts, specs: Iterable[FaultSpec], fault: str, wi
     """Of consensus faults too where the peer is a member. A twin starts from no records and no guard. Raises NodeError."""
     rules, identity = parts.rules, parts.identity
     members, role = parts.members, role_of(parts.settings, parts.folder)
-    is_stranger = members and identity.peer_id not in members
-    if is_stranger and any(fault_named(spec.name).family is Family.CONSENSUS for spec in specs):
+    is_outsider = members and identity.peer_id not in members
+    if is_outsider and any(fault_named(spec.name).family is Family.CONSENSUS for spec in specs):
         raise NodeError(f"the fault {fault!r} is one of members, and this peer's key is none of them", "choose another --fault")
     situation = ReplicaSituation(
         identity=identity.peer_id,

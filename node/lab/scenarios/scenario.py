@@ -115,7 +115,7 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     learning: Annotated[Learning, Meta(description="evolution or gradient")]
     peers: Annotated[int, Meta(ge=1, le=PEERS_MAX)]
     duration_s: Seconds
-    strangers: Annotated[int, Meta(ge=0, le=PEERS_MAX)] = 0
+    outsiders: Annotated[int, Meta(ge=0, le=PEERS_MAX)] = 0
     """So many of the last peers have no part: no work, no membership. Who is refused comes back under a new key."""
     task: ToyTask = ToyTask.QUADRATIC
     are_checked: Annotated[bool, Meta(title="true or false")] = True
@@ -138,8 +138,8 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def insiders(self) -> int:
-        """Who has a part: all but the strangers. They come first."""
-        return self.peers - self.strangers
+        """Who has a part: all but the outsiders. They come first."""
+        return self.peers - self.outsiders
 
     @property
     def duration_ms(self) -> int:

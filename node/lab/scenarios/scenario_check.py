@@ -145,9 +145,9 @@ def _setting_problems(scenario: Scenario) -> Iterator[str]:
         allowed = f"0 to evolution.fitness_tolerance ({scenario.evolution.fitness_tolerance})"
         yield f"measured_apart is {scenario.measured_apart}; allowed is {allowed}, or honest peers contest each other"
     if not set(range(scenario.insiders, scenario.peers)) <= set(scenario.fault_of):
-        yield f"strangers is {scenario.strangers}; allowed is as many of the last peers as are faulty"
-    if scenario.strangers >= scenario.peers:
-        yield f"strangers is {scenario.strangers}; allowed is less than peers ({scenario.peers})"
+        yield f"outsiders is {scenario.outsiders}; allowed is as many of the last peers as are faulty"
+    if scenario.outsiders >= scenario.peers:
+        yield f"outsiders is {scenario.outsiders}; allowed is less than peers ({scenario.peers})"
     if scenario.total_order.members:
         yield "total_order.members is given; allowed is none: the members' keys follow from the seed"
     if links.ms_min > links.ms_max:

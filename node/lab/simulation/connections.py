@@ -236,8 +236,8 @@ class Wires:
         if edge is None:
             return
         links = self._links
-        is_stranger = edge.other(peer).number >= links.strangers_from
-        lasting_ms = links.stranger_refusal_ms if is_stranger else links.refusal_ms
+        is_outsider = edge.other(peer).number >= links.outsiders_from
+        lasting_ms = links.outsider_refusal_ms if is_outsider else links.refusal_ms
         edge.refused_until = self._timeline.now + lasting_ms
         self._close(edge)
         self._timeline.after(lasting_ms, partial(self._open, edge))

@@ -146,9 +146,9 @@ class Links:
     """How long a peer waits before it dials again, on average."""
     refusal_ms: int = 600_000
     """How long a refused peer stays refused; the real node's default."""
-    strangers_from: int = 10**9
-    """Peers of this number and above are strangers: a refusal of theirs lasts for stranger_refusal_ms."""
-    stranger_refusal_ms: int = 300
+    outsiders_from: int = 10**9
+    """Peers of this number and above are outsiders: a refusal of theirs lasts for outsider_refusal_ms."""
+    outsider_refusal_ms: int = 300
     """A new key costs nothing, so it takes no longer than to connect again and to prove it."""
     disk_ms: int = 2
     """How long a batch takes until it is durable; 0: no time."""
@@ -183,7 +183,7 @@ def links_of(scenario: Scenario, rules: NetworkRules, seed: int) -> Links:
         disk_ms=section.disk_ms,
         prices=Prices(prices.message_us, prices.byte_ns, prices.signature_us, prices.puzzle_us),
         consensus=scenario.consensus,
-        strangers_from=scenario.insiders,
+        outsiders_from=scenario.insiders,
     )
 
 

@@ -278,7 +278,7 @@ class Simulation:
             members=population.members,
             gc_depth=0 if is_work else rules.total_order.gc_depth,
             work_rules=proof_of_work_rules(rules) if is_work else None,
-            strangers_max=places_of(population) if needs_sockets(self.scenario) else 0,
+            outsiders_max=places_of(population) if needs_sockets(self.scenario) else 0,
             is_solved=self._is_solved,
         )
 

@@ -88,7 +88,7 @@ Told = tuple[int, str, str]
 class Chaos:
     """Times are in seconds since the peers were started; those of events since all of them have answered.
 
-    Implements `Pursuit`.
+    Implements `Objective`.
     """
 
     def __init__(

@@ -218,7 +218,7 @@ class Goal:
         """The peers learn by themselves."""
 
     def outcome(self, seconds: float, *, is_interrupted: bool) -> TestnetOutcome | None:
-        """The judge's; where the testnet goes on after the goal, that it was reached is told at once."""
+        """That of the goal's check; where the testnet goes on after the goal, that it was reached is told at once."""
         outcome = self._goal_check.outcome(seconds, is_interrupted=is_interrupted)
         if outcome is None and self._goal_check.reached_s is not None and not self._is_told:
             self._is_told = True

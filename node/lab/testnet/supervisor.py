@@ -78,7 +78,7 @@ def plain_line_seconds(elapsed_s: float) -> float:
 ASKED = (PeerState.STARTING, PeerState.RUNNING, PeerState.SILENT)
 """Whoever may answer."""
 
-DEEDS_TOLD_MAX = 1_000
+COMMANDS_TOLD_MAX = 1_000
 """The last ones, in the outcome: more than a person does by hand."""
 
 
@@ -112,7 +112,7 @@ class Supervisor:
         self._goal_check = GoalCheck(settings, peers)
         self._executor = TestnetExecutor(peers, network.rules, divider, self._tell)
         self._objective = pursue(ObjectiveContext(self._peers, self._executor, self._goal_check, self._say))
-        self._deeds: deque[CommandReport] = deque(maxlen=DEEDS_TOLD_MAX)
+        self._commands: deque[CommandReport] = deque(maxlen=COMMANDS_TOLD_MAX)
         self._stream = sys.stderr if settings.is_json else sys.stdout
         self._screen = TestnetScreen(self._stream)
         self._shown_at = 0.0
@@ -131,7 +131,7 @@ class Supervisor:
                 self._started = time.monotonic()
                 with self._screen:
                     outcome = await self._watch()
-                document = outcome_document(self._rules, self._peers, self._deeds, outcome)
+                document = outcome_document(self._rules, self._peers, self._commands, outcome)
                 heard = sum(peer.has_say for peer in self._peers)
             finally:
                 await self._stop_all()
@@ -204,7 +204,7 @@ class Supervisor:
 
     def _tell(self, said: str) -> None:
         """An event has befallen peers."""
-        self._deeds.append(CommandReport(round(self._seconds(), 3), said))
+        self._commands.append(CommandReport(round(self._seconds(), 3), said))
         self._say(said)
 
     def _say(self, said: str) -> None:
@@ -227,7 +227,7 @@ class Supervisor:
             learning=self._rules.learning,
             agreed_height=None if agreed is None else agreed.height,
             peers=tuple(peer_report(number, peer) for number, peer in enumerate(self._peers)),
-            commands=tuple(self._deeds),
+            commands=tuple(self._commands),
         )
 
     def _report(self, outcome: TestnetOutcome, document: dict[str, object], heard: int) -> None:

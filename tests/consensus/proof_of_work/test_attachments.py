@@ -367,17 +367,17 @@ def test_a_full_block_with_payloads_fits_and_an_offer_that_does_not_fit_is_ignor
     assert len(of_type(bench.feed(Offered(GENESIS, tuple(digests[:7]), b"", state_after(GENESIS))), SolvePuzzle)) == 1
 
 
-def test_strangers_that_relay_blocks_first_and_keep_their_payloads_hold_up_one_block_and_not_each() -> None:
+def test_outsiders_that_relay_blocks_first_and_keep_their_payloads_hold_up_one_block_and_not_each() -> None:
     """Eight that were here before the honest peer, each silent for as long as it may be."""
     bench = Bench(RULES)
-    strangers = [person(f"silent {number}") for number in range(8)]
+    outsiders = [person(f"silent {number}") for number in range(8)]
     late = person("late")
-    for peer in (*strangers, late):
+    for peer in (*outsiders, late):
         bench.feed(PeerJoined(peer.id))
     waits: list[int] = []
     for number, block in enumerate(heavy_branch(12)):
         began, silences = bench.now, 0
-        asked = fetches(bench.push(block, peer=strangers[number % 8].id))
+        asked = fetches(bench.push(block, peer=outsiders[number % 8].id))
         while bench.machine.status.height <= number:
             (digest, peer), *more = asked
             if peer == late.id:

@@ -77,9 +77,9 @@ def test_keys_that_led_nothing_cost_no_measurement_and_no_honest_contribution_wa
     victim.bench.push(block)
     victim.join(*OUTSIDERS, BOB)
     for second in range(10):
-        for stranger, source in enumerate(OUTSIDERS):
+        for outsider, source in enumerate(OUTSIDERS):
             for number in range(25):
-                author = fresh_key((second * 8 + stranger) * 25 + number)
+                author = fresh_key((second * 8 + outsider) * 25 + number)
                 victim.hear(source, offer(author, block.id, LIE))
         victim.hear(BOB, offer(ALICE, block.id, TRUTH + bytes([second])))
         victim.later(1_000)
@@ -137,15 +137,15 @@ def test_a_flood_by_keys_that_have_led_is_paced_and_honest_contributions_have_th
     blocks = [forge.child(forge.genesis, ALICE)]
     for leader in (*OUTSIDERS, *[ALICE] * (MINUTE_BLOCKS - len(OUTSIDERS))):
         blocks.append(forge.child(blocks[-1].link, leader))
-    for stranger in OUTSIDERS:
-        bench.feed(PeerJoined(stranger.id))
+    for outsider in OUTSIDERS:
+        bench.feed(PeerJoined(outsider.id))
     asked: list[Assess] = []
     for number, block in enumerate(blocks):
         asked += settled(bench, bench.push(block))
         for place in range(32 if number >= len(leaders) else 0):
-            for stranger in OUTSIDERS:
-                useless = offer(stranger, block.id, LIE + place.to_bytes(2, "big"))
-                asked += settled(bench, bench.receive(ContributionMessage(useless), stranger.id))
+            for outsider in OUTSIDERS:
+                useless = offer(outsider, block.id, LIE + place.to_bytes(2, "big"))
+                asked += settled(bench, bench.receive(ContributionMessage(useless), outsider.id))
         asked += settled(bench, bench.receive(ContributionMessage(offer(ALICE, block.id, TRUTH)), OTHER.id))
         bench.now = Instant(bench.now + 1_000)
         asked += settled(bench, bench.feed(TimerFired("sync")))
@@ -163,8 +163,8 @@ MINUTE_BLOCKS = 30
 def test_no_honest_peer_is_refused_for_what_liars_with_a_voice_feed_it_to_pass_on() -> None:
     """Each of theirs is a little better than the one before, so all are passed on, as fast as a learner is asked for them."""
     relay, hearer, forge = Bench(), Bench(), Forge()
-    for stranger in OUTSIDERS:
-        relay.feed(PeerJoined(stranger.id))
+    for outsider in OUTSIDERS:
+        relay.feed(PeerJoined(outsider.id))
     hearer.feed(PeerJoined(relay.me.id))
     blocks = [forge.child(forge.genesis, OUTSIDERS[0])]
     for number in range(1, 80):

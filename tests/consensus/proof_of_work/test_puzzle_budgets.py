@@ -27,7 +27,7 @@ def started(verifying: PuzzleBudgets, names: range, group: bytes, now: Instant =
     return count
 
 
-def test_a_stranger_has_one_puzzle_computed_at_a_time_and_more_once_one_was_of_use() -> None:
+def test_an_outsider_has_one_puzzle_computed_at_a_time_and_more_once_one_was_of_use() -> None:
     verifying = PuzzleBudgets(MEMORY_KIB)
     verifying.join(ALICE, b"", NOW)
     ticket = verifying.start(ALICE, 0, NOW)
@@ -47,7 +47,7 @@ def test_what_is_of_use_costs_nothing_however_much_it_is() -> None:
         verifying.settle(ALICE, ticket, is_useful=True)
 
 
-def test_who_sends_one_useless_proof_is_a_stranger_again() -> None:
+def test_who_sends_one_useless_proof_is_an_outsider_again() -> None:
     verifying = PuzzleBudgets(MEMORY_KIB)
     verifying.join(ALICE, b"", NOW)
     for is_useful in (True, False):
@@ -64,7 +64,7 @@ def test_fresh_keys_of_one_subnet_share_one_budget_and_leave_others_theirs() -> 
 
 
 @pytest.mark.parametrize("memory_kib", [8_192, 65_536])
-def test_all_strangers_together_have_an_eighth_of_a_core(memory_kib: int) -> None:
+def test_all_outsiders_together_have_an_eighth_of_a_core(memory_kib: int) -> None:
     verifying = PuzzleBudgets(memory_kib)
     seconds = 600
     count = 0

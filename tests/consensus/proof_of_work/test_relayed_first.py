@@ -78,7 +78,7 @@ def real_puzzles(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(verifying, "PUZZLE_US_MIN", PUZZLE_US)
 
 
-def test_the_strangers_budget_is_used_up() -> None:
+def test_the_outsiders_budget_is_used_up() -> None:
     attack = UnderAttack()
     attack.join(RELAY, b"one net")
     attack.push(PROVEN, RELAY)
@@ -88,7 +88,7 @@ def test_the_strangers_budget_is_used_up() -> None:
     assert attack.staged > VERIFY_IN_FLIGHT_MAX
 
 
-def test_a_block_that_a_stranger_relayed_first_is_verified_as_soon_as_a_known_peer_sends_it() -> None:
+def test_a_block_that_an_outsider_relayed_first_is_verified_as_soon_as_a_known_peer_sends_it() -> None:
     attack = UnderAttack()
     attack.join(RELAY, b"one net")
     for number in range(PROVEN, len(CHAIN)):
@@ -116,7 +116,7 @@ def test_headers_that_a_known_peer_was_asked_for_will_do_as_well() -> None:
     assert attack.height == PROVEN + 1
 
 
-def test_a_stranger_of_a_subnet_that_has_used_little_comes_before_those_of_one_that_has_used_much() -> None:
+def test_an_outsider_of_a_subnet_that_has_used_little_comes_before_those_of_one_that_has_used_much() -> None:
     attack = UnderAttack(honest="unknown yet")
     honest = person("an honest newcomer")
     attack.join(RELAY, b"one net")
@@ -128,7 +128,7 @@ def test_a_stranger_of_a_subnet_that_has_used_little_comes_before_those_of_one_t
     assert attack.height == PROVEN + 1
 
 
-def test_what_waits_for_a_stranger_s_turn_may_be_brought_by_another() -> None:
+def test_what_waits_for_an_outsider_s_turn_may_be_brought_by_another() -> None:
     attack = UnderAttack()
     attack.join(RELAY, b"one net")
     assert PassOver() in attack.push(PROVEN, RELAY)
@@ -146,7 +146,7 @@ def test_it_outlives_whoever_has_taken_it_over() -> None:
     assert attack.staged == staged
 
 
-def test_who_is_known_has_no_part_in_the_strangers_queue() -> None:
+def test_who_is_known_has_no_part_in_the_outsiders_queue() -> None:
     attack = UnderAttack()
     (asked,) = of_type(attack.bench.push(CHAIN[PROVEN], peer=PEER.id), VerifyPuzzle)
     assert asked.step == CHAIN[PROVEN].id

@@ -442,16 +442,16 @@ class Liar:
         return records[:64]
 
     def _bent(self, record: CommitRecord) -> CommitRecord:
-        stranger = Reference(record.leader.round, 199, b"x" * 32)
+        outsider = Reference(record.leader.round, 199, b"x" * 32)
         far = Reference(2**40, 5, b"y" * 32)
         change: dict[str, object] = self.chance.choice(
             (
                 {"time_ms": FAR},
                 {"index": FAR},
                 {"previous": bytes(32)},
-                {"leader": stranger},
+                {"leader": outsider},
                 {"leader": far},
-                {"references": (stranger,)},
+                {"references": (outsider,)},
                 {"references": (far, *record.references)},
                 {"references": tuple(Reference(1, 1, place.to_bytes(32, "big")) for place in range(500))},
                 {"references": ()},

@@ -11,7 +11,7 @@ from tests.consensus.total_order.hostile import HONEST, MEMBERS, OBSERVER, RULES
 from tests.consensus.total_order.network import Disk
 
 ROUNDS = 72
-SCALE = Scale(peers=len(MEMBERS), gc_depth=RULES.gc_depth, height=0, strangers_max=2)
+SCALE = Scale(peers=len(MEMBERS), gc_depth=RULES.gc_depth, height=0, outsiders_max=2)
 
 
 @functools.cache

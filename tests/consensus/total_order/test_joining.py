@@ -15,7 +15,7 @@ from consensus.steps import genesis_step
 from consensus.total_order import commit_fetch
 from consensus.total_order.block import Checkpoint, CommitMark, Reference
 from consensus.total_order.commit_sync import PAUSE_MS, RANGE_ROUNDS_MAX
-from consensus.total_order.linearizer import COMMIT_CODEC, REFERENCES_MAX, CommitRecord, commit_digest
+from consensus.total_order.linearizer import COMMIT_CODEC, REFERENCES_MAX, CommitRecord, commit_digest, record_fault
 from consensus.total_order.machine import SYNC_MS
 from consensus.total_order.messages import ANSWER_BYTES_MAX, COMMITS_MAX, BlockMessage, Blocks, Commits, GetBlocks, GetCommits
 from consensus.total_order.records import BASE_TABLE, COMMIT_TABLE, index_key
@@ -369,22 +369,20 @@ def test_of_many_rungs_on_the_way_down_the_lowest_are_remembered(monkeypatch: py
 
 
 def test_a_commit_that_no_member_can_have_made_is_refused_even_if_f_plus_1_members_sign_it() -> None:
-    stranger = msgspec.structs.replace(TRUE[0], references=(Reference(1, 150, b"x" * 32),))
-    assert commit_fetch.record_fault(stranger, FORGE.committee) == "commit 1 names member 150, allowed: 0 to 3"
+    outsider = msgspec.structs.replace(TRUE[0], references=(Reference(1, 150, b"x" * 32),))
+    assert record_fault(outsider, FORGE.committee) == "commit 1 names member 150, allowed: 0 to 3"
     late = msgspec.structs.replace(TRUE[0], references=(Reference(20_000, 0, b"x" * 32),))
-    assert (
-        commit_fetch.record_fault(late, FORGE.committee) == "commit 1 holds a block of a later round than its leader's, 10001"
-    )
+    assert record_fault(late, FORGE.committee) == "commit 1 holds a block of a later round than its leader's, 10001"
     twice = msgspec.structs.replace(TRUE[0], references=(Reference(1, 0, b"x" * 32), Reference(1, 0, b"y" * 32)))
-    assert commit_fetch.record_fault(twice, FORGE.committee) == (
+    assert record_fault(twice, FORGE.committee) == (
         "commit 1 does not hold its blocks in order, or two of one author and round"
     )
-    assert commit_fetch.record_fault(TRUE[3], FORGE.committee) is None
+    assert record_fault(TRUE[3], FORGE.committee) is None
 
 
 def test_whoever_serves_such_a_commit_is_refused() -> None:
-    stranger = msgspec.structs.replace(TRUE[9], references=(Reference(1, 150, b"x" * 32),))
-    joiner = Joiner(records=[*TRUE[:9], stranger])
+    outsider = msgspec.structs.replace(TRUE[9], references=(Reference(1, 150, b"x" * 32),))
+    joiner = Joiner(records=[*TRUE[:9], outsider])
     joiner.name(1, 2, index=10)
     (asked,) = requests(joiner.ticks())
     effects = joiner.answer(asked, joiner.records)

@@ -209,8 +209,8 @@ def test_a_block_that_its_author_did_not_sign_refuses_its_sender_alone() -> None
 def test_a_block_by_nobody_refuses_its_sender() -> None:
     one = One()
     content = msgspec.structs.replace(FIRST[1].block.content, author=9)
-    stranger = Forged(FIRST[1].digest, msgspec.structs.replace(FIRST[1].block, content=content))
-    assert faults(one.show(stranger, by=2)) == [
+    outsider = Forged(FIRST[1].digest, msgspec.structs.replace(FIRST[1].block, content=content))
+    assert faults(one.show(outsider, by=2)) == [
         Refuse(MEMBERS[2].id, Offence.UNKNOWN_MEMBER, "author is 9, allowed: 0 to 3"),
     ]
 

@@ -337,13 +337,13 @@ def test_a_worker_that_leaves_the_group_leaves_no_trace_in_the_table() -> None:
 
 @pytest.mark.slow
 @settings(max_examples=40, deadline=None)
-@given(stream=deliveries(4), strangers=st.lists(st.tuples(st.integers(0, 50), vectors), max_size=20))
-def test_what_strangers_send_matters_to_no_part_of_the_ledger(
-    stream: list[Delivery], strangers: list[tuple[int, tuple[int, ...]]]
+@given(stream=deliveries(4), outsiders=st.lists(st.tuples(st.integers(0, 50), vectors), max_size=20))
+def test_what_outsiders_send_matters_to_no_part_of_the_ledger(
+    stream: list[Delivery], outsiders: list[tuple[int, tuple[int, ...]]]
 ) -> None:
     quiet, crowded = Network(Kardam(), group_of(4)), Network(Kardam(), group_of(4))
     for turn, (place, vector, age) in enumerate(stream):
-        for when, noise in strangers:
+        for when, noise in outsiders:
             if when == turn:
                 assert crowded.deliver(9, noise).outcome == GradientOutcome.NOT_A_WORKER
         base = max(quiet.ledger.version - age, 0)

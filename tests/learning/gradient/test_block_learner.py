@@ -28,7 +28,7 @@ from tests.learning.gradient.quadratic import encoded_gradient
 from tests.learning.gradient.scored_order import Attacker
 
 RULES = ("mean", "dampened", "kardam", "buffered")
-STRANGER = b"o" * 32
+OUTSIDER = b"o" * 32
 
 
 def outcomes(peer: Peer) -> list[str]:
@@ -135,17 +135,17 @@ def test_peers_on_many_branches_come_to_agree(seed: int, rule: str) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.data())
 def test_whatever_a_leader_lists_all_judge_it_alike(data: st.DataObject) -> None:
-    """Left out, twice, of strangers, on other models, in any order: a block is invalid to all where it lists in vain."""
+    """Left out, twice, of outsiders, on other models, in any order: a block is invalid to all where it lists in vain."""
     world = world_of(data.draw(st.sampled_from(RULES)))
     forge = Forge(world)
     path = forge.path(GENESIS, ALICE, BOB, CAROL)
     path.append(forge.block(path[-1].id, DAVE, forge.contribution(ALICE, path[-1].id)))
     bases = [GENESIS, path[1].id, path[-1].id]
-    authors = [ALICE, BOB, CAROL, DAVE, STRANGER]
+    authors = [ALICE, BOB, CAROL, DAVE, OUTSIDER]
     choices = [forge.contribution(author, base, value) for author in authors for base in bases for value in (0.5, -0.25)]
     choices += [signed(ALICE, GENESIS, b"junk"), replace(choices[0], attached=())]
     last = forge.block(path[-1].id, BOB, *data.draw(st.lists(st.sampled_from(choices), max_size=4)))
-    one, other = Peer(world, ALICE).follow(*path), Peer(world, STRANGER).follow(*path)
+    one, other = Peer(world, ALICE).follow(*path), Peer(world, OUTSIDER).follow(*path)
     answer = one.check(last)
     assert other.check(last) == answer
     in_vain = any(judged.outcome in NEVER_LISTED for judged in forge.states[last.id].judged)
@@ -155,7 +155,7 @@ def test_whatever_a_leader_lists_all_judge_it_alike(data: st.DataObject) -> None
 @pytest.mark.parametrize(
     ("listed_by", "twice", "outcome"),
     [
-        (STRANGER, False, GradientOutcome.NOT_A_WORKER),
+        (OUTSIDER, False, GradientOutcome.NOT_A_WORKER),
         (ALICE, True, GradientOutcome.REPEATED),
     ],
 )
@@ -397,7 +397,7 @@ def test_what_cannot_be_listed_now_is_of_no_use_and_no_lie() -> None:
     fork = forge.block(GENESIS, ALICE)
     fork = forge.block(fork.id, ALICE, forge.contribution(ALICE, fork.id, -0.5))
     useless = [
-        forge.contribution(STRANGER, head),
+        forge.contribution(OUTSIDER, head),
         forge.contribution(CAROL, head),
         forge.contribution(BOB, GENESIS),
         forge.contribution(ALICE, fork.id),

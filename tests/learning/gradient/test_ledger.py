@@ -67,7 +67,7 @@ def test_bytes_that_are_no_submission_are_malformed() -> None:
         assert refused(net, replace(good, payload=payload)) == Judged(ALICE, GradientOutcome.MALFORMED, None)
 
 
-def test_a_stranger_is_no_worker_whatever_it_sends() -> None:
+def test_an_outsider_is_no_worker_whatever_it_sends() -> None:
     net = network()
     assert refused(net, net.delivered(worker(9), STEP)) == Judged(worker(9), GradientOutcome.NOT_A_WORKER, 0)
 

@@ -270,7 +270,7 @@ REFUSED: dict[str, tuple[Callable[[AuthoredPayload, Shelf], AuthoredPayload], Gr
             GradientOutcome.FUTURE_BASE,
             None,
         ),
-        ("stranger", OBSERVER, lambda item, _: replace(item, author=OBSERVER), GradientOutcome.NOT_A_WORKER, 0),
+        ("outsider", OBSERVER, lambda item, _: replace(item, author=OBSERVER), GradientOutcome.NOT_A_WORKER, 0),
     )
 }
 

@@ -240,7 +240,7 @@ def lies(member: Member) -> dict[str, tuple[AuthoredPayload, GradientOutcome]]:
         "unknown model": (naming(1, bytes(32)), GradientOutcome.UNKNOWN_BASE),
         "model to come": (naming(2, ledger.digest), GradientOutcome.FUTURE_BASE),
         "far future": (naming(2**62, ledger.digest), GradientOutcome.FUTURE_BASE),
-        "stranger": (replace(honest, author=b"o" * 32), GradientOutcome.NOT_A_WORKER),
+        "outsider": (replace(honest, author=b"o" * 32), GradientOutcome.NOT_A_WORKER),
     }
 
 

@@ -153,7 +153,7 @@ def test_equal_candidates_of_two_authors_are_two() -> None:
 @pytest.mark.parametrize(
     ("item", "reason"),
     [
-        (candidate(b"x" * 32), Ignored.STRANGER),
+        (candidate(b"x" * 32), Ignored.OUTSIDER),
         (candidate(FOUR[0], base=b"o" * 32), Ignored.OTHER_GENERATION),
         (signed(FOUR[0], GENERATION, b"junk"), Ignored.MALFORMED),
         (signed(FOUR[0], GENERATION, encode_submission(Candidate(Recipe((1, 2)), 0))), Ignored.MALFORMED),
@@ -176,7 +176,7 @@ def test_scores_that_fit_no_entry_are_ignored_and_cost_their_author_nothing() ->
         Ignored.WRONG_COUNT: scores(FOUR[0], slate.digest, (0,) * 4),
         Ignored.OTHER_GENERATION: scores(FOUR[0], slate.digest, (0,) * 5, base=b"o" * 32),
         Ignored.MALFORMED: signed(FOUR[0], GENERATION, encode_submission(Scores(slate.digest, (0,) * 6))),
-        Ignored.STRANGER: scores(b"x" * 32, slate.digest, (0,) * 5),
+        Ignored.OUTSIDER: scores(b"x" * 32, slate.digest, (0,) * 5),
     }
     assert {consensus.deliver(item): item for item in ignored.values()} == ignored
     assert consensus.deliver(scores(FOUR[0], slate.digest, (0,) * 5)) is None

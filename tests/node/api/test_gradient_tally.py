@@ -35,7 +35,7 @@ def test_the_weights_are_those_of_the_newest_step() -> None:
     assert (status.version, [worker.weight for worker in status.workers]) == (4, [0.75, 0.25])
 
 
-def test_strangers_without_number_share_one_entry() -> None:
+def test_outsiders_without_number_share_one_entry() -> None:
     tally = GradientTally()
     for number in range(WORKERS_MAX + 10):
         tally.add(told(GradientReport(number.to_bytes(32, "big"), "its author is no worker", False, None)))

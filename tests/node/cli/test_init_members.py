@@ -59,7 +59,7 @@ def test_members_that_make_no_sense_are_told_and_nothing_is_made(tmp_path: Path,
     assert not (tmp_path / "peer").exists()
 
 
-def test_members_make_their_own_keys_and_a_stranger_is_told_that_it_decides_nothing(tmp_path: Path) -> None:
+def test_members_make_their_own_keys_and_an_outsider_is_told_that_it_decides_nothing(tmp_path: Path) -> None:
     keys = [CliRunner().invoke(main, ["keygen", str(tmp_path / name / "identity.pem")]).stdout.strip() for name in "ab"]
     first = run(str(tmp_path / "a"), "--member", keys[0], "--member", keys[1])
     assert first.exit_code == 0, first.stderr
@@ -68,5 +68,5 @@ def test_members_make_their_own_keys_and_a_stranger_is_told_that_it_decides_noth
     assert "On the machine of each other member, with its key as my-peer/identity.pem, with a copy of" in first.stdout
     second = run(str(tmp_path / "b"), "--network", str(tmp_path / "a" / "network.toml"))
     assert keys[1] in second.stdout
-    stranger = run(str(tmp_path / "c"), "--network", str(tmp_path / "a" / "network.toml"))
-    assert "none of the network's members: it will follow and check, and decide nothing" in stranger.stdout
+    outsider = run(str(tmp_path / "c"), "--network", str(tmp_path / "a" / "network.toml"))
+    assert "none of the network's members: it will follow and check, and decide nothing" in outsider.stdout

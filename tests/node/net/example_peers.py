@@ -163,7 +163,7 @@ def play(scenario: Callable[[], Awaitable[None]], loop: LoopFactory = asyncio.ne
 
 
 @dataclass
-class Stranger:
+class Outsider:
     """A peer of our own making: shakes hands as it should, or not, and then says whatever a test wants."""
 
     web_socket: WebSocket
@@ -175,7 +175,7 @@ class Stranger:
     async def shake(
         self, identity: Identity, network_id: NetworkId = NETWORK, rules: tuple[tuple[str, str], ...] = RULES
     ) -> Established | Failed:
-        introduction = Introduction(identity.peer, identity.sign, network_id, rules, 0, "stranger")
+        introduction = Introduction(identity.peer, identity.sign, network_id, rules, 0, "outsider")
         handshake = Handshake(self.channel.role, introduction, os.urandom(32))
         progress = handshake.start()
         while True:
@@ -231,9 +231,9 @@ async def listener_of(
 
 
 @asynccontextmanager
-async def stranger_at(node: Node) -> AsyncIterator[Stranger]:
+async def outsider_at(node: Node) -> AsyncIterator[Outsider]:
     """A WebSocket to a node, before any handshake."""
     async with client_session() as session:
         web_socket = await session.ws_connect(f"ws://127.0.0.1:{node.network.port}/peer", max_msg_size=0, autoping=False)
         async with channel_of(web_socket, Role.DIALER) as channel:
-            yield Stranger(web_socket, channel, web_socket.get_extra_info("sockname")[1])
+            yield Outsider(web_socket, channel, web_socket.get_extra_info("sockname")[1])

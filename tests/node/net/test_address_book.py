@@ -75,8 +75,8 @@ def test_no_more_addresses_are_due_than_wanted() -> None:
 
 def test_the_last_place_is_kept_for_an_address_of_the_user_s_that_is_away() -> None:
     book = book_of(GIVEN)
-    strangers = {Address("10.0.0.2", port) for port in (1, 2, 3)}
-    assert all(book.learn(address, "10.0.0.9", is_local_source=False) for address in strangers)
+    outsiders = {Address("10.0.0.2", port) for port in (1, 2, 3)}
+    assert all(book.learn(address, "10.0.0.9", is_local_source=False) for address in outsiders)
     assert book.due(0.0, frozenset(), 1) == (GIVEN,)
     wait = book.on_failure(GIVEN, 0.0)
     assert wait is not None
@@ -106,7 +106,7 @@ def test_members_are_dialled_first_and_soon_again() -> None:
         assert book.due(now, frozenset(), 1) == (LEARNED,)
 
 
-def test_a_stranger_that_is_not_welcome_is_asked_seldom() -> None:
+def test_an_outsider_that_is_not_welcome_is_asked_seldom() -> None:
     book = book_of()
     book.learn(LEARNED, "10.0.0.9", is_local_source=False)
     assert book.due(0.0, frozenset(), 1) == (LEARNED,)

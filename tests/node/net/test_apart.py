@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from node.net.address_book import Backoff
 from node.net.handshake import Established
-from tests.node.net.example_peers import QUICK, identity_of, node_of, play, running, stranger_at, until
+from tests.node.net.example_peers import QUICK, identity_of, node_of, outsider_at, play, running, until
 
 SLOW = replace(QUICK, backoff=Backoff())
 """Waiting times of production: up to a minute."""
@@ -33,9 +33,9 @@ def test_who_knocks_meanwhile_is_told_why() -> None:
         ann, eve = node_of(1), identity_of(9)
         async with running(ann):
             ann.network.keep_apart(frozenset({eve.peer}))
-            async with stranger_at(ann) as stranger:
-                assert isinstance(await stranger.shake(eve), Established)
-                assert await stranger.end() == "kept apart"
+            async with outsider_at(ann) as outsider:
+                assert isinstance(await outsider.shake(eve), Established)
+                assert await outsider.end() == "kept apart"
             assert (ann.joined, ann.notes) == ([], [])
 
     play(scenario)

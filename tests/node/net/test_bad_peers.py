@@ -33,12 +33,12 @@ from tests.node.net.example_peers import (
     Identity,
     LoopFactory,
     Node,
-    Stranger,
+    Outsider,
     identity_of,
     node_of,
+    outsider_at,
     play,
     running,
-    stranger_at,
     until,
 )
 
@@ -61,16 +61,16 @@ async def honest_pair(settings: NetSettings = QUICK) -> AsyncIterator[tuple[Node
             assert ben.identity.peer not in ann.left
 
 
-def sealed(data: bytes) -> Callable[[Stranger], Awaitable[None]]:
-    return lambda stranger: stranger.channel.send(data)
+def sealed(data: bytes) -> Callable[[Outsider], Awaitable[None]]:
+    return lambda outsider: outsider.channel.send(data)
 
 
-def raw(data: bytes) -> Callable[[Stranger], Awaitable[None]]:
-    return lambda stranger: stranger.web_socket.send_bytes(data)
+def raw(data: bytes) -> Callable[[Outsider], Awaitable[None]]:
+    return lambda outsider: outsider.web_socket.send_bytes(data)
 
 
-def text(stranger: Stranger) -> Awaitable[None]:
-    return stranger.web_socket.send_str("hello")
+def text(outsider: Outsider) -> Awaitable[None]:
+    return outsider.web_socket.send_str("hello")
 
 
 @pytest.mark.parametrize(
@@ -87,10 +87,10 @@ def text(stranger: Stranger) -> Awaitable[None]:
         (sealed(encode_frame(Addresses(()))), "answer that nobody asked for: addresses that were not asked for"),
     ],
 )
-def test_a_bad_frame_disconnects_and_refuses_its_sender(misbehave: Callable[[Stranger], Awaitable[None]], fault: str) -> None:
+def test_a_bad_frame_disconnects_and_refuses_its_sender(misbehave: Callable[[Outsider], Awaitable[None]], fault: str) -> None:
     async def scenario() -> None:
         async with honest_pair() as (ann, _):
-            async with stranger_at(ann) as mallory:
+            async with outsider_at(ann) as mallory:
                 await mallory.shake(MALLORY)
                 await until(lambda: MALLORY.peer in ann.connected)
                 await misbehave(mallory)
@@ -103,9 +103,9 @@ def test_a_bad_frame_disconnects_and_refuses_its_sender(misbehave: Callable[[Str
     play(scenario)
 
 
-async def too_many_pings(stranger: Stranger) -> None:
+async def too_many_pings(outsider: Outsider) -> None:
     for _ in range(70):
-        await stranger.web_socket.ping(b"x" * 100)
+        await outsider.web_socket.ping(b"x" * 100)
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ async def too_many_pings(stranger: Stranger) -> None:
     ],
 )
 def test_what_its_sender_has_not_sealed_disconnects_and_refuses_nobody(
-    misbehave: Callable[[Stranger], Awaitable[None]], fault: str
+    misbehave: Callable[[Outsider], Awaitable[None]], fault: str
 ) -> None:
     async def scenario() -> None:
-        async with honest_pair() as (ann, _), stranger_at(ann) as mallory:
+        async with honest_pair() as (ann, _), outsider_at(ann) as mallory:
             await mallory.shake(MALLORY)
             await until(lambda: MALLORY.peer in ann.connected)
             await misbehave(mallory)
@@ -135,7 +135,7 @@ def test_what_its_sender_has_not_sealed_disconnects_and_refuses_nobody(
 
 
 async def outcome_of_return(node: Node, identity: Identity) -> str:
-    async with stranger_at(node) as again:
+    async with outsider_at(node) as again:
         await again.shake(identity)
         return await again.end()
 
@@ -143,7 +143,7 @@ async def outcome_of_return(node: Node, identity: Identity) -> str:
 def test_a_flood_of_frames_disconnects_its_sender() -> None:
     async def scenario() -> None:
         rates = RateLimits(frames_per_second=50, frames_burst=100)
-        async with honest_pair(replace(QUICK, rates=rates)) as (ann, _), stranger_at(ann) as mallory:
+        async with honest_pair(replace(QUICK, rates=rates)) as (ann, _), outsider_at(ann) as mallory:
             await mallory.shake(MALLORY)
             with pytest.raises(ChannelClosedError):
                 await ask_without_end(mallory)
@@ -153,16 +153,16 @@ def test_a_flood_of_frames_disconnects_its_sender() -> None:
     play(scenario)
 
 
-async def ask_without_end(stranger: Stranger) -> None:
+async def ask_without_end(outsider: Outsider) -> None:
     while True:
-        await stranger.say(GetAddresses())
+        await outsider.say(GetAddresses())
         await asyncio.sleep(0)
 
 
 def test_a_flood_of_bytes_disconnects_its_sender() -> None:
     async def scenario() -> None:
         rates = RateLimits(bytes_per_second=1_000, bytes_burst=50_000)
-        async with honest_pair(replace(QUICK, rates=rates)) as (ann, _), stranger_at(ann) as mallory:
+        async with honest_pair(replace(QUICK, rates=rates)) as (ann, _), outsider_at(ann) as mallory:
             await mallory.shake(MALLORY)
             for _ in range(6):
                 await mallory.say(OrderingFrame(bytes(10_000)))
@@ -174,7 +174,7 @@ def test_a_flood_of_bytes_disconnects_its_sender() -> None:
 
 def test_a_message_that_was_pushed_twice_is_delivered_once() -> None:
     async def scenario() -> None:
-        async with honest_pair() as (ann, ben), stranger_at(ann) as mallory:
+        async with honest_pair() as (ann, ben), outsider_at(ann) as mallory:
             await mallory.shake(MALLORY)
             await mallory.say(GossipFrame(b"flood"))
             await mallory.say(GossipFrame(b"flood"))
@@ -189,7 +189,7 @@ def test_a_message_that_was_pushed_twice_is_delivered_once() -> None:
 
 def test_a_message_that_was_not_looked_at_is_taken_from_another() -> None:
     async def scenario() -> None:
-        async with honest_pair() as (ann, ben), stranger_at(ann) as mallory:
+        async with honest_pair() as (ann, ben), outsider_at(ann) as mallory:
             await mallory.shake(MALLORY)
             ann.unheard.add(MALLORY.peer)
             await mallory.say(GossipFrame(b"flood"))
@@ -211,7 +211,7 @@ def test_a_message_that_was_not_looked_at_is_taken_from_another() -> None:
 
 def test_a_stolen_name_is_told_and_turned_away() -> None:
     async def scenario() -> None:
-        async with honest_pair() as (ann, ben), stranger_at(ann) as mallory:
+        async with honest_pair() as (ann, ben), outsider_at(ann) as mallory:
             await mallory.shake(Identity(ben.identity.peer, MALLORY.sign))
             assert await mallory.end() == "wrong signature"
             key = ben.identity.peer[:8].hex()
@@ -224,11 +224,11 @@ def test_a_stolen_name_is_told_and_turned_away() -> None:
 def test_a_replayed_handshake_is_turned_away(loop: LoopFactory) -> None:
     async def scenario() -> None:
         async with honest_pair() as (ann, _):
-            async with stranger_at(ann) as cat:
+            async with outsider_at(ann) as cat:
                 await cat.shake(identity_of(3))
                 await until(lambda: identity_of(3).peer in ann.connected)
             await until(lambda: identity_of(3).peer not in ann.connected)
-            async with stranger_at(ann) as mallory:
+            async with outsider_at(ann) as mallory:
                 for data in cat.said:
                     await mallory.channel.send(data)
                 assert await mallory.end() == "wrong signature"
@@ -238,9 +238,9 @@ def test_a_replayed_handshake_is_turned_away(loop: LoopFactory) -> None:
     play(scenario, loop)
 
 
-def test_a_stranger_of_another_network_is_told_which_field_differs() -> None:
+def test_an_outsider_of_another_network_is_told_which_field_differs() -> None:
     async def scenario() -> None:
-        async with honest_pair() as (ann, _), stranger_at(ann) as cat:
+        async with honest_pair() as (ann, _), outsider_at(ann) as cat:
             rules = (("name", "digits"), ("proof_of_work.block_interval_ms", "1000"))
             outcome = await cat.shake(identity_of(3), NetworkId(b"o" * 32), rules)
             assert outcome == Failed(
@@ -255,9 +255,9 @@ def test_a_stranger_of_another_network_is_told_which_field_differs() -> None:
     play(scenario)
 
 
-def test_a_stranger_of_another_version_is_told_the_numbers() -> None:
+def test_an_outsider_of_another_version_is_told_the_numbers() -> None:
     async def scenario() -> None:
-        async with honest_pair() as (ann, _), stranger_at(ann) as cat:
+        async with honest_pair() as (ann, _), outsider_at(ann) as cat:
             await cat.say(Hello(PROTOCOL_VERSION + 1, NETWORK, MALLORY.peer, os.urandom(32), 0, "cat"))
             answer = await cat.hear(Hello)
             assert isinstance(answer, Hello)
@@ -280,10 +280,10 @@ def test_a_stranger_of_another_version_is_told_the_numbers() -> None:
     ],
 )
 def test_nonsense_in_the_handshake_is_told_and_turned_away(
-    misbehave: Callable[[Stranger], Awaitable[None]], detail: str
+    misbehave: Callable[[Outsider], Awaitable[None]], detail: str
 ) -> None:
     async def scenario() -> None:
-        async with honest_pair() as (ann, _), stranger_at(ann) as mallory:
+        async with honest_pair() as (ann, _), outsider_at(ann) as mallory:
             await misbehave(mallory)
             await mallory.end()
             assert ann.notes == [f"127.0.0.1:{mallory.port} {detail}"]
@@ -292,11 +292,11 @@ def test_nonsense_in_the_handshake_is_told_and_turned_away(
     play(scenario)
 
 
-def test_notes_about_strangers_do_not_fill_the_log() -> None:
+def test_notes_about_outsiders_do_not_fill_the_log() -> None:
     async def scenario() -> None:
         async with honest_pair() as (ann, _):
             for _ in range(15):
-                async with stranger_at(ann) as mallory:
+                async with outsider_at(ann) as mallory:
                     await mallory.web_socket.send_bytes(b"garbage")
                     await mallory.end()
             assert len(ann.notes) == 10
@@ -304,9 +304,9 @@ def test_notes_about_strangers_do_not_fill_the_log() -> None:
     play(scenario)
 
 
-def test_a_silent_stranger_is_disconnected_when_its_time_is_up() -> None:
+def test_a_silent_outsider_is_disconnected_when_its_time_is_up() -> None:
     async def scenario() -> None:
-        async with honest_pair(IMPATIENT) as (ann, _), stranger_at(ann) as mallory:
+        async with honest_pair(IMPATIENT) as (ann, _), outsider_at(ann) as mallory:
             async with asyncio.timeout(3.0):
                 assert await mallory.end() == ""
             assert ann.notes == []
@@ -332,12 +332,12 @@ def test_a_connection_that_never_becomes_a_peer_is_cut_off(request_bytes: bytes)
 
 
 @pytest.mark.parametrize("loop", LOOPS)
-def test_where_the_allowed_number_of_strangers_has_come_the_oldest_makes_room_for_another(loop: LoopFactory) -> None:
+def test_where_the_allowed_number_of_outsiders_has_come_the_oldest_makes_room_for_another(loop: LoopFactory) -> None:
     async def scenario() -> None:
         async with honest_pair(replace(QUICK, unauthenticated_max=3)) as (ann, _):
             held = [await asyncio.open_connection(*ann.address) for _ in range(3)]
             async with asyncio.timeout(2.0):  # well before their time is up
-                async with stranger_at(ann) as cat:
+                async with outsider_at(ann) as cat:
                     await cat.shake(identity_of(3))
                     await until(lambda: identity_of(3).peer in ann.connected)
                 assert [await is_hung_up_on(reader) for reader, _ in held[:1]] == [True]

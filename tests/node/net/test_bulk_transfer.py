@@ -14,7 +14,8 @@ from consensus.protocol import AttachmentHeld, FetchFailed, Input, StateHeld
 from consensus.types import Digest, Height, PeerId, StepId
 from learning.learner import LearnerRequest, StateKept
 from learning.state import checkpoint_digest, encode_kept_state
-from node.net.bulk_transfer import PART_SECONDS_MAX, RATE_SECONDS, SOURCE_SHARE, STATE_ROUNDS_MAX, TICK_SECONDS, BulkTransfer
+from node.net.bulk_transfer import RATE_SECONDS, SOURCE_SHARE, STATE_ROUNDS_MAX, TICK_SECONDS, BulkTransfer
+from node.net.parts import PART_SECONDS_MAX
 from node.net.wire import PART_BYTES_MAX, Part
 from node.storage.store import Store
 

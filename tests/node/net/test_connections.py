@@ -20,7 +20,7 @@ from node.net.connection import Connection
 from node.net.connections import GAVE_WAY, USEFUL_SECONDS, Connections, InboundPeer, whom_to_evict
 from node.net.handshake import Role
 from node.net.network_interface import NetSettings
-from tests.node.net.example_peers import IMPATIENT, QUICK, Node, identity_of, node_of, play, running, stranger_at, until
+from tests.node.net.example_peers import IMPATIENT, QUICK, Node, identity_of, node_of, outsider_at, play, running, until
 
 NEVER = float("-inf")
 SECRET = b"secret"
@@ -68,8 +68,8 @@ def test_who_is_near_useful_or_long_here_stays_however_many_come() -> None:
     near = crowd(3, "198.51.100.0/24", 900, answer_seconds=0.001, connected_at=5_000.0)
     useful = crowd(3, "198.51.101.0/24", 910, useful_at=4_000.0, connected_at=5_000.0, answer_seconds=90.0)
     old = crowd(3, "198.51.102.0/24", 920, connected_at=1.0, answer_seconds=90.0)
-    strangers = crowd(55)
-    gone = evicted_in_turn([*near, *useful, *old, *strangers])
+    outsiders = crowd(55)
+    gone = evicted_in_turn([*near, *useful, *old, *outsiders])
     assert gone
     assert {candidate.group for candidate in gone} == {"203.0.113.0/24"}
 
@@ -108,28 +108,28 @@ OF_FOUR = replace(QUICK, members=MEMBERS, inbound_max=5)
 
 
 @asynccontextmanager
-async def idle_strangers(node: Node, first: int, count: int) -> AsyncIterator[set[PeerId]]:
+async def idle_outsiders(node: Node, first: int, count: int) -> AsyncIterator[set[PeerId]]:
     """So many places are taken by peers that say nothing."""
     async with AsyncExitStack() as stack:
         for number in range(first, first + count):
-            stranger = await stack.enter_async_context(stranger_at(node))
-            await stranger.shake(identity_of(number))
+            outsider = await stack.enter_async_context(outsider_at(node))
+            await outsider.shake(identity_of(number))
         peers = {identity_of(number).peer for number in range(first, first + count)}
         await until(lambda: peers <= node.connected)
         yield peers
 
 
-def test_members_get_in_whoever_has_taken_the_places_and_strangers_are_put_out_for_them() -> None:
+def test_members_get_in_whoever_has_taken_the_places_and_outsiders_are_put_out_for_them() -> None:
     async def scenario() -> None:
         ann = node_of(1, settings=OF_FOUR)
-        async with running(ann), idle_strangers(ann, 100, 5) as strangers:
-            async with stranger_at(ann) as another:
+        async with running(ann), idle_outsiders(ann, 100, 5) as outsiders:
+            async with outsider_at(ann) as another:
                 await another.shake(identity_of(200))
                 assert (await another.end()).startswith("no free place")
             others = [node_of(number, (ann.address,), settings=OF_FOUR) for number in (2, 3, 4)]
             async with running(*others):
                 await until(lambda: {node.identity.peer for node in others} <= ann.connected)
-                await until(lambda: len(ann.connected & strangers) == 2)
+                await until(lambda: len(ann.connected & outsiders) == 2)
 
     play(scenario)
 
@@ -137,11 +137,11 @@ def test_members_get_in_whoever_has_taken_the_places_and_strangers_are_put_out_f
 def test_who_gives_way_is_told_why_and_is_not_refused() -> None:
     async def scenario() -> None:
         ann = node_of(1, settings=replace(OF_FOUR, inbound_max=1))
-        async with running(ann), stranger_at(ann) as stranger:
-            await stranger.shake(identity_of(100))
+        async with running(ann), outsider_at(ann) as outsider:
+            await outsider.shake(identity_of(100))
             await until(lambda: ann.connected)
             async with running(node_of(2, (ann.address,), settings=OF_FOUR)):
-                assert await stranger.end() == GAVE_WAY
+                assert await outsider.end() == GAVE_WAY
                 await until(lambda: ann.connected == {identity_of(2).peer})
             assert ann.network.refused_peers() == frozenset()
             assert ann.notes == []
@@ -160,24 +160,24 @@ def test_more_members_than_places_all_get_in() -> None:
     play(scenario)
 
 
-def test_strangers_that_we_dial_leave_the_places_of_members_free() -> None:
-    """Many more strangers' addresses are known than there are places; the only member's comes last."""
+def test_outsiders_that_we_dial_leave_the_places_of_members_free() -> None:
+    """Many more outsiders' addresses are known than there are places; the only member's comes last."""
 
     async def scenario() -> None:
-        strangers = [node_of(number) for number in range(10, 18)]
+        outsiders = [node_of(number) for number in range(10, 18)]
         ben = node_of(2, settings=OF_FOUR)
-        async with running(ben, *strangers):
+        async with running(ben, *outsiders):
             settings = replace(
                 OF_FOUR,
                 outbound_target=5,
-                remembered=tuple(stranger.address for stranger in strangers),
+                remembered=tuple(outsider.address for outsider in outsiders),
                 address_exchange_seconds=0.1,
             )
             ann = node_of(1, settings=settings)
             async with running(ann):
                 await until(lambda: ann.connected)
                 await asyncio.sleep(1.0)
-                assert len(ann.connected & {stranger.identity.peer for stranger in strangers}) == 1
+                assert len(ann.connected & {outsider.identity.peer for outsider in outsiders}) == 1
                 async with running(node_of(20, (ben.address, ann.address), settings=QUICK)):
                     await until(lambda: ben.identity.peer in ann.connected, 10.0)
 

@@ -10,7 +10,7 @@ from aiohttp import web
 
 from consensus.types import NetworkId
 from tests.node.net.example_peers import IMPATIENT, QUICK, RULES, listener_of, node_of, play, running, until
-from tests.node.net.test_transport import free_port
+from tests.node.real_peers import free_port
 
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 

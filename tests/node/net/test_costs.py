@@ -1,4 +1,4 @@
-"""What strangers cost has a bound, however many they are; who asks for little is not kept waiting, nor is a member."""
+"""What outsiders cost has a bound, however many they are; who asks for little is not kept waiting, nor is a member."""
 
 import asyncio
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from consensus.types import PeerId
 from node.net.channel import ChannelClosedError
 from node.net.costs import CostLimits, Costs, Moved, PeerRole
 from node.net.wire import OrderingFrame
-from tests.node.net.example_peers import QUICK, Stranger, identity_of, node_of, play, running, stranger_at, until
+from tests.node.net.example_peers import QUICK, Outsider, identity_of, node_of, outsider_at, play, running, until
 
 LIMITS = CostLimits()
 NOTHING = Moved(0, 0)
@@ -48,7 +48,7 @@ def used_in(seconds: float, costs: Costs, askers: Iterable[Asker]) -> float:
         asker.next_at = now + max(asker.pause, rest, 0.001)
 
 
-def strangers(costs: Costs, count: int, cost: float, group: str | None = None) -> list[Asker]:
+def outsiders(costs: Costs, count: int, cost: float, group: str | None = None) -> list[Asker]:
     askers = [Asker(peer_of(number), cost) for number in range(1, count + 1)]
     for asker in askers:
         costs.on_peer_joined(asker.peer, PeerRole.OUTSIDER, group or f"10.0.0.{asker.peer[-1]}", 0.0)
@@ -57,25 +57,25 @@ def strangers(costs: Costs, count: int, cost: float, group: str | None = None) -
 
 @settings(deadline=None, max_examples=30)
 @given(st.integers(1, 64), st.floats(0.000_5, 0.1))
-def test_strangers_never_use_more_than_their_share_and_what_was_saved(count: int, cost: float) -> None:
+def test_outsiders_never_use_more_than_their_share_and_what_was_saved(count: int, cost: float) -> None:
     costs = Costs(LIMITS, members=4, now=0.0)
-    used = used_in(20.0, costs, strangers(costs, count, cost))
+    used = used_in(20.0, costs, outsiders(costs, count, cost))
     share = LIMITS.outsiders
     assert used <= 20.0 * share.share * 1.05 + share.burst + 3 * count * cost
 
 
-def test_one_stranger_and_one_subnet_have_bounds_of_their_own() -> None:
+def test_one_outsider_and_one_subnet_have_bounds_of_their_own() -> None:
     costs = Costs(LIMITS, members=0, now=0.0)
-    used = used_in(20.0, costs, strangers(costs, 1, 0.005))
+    used = used_in(20.0, costs, outsiders(costs, 1, 0.005))
     assert used <= 20.0 * LIMITS.outsider.share + LIMITS.outsider.burst + 0.1
     costs = Costs(LIMITS, members=0, now=0.0)
-    used = used_in(20.0, costs, strangers(costs, 8, 0.005, "203.0.114.0/24"))
+    used = used_in(20.0, costs, outsiders(costs, 8, 0.005, "203.0.114.0/24"))
     assert used <= 20.0 * LIMITS.group.share + LIMITS.group.burst + 0.1
 
 
 def test_who_asks_for_little_waits_little_while_others_ask_for_all_they_can_get() -> None:
     costs = Costs(LIMITS, members=4, now=0.0)
-    greedy = strangers(costs, 8, 0.005)
+    greedy = outsiders(costs, 8, 0.005)
     modest = Asker(peer_of(99), cost=0.001, pause=0.5)
     costs.on_peer_joined(modest.peer, PeerRole.OUTSIDER, "10.0.9.9", 0.0)
     used_in(60.0, costs, [*greedy, modest])
@@ -83,18 +83,18 @@ def test_who_asks_for_little_waits_little_while_others_ask_for_all_they_can_get(
     assert modest.used == pytest.approx(0.12, rel=0.05)
 
 
-def test_members_and_those_whom_we_chose_are_not_slowed_by_strangers() -> None:
+def test_members_and_those_whom_we_chose_are_not_slowed_by_outsiders() -> None:
     for is_open, role in ((False, PeerRole.MEMBER), (True, PeerRole.CHOSEN)):
         costs = Costs(LIMITS, 0 if is_open else 4, 0.0)
         ours = Asker(peer_of(99), cost=0.002, pause=0.01)
         costs.on_peer_joined(ours.peer, role, "10.0.9.9", 0.0)
-        used_in(20.0, costs, [*strangers(costs, 64, 0.005), ours])
+        used_in(20.0, costs, [*outsiders(costs, 64, 0.005), ours])
         assert ours.waited == 0.0
 
 
 def test_whoever_comes_or_was_chosen_leaves_some_of_the_loop_to_our_own_work() -> None:
     costs = Costs(LIMITS, members=0, now=0.0)
-    came, chosen = strangers(costs, 64, 0.005), [Asker(peer_of(number), 0.005) for number in range(100, 108)]
+    came, chosen = outsiders(costs, 64, 0.005), [Asker(peer_of(number), 0.005) for number in range(100, 108)]
     for asker in chosen:
         costs.on_peer_joined(asker.peer, PeerRole.CHOSEN, "10.0.9.9", 0.0)
     early = used_in(20.0, costs, [*came, *chosen])
@@ -142,17 +142,17 @@ class Processor:
         return self._reading
 
 
-def test_strangers_are_slowed_down_and_a_member_is_not_and_nobody_is_refused() -> None:
+def test_outsiders_are_slowed_down_and_a_member_is_not_and_nobody_is_refused() -> None:
     async def scenario() -> None:
         of_two = replace(QUICK, members=frozenset({identity_of(1).peer, identity_of(2).peer}))
         ann = node_of(1, settings=of_two, stopwatch=Processor(0.01))
-        async with running(ann), stranger_at(ann) as one, stranger_at(ann) as two:
-            for number, stranger in ((10, one), (11, two)):
-                await stranger.shake(identity_of(number))
+        async with running(ann), outsider_at(ann) as one, outsider_at(ann) as two:
+            for number, outsider in ((10, one), (11, two)):
+                await outsider.shake(identity_of(number))
             ben = node_of(2, (ann.address,), settings=of_two)
             async with running(ben):
                 await until(lambda: len(ann.connected) == 3)
-                tasks = [asyncio.create_task(speak_without_end(stranger)) for stranger in (one, two)]
+                tasks = [asyncio.create_task(speak_without_end(outsider)) for outsider in (one, two)]
                 await until(lambda: sum(message == b"outsider" for message in ann.inbox) > 50)
                 await asyncio.sleep(0.2)
                 heard = sum(message == b"outsider" for message in ann.inbox)
@@ -168,16 +168,16 @@ def test_strangers_are_slowed_down_and_a_member_is_not_and_nobody_is_refused() -
     play(scenario)
 
 
-async def speak_without_end(stranger: Stranger) -> None:
+async def speak_without_end(outsider: Outsider) -> None:
     try:
         while True:
-            await stranger.say(OrderingFrame(b"outsider"))
+            await outsider.say(OrderingFrame(b"outsider"))
             await asyncio.sleep(0.002)
     except ChannelClosedError:
         return
 
 
-def test_who_is_of_use_waits_little_in_an_open_network_however_many_strangers_ask_for_all_they_may() -> None:
+def test_who_is_of_use_waits_little_in_an_open_network_however_many_outsiders_ask_for_all_they_may() -> None:
     waited: dict[bool, float] = {}
     for is_favoured in (False, True):
         costs = Costs(LIMITS, members=0, now=0.0)
@@ -212,7 +212,7 @@ def test_who_is_of_use_no_more_or_leaves_frees_its_part() -> None:
         assert rests[0] == rests[1] > 0.0
 
 
-def test_small_questions_with_large_answers_take_no_more_of_our_link_than_the_strangers_share() -> None:
+def test_small_questions_with_large_answers_take_no_more_of_our_link_than_the_outsiders_share() -> None:
     part, seconds = 524_288, 30.0
     for role, is_bounded in ((PeerRole.OUTSIDER, True), (PeerRole.CHOSEN, False)):
         costs = Costs(LIMITS, members=0, now=0.0)

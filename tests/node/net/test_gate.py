@@ -18,13 +18,13 @@ from tests.node.net.example_peers import (
     LOOPS,
     QUICK,
     LoopFactory,
-    Stranger,
+    Outsider,
     identity_of,
     listener_of,
     node_of,
+    outsider_at,
     play,
     running,
-    stranger_at,
     until,
 )
 
@@ -119,7 +119,7 @@ def test_who_asks_again_on_one_connection_is_answered_once_at_most(loop: LoopFac
 def test_a_peer_that_sends_empty_fragments_without_end_is_cut_off(loop: LoopFactory) -> None:
     async def scenario() -> None:
         ann = node_of(1)
-        async with running(ann), stranger_at(ann) as mallory:
+        async with running(ann), outsider_at(ann) as mallory:
             await mallory.shake(identity_of(66))
             await until(lambda: ann.connected)
             transport_of(mallory)(BEGUN + CONTINUED * 1_000)
@@ -233,7 +233,7 @@ def test_the_smallest_messages_by_who_says_no_hello_cost_little_however_many_the
     play(scenario, loop)
 
 
-def transport_of(stranger: Stranger) -> Callable[[bytes], None]:
+def transport_of(outsider: Outsider) -> Callable[[bytes], None]:
     """Bytes of its own making."""
-    write: Callable[[bytes], None] = stranger.web_socket._writer.transport.write  # type: ignore[union-attr]  # no public way
+    write: Callable[[bytes], None] = outsider.web_socket._writer.transport.write  # type: ignore[union-attr]  # no public way
     return write

@@ -59,7 +59,7 @@ def test_this_machine_is_not_one_host_but_all_its_peers_and_yet_has_a_limit() ->
     play(scenario)
 
 
-def test_what_strangers_write_reaches_no_log(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_outsiders_write_reaches_no_log(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         ann = node_of(1)
         async with running(ann):

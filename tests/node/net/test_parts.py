@@ -83,7 +83,7 @@ def test_what_is_read_for_a_peer_is_charged_to_it_and_to_nobody_else() -> None:
     assert server.part(ALICE, digests[0], 0, 1) == (8 * MEBIBYTE, b"\0")
 
 
-def test_strangers_share_one_allowance_that_members_do_not_pay_into() -> None:
+def test_outsiders_share_one_allowance_that_members_do_not_pay_into() -> None:
     rows, digests = stored(20, 8 * MEBIBYTE)
     server = PartServer(rows, frozenset((ALICE,)), lambda: 0.0)
     for number in range(200):

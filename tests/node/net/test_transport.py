@@ -17,14 +17,14 @@ from tests.node.net.example_peers import (
     QUICK,
     LoopFactory,
     Node,
-    Stranger,
+    Outsider,
     channel_of,
     identity_of,
     listener_of,
     node_of,
+    outsider_at,
     play,
     running,
-    stranger_at,
     until,
 )
 from tests.node.real_peers import free_port
@@ -195,7 +195,7 @@ def test_a_peer_that_does_not_read_is_dropped_and_the_others_are_served(loop: Lo
         ann = node_of(1, settings=replace(QUICK, outbox_bytes_max=1_000_000, outbound_target=0))
         async with running(ann):
             ben = node_of(2, (ann.address,))
-            async with running(ben), stranger_at(ann) as slow:
+            async with running(ben), outsider_at(ann) as slow:
                 await slow.shake(identity_of(3))
                 await until(lambda: len(ann.connected) == 2)
                 sent: list[bytes] = []
@@ -212,7 +212,7 @@ def test_a_peer_that_does_not_read_is_dropped_and_the_others_are_served(loop: Lo
     play(scenario, loop)
 
 
-def test_what_waits_for_all_strangers_is_bounded_and_the_one_that_reads_is_served() -> None:
+def test_what_waits_for_all_outsiders_is_bounded_and_the_one_that_reads_is_served() -> None:
     async def scenario() -> None:
         ann = node_of(1, settings=replace(QUICK, outsiders_outbox_bytes_max=4_000_000, outbound_target=0))
         async with running(ann), AsyncExitStack() as stack:
@@ -220,7 +220,7 @@ def test_what_waits_for_all_strangers_is_bounded_and_the_one_that_reads_is_serve
             await stack.enter_async_context(running(ben))
             slow = [identity_of(number) for number in range(3, 7)]
             for identity in slow:
-                await (await stack.enter_async_context(stranger_at(ann))).shake(identity)
+                await (await stack.enter_async_context(outsider_at(ann))).shake(identity)
             await until(lambda: len(ann.connected) == 5)
             for number in range(60):
                 for identity in slow:
@@ -243,7 +243,7 @@ def test_a_listener_that_does_not_read_is_cut_off(loop: LoopFactory) -> None:
         web_socket = web.WebSocketResponse()
         await web_socket.prepare(request)
         async with channel_of(web_socket, Role.LISTENER) as channel:
-            await Stranger(web_socket, channel, 0).shake(identity_of(2))
+            await Outsider(web_socket, channel, 0).shake(identity_of(2))
             await given_up.wait()
         return web_socket
 
@@ -272,9 +272,9 @@ def test_places_are_limited_and_the_peer_that_finds_none_says_why() -> None:
             ben = node_of(2, (ann.address,))
             async with running(ben):
                 await until(lambda: ann.connected)
-                async with stranger_at(ann) as stranger:
-                    await stranger.shake(identity_of(3))
-                    assert await stranger.end() == "no free place: 1 inbound connections"
+                async with outsider_at(ann) as outsider:
+                    await outsider.shake(identity_of(3))
+                    assert await outsider.end() == "no free place: 1 inbound connections"
                 assert ann.connected == {ben.identity.peer}
 
     play(scenario)
@@ -283,10 +283,10 @@ def test_places_are_limited_and_the_peer_that_finds_none_says_why() -> None:
 def test_messages_of_the_largest_size_pass() -> None:
     async def scenario() -> None:
         ann = node_of(1)
-        async with running(ann), stranger_at(ann) as stranger:
-            await stranger.shake(identity_of(2))
-            await stranger.say(OrderingFrame(bytes(1_047_552)))
-            await stranger.say(GossipFrame(bytes(262_144)))
+        async with running(ann), outsider_at(ann) as outsider:
+            await outsider.shake(identity_of(2))
+            await outsider.say(OrderingFrame(bytes(1_047_552)))
+            await outsider.say(GossipFrame(bytes(262_144)))
             await until(lambda: len(ann.inbox) == 2)
             assert [len(message) for message in ann.inbox] == [1_047_552, 262_144]
 

@@ -309,7 +309,7 @@ def test_a_database_in_a_folder_that_is_not_there_is_told(tmp_path: Path) -> Non
 
 
 def test_a_look_up_does_not_read_the_long_rows_beside_it(tmp_path: Path) -> None:
-    """Keys lie in an index of their own: what a stranger may ask for costs the same whatever else is stored."""
+    """Keys lie in an index of their own: what an outsider may ask for costs the same whatever else is stored."""
     store = Store.open(tmp_path / "kubrat.db")
     try:
         asyncio.run(store.write([("state", bytes([number]), bytes(4_000_000)) for number in range(0, 200, 20)]))

@@ -40,12 +40,12 @@ def start(*arguments: str | Path) -> Result:
 def marked_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """What a module leaves behind once it is imported."""
     mark = tmp_path / "it-ran"
-    (tmp_path / "module_of_a_stranger.py").write_text(f"open({str(mark)!r}, 'w').close()")
+    (tmp_path / "module_of_an_outsider.py").write_text(f"open({str(mark)!r}, 'w').close()")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     return mark
 
 
-@pytest.mark.parametrize("name", ["os:abort", "module_of_a_stranger:task"])
+@pytest.mark.parametrize("name", ["os:abort", "module_of_an_outsider:task"])
 @pytest.mark.parametrize("named", ["", "my_task:task", "digits"])
 def test_start_imports_no_task_of_a_given_file_and_makes_nothing(
     tmp_path: Path, marked_module: Path, name: str, named: str
@@ -59,9 +59,9 @@ def test_start_imports_no_task_of_a_given_file_and_makes_nothing(
 
 
 def test_start_asks_for_a_folder_that_was_made_elsewhere_too(tmp_path: Path, marked_module: Path) -> None:
-    NodeFolder.create(tmp_path / "peer", rules_of("module_of_a_stranger:task"))
+    NodeFolder.create(tmp_path / "peer", rules_of("module_of_an_outsider:task"))
     result = start("--data-dir", tmp_path / "peer")
-    assert (result.exit_code, refusal("module_of_a_stranger:task")[0] in result.stderr) == (2, True)
+    assert (result.exit_code, refusal("module_of_an_outsider:task")[0] in result.stderr) == (2, True)
     assert not marked_module.exists()
 
 
@@ -92,19 +92,19 @@ def test_a_built_in_task_needs_no_word(tmp_path: Path) -> None:
 
 
 def test_a_testnet_runs_a_file_s_task_only_by_its_name(tmp_path: Path, marked_module: Path) -> None:
-    write_network_file(tmp_path / "network.toml", rules_of("module_of_a_stranger:task"))
+    write_network_file(tmp_path / "network.toml", rules_of("module_of_an_outsider:task"))
     result = CliRunner().invoke(main, ["testnet", "--network", str(tmp_path / "network.toml")])
-    message, fix = refusal("module_of_a_stranger:task", "--task")
+    message, fix = refusal("module_of_an_outsider:task", "--task")
     assert (result.exit_code, result.stderr) == (2, f"error: {message}\nfix: {fix}\n")
     assert not marked_module.exists()
-    check_named(rules_of("module_of_a_stranger:task"), "module_of_a_stranger:task", "--task")
+    check_named(rules_of("module_of_an_outsider:task"), "module_of_an_outsider:task", "--task")
 
 
 def test_a_kept_testnet_of_somebody_else_is_read_without_its_code(tmp_path: Path, marked_module: Path) -> None:
-    rules = rules_of("module_of_a_stranger:task")
+    rules = rules_of("module_of_an_outsider:task")
     write_network_file(tmp_path / "network.toml", rules)
     NodeFolder.create(tmp_path / "peer-0", rules)
     result = CliRunner().invoke(autopsy, [str(tmp_path)])
-    message, fix = refusal("module_of_a_stranger:task")
+    message, fix = refusal("module_of_an_outsider:task")
     assert (result.exit_code, result.stderr) == (2, f"error: {message}\nfix: {fix}\n")
     assert not marked_module.exists()

@@ -56,9 +56,9 @@ def _later(record: CommitRecord) -> CommitRecord:
     return msgspec.structs.replace(record, time_ms=record.time_ms + 1)
 
 
-def _of_strangers(record: CommitRecord) -> CommitRecord:
-    stranger = Reference(record.leader.round, MEMBERS_MAX - 1, bytes(DIGEST_BYTES))
-    return msgspec.structs.replace(record, references=(stranger,))
+def _of_outsiders(record: CommitRecord) -> CommitRecord:
+    outsider = Reference(record.leader.round, MEMBERS_MAX - 1, bytes(DIGEST_BYTES))
+    return msgspec.structs.replace(record, references=(outsider,))
 
 
 def _of_inventions(record: CommitRecord) -> CommitRecord:
@@ -66,7 +66,7 @@ def _of_inventions(record: CommitRecord) -> CommitRecord:
     return msgspec.structs.replace(record, references=tuple(invented))
 
 
-FALSIFICATIONS: tuple[Callable[[CommitRecord], CommitRecord], ...] = (_far_above, _later, _of_strangers, _of_inventions)
+FALSIFICATIONS: tuple[Callable[[CommitRecord], CommitRecord], ...] = (_far_above, _later, _of_outsiders, _of_inventions)
 
 
 def _nowhere(number: int) -> bytes:

@@ -148,7 +148,7 @@ class WorklessHeaders:
 
     Their place, target, time and signature are right; only the puzzle tells, and it takes a memory-hard hash to find out. What
     counts them before that waits for blocks that do not exist, and a processor that verifies without a limit mines no more.
-    Source: as for `header-flood`. Powers: its own key, and a new one after each refusal where it is a stranger.
+    Source: as for `header-flood`. Powers: its own key, and a new one after each refusal where it is an outsider.
     """
 
     def __init__(self, length: int, situation: ReplicaSituation) -> None:

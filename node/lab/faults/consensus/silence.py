@@ -120,7 +120,7 @@ class Asking:
     """Asks each peer `per_second` times a second for the whole chain, or all commits, from their beginning on.
 
     Each question is small, within what one peer is allowed, and its answer large. Who answers all of them together has no time
-    left. Powers: none; a stranger may do it.
+    left. Powers: none; an outsider may do it.
     """
 
     def __init__(self, per_second: int, situation: ReplicaSituation) -> None:

@@ -1,4 +1,4 @@
 """Faults of an evolutionary learner: what it searches, offers, claims and scores.
 
-Room: bends the answers of honest learners; learning. Never: sockets, the clock, consensus.
+Room: changes the answers of honest learners; learning. Never: sockets, the clock, consensus.
 """

@@ -22,7 +22,7 @@ from node.lab.faults.network.situation import Attack, NetworkSituation
 from node.lab.faults.network.unauthenticated_client import Visit, raid
 
 PAUSE_SECONDS = 0.5
-"""Between two visits of one stranger, and between two bytes of one who dribbles: its keys are free, its sockets are not."""
+"""Between two visits of one outsider, and between two bytes of one who dribbles: its keys are free, its sockets are not."""
 
 VISITS: Mapping[str, Callable[[NetworkSituation], Visit]] = {
     "malformed-frames": lambda situation: misbehaving_in_turn(MALFORMED, situation),
@@ -43,6 +43,6 @@ VISITS: Mapping[str, Callable[[NetworkSituation], Visit]] = {
 }
 
 
-def make_attack(name: str, strangers: int, situation: NetworkSituation) -> Attack:
-    """The attack of this name, by so many strangers at once."""
-    return raid(VISITS[name](situation), situation, strangers=strangers, pause_seconds=PAUSE_SECONDS)
+def make_attack(name: str, outsiders: int, situation: NetworkSituation) -> Attack:
+    """The attack of this name, by so many outsiders at once."""
+    return raid(VISITS[name](situation), situation, outsiders=outsiders, pause_seconds=PAUSE_SECONDS)

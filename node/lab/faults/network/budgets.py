@@ -1,4 +1,4 @@
-"""Strangers who use budgets up: by questions that are costly to answer, within them, and by messages of others, over them.
+"""Outsiders who use budgets up: by questions that are costly to answer, within them, and by messages of others, over them.
 
 Who brings every message before others can, over its budget, sees to it that nobody looks at what they say.
 """
@@ -19,13 +19,13 @@ from consensus.types import DIGEST_BYTES
 from node.common.address import Address
 from node.common.bounded import RecentSet
 from node.lab.faults.network.situation import NetworkSituation
-from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, Visit, stranger_at
+from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, Visit, outsider_at
 from node.net.channel import ChannelClosedError
 from node.net.gossip import short_digest
 from node.net.wire import Frame, GetPart, GossipFrame, Have, OrderingFrame, Want
 
 ORDER_PER_SECOND, WORK_PER_SECOND = 40, 20
-"""Frames of one stranger: three in four, or two in three, are requests that a machine counts; it grants 64 and 16 a second."""
+"""Frames of one outsider: three in four, or two in three, are requests that a machine counts; it grants 64 and 16 a second."""
 
 Ask = Callable[[int], Frame]
 
@@ -36,19 +36,19 @@ def asking(situation: NetworkSituation) -> Visit:
     pause_seconds = 1 / (WORK_PER_SECOND if situation.work_rules is not None else ORDER_PER_SECOND)
 
     async def visit(target: Address) -> None:
-        async with stranger_at(target, situation) as stranger:
-            if await stranger.shake_hands():
-                await _ask_all_the_time(stranger, questions, pause_seconds)
+        async with outsider_at(target, situation) as outsider:
+            if await outsider.shake_hands():
+                await _ask_all_the_time(outsider, questions, pause_seconds)
 
     return visit
 
 
-async def _ask_all_the_time(stranger: UnauthenticatedClient, questions: tuple[Ask, ...], pause_seconds: float) -> None:
+async def _ask_all_the_time(outsider: UnauthenticatedClient, questions: tuple[Ask, ...], pause_seconds: float) -> None:
     """And read what is answered: who does not is dropped as slow. Raises ChannelClosedError."""
-    reading = asyncio.create_task(stranger.wait_for_the_end())
+    reading = asyncio.create_task(outsider.wait_for_the_end())
     try:
         for number in count(1):
-            await stranger.say(questions[number % len(questions)](number))
+            await outsider.say(questions[number % len(questions)](number))
             await asyncio.sleep(pause_seconds)
             if reading.done():
                 return
@@ -101,7 +101,7 @@ WAITING_MAX = 256
 
 @dataclass
 class _Ring:
-    """All strangers of one attacker: what one hears all bring. A stranger's queue holds what it is still to say."""
+    """All outsiders of one attacker: what one hears all bring. An outsider's queue holds what it is still to say."""
 
     heard: RecentSet[bytes] = field(default_factory=lambda: RecentSet(HEARD_MAX))
     queues: dict[int, "asyncio.Queue[bytes]"] = field(default_factory=dict)
@@ -126,14 +126,14 @@ def relaying_first(situation: NetworkSituation) -> Visit:
 
     async def visit(target: Address) -> None:
         door = situation.random.choice(tuple(situation.targets()) or (target,))
-        async with stranger_at(door, situation) as stranger:
-            if not await stranger.shake_hands():
+        async with outsider_at(door, situation) as outsider:
+            if not await outsider.shake_hands():
                 return
             number = next(numbers)
             queue = ring.queues[number] = asyncio.Queue(WAITING_MAX)
-            bringing = asyncio.create_task(_bring(stranger, queue))
+            bringing = asyncio.create_task(_bring(outsider, queue))
             try:
-                await _listen(stranger, ring)
+                await _listen(outsider, ring)
             finally:
                 del ring.queues[number]
                 bringing.cancel()
@@ -141,24 +141,24 @@ def relaying_first(situation: NetworkSituation) -> Visit:
     return visit
 
 
-async def _listen(stranger: UnauthenticatedClient, ring: _Ring) -> None:
+async def _listen(outsider: UnauthenticatedClient, ring: _Ring) -> None:
     """Ask for whatever is announced. Raises ChannelClosedError, FrameError."""
     while True:
-        match await stranger.channel.receive():
+        match await outsider.channel.receive():
             case GossipFrame(message):
                 ring.pass_round(message)
             case Have(digests):
                 wanted = tuple(digest for digest in digests if digest not in ring.heard)
                 if wanted:
-                    await stranger.say(Want(wanted))
+                    await outsider.say(Want(wanted))
             case _:
                 pass
 
 
-async def _bring(stranger: UnauthenticatedClient, queue: "asyncio.Queue[bytes]") -> None:
+async def _bring(outsider: UnauthenticatedClient, queue: "asyncio.Queue[bytes]") -> None:
     with suppress(ChannelClosedError):  # whoever listens notices, too
         while True:
             message = await queue.get()
-            await stranger.say(GossipFrame(message))
+            await outsider.say(GossipFrame(message))
             for _ in range(REPEATS):
-                await stranger.say(OrderingFrame(message))
+                await outsider.say(OrderingFrame(message))

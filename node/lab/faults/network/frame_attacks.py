@@ -13,7 +13,7 @@ from itertools import chain, cycle
 from consensus.types import DIGEST_BYTES, SIGNATURE_BYTES, NetworkId
 from node.common.address import Address
 from node.lab.faults.network.situation import NetworkSituation
-from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, Visit, stranger_at
+from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, Visit, outsider_at
 from node.net.address_book import is_loopback
 from node.net.wire import (
     ADDRESSES_MAX,
@@ -73,7 +73,7 @@ async def misphrasing(target: Address) -> None:
         async with _connection_to(target) as (reader, writer):
             writer.write(request)
             answer = await reader.read()
-            log.debug("a stranger was hung up on with %d bytes", len(answer))
+            log.debug("an outsider was hung up on with %d bytes", len(answer))
 
 
 @asynccontextmanager
@@ -106,15 +106,15 @@ FALSE_NETWORKS = ("198.51.100.", "127.13.13.")
 
 
 def _sealed(data: bytes) -> Misbehave:
-    return lambda stranger: stranger.channel.send(data)
+    return lambda outsider: outsider.channel.send(data)
 
 
 def _unsealed(data: bytes) -> Misbehave:
-    return lambda stranger: stranger.web_socket.send_bytes(data)
+    return lambda outsider: outsider.web_socket.send_bytes(data)
 
 
-def _text(stranger: UnauthenticatedClient) -> Awaitable[None]:
-    return stranger.web_socket.send_str("hello")
+def _text(outsider: UnauthenticatedClient) -> Awaitable[None]:
+    return outsider.web_socket.send_str("hello")
 
 
 MALFORMED: tuple[Misbehave, ...] = (
@@ -143,10 +143,10 @@ def misbehaving_in_turn(ways: tuple[Misbehave, ...], situation: NetworkSituation
     turns = cycle(ways)
 
     async def visit(target: Address) -> None:
-        async with stranger_at(target, situation) as stranger:
-            if await stranger.shake_hands():
-                await next(turns)(stranger)
-                await stranger.wait_for_the_end()
+        async with outsider_at(target, situation) as outsider:
+            if await outsider.shake_hands():
+                await next(turns)(outsider)
+                await outsider.wait_for_the_end()
 
     return visit
 
@@ -155,10 +155,10 @@ def flooding(situation: NetworkSituation) -> Visit:
     """Asks for addresses without end."""
 
     async def visit(target: Address) -> None:
-        async with stranger_at(target, situation) as stranger:
-            if await stranger.shake_hands():
+        async with outsider_at(target, situation) as outsider:
+            if await outsider.shake_hands():
                 while True:
-                    await stranger.say(GetAddresses())
+                    await outsider.say(GetAddresses())
                     await asyncio.sleep(0)
 
     return visit
@@ -172,9 +172,9 @@ def crowding(situation: NetworkSituation) -> Visit:
 
     async def visit(target: Address) -> None:
         door = situation.random.choice(tuple(situation.targets()) or (target,))
-        async with stranger_at(door, situation) as stranger:
-            if await stranger.shake_hands():
-                await stranger.wait_for_the_end()
+        async with outsider_at(door, situation) as outsider:
+            if await outsider.shake_hands():
+                await outsider.wait_for_the_end()
 
     return visit
 
@@ -186,9 +186,9 @@ def replaying_handshakes(situation: NetworkSituation) -> Visit:
     """
 
     async def visit(target: Address) -> None:
-        async with stranger_at(target, situation) as first:
+        async with outsider_at(target, situation) as first:
             await first.shake_hands()
-        async with stranger_at(target, situation) as second:
+        async with outsider_at(target, situation) as second:
             for data in first.said:
                 await second.channel.send(data)
             await second.wait_for_the_end()
@@ -201,8 +201,8 @@ def coming_from_elsewhere(situation: NetworkSituation) -> Visit:
     elsewhere = NetworkId(blake2b(situation.network_id, digest_size=DIGEST_BYTES).digest())
 
     async def visit(target: Address) -> None:
-        async with stranger_at(target, situation) as stranger:
-            await stranger.shake_hands(network_id=elsewhere)
+        async with outsider_at(target, situation) as outsider:
+            await outsider.shake_hands(network_id=elsewhere)
 
     return visit
 
@@ -214,12 +214,12 @@ def poisoning_addresses(situation: NetworkSituation) -> Visit:
     """
 
     async def visit(target: Address) -> None:
-        async with stranger_at(target, situation) as stranger:
-            if not await stranger.shake_hands():
+        async with outsider_at(target, situation) as outsider:
+            if not await outsider.shake_hands():
                 return
             while True:
-                if isinstance(await stranger.channel.receive(), GetAddresses):
-                    await stranger.say(Addresses(_false_addresses(situation, is_loopback(target.host))))
+                if isinstance(await outsider.channel.receive(), GetAddresses):
+                    await outsider.say(Addresses(_false_addresses(situation, is_loopback(target.host))))
                     log.debug("%s was told %d false addresses", target, ADDRESSES_MAX)
 
     return visit

@@ -23,7 +23,7 @@ from consensus.steps import genesis_step
 from consensus.types import DIGEST_BYTES, Height, NetworkId, PeerId
 from node.common.address import Address
 from node.lab.faults.network.situation import NetworkSituation
-from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, Visit, stranger_at
+from node.lab.faults.network.unauthenticated_client import UnauthenticatedClient, Visit, outsider_at
 from node.net.wire import GossipFrame, OrderingFrame
 
 CHAIN_BLOCKS = 9
@@ -99,33 +99,33 @@ def coming_under_fresh_keys(situation: NetworkSituation) -> Visit:
     scout = Scout(situation.network_id, situation.work_rules)
 
     async def visit(target: Address) -> None:
-        async with stranger_at(target, situation) as stranger:
-            if not await stranger.shake_hands():
+        async with outsider_at(target, situation) as outsider:
+            if not await outsider.shake_hands():
                 return
             async with asyncio.timeout(ANSWER_SECONDS_MAX):
-                await look(stranger, scout)
+                await look(outsider, scout)
             for block in scout.workless(situation.random.randbytes(32)):
-                await stranger.say(GossipFrame(encode(BlockMessage(block))))
+                await outsider.say(GossipFrame(encode(BlockMessage(block))))
             with suppress(TimeoutError):
                 async with asyncio.timeout(STAY_SECONDS_MAX):
-                    await stranger.wait_for_the_end()
+                    await outsider.wait_for_the_end()
 
     return visit
 
 
-async def look(stranger: UnauthenticatedClient, scout: Scout) -> None:
+async def look(outsider: UnauthenticatedClient, scout: Scout) -> None:
     """Ask for headers until there are no more. Raises ChannelClosedError, FrameError."""
     while True:
-        await stranger.say(OrderingFrame(encode(scout.question())))
-        headers = await _headers(stranger)
+        await outsider.say(OrderingFrame(encode(scout.question())))
+        headers = await _headers(outsider)
         scout.extend(headers)
         if len(headers) < HEADERS_MAX:
             return
 
 
-async def _headers(stranger: UnauthenticatedClient) -> tuple[Header, ...]:
+async def _headers(outsider: UnauthenticatedClient) -> tuple[Header, ...]:
     while True:
-        frame = await stranger.channel.receive()
+        frame = await outsider.channel.receive()
         if isinstance(frame, OrderingFrame):
             message = MESSAGE_CODEC.decode(frame.message)
             if isinstance(message, Headers):

@@ -1,4 +1,4 @@
-"""Whose strangers they are, and where they go."""
+"""Whose outsiders they are, and where they go."""
 
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class NetworkSituation:
     work_rules: ProofOfWorkRules | None = None
     """Of a proof of work."""
     sources: tuple[str, ...] = ()
-    """Addresses of its own that its strangers dial from, by lot; none: the system chooses."""
+    """Addresses of its own that its outsiders dial from, by lot; none: the system chooses."""
 
 
 Attack = Callable[[], Coroutine[None, None, None]]

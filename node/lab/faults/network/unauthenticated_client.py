@@ -21,13 +21,13 @@ from node.net.rates import Meter, RateLimits
 from node.net.wire import Frame, FrameError, encode_frame
 
 HEARTBEAT_SECONDS = 30.0
-"""Strangers answer when they are asked whether they live: they are evil, not absent."""
+"""Outsiders answer when they are asked whether they live: they are evil, not absent."""
 
 HANDSHAKE_SECONDS_MAX = 5.0
 """A target that does not answer in time is tried again later."""
 
 _UNLIMITED = RateLimits(frames_per_second=1e9, frames_burst=1e9, bytes_per_second=1e12, bytes_burst=1e12)
-"""A stranger does not mind how much it is told."""
+"""An outsider does not mind how much it is told."""
 
 
 @dataclass
@@ -48,7 +48,7 @@ class UnauthenticatedClient:
         key = Ed25519PrivateKey.from_private_bytes(situation.random.randbytes(32))
         identity = PeerId(key.public_key().public_bytes_raw())
         introduction = Introduction(
-            identity, key.sign, network_id or situation.network_id, situation.rules, listening_port, "stranger"
+            identity, key.sign, network_id or situation.network_id, situation.rules, listening_port, "outsider"
         )
         handshake = Handshake(self.channel.role, introduction, situation.random.randbytes(32))
         progress = handshake.start()
@@ -83,18 +83,18 @@ class UnauthenticatedClient:
 
 
 @asynccontextmanager
-async def stranger_at(target: Address, situation: NetworkSituation) -> AsyncIterator[UnauthenticatedClient]:
+async def outsider_at(target: Address, situation: NetworkSituation) -> AsyncIterator[UnauthenticatedClient]:
     """A WebSocket to a peer, before any handshake. Raises UnreachableError, TimeoutError."""
     source = situation.random.choice(situation.sources) if situation.sources else None
     async with client_session(source) as session:
         async with asyncio.timeout(HANDSHAKE_SECONDS_MAX):
             web_socket = await open_web_socket(session, target, HEARTBEAT_SECONDS)
-        async with stranger_on(web_socket, Role.DIALER, situation) as stranger:
-            yield stranger
+        async with outsider_on(web_socket, Role.DIALER, situation) as outsider:
+            yield outsider
 
 
 @asynccontextmanager
-async def stranger_on(web_socket: WebSocket, role: Role, situation: NetworkSituation) -> AsyncIterator[UnauthenticatedClient]:
+async def outsider_on(web_socket: WebSocket, role: Role, situation: NetworkSituation) -> AsyncIterator[UnauthenticatedClient]:
     """At one end of a WebSocket."""
     clock = asyncio.get_running_loop().time
     async with Channel(web_socket, role, Meter(_UNLIMITED, 0.0), clock, BytesCounted()) as channel:
@@ -104,19 +104,19 @@ async def stranger_on(web_socket: WebSocket, role: Role, situation: NetworkSitua
 log = logging.getLogger(__name__)
 
 Visit = Callable[[Address], Awaitable[None]]
-"""What one stranger does at one door. Being thrown out raises ChannelClosedError, FrameError, UnreachableError or OSError."""
+"""What one outsider does at one door. Being thrown out raises ChannelClosedError, FrameError, UnreachableError or OSError."""
 
 VISIT_SECONDS_MAX = 120.0
 """A visit that leads to nothing ends: twice the time after which a peer asks another one for addresses."""
 
 
-def raid(visit: Visit, situation: NetworkSituation, *, strangers: int, pause_seconds: float) -> Attack:
-    """So many strangers at once, each of whom rests between two visits."""
+def raid(visit: Visit, situation: NetworkSituation, *, outsiders: int, pause_seconds: float) -> Attack:
+    """So many outsiders at once, each of whom rests between two visits."""
 
     async def attack() -> None:
         async with asyncio.TaskGroup() as group:
-            for _ in range(strangers):
-                group.create_task(_wander(visit, situation, pause_seconds), name="stranger")
+            for _ in range(outsiders):
+                group.create_task(_wander(visit, situation, pause_seconds), name="outsider")
 
     return attack
 
@@ -134,4 +134,4 @@ async def _visit_once(visit: Visit, target: Address) -> None:
         async with asyncio.timeout(VISIT_SECONDS_MAX):
             await visit(target)
     except (ChannelClosedError, FrameError, UnreachableError, OSError) as end:  # TimeoutError among them
-        log.debug("a stranger's visit to %s is over: %s", target, end)
+        log.debug("an outsider's visit to %s is over: %s", target, end)

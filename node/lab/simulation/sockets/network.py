@@ -81,7 +81,7 @@ class SocketNetwork(Machines):
 
     @property
     def connections_lost(self) -> int:
-        """TCP connections that stood and are over, those of strangers among them."""
+        """TCP connections that stood and are over, those of outsiders among them."""
         return self._loop.internet.connections_lost
 
     @property

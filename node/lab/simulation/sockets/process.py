@@ -110,7 +110,7 @@ class Doors:
     """Of one peer, or of several together."""
 
     came: int = 0
-    """Connections that were accepted: the peers' own among them, and strangers'."""
+    """Connections that were accepted: the peers' own among them, and outsiders'."""
     proven: int = 0
     """Connections, dialled or accepted, whose other side has proven a key and got a place."""
     noted: int = 0

@@ -150,7 +150,7 @@ LIED_TO_CHANCE = 0.5
 OUTSIDERS = (0, 0, 0, 0, 0, 0, 1, 2)
 """How many there are besides those who have a part."""
 
-FAULTS_OF_STRANGERS = ("workless-headers", "header-flood", "orphan-flood", "contribution-flood", "asking")
+FAULTS_OF_OUTSIDERS = ("workless-headers", "header-flood", "orphan-flood", "contribution-flood", "asking")
 """What somebody without work and membership can do."""
 
 LARGE_CHANCE = 0.02
@@ -198,7 +198,7 @@ def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
         kinds = (Kind.LATE, *(kind for kind in kinds if kind in LONG_KINDS))
     is_newcomer_lied_to = is_long or (Kind.LATE in kinds and random.random() < LIED_TO_CHANCE)
     faulty = _faulty(random, peers, tolerated, of_newcomers(consensus, learning) if is_newcomer_lied_to else faults)
-    strangers = _strangers(random, peers, consensus, learning)
+    outsiders = _outsiders(random, peers, consensus, learning)
     ground = EpisodeContext(
         peers=peers,
         faulty=tuple(number for entry in faulty for number in entry.peers),
@@ -212,8 +212,8 @@ def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
         name=f"swarm seed {seed}",
         consensus=consensus,
         learning=learning,
-        peers=peers + sum(len(entry.peers) for entry in strangers),
-        strangers=sum(len(entry.peers) for entry in strangers),
+        peers=peers + sum(len(entry.peers) for entry in outsiders),
+        outsiders=sum(len(entry.peers) for entry in outsiders),
         duration_s=storm_s + calm_s,
         task=ToyTask.SPHERE if learning is Learning.EVOLUTION else ToyTask.QUADRATIC,
         snapshot_behind=random.choice((0, 10, 40)),
@@ -227,7 +227,7 @@ def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
         proof_of_work=proof_of_work_of(random, seed, interval_ms),
         total_order=total_order_of(random, is_near, peers > max(SIZES), learning is Learning.GRADIENT),
         events=Story(random, ground).told(kinds),
-        faulty=(*faulty, *strangers),
+        faulty=(*faulty, *outsiders),
     )
 
 
@@ -272,10 +272,10 @@ def _faulty(random: Random, peers: int, tolerated: int, faults: tuple[str, ...])
     return tuple(Faulty(fault, (number,)) for fault, number in zip(drawn, numbers, strict=True))
 
 
-def _strangers(random: Random, peers: int, consensus: Consensus, learning: Learning) -> tuple[Faulty, ...]:
+def _outsiders(random: Random, peers: int, consensus: Consensus, learning: Learning) -> tuple[Faulty, ...]:
     """Besides those who have a part: all of one kind."""
     numbers = tuple(range(peers, peers + random.choice(OUTSIDERS)))
-    fault = random.choice([fault for fault in FAULTS_OF_STRANGERS if _fits(fault, consensus, learning)])
+    fault = random.choice([fault for fault in FAULTS_OF_OUTSIDERS if _fits(fault, consensus, learning)])
     return (Faulty(fault, numbers),) if numbers else ()
 
 

@@ -11,8 +11,8 @@ from tests.node.real_peers import run
 pytestmark = [pytest.mark.processes, pytest.mark.timeout(200)]
 
 
-def test_one_of_four_that_equivocates_and_sends_strangers_keeps_nobody_from_the_goal() -> None:
-    fault = "equivocate:share=0.5+slow-loris:strangers=10+scores-inverted"
+def test_one_of_four_that_equivocates_and_sends_outsiders_keeps_nobody_from_the_goal() -> None:
+    fault = "equivocate:share=0.5+slow-loris:outsiders=10+scores-inverted"
     ended = run(
         *("testnet", "--consensus", "total-order", "--until-accuracy", "0.3", "--deadline", "120", "--json"),
         *("--faulty", "1", "--fault", fault),
@@ -24,8 +24,8 @@ def test_one_of_four_that_equivocates_and_sends_strangers_keeps_nobody_from_the_
 
 
 def test_floods_of_fresh_keys_and_questions_keep_nobody_from_the_goal(tmp_path: Path) -> None:
-    """Of the puzzles that strangers' blocks cost, too: it is the real work."""
-    fault = "fresh-keys:strangers=8+costly-questions:strangers=4+first-relay+borrowed-name+malformed-requests"
+    """Of the puzzles that outsiders' blocks cost, too: it is the real work."""
+    fault = "fresh-keys:outsiders=8+costly-questions:outsiders=4+first-relay+borrowed-name+malformed-requests"
     ended = run(
         *("testnet", "--consensus", "proof-of-work", "--until-accuracy", "0.3", "--deadline", "150", "--json"),
         *("--faulty", "1", "--fault", fault, "--data-dir", str(tmp_path / "net"), "--keep"),

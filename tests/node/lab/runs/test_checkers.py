@@ -8,6 +8,7 @@ from consensus.effects import Accusation, Accuse, Broadcast, Guard, Halt, Offenc
 from consensus.encoding import encode
 from consensus.proof_of_work import messages as work_messages
 from consensus.proof_of_work.block_tree import BlockIndex, genesis_link, header_fault, next_link, next_target
+from consensus.proof_of_work.header import Block
 from consensus.proof_of_work.puzzle import start_target, work_of
 from consensus.proof_of_work.records import block_key
 from consensus.steps import Contribution
@@ -313,7 +314,7 @@ def test_a_large_payload_is_recorded_before_a_contribution_names_it() -> None:
 # --- work -------------------------------------------------------------------------------------------------------------
 
 
-def recorded(step: bytes, block: work_messages.Block) -> Seen:
+def recorded(step: bytes, block: Block) -> Seen:
     return seen(ALICE, Record("block", block_key(Height(block.header.height), StepId(step)), encode(block)))
 
 

@@ -29,8 +29,8 @@ def at(at_s: float, event: events.Event) -> TimedEvent:
     return TimedEvent(f"{at_s:.1f}", event)
 
 
-def lives(count: int) -> Callable[[Play, SimulatedPeer], bool]:
-    return lambda _, peer: peer.life == count
+def ended_times(count: int) -> Callable[[Play, SimulatedPeer], bool]:
+    return lambda _, peer: peer.incarnation == count
 
 
 def lost_connections(play: Play, _: SimulatedPeer) -> bool:
@@ -50,19 +50,19 @@ def was_down(from_s: float, until_s: float) -> Callable[[Play, SimulatedPeer], b
 
 
 def fell_back(at_s: float) -> Callable[[Play, SimulatedPeer], bool]:
-    """Its first head of the next life is below the last one of the life before."""
+    """Its first head of the next incarnation is below the last one of the one before."""
 
     def has_happened(play: Play, peer: SimulatedPeer) -> bool:
         heads = [(now - START, head.height) for now, head in play.by(peer, StepAdopted)]
         before = max(height for now, height in heads if now < 1_000 * at_s)
         after = next(height for now, height in heads if now > 1_000 * at_s)
-        return peer.life == 1 and after < before
+        return peer.incarnation == 1 and after < before
 
     return has_happened
 
 
 def was_stopped_by_its_disk(play: Play, peer: SimulatedPeer) -> bool:
-    return peer.life == 1 and was_down(4.5, 5)(play, peer)
+    return peer.incarnation == 1 and was_down(4.5, 5)(play, peer)
 
 
 def came_late(play: Play, _: SimulatedPeer) -> bool:
@@ -80,9 +80,9 @@ TROUBLES = {
     "crash": Trouble((at(2, events.Crash((1,))), at(4, events.Restart((1,)))), was_down(2.1, 4)),
     "correlated crash": Trouble(
         (at(3, events.Crash((0, 1, 2, 3))), at(4, events.Restart((0, 1, 2, 3)))),
-        lambda play, _: all(peer.life == 1 for peer in play.honest),
+        lambda play, _: all(peer.incarnation == 1 for peer in play.honest),
     ),
-    "kill at an effect": Trouble((at(0, events.KillAt((1,), effect=40)), at(4, events.Restart((1,)))), lives(1)),
+    "kill at an effect": Trouble((at(0, events.KillAt((1,), effect=40)), at(4, events.Restart((1,)))), ended_times(1)),
     "pause": Trouble((at(2, events.Pause((1,))), at(6, events.Resume((1,)))), was_down(2, 6)),
     "slow processor": Trouble(
         (at(1, events.Slow((1,), factor=20)),), lambda _, peer: peer.core.free_at_us > 1_000 * (START + 1_000)

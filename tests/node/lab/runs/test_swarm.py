@@ -71,7 +71,7 @@ def test_two_thousand_seeds_hold_every_mode_every_fault_that_fits_and_every_trou
         assert set().union(*(faults_of(scenario) for scenario in of_mode)) == set(fitting_faults(consensus, learning))
     assert {type(timed.event) for scenario in scenarios for timed in scenario.events} == set(EVENTS.values())
     assert {scenario.insiders for scenario in scenarios} == {*SIZES, *LARGE_SIZES}
-    assert {scenario.strangers for scenario in scenarios} == set(OUTSIDERS)
+    assert {scenario.outsiders for scenario in scenarios} == set(OUTSIDERS)
     assert 30 <= sum(scenario.duration_s == LONG_STORM_S + CALM_S for scenario in scenarios) <= 100
 
 

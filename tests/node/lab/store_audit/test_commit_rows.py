@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from consensus.encoding import encode
-from consensus.total_order.block import BLOCK_CODEC, Content, sign_block
+from consensus.total_order.block import BLOCK_CODEC, Content, Reference, sign_block
 from consensus.total_order.linearizer import COMMIT_CODEC
-from consensus.total_order.records import COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE, Reference, vertex_key
+from consensus.total_order.records import COMMIT_TABLE, EVIDENCE_TABLE, VERTEX_TABLE, vertex_key
 from consensus.types import Instant
 from learning.state import ModelState, decode_kept_state, encode_kept_state, state_digest
 from node.lab.simulation.population import START

@@ -12,7 +12,7 @@ from node.runtime.logs import FORMAT
 from tests.node.net.example_peers import identity_of, node_of
 from tests.node.runtime.test_driver import Script, run
 
-ALICE, BOB, STRANGER = (identity_of(number).peer for number in (1, 2, 3))
+ALICE, BOB, OUTSIDER = (identity_of(number).peer for number in (1, 2, 3))
 
 
 def append(path: Path, *records: logging.LogRecord) -> None:
@@ -29,7 +29,7 @@ def warning(text: str) -> logging.LogRecord:
 async def refusals() -> list[str]:
     node = node_of(9)
     node.network.refuse(ALICE, Offence.FLOODING, "too many: 7 (of 5)")
-    node.network.refuse(STRANGER, Offence.MALFORMED, "bytes")
+    node.network.refuse(OUTSIDER, Offence.MALFORMED, "bytes")
     return node.notes
 
 

@@ -52,7 +52,7 @@ peers = [3]
 
 
 class Diary:
-    """Hands that write down what they are told; what they cannot do they refuse."""
+    """An executor that writes down what it is told, and refuses what it cannot do."""
 
     def __init__(self, peers: Sequence[TestnetPeer], refused: type[Event] | None = None) -> None:
         self.events: list[Event] = []
@@ -166,7 +166,7 @@ def test_who_stands_still_or_stays_behind_is_given_some_grace_and_then_named(
 def test_nobody_waits_for_a_peer_that_is_down_at_the_end(tmp_path: Path) -> None:
     on = stage(tmp_path)
     played(on, 9, 9, 9, 5)
-    asyncio.run(on.chaos.hands.do(Crash((3,))))
+    asyncio.run(on.chaos.executor.do(Crash((3,))))
     assert on.chaos.outcome(30, is_interrupted=False) is not None
 
 
@@ -180,8 +180,8 @@ def test_a_peer_that_hangs_is_waited_for(tmp_path: Path) -> None:
 def test_where_nobody_honest_is_up_at_the_end_nobody_has_moved_on(tmp_path: Path) -> None:
     on = stage(tmp_path)
     played(on, 9, 9, 9, 9)
-    asyncio.run(on.chaos.hands.do(Misbehave((3,), "mute")))
-    asyncio.run(on.chaos.hands.do(Crash((0, 1, 2))))
+    asyncio.run(on.chaos.executor.do(Misbehave((3,), "mute")))
+    asyncio.run(on.chaos.executor.do(Crash((0, 1, 2))))
     outcome = on.chaos.outcome(30 + GRACE_SECONDS_MAX, is_interrupted=False)
     assert outcome is not None
     concluded = asyncio.run(on.chaos.conclude(outcome))
@@ -211,9 +211,9 @@ def test_an_honest_peer_that_ends_by_itself_is_a_finding_and_one_that_was_killed
     on.peers[1].was_killed = False
     (on.peers[1].settings.data_dir / LOG_NAME).write_text("Traceback\nAssertionError: we erred\n")
     on.pass_by(2)
-    assert on.autopsy.court.finding is not None
-    assert on.autopsy.court.finding.detail.startswith(f"{on.peers[1].peer_id[:8]} stops: ended with exit code 2")
-    assert on.autopsy.court.finding.detail.endswith("its log ends: AssertionError: we erred")
+    assert on.autopsy.checkers.finding is not None
+    assert on.autopsy.checkers.finding.detail.startswith(f"{on.peers[1].peer_id[:8]} stops: ended with exit code 2")
+    assert on.autopsy.checkers.finding.detail.endswith("its log ends: AssertionError: we erred")
 
 
 def test_a_peer_that_ends_before_all_have_answered_ends_it(tmp_path: Path) -> None:
@@ -253,15 +253,15 @@ def test_an_event_that_cannot_be_played_is_named(tmp_path: Path) -> None:
 def test_who_turns_is_listened_to_no_more(tmp_path: Path) -> None:
     on = stage(tmp_path)
     on.pass_by(0, 0, 0, 0, 0)
-    asyncio.run(on.chaos.hands.do(Misbehave((2,), "mute")))
+    asyncio.run(on.chaos.executor.do(Misbehave((2,), "mute")))
     on.peers[2].status = status_of(on.peers[2], 4, branch="other")
     on.pass_by(1, 4, 4)
-    assert on.autopsy.court.finding is None
+    assert on.autopsy.checkers.finding is None
 
 
 def test_what_a_disk_is_to_lose_is_read_after_the_end_of_its_peer(tmp_path: Path) -> None:
     on = stage(tmp_path)
-    asyncio.run(on.chaos.hands.do(Wipe((1,))))
+    asyncio.run(on.chaos.executor.do(Wipe((1,))))
     assert on.diary.events == [Crash((1,)), Wipe((1,))]
-    asyncio.run(on.chaos.hands.do(Wipe((1,))))
+    asyncio.run(on.chaos.executor.do(Wipe((1,))))
     assert on.diary.events[2:] == [Wipe((1,))]

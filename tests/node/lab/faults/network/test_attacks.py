@@ -15,7 +15,7 @@ from node.lab.faults.catalogue import NETWORK_FAULTS, NetworkSituation, attacks_
 from node.lab.faults.network.attacks import VISITS
 from node.lab.faults.network.frame_attacks import MALFORMED, OVERSIZED, Misbehave, misbehaving_in_turn
 from node.lab.faults.network.situation import Attack
-from node.lab.faults.network.unauthenticated_client import raid, stranger_at
+from node.lab.faults.network.unauthenticated_client import outsider_at, raid
 from node.net.channel import ChannelClosedError
 from node.net.dialer import UnreachableError
 from node.net.gossip import Gossip
@@ -66,7 +66,7 @@ def test_a_fault_of_another_family_attacks_nobody() -> None:
 
 
 @pytest.mark.parametrize("place", range(len(MALFORMED)))
-def test_each_malformed_frame_costs_a_stranger_its_connection(place: int) -> None:
+def test_each_malformed_frame_costs_an_outsider_its_connection(place: int) -> None:
     offence = "answer that nobody asked for" if place == UNASKED else "malformed message"
     visited_until(MALFORMED[place], lambda ann: drops(ann) if place in UNSEALED else refusals(ann, offence))
 
@@ -87,13 +87,13 @@ def refusals(node: Node, offence: str) -> list[str]:
 
 
 def visited_until(misbehave: Misbehave, is_seen: Callable[[Node], object]) -> None:
-    """One stranger that misbehaves in this way alone."""
+    """One outsider that misbehaves in this way alone."""
 
     async def scenario() -> None:
         ann = node_of(1)
         async with running(ann):
             visit = misbehaving_in_turn((misbehave,), situation_of(ann))
-            async with going_on(raid(visit, situation_of(ann), strangers=1, pause_seconds=0.1)):
+            async with going_on(raid(visit, situation_of(ann), outsiders=1, pause_seconds=0.1)):
                 await until(lambda: is_seen(ann))
 
     play(scenario)
@@ -105,15 +105,15 @@ def test_too_large_a_frame_is_refused_by_its_length() -> None:
     visited_until(OVERSIZED[1], lambda ann: [note for note in drops(ann) if "exceeds limit" in note])
 
 
-def test_each_stranger_misbehaves_in_the_next_way() -> None:
+def test_each_outsider_misbehaves_in_the_next_way() -> None:
     count = len(MALFORMED)
-    attacked_until(f"malformed-frames:strangers={count}", lambda ann: refusals(ann, "answer that nobody asked for"))
-    attacked_until("oversized-frames:strangers=2", lambda ann: len(refusals(ann, "oversized message")) == len(OVERSIZED))
+    attacked_until(f"malformed-frames:outsiders={count}", lambda ann: refusals(ann, "answer that nobody asked for"))
+    attacked_until("oversized-frames:outsiders=2", lambda ann: len(refusals(ann, "oversized message")) == len(OVERSIZED))
 
 
 def test_a_flood_of_questions_is_cut_off() -> None:
     settings = replace(QUICK, rates=RateLimits(frames_per_second=50, frames_burst=100))
-    attacked_until("message-flood:strangers=2", lambda ann: len(refusals(ann, "more than 50 frames a second")) >= 2, settings)
+    attacked_until("message-flood:outsiders=2", lambda ann: len(refusals(ann, "more than 50 frames a second")) >= 2, settings)
 
 
 def test_a_replayed_handshake_proves_nothing() -> None:
@@ -133,7 +133,7 @@ def test_requests_that_are_none_are_hung_up_on_and_leave_no_line_in_a_log(caplog
 
 def test_who_asks_within_its_budget_is_answered_and_slowed_down_and_not_refused() -> None:
     async def scenario() -> None:
-        async with under_attack("costly-questions:strangers=4") as (ann, _):
+        async with under_attack("costly-questions:outsiders=4") as (ann, _):
             await until(lambda: len(ann.asked_parts) >= 8)
             assert len(ann.connected) == 5
             assert [note for note in ann.notes if "refused" in note] == []
@@ -155,8 +155,8 @@ class Crowd:
 MESSAGES = tuple(b"flood %d" % number for number in range(20))
 
 
-async def relayed_past_strangers() -> tuple[list[bytes], int]:
-    """What Carl hears of Ann by way of Ben, while strangers at both their doors are first; and how often they were."""
+async def relayed_past_outsiders() -> tuple[list[bytes], int]:
+    """What Carl hears of Ann by way of Ben, while outsiders at both their doors are first; and how often they were."""
     lonely = replace(QUICK, outbound_target=1, address_exchange_seconds=600.0)
     ann = node_of(1, settings=lonely)
     async with running(ann):
@@ -166,7 +166,7 @@ async def relayed_past_strangers() -> tuple[list[bytes], int]:
             carl.unheard = Crowd(ben.identity.peer)
             async with running(carl):
                 await until(lambda: len(ben.connected) == 2 and ann.connected and carl.connected)
-                (attack,) = attacks_of(parse_faults("first-relay:strangers=8"), at_doors_of(ann, carl))
+                (attack,) = attacks_of(parse_faults("first-relay:outsiders=8"), at_doors_of(ann, carl))
                 async with going_on(attack):
                     await until(lambda: len(ann.connected) > 2 and len(carl.connected) > 2)
                     for message in MESSAGES:
@@ -176,9 +176,9 @@ async def relayed_past_strangers() -> tuple[list[bytes], int]:
                     return carl.inbox, carl.passed_over
 
 
-def test_messages_that_strangers_bring_first_and_nobody_looks_at_come_from_honest_peers_all_the_same() -> None:
+def test_messages_that_outsiders_bring_first_and_nobody_looks_at_come_from_honest_peers_all_the_same() -> None:
     async def scenario() -> None:
-        heard, passed_over = await relayed_past_strangers()
+        heard, passed_over = await relayed_past_outsiders()
         assert sorted(heard) == sorted(MESSAGES)
         assert passed_over >= len(MESSAGES)
 
@@ -187,11 +187,11 @@ def test_messages_that_strangers_bring_first_and_nobody_looks_at_come_from_hones
 
 def test_if_what_was_passed_over_counted_as_seen_first_relays_would_keep_it_back(monkeypatch: pytest.MonkeyPatch) -> None:
     async def scenario() -> None:
-        heard, _ = await relayed_past_strangers()
+        heard, _ = await relayed_past_outsiders()
         assert len(heard) < len(MESSAGES) / 2
 
-    proper = Gossip.judged
-    monkeypatch.setattr(Gossip, "judged", lambda gossip, peer, message, _, now: proper(gossip, peer, message, True, now))
+    proper = Gossip.on_looked_at
+    monkeypatch.setattr(Gossip, "on_looked_at", lambda gossip, peer, message, _, now: proper(gossip, peer, message, True, now))
     play(scenario)
 
 
@@ -215,7 +215,7 @@ def test_a_member_s_place_is_nobody_s_who_borrows_its_name(caplog) -> None:
     async def scenario() -> None:
         members = frozenset({identity_of(1).peer, identity_of(2).peer})
         ann, ben = (node_of(number, settings=replace(QUICK, members=members)) for number in (1, 2))
-        (attack,) = attacks_of(parse_faults("borrowed-name:strangers=16"), at_doors_of(ann, ben))
+        (attack,) = attacks_of(parse_faults("borrowed-name:outsiders=16"), at_doors_of(ann, ben))
         async with running(ann, ben), going_on(attack):
             name = f"said to be {ben.identity.peer.hex()[:8]}"
             await until(lambda: sum(name in record.message for record in caplog.records) >= 3)
@@ -226,7 +226,7 @@ def test_a_member_s_place_is_nobody_s_who_borrows_its_name(caplog) -> None:
     play(scenario)
 
 
-def test_a_stranger_of_another_network_is_told_so() -> None:
+def test_an_outsider_of_another_network_is_told_so() -> None:
     attacked_until("foreign-network", lambda ann: any("runs another network" in note for note in ann.notes))
 
 
@@ -240,7 +240,7 @@ def test_false_addresses_are_asked_for_and_never_passed_on(caplog) -> None:
     play(scenario)
 
 
-def test_strangers_who_take_every_place_do_not_part_a_peer_from_one_that_its_user_named() -> None:
+def test_outsiders_who_take_every_place_do_not_part_a_peer_from_one_that_its_user_named() -> None:
     """Not even when that one is away for a while: its place outlasts it."""
     settings = replace(QUICK, inbound_max=6, outbound_target=3, address_exchange_seconds=0.1)
 
@@ -250,7 +250,7 @@ def test_strangers_who_take_every_place_do_not_part_a_peer_from_one_that_its_use
             await stack.enter_async_context(running(first_life))
             ann = node_of(1, (first_life.address,), settings=settings)
             bens_port = first_life.network.port
-            async with running(ann), attacked(ann, "eclipse:strangers=20"):
+            async with running(ann), attacked(ann, "eclipse:outsiders=20"):
                 await until(lambda: (len(places(ann, False)), len(places(ann, True))) == (6, 3), seconds=15.0)
                 assert first_life.identity.peer in places(ann, True)
                 await stack.aclose()
@@ -293,7 +293,7 @@ def places(node: Node, is_outbound: bool) -> set[PeerId]:
 async def is_let_in(ann: Node) -> bool:
     """Whether a newcomer who knocks once has a place."""
     try:
-        async with stranger_at(Address(*ann.address), situation_of(ann)) as newcomer:
+        async with outsider_at(Address(*ann.address), situation_of(ann)) as newcomer:
             if await newcomer.shake_hands():
                 await until(lambda: len(ann.connected) == 2)
                 return True

@@ -107,7 +107,7 @@ def test_an_interrupted_run_ends_cleanly() -> None:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Simulation(scenario("slow-loris+eclipse:strangers=5"), 1).run(interrupt)
+        Simulation(scenario("slow-loris+eclipse:outsiders=5"), 1).run(interrupt)
 
 
 # --- what cannot be had over sockets --------------------------------------------------------------------------------

@@ -127,16 +127,16 @@ MESH = HONEST * (HONEST + 1)
 SEEN: dict[str, Callable[[Raid], bool]] = {
     "malformed-frames": lambda raid: raid.noted("malformed message") >= 6,
     "oversized-frames": lambda raid: raid.noted("oversized message") >= 4,
-    "message-flood:strangers=1": lambda raid: raid.noted("frames a second") >= 2,
-    "costly-questions:strangers=8": lambda raid: raid.bytes_sent >= 250_000,
+    "message-flood:outsiders=1": lambda raid: raid.noted("frames a second") >= 2,
+    "costly-questions:outsiders=8": lambda raid: raid.bytes_sent >= 250_000,
     "first-relay": lambda raid: raid.noted("more messages than allowed") >= 3,
     "fresh-keys": lambda raid: Offence.WRONG_PUZZLE in raid.accused and raid.noted("puzzle not solved") >= 3,
     "handshake-replay": lambda raid: raid.noted("did not prove that it holds the key") >= 3,
     "borrowed-name": lambda raid: raid.noted("did not prove that it holds the key") >= 3,
     "foreign-network": lambda raid: raid.noted("runs another network") >= 6,
     "address-poisoning": lambda raid: raid.dials_to_nowhere >= 5,
-    "eclipse:strangers=12": lambda raid: raid.proven >= MESH + 12,
-    "crowd:strangers=12": lambda raid: raid.proven >= MESH + 8,
+    "eclipse:outsiders=12": lambda raid: raid.proven >= MESH + 12,
+    "crowd:outsiders=12": lambda raid: raid.proven >= MESH + 8,
     "connection-flood": lambda raid: raid.came >= 100,
     "malformed-requests": lambda raid: raid.came >= 30,
     "slow-loris": lambda raid: raid.came >= 50,
@@ -144,8 +144,8 @@ SEEN: dict[str, Callable[[Raid], bool]] = {
 """By fault: what shows that the attack has taken place."""
 
 
-UPLINKS_KBIT_S = {"costly-questions:strangers=8": 20_000, "first-relay": 20_000}
-"""Strangers have a share of the loop: what they may ask for in that time fills a narrow line. Who is first has a wide one."""
+UPLINKS_KBIT_S = {"costly-questions:outsiders=8": 20_000, "first-relay": 20_000}
+"""Outsiders have a share of the loop: what they may ask for in that time fills a narrow line. Who is first has a wide one."""
 
 OF_PROOF_OF_WORK = ("first-relay", "fresh-keys")
 """Whose budgets they overdraw, whose puzzles they leave out."""
@@ -160,7 +160,7 @@ def test_every_network_fault_is_here() -> None:
     [
         *((fault, "total-order") for fault in SEEN if fault not in OF_PROOF_OF_WORK),
         *((fault, "proof-of-work") for fault in OF_PROOF_OF_WORK),
-        ("costly-questions:strangers=8", "proof-of-work"),
+        ("costly-questions:outsiders=8", "proof-of-work"),
         ("slow-loris", "proof-of-work"),
     ],
 )
@@ -207,7 +207,7 @@ def test_a_peer_that_turns_and_one_that_joins_late() -> None:
 # --- without a defence ----------------------------------------------------------------------------------------------
 
 
-def test_without_limits_on_strangers_they_fill_the_door(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_limits_on_outsiders_they_fill_the_door(monkeypatch: pytest.MonkeyPatch) -> None:
     guarded = Raid(scenario("slow-loris"))
     assert guarded.at_once <= 2 * HONEST + NetSettings().unauthenticated_per_group_max
     set_limits(monkeypatch, unauthenticated_per_group_max=10_000, unauthenticated_max=10_000)
@@ -215,9 +215,9 @@ def test_without_limits_on_strangers_they_fill_the_door(monkeypatch: pytest.Monk
 
 
 def test_without_a_rate_a_flood_is_taken_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    guarded = Raid(scenario("message-flood:strangers=1", uplink_kbit_s=250))
+    guarded = Raid(scenario("message-flood:outsiders=1", uplink_kbit_s=250))
     set_limits(monkeypatch, rates=RateLimits(1e9, 1e9, 1e12, 1e12))
-    open_to_all = Raid(scenario("message-flood:strangers=1", uplink_kbit_s=250))
+    open_to_all = Raid(scenario("message-flood:outsiders=1", uplink_kbit_s=250))
     assert (guarded.noted("frames a second") >= 2, open_to_all.noted("frames a second")) == (True, 0)
     assert open_to_all.bytes_received > guarded.bytes_received + 50_000
 
@@ -266,7 +266,7 @@ def test_the_same_seed_has_the_same_trace_where_sets_have_another_order(
         calm_s = 2
         heights_min = 0
         [[faulty]]
-        fault = "malformed-frames+address-poisoning+slow-loris+eclipse:strangers=5"
+        fault = "malformed-frames+address-poisoning+slow-loris+eclipse:outsiders=5"
         peers = [3]
         [[event]]
         at_s = 2

@@ -1,4 +1,4 @@
-"""Strangers: peers that have no part, and that come back under a new key when they are refused."""
+"""Outsiders: peers that have no part, and that come back under a new key when they are refused."""
 
 import msgspec
 import pytest
@@ -14,11 +14,11 @@ from tests.node.lab.faults.stage import EVOLUTION, GRADIENT, ORDER, WORK, Play, 
 
 def scenario_of(consensus: Consensus, fault: str) -> Scenario:
     return Scenario(
-        name="strangers",
+        name="outsiders",
         consensus=consensus,
         learning=EVOLUTION,
         peers=5,
-        strangers=1,
+        outsiders=1,
         duration_s=14,
         expect=ExpectSection(calm_s=10, heights_min=2, behind_max=4),
         faulty=(Faulty(fault, (4,)),),
@@ -26,11 +26,11 @@ def scenario_of(consensus: Consensus, fault: str) -> Scenario:
 
 
 def refusals(played: Play) -> int:
-    """Of the stranger by the first honest peer."""
+    """Of the outsider by the first honest peer."""
     return sum(effect.peer == played.liar.id for _, effect in played.by(played.honest[0], Refuse))
 
 
-def test_a_stranger_does_no_work_and_comes_back_whenever_it_is_refused() -> None:
+def test_an_outsider_does_no_work_and_comes_back_whenever_it_is_refused() -> None:
     played = play_scenario(scenario_of(WORK, "workless-headers"))
     assert_passed(played)
     assert refusals(played) > 5
@@ -38,26 +38,26 @@ def test_a_stranger_does_no_work_and_comes_back_whenever_it_is_refused() -> None
 
 
 def test_an_insider_that_is_refused_stays_away() -> None:
-    scenario = msgspec.structs.replace(scenario_of(WORK, "workless-headers"), strangers=0)
+    scenario = msgspec.structs.replace(scenario_of(WORK, "workless-headers"), outsiders=0)
     played = play_scenario(scenario)
     assert_passed(played)
     assert refusals(played) == 1
 
 
-def test_a_stranger_is_no_member_and_may_ask() -> None:
+def test_an_outsider_is_no_member_and_may_ask() -> None:
     played = play_scenario(scenario_of(ORDER, "asking"))
     assert_passed(played)
     assert played.liar.id not in played.simulation.population.members
     assert len(played.simulation.population.members) == 4
 
 
-def test_an_honest_stranger_contradicts_itself() -> None:
-    with pytest.raises(TomlProblem, match="strangers is 2"):
-        check(msgspec.structs.replace(scenario_of(WORK, "mute"), strangers=2))
+def test_an_honest_outsider_contradicts_itself() -> None:
+    with pytest.raises(TomlProblem, match="outsiders is 2"):
+        check(msgspec.structs.replace(scenario_of(WORK, "mute"), outsiders=2))
 
 
 def test_a_tight_retention_keeps_payloads_only_as_long_as_somebody_may_ask_for_them() -> None:
-    usual = msgspec.structs.replace(scenario_of(ORDER, "mute"), learning=GRADIENT, snapshot_behind=10, strangers=0)
+    usual = msgspec.structs.replace(scenario_of(ORDER, "mute"), learning=GRADIENT, snapshot_behind=10, outsiders=0)
     tight = msgspec.structs.replace(usual, is_retention_tight=True)
     kept = [Population(scenario, 1)._kept_for() for scenario in (usual, tight)]  # a run that shows it takes minutes
     assert 10 < kept[1] < kept[0] / 2
