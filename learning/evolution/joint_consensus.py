@@ -133,7 +133,7 @@ class JointConsensus:
 
     def _take(self, item: AuthoredPayload) -> Ignored | None:
         if item.author not in self._members:
-            return Ignored.STRANGER
+            return Ignored.OUTSIDER
         is_late = self._origin is not None and item.base == self._origin.generation
         if item.base != self.generation and not is_late:
             return Ignored.OTHER_GENERATION

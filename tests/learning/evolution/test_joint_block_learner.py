@@ -233,10 +233,10 @@ def test_a_block_that_is_worse_than_its_parent_or_leads_elsewhere_is_invalid() -
 def test_what_was_joined_by_a_leader_need_not_have_been_heard_before() -> None:
     peers = [Peer(author) for author in FOUR[:3]]
     path = grown(peers, 2)
-    stranger = Peer(FOUR[3])
-    stranger.adopt(GENESIS)
-    stranger.follow(*path)
-    assert stranger.exported().state_digest == path[-1].state_digest
+    outsider = Peer(FOUR[3])
+    outsider.adopt(GENESIS)
+    outsider.follow(*path)
+    assert outsider.exported().state_digest == path[-1].state_digest
 
 
 # --- restart --------------------------------------------------------------------------------------------------------------

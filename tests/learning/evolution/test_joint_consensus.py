@@ -23,7 +23,7 @@ from tests.learning.evolution.exchange import NETWORK, RULES
 from tests.learning.following.line_world import attached, signed
 
 FOUR = names(4)
-STRANGER = b"s" * 32
+OUTSIDER = b"s" * 32
 RULE = JointRule(NETWORK, FOUR, structs.replace(RULES, offspring=4))
 GENERATION = b"g" * 32
 BEFORE = b"b" * 32
@@ -171,7 +171,7 @@ def test_a_list_that_came_with_late_scores_counts_while_the_slate_is_open() -> N
 def test_what_is_ignored_while_the_slate_is_open() -> None:
     machine = consensus()
     expected = {
-        Ignored.STRANGER: item(STRANGER, LIST),
+        Ignored.OUTSIDER: item(OUTSIDER, LIST),
         Ignored.OTHER_GENERATION: item(FOUR[0], LIST, BEFORE),
         Ignored.EARLY_SCORES: item(FOUR[0], Scores(b"x" * 32, (1,))),
         Ignored.MALFORMED: signed(FOUR[0], GENERATION, encode_joint(RankedList((1, 2)))),
