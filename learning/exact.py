@@ -24,6 +24,7 @@ from learning.golden_digests import GOLDEN_DIGESTS
 from learning.task import Float32Array, Float64Array, Int64Array, Layout, ParameterBlock
 
 Int8Array = npt.NDArray[np.int8]
+Int16Array = npt.NDArray[np.int16]
 Int32Array = npt.NDArray[np.int32]
 Uint64Array = npt.NDArray[np.uint64]
 
@@ -51,6 +52,12 @@ SUM_MAX = 255
 
 CHUNK_WORDS = 2_048
 """Noise is unpacked in pieces of 512 KiB of float32, which stay in a core's own cache: twice this is a tenth slower."""
+
+WEIGHTED_SUM_MAX = 2**15 - 1
+"""Of the magnitudes of the weights: what int16 holds."""
+
+MOVED_AT_ONCE = 2**17
+"""Parameters of a child that are worked out together, so that they stay in a core's own cache."""
 
 BLOCKS_REMEMBERED = 4_096
 """Under 1 MB: candidates of tiny models come back in blocks, and the peers of a simulation share them."""
@@ -165,26 +172,32 @@ def recombine(
     return theta + scale * weighted_signs(key, indices, weights, len(theta)).astype(np.float32)
 
 
-def weighted_signs(key: StreamKey, indices: tuple[int, ...], weights: tuple[int, ...], parameters: int) -> Int32Array:
-    """sum(w_i s_i), exact; shape (parameters,). The magnitudes of the weights sum to less than 2**31."""
-    total = np.zeros(parameters, dtype=np.int32)
+def weighted_signs(key: StreamKey, indices: tuple[int, ...], weights: tuple[int, ...], parameters: int) -> Int16Array:
+    """sum(w_i s_i), exact; shape (parameters,)."""
+    assert sum(map(abs, weights)) <= WEIGHTED_SUM_MAX, f"weights of {sum(map(abs, weights))} in all, allowed {WEIGHTED_SUM_MAX}"
+    total = np.zeros(parameters, dtype=np.int16)
     for index, weight in zip(indices, weights, strict=True):
-        total += np.int32(weight) * signs(key, index, parameters)
+        total += np.int16(weight) * signs(key, index, parameters)
     return total
 
 
 def moved(
-    theta: Float32Array, direction: Int32Array, scale: np.float32, path: Float64Array | None = None, share: float = 0.0
+    theta: Float32Array, direction: Int32Array, scale: np.float32, before: Float32Array | None = None, share: float = 0.0
 ) -> Float32Array:
-    """theta + scale * direction + share * path, rounded to float32 once, at the end. Shape of theta.
+    """theta + scale * direction + share * (theta - before), rounded to float32 once, at the end. Shape of theta.
 
     In float64, elementwise and in this order: the first product is exact (16 bits times 31), and so is the second one where
-    `share` is a power of two. `path`: the difference of two float32 vectors; None stands for zeros.
+    `share` is a power of two. None before: nothing is added. Extra memory: some MiB, whatever the shape.
     """
-    sums = theta.astype(np.float64) + np.float64(scale) * direction.astype(np.float64)
-    if path is not None:
-        sums += np.float64(share) * path
-    return sums.astype(np.float32)
+    child = np.empty_like(theta)
+    for first in range(0, len(theta), MOVED_AT_ONCE):
+        piece = slice(first, first + MOVED_AT_ONCE)
+        start = theta[piece].astype(np.float64)
+        sums = start + np.float64(scale) * direction[piece].astype(np.float64)
+        if before is not None:
+            sums += np.float64(share) * (start - before[piece].astype(np.float64))
+        child[piece] = sums.astype(np.float32)
+    return child
 
 
 # --- first weights --------------------------------------------------------------------------------------------------
@@ -323,8 +336,7 @@ def _golden_division() -> Float64Array:
 def _golden_moved() -> Float32Array:
     theta = _golden_theta()
     direction = weighted_signs(_KEY, (3, 65_535, 0, 7), (3, 1, -1, -3), _THETA_SIZE)
-    path = theta.astype(np.float64) - theta[::-1].astype(np.float64)
-    return moved(theta, direction, round_factor(Decimal("0.00123")), path, 0.5)
+    return moved(theta, direction.astype(np.int32), round_factor(Decimal("0.00123")), theta[::-1].copy(), 0.5)
 
 
 GOLDEN_VECTORS: Mapping[str, Callable[[], npt.NDArray[np.generic]]] = {

@@ -29,9 +29,9 @@ from learning.evolution.ranked_list import RankedList, direction_sum, encode_lis
 from learning.evolution.recipe import SCALES_KEPT
 from learning.evolution.rules import EvolutionRules
 from learning.evolution.schedule import DECIMAL
-from learning.exact import Int32Array, fill_children, moved, noise_key, round_factor
+from learning.exact import Int16Array, Int32Array, fill_children, moved, noise_key, round_factor
 from learning.state import ModelState
-from learning.task import Float32Array, Float64Array
+from learning.task import Float32Array
 
 FIRST_SCALE = 3
 """The first join moves this many times as far as one mutation, when few members join."""
@@ -178,9 +178,8 @@ class Children:
         self._keys = {author: noise_key(rule.network_id, generation, author) for author in lists}
         self._trusted = rule.trusted(lists, state)
         self._before = state.before
-        self._directions: dict[bytes, Int32Array] = {}
+        self._directions: dict[bytes, Int16Array] = {}
         self._joined: Int32Array | None = None
-        self._path: Float64Array | None = None
 
     def model(self, entry: Entry) -> ModelState:
         """One version after the parent."""
@@ -201,10 +200,10 @@ class Children:
                 return self._mutation(self._author(entry))
             case EntryKind.DIRECTION:
                 scale = direction_scale(self._rule.list_length, 1, self._sigma, entry.scale)
-                return moved(self._parent.parameters, self._direction(self._author(entry)), scale)
+                return moved(self._parent.parameters, self._direction(self._author(entry)).astype(np.int32), scale)
             case EntryKind.JOIN:
                 scale = direction_scale(self._rule.list_length, len(self._trusted), self._sigma, entry.scale, FIRST_SCALE)
-                return moved(self._parent.parameters, self._join(), scale, self._path_of(entry), entry.share)
+                return moved(self._parent.parameters, self._join(), scale, self._before if entry.share else None, entry.share)
 
     @staticmethod
     def _author(entry: Entry) -> bytes:
@@ -218,7 +217,7 @@ class Children:
         mutation: Float32Array = child[0]
         return mutation
 
-    def _direction(self, author: bytes) -> Int32Array:
+    def _direction(self, author: bytes) -> Int16Array:
         if author not in self._directions:
             size = len(self._parent.parameters)
             self._directions[author] = direction_sum(self._lists[author], self._keys[author], size)
@@ -230,14 +229,6 @@ class Children:
             for author in self._trusted:
                 self._joined += self._direction(author)
         return self._joined
-
-    def _path_of(self, entry: Entry) -> Float64Array | None:
-        if not entry.share:
-            return None
-        if self._path is None:
-            assert self._before is not None, "a share of no path"
-            self._path = self._parent.parameters.astype(np.float64) - self._before.astype(np.float64)
-        return self._path
 
 
 @lru_cache(maxsize=SCALES_KEPT)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from learning.evolution.recipe import first_repeated
-from learning.exact import Int32Array, StreamKey, weighted_signs
+from learning.exact import Int16Array, StreamKey, weighted_signs
 from learning.model_consensus.slate import MalformedPayloadError
 
 LIST_INDEX_MAX = 2**16
@@ -65,7 +65,7 @@ def squared_norm(length: int) -> int:
     return sum(weight * weight for weight in centred_weights(length))
 
 
-def direction_sum(ranked: RankedList, key: StreamKey, parameters: int) -> Int32Array:
+def direction_sum(ranked: RankedList, key: StreamKey, parameters: int) -> Int16Array:
     """sum(u_r s_r), exact; shape (parameters,), magnitudes at most L**2 / 2. `key`: its author's noise on the parent."""
     return weighted_signs(key, ranked.indices, centred_weights(len(ranked.indices)), parameters)
 

@@ -20,7 +20,7 @@ class Ranking:
     def __init__(self, task: CheckedTask, rules: EvolutionRules, settings: SearchSettings, generation: Generation) -> None:
         self._task = task
         self._generation = generation
-        self._samples = own_draw(generation, settings.race_samples)
+        self._samples = own_draw(generation, settings.rank_samples)
         self._length = list_length(rules.offspring)
         self._candidates = min(settings.effort * rules.offspring, LIST_INDEX_MAX)
         size = len(generation.parent.parameters)

@@ -126,8 +126,9 @@ def test_a_block_joins_the_directions_of_the_lists_that_it_names() -> None:
         for author, ranked in ((FOUR[1], LIST), (FOUR[2], other))
     )
     scale = direction_scale(4, 2, RULE.schedule.at(0), 3, FIRST_SCALE)
-    path = LATER.model.parameters.astype(np.float64) - LATER.before.astype(np.float64)  # type: ignore[union-attr]
-    assert np.array_equal(state.model.parameters, moved(LATER.model.parameters, np.asarray(total), scale, path, 0.5))
+    assert np.array_equal(
+        state.model.parameters, moved(LATER.model.parameters, np.asarray(total, dtype=np.int32), scale, LATER.before, 0.5)
+    )
     assert (state.model.height, state.scale) == (1, 3)
     assert state.before is LATER.model.parameters
 
