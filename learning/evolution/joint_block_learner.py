@@ -22,7 +22,7 @@ from learning.evolution.joint_blocks import (
     encode_joint_claim,
     encode_joint_memory,
 )
-from learning.evolution.joint_step import SCALE_LOWEST, Children, Entry, EntryKind, JointRule, JointState
+from learning.evolution.joint_step import Children, Entry, EntryKind, JointRule, JointState, missed_scale
 from learning.evolution.measurement import Measurement
 from learning.evolution.mutation import MODELS_BYTES_MAX, kept_interval
 from learning.evolution.ranked_list import RankedList
@@ -186,7 +186,7 @@ class JointBlockLearner:
     def _direction_fitness(self, base: ProposedStep, author: bytes, ranked: RankedList) -> int:
         state = self._tree.state(base)
         children = Children(self._rule, base.id, state.model, {author: ranked}, JointState(state.before, state.scale))
-        entry = Entry(bytes(32), EntryKind.DIRECTION, author, min(0, state.scale))
+        entry = Entry(bytes(32), EntryKind.DIRECTION, author)
         return self._fitness(base, children.model(entry))
 
     def _fitness(self, base: ProposedStep, model: ModelState) -> int:
@@ -308,7 +308,7 @@ class JointBlockLearner:
         parent_fitness = self._parent_fitness(base)
         fitness = self._fitness(base, join.children.model(best))
         if fitness <= parent_fitness:
-            return self._offer_no_change(base, known)
+            return self._offer_no_change(base, known, fitness - parent_fitness)
         if known.offer is not None and fitness <= known.offered_fitness:
             return ()
         scale = best.scale if best.kind is EntryKind.JOIN else state.scale
@@ -320,16 +320,16 @@ class JointBlockLearner:
         known.offered_fitness = fitness
         return (known.offer,)
 
-    def _offer_no_change(self, base: ProposedStep, known: Base) -> tuple[StepOffered, ...]:
+    def _offer_no_change(self, base: ProposedStep, known: Base, lead: int) -> tuple[StepOffered, ...]:
         """Only once a search has found nothing better: a block before that would throw away what all work on for its parent."""
         if known.offer is not None:
             return ()
-        known.offer, known.offered_fitness = self._no_change(base), self._parent_fitness(base)
+        known.offer, known.offered_fitness = self._no_change(base, lead), self._parent_fitness(base)
         return (known.offer,)
 
-    def _no_change(self, base: ProposedStep) -> StepOffered:
-        """The same model, one block higher; its children reach half as far, since nothing that was tried here gains."""
-        scale = max(self._tree.state(base).scale - 1, SCALE_LOWEST)
+    def _no_change(self, base: ProposedStep, lead: int) -> StepOffered:
+        """The same model, one block higher. `lead`: of the best that was tried here, 0 or less."""
+        scale = missed_scale(lead, self._tree.state(base).scale)
         fitness, model = self._parent_fitness(base), self._tree.state(base).model
         state = JointModel(ModelState(model.parameters, model.height + 1), self._tree.state(base).before, scale)
         claim = JointClaim(fitness, fitness, scale)
@@ -338,7 +338,8 @@ class JointBlockLearner:
     def _ranking_on(self, step: ProposedStep) -> Ranking:
         model = self._tree.state(step).model
         key = noise_key(self._participant.network_id, step.id, self._participant.author)
-        generation = Generation(model, key, self._rule.schedule.at(model.height), self._measurement.batch(step.id))
+        sigma = self._rule.sigma(model.height, self._tree.state(step).scale)
+        generation = Generation(model, key, sigma, self._measurement.batch(step.id))
         return Ranking(self._task, self._rules, self._settings, generation)
 
     def _rank(self, known: Base) -> tuple[LearnerAnswer, ...]:
@@ -352,7 +353,7 @@ class JointBlockLearner:
         base = self._adopted
         fitness = self._direction_fitness(base, self._participant.author, ranked)
         if fitness <= self._parent_fitness(base):
-            return (*progress, *self._offer_no_change(base, known))
+            return (*progress, *self._offer_no_change(base, known, fitness - self._parent_fitness(base)))
         if known.announced is not None and fitness <= known.announced:
             return progress
         known.announced = fitness

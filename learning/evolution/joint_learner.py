@@ -47,7 +47,7 @@ class Expectation:
     winner: int
     """A position on the slate."""
     head: Head
-    ranking: Ranking | None = None
+    ranking: Ranking
     has_offered: bool = False
     """Whether our list on it was submitted, with the scores."""
 
@@ -193,7 +193,9 @@ class JointGenerations:
         if not self.is_searching:
             return ()
         if self._may_offer:
-            ranked, progress = self._rank(self.head)
+            if self._ranking is None:
+                self._ranking = self._ranking_on(self.head, self._state.scale)
+            ranked, progress = self._rank(self._ranking)
             if ranked is None:
                 return progress
             self._has_offered = True
@@ -203,17 +205,16 @@ class JointGenerations:
             return ()
         return self._score()
 
-    def _rank(self, head: Head) -> tuple[RankedList | None, tuple[SearchProgress, ...]]:
-        if self._ranking is None:
-            self._ranking = self._ranking_on(head)
-        before = self._ranking.candidates_tried
-        ranked = self._ranking.advance()
-        self._tried += self._ranking.candidates_tried - before
+    def _rank(self, ranking: Ranking) -> tuple[RankedList | None, tuple[SearchProgress, ...]]:
+        before = ranking.candidates_tried
+        ranked = ranking.advance()
+        self._tried += ranking.candidates_tried - before
         return ranked, self._progress(PROGRESS_CANDIDATES)
 
-    def _ranking_on(self, head: Head) -> Ranking:
+    def _ranking_on(self, head: Head, scale: int) -> Ranking:
         key = noise_key(self._participant.network_id, head.step, self._participant.author)
-        generation = Generation(head.model, key, self._rule.schedule.at(head.model.height), self._measurement.batch(head.step))
+        sigma = self._rule.sigma(head.model.height, scale)
+        generation = Generation(head.model, key, sigma, self._measurement.batch(head.step))
         return Ranking(self._task, self._rules, self._settings, generation)
 
     @property
@@ -237,16 +238,21 @@ class JointGenerations:
         slate = self.consensus.slate
         assert slate is not None, "scores of an open slate"
         if self._expected is None:
-            winner = best_of(slate.entries, leads(self._measured), must_improve=True)
-            self._expected = Expectation(winner, self._head_of(slate.entries[winner]))
-            self._ranking = None
-        ranked, progress = self._rank(self._expected.head)
-        self._expected.ranking = self._ranking
+            self._expected = self._expect(slate)
+        ranked, progress = self._rank(self._expected.ranking)
         if ranked is None:
             return progress
         self._has_scored = self._expected.has_offered = True
         both = ScoresAndList(Scores(slate.digest, tuple(self._measured)), self._expected.winner, ranked)
         return (*progress, ContributionFound(self.head.step, encode_joint(both)))
+
+    def _expect(self, slate: Slate[Entry]) -> Expectation:
+        """What follows if all measure as we do."""
+        ours = leads(self._measured)
+        winner = best_of(slate.entries, ours, must_improve=True)
+        head = self._head_of(slate.entries[winner])
+        state = self._rule.following(self.head.model.parameters, self._state, slate.entries, ours, winner)
+        return Expectation(winner, head, self._ranking_on(head, state.scale))
 
     def _progress(self, since: int) -> tuple[SearchProgress, ...]:
         if self._tried - self._told < since:

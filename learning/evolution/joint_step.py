@@ -1,21 +1,23 @@
 """The joint rule: what the ranked lists of all members make of one model, and how far the next step reaches.
 
-On the slate stand the parent; for each list its *direction*, theta + t sigma d_m, and its *head*, the best mutation of its
-author, the child of the published (1,λ)-search; and the *joins* theta + 3 * 2**k sigma J + b (theta - theta_before). There J is
-the sum of the directions of the members who are trusted, divided by the square root of their number, k is one of three
-neighbouring exponents, and b one of 0, 1/2, 1. t is 1, or 2**k where steps have become smaller than they were at first.
+Mutations step by sigma: 2**k times what the schedule says. On the slate stand the parent; for each list its *direction*,
+theta + sigma d_m, and its *head*, the best mutation of its author, which is the child of the published (1,λ)-search; and the
+*joins* theta + 3 sigma' J + b (theta - theta_before). There J is the sum of the directions of the members who are trusted,
+divided by the square root of their number, sigma' is half of sigma, sigma, or twice as much, and b is one of 0, 1/2, 1.
 
 *Trust*: a list whose direction did not gain, while those of more than half of the lists did, keeps its author out of the joins
 for PROBATION generations. So who sends a reversed list spoils the joins of one generation, which another entry wins then, and
 no second round of scores is needed to screen the lists beforehand.
 
-Step size: k follows the best join where that beats the parent, and falls by one where none does. The term in b is the path of
-the last step (momentum; the cumulation of CMA-ES serves the same end).
+Step size: k follows the best join where that beats the parent. Where none does it falls by one; or rises, if the best is no
+worse either: on a plateau who looks closer sees less. The term in b is the path of the last step (momentum; the cumulation of
+CMA-ES serves the same end).
 
 Section 4 of docs/protocol.md.
 """
 
 import hashlib
+import math
 import struct
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -72,7 +74,7 @@ class Entry:
     author: bytes | None = None
     """Of a direction or a head."""
     scale: int = 0
-    """k: of a direction or a join."""
+    """k: of a join."""
     share: float = 0.0
     """b: of a join."""
 
@@ -115,7 +117,11 @@ class JointRule:
         self.network_id = network_id
         self.members = members
         self.list_length = list_length(rules.offspring)
-        self.schedule = rules.schedule()
+        self._schedule = rules.schedule()
+
+    def sigma(self, height: int, scale: int) -> np.float32:
+        """How far a mutation steps: 2**k times what the schedule says."""
+        return np.float32(math.ldexp(float(self._schedule.at(height)), scale))
 
     def first_state(self) -> JointState:
         """At genesis: nobody has lied yet."""
@@ -126,8 +132,8 @@ class JointRule:
         entries = [Entry(_digest(generation, EntryKind.PARENT), EntryKind.PARENT)]
         for author, ranked in lists.items():
             content = author + encode_list(ranked)
-            for kind, scale in ((EntryKind.DIRECTION, min(0, state.scale)), (EntryKind.HEAD, 0)):
-                entries.append(Entry(_digest(generation, kind, content), kind, author, scale))
+            for kind in (EntryKind.DIRECTION, EntryKind.HEAD):
+                entries.append(Entry(_digest(generation, kind, content), kind, author))
         shares = (0.0,) if state.before is None else PATH_SHARES
         for step in SCALE_STEPS:
             scale = min(max(state.scale + step, SCALE_LOWEST), SCALE_HIGHEST)
@@ -148,7 +154,7 @@ class JointRule:
         """After a generation. `parent`: the parameters that it started from; `leads`: the agreed ones over it, by entry."""
         joins = [place for place, entry in enumerate(entries) if entry.kind is EntryKind.JOIN]
         best = max(joins, key=lambda place: (leads[place], -place))
-        scale = entries[best].scale if leads[best] > 0 else max(state.scale - 1, SCALE_LOWEST)
+        scale = entries[best].scale if leads[best] > 0 else missed_scale(leads[best], state.scale)
         before = None if entries[winner].kind is EntryKind.PARENT else parent
         return JointState(before, scale, self._probation(entries, leads, state))
 
@@ -173,7 +179,7 @@ class Children:
     def __init__(self, rule: JointRule, generation: bytes, parent: ModelState, lists: Lists, state: JointState) -> None:
         self._rule = rule
         self._parent = parent
-        self._sigma = rule.schedule.at(parent.height)
+        self._sigma = rule.sigma(parent.height, state.scale)
         self._lists = lists
         self._keys = {author: noise_key(rule.network_id, generation, author) for author in lists}
         self._trusted = rule.trusted(lists, state)
@@ -199,10 +205,11 @@ class Children:
             case EntryKind.HEAD:
                 return self._mutation(self._author(entry))
             case EntryKind.DIRECTION:
-                scale = direction_scale(self._rule.list_length, 1, self._sigma, entry.scale)
+                scale = direction_scale(self._rule.list_length, 1, self._sigma)
                 return moved(self._parent.parameters, self._direction(self._author(entry)).astype(np.int32), scale)
             case EntryKind.JOIN:
-                scale = direction_scale(self._rule.list_length, len(self._trusted), self._sigma, entry.scale, FIRST_SCALE)
+                sigma = self._rule.sigma(self._parent.height, entry.scale)
+                scale = direction_scale(self._rule.list_length, len(self._trusted), sigma, FIRST_SCALE)
                 return moved(self._parent.parameters, self._join(), scale, self._before if entry.share else None, entry.share)
 
     @staticmethod
@@ -231,12 +238,13 @@ class Children:
         return self._joined
 
 
+def missed_scale(lead: int, scale: int) -> int:
+    """k after a generation whose best join did not gain: a longer step where it led nowhere, on a plateau, else a shorter one."""
+    return min(scale + 1, SCALE_HIGHEST) if lead == 0 else max(scale - 1, SCALE_LOWEST)
+
+
 @lru_cache(maxsize=SCALES_KEPT)
-def direction_scale(length: int, authors: int, sigma: np.float32, scale: int, times: int = 1) -> np.float32:
-    """times * 2**scale * sigma / (|u| sqrt(authors)), to 16 significant bits."""
-    size = DECIMAL.multiply(DECIMAL.create_decimal(float(sigma)), DECIMAL.multiply(Decimal(times), _power_of_two(scale)))
+def direction_scale(length: int, authors: int, sigma: np.float32, times: int = 1) -> np.float32:
+    """times * sigma / (|u| sqrt(authors)), to 16 significant bits."""
+    size = DECIMAL.multiply(DECIMAL.create_decimal(float(sigma)), Decimal(times))
     return round_factor(DECIMAL.divide(size, DECIMAL.sqrt(Decimal(squared_norm(length) * authors))))
-
-
-def _power_of_two(exponent: int) -> Decimal:
-    return Decimal(2**exponent) if exponent >= 0 else DECIMAL.divide(Decimal(1), Decimal(2**-exponent))

@@ -125,7 +125,7 @@ def test_a_block_joins_the_directions_of_the_lists_that_it_names() -> None:
         direction_sum(ranked, noise_key(NETWORK, GENESIS, author), size)
         for author, ranked in ((FOUR[1], LIST), (FOUR[2], other))
     )
-    scale = direction_scale(4, 2, RULE.schedule.at(0), 3, FIRST_SCALE)
+    scale = direction_scale(4, 2, RULE.sigma(0, 3), FIRST_SCALE)
     assert np.array_equal(
         state.model.parameters, moved(LATER.model.parameters, np.asarray(total, dtype=np.int32), scale, LATER.before, 0.5)
     )

@@ -129,9 +129,16 @@ def test_the_step_size_follows_the_best_join_and_falls_where_none_gains() -> Non
     assert following.before is PARENT.parameters
 
 
+def test_on_a_plateau_the_next_step_is_longer() -> None:
+    entries = entries_of()
+    level, falling = (leads_of(entries, dict.fromkeys(LISTS, 0), joins=lead) for lead in (0, -1))
+    assert RULE.following(PARENT.parameters, FIRST, entries, level, winner=0).scale == 1
+    assert RULE.following(PARENT.parameters, FIRST, entries, falling, winner=0).scale == -1
+
+
 def test_no_step_leaves_no_path() -> None:
     entries = entries_of()
-    leads = leads_of(entries, dict.fromkeys(LISTS, 0), joins=0)
+    leads = leads_of(entries, dict.fromkeys(LISTS, 0), joins=-1)
     assert RULE.following(PARENT.parameters, with_path(), entries, leads, winner=0) == JointState(None, -1, (0, 0, 0, 0))
 
 
@@ -147,7 +154,7 @@ def test_the_parent_and_the_best_mutations_are_what_the_published_search_has() -
     for entry in of_kind(EntryKind.HEAD):
         assert entry.author is not None
         key = noise_key(NETWORK, GENERATION, entry.author)
-        published = child_of(PARENT, key, Recipe((LISTS[entry.author].head,)), RULE.schedule.at(0))
+        published = child_of(PARENT, key, Recipe((LISTS[entry.author].head,)), RULE.sigma(0, 0))
         model = children().model(entry)
         assert np.array_equal(model.parameters, published.parameters)
         assert model.height == published.height == 1
@@ -162,7 +169,7 @@ def rounded(values: list[Fraction]) -> list[float]:
 def test_a_join_is_the_exact_sum_of_the_trusted_directions_and_the_path(scale: int, place: int) -> None:
     state = JointState(with_path().before, scale, (0, 0, 5, 0))
     entry = of_kind(EntryKind.JOIN, state)[place]
-    factor = Fraction(float(direction_scale(6, 2, RULE.schedule.at(0), entry.scale, FIRST_SCALE)))
+    factor = Fraction(float(direction_scale(6, 2, RULE.sigma(0, entry.scale), FIRST_SCALE)))
     size = len(PARENT.parameters)
     joined = sum(direction_sum(LISTS[author], noise_key(NETWORK, GENERATION, author), size) for author in (FOUR[0], FOUR[3]))
     assert state.before is not None
@@ -175,14 +182,13 @@ def test_a_join_is_the_exact_sum_of_the_trusted_directions_and_the_path(scale: i
     assert children(state).parameters(entry).tolist() == rounded(expected)
 
 
-def test_a_direction_is_as_long_as_one_mutation_and_shorter_where_steps_have_become_so() -> None:
+def test_a_direction_is_as_long_as_one_mutation_whose_step_follows_k() -> None:
     def length(state: JointState) -> float:
         moves = [children(state).parameters(entry) - PARENT.parameters for entry in of_kind(EntryKind.DIRECTION, state)]
         return float(np.mean([np.square(move.astype(np.float64)).mean() for move in moves])) ** 0.5
 
-    sigma = float(RULE.schedule.at(0))
-    assert math.isclose(length(FIRST), sigma, rel_tol=0.2)
-    assert math.isclose(length(with_path(5)), length(FIRST), rel_tol=1e-3)
+    assert math.isclose(length(FIRST), float(RULE.sigma(0, 0)), rel_tol=0.2)
+    assert math.isclose(length(with_path(5)), 32 * length(FIRST), rel_tol=1e-3)
     assert math.isclose(length(with_path(-2)), length(FIRST) / 4, rel_tol=1e-3)
 
 
