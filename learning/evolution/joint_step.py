@@ -239,7 +239,7 @@ class Children:
 
 
 def missed_scale(lead: int, scale: int) -> int:
-    """k after a generation whose best join did not gain: a longer step where it led nowhere, on a plateau, else a shorter one."""
+    """k after a generation whose best join did not gain: a longer step where it led nowhere (a plateau), else a shorter one."""
     return min(scale + 1, SCALE_HIGHEST) if lead == 0 else max(scale - 1, SCALE_LOWEST)
 
 

@@ -164,7 +164,7 @@ def evolution_for(strategy: Strategy) -> EvolutionRules:
     """The measured presets."""
     match strategy:
         case Strategy.JOINT:
-            return EvolutionRules(strategy=strategy, step_size="0.01", step_size_factor="1", step_size_floor="0.01")
+            return EvolutionRules(strategy=strategy, step_size_factor="1", step_size_floor="0.03")
         case Strategy.COMMA:
             return EvolutionRules(strategy=strategy, step_size_factor="0.998", regression_allowed=UNLIMITED)
         case Strategy.PLUS:

@@ -132,7 +132,7 @@ def test_strategies_differ_in_their_name_and_their_measured_settings_alone() -> 
         Strategy.PLUS: set(),
         Strategy.COMMA: {name, "evolution.regression_allowed"},
         Strategy.RECOMBINATION: {name, "evolution.recipe_length_max", "evolution.step_size_factor"},
-        Strategy.JOINT: {name, "evolution.step_size", "evolution.step_size_factor", "evolution.step_size_floor"},
+        Strategy.JOINT: {name, "evolution.step_size_factor", "evolution.step_size_floor"},
     }
 
 
