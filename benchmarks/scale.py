@@ -80,7 +80,7 @@ def timed(scenario: Scenario, seed: int) -> tuple[SimulationOutcome, float]:
     simulation = Simulation(scenario, seed)
     begun = time.process_time()
     outcome = simulation.run()
-    assert isinstance(outcome.verdict, Pass), outcome.verdict
+    assert isinstance(outcome.run_outcome, Pass), outcome.run_outcome
     return outcome, time.process_time() - begun
 
 

@@ -18,7 +18,7 @@ COMMANDS = {
     "export": "Save the agreed model as a safetensors file.",
     "testnet": "Run a whole network of peers on this machine.",
     "inject": "Disturb the peers of a running testnet, or look at them.",
-    "simulate": "Run a scenario over virtual time, with any faults, and judge it.",
+    "simulate": "Run a scenario over virtual time, with any faults, and check it.",
     "reproduce": "Repeat comparisons, published or of scale: tables and plots.",
 }
 """Name and line in the overview; the command itself is `command` in the module of that name."""

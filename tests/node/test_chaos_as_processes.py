@@ -109,7 +109,7 @@ def autopsy(folder: Path) -> Result:
 
 def test_peers_pass_through_a_crash_a_pause_a_partition_and_a_late_join(played: Played) -> None:
     document = played.document
-    assert (played.done.returncode, document["verdict"]) == (0, "Pass"), played.done.stderr
+    assert (played.done.returncode, document["outcome"]) == (0, "Pass"), played.done.stderr
     assert [command["said"] for command in document["commands"]] == COMMANDS
     assert {peer["state"] for peer in document["peers"]} == {"running"}
     assert document["height"] > 1

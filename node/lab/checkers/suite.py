@@ -1,4 +1,4 @@
-"""All checkers together: they are shown what honest peers do, and the first finding is the verdict."""
+"""All checkers together: they are shown what honest peers do, and the first finding is the outcome."""
 
 import traceback
 from collections import deque
@@ -162,7 +162,7 @@ class CheckerSuite:
         last = tuple(self._remembered)[-1:]
         self.finding = self.finding or Finding(NOTHING_RAISES, f"at {now}: {type(error).__name__} ({error}), {where}", last)
 
-    def verdict(self, expected: Iterable[PeerId], pace: ExpectedPace, now: Instant) -> RunOutcome:
+    def run_outcome(self, expected: Iterable[PeerId], pace: ExpectedPace, now: Instant) -> RunOutcome:
         """At the end: `expected` are the peers that should have kept the pace since `progress.calm` was called."""
         counts = {path.value: count for path, count in self.rare_paths.counts.items()}
         if self.finding is not None:

@@ -14,7 +14,7 @@ PARTS = {
     "scale": ("crowds", "members"),
     "finality": ("formula", "races"),
 }
-"""kardam: what the filters cost against f/n; dampening alone; time of the judge; every rule under every attack.
+"""kardam: what the filters cost against f/n; dampening alone; time of one gradient; every rule under every attack.
 scale: thousands of peers under proof of work; up to 128 members of a total order.
 finality: how long a share of the work needs to undo what is final, by formula and on the chain code."""
 

@@ -29,7 +29,7 @@ OTHER_HASH_SEED = "4711"
 @force_option
 @click.option("--repeat", is_flag=True, help="Run again where sets have another order: the traces must be equal.")
 def command(*, scenario: Path, seed: int, is_json: bool, trace_file: Path | None, is_forced: bool, repeat: bool) -> int:
-    """Run the network that the file SCENARIO describes in this process, over virtual time, and judge it.
+    """Run the network that the file SCENARIO describes in this process, over virtual time, and check all that its peers do.
 
     Exit code 0: it passed; 1: no progress after the last event; 2: usage; 3: peers diverged, or a repeated run did;
     130: Ctrl-C.

@@ -185,7 +185,7 @@ def command(
 ) -> int:
     """Run peers as processes on this machine until their model is good enough and all agree on it.
 
-    With --scenario: play what the file says on them, read their stores, and judge them as `simulate` does.
+    With --scenario: play what the file says on them, read their stores, and check them as `simulate` does.
 
     Exit code 0: done; 1: the deadline passed first, or no progress; 2: usage; 3: peers disagree, or contradict themselves.
     """

@@ -1,4 +1,4 @@
-"""What a person or a program reads of a run: its verdict, its hash, how to replay it; from a scenario's file on."""
+"""What a person or a program reads of a run: its outcome, its hash, how to replay it; from a scenario's file on."""
 
 import shlex
 import sys
@@ -22,9 +22,9 @@ from node.rules.typed_toml import TomlProblem
 Json = str | int | float | list[str] | list[int] | dict[str, int] | dict[str, float] | None
 
 
-def exit_code(verdict: RunOutcome) -> int:
+def exit_code(outcome: RunOutcome) -> int:
     """0: passed; 1: no progress; 3: diverged."""
-    match verdict:
+    match outcome:
         case Pass():
             return EXIT_OK
         case NoProgress():
@@ -32,7 +32,7 @@ def exit_code(verdict: RunOutcome) -> int:
         case Diverged():
             return EXIT_DISAGREEMENT
         case _:
-            assert_never(verdict)
+            assert_never(outcome)
 
 
 def replay_command(path: Path, seed: int) -> str:
@@ -42,9 +42,9 @@ def replay_command(path: Path, seed: int) -> str:
     return shlex.join([*program, "simulate", str(path.absolute()), "--seed", str(seed)])
 
 
-def reason(verdict: RunOutcome) -> str:
+def reason(outcome: RunOutcome) -> str:
     """What was found; nothing where all is well."""
-    match verdict:
+    match outcome:
         case Pass():
             return ""
         case NoProgress(detail):
@@ -52,12 +52,12 @@ def reason(verdict: RunOutcome) -> str:
         case Diverged(finding):
             return f"it does not hold that {finding.checker}: {finding.detail}"
         case _:
-            assert_never(verdict)
+            assert_never(outcome)
 
 
-def excerpt_lines(verdict: RunOutcome) -> tuple[str, ...]:
+def excerpt_lines(outcome: RunOutcome) -> tuple[str, ...]:
     """The part of the trace that shows it."""
-    return () if isinstance(verdict, Pass) else verdict.excerpt.lines
+    return () if isinstance(outcome, Pass) else outcome.excerpt.lines
 
 
 def document(scenario: Scenario, seed: int, outcome: SimulationOutcome, warnings: tuple[str, ...]) -> dict[str, Json]:
@@ -65,9 +65,9 @@ def document(scenario: Scenario, seed: int, outcome: SimulationOutcome, warnings
     return {
         "name": scenario.name,
         "seed": seed,
-        "verdict": type(outcome.verdict).__name__,
-        "reason": reason(outcome.verdict),
-        "excerpt": list(excerpt_lines(outcome.verdict)),
+        "outcome": type(outcome.run_outcome).__name__,
+        "reason": reason(outcome.run_outcome),
+        "excerpt": list(excerpt_lines(outcome.run_outcome)),
         "warnings": list(warnings),
         "trace": outcome.trace_digest,
         "events": outcome.events,
@@ -78,17 +78,17 @@ def document(scenario: Scenario, seed: int, outcome: SimulationOutcome, warnings
         "connections_lost": outcome.connections_lost,
         "doors": None if outcome.doors is None else asdict(outcome.doors),
         "blocks": None if outcome.spread is None else asdict(outcome.spread),
-        "rare_paths": dict(outcome.verdict.counts),
+        "rare_paths": dict(outcome.run_outcome.counts),
     }
 
 
 def lines(path: Path, seed: int, outcome: SimulationOutcome, wall_s: float) -> Iterator[str]:
     """For people."""
     virtual_s = outcome.virtual_ms / 1000
-    yield f"{type(outcome.verdict).__name__} after {virtual_s:g} s of virtual time ({wall_s:.1f} s here)"
-    if not isinstance(outcome.verdict, Pass):
-        yield f"  {reason(outcome.verdict)}"
-        yield from (f"  | {line}" for line in excerpt_lines(outcome.verdict))
+    yield f"{type(outcome.run_outcome).__name__} after {virtual_s:g} s of virtual time ({wall_s:.1f} s here)"
+    if not isinstance(outcome.run_outcome, Pass):
+        yield f"  {reason(outcome.run_outcome)}"
+        yield from (f"  | {line}" for line in excerpt_lines(outcome.run_outcome))
     heights = outcome.heights
     yield f"heights {min(heights)} to {max(heights)}, fitness {outcome.fitness:g}, {counted(outcome.events, 'event')}"
     lost = f"{counted(outcome.connections_lost, 'connection')} lost"
@@ -106,11 +106,11 @@ def lines(path: Path, seed: int, outcome: SimulationOutcome, wall_s: float) -> I
             f"{counted(spread.blocks, 'block')}, {100 * spread.stale_share:.1f} % of them stale; one reaches a peer in "
             f"{spread.median_ms} ms (median), {spread.slowest_twentieth_ms} ms (95 %)"
         )
-    taken = ", ".join(f"{name} {count}" for name, count in outcome.verdict.counts.items() if count)
+    taken = ", ".join(f"{name} {count}" for name, count in outcome.run_outcome.counts.items() if count)
     if taken:
         yield f"rare paths taken: {taken}"
     yield f"trace {outcome.trace_digest}"
-    if not isinstance(outcome.verdict, Pass):
+    if not isinstance(outcome.run_outcome, Pass):
         yield f"replay: {replay_command(path, seed)}"
 
 
@@ -148,7 +148,7 @@ def run_file(path: Path, seed: int, trace_file: Path | None, tell: Callable[[int
         wall_s = time.monotonic() - begun
     loud = warnings(scenario)
     return Result(
-        exit_code=exit_code(outcome.verdict),
+        exit_code=exit_code(outcome.run_outcome),
         document=document(scenario, seed, outcome, loud),
         lines=(*(f"WARNING: {line}" for line in loud), *lines(path, seed, outcome, wall_s)),
     )

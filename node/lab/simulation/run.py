@@ -113,7 +113,7 @@ CROWD_LIMITS = GossipLimits(cached_messages=128, seen=1_024, known_per_peer=256)
 class SimulationOutcome:
     """What became of a run."""
 
-    verdict: RunOutcome
+    run_outcome: RunOutcome
     trace_digest: str
     events: int
     """Effects and answers, all peers together."""
@@ -245,7 +245,7 @@ class Simulation:
                 action()
             except TraceFileError:
                 raise  # no peer's doing
-            except Exception as error:  # noqa: BLE001 - whatever a peer raises is what a run looks for: it becomes the verdict
+            except Exception as error:  # noqa: BLE001 - whatever a peer raises is what a run looks for: it becomes the outcome
                 self.checkers.on_error(error, self.network.now)
 
     def _inspect(self) -> None:
@@ -302,7 +302,7 @@ class Simulation:
         peers = tuple(self.network.peers.values())
         heads = [peer.head for peer in peers if peer.head is not None]
         return SimulationOutcome(
-            verdict=self.checkers.verdict(self._expected(), self._pace(), self.network.now),
+            run_outcome=self.checkers.run_outcome(self._expected(), self._pace(), self.network.now),
             trace_digest=self.network.trace_digest,
             events=self.network.trace.count,
             heights=tuple(0 if peer.head is None else peer.head.height for peer in peers),

@@ -54,10 +54,10 @@ def _examine(folder: Path, faulty: str, trusted_task: str) -> int:
     autopsy = Autopsy(rules, zip(peers, paths, strict=True), guilty, Instant(0), is_followed=False)
     autopsy.read_to_the_end(Instant(0))
     autopsy.checkers.progress.calm(Instant(0))
-    verdict = autopsy.checkers.verdict((), NOTHING_EXPECTED, Instant(0))
+    outcome = autopsy.checkers.run_outcome((), NOTHING_EXPECTED, Instant(0))
     missing = [path.name for peer, path in zip(peers, paths, strict=True) if peer in autopsy.missing]
-    _report(verdict, _stores(len(paths) - len(guilty), missing), autopsy.events_seen)
-    return exit_code(verdict)
+    _report(outcome, _stores(len(paths) - len(guilty), missing), autopsy.events_seen)
+    return exit_code(outcome)
 
 
 def _stores(honest: int, missing: list[str]) -> str:
@@ -66,9 +66,9 @@ def _stores(honest: int, missing: list[str]) -> str:
     return f"{honest - len(missing)} stores{some}"
 
 
-def _report(verdict: RunOutcome, stores: str, seen: int) -> None:
-    click.echo(f"{stores}, {seen:,} records and what follows from them: {reason(verdict) or 'nothing contradicts'}")
-    for line in excerpt_lines(verdict):
+def _report(outcome: RunOutcome, stores: str, seen: int) -> None:
+    click.echo(f"{stores}, {seen:,} records and what follows from them: {reason(outcome) or 'nothing contradicts'}")
+    for line in excerpt_lines(outcome):
         click.echo(f"  | {line}")
 
 

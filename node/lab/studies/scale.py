@@ -64,7 +64,7 @@ def write_crowds(out: Path, results: Results) -> None:
     """The table and the plots of runs under proof of work."""
     head = (
         *("peers", "block interval", "blocks", "reaches a peer: median", "95 %", "stale (95 % interval)"),
-        *("1 - exp(-D/T)", "kB sent, peer and block", "behind", "verdict", "CPU", "memory"),
+        *("1 - exp(-D/T)", "kB sent, peer and block", "behind", "outcome", "CPU", "memory"),
     )
     rows = [_crowd_row(run, result) for run, result in results.items()]
     _write(out / "crowds", "Proof of work, by the number of peers and the block interval", head, rows, results)
@@ -85,7 +85,7 @@ def _crowd_row(run: ScaleRun, result: ScaleResult) -> tuple[str, ...]:
         percent(stale_expected(run, result)),
         f"{result.bytes_sent_median / max(1, result.blocks) / 1000:.1f}",
         str(result.height_max - result.height_min),
-        result.verdict,
+        result.outcome,
         f"{result.cpu_s:.0f} s for {result.virtual_s:.0f} s",
         f"{result.rss_mb:,.0f} MB",
     )
@@ -157,7 +157,7 @@ def write_members(out: Path, results: Results) -> None:
     """The table and the plot of runs under total order."""
     head = (
         *("members", "crashed", "rounds a second", "commit latency: median", "95 %", "seconds a generation"),
-        *("MB sent, member and generation", "behind", "verdict", "CPU", "memory"),
+        *("MB sent, member and generation", "behind", "outcome", "CPU", "memory"),
     )
     rows = [_members_row(run, result) for run, result in results.items()]
     _write(out / "members", "Total order, by the number of members", head, rows, results)
@@ -175,7 +175,7 @@ def _members_row(run: ScaleRun, result: ScaleResult) -> tuple[str, ...]:
         f"{result.virtual_s / generations:.1f}",
         f"{result.bytes_sent_median / generations / 1e6:.2f}",
         str(result.height_max - result.height_min),
-        result.verdict,
+        result.outcome,
         f"{result.cpu_s:.0f} s for {result.virtual_s:.0f} s",
         f"{result.rss_mb:,.0f} MB",
     )

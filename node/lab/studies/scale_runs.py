@@ -68,7 +68,7 @@ class ScaleRun:
 class ScaleResult:
     """What the tables need. Times are in ms of virtual time, but for what it cost here."""
 
-    verdict: str
+    outcome: str
     trace: str
     virtual_s: float
     height_min: int
@@ -161,7 +161,7 @@ def _result(
     delays = propagation.delays_ms if run.block_interval_ms else commits.latencies_ms
     heights = outcome.heights[: run.peers - run.crashed]
     return ScaleResult(
-        verdict=type(outcome.verdict).__name__,
+        outcome=type(outcome.run_outcome).__name__,
         trace=outcome.trace_digest,
         virtual_s=outcome.virtual_ms / 1000,
         height_min=min(heights),
@@ -208,7 +208,7 @@ def measure_all(
 
 def _line(run: ScaleRun, result: ScaleResult) -> str:
     name = scenario_of(run).name + (f", {run.crashed} of them crashed" if run.crashed else "")
-    return f"{name}: {result.verdict} after {result.virtual_s:g} s of virtual time, {result.cpu_s:.0f} s here"
+    return f"{name}: {result.outcome} after {result.virtual_s:g} s of virtual time, {result.cpu_s:.0f} s here"
 
 
 def _recall(run: ScaleRun, remembered: Path) -> ScaleResult | None:

@@ -113,7 +113,7 @@ class Chaos:
         self._ended: dict[int, None] = {}
         """Process ids of peers whose end was told."""
         self._expected: tuple[PeerId, ...] = ()
-        self._verdict: RunOutcome | None = None
+        self._run_outcome: RunOutcome | None = None
 
     @property
     def executor(self) -> CommandExecutor:
@@ -175,28 +175,28 @@ class Chaos:
         await self._auditor.read_to_the_end()
         if self._checkers.finding is None and outcome.exit_code != EXIT_OK:
             return outcome
-        self._verdict = verdict = self._checkers.verdict(self._expected, self._pace, now())
-        text = reason(verdict)
-        told = f"{type(verdict).__name__}: {text}" if text else f"{type(verdict).__name__}: {outcome.reason}"
-        return replace(outcome, exit_code=exit_code(verdict), reason=told)
+        self._run_outcome = ended = self._checkers.run_outcome(self._expected, self._pace, now())
+        text = reason(ended)
+        told = f"{type(ended).__name__}: {text}" if text else f"{type(ended).__name__}: {outcome.reason}"
+        return replace(outcome, exit_code=exit_code(ended), reason=told)
 
     def remarks(self) -> tuple[str, ...]:
         """The part of what was seen that shows the finding, and whose keys its names begin."""
-        lines = () if self._verdict is None else excerpt_lines(self._verdict)
+        lines = () if self._run_outcome is None else excerpt_lines(self._run_outcome)
         names = ", ".join(f"{peer.name} is {peer.peer_id[:8]}" for peer in self._peers)
-        return (*(f"  | {line}" for line in lines), names) if lines or isinstance(self._verdict, NoProgress) else ()
+        return (*(f"  | {line}" for line in lines), names) if lines or isinstance(self._run_outcome, NoProgress) else ()
 
     def document(self) -> dict[str, object]:
-        """The verdict, as `simulate` tells it."""
-        verdict = self._verdict
-        agreement = {"agreed": False} if isinstance(verdict, Diverged) else {}
+        """The outcome, as `simulate` tells it."""
+        ended = self._run_outcome
+        agreement = {"agreed": False} if isinstance(ended, Diverged) else {}
         return {
             **agreement,
             "scenario": self._scenario.name,
-            "verdict": None if verdict is None else type(verdict).__name__,
-            "finding": None if verdict is None else reason(verdict),
+            "outcome": None if ended is None else type(ended).__name__,
+            "finding": None if ended is None else reason(ended),
             "events_seen": self._auditor.autopsy.events_seen,
-            "excerpt": [] if verdict is None else list(excerpt_lines(verdict)),
+            "excerpt": [] if ended is None else list(excerpt_lines(ended)),
             "warnings": list(remarks(self._scenario)),
         }
 

@@ -23,7 +23,7 @@ def main(seeds: int, first: int, processes: int, is_brief: bool) -> None:
         mark = "ok  " if ended.has_passed else "FAIL"
         click.echo(f"{mark} {ended.seed:>7}  {time.monotonic() - began:7.1f} s  height {ended.height:>4}  {ended.title}")
         if not ended.has_passed:
-            for line in lines_of(ended.verdict):
+            for line in lines_of(ended.outcome):
                 click.echo(f"     {line}")
             click.echo(f"     replay: {replay_command(ended.seed, is_brief=is_brief)}")
 

@@ -1,4 +1,4 @@
-"""From seeds to verdicts: one scenario, or many over some processes, told as they end, summed up at the end."""
+"""From seeds to outcomes: one scenario, or many over some processes, told as they end, summed up at the end."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,7 +19,7 @@ class Ended:
 
     seed: int
     title: str
-    verdict: RunOutcome
+    outcome: RunOutcome
     trace_digest: str
     """Equal runs have equal ones."""
     height: int
@@ -30,7 +30,7 @@ class Ended:
     @property
     def has_passed(self) -> bool:
         """Whether there is nothing to look into."""
-        return isinstance(self.verdict, Pass)
+        return isinstance(self.outcome, Pass)
 
 
 def run_seed(seed: int, *, is_brief: bool = False) -> Ended:
@@ -44,12 +44,12 @@ def run_scenario(scenario: Scenario, seed: int) -> Ended:
         simulation = Simulation(scenario, seed)
         outcome = simulation.run()
     height = max(simulation.checkers.progress.heights.values(), default=0)
-    return Ended(seed, title_of(scenario), outcome.verdict, outcome.trace_digest, height, outcome.verdict.counts)
+    return Ended(seed, title_of(scenario), outcome.run_outcome, outcome.trace_digest, height, outcome.run_outcome.counts)
 
 
-def lines_of(verdict: RunOutcome) -> tuple[str, ...]:
+def lines_of(outcome: RunOutcome) -> tuple[str, ...]:
     """For people: what was found, and the part of the trace that shows it."""
-    match verdict:
+    match outcome:
         case Pass():
             return ("Pass",)
         case NoProgress(detail, excerpt):

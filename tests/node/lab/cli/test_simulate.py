@@ -1,4 +1,4 @@
-"""`simulate`: verdicts as exit codes, a hash that any process reproduces, and the command that replays a failure."""
+"""`simulate`: outcomes as exit codes, a hash that any process reproduces, and the command that replays a failure."""
 
 import contextlib
 import json
@@ -68,7 +68,7 @@ def stormy(tmp_path: Path) -> str:
 def test_a_storm_passes_and_another_process_with_other_sets_repeats_it(stormy: str) -> None:
     result = simulate(stormy, "--seed", "3", "--json", "--repeat")
     told = json.loads(result.stdout)
-    assert (result.exit_code, told["verdict"], told["reason"], told["seed"]) == (0, "Pass", "", 3)
+    assert (result.exit_code, told["outcome"], told["reason"], told["seed"]) == (0, "Pass", "", 3)
     assert told["trace"] == told["repeated_trace"]
     assert told["connections_lost"] > 0
 

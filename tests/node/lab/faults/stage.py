@@ -74,7 +74,7 @@ class Play:
     @property
     def counts(self) -> dict[str, int]:
         assert self.outcome is not None
-        return dict(self.outcome.verdict.counts)
+        return dict(self.outcome.run_outcome.counts)
 
     def by(self, peer: SimulatedPeer, kind: type[T]) -> Iterator[tuple[Instant, T]]:
         """What a peer did or was told, of one kind, with the true time."""
@@ -124,4 +124,4 @@ def withstood(fault: str, consensus: Consensus, learning: Learning = EVOLUTION, 
 def assert_passed(played: Play) -> None:
     """No checker has found anything, and everybody honest has moved on."""
     assert played.outcome is not None
-    assert isinstance(played.outcome.verdict, Pass), played.outcome.verdict
+    assert isinstance(played.outcome.run_outcome, Pass), played.outcome.run_outcome

@@ -1,4 +1,4 @@
-"""The checker suite: who is listened to, what an excerpt shows, what a verdict says, and what may be held."""
+"""The checker suite: who is listened to, what an excerpt shows, what an outcome says, and what may be held."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -62,10 +62,10 @@ def test_a_divergence_is_told_with_its_witnesses_and_what_came_before_in_few_lin
     for height in range(1, 40):
         deliver(suite, Peer(ALICE), DeliverRequest(delivery(height)), height)
     deliver(suite, Peer(BOB, incarnation=1), OTHER, 99)
-    verdict = suite.verdict((ALICE, BOB), PACE, Instant(START + 100))
-    assert isinstance(verdict, Diverged)
-    assert verdict.finding.detail == "two deliveries at height 1"
-    lines = verdict.excerpt.lines
+    outcome = suite.run_outcome((ALICE, BOB), PACE, Instant(START + 100))
+    assert isinstance(outcome, Diverged)
+    assert outcome.finding.detail == "two deliveries at height 1"
+    lines = outcome.excerpt.lines
     assert len(lines) == LINES_MAX
     assert [line.split("ms")[0] for line in lines if line.startswith("*")] == ["*         1 ", "*        99 "]
     assert f"{BOB.hex()[:8]}/1  DeliverRequest(step=DeliveredStep(" in lines[-1]
@@ -130,10 +130,10 @@ def test_a_standstill_is_no_progress_and_shows_the_last_of_who_stands_still() ->
     deliver(suite, Peer(BOB), DeliverRequest(delivery(1)), 1)
     suite.progress.calm(START)
     suite.watch(Peer(ALICE), head("a1", 1), START)
-    verdict = suite.verdict((ALICE, BOB), PACE, Instant(START + 5_000))
-    assert isinstance(verdict, NoProgress)
-    assert verdict.detail.startswith(f"{BOB.hex()[:8]} (height 0) gained 0 heights")
-    assert "DeliverRequest" in verdict.excerpt.lines[-1]
+    outcome = suite.run_outcome((ALICE, BOB), PACE, Instant(START + 5_000))
+    assert isinstance(outcome, NoProgress)
+    assert outcome.detail.startswith(f"{BOB.hex()[:8]} (height 0) gained 0 heights")
+    assert "DeliverRequest" in outcome.excerpt.lines[-1]
 
 
 def test_whoever_moves_on_passes_and_rare_paths_are_counted() -> None:
@@ -141,7 +141,7 @@ def test_whoever_moves_on_passes_and_rare_paths_are_counted() -> None:
     suite.progress.calm(START)
     suite.watch(Peer(ALICE), head("a1", 1), START)
     suite.watch(Peer(ALICE), Refuse(DAVE, Offence.FLOODING, "blocks"), START)
-    assert suite.verdict((ALICE,), PACE, START) == Pass({"a faulty peer was refused": 1})
+    assert suite.run_outcome((ALICE,), PACE, START) == Pass({"a faulty peer was refused": 1})
 
 
 # --- bounds -----------------------------------------------------------------------------------------------------------

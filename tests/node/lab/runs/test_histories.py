@@ -63,7 +63,7 @@ def members(
 
 def assert_passes(scenario: Scenario, seed: int = 0) -> None:
     ended = run_scenario(scenario, seed)
-    assert isinstance(ended.verdict, Pass), "\n".join(lines_of(ended.verdict))
+    assert isinstance(ended.outcome, Pass), "\n".join(lines_of(ended.outcome))
 
 
 def test_seeds_that_were_judged_too_strictly_stay_in_the_batch() -> None:

@@ -323,7 +323,7 @@ MUTATIONS: tuple[tuple[Mutate, Scenario, type, str], ...] = (
     (no_debt_allowed, MEMBERS, Diverged, "no honest peer is accused, refused, contested or stopped"),
     (nothing_forgotten, GOES_ON, Diverged, "every queue, table and store lies within its bound"),
 )
-"""(what is broken, where it shows, the verdict, what it says)."""
+"""(what is broken, where it shows, the outcome, what it says)."""
 
 
 def seed_of(scenario: Scenario) -> int:
@@ -336,18 +336,18 @@ def seed_of(scenario: Scenario) -> int:
     ids=lambda scenario: scenario.name,
 )
 def test_nothing_is_found_while_nothing_is_broken(scenario: Scenario) -> None:
-    assert isinstance(run_scenario(scenario, seed_of(scenario)).verdict, Pass)
+    assert isinstance(run_scenario(scenario, seed_of(scenario)).outcome, Pass)
 
 
 @pytest.mark.parametrize(
-    ("mutate", "scenario", "verdict", "says"), MUTATIONS, ids=[f"{entry[0].__name__}, {entry[1].name}" for entry in MUTATIONS]
+    ("mutate", "scenario", "outcome", "says"), MUTATIONS, ids=[f"{entry[0].__name__}, {entry[1].name}" for entry in MUTATIONS]
 )
 def test_what_is_broken_is_found(
-    mutate: Mutate, scenario: Scenario, verdict: type, says: str, monkeypatch: pytest.MonkeyPatch
+    mutate: Mutate, scenario: Scenario, outcome: type, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mutate(monkeypatch)
-    found = run_scenario(scenario, seed_of(scenario)).verdict
-    assert isinstance(found, verdict)
+    found = run_scenario(scenario, seed_of(scenario)).outcome
+    assert isinstance(found, outcome)
     assert says in (found.finding.checker if isinstance(found, Diverged) else found.detail)
     assert found.excerpt.lines or says.startswith("every queue")
 

@@ -261,7 +261,7 @@ MUTATIONS: tuple[tuple[str, Mutate, Scenario, str, str], ...] = (
     "scenario", [MEMBERS_SCENE, MINERS, FLOODED, SPLIT, WORKERS, WIPED], ids=lambda scenario: scenario.name
 )
 def test_nothing_is_found_while_nothing_is_broken(scenario: Scenario) -> None:
-    assert isinstance(run_scenario(scenario, SEED).verdict, Pass)
+    assert isinstance(run_scenario(scenario, SEED).outcome, Pass)
 
 
 @pytest.mark.parametrize(
@@ -273,7 +273,7 @@ def test_what_is_broken_is_found(
     mutate: Mutate, scenario: Scenario, checker: str, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mutate(monkeypatch)
-    found = run_scenario(scenario, SEED).verdict
+    found = run_scenario(scenario, SEED).outcome
     assert isinstance(found, Diverged)
     assert found.finding.checker.startswith(checker)
     assert says in found.finding.detail
@@ -281,7 +281,7 @@ def test_what_is_broken_is_found(
 
 def test_a_network_in_which_nothing_is_ever_final_makes_no_progress(monkeypatch: pytest.MonkeyPatch) -> None:
     never_final(monkeypatch)
-    found = run_scenario(MINERS, SEED).verdict
+    found = run_scenario(MINERS, SEED).outcome
     assert isinstance(found, NoProgress)
     assert "has nothing final above height 0, expected 12 below it" in found.detail
 

@@ -88,7 +88,7 @@ def test_a_few_hundred_seeds_pass_and_every_rare_path_is_taken_in_some_of_them(
 ) -> None:
     """The slices may run beside each other; whichever ends last looks at the paths that all of them have taken."""
     summary = run_batch(seeds, 1, lambda _: None, is_brief=True)
-    told = [(*lines_of(ended.verdict), ended.title, replay_command(ended.seed, is_brief=True)) for ended in summary.failed]
+    told = [(*lines_of(ended.outcome), ended.title, replay_command(ended.seed, is_brief=True)) for ended in summary.failed]
     assert told == []
     slices = slices_after(seeds, summary, folder_of_all_workers)
     if len(slices) == len(SLICES):
@@ -117,9 +117,9 @@ def test_a_mistake_that_is_raised_in_a_peer_is_a_finding(monkeypatch: pytest.Mon
         assert self.now < START + 5_000, "a peer erred"
 
     monkeypatch.setattr(SimulatedNetwork, "run_for", run_for)
-    verdict = run_seed(SEED, is_brief=True).verdict
-    assert isinstance(verdict, Diverged)
-    assert "AssertionError (a peer erred" in verdict.finding.detail
+    outcome = run_seed(SEED, is_brief=True).outcome
+    assert isinstance(outcome, Diverged)
+    assert "AssertionError (a peer erred" in outcome.finding.detail
 
 
 def test_a_batch_tells_of_each_run_in_order_and_sums_up(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,4 +151,4 @@ def quick(seed: int, *, is_brief: bool) -> Ended:
     """In place of a run: seed 3 fails."""
     scenario = scenario_of(seed, is_brief=is_brief)
     ended = Ended(seed, title_of(scenario), PASS, "", 9, {RarePath.REORGANISED.value: 2})
-    return dataclasses.replace(ended, verdict=FAILURE) if seed == 3 else ended
+    return dataclasses.replace(ended, outcome=FAILURE) if seed == 3 else ended

@@ -33,7 +33,7 @@ def run(plan: Scenario, seed: int = 1) -> SimulationOutcome:
 @pytest.mark.parametrize("learning", ["evolution", "gradient"])
 def test_a_calm_network_passes_in_every_mode(consensus: str, learning: str) -> None:
     outcome = run(scenario(consensus, learning, heights_min=1))
-    assert isinstance(outcome.verdict, Pass), outcome.verdict
+    assert isinstance(outcome.run_outcome, Pass), outcome.run_outcome
     assert min(outcome.heights) >= 4
     assert outcome.virtual_ms == 12_000
 
@@ -44,8 +44,8 @@ def test_at_the_default_depth_a_split_heals_though_nothing_is_final_yet() -> Non
     work = msgspec.structs.replace(plan.proof_of_work, finality_depth=ChainRules().finality_depth)
     simulation = Simulation(msgspec.structs.replace(plan, proof_of_work=work), 1)
     outcome = simulation.run()
-    assert isinstance(outcome.verdict, Pass), outcome.verdict
-    assert outcome.verdict.counts["a cut healed, and both sides had blocks of their own"] == 1
+    assert isinstance(outcome.run_outcome, Pass), outcome.run_outcome
+    assert outcome.run_outcome.counts["a cut healed, and both sides had blocks of their own"] == 1
     assert min(outcome.heights) > 12
     machines = [peer.replica.ordering for peer in simulation.network.peers.values()]
     assert [machine.status.final_height for machine in machines if isinstance(machine, ProofOfWork)] == [0] * 5
@@ -53,8 +53,8 @@ def test_at_the_default_depth_a_split_heals_though_nothing_is_final_yet() -> Non
 
 def test_without_a_quorum_there_is_no_progress() -> None:
     outcome = run(scenario("total-order", "evolution", TimedEvent(2, Crash((0, 1)))))
-    assert isinstance(outcome.verdict, NoProgress)
-    assert "gained 0 heights, expected 3 or more" in outcome.verdict.detail
+    assert isinstance(outcome.run_outcome, NoProgress)
+    assert "gained 0 heights, expected 3 or more" in outcome.run_outcome.detail
 
 
 @pytest.mark.parametrize("consensus", ["proof-of-work", "total-order"])
@@ -78,7 +78,7 @@ def test_a_kill_at_any_effect_breaks_nothing(consensus: str) -> None:
             calm_s=10,
         )
         outcome = run(plan, seed)
-        assert isinstance(outcome.verdict, Pass), (seed, first, second, again, outcome.verdict)
+        assert isinstance(outcome.run_outcome, Pass), (seed, first, second, again, outcome.run_outcome)
 
 
 @pytest.mark.parametrize("consensus", ["proof-of-work", "total-order"])
@@ -97,7 +97,7 @@ def test_a_peer_that_turns_in_mid_run_and_back_again_is_borne_and_listened_to_no
     )
     simulation = Simulation(plan, 1)
     outcome = simulation.run()
-    assert isinstance(outcome.verdict, Pass), outcome.verdict
+    assert isinstance(outcome.run_outcome, Pass), outcome.run_outcome
     turned = simulation.population.ids[2]
     assert [peer for peer in simulation.population.ids if peer not in simulation.checkers.honest] == [turned]
     assert isinstance(simulation.network.peers[turned].replica, Coupling)
@@ -126,7 +126,7 @@ def test_flooded_messages_cross_a_sparse_network_and_all_agree() -> None:
     plan = scenario("proof-of-work", "evolution", peers=16, duration_s=14, behind_max=3)
     plan = msgspec.structs.replace(plan, links=msgspec.structs.replace(plan.links, neighbours=3, slice_ms=400))
     sparse = run(plan)
-    assert isinstance(sparse.verdict, Pass), sparse.verdict
+    assert isinstance(sparse.run_outcome, Pass), sparse.run_outcome
     assert max(sparse.heights) - min(sparse.heights) <= 1
     assert sparse.spread is not None
     assert sparse.spread.blocks >= max(sparse.heights)
@@ -136,7 +136,7 @@ def test_flooded_messages_cross_a_sparse_network_and_all_agree() -> None:
 def test_checks_that_are_off_judge_progress_alone_and_change_nothing() -> None:
     plan = scenario("proof-of-work", "evolution")
     unchecked = run(msgspec.structs.replace(plan, are_checked=False))
-    assert isinstance(unchecked.verdict, Pass)
+    assert isinstance(unchecked.run_outcome, Pass)
     assert unchecked.trace_digest == run(plan).trace_digest
 
 

@@ -40,14 +40,14 @@ def results(out: Path) -> dict[ScaleRun, ScaleResult]:
 
 def test_a_crowd_agrees_and_its_blocks_spread(results: dict[ScaleRun, ScaleResult]) -> None:
     result = results[CROWD]
-    assert (result.verdict, result.virtual_s, result.generations) == ("Pass", 20, 0)
+    assert (result.outcome, result.virtual_s, result.generations) == ("Pass", 20, 0)
     assert result.blocks >= result.height_max >= 5
     assert 20 < result.delay_ms_quantiles[9] < result.delay_ms_quantiles[18] < 2_000
 
 
 def test_members_commit_within_a_second_or_two_and_do_without_one_that_crashed(results: dict[ScaleRun, ScaleResult]) -> None:
     result = results[COMMITTEE]
-    assert (result.verdict, result.blocks) == ("Pass", 0)
+    assert (result.outcome, result.blocks) == ("Pass", 0)
     assert result.generations >= 2
     assert result.rounds >= 9 * result.generations / 2
     assert 100 < result.delay_ms_quantiles[9] < 2_000

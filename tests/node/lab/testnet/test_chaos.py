@@ -1,4 +1,4 @@
-"""A scenario's events become events in time, and what is seen of the peers becomes a verdict."""
+"""A scenario's events become events in time, and what is seen of the peers becomes an outcome."""
 
 import asyncio
 import hashlib
@@ -199,7 +199,7 @@ def test_two_states_at_one_step_end_it_at_once(tmp_path: Path) -> None:
     concluded = asyncio.run(on.chaos.conclude(outcome))
     assert concluded.exit_code == EXIT_DISAGREEMENT
     assert concluded.reason.startswith("Diverged: it does not hold that one step has one state: two states at step")
-    assert on.chaos.document()["verdict"] == "Diverged"
+    assert on.chaos.document()["outcome"] == "Diverged"
 
 
 def test_an_honest_peer_that_ends_by_itself_is_a_finding_and_one_that_was_killed_is_none(tmp_path: Path) -> None:
@@ -234,7 +234,7 @@ def test_a_peer_that_never_answers_is_named(tmp_path: Path) -> None:
     assert (outcome.exit_code, outcome.reason) == (EXIT_GOAL_NOT_MET, "peer-2 did not answer within 120 s")
 
 
-def test_an_interrupt_is_no_verdict(tmp_path: Path) -> None:
+def test_an_interrupt_is_no_outcome_of_a_run(tmp_path: Path) -> None:
     on = stage(tmp_path)
     on.pass_by(0, 0, 0, 0, 0)
     outcome = on.chaos.outcome(1, is_interrupted=True)

@@ -209,7 +209,7 @@ def test_who_takes_a_forgotten_payload_for_held_is_found_out_by_it(monkeypatch) 
         return gone
 
     monkeypatch.setattr(HeldAttachments, "forget", forget)
-    assert not isinstance(play_scenario(named_again(gives=1)).outcome.verdict, Pass)
+    assert not isinstance(play_scenario(named_again(gives=1)).outcome.run_outcome, Pass)
 
 
 def test_a_payload_that_all_have_forgotten_and_nobody_gives_keeps_nobody_from_going_on() -> None:

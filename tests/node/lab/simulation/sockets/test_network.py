@@ -40,7 +40,7 @@ def test_disks_fail_and_clocks_are_wrong_and_all_come_back() -> None:
         TimedEvent(7, Restart((2,))),
     )
     outcome = run(scenario("", "total-order", *events, duration_s=14, calm_s=6))
-    assert isinstance(outcome.verdict, Pass), outcome.verdict
+    assert isinstance(outcome.run_outcome, Pass), outcome.run_outcome
 
 
 def test_a_full_disk_ends_the_process_and_its_connections() -> None:
@@ -95,10 +95,10 @@ def test_a_mistake_of_a_peer_s_own_is_the_finding(place: tuple[type, str], monke
         raise ArithmeticError("our own mistake")
 
     monkeypatch.setattr(*place, fail)
-    verdict = run(scenario("", "proof-of-work")).verdict
-    assert isinstance(verdict, Diverged)
-    assert verdict.finding.checker == NOTHING_RAISES
-    assert "ArithmeticError (our own mistake)" in verdict.finding.detail
+    ended = run(scenario("", "proof-of-work")).run_outcome
+    assert isinstance(ended, Diverged)
+    assert ended.finding.checker == NOTHING_RAISES
+    assert "ArithmeticError (our own mistake)" in ended.finding.detail
 
 
 def test_an_interrupted_run_ends_cleanly() -> None:

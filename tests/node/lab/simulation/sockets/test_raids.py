@@ -166,13 +166,13 @@ def test_every_network_fault_is_here() -> None:
 )
 def test_an_attack_takes_place_and_honest_peers_agree_and_move_on(fault: str, consensus: str) -> None:
     raid = Raid(scenario(fault, consensus, uplink_kbit_s=UPLINKS_KBIT_S.get(fault, 500)))
-    assert isinstance(raid.outcome.verdict, Pass), raid.outcome.verdict
+    assert isinstance(raid.outcome.run_outcome, Pass), raid.outcome.run_outcome
     assert SEEN[fault](raid), (raid.notes, vars(raid))
 
 
 def test_nothing_of_it_is_seen_where_nobody_attacks() -> None:
     raid = Raid(scenario(""))
-    assert isinstance(raid.outcome.verdict, Pass), raid.outcome.verdict
+    assert isinstance(raid.outcome.run_outcome, Pass), raid.outcome.run_outcome
     assert [fault for fault, is_seen in SEEN.items() if is_seen(raid)] == []
     assert raid.notes == []
 
@@ -189,7 +189,7 @@ def test_attacks_join_with_a_liar_and_with_crashes_cuts_and_resets() -> None:
     )
     plan = scenario("slow-loris+inflated-claim+malformed-frames", "proof-of-work", *events, duration_s=16, calm_s=8)
     raid = Raid(plan)
-    assert isinstance(raid.outcome.verdict, Pass), raid.outcome.verdict
+    assert isinstance(raid.outcome.run_outcome, Pass), raid.outcome.run_outcome
     assert raid.noted("malformed message") >= 3
     assert raid.outcome.connections_lost > 40
 
@@ -200,7 +200,7 @@ def test_a_peer_that_turns_and_one_that_joins_late() -> None:
         TimedEvent(4, Join((2,))),
     )
     raid = Raid(scenario("", "total-order", *events, duration_s=16, calm_s=8))
-    assert isinstance(raid.outcome.verdict, Pass), raid.outcome.verdict
+    assert isinstance(raid.outcome.run_outcome, Pass), raid.outcome.run_outcome
     assert raid.noted("oversized message") >= 10
 
 
