@@ -73,14 +73,14 @@ class JointGenerations:
             memory = Memory(self._rule.first_state())
         else:
             memory = decode_memory(restored.memory, self._rule, len(head.model.parameters))
-        self._expected: Expectation | None = None
+        self.expected: Expectation | None = None
         self._begin(head, memory)
 
     def _begin(self, head: Head, memory: Memory) -> None:
         self.head = head
-        self._state = memory.state
+        self.state = memory.state
         self.consensus = JointConsensus(self._rule, head.step, memory)
-        expected, self._expected = self._expected, None
+        expected, self.expected = self.expected, None
         is_expected = expected is not None and expected.head.step == head.step
         self._ranking = expected.ranking if expected is not None and is_expected else None
         self._has_offered = expected is not None and is_expected and expected.has_offered
@@ -107,7 +107,7 @@ class JointGenerations:
         parent, entries = self.head, decision.slate.entries
         winner = entries[decision.winner]
         head = self._head_of(winner)
-        state = self._rule.following(parent.model.parameters, self._state, entries, decision.leads, decision.winner)
+        state = self._rule.following(parent.model.parameters, self.state, entries, decision.leads, decision.winner)
         memory = Memory(state, Origin(parent.step, decision.winner), decision.early_lists)
         told = GenerationDecided(
             head.step,
@@ -131,12 +131,12 @@ class JointGenerations:
     @property
     def probation(self) -> tuple[int, ...]:
         """By member: for how many generations a list of his is in no join."""
-        return self._state.probation
+        return self.state.probation
 
     @property
     def _models(self) -> Children:
         if self._children is None:
-            self._children = Children(self._rule, self.head.step, self.head.model, self.consensus.lists, self._state)
+            self._children = Children(self._rule, self.head.step, self.head.model, self.consensus.lists, self.state)
         return self._children
 
     def _shown(self, decision: Decision) -> tuple[SlateEntry, ...]:
@@ -235,16 +235,16 @@ class JointGenerations:
         """Rank on the model that leads by our own measurements; then tell the scores, and the list with them."""
         slate = self.consensus.slate
         assert slate is not None, "scores of an open slate"
-        if self._expected is None:
+        if self.expected is None:
             winner = best_of(slate.entries, leads(self._measured), must_improve=True)
-            self._expected = Expectation(winner, self._head_of(slate.entries[winner]))
+            self.expected = Expectation(winner, self._head_of(slate.entries[winner]))
             self._ranking = None
-        ranked, progress = self._rank(self._expected.head)
-        self._expected.ranking = self._ranking
+        ranked, progress = self._rank(self.expected.head)
+        self.expected.ranking = self._ranking
         if ranked is None:
             return progress
-        self._has_scored = self._expected.has_offered = True
-        both = ScoresAndList(Scores(slate.digest, tuple(self._measured)), self._expected.winner, ranked)
+        self._has_scored = self.expected.has_offered = True
+        both = ScoresAndList(Scores(slate.digest, tuple(self._measured)), self.expected.winner, ranked)
         return (*progress, ContributionFound(self.head.step, encode_joint(both)))
 
     def _progress(self, since: int) -> tuple[SearchProgress, ...]:

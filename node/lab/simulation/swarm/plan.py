@@ -9,7 +9,7 @@ from random import Random
 
 from consensus.proof_of_work.rules import ChainRules
 from consensus.total_order.committee import faulty_max
-from learning.evolution.rules import EvolutionRules
+from learning.evolution.rules import EvolutionRules, Strategy
 from learning.gradient.rules import GradientRules
 from node.lab.faults.catalogue import FAULTS, Family, FaultError, check_fits, parse_fault
 from node.lab.scenarios.scenario import Delays, ExpectSection, Faulty, LinksSection, ProcessorSection, Scenario
@@ -255,7 +255,7 @@ def fitting_faults(consensus: Consensus, learning: Learning) -> tuple[str, ...]:
 
 def _fits(fault: str, consensus: Consensus, learning: Learning) -> bool:
     try:
-        check_fits(parse_fault(fault), consensus, learning)
+        check_fits(parse_fault(fault), consensus, learning, Strategy.PLUS)
     except FaultError:
         return False
     return True
