@@ -23,6 +23,7 @@ from learning.evolution.search import CHILDREN_BYTES_MAX, Generation, SearchSett
 from learning.exact import MICRO, micro_units, noise_key
 from learning.following.line import Head, kept_state, origin_of
 from learning.learner import (
+    CommitAwaited,
     ContributionFound,
     DeliveredStep,
     GenerationDecided,
@@ -155,10 +156,11 @@ class JointGenerations:
         metrics = self._task.metrics(head.model.parameters)
         return StepAdopted(head.step, head.model.height, fitness / MICRO, metrics, head.digest)
 
-    def waits(self) -> tuple[GenerationWaits]:
-        """For whose lists, or scores."""
-        consensus = self.consensus
-        return (GenerationWaits(self.head.step, self.head.model.height, consensus.phase, consensus.counted, consensus.needed),)
+    def waits(self) -> tuple[GenerationWaits, CommitAwaited]:
+        """For whose lists, or scores, or for the next commit alone."""
+        consensus, head = self.consensus, self.head
+        waits = GenerationWaits(head.step, head.model.height, consensus.phase, consensus.counted, consensus.needed)
+        return (waits, CommitAwaited(consensus.awaits_commit))
 
     def _kept(self, commit: DeliveredStep, memory: Memory) -> tuple[StateKept, ...]:
         """Where a generation begins, at some heights."""
