@@ -160,6 +160,13 @@ class LearnerBehind:
 
 
 @dataclass(frozen=True, slots=True)
+class LearnerAwaitsCommit:
+    """Whether our learner can go on with the next commit, even if nobody has anything to say (total order only)."""
+
+    is_awaited: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StateReached:
     """Our learner's state after the commit of this height has this digest: worth a checkpoint for others (total order only)."""
 
@@ -191,6 +198,7 @@ Input = (
     | FetchFailed
     | AttachmentsNeeded
     | LearnerBehind
+    | LearnerAwaitsCommit
     | StateReached
     | StateHeld
 )

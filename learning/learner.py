@@ -286,6 +286,13 @@ class GenerationWaits:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitAwaited:
+    """Total order: whether the next commit ends the phase, whatever it brings; so the order should not take its time."""
+
+    is_awaited: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SlateEntry:
     """A candidate as it was decided on; all fitness in micro-units, for steps of gradients as the lead over no change."""
 
@@ -354,6 +361,7 @@ LearnerAnswer = (
     | SearchProgress
     | ModelExported
     | GenerationWaits
+    | CommitAwaited
     | GenerationDecided
     | GradientsReport
 )

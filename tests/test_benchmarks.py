@@ -8,6 +8,11 @@ from types import ModuleType
 
 import pytest
 
+from learning.evolution.rules import Strategy
+from node.lab.faults.catalogue import Family, fault_named, parse_faults
+from node.lab.simulation.swarm.plan import fitting_faults
+from node.rules.network_rules import Consensus, Learning
+
 FOLDER = Path(__file__).parents[1] / "benchmarks"
 
 
@@ -66,3 +71,10 @@ def test_stages_in_memory_are_within_their_goals(hostile: ModuleType, values: Mo
     (row,) = (row for row in hostile.VALUES if row.name == "bodiless-lead-in-memory")
     value, _ = values.VALUES[row.name]()
     assert 0 < value <= row.most
+
+
+def test_the_table_of_liars_has_every_fault_that_a_joint_network_can_have() -> None:
+    named = {spec.name for text in loaded("joint_liars").FAULTS for spec in parse_faults(text)}
+    kinds = Consensus.TOTAL_ORDER, Learning.EVOLUTION, Strategy.JOINT
+    fitting = {name for name in fitting_faults(*kinds) if fault_named(name).family is Family.EVOLUTION}
+    assert named == fitting

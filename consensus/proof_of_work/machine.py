@@ -55,6 +55,7 @@ from consensus.protocol import (
     ClockRead,
     FetchFailed,
     Input,
+    LearnerAwaitsCommit,
     LearnerBehind,
     Offered,
     PeerJoined,
@@ -241,8 +242,8 @@ class ProofOfWork:
             case AttachmentsNeeded(attachments):
                 self._wanted.learner_needs(attachments)
                 return ()
-            case StateReached() | StateHeld() | LearnerBehind():  # of total order; here the blocks lead to every state
-                return ()
+            case StateReached() | StateHeld() | LearnerBehind() | LearnerAwaitsCommit():
+                return ()  # of total order; here the blocks lead to every state
             case ClockRead():
                 raise AssertionError("is handled before all else")
             case _:

@@ -17,6 +17,7 @@ from consensus.protocol import (
     ClockRead,
     FetchFailed,
     Input,
+    LearnerAwaitsCommit,
     LearnerBehind,
     Offered,
     PeerJoined,
@@ -200,6 +201,9 @@ class TotalOrder:
             case LearnerBehind(steps):
                 if self._member is not None:
                     self._member.proposer.pacemaker.learner_behind = steps
+            case LearnerAwaitsCommit(is_awaited):
+                if self._member is not None:
+                    self._member.proposer.pacemaker.is_commit_awaited = is_awaited
             case StateReached(height, state_digest):
                 self._note_state(height, state_digest)
             case StateHeld(step, content):

@@ -96,6 +96,8 @@ class Pacemaker:
         self.delta_ms = rules.delta_ms_min
         self.learner_behind = 0
         """Delivered steps that are still with our learner, while they are many."""
+        self.is_commit_awaited = False
+        """Whether our learner goes on with the next commit, whatever is in it."""
         self.round = 0
         """The round that we are in: its block is the next one we create, or the last one we have created."""
         self._entered_at = Instant(0)
@@ -171,7 +173,8 @@ class Pacemaker:
     def _earliest(self, readiness: Readiness, now: Instant) -> Instant:
         rules = self._rules
         behind_ms = min(rules.delta_ms_max, BEHIND_MS * self.learner_behind)
-        interval_ms = max(behind_ms, rules.idle_interval_ms if readiness.is_idle else rules.round_interval_ms)
+        is_idle = readiness.is_idle and not self.is_commit_awaited
+        interval_ms = max(behind_ms, rules.idle_interval_ms if is_idle else rules.round_interval_ms)
         return now if self._created_at is None else Instant(self._created_at + interval_ms)
 
     def _charge(self, earliest: Instant, now: Instant) -> None:

@@ -102,6 +102,11 @@ class JointConsensus:
         """How many members end a phase, sooner or later."""
         return self._quorum
 
+    @property
+    def awaits_commit(self) -> bool:
+        """Whether the slate is closed with the next commit, whatever it brings."""
+        return self._slate is None and self._is_last_commit
+
     def deliver(self, item: AuthoredPayload) -> Ignored | None:
         """Take the next item of the order; the reason when it changes nothing."""
         reason = self._take(item)

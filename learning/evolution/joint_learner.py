@@ -23,6 +23,7 @@ from learning.evolution.search import CHILDREN_BYTES_MAX, Generation, SearchSett
 from learning.exact import MICRO, micro_units, noise_key
 from learning.following.line import Head, kept_state, origin_of
 from learning.learner import (
+    CommitAwaited,
     ContributionFound,
     DeliveredStep,
     GenerationDecided,
@@ -73,14 +74,14 @@ class JointGenerations:
             memory = Memory(self._rule.first_state())
         else:
             memory = decode_memory(restored.memory, self._rule, len(head.model.parameters))
-        self._expected: Expectation | None = None
+        self.expected: Expectation | None = None
         self._begin(head, memory)
 
     def _begin(self, head: Head, memory: Memory) -> None:
         self.head = head
-        self._state = memory.state
+        self.state = memory.state
         self.consensus = JointConsensus(self._rule, head.step, memory)
-        expected, self._expected = self._expected, None
+        expected, self.expected = self.expected, None
         is_expected = expected is not None and expected.head.step == head.step
         self._ranking = expected.ranking if expected is not None and is_expected else None
         self._has_offered = expected is not None and is_expected and expected.has_offered
@@ -107,7 +108,7 @@ class JointGenerations:
         parent, entries = self.head, decision.slate.entries
         winner = entries[decision.winner]
         head = self._head_of(winner)
-        state = self._rule.following(parent.model.parameters, self._state, entries, decision.leads, decision.winner)
+        state = self._rule.following(parent.model.parameters, self.state, entries, decision.leads, decision.winner)
         memory = Memory(state, Origin(parent.step, decision.winner), decision.early_lists)
         told = GenerationDecided(
             head.step,
@@ -132,12 +133,12 @@ class JointGenerations:
     @property
     def probation(self) -> tuple[int, ...]:
         """By member: for how many generations a list of his is in no join."""
-        return self._state.probation
+        return self.state.probation
 
     @property
     def _models(self) -> Children:
         if self._children is None:
-            self._children = Children(self._rule, self.head.step, self.head.model, self.consensus.lists, self._state)
+            self._children = Children(self._rule, self.head.step, self.head.model, self.consensus.lists, self.state)
         return self._children
 
     def _shown(self, decision: Decision) -> tuple[SlateEntry, ...]:
@@ -156,10 +157,11 @@ class JointGenerations:
         metrics = self._task.metrics(head.model.parameters)
         return StepAdopted(head.step, head.model.height, fitness / MICRO, metrics, head.digest)
 
-    def waits(self) -> tuple[GenerationWaits]:
-        """For whose lists, or scores."""
-        consensus = self.consensus
-        return (GenerationWaits(self.head.step, self.head.model.height, consensus.phase, consensus.counted, consensus.needed),)
+    def waits(self) -> tuple[GenerationWaits, CommitAwaited]:
+        """For whose lists, or scores, or for the next commit alone."""
+        consensus, head = self.consensus, self.head
+        waits = GenerationWaits(head.step, head.model.height, consensus.phase, consensus.counted, consensus.needed)
+        return (waits, CommitAwaited(consensus.awaits_commit))
 
     def _kept(self, commit: DeliveredStep, memory: Memory) -> tuple[StateKept, ...]:
         """Where a generation begins, at some heights."""
@@ -194,7 +196,7 @@ class JointGenerations:
             return ()
         if self._may_offer:
             if self._ranking is None:
-                self._ranking = self._ranking_on(self.head, self._state.scale)
+                self._ranking = self._ranking_on(self.head, self.state.scale)
             ranked, progress = self._rank(self._ranking)
             if ranked is None:
                 return progress
@@ -237,13 +239,13 @@ class JointGenerations:
         """Rank on the model that leads by our own measurements; then tell the scores, and the list with them."""
         slate = self.consensus.slate
         assert slate is not None, "scores of an open slate"
-        if self._expected is None:
-            self._expected = self._expect(slate)
-        ranked, progress = self._rank(self._expected.ranking)
+        if self.expected is None:
+            self.expected = self._expect(slate)
+        ranked, progress = self._rank(self.expected.ranking)
         if ranked is None:
             return progress
-        self._has_scored = self._expected.has_offered = True
-        both = ScoresAndList(Scores(slate.digest, tuple(self._measured)), self._expected.winner, ranked)
+        self._has_scored = self.expected.has_offered = True
+        both = ScoresAndList(Scores(slate.digest, tuple(self._measured)), self.expected.winner, ranked)
         return (*progress, ContributionFound(self.head.step, encode_joint(both)))
 
     def _expect(self, slate: Slate[Entry]) -> Expectation:
@@ -251,7 +253,7 @@ class JointGenerations:
         ours = leads(self._measured)
         winner = best_of(slate.entries, ours, must_improve=True)
         head = self._head_of(slate.entries[winner])
-        state = self._rule.following(self.head.model.parameters, self._state, slate.entries, ours, winner)
+        state = self._rule.following(self.head.model.parameters, self.state, slate.entries, ours, winner)
         return Expectation(winner, head, self._ranking_on(head, state.scale))
 
     def _progress(self, since: int) -> tuple[SearchProgress, ...]:

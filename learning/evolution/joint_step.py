@@ -53,6 +53,8 @@ MEMBERS_MAX = 240
 PROBATION = 16
 """Generations."""
 
+DIRECTION_LABEL = "its direction"
+
 ENTRY_TAG = b"kubrat/joint-entry/1"
 
 
@@ -85,7 +87,7 @@ class Entry:
             case EntryKind.PARENT:
                 return ""
             case EntryKind.DIRECTION:
-                return "its direction"
+                return DIRECTION_LABEL
             case EntryKind.HEAD:
                 return "its best"
             case EntryKind.JOIN:

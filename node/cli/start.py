@@ -108,7 +108,8 @@ class _Misconduct:
 
     def check(self, rules: NetworkRules) -> None:
         """Raises NodeError where such a network has nothing that it could bend."""
-        self._chosen.check_fault(self._fault, rules.consensus, rules.learning, "choose another --fault")
+        kinds = (rules.consensus, rules.learning, rules.evolution.strategy)
+        self._chosen.check_fault(self._fault, *kinds, "choose another --fault")
 
     def run(self, settings: PeerSettings) -> int:
         """The exit code of the peer. Raises NodeError."""

@@ -39,6 +39,7 @@ from consensus.protocol import (
     AttachmentHeld,
     AttachmentsNeeded,
     Input,
+    LearnerAwaitsCommit,
     LearnerBehind,
     OrderingProtocol,
     StateReached,
@@ -51,6 +52,7 @@ from learning.learner import (
     AdoptRequest,
     AssessRequest,
     CheckRequest,
+    CommitAwaited,
     ContributionAssessed,
     ContributionFound,
     DeliverRequest,
@@ -175,6 +177,7 @@ class Coupling:
         self._steps_asked = self._steps_applied = 0
         """Deliveries to the learner in this life."""
         self._behind_reported = 0
+        self._is_commit_awaited = False
 
     @property
     def awaited(self) -> Awaited | None:
@@ -205,6 +208,11 @@ class Coupling:
                 self._steps_applied += 1
                 self._report_behind()
                 return self._follow_up(now)
+            case CommitAwaited(is_awaited):
+                if is_awaited == self._is_commit_awaited:
+                    return ()
+                self._is_commit_awaited = is_awaited
+                return self.handle(LearnerAwaitsCommit(is_awaited), now)
             case SearchProgress() | ModelExported() | GenerationDecided() | GenerationWaits() | GradientsReport():
                 return ()
             case ContributionFound():

@@ -13,6 +13,8 @@ from consensus.protocol import OrderingProtocol
 from consensus.total_order.machine import TotalOrder
 from consensus.types import PeerId
 from learning.aggregation.rule import GradientOutcome
+from learning.evolution.joint_step import DIRECTION_LABEL
+from learning.evolution.joint_submission import LIST_KIND
 from learning.learner import (
     AdoptRequest,
     CheckRequest,
@@ -51,6 +53,9 @@ class RarePath(StrEnum):
     # learning
     CONTRIBUTION_REFUSED = "a contribution was not as good as claimed"
     NO_CHANGE_DECIDED = "no candidate was better than no change"
+    LIST_MISSING = "a slate was closed without a member's list"
+    LIST_CAME_LATE = "a list came with scores that were too late"
+    AUTHOR_ON_PROBATION = "a list failed alone, and its author was kept out of the joins"
     TOO_STEEP = "a gradient grew faster than the models differ"
     TOO_FREQUENT = "a gradient came too often from its author"
     COPY_SKIPPED = "a copy of another worker's gradient had no part"
@@ -115,6 +120,45 @@ class HeadHistory:
         while step is not None and step != ancestor:
             step = self._parents.get(step)
         return step == ancestor
+
+
+class JointHistory:
+    """Follows the generations of the joint rule at each peer, as they are told for people. `members`: of a total order."""
+
+    reads = (DeliverRequest, GenerationDecided)
+
+    def __init__(self, members: tuple[PeerId, ...]) -> None:
+        self._members = members
+        self._decided: dict[PeerId, GenerationDecided] = {}
+        """The last one of each peer."""
+        self._listed: dict[PeerId, set[tuple[bytes, bytes]]] = {}
+        """Author and generation of each list that came by itself, since then."""
+
+    def see(self, seen: Seen) -> Iterator[RarePath]:
+        """A delivery, or a generation's end."""
+        match seen.event:
+            case AskLearner(DeliverRequest(step)):
+                lists = ((item.author, item.base) for item in step.items if item.payload[:1] == bytes([LIST_KIND]))
+                self._listed.setdefault(seen.peer, set()).update(lists)
+            case GenerationDecided() as decided:
+                before = self._decided.get(seen.peer)
+                yield from self._paths_of(decided, before, self._listed.pop(seen.peer, set()))
+                self._decided[seen.peer] = decided
+
+    def _paths_of(
+        self, decided: GenerationDecided, before: GenerationDecided | None, listed: set[tuple[bytes, bytes]]
+    ) -> Iterator[RarePath]:
+        directions = [entry for entry in decided.slate if entry.label == DIRECTION_LABEL]
+        authors = {entry.author for entry in directions}
+        if 0 < len(authors) < len(self._members):
+            yield RarePath.LIST_MISSING
+        if before is not None and before.step == decided.parent:
+            by_themselves = {author for author, base in listed if base == decided.parent}
+            if authors - by_themselves - set(before.scorers):
+                yield RarePath.LIST_CAME_LATE
+        failed = sum(entry.agreed_fitness <= decided.slate[0].agreed_fitness for entry in directions)
+        if 0 < 2 * failed < len(directions):
+            yield RarePath.AUTHOR_ON_PROBATION
 
 
 Rows = Mapping[tuple[str, bytes], bytes]
@@ -214,12 +258,11 @@ class RarePaths:
     reads = frozenset(
         {
             *HeadHistory.reads,
+            *JointHistory.reads,
             Accuse,
             ContributionAssessed,
-            DeliverRequest,
             FetchAttachment,
             Forget,
-            GenerationDecided,
             GradientsReport,
             Record,
             Refuse,
@@ -232,6 +275,7 @@ class RarePaths:
         """`members`: of a total order."""
         self._incarnations = Incarnations(members)
         self._branches = HeadHistory()
+        self._joint = JointHistory(members)
         self._counts: Counter[RarePath] = Counter()
         self._of_machines: dict[tuple[PeerId, int], Counter[RarePath]] = {}
         """What the machine of each incarnation has counted itself, as often as it was looked at."""
@@ -252,6 +296,7 @@ class RarePaths:
         self._counts.update(self._incarnations.see(seen))
         if seen.kind in self.reads:
             self._counts.update(self._branches.see(seen))
+            self._counts.update(self._joint.see(seen))
             self._counts.update(self._paths_of(seen))
 
     def starts(self, peer: PeerId, rows: Mapping[tuple[str, bytes], bytes], guard_round: int, is_full: bool) -> None:
@@ -308,7 +353,7 @@ class RarePaths:
                 yield RarePath.CONTRIBUTION_REFUSED
             case GradientsReport(judged=judged):
                 yield from (OUTCOMES[one.outcome] for one in judged if one.outcome in OUTCOMES)
-            case GenerationDecided(winner=0):
+            case GenerationDecided(slate=slate, winner=0) if slate[0].author is None:
                 yield RarePath.NO_CHANGE_DECIDED
             case AskLearner(ReplayRequest()):
                 yield RarePath.RESTARTED_WITH_REPLAY

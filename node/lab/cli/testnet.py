@@ -198,7 +198,7 @@ def command(
         learning, rule, shards, shard_count=0 if Consensus(consensus) is Consensus.TOTAL_ORDER else nodes
     )
     if network_file is not None:
-        consensus, learning = _kinds_of(network_file, task)
+        consensus, learning, strategy = _kinds_of(network_file, task)
     settings = TestnetSettings(
         nodes=nodes,
         consensus=consensus,
@@ -207,7 +207,7 @@ def command(
         strategy=Strategy(strategy),
         gradient=gradient,
         faulty=faulty,
-        fault=_fault(nodes, faulty, fault, Consensus(consensus), Learning(learning)),
+        fault=_fault(nodes, faulty, fault, (Consensus(consensus), Learning(learning), Strategy(strategy))),
         network_file=network_file,
         until_accuracy=until_accuracy,
         until_fitness=until_fitness,
@@ -236,7 +236,10 @@ def _refuse_contradictions(context: click.Context, network_file: Path | None, le
         refuse_given(context, ("strategy",), "with --learning gradient")
 
 
-def _kinds_of(network_file: Path, task: str) -> tuple[Consensus, Learning]:
+Kinds = tuple[Consensus, Learning, Strategy]
+
+
+def _kinds_of(network_file: Path, task: str) -> Kinds:
     """What the given rules say; their mistakes are told before anything starts. Raises NodeError."""
     rules = read_network_file(network_file)
     if rules.total_order.members:
@@ -245,10 +248,10 @@ def _kinds_of(network_file: Path, task: str) -> tuple[Consensus, Learning]:
             "use --consensus total-order, which makes its own",
         )
     check_named(rules, task, "--task")
-    return rules.consensus, rules.learning
+    return rules.consensus, rules.learning, rules.evolution.strategy
 
 
-def _fault(nodes: int, faulty: int, fault: str | None, consensus: Consensus, learning: Learning) -> str:
+def _fault(nodes: int, faulty: int, fault: str | None, kinds: Kinds) -> str:
     """The canonical text of the fault that is asked for; empty when all are honest. Raises NodeError."""
     if not faulty and fault is None:
         return ""
@@ -259,5 +262,5 @@ def _fault(nodes: int, faulty: int, fault: str | None, consensus: Consensus, lea
             f"--faulty is {faulty}, allowed: 1 to {nodes - 1}, so that somebody is honest", "ask for fewer, or for more --nodes"
         )
     text = canonical_fault(fault)
-    check_fault(text, consensus, learning, "choose another fault, --consensus or --learning")
+    check_fault(text, *kinds, "choose another fault, --consensus, --learning or --strategy")
     return text

@@ -5,6 +5,7 @@ import math
 import re
 from collections.abc import Iterable
 
+from learning.evolution.rules import Strategy
 from learning.following.line import LineLearner
 from learning.gradient.stream import GradientStream
 from learning.learner import Learner
@@ -13,7 +14,7 @@ from node.lab.faults.consensus.entries import CONSENSUS_FAULTS
 from node.lab.faults.consensus.interceptor import ReplicaSituation
 from node.lab.faults.evolution.entries import EVOLUTION_FAULTS
 from node.lab.faults.evolution.interceptor import InterceptedLearner, LearnerSituation
-from node.lab.faults.fault import FRESH, Family, Fault, FaultError, FaultParameter, FaultSpec
+from node.lab.faults.fault import FRESH, Family, Fault, FaultError, FaultParameter, FaultSpec, has_lists
 from node.lab.faults.gradient.conduct import Conduct, HonestConduct
 from node.lab.faults.gradient.entries import GRADIENT_FAULTS, INCESSANT, GradientFault, Situation, gradient_conduct
 from node.lab.faults.gradient.lying_learner import Incessant, OwnGradientsAreGood
@@ -101,13 +102,16 @@ def parse_faults(text: str) -> tuple[FaultSpec, ...]:
     return specs
 
 
-def check_fits(spec: FaultSpec, consensus: Consensus, learning: Learning) -> None:
+def check_fits(spec: FaultSpec, consensus: Consensus, learning: Learning, strategy: Strategy) -> None:
     """Raises FaultError where a network of these kinds has nothing that the fault could change."""
     fault = fault_named(spec.name)
     if fault.learning not in (None, learning):
         raise FaultError(f"the fault {str(spec)!r} is one of {fault.learning} learning, and the network's is {learning}")
     if fault.consensus not in (None, consensus):
         raise FaultError(f"the fault {str(spec)!r} is one of {fault.consensus}, and the network's consensus is {consensus}")
+    if fault.is_of_lists not in (None, has_lists(consensus, learning, strategy)):
+        needed = "ranked lists, which the strategy joint over total-order has alone" if fault.is_of_lists else "claims"
+        raise FaultError(f"the fault {str(spec)!r} is one of {needed}; the network's strategy is {strategy}, over {consensus}")
 
 
 def faulty_replica(specs: Iterable[FaultSpec], replica: ReplicaPort, situation: ReplicaSituation) -> ReplicaPort:
@@ -181,10 +185,10 @@ def canonical_fault(text: str) -> str:
         raise NodeError(f"--fault: {error}", "choose one that there is") from error
 
 
-def check_fault(text: str, consensus: Consensus, learning: Learning, fix: str) -> None:
+def check_fault(text: str, consensus: Consensus, learning: Learning, strategy: Strategy, fix: str) -> None:
     """Raises NodeError, with this advice, where a network of these kinds has nothing that one of the faults could change."""
     for spec in parse_faults(text):
         try:
-            check_fits(spec, consensus, learning)
+            check_fits(spec, consensus, learning, strategy)
         except FaultError as error:
             raise NodeError(str(error), fix) from error

@@ -5,10 +5,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Generic, TypeVar
 
+from learning.evolution.rules import Strategy
 from node.rules.network_rules import Consensus, Learning
 
 FRESH = "fresh"
 """The modifier that any gradient fault takes: it names the newest model that it knows, so its staleness is always least."""
+
+EFFORT = "effort"
+"""The parameter of an evolutionary fault that searches so many times as much as others do."""
 
 Values = Mapping[str, float]
 """The parameters of a fault, by name; all of them."""
@@ -79,6 +83,13 @@ class Fault(Generic[Make_co]):
     """The only kind that it is for; None: either."""
     learning: Learning | None = None
     """The only kind that it is for; None: either."""
+    is_of_lists: bool | None = None
+    """Whether it needs ranked lists, or what is there without them alone: claims; None: neither."""
+
+
+def has_lists(consensus: Consensus, learning: Learning, strategy: Strategy) -> bool:
+    """Whether members of such a network submit ranked lists, and claim nothing."""
+    return learning is Learning.EVOLUTION and consensus is Consensus.TOTAL_ORDER and strategy is Strategy.JOINT
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """The learner of a peer that was told to misbehave: an honest one, wrapped, or with a worker of its own."""
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 
 from learning.gradient.ledger import Gradients
 from learning.gradient.rules import GradientRules
 from learning.learner import Learner
 from learning.task import Task, differentiable
 from node.lab.faults.catalogue import LearnerSituation, Situation, conduct_of, faulty_learner, parse_faults, unashamed
+from node.lab.faults.fault import EFFORT
 from node.lab.faults.gradient.conduct import Conduct
 from node.lab.faults.gradient.lying_learner import Liar
 from node.processes.learner import LearnerSpec, make_learner
@@ -30,15 +32,20 @@ class MakeFaultyLearner:
                 gradients,
                 lambda reading, worker: unashamed(make_learner(task, spec, reading, worker), specs, participant.author),
             )
+        times = math.prod(int(value) for fault in specs for name, value in fault.values if name == EFFORT)
+        diligent = replace(spec, search=replace(spec.search, effort=times * spec.search.effort))
+        own = make_learner(task, diligent, gradients)
         situation = LearnerSituation(
+            network_id=participant.network_id,
             author=participant.author,
             colluders=frozenset((participant.author, *self.colluders)),
             members=participant.members,
             rules=spec.rules,
             task=task,
-            build=lambda other_task: make_learner(other_task, spec, gradients),
+            own=own,
+            build=lambda other_task: make_learner(other_task, diligent, gradients),
         )
-        return faulty_learner(specs, make_learner(task, spec, gradients), situation)
+        return faulty_learner(specs, own, situation)
 
     def _conduct(self, task: Task, spec: LearnerSpec) -> Conduct:
         trained, author = differentiable(task), spec.participant.author

@@ -204,7 +204,7 @@ def _misfits(fault: str, scenario: Scenario) -> Iterator[str]:
     """Why a peer of this network cannot misbehave so."""
     try:
         for spec in parse_faults(fault):
-            check_fits(spec, scenario.consensus, scenario.learning)
+            check_fits(spec, scenario.consensus, scenario.learning, scenario.evolution.strategy)
     except FaultError as error:
         yield str(error)
 

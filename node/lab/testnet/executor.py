@@ -81,7 +81,7 @@ def canonical_fault(text: str, rules: NetworkRules) -> str:
     try:
         specs = parse_faults(text)
         for spec in specs:
-            check_fits(spec, rules.consensus, rules.learning)
+            check_fits(spec, rules.consensus, rules.learning, rules.evolution.strategy)
     except FaultError as error:
         _refuse_fault(error)
     return "+".join(str(spec) for spec in specs)

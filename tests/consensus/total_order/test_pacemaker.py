@@ -80,6 +80,17 @@ def test_whose_learner_falls_behind_creates_its_blocks_more_slowly(steps: int, c
     assert due(pacemaker, READY) == 10
 
 
+def test_whose_learner_awaits_a_commit_does_not_idle() -> None:
+    pacemaker = entered()
+    pacemaker.on_own_block(READY, START)
+    pacemaker.enter(2, START)
+    idle = replace(READY, is_idle=True)
+    pacemaker.is_commit_awaited = True
+    assert due(pacemaker, idle) == due(pacemaker, READY) == 10
+    pacemaker.is_commit_awaited = False
+    assert due(pacemaker, idle) == 1_000
+
+
 def test_delta_grows_while_nothing_commits_and_shrinks_slowly_after() -> None:
     pacemaker = entered()
     for _ in range(BARREN_ROUNDS + 1):

@@ -11,7 +11,7 @@ from learning.evolution.joint_learner import JointGenerations
 from learning.evolution.joint_submission import ScoresAndList, decode_joint
 from learning.evolution.ranked_list import RankedList
 from learning.exact import MICRO
-from learning.learner import GenerationWaits, Participant, Phase, SearchProgress, faulty_max, quorum
+from learning.learner import CommitAwaited, GenerationWaits, Participant, Phase, SearchProgress, faulty_max, quorum
 from learning.state import StoredStateError
 from learning.task import Task
 from learning.tasks.heterogeneous import NoisyTask, ShardedTask, StochasticTask
@@ -101,6 +101,8 @@ def test_a_silent_member_costs_each_generation_a_commit() -> None:
     members = members_of(4, {3: says_nothing})
     in_step(members, commits=21)
     assert [member.adopted[-1].height for member in members] == [10] * 4
+    awaited = [answer.is_awaited for answer in members[0].answers if isinstance(answer, CommitAwaited)]
+    assert awaited == [True, False] * 10 + [True]
 
 
 def test_more_members_come_further_in_the_same_generations() -> None:

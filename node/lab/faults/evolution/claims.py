@@ -1,4 +1,4 @@
-"""Lies about candidates: what they are worth, whose they are, which they are.
+"""Lies about candidates and ranked lists: what they are worth, whose they are, which they are.
 
 Lies about what others' candidates are worth (total order only) are bounded by a median over honest majorities: the scores are
 those of model-consensus (arXiv 2304.13540). And a liar does not doubt its own lies.
@@ -7,9 +7,12 @@ those of model-consensus (arXiv 2304.13540). And a liar does not doubt its own l
 from collections.abc import Callable
 from dataclasses import replace
 
-from learning.evolution.payload import Candidate, decode_claim, encode_claim
+from learning.evolution.joint_submission import ScoresAndList
+from learning.evolution.payload import decode_claim, encode_claim
+from learning.evolution.ranked_list import LIST_INDEX_MAX, RankedList
 from learning.evolution.recipe import INDEX_MAX, Recipe
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
+from learning.following.line import LineLearner
 from learning.learner import (
     AssessRequest,
     AuthoredPayload,
@@ -24,8 +27,8 @@ from learning.learner import (
     Verdict,
 )
 from learning.model_consensus.slate import MalformedPayloadError, Scores
-from node.common.bounded import BoundedMap, RecentSet
-from node.lab.faults.evolution.interceptor import Answers, PayloadCodec
+from node.common.bounded import RecentSet
+from node.lab.faults.evolution.interceptor import Answers, LearnerSituation, PayloadCodec
 
 BASES_MAX = 64
 """Models remembered as served with a stolen candidate; older ones are final."""
@@ -90,7 +93,7 @@ def _more(fitness: int, by: int) -> int:
 
 
 class StolenCandidate:
-    """Submits others' candidates as its own, and finds none itself. Powers: what it hears."""
+    """Submits others' candidates, or lists with their scores, as its own, and finds none itself. Powers: what it hears."""
 
     def __init__(self, author: bytes, payloads: PayloadCodec) -> None:
         self._author = author
@@ -99,7 +102,7 @@ class StolenCandidate:
         self._loot: list[ContributionFound] = []
 
     def hear(self, request: LearnerRequest) -> None:
-        """The first candidate of somebody else on each model is taken."""
+        """The first one of somebody else on each model is taken."""
         match request:
             case AssessRequest(contribution):
                 self._take(contribution)
@@ -112,25 +115,27 @@ class StolenCandidate:
     def say(self, answers: Answers) -> Answers:
         """The loot in place of what the honest learner found."""
         loot, self._loot = self._loot, []
-        return (*(answer for answer in answers if not self._is_own_candidate(answer)), *loot)
+        return (*(answer for answer in answers if not self._is_own_offer(answer)), *loot)
 
-    def _is_own_candidate(self, answer: LearnerAnswer) -> bool:
-        return isinstance(answer, ContributionFound) and self._payloads.candidate_of(answer) is not None
+    def _is_own_offer(self, answer: LearnerAnswer) -> bool:
+        return isinstance(answer, ContributionFound) and self._payloads.offers(answer.payload)
 
     def _take(self, item: AuthoredPayload) -> None:
         if item.author == self._author or item.base in self._served:
             return
         try:
-            submission = self._payloads.read(item.payload)
+            is_loot = self._payloads.offers(item.payload)
         except MalformedPayloadError:  # another liar's
             return
-        if isinstance(submission, Candidate):
+        if is_loot:
             self._served.add(item.base)
             self._loot.append(ContributionFound(item.base, item.payload))
 
 
 class UnverifiableIndex:
     """Submits the last index that there is, under the claim of what it has found: a mutation that a search never comes to.
+
+    Where members rank, the last indices in place of its list.
 
     An index that others could not check would be as good as any claim; here each is checked at the cost of one. Powers: none.
     """
@@ -146,15 +151,17 @@ class UnverifiableIndex:
         return tuple(self._recast(answer) for answer in answers)
 
     def _recast(self, answer: LearnerAnswer) -> LearnerAnswer:
-        candidate = self._payloads.candidate_of(answer) if isinstance(answer, ContributionFound) else None
-        if candidate is None or not isinstance(answer, ContributionFound):
+        if not isinstance(answer, ContributionFound):
             return answer
+        candidate = self._payloads.candidate_of(answer)
+        if candidate is None:
+            return self._payloads.with_list(answer, _last_indices)
         unlikely = replace(candidate, recipe=Recipe((INDEX_MAX - 1,)))
         return replace(answer, payload=self._payloads.write(unlikely))
 
 
-GENERATIONS_MAX = 8
-"""Models whose candidates are remembered; scores are due for the newest alone."""
+def _last_indices(ranked: RankedList) -> RankedList:
+    return RankedList(tuple(range(LIST_INDEX_MAX - len(ranked.indices), LIST_INDEX_MAX)))
 
 
 class ScoresInverted:
@@ -168,47 +175,40 @@ class ScoresInverted:
 
     def say(self, answers: Answers) -> Answers:
         """Scores upside down."""
-        return _rescore(answers, self._payloads, lambda _, values: tuple(max(values) + min(values) - one for one in values))
+        return _rescore(answers, self._payloads, _inverted)
+
+
+def _inverted(scores: Scores) -> tuple[int, ...]:
+    values = scores.values
+    return tuple(max(values) + min(values) - value for value in values)
 
 
 class ColludingScorers:
-    """Scores the candidates of all liars as high as can be, all others as low. Powers: who the other liars are."""
+    """Scores what all liars have put up as high as can be, all else as low. Powers: who the other liars are."""
 
-    def __init__(self, colluders: frozenset[bytes], payloads: PayloadCodec) -> None:
-        self._colluders = colluders
-        self._payloads = payloads
-        self._authors: BoundedMap[bytes, tuple[bytes, ...]] = BoundedMap(GENERATIONS_MAX)
-        """Who has put up a candidate, by generation, in the order of delivery; the slate holds the first of them."""
+    def __init__(self, situation: LearnerSituation) -> None:
+        self._colluders = situation.colluders
+        self._own = situation.own
+        self._payloads = PayloadCodec(situation)
 
     def hear(self, request: LearnerRequest) -> None:
-        """Whose candidates are delivered?"""
-        if isinstance(request, DeliverRequest):
-            for item in request.step.items:
-                self._note(item)
+        """Nothing of interest."""
 
     def say(self, answers: Answers) -> Answers:
         """Scores by author."""
         return _rescore(answers, self._payloads, self._scores_of)
 
-    def _scores_of(self, generation: bytes, values: tuple[int, ...]) -> tuple[int, ...]:
-        """The slate's first entry is the parent, then come the authors."""
-        authors = (None, *(self._authors.get(generation) or ()))[: len(values)]
-        return tuple(FITNESS_MAX if author in self._colluders else FITNESS_LOWEST for author in authors)
-
-    def _note(self, item: AuthoredPayload) -> None:
-        try:
-            submission = self._payloads.read(item.payload)
-        except MalformedPayloadError:  # another liar's
-            return
-        if not isinstance(submission, Candidate):
-            return
-        authors = self._authors.get(item.base) or ()
-        if item.author not in authors:
-            self._authors[item.base] = (*authors, item.author)
+    def _scores_of(self, scores: Scores) -> tuple[int, ...]:
+        """The slate is the one that its own learner has just measured."""
+        assert isinstance(self._own, LineLearner), "scores without a total order"
+        slate = self._own.follower.consensus.slate
+        assert slate is not None, "scores of an open slate"
+        assert slate.digest == scores.slate, "scores of another slate"
+        return tuple(FITNESS_MAX if entry.author in self._colluders else FITNESS_LOWEST for entry in slate.entries)
 
 
-Rescore = Callable[[bytes, tuple[int, ...]], tuple[int, ...]]
-"""From a generation and its scores, in the order of the slate, to others."""
+Rescore = Callable[[Scores], tuple[int, ...]]
+"""From scores to other values, in the order of the slate."""
 
 
 def _rescore(answers: Answers, payloads: PayloadCodec, rescore: Rescore) -> Answers:
@@ -218,10 +218,13 @@ def _rescore(answers: Answers, payloads: PayloadCodec, rescore: Rescore) -> Answ
 def _with_scores(answer: LearnerAnswer, payloads: PayloadCodec, rescore: Rescore) -> LearnerAnswer:
     if not isinstance(answer, ContributionFound):
         return answer
-    submission = payloads.read(answer.payload)
-    if not isinstance(submission, Scores):
-        return answer
-    return replace(answer, payload=payloads.write(replace(submission, values=rescore(answer.base, submission.values))))
+    match payloads.read(answer.payload):
+        case Scores() as scores:
+            return replace(answer, payload=payloads.write(replace(scores, values=rescore(scores))))
+        case ScoresAndList(scores) as both:
+            return replace(answer, payload=payloads.write(replace(both, scores=replace(scores, values=rescore(scores)))))
+        case _:
+            return answer
 
 
 class OwnWorkIsGood:

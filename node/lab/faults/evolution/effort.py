@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from learning.evolution.joint_submission import ScoresAndList
 from learning.evolution.payload import Candidate
 from learning.learner import ContributionFound, Learner, LearnerAnswer, LearnerRequest
 from learning.task import Float32Array, Float64Array, Int64Array, Layout, Task
@@ -31,8 +32,14 @@ class FreeRider:
         return self._is_member and self._honest.is_searching
 
     def search(self) -> Answers:
-        """All but candidates."""
-        return tuple(answer for answer in self._honest.search() if not is_candidate(answer, self._payloads))
+        """All but candidates and lists."""
+        return tuple(answer for found in self._honest.search() for answer in self._without_offer(found))
+
+    def _without_offer(self, answer: LearnerAnswer) -> Answers:
+        if not isinstance(answer, ContributionFound) or not self._payloads.offers(answer.payload):
+            return (answer,)
+        both = self._payloads.read(answer.payload)
+        return (replace(answer, payload=self._payloads.write(both.scores)),) if isinstance(both, ScoresAndList) else ()
 
 
 class WorstCandidate:

@@ -1,5 +1,7 @@
 """The faults of an evolutionary learner by name."""
 
+from collections.abc import Callable
+
 from learning.exact import MICRO
 from learning.learner import Learner
 from node.lab.faults.evolution.claims import (
@@ -19,7 +21,8 @@ from node.lab.faults.evolution.interceptor import (
     MakeLearner,
     PayloadCodec,
 )
-from node.lab.faults.fault import Family, Fault, FaultParameter, Values
+from node.lab.faults.evolution.lists import OtherLists, PoorLists, WrongWinner, reversed_list
+from node.lab.faults.fault import EFFORT, Family, Fault, FaultParameter, Values
 from node.rules.network_rules import Consensus, Learning
 
 _NONE = "none"
@@ -34,8 +37,27 @@ def _entry(
     make: MakeLearner,
     *parameters: FaultParameter,
     consensus: Consensus | None = None,
+    is_of_lists: bool | None = None,
 ) -> Fault[MakeLearner]:
-    return Fault(name, Family.EVOLUTION, description, powers, make, parameters, consensus, Learning.EVOLUTION)
+    return Fault(name, Family.EVOLUTION, description, powers, make, parameters, consensus, Learning.EVOLUTION, is_of_lists)
+
+
+def _of_lists(
+    name: str,
+    description: str,
+    powers: str,
+    interceptor: Callable[[LearnerSituation], LearnerInterceptor],
+    *parameters: FaultParameter,
+) -> Fault[MakeLearner]:
+    return _entry(
+        name,
+        description,
+        powers,
+        lambda values, learner, situation: InterceptedLearner(learner, interceptor(situation)),  # noqa: ARG005
+        *parameters,
+        consensus=Consensus.TOTAL_ORDER,
+        is_of_lists=True,
+    )
 
 
 def _lying(learner: Learner, situation: LearnerSituation, interceptor: LearnerInterceptor) -> Learner:
@@ -48,6 +70,8 @@ def _contested(values: Values, learner: Learner, situation: LearnerSituation) ->
 
 
 def _worst(values: Values, learner: Learner, situation: LearnerSituation) -> Learner:  # noqa: ARG001
+    if situation.has_lists:
+        return InterceptedLearner(learner, OtherLists(reversed_list, PayloadCodec(situation)))
     worst = WorstCandidate(learner, situation.build(ReversedTask(situation.task)), PayloadCodec(situation))
     return InterceptedLearner(worst, OwnWorkIsGood(situation.author))
 
@@ -69,6 +93,7 @@ EVOLUTION_FAULTS: tuple[Fault[MakeLearner], ...] = (
             learner, situation, InflatedClaim(int(values["by"]), PayloadCodec(situation))
         ),
         FaultParameter("by", MICRO, 1, _MICRO_MAX, is_whole=True),
+        is_of_lists=False,
     ),
     _entry(
         "stolen-candidate",
@@ -97,7 +122,7 @@ EVOLUTION_FAULTS: tuple[Fault[MakeLearner], ...] = (
         "scores the candidates of all liars as high as can be, all others as low",
         "who the other liars are",
         lambda values, learner, situation: InterceptedLearner(  # noqa: ARG005
-            learner, ColludingScorers(situation.colluders, PayloadCodec(situation))
+            learner, ColludingScorers(situation)
         ),
         consensus=Consensus.TOTAL_ORDER,
     ),
@@ -108,6 +133,25 @@ EVOLUTION_FAULTS: tuple[Fault[MakeLearner], ...] = (
         lambda values, learner, situation: FreeRider(  # noqa: ARG005
             learner, PayloadCodec(situation), is_member=bool(situation.members)
         ),
+    ),
+    _of_lists(
+        "reversed-lists",
+        "submits the worst mutations as the best, found with `effort` times the search",
+        "as much more time",
+        lambda situation: OtherLists(reversed_list, PayloadCodec(situation)),
+        FaultParameter(EFFORT, 8, 1, 100, is_whole=True),
+    ),
+    _of_lists(
+        "poor-lists",
+        "mixes each list with its reverse, until its direction gains hardly anything",
+        "the time for half a dozen measurements",
+        PoorLists,
+    ),
+    _of_lists(
+        "wrong-winner",
+        "submits its lists for entries that it does not expect to win",
+        _NONE,
+        lambda situation: WrongWinner(PayloadCodec(situation)),
     ),
 )
 """In the order in which they are shown."""

@@ -1,22 +1,26 @@
 """The shape that most faults of a learner share: an honest learner, and what becomes of its answers."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+from learning.evolution.joint_submission import JointSubmission, ScoresAndList, decode_joint, encode_joint
 from learning.evolution.mutation_submission import decode_submission, encode_submission
 from learning.evolution.payload import Candidate, decode_candidate, encode_candidate
+from learning.evolution.ranked_list import RankedList, list_length
 from learning.evolution.rules import EvolutionRules
 from learning.learner import ContributionFound, Learner, LearnerAnswer, LearnerRequest
 from learning.model_consensus.slate import Scores
 from learning.task import Task
-from node.lab.faults.fault import Values
+from node.lab.faults.fault import Values, has_lists
+from node.rules.network_rules import Consensus, Learning
 
 
 @dataclass(frozen=True, slots=True)
 class LearnerSituation:
     """One faulty peer of one network that learns by evolution."""
 
+    network_id: bytes
     author: bytes
     colluders: frozenset[bytes]
     """All liars' ids, the author's among them."""
@@ -24,8 +28,16 @@ class LearnerSituation:
     """Of a total order; none under proof of work."""
     rules: EvolutionRules
     task: Task
+    own: Learner
+    """This peer's honest learner, without any fault."""
     build: Callable[[Task], Learner]
-    """An honest learner of this peer for a task, from where this peer's own one began."""
+    """Another one for a task, from where this peer's own one began."""
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether members submit ranked lists, not candidates."""
+        consensus = Consensus.TOTAL_ORDER if self.members else Consensus.PROOF_OF_WORK
+        return has_lists(consensus, Learning.EVOLUTION, self.rules.strategy)
 
 
 MakeLearner = Callable[[Values, Learner, LearnerSituation], Learner]
@@ -68,26 +80,50 @@ class InterceptedLearner:
         return self._interceptor.say(self._honest.search())
 
 
+Submission = Candidate | JointSubmission
+
+
 class PayloadCodec:
-    """Reads and writes what the learners of one network submit: candidates, and scores where members score."""
+    """Reads and writes what the learners of one network submit: candidates or ranked lists, and scores where members score."""
 
     def __init__(self, situation: LearnerSituation) -> None:
-        self._recipe_length_max = situation.rules.recipe_length_max
+        self._rules = situation.rules
         self._members = len(situation.members)
+        self._has_lists = situation.has_lists
 
-    def read(self, payload: bytes) -> Candidate | Scores:
+    def read(self, payload: bytes) -> Submission:
         """Raises MalformedPayloadError."""
+        if self._has_lists:
+            return decode_joint(payload, list_length(self._rules.offspring))
         if self._members:
-            return decode_submission(payload, self._recipe_length_max, self._members)
-        return decode_candidate(payload, self._recipe_length_max)
+            return decode_submission(payload, self._rules.recipe_length_max, self._members)
+        return decode_candidate(payload, self._rules.recipe_length_max)
 
-    def write(self, submission: Candidate | Scores) -> bytes:
+    def write(self, submission: Submission) -> bytes:
         """The inverse of `read`."""
-        if self._members or isinstance(submission, Scores):
-            return encode_submission(submission)
-        return encode_candidate(submission)
+        match submission:
+            case Candidate():
+                return encode_submission(submission) if self._members else encode_candidate(submission)
+            case Scores() if not self._has_lists:
+                return encode_submission(submission)
+            case _:
+                return encode_joint(submission)
 
     def candidate_of(self, found: ContributionFound) -> Candidate | None:
-        """What our own learner has found; None for scores."""
+        """What our own learner has found; None for lists and scores."""
         submission = self.read(found.payload)
         return submission if isinstance(submission, Candidate) else None
+
+    def offers(self, payload: bytes) -> bool:
+        """Whether it has a candidate or a list, and not scores alone. Raises MalformedPayloadError."""
+        return not isinstance(self.read(payload), Scores)
+
+    def with_list(self, found: ContributionFound, relist: Callable[[RankedList], RankedList]) -> ContributionFound:
+        """What our own learner has found, with another list where it has one."""
+        match self.read(found.payload):
+            case RankedList() as ranked:
+                return replace(found, payload=self.write(relist(ranked)))
+            case ScoresAndList(ranked=ranked) as both:
+                return replace(found, payload=self.write(replace(both, ranked=relist(ranked))))
+            case _:
+                return found

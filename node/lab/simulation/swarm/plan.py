@@ -9,7 +9,7 @@ from random import Random
 
 from consensus.proof_of_work.rules import ChainRules
 from consensus.total_order.committee import faulty_max
-from learning.evolution.rules import EvolutionRules
+from learning.evolution.rules import EvolutionRules, Strategy
 from learning.gradient.rules import GradientRules
 from node.lab.faults.catalogue import FAULTS, Family, FaultError, check_fits, parse_fault
 from node.lab.scenarios.scenario import Delays, ExpectSection, Faulty, LinksSection, ProcessorSection, Scenario
@@ -56,9 +56,20 @@ def processor_of(random: Random) -> ProcessorSection:
     return random.choice((ProcessorSection(), ORDINARY_CORE))
 
 
-def evolution_of(random: Random) -> EvolutionRules:
+STRATEGIES = (Strategy.JOINT, Strategy.JOINT, Strategy.PLUS, Strategy.PLUS, Strategy.COMMA)
+"""Of a total order."""
+
+
+def strategy_of(seed: int, consensus: Consensus) -> Strategy:
+    """By the seed alone, so that all else is what it was with one strategy."""
+    is_ordered = consensus is Consensus.TOTAL_ORDER
+    return Random(f"swarm strategy/{seed}").choice(STRATEGIES) if is_ordered else Strategy.PLUS
+
+
+def evolution_of(random: Random, strategy: Strategy) -> EvolutionRules:
     """Small generations, alone or recombined."""
     return EvolutionRules(
+        strategy=strategy,
         offspring=16,
         recipe_length_max=random.choice((1, 4)),
         step_size="0.05",
@@ -179,6 +190,7 @@ def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
     storm_s, calm_s = (BRIEF_STORM_S, BRIEF_CALM_S) if is_brief else (STORM_S, CALM_S)
     random = Random(f"swarm/{seed}")
     consensus, learning = random.choice(tuple(Consensus)), random.choice(tuple(Learning))
+    strategy = strategy_of(seed, consensus)
     is_long = random.random() < LONG_CHANCE
     if is_long:
         storm_s = LONG_STORM_S
@@ -189,16 +201,16 @@ def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
         peers = min(peers, max(SIZES))  # all tell all: 25 members cost as much as a dozen other runs
     is_near = is_long or (peers <= NEAR_PEERS_MAX and random.random() < NEAR_CHANCE)
     tolerated = faulty_max(peers)  # under proof of work: of the work, as all peers have as much
-    favoured = (times * (fault,) for fault, times in FAVOURED.items() if _fits(fault, consensus, learning))
-    faults = (*fitting_faults(consensus, learning), *chain.from_iterable(favoured))
+    favoured = (times * (fault,) for fault, times in FAVOURED.items() if _fits(fault, consensus, learning, strategy))
+    faults = (*fitting_faults(consensus, learning, strategy), *chain.from_iterable(favoured))
     kinds = tuple(kind for kind in Kind if random.random() < KIND_CHANCE)
     if consensus is Consensus.PROOF_OF_WORK and Kind.LATE in kinds:
         kinds = tuple(kind for kind in kinds if kind is not Kind.CLOCK_JUMP)  # one of two that are there is half of the work
     if is_long:
         kinds = (Kind.LATE, *(kind for kind in kinds if kind in LONG_KINDS))
     is_newcomer_lied_to = is_long or (Kind.LATE in kinds and random.random() < LIED_TO_CHANCE)
-    faulty = _faulty(random, peers, tolerated, of_newcomers(consensus, learning) if is_newcomer_lied_to else faults)
-    outsiders = _outsiders(random, peers, consensus, learning)
+    faulty = _faulty(random, peers, tolerated, of_newcomers(consensus, learning, strategy) if is_newcomer_lied_to else faults)
+    outsiders = _outsiders(random, peers, consensus, learning, strategy)
     ground = EpisodeContext(
         peers=peers,
         faulty=tuple(number for entry in faulty for number in entry.peers),
@@ -222,7 +234,7 @@ def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
         links=links_of(random, is_near),
         processor=processor_of(random),
         expect=_expected(consensus, learning, peers, calm_s, is_long=is_long, is_near=is_near),
-        evolution=evolution_of(random),
+        evolution=evolution_of(random, strategy),
         gradient=gradient_of(random, consensus),
         proof_of_work=proof_of_work_of(random, seed, interval_ms),
         total_order=total_order_of(random, is_near, peers > max(SIZES), learning is Learning.GRADIENT),
@@ -231,9 +243,9 @@ def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
     )
 
 
-def of_newcomers(consensus: Consensus, learning: Learning) -> tuple[str, ...]:
+def of_newcomers(consensus: Consensus, learning: Learning, strategy: Strategy) -> tuple[str, ...]:
     """The faults that lie to newcomers, of those that fit."""
-    return tuple(fault for fault in LIARS_TO_NEWCOMERS if _fits(fault, consensus, learning))
+    return tuple(fault for fault in LIARS_TO_NEWCOMERS if _fits(fault, consensus, learning, strategy))
 
 
 def title_of(scenario: Scenario) -> str:
@@ -241,21 +253,22 @@ def title_of(scenario: Scenario) -> str:
     kinds = dict.fromkeys(timed.event.kind for timed in scenario.events)
     faults = dict.fromkeys(f"{len(entry.peers)} x {entry.fault}" for entry in scenario.faulty)
     troubles = ", ".join((*faults, *kinds)) or "calm"
-    return f"{scenario.peers} peers, {scenario.consensus}, {scenario.learning}: {troubles}"
+    learning = scenario.evolution.strategy if scenario.learning is Learning.EVOLUTION else scenario.learning
+    return f"{scenario.peers} peers, {scenario.consensus}, {learning}: {troubles}"
 
 
-def fitting_faults(consensus: Consensus, learning: Learning) -> tuple[str, ...]:
+def fitting_faults(consensus: Consensus, learning: Learning, strategy: Strategy) -> tuple[str, ...]:
     """The names of all faults that a network of this mode has something for, in the catalogue's order.
 
     Those below all messages are left out: here connections have no frames.
     """
     names = (fault.name for fault in FAULTS if fault.family is not Family.NETWORK)
-    return tuple(name for name in names if _fits(name, consensus, learning))
+    return tuple(name for name in names if _fits(name, consensus, learning, strategy))
 
 
-def _fits(fault: str, consensus: Consensus, learning: Learning) -> bool:
+def _fits(fault: str, consensus: Consensus, learning: Learning, strategy: Strategy) -> bool:
     try:
-        check_fits(parse_fault(fault), consensus, learning)
+        check_fits(parse_fault(fault), consensus, learning, strategy)
     except FaultError:
         return False
     return True
@@ -272,10 +285,10 @@ def _faulty(random: Random, peers: int, tolerated: int, faults: tuple[str, ...])
     return tuple(Faulty(fault, (number,)) for fault, number in zip(drawn, numbers, strict=True))
 
 
-def _outsiders(random: Random, peers: int, consensus: Consensus, learning: Learning) -> tuple[Faulty, ...]:
+def _outsiders(random: Random, peers: int, consensus: Consensus, learning: Learning, strategy: Strategy) -> tuple[Faulty, ...]:
     """Besides those who have a part: all of one kind."""
     numbers = tuple(range(peers, peers + random.choice(OUTSIDERS)))
-    fault = random.choice([fault for fault in FAULTS_OF_OUTSIDERS if _fits(fault, consensus, learning)])
+    fault = random.choice([fault for fault in FAULTS_OF_OUTSIDERS if _fits(fault, consensus, learning, strategy)])
     return (Faulty(fault, numbers),) if numbers else ()
 
 

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TypeVar
+from typing import Any, TypeVar
+
+from msgspec import structs
 
 from consensus.effects import Accusation
 from consensus.types import Instant, PeerId
+from learning.evolution.rules import EvolutionRules, Strategy
 from learning.gradient.rules import GradientRules
 from learning.learner import LearnerAnswer
 from node.lab.checkers.finding import Pass
@@ -21,6 +24,8 @@ EVOLUTION, GRADIENT = Learning.EVOLUTION, Learning.GRADIENT
 
 GRADIENTS = GradientRules(momentum="0.5", minibatch_size=4, staleness_max=30, workers_window=8, shards="whole")
 """So short a window that gradients count from the second block on."""
+
+EVOLVING = EvolutionRules(offspring=16, step_size="0.05", step_size_factor="0.99", step_size_floor="0.005")
 
 T = TypeVar("T")
 
@@ -91,6 +96,7 @@ def play(
     faulty: int = 1,
     seed: int = 1,
     seconds: int = 0,
+    strategy: Strategy = Strategy.PLUS,
 ) -> Play:
     """The last peers have the fault; what the honest ones did is checked while it runs. 0 seconds: what is enough for most."""
     seconds = seconds or (20 if consensus is WORK else 6)
@@ -101,6 +107,7 @@ def play(
         peers=peers,
         duration_s=seconds,
         gradient=GRADIENTS,
+        evolution=structs.replace(EVOLVING, strategy=strategy),
         expect=ExpectSection(calm_s=seconds - 2, heights_min=3, behind_max=4 if learning is EVOLUTION else 20),
         faulty=(Faulty(fault, tuple(range(peers - faulty, peers))),) if faulty else (),
     )
@@ -114,7 +121,7 @@ def play_scenario(scenario: Scenario, seed: int = 1) -> Play:
     return played
 
 
-def withstood(fault: str, consensus: Consensus, learning: Learning = EVOLUTION, **others: int) -> Play:
+def withstood(fault: str, consensus: Consensus, learning: Learning = EVOLUTION, **others: Any) -> Play:
     """A play in which the honest agree and go on, and no checker has found anything."""
     played = play(fault, consensus, learning, **others)
     assert_passed(played)

@@ -1,9 +1,12 @@
 """Faults as text, and what a person is told who mistypes."""
 
+from itertools import product
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from learning.evolution.rules import Strategy
 from learning.task import ParameterBlock
 from node.lab.faults.catalogue import (
     FAULTS,
@@ -64,13 +67,12 @@ def test_no_two_faults_have_one_name() -> None:
 @pytest.mark.parametrize("fault", FAULTS)
 def test_every_fault_fits_some_network_and_is_read_from_its_own_text(fault) -> None:
     fits = 0
-    for consensus in Consensus:
-        for learning in Learning:
-            try:
-                check_fits(parse_fault(fault.name), consensus, learning)
-            except FaultError:
-                continue
-            fits += 1
+    for kinds in product(Consensus, Learning, Strategy):
+        try:
+            check_fits(parse_fault(fault.name), *kinds)
+        except FaultError:
+            continue
+        fits += 1
     assert fits >= 1
     assert parse_fault(str(parse_fault(fault.name))) == parse_fault(fault.name)
 
@@ -117,7 +119,28 @@ def test_faults_that_do_not_go_together_are_told(text: str, message: str) -> Non
 )
 def test_a_fault_that_a_network_has_no_place_for_is_told(text: str, consensus: str, learning: str, message: str) -> None:
     with pytest.raises(FaultError, match=message):
-        check_fits(parse_fault(text), Consensus(consensus), Learning(learning))
+        check_fits(parse_fault(text), Consensus(consensus), Learning(learning), Strategy.PLUS)
+
+
+@pytest.mark.parametrize(
+    ("text", "consensus", "strategy", "message"),
+    [
+        ("inflated-claim", "total-order", "joint", "is one of claims; the network's strategy is joint, over total-order"),
+        (
+            "reversed-lists",
+            "total-order",
+            "plus",
+            "is one of ranked lists, which the strategy joint over total-order has",
+        ),
+        ("reversed-lists", "proof-of-work", "joint", "is one of total-order, and the network's consensus is proof-of-work"),
+    ],
+)
+def test_a_fault_of_claims_or_of_lists_is_told_where_there_are_none(
+    text: str, consensus: str, strategy: str, message: str
+) -> None:
+    with pytest.raises(FaultError, match=message):
+        check_fits(parse_fault(text), Consensus(consensus), Learning.EVOLUTION, Strategy(strategy))
+    check_fits(parse_fault("inflated-claim"), Consensus.PROOF_OF_WORK, Learning.EVOLUTION, Strategy.JOINT)
 
 
 def test_a_worker_without_a_gradient_fault_is_an_honest_worker() -> None:

@@ -4,8 +4,11 @@ from consensus.effects import Accusation, Accuse, Broadcast, FetchAttachment, Gu
 from consensus.encoding import encode
 from consensus.types import Digest, PeerId
 from learning.aggregation.rule import GradientOutcome
+from learning.evolution.joint_step import DIRECTION_LABEL
+from learning.evolution.joint_submission import LIST_KIND
 from learning.learner import (
     AdoptRequest,
+    AuthoredPayload,
     CheckRequest,
     DeliverRequest,
     GenerationDecided,
@@ -13,6 +16,7 @@ from learning.learner import (
     GradientsReport,
     ReplayRequest,
     RestoreRequest,
+    SlateEntry,
     StateKept,
     StepChecked,
     Verdict,
@@ -133,14 +137,48 @@ def test_what_a_rule_makes_of_gradients_counts_by_its_outcome() -> None:
 
 
 def test_no_change_and_a_checkpoint_count() -> None:
-    def decided(winner: int) -> GenerationDecided:
-        return GenerationDecided(name_of("g1"), 1, name_of("g0"), (), winner, (), ())
+    def decided(winner: int, first: PeerId | None = None) -> GenerationDecided:
+        slate = (SlateEntry(first, None, 0, 0), SlateEntry(BOB, None, 0, 0))
+        return GenerationDecided(name_of("g1"), 1, name_of("g0"), slate, winner, (), ())
 
     restored = AskLearner(RestoreRequest(StateKept(name_of("g1"), 1, b"")))
-    assert counted(*of_alice(decided(0), decided(1), restored)) == {
+    assert counted(*of_alice(decided(0), decided(1), decided(0, ALICE), restored)) == {
         RarePath.NO_CHANGE_DECIDED: 1,
         RarePath.JOINED_AT_CHECKPOINT: 1,
     }
+
+
+def generation(number: int, leads: dict[PeerId, int], scorers: tuple[PeerId, ...] = MEMBERS) -> GenerationDecided:
+    """By the joint rule: the leads of these authors' directions."""
+    directions = tuple(SlateEntry(author, None, 100 + lead, None, DIRECTION_LABEL) for author, lead in leads.items())
+    slate = (SlateEntry(None, None, 100, None), *directions)
+    return GenerationDecided(name_of(f"g{number}"), number, name_of(f"g{number - 1}"), slate, 1, scorers, ())
+
+
+def joint_paths(*events: Event) -> dict[RarePath, int]:
+    paths = RarePaths(MEMBERS)
+    for event in of_alice(*events):
+        paths.see(event)
+    return dict(paths.counts)
+
+
+def test_a_slate_without_a_member_s_list_and_an_author_on_probation_count() -> None:
+    good = dict.fromkeys(MEMBERS, 5)
+    assert joint_paths(generation(1, good)) == {}
+    assert joint_paths(generation(1, dict.fromkeys(MEMBERS[:3], 5))) == {RarePath.LIST_MISSING: 1}
+    assert joint_paths(generation(1, {**good, DAVE: 0})) == {RarePath.AUTHOR_ON_PROBATION: 1}
+    assert joint_paths(generation(1, {**good, CAROL: -1, DAVE: 0})) == {}
+
+
+def test_a_list_that_came_with_late_scores_counts_and_one_by_itself_does_not() -> None:
+    good, three = dict.fromkeys(MEMBERS, 5), MEMBERS[:3]
+    late = {RarePath.LIST_CAME_LATE: 1}
+    assert joint_paths(generation(1, good), generation(2, good)) == {}
+    assert joint_paths(generation(1, good, three), generation(2, good)) == late
+    assert joint_paths(generation(1, good, three), generation(3, good)) == {}
+    alone = AuthoredPayload(name_of("list"), DAVE, name_of("g1"), bytes([LIST_KIND]))
+    comes = AskLearner(DeliverRequest(delivery(1, alone)))
+    assert joint_paths(generation(1, good, three), comes, generation(2, good)) == {}
 
 
 # --- lives ------------------------------------------------------------------------------------------------------------

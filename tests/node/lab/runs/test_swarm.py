@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from collections import Counter
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from click.testing import CliRunner
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from learning.evolution.rules import Strategy
 from node.lab.checkers.finding import Diverged, Excerpt, Finding, Pass
 from node.lab.checkers.rare_paths import RarePath
 from node.lab.faults.catalogue import Family, fault_named, parse_fault
@@ -25,6 +27,7 @@ from node.lab.simulation.swarm.plan import (
     LONG_STORM_S,
     OUTSIDERS,
     SIZES,
+    STRATEGIES,
     fitting_faults,
     scenario_of,
     title_of,
@@ -56,6 +59,10 @@ def test_every_seed_is_a_scenario_without_contradictions_and_within_what_is_tole
     check(scenario_of(seed, is_brief=True))
 
 
+def mode_of(scenario: Scenario) -> tuple[Consensus, Learning, Strategy]:
+    return scenario.consensus, scenario.learning, scenario.evolution.strategy
+
+
 def faults_of(scenario: Scenario) -> set[str]:
     """From the start on, or later."""
     later = (timed.event.fault for timed in scenario.events if isinstance(timed.event, Misbehave))
@@ -64,11 +71,17 @@ def faults_of(scenario: Scenario) -> set[str]:
 
 def test_two_thousand_seeds_hold_every_mode_every_fault_that_fits_and_every_trouble() -> None:
     scenarios = [scenario_of(seed) for seed in range(2_000)]
-    modes = {(scenario.consensus, scenario.learning) for scenario in scenarios}
-    assert modes == {(consensus, learning) for consensus in Consensus for learning in Learning}
-    for consensus, learning in modes:
-        of_mode = [scenario for scenario in scenarios if (scenario.consensus, scenario.learning) == (consensus, learning)]
-        assert set().union(*(faults_of(scenario) for scenario in of_mode)) == set(fitting_faults(consensus, learning))
+    assert {mode_of(scenario)[:2] for scenario in scenarios} == set(product(Consensus, Learning))
+    of_mode = {mode: [scenario for scenario in scenarios if mode_of(scenario) == mode] for mode in map(mode_of, scenarios)}
+    assert {strategy for consensus, _, strategy in of_mode if consensus is Consensus.TOTAL_ORDER} == {*STRATEGIES}
+    for consensus, learning in product(Consensus, Learning):
+        drawn: set[str] = set()
+        fitting: set[str] = set()
+        for mode in [mode for mode in of_mode if mode[:2] == (consensus, learning)]:
+            drawn.update(*map(faults_of, of_mode[mode]))
+            fitting.update(fitting_faults(*mode))
+            assert drawn <= fitting
+        assert drawn == fitting
     assert {type(timed.event) for scenario in scenarios for timed in scenario.events} == set(EVENTS.values())
     assert {scenario.insiders for scenario in scenarios} == {*SIZES, *LARGE_SIZES}
     assert {scenario.outsiders for scenario in scenarios} == set(OUTSIDERS)
@@ -76,7 +89,7 @@ def test_two_thousand_seeds_hold_every_mode_every_fault_that_fits_and_every_trou
 
 
 def test_faults_below_all_messages_are_not_drawn() -> None:
-    names = fitting_faults(Consensus.TOTAL_ORDER, Learning.GRADIENT)
+    names = fitting_faults(Consensus.TOTAL_ORDER, Learning.GRADIENT, Strategy.PLUS)
     assert names
     assert Family.NETWORK not in {fault_named(parse_fault(name).name).family for name in names}
 
