@@ -19,6 +19,7 @@ from node.lab.studies import evolution
 from node.lab.studies.evolution import (
     LIARS,
     MEMBERS,
+    SHARD_GENERATIONS,
     SHARDS,
     VARIANTS,
     digits_cell,
@@ -116,12 +117,12 @@ def curve_to(generations: int) -> Curve:
 def test_the_tables_tell_medians_and_who_never_got_there(tmp_path: Path) -> None:
     results = {cell: curve_to(32 // cell.members + cell.seed) for cell in members_cells(3)}
     results |= {
-        cell: Curve(curve_to(70).figures[:61], curve_to(60).evaluations) for cell in results if cell.strategy == "comma"
+        cell: Curve(curve_to(50).figures[:41], curve_to(40).evaluations) for cell in results if cell.strategy == "comma"
     }
     write_members(tmp_path, results)
     rows = (tmp_path / "members.md").read_text().splitlines()
     assert [text.strip() for text in rows[4].split("|")[1:-1]] == ["joint", "33 / 33", "17 / 17", "9 / 9", "5 / 5", "3 / 3"]
-    assert "> 60 / > 60" in rows[8]
+    assert "> 40 / > 40" in rows[8]
     assert "more members learn faster" in (tmp_path / "curves.svg").read_text()
     assert "16 members" in (tmp_path / "curves.svg").read_text()
     assert len(json.loads((tmp_path / "members.json").read_text())["rows"]) == 3 * len(VARIANTS) * len(MEMBERS)
@@ -134,7 +135,9 @@ def test_the_price_of_liars_is_told_as_a_ratio(tmp_path: Path) -> None:
 
 def test_a_shard_is_judged_by_the_validation_part(tmp_path: Path) -> None:
     results = {cell: curve_to(8) for cell in shards_cells(1)}
-    worse = replace(digits_cell("joint", 1, 0), goals=(), generations_max=40, shards=SHARDS, shard_count=7, first_shard=3)
+    worse = replace(
+        digits_cell("joint", 1, 0), goals=(), generations_max=SHARD_GENERATIONS, shards=SHARDS, shard_count=7, first_shard=3
+    )
     figures = {**curve_to(8).figures[-1], "validation_accuracy": 0.99, "test_accuracy": 0.5}
     assert worse in results
     results[worse] = Curve([figures], [0])
