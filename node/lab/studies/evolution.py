@@ -14,7 +14,8 @@ from pathlib import Path
 from learning.evolution.rules import Strategy
 from learning.evolution.search import SearchSettings
 from learning.task import TaskError
-from node.lab.studies.evolution_arena import Curve, EvolutionCell, Goal, run_evolution
+from node.common.goal import MetricGoal
+from node.lab.studies.evolution_arena import Curve, EvolutionCell, run_evolution
 from node.lab.studies.evolution_tasks import studied_task
 from node.lab.studies.plots import Line, check_request, line_plot, markdown_table, percent
 from node.lab.studies.remembered import Study
@@ -53,10 +54,10 @@ GENERATIONS_MAX = 40
 GENERATIONS_DRAWN = 15
 """No run on digits is shorter, so that its curve can be drawn."""
 
-ACCURACY = Goal("validation_accuracy", 0.9)
-LOSS = Goal("validation_loss", 0.3, is_lowest_best=True)
-TRAINING_LOSS = Goal("fitness", -0.3)
-TEST_ACCURACY = Goal("test_accuracy", 0.9)
+ACCURACY = MetricGoal("validation_accuracy", 0.9)
+LOSS = MetricGoal("validation_loss", 0.3, is_lowest_best=True)
+TRAINING_LOSS = MetricGoal("fitness", -0.3)
+TEST_ACCURACY = MetricGoal("test_accuracy", 0.9)
 
 DIGITS_GOALS = {
     "90 % of the validation part": ACCURACY,
@@ -68,11 +69,11 @@ DIGITS_GOALS = {
 SHARDS, SHARD_GENERATIONS = "dirichlet:0.5", GENERATIONS_MAX
 
 TASK_GOALS = {
-    "wine": Goal("fitness", -0.1),
-    "cartpole": Goal("fitness", 475.0),
-    "rosenbrock": Goal("fitness", -20.0),
-    "emnist-digits": Goal("fitness", -0.5),
-    "cifar100": Goal("fitness", -4.0),
+    "wine": MetricGoal("fitness", -0.1),
+    "cartpole": MetricGoal("fitness", 475.0),
+    "rosenbrock": MetricGoal("fitness", -20.0),
+    "emnist-digits": MetricGoal("fitness", -0.5),
+    "cifar100": MetricGoal("fitness", -4.0),
 }
 """Agreed fitness: minus the training loss, the mean return, minus the function's value. The last two where their files are."""
 
@@ -267,7 +268,7 @@ def _cells(results: Results, variant: str, members: int, task: str = "digits", l
     }
 
 
-def _median(curves: Iterable[Curve], goal: Goal, never: int = GENERATIONS_MAX) -> float:
+def _median(curves: Iterable[Curve], goal: MetricGoal, never: int = GENERATIONS_MAX) -> float:
     """Of the generations to the goal; a run that never got there counts as longer than the longest."""
     found = (curve.generations_to(goal) for curve in curves)
     return statistics.median(never + 1 if generations is None else generations for generations in found)
@@ -277,7 +278,7 @@ def _count(generations: float, never: int = GENERATIONS_MAX) -> str:
     return f"> {never}" if generations > never else f"{generations:g}"
 
 
-def _generations(results: Results, variant: str, members: int, goal: Goal) -> str:
+def _generations(results: Results, variant: str, members: int, goal: MetricGoal) -> str:
     return _count(_median(_cells(results, variant, members).values(), goal))
 
 

@@ -33,25 +33,12 @@ from learning.learner import (
 from learning.model_consensus.slate import Scores
 from learning.task import Task
 from learning.tasks.shards import parse_shards, rows_for
+from node.common.goal import MetricGoal
 from node.lab.studies.evolution_tasks import MeasuredOnce, OwnRows, labels_of, studied_task
 from node.rules.network_file import evolution_for
 
 COMMITS_A_GENERATION_MAX = 3
 """One or two where all submit in each commit; where there are more, nobody waits for anything any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Goal:
-    """What a curve is to reach. `metric`: "fitness", or one of the task's."""
-
-    metric: str
-    value: float
-    is_lowest_best: bool = False
-
-    def is_reached(self, figures: dict[str, float]) -> bool:
-        """By one generation's figures."""
-        found = figures[self.metric]
-        return found <= self.value if self.is_lowest_best else found >= self.value
 
 
 CELL_VERSION = 1
@@ -67,7 +54,7 @@ class EvolutionCell:
     members: int
     seed: int
     generations_max: int
-    goals: tuple[Goal, ...] = ()
+    goals: tuple[MetricGoal, ...] = ()
     """The run ends when all of them are reached, not before `generations_min`."""
     generations_min: int = 0
     liars: int = 0
@@ -95,11 +82,11 @@ class Curve:
     evaluations: list[int] = field(default_factory=list)
     """Models measured times samples (or episodes), by all members together."""
 
-    def generations_to(self, goal: Goal) -> int | None:
+    def generations_to(self, goal: MetricGoal) -> int | None:
         """Until it was first reached; None: never."""
         return next((number for number, figures in enumerate(self.figures) if goal.is_reached(figures)), None)
 
-    def evaluations_to(self, goal: Goal) -> int | None:
+    def evaluations_to(self, goal: MetricGoal) -> int | None:
         """The same in evaluations."""
         generations = self.generations_to(goal)
         return None if generations is None else self.evaluations[generations]

@@ -7,10 +7,11 @@ import msgspec
 from node.api.status import NodeStatus, StepStatus
 from node.cli.status import waiting_text
 from node.common.errors import EXIT_DISAGREEMENT
+from node.common.goal import ACCURACY
 from node.common.wording import counted, finality
 from node.lab.testnet.control import CommandReport, PeerReport
 from node.lab.testnet.live_view import PeerView, TestnetView
-from node.lab.testnet.objective import ACCURACY, GoalCheck, TestnetOutcome
+from node.lab.testnet.objective import GoalCheck, TestnetOutcome
 from node.lab.testnet.peer import TestnetPeer, last_error
 from node.lab.testnet.settings import TestnetSettings
 from node.rules.network_rules import Learning, NetworkRules, finality_depth, network_id
@@ -25,8 +26,7 @@ def testnet_view(
         network_id=network_id(rules).hex(),
         elapsed_s=elapsed_s,
         deadline_s=settings.deadline_s,
-        target_accuracy=settings.until_accuracy,
-        target_fitness=settings.until_fitness,
+        goal=settings.goal,
         scenario=settings.scenario,
         disagreement=goal_check.disagreement(),
         order=order_line(peers),

@@ -15,6 +15,7 @@ from learning.evolution.recipe import Recipe
 from learning.evolution.rules import Strategy
 from learning.model_consensus.slate import Scores
 from learning.tasks.shards import parse_shards, rows_for
+from node.common.goal import MetricGoal
 from node.lab.studies import evolution
 from node.lab.studies.evolution import (
     LIARS,
@@ -32,7 +33,7 @@ from node.lab.studies.evolution import (
     write_members,
     write_shards,
 )
-from node.lab.studies.evolution_arena import Curve, EvolutionCell, Goal, lie, run_evolution
+from node.lab.studies.evolution_arena import Curve, EvolutionCell, lie, run_evolution
 from node.lab.studies.evolution_tasks import MeasuredOnce, OwnRows, ValidatedDigits, labels_of, wine
 from node.lab.studies.plots import ReproduceError
 from node.rules.network_file import evolution_for
@@ -51,10 +52,10 @@ def test_two_members_learn_by_every_strategy(strategy: Strategy) -> None:
 
 def test_a_run_ends_at_its_goals_but_not_before_its_least_generations() -> None:
     first = run_evolution(WINE).figures[1]["fitness"]
-    goal = Goal("fitness", first)
+    goal = MetricGoal("fitness", first)
     assert len(run_evolution(replace(WINE, goals=(goal,))).figures) == 2
     assert len(run_evolution(replace(WINE, goals=(goal,), generations_min=3)).figures) == 4
-    assert len(run_evolution(replace(WINE, goals=(goal, Goal("fitness", 0.0)))).figures) == 5
+    assert len(run_evolution(replace(WINE, goals=(goal, MetricGoal("fitness", 0.0)))).figures) == 5
 
 
 @pytest.mark.parametrize("strategy", list(Strategy))
@@ -154,7 +155,9 @@ def test_every_planned_cell_is_another() -> None:
 
 
 def test_a_part_is_run_remembered_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(evolution, "TASK_GOALS", {"wine": Goal("fitness", -1.0), "emnist-digits": Goal("fitness", -1.0)})
+    monkeypatch.setattr(
+        evolution, "TASK_GOALS", {"wine": MetricGoal("fitness", -1.0), "emnist-digits": MetricGoal("fitness", -1.0)}
+    )
     monkeypatch.setattr(evolution, "TASK_GENERATIONS_MAX", 2)
     monkeypatch.setattr(evolution, "VARIANTS", {"joint": VARIANTS["joint"]})
     told: list[str] = []

@@ -4,13 +4,22 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from node.common.goal import MetricGoal
 from node.lab.testnet.live_view import PeerView, TestnetScreen, TestnetView, plain_line, render
 
 RUNNING = PeerView("peer0", "running", 1423, "ab12cd34ef", -0.43211, 0.912, 13_450.2, 412, 3)
 FAILING = PeerView("peer1", "running", 1422, "0123456789", -0.5, 0.9, 9_000.0, 380, 2, "no answer from [127.0.0.1]:41234")
 STARTING = PeerView("peer2")
 KILLED = PeerView("peer3", "killed", last_error="killed by signal 9", conduct="faulty: mute", has_say=False)
-VIEW = TestnetView("c460bcc648ee92810e5b", 37.2, 300.0, 0.9, (RUNNING, FAILING, STARTING, KILLED), 1420, "deadbeefdeadbeefdead")
+VIEW = TestnetView(
+    "c460bcc648ee92810e5b",
+    37.2,
+    300.0,
+    MetricGoal("test_accuracy", 0.9),
+    (RUNNING, FAILING, STARTING, KILLED),
+    1420,
+    "deadbeefdeadbeefdead",
+)
 
 
 def screen(view: TestnetView, columns: int) -> list[str]:
