@@ -149,6 +149,7 @@ NODES_MAX = 64
     type=NumberRange(DEADLINE_S_MIN, DEADLINE_S_MAX),
     help=f"Seconds to reach it. Default: {DEADLINE_S_DEFAULT:.0f}, or with --until-interrupted a day.",
 )
+@click.option("--plot", type=FILE, help="Draw the goal's figure over time and generations into this SVG file, in the end.")
 @click.option("--data-dir", type=FOLDER, help="Where the peers' folders are made. Default: a temporary folder.")
 @click.option("--keep", "is_kept", is_flag=True, help="Keep the folders afterwards.")
 @click.option("--json", "is_json", is_flag=True, help="Print the outcome as one JSON object, the last line.")
@@ -178,6 +179,7 @@ def command(
     goal: MetricGoal | None,
     is_until_interrupted: bool,
     deadline_s: float | None,
+    plot: Path | None,
     data_dir: Path | None,
     is_kept: bool,
     is_json: bool,
@@ -220,6 +222,7 @@ def command(
         is_kept=is_kept,
         is_json=is_json,
         puzzle_share=puzzle_share,
+        plot=plot,
     )
     return _run(settings)
 

@@ -67,6 +67,8 @@ class TestnetView:
     """Where a total order stands, in words."""
     is_gradient: bool = False
     """Learning is by gradients."""
+    curves: tuple[str, ...] = ()
+    """How figures of the agreed model have changed, each by its name."""
 
 
 def render(view: TestnetView, columns: int = 120) -> RenderableType:
@@ -75,7 +77,8 @@ def render(view: TestnetView, columns: int = 120) -> RenderableType:
     remarks = () if is_wide else _remark_lines(view.peers)
     order = () if view.order is None else (Text(view.order, style="dim", overflow="fold"),)
     header = Text(_header(view), style="bold", overflow="fold")
-    return Group(header, _table(view, is_wide), *remarks, *order, _footer(view))
+    curves = (Text("  ".join(view.curves), style="dim", overflow="fold"),) if view.curves else ()
+    return Group(header, _table(view, is_wide), *remarks, *order, *curves, _footer(view))
 
 
 def plain_line(view: TestnetView) -> str:

@@ -136,18 +136,19 @@ class GoalCheck:
         return None
 
     def _is_goal(self, agreed: StepStatus) -> bool:
-        return self._settings.goal.is_reached(_figures(agreed))
+        return self._settings.goal.is_reached(figures_of(agreed))
 
     def _hint_about_goal(self, agreed: StepStatus | None) -> str:
-        if agreed is None or self._settings.goal.metric in _figures(agreed):
+        if agreed is None or self._settings.goal.metric in figures_of(agreed):
             return ""
-        return f" (this task tells no {self._settings.goal.metric}, but {', '.join(_figures(agreed))}: set --until)"
+        return f" (this task tells no {self._settings.goal.metric}, but {', '.join(figures_of(agreed))}: set --until)"
 
     def _name_of(self, peer_id: str) -> str:
         return next((peer.name for peer in self._peers if peer.peer_id == peer_id), peer_id[:8])
 
 
-def _figures(step: StepStatus) -> dict[str, float]:
+def figures_of(step: StepStatus) -> dict[str, float]:
+    """Its fitness, if that is known, and the task's metrics."""
     return dict(step.metrics) if step.fitness is None else {FITNESS: step.fitness, **step.metrics}
 
 

@@ -42,5 +42,7 @@ class TestnetSettings:
     is_json: bool
     """Print one JSON object as the last line of stdout."""
     puzzle_share: float
+    plot: Path | None = None
+    """Where the goal's metric is drawn in the end, over time and generations."""
     scenario: str = ""
     """The name of what is played on the peers; then there is no goal to reach."""

@@ -48,6 +48,11 @@ def test_a_narrow_screen_shows_errors_in_full_below_the_table() -> None:
     ]
 
 
+def test_curves_stand_above_what_is_agreed() -> None:
+    view = replace(VIEW, curves=("fitness ▁▃█", "test_accuracy ▁▅█"))
+    assert screen(view, 120)[-2:] == ["fitness ▁▃█  test_accuracy ▁▅█", screen(VIEW, 120)[-1]]
+
+
 @pytest.mark.parametrize("columns", [60, 80, 99, 100, 120, 200])
 def test_no_line_is_longer_than_the_screen(columns: int) -> None:
     view = replace(VIEW, peers=(replace(FAILING, last_error="word " * 80), *VIEW.peers))
