@@ -9,6 +9,7 @@ from click.core import ParameterSource
 
 from node.common.address import Address, parse_address
 from node.common.errors import NodeError
+from node.common.goal import MetricGoal, parse_goal
 
 TASK_DEFAULT = "digits"
 """Ships with scikit-learn, so it runs anywhere, offline."""
@@ -54,20 +55,19 @@ class AddressType(click.ParamType[Address]):
             self.fail(f"{error.message}; {error.fix}" if error.fix else error.message, param, ctx)
 
 
-class FiniteNumber(click.ParamType[float]):
-    """Any number; click's own lets NaN and infinities pass."""
+class Metric(click.ParamType[MetricGoal]):
+    """A figure to be reached."""
 
-    name = "NUMBER"
+    name = "METRIC>=VALUE"
 
-    def convert(self, value: str | float, param: click.Parameter | None, ctx: click.Context | None) -> float:
+    def convert(self, value: str | MetricGoal, param: click.Parameter | None, ctx: click.Context | None) -> MetricGoal:
         """Raises click.BadParameter."""
+        if isinstance(value, MetricGoal):
+            return value
         try:
-            number = float(value)
-        except ValueError:
-            number = math.nan
-        if not math.isfinite(number):
-            self.fail(f"{value!r} is not a finite number.", param, ctx)
-        return number
+            return parse_goal(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class NumberRange(click.FloatRange):

@@ -307,7 +307,7 @@ def test_a_deadline_that_passes_is_exit_code_1() -> None:
 
 
 def test_a_task_without_accuracy_has_a_fitness_as_its_goal() -> None:
-    ended = run("testnet", "--nodes", "2", "--task", "rosenbrock", "--until-fitness", "-20", "--deadline", "90", "--json")
+    ended = run("testnet", "--nodes", "2", "--task", "rosenbrock", "--until", "fitness>=-20", "--deadline", "90", "--json")
     assert ended.returncode == 0, ended.stderr
     document = json.loads(ended.stdout.splitlines()[-1])
     assert (document["agreed"], document["test_accuracy"]) == (True, None)

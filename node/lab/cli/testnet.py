@@ -14,13 +14,14 @@ from node.cli.arguments import (
     PUZZLE_SHARE,
     PUZZLE_SHARE_DEFAULT,
     TASK_DEFAULT,
-    FiniteNumber,
+    Metric,
     NumberRange,
     is_given,
     refuse_given,
 )
 from node.cli.learning_options import gradient_section, learning_options
 from node.common.errors import NodeError
+from node.common.goal import ACCURACY, MetricGoal
 from node.lab.faults.catalogue import canonical_fault, check_fault
 from node.lab.testnet.settings import TestnetSettings
 from node.rules.network_file import read_network_file
@@ -87,8 +88,7 @@ def play(context: click.Context, path: Path, partition_by: str, data_dir: Path |
         faulty=0,
         fault="",
         network_file=None,
-        until_accuracy=1.0,
-        until_fitness=None,
+        goal=MetricGoal(ACCURACY, 1.0),
         is_until_interrupted=False,
         deadline_s=script.duration_ms / 1000,
         data_dir=data_dir,
@@ -133,11 +133,14 @@ NODES_MAX = 64
 @click.option("--fault", metavar="NAME[:option=value,...]", help="How they misbehave; a wrong name lists those known.")
 @click.option("--network", "network_file", type=FILE, help="Rules to use; consensus, learning, task and strategy are in it.")
 @click.option(
-    "--until-fitness",
-    type=FiniteNumber(),
-    help="The goal for a task without test accuracy: the model's fitness (higher is better). Replaces --until-accuracy.",
+    "--until",
+    "goal",
+    type=Metric(),
+    help="The goal, by fitness or any figure that the task tells: 'fitness>=-20', 'test_loss<=0.3'. Quote it.",
 )
-@click.option("--until-accuracy", type=NumberRange(0.0, 1.0), default=0.9, show_default=True, help="The goal: test accuracy.")
+@click.option(
+    "--until-accuracy", type=NumberRange(0.0, 1.0), default=0.9, show_default=True, help="Short for --until test_accuracy."
+)
 @click.option(
     "--until-interrupted", "is_until_interrupted", is_flag=True, help="Go on after the goal, until Ctrl-C or --deadline."
 )
@@ -147,6 +150,7 @@ NODES_MAX = 64
     type=NumberRange(DEADLINE_S_MIN, DEADLINE_S_MAX),
     help=f"Seconds to reach it. Default: {DEADLINE_S_DEFAULT:.0f}, or with --until-interrupted a day.",
 )
+@click.option("--plot", type=FILE, help="Draw the goal's figure over time and generations into this SVG file, in the end.")
 @click.option("--data-dir", type=FOLDER, help="Where the peers' folders are made. Default: a temporary folder.")
 @click.option("--keep", "is_kept", is_flag=True, help="Keep the folders afterwards.")
 @click.option("--json", "is_json", is_flag=True, help="Print the outcome as one JSON object, the last line.")
@@ -173,9 +177,10 @@ def command(
     fault: str | None,
     network_file: Path | None,
     until_accuracy: float,
-    until_fitness: float | None,
+    goal: MetricGoal | None,
     is_until_interrupted: bool,
     deadline_s: float | None,
+    plot: Path | None,
     data_dir: Path | None,
     is_kept: bool,
     is_json: bool,
@@ -193,6 +198,8 @@ def command(
         check_alone(context)
         return play(context, scenario, partition_by, data_dir, is_kept=is_kept, is_json=is_json)
     check_partition(context)
+    if goal is not None:
+        refuse_given(context, ("until_accuracy",), "with --until, which says the whole goal")
     _refuse_contradictions(context, network_file, learning)
     gradient = gradient_section(
         learning, rule, shards, shard_count=0 if Consensus(consensus) is Consensus.TOTAL_ORDER else nodes
@@ -209,14 +216,14 @@ def command(
         faulty=faulty,
         fault=_fault(nodes, faulty, fault, (Consensus(consensus), Learning(learning), Strategy(strategy))),
         network_file=network_file,
-        until_accuracy=until_accuracy,
-        until_fitness=until_fitness,
+        goal=goal or MetricGoal(ACCURACY, until_accuracy),
         is_until_interrupted=is_until_interrupted,
         deadline_s=deadline_s or (DEADLINE_S_MAX if is_until_interrupted else DEADLINE_S_DEFAULT),
         data_dir=data_dir,
         is_kept=is_kept,
         is_json=is_json,
         puzzle_share=puzzle_share,
+        plot=plot,
     )
     return _run(settings)
 

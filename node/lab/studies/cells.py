@@ -1,18 +1,11 @@
-"""The cells of the tables, and which of them each part of the comparison needs.
-
-One run each, remembered on disk, so that an interrupted comparison goes on where it was.
-"""
+"""The cells of the tables, one run each, and which of them each part of the comparison needs."""
 
 import hashlib
 import json
-import multiprocessing
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from decimal import Decimal
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,6 +22,7 @@ from learning.tasks.supervised import Samples, SupervisedTask
 from node.lab.faults.catalogue import parse_fault
 from node.lab.faults.gradient.attacks import triggered
 from node.lab.studies.arena import Arena, ArenaRun, ArenaSettings
+from node.lab.studies.remembered import Study
 
 WIDTHS = (64, 32, 10)
 """Those of the task "digits-mlp"."""
@@ -158,53 +152,13 @@ def _gauge() -> BackdoorGauge:
 # --- many cells -----------------------------------------------------------------------------------------------------
 
 
-def run_cells(cells: Sequence[Cell], remembered: Path, processes: int, tell: Callable[[str], None]) -> dict[Cell, CellResult]:
-    """The results of all, those remembered in the folder without running them again; each new one is remembered at once."""
-    remembered.mkdir(parents=True, exist_ok=True)
-    wanted = tuple(dict.fromkeys(cells))
-    results = {cell: result for cell in wanted if (result := _recall(cell, remembered)) is not None}
-    missing = [cell for cell in wanted if cell not in results]
-    tell(f"{len(wanted)} runs, {len(results)} of them remembered")
-    if not missing:
-        return results
-    with one_thread_processes(processes) as pool:
-        futures: dict[Future[CellResult], Cell] = {pool.submit(run_cell, cell): cell for cell in missing}
-        try:
-            for future in as_completed(futures):
-                cell = futures[future]
-                results[cell] = future.result()
-                _remember(cell, results[cell], remembered)
-                tell(f"{len(results)}/{len(wanted)} {_line(cell, results[cell])}")
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-    return results
-
-
-def one_thread_processes(count: int) -> ProcessPoolExecutor:
-    """Processes that compute on one core each: BLAS and torch would start as many threads as there are cores in each."""
-    os.environ["OMP_NUM_THREADS"] = "1"  # read once, when a library is loaded: by new processes, not by ours
-    return ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn"))
-
-
 def _line(cell: Cell, result: CellResult) -> str:
     goal = "never" if result.deliveries_to_goal is None else f"after {result.deliveries_to_goal}"
     fault = cell.fault or "nobody lies"
     return f"{cell.rule}, {fault}, seed {cell.seed}: accuracy {result.accuracy:.3f}, 90 % {goal}"
 
 
-def _recall(cell: Cell, remembered: Path) -> CellResult | None:
-    path = remembered / f"{cell.key}.json"
-    if not path.exists():
-        return None
-    return CellResult(**json.loads(path.read_text())["result"])
-
-
-def _remember(cell: Cell, result: CellResult, remembered: Path) -> None:
-    path = remembered / f"{cell.key}.json"
-    unfinished = path.with_suffix(".part")
-    unfinished.write_text(json.dumps({"cell": asdict(cell), "result": asdict(result)}, indent=1))
-    unfinished.replace(path)
+KARDAM = Study(run_cell, CellResult, _line)
 
 
 def goal_deliveries(results: Iterable[CellResult], never: int) -> list[int]:

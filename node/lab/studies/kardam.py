@@ -26,6 +26,7 @@ from node.lab.studies.cells import (
     DAMPENINGS,
     DEFENCES,
     FAULTY_MAX,
+    KARDAM,
     PART_I_RULES,
     RATES,
     STALENESS,
@@ -33,14 +34,13 @@ from node.lab.studies.cells import (
     Cell,
     CellResult,
     goal_deliveries,
-    one_thread_processes,
     part_i_cells,
     part_ii_cells,
     part_iv_cells,
-    run_cells,
     speed_cells,
 )
 from node.lab.studies.plots import Line, check_request, line_plot, markdown_table, percent
+from node.lab.studies.remembered import one_thread_processes
 
 GRADIENTS_TIMED = 8
 """Once every worker has been heard twice."""
@@ -112,8 +112,8 @@ def reproduce_kardam(out: Path, seeds: int, processes: int, parts: tuple[str, ..
     check_request(parts, PARTS, seeds, processes)
     out.mkdir(parents=True, exist_ok=True)
 
-    def run(cells: Sequence[Cell]) -> dict[Cell, CellResult]:
-        return run_cells(cells, out / "cells", processes, tell)
+    def run(cells: Sequence[Cell]) -> Results:
+        return KARDAM.results(cells, out / "cells", processes, tell)
 
     for part in parts:
         tell(f"part {part}")

@@ -4,8 +4,12 @@ import importlib.util
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from node.common.errors import NodeError
+
+if TYPE_CHECKING:  # an optional extra
+    from matplotlib.axes import Axes
 
 SIZE_INCHES = (7.5, 4.5)
 
@@ -24,6 +28,16 @@ class Line:
     """Lowest and highest y that each point may have: drawn as bars, and then the points are not joined."""
 
 
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """One pair of axes. Lines without points are left out."""
+
+    title: str
+    x_label: str
+    y_label: str
+    lines: tuple[Line, ...]
+
+
 def check_plots() -> None:
     """Raises NodeError where matplotlib is not installed: before hours of runs, not after them."""
     if importlib.util.find_spec("matplotlib") is None:
@@ -31,28 +45,37 @@ def check_plots() -> None:
 
 
 def line_plot(title: str, x_label: str, y_label: str, lines: Sequence[Line]) -> str:
-    """The SVG document, the same for the same points; the y axis starts at 0 or below. Lines without points are left out."""
+    """The SVG document of a single panel."""
+    return panel_plot((Panel(title, x_label, y_label, tuple(lines)),))
+
+
+def panel_plot(panels: Sequence[Panel]) -> str:
+    """The SVG document, the same for the same points; y axes start at 0 or below. Panels side by side have the same lines."""
     import matplotlib as mpl  # noqa: PLC0415 - an optional extra
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    drawn = [line for line in lines if line.points]
-    assert drawn, f"the plot {title!r} has no points"
-    figure = Figure(figsize=SIZE_INCHES, layout="constrained")
-    axes = figure.add_subplot()
+    figure = Figure(figsize=(SIZE_INCHES[0] * len(panels), SIZE_INCHES[1]), layout="constrained")
+    for place, panel in enumerate(panels, start=1):
+        _draw(figure.add_subplot(1, len(panels), place), panel)
+    figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper")
+    text = io.StringIO()
+    with mpl.rc_context({"svg.hashsalt": "kubrat", "svg.fonttype": "none"}):
+        figure.savefig(text, format="svg", metadata={"Date": None})
+    return text.getvalue()
+
+
+def _draw(axes: "Axes", panel: Panel) -> None:
+    drawn = [line for line in panel.lines if line.points]
+    assert drawn, f"the plot {panel.title!r} has no points"
     for number, line in enumerate(drawn):
         xs, ys = zip(*line.points, strict=True)
         style = "--" if line.is_dashed else "o" if line.intervals else "o-"
         axes.plot(xs, ys, style, color=COLOURS[number % len(COLOURS)], label=line.label, markersize=4)
         for x, (lowest, highest) in zip(xs, line.intervals, strict=False):
             axes.plot((x, x), (lowest, highest), "-", color=COLOURS[number % len(COLOURS)], linewidth=1)
-    axes.set(title=title, xlabel=x_label, ylabel=y_label)
+    axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
     axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper")
-    text = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": "kubrat", "svg.fonttype": "none"}):
-        figure.savefig(text, format="svg", metadata={"Date": None})
-    return text.getvalue()
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -10,6 +10,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from node.common.goal import ACCURACY, MetricGoal
 from node.common.wording import UNKNOWN, count, percent, short
 
 WIDE_COLUMNS = 100
@@ -53,21 +54,21 @@ class TestnetView:
     network_id: str
     elapsed_s: float
     deadline_s: float
-    target_accuracy: float
+    goal: MetricGoal
     peers: tuple[PeerView, ...]
     agreed_height: int | None = None
     """The highest step that all running peers hold with one and the same state; None before there is one."""
     agreed_digest: str | None = None
     disagreement: str | None = None
     """Why peers can never agree again, in words."""
-    target_fitness: float | None = None
-    """The goal instead of an accuracy."""
     scenario: str = ""
     """What is played on the peers, instead of a goal."""
     order: str | None = None
     """Where a total order stands, in words."""
     is_gradient: bool = False
     """Learning is by gradients."""
+    curves: tuple[str, ...] = ()
+    """How figures of the agreed model have changed, each by its name."""
 
 
 def render(view: TestnetView, columns: int = 120) -> RenderableType:
@@ -76,7 +77,8 @@ def render(view: TestnetView, columns: int = 120) -> RenderableType:
     remarks = () if is_wide else _remark_lines(view.peers)
     order = () if view.order is None else (Text(view.order, style="dim", overflow="fold"),)
     header = Text(_header(view), style="bold", overflow="fold")
-    return Group(header, _table(view, is_wide), *remarks, *order, _footer(view))
+    curves = (Text("  ".join(view.curves), style="dim", overflow="fold"),) if view.curves else ()
+    return Group(header, _table(view, is_wide), *remarks, *order, *curves, _footer(view))
 
 
 def plain_line(view: TestnetView) -> str:
@@ -118,9 +120,7 @@ class TestnetScreen:
 
 
 def _header(view: TestnetView) -> str:
-    goal = f"goal {percent(view.target_accuracy)} on test data"
-    if view.target_fitness is not None:
-        goal = f"goal fitness {view.target_fitness:g}"
+    goal = f"goal {percent(view.goal.value)} on test data" if view.goal.metric == ACCURACY else f"goal {view.goal}"
     if view.scenario:
         goal = f"scenario {view.scenario}"
     return f"network {view.network_id[:16]}  {view.elapsed_s:.0f} of {view.deadline_s:.0f} s  {goal}"

@@ -6,6 +6,7 @@ from typing import Protocol
 
 from node.api.status import NodeStatus, StepStatus
 from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
+from node.common.goal import FITNESS
 from node.lab.scenarios.events import PeerNumbers
 from node.lab.testnet.commands import CommandExecutor
 from node.lab.testnet.peer import TestnetPeer, last_error
@@ -58,9 +59,6 @@ def _steps_of(status: NodeStatus) -> tuple[StepStatus, ...]:
 
 def _key(step: StepStatus) -> tuple[int, str, str]:
     return (step.height, step.id, step.state_digest)
-
-
-ACCURACY = "test_accuracy"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +136,20 @@ class GoalCheck:
         return None
 
     def _is_goal(self, agreed: StepStatus) -> bool:
-        if self._settings.until_fitness is not None:
-            return agreed.fitness is not None and agreed.fitness >= self._settings.until_fitness
-        return agreed.metrics.get(ACCURACY, -1.0) >= self._settings.until_accuracy
+        return self._settings.goal.is_reached(figures_of(agreed))
 
     def _hint_about_goal(self, agreed: StepStatus | None) -> str:
-        if agreed is None or ACCURACY in agreed.metrics or self._settings.until_fitness is not None:
+        if agreed is None or self._settings.goal.metric in figures_of(agreed):
             return ""
-        return " (this task tells no test accuracy: set --until-fitness)"
+        return f" (this task tells no {self._settings.goal.metric}, but {', '.join(figures_of(agreed))}: set --until)"
 
     def _name_of(self, peer_id: str) -> str:
         return next((peer.name for peer in self._peers if peer.peer_id == peer_id), peer_id[:8])
+
+
+def figures_of(step: StepStatus) -> dict[str, float]:
+    """Its fitness, if that is known, and the task's metrics."""
+    return dict(step.metrics) if step.fitness is None else {FITNESS: step.fitness, **step.metrics}
 
 
 class Objective(Protocol):

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from learning.evolution.rules import Strategy
+from node.common.goal import MetricGoal
 
 if TYPE_CHECKING:  # it imports numpy, which most commands need not
     from learning.gradient.rules import GradientRules
@@ -29,10 +30,8 @@ class TestnetSettings:
     """How: NAME[:option=value,...] of `node.lab.faults`."""
     network_file: Path | None
     """Rules to use instead of fresh ones; consensus, learning, task and strategy then come from it."""
-    until_accuracy: float
-    """The goal: every peer's test accuracy, 0 to 1."""
-    until_fitness: float | None
-    """The goal instead, for a task without test accuracy; higher is better."""
+    goal: MetricGoal
+    """Of the model that all agree on."""
     is_until_interrupted: bool
     """Go on after the goal, until Ctrl-C or the deadline."""
     deadline_s: float
@@ -43,5 +42,7 @@ class TestnetSettings:
     is_json: bool
     """Print one JSON object as the last line of stdout."""
     puzzle_share: float
+    plot: Path | None = None
+    """Where the goal's metric is drawn in the end, over time and generations."""
     scenario: str = ""
     """The name of what is played on the peers; then there is no goal to reach."""

@@ -23,13 +23,15 @@ from node.api.status import NodeStatus
 from node.common.errors import NodeError
 from node.common.wording import command_text, counted, metric
 from node.lab.scenarios.events import PeerNumbers
+from node.lab.studies.plots import check_plots
 from node.lab.testnet.commands import Divider
 from node.lab.testnet.control import CommandReport, TestnetReport
 from node.lab.testnet.control_server import ControlServer
 from node.lab.testnet.executor import TestnetExecutor
 from node.lab.testnet.folder import testnet_folder
+from node.lab.testnet.history import History, Point
 from node.lab.testnet.live_view import TestnetScreen, who_agrees
-from node.lab.testnet.objective import Goal, GoalCheck, Objective, ObjectiveContext, TestnetOutcome
+from node.lab.testnet.objective import Goal, GoalCheck, Objective, ObjectiveContext, TestnetOutcome, figures_of
 from node.lab.testnet.peer import PeerState, TestnetPeer
 from node.lab.testnet.process import STOP_SECONDS_MAX
 from node.lab.testnet.settings import TestnetSettings
@@ -84,6 +86,8 @@ COMMANDS_TOLD_MAX = 1_000
 
 def run_testnet(settings: TestnetSettings) -> int:
     """Start the peers, show them, stop them; the exit code (0 goal reached in agreement, 1 not in time, 3 disagreement)."""
+    if settings.plot is not None:
+        check_plots()
     with testnet_folder(settings) as root:
         rules, peers = make_peers(settings, root)
         network = Network(rules, peers, root)
@@ -112,6 +116,7 @@ class Supervisor:
         self._goal_check = GoalCheck(settings, peers)
         self._executor = TestnetExecutor(peers, network.rules, divider, self._tell)
         self._objective = pursue(ObjectiveContext(self._peers, self._executor, self._goal_check, self._say))
+        self._history = History(settings.goal.metric)
         self._commands: deque[CommandReport] = deque(maxlen=COMMANDS_TOLD_MAX)
         self._stream = sys.stderr if settings.is_json else sys.stdout
         self._screen = TestnetScreen(self._stream)
@@ -171,12 +176,18 @@ class Supervisor:
             while True:
                 await self._ask_all(session)
                 await self._advance()
+                self._note_agreed()
                 outcome = self._objective.outcome(self._seconds(), is_interrupted=self._interrupted.is_set())
                 self._show(is_last=outcome is not None)
                 if outcome is not None:
                     return outcome
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._interrupted.wait(), POLL_SECONDS)
+
+    def _note_agreed(self) -> None:
+        agreed = self._goal_check.agreed()
+        if agreed is not None:
+            self._history.note(Point(self._seconds(), agreed.height, figures_of(agreed)))
 
     async def _ask_all(self, session: aiohttp.ClientSession) -> None:
         """Only time in which they were asked counts as silence: our own machine may have slept, or been busy with an event."""
@@ -213,7 +224,9 @@ class Supervisor:
     def _show(self, *, is_last: bool) -> None:
         now = time.monotonic()
         if is_last or self._stream.isatty() or now - self._shown_at >= plain_line_seconds(self._seconds()):
-            self._screen.show(testnet_view(self._settings, self._rules, self._peers, self._goal_check, self._seconds()))
+            self._screen.show(
+                testnet_view(self._settings, self._rules, self._peers, self._goal_check, self._seconds(), self._history)
+            )
             self._shown_at = now
 
     def _testnet_report(self) -> TestnetReport:
@@ -239,11 +252,22 @@ class Supervisor:
             self._screen.say(f"final: {document['finality']}")
         for line in self._objective.remarks():
             self._screen.say(line)
+        self._plot()
         if self._settings.is_kept:
             self._screen.say(f"kept: {self._root}")
         if self._settings.is_json:
             sys.stdout.write(json.dumps(document) + "\n")
             sys.stdout.flush()
+
+    def _plot(self) -> None:
+        file = self._settings.plot
+        if file is None:
+            return
+        if not self._history.can_be_drawn:
+            self._screen.say(f"no plot: nobody has told any {self._settings.goal.metric}")
+            return
+        self._history.plot(file)
+        self._screen.say(f"drawn: {file}")
 
 
 async def _ask(session: aiohttp.ClientSession, peer: TestnetPeer) -> bool:

@@ -7,17 +7,24 @@ import msgspec
 from node.api.status import NodeStatus, StepStatus
 from node.cli.status import waiting_text
 from node.common.errors import EXIT_DISAGREEMENT
+from node.common.goal import ACCURACY
 from node.common.wording import counted, finality
 from node.lab.testnet.control import CommandReport, PeerReport
+from node.lab.testnet.history import History
 from node.lab.testnet.live_view import PeerView, TestnetView
-from node.lab.testnet.objective import ACCURACY, GoalCheck, TestnetOutcome
+from node.lab.testnet.objective import GoalCheck, TestnetOutcome
 from node.lab.testnet.peer import TestnetPeer, last_error
 from node.lab.testnet.settings import TestnetSettings
 from node.rules.network_rules import Learning, NetworkRules, finality_depth, network_id
 
 
-def testnet_view(
-    settings: TestnetSettings, rules: NetworkRules, peers: Sequence[TestnetPeer], goal_check: GoalCheck, elapsed_s: float
+def testnet_view(  # noqa: PLR0917 - each is another thing
+    settings: TestnetSettings,
+    rules: NetworkRules,
+    peers: Sequence[TestnetPeer],
+    goal_check: GoalCheck,
+    elapsed_s: float,
+    history: History,
 ) -> TestnetView:
     """All that the screen shows now."""
     agreed = goal_check.agreed()
@@ -25,8 +32,7 @@ def testnet_view(
         network_id=network_id(rules).hex(),
         elapsed_s=elapsed_s,
         deadline_s=settings.deadline_s,
-        target_accuracy=settings.until_accuracy,
-        target_fitness=settings.until_fitness,
+        goal=settings.goal,
         scenario=settings.scenario,
         disagreement=goal_check.disagreement(),
         order=order_line(peers),
@@ -34,6 +40,7 @@ def testnet_view(
         peers=tuple(peer_view(peer) for peer in peers),
         agreed_height=None if agreed is None else agreed.height,
         agreed_digest=None if agreed is None else agreed.state_digest,
+        curves=history.sparklines,
     )
 
 

@@ -7,8 +7,11 @@ from node.cli import main
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["kardm"], "'kardm' is not one of 'kardam', 'scale', 'finality'"),
-        (["kardam", "--part", "attack"], "'attack' is not one of 'filters', 'dampening', 'overhead', 'attacks', 'crowds'"),
+        (["kardm"], "'kardm' is not one of 'evolution', 'kardam', 'scale', 'finality'"),
+        (
+            ["kardam", "--part", "attack"],
+            "'attack' is not one of 'members', 'liars', 'shards', 'tasks', 'filters', 'dampening'",
+        ),
         (["scale", "--part", "attacks"], "'attacks' is no part of scale; its parts are crowds, members"),
         (["kardam", "--seeds", "0"], "'--seeds': 0 is not in the range"),
         (["kardam", "--out", "/dev/null/tables"], "error: cannot make the folder /dev/null/tables"),

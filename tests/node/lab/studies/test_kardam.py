@@ -9,7 +9,7 @@ import pytest
 
 from learning.aggregation.catalogue import rule_named
 from node.lab.faults.catalogue import parse_fault
-from node.lab.studies.cells import ATTACKS, DEFENCES, Cell, part_i_cells, part_ii_cells, part_iv_cells, run_cell, run_cells
+from node.lab.studies.cells import ATTACKS, DEFENCES, KARDAM, Cell, part_i_cells, part_ii_cells, part_iv_cells, run_cell
 from node.lab.studies.kardam import PARTS, judge_times, reproduce_kardam
 from node.lab.studies.plots import Line, ReproduceError, line_plot, markdown_table
 
@@ -18,8 +18,8 @@ SMALL = Cell("mean", "0.15", 0, deliveries=40)
 
 def test_a_run_is_remembered_and_not_run_again(tmp_path: Path) -> None:
     told: list[str] = []
-    first = run_cells([SMALL, SMALL], tmp_path, 1, told.append)
-    again = run_cells([SMALL], tmp_path, 1, told.append)
+    first = KARDAM.results([SMALL, SMALL], tmp_path, 1, told.append)
+    again = KARDAM.results([SMALL], tmp_path, 1, told.append)
     assert first == again == {SMALL: run_cell(SMALL)}
     assert [line.split(",")[0] for line in told] == ["1 runs", "1/1 mean", "1 runs"]
     (path,) = tmp_path.glob("*.json")

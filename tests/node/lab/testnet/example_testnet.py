@@ -5,6 +5,7 @@ from pathlib import Path
 
 from learning.evolution.rules import Strategy
 from node.api.status import NodeStatus, StepStatus
+from node.common.goal import MetricGoal
 from node.lab.testnet.peer import TestnetPeer
 from node.lab.testnet.settings import TestnetSettings
 from node.lab.testnet.setup import make_peers
@@ -20,8 +21,7 @@ SETTINGS = TestnetSettings(
     faulty=0,
     fault="",
     network_file=None,
-    until_accuracy=0.9,
-    until_fitness=None,
+    goal=MetricGoal("test_accuracy", 0.9),
     is_until_interrupted=False,
     deadline_s=60.0,
     data_dir=None,

@@ -4,13 +4,22 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
+from node.common.goal import MetricGoal
 from node.lab.testnet.live_view import PeerView, TestnetScreen, TestnetView, plain_line, render
 
 RUNNING = PeerView("peer0", "running", 1423, "ab12cd34ef", -0.43211, 0.912, 13_450.2, 412, 3)
 FAILING = PeerView("peer1", "running", 1422, "0123456789", -0.5, 0.9, 9_000.0, 380, 2, "no answer from [127.0.0.1]:41234")
 STARTING = PeerView("peer2")
 KILLED = PeerView("peer3", "killed", last_error="killed by signal 9", conduct="faulty: mute", has_say=False)
-VIEW = TestnetView("c460bcc648ee92810e5b", 37.2, 300.0, 0.9, (RUNNING, FAILING, STARTING, KILLED), 1420, "deadbeefdeadbeefdead")
+VIEW = TestnetView(
+    "c460bcc648ee92810e5b",
+    37.2,
+    300.0,
+    MetricGoal("test_accuracy", 0.9),
+    (RUNNING, FAILING, STARTING, KILLED),
+    1420,
+    "deadbeefdeadbeefdead",
+)
 
 
 def screen(view: TestnetView, columns: int) -> list[str]:
@@ -37,6 +46,11 @@ def test_a_narrow_screen_shows_errors_in_full_below_the_table() -> None:
         "peer3: faulty: mute; killed by signal 9",
         "the 3 of 4 with a say agree at height 1,420 on state deadbeefdeadbeef",
     ]
+
+
+def test_curves_stand_above_what_is_agreed() -> None:
+    view = replace(VIEW, curves=("fitness ▁▃█", "test_accuracy ▁▅█"))
+    assert screen(view, 120)[-2:] == ["fitness ▁▃█  test_accuracy ▁▅█", screen(VIEW, 120)[-1]]
 
 
 @pytest.mark.parametrize("columns", [60, 80, 99, 100, 120, 200])

@@ -1,0 +1,81 @@
+"""How the agreed model has become better: kept while a testnet runs, for a sparkline on the screen and a plot in the end."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.common.errors import disk_error
+from node.common.goal import FITNESS
+from node.lab.studies.plots import Line, Panel, panel_plot
+
+POINTS_MAX = 4_096
+"""Of a longer run every other one is kept, again and again: more than a plot is wide in dots."""
+
+SPARK_WIDTH = 24
+BARS = "▁▂▃▄▅▆▇█"
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """The agreed model at a time since the start. `figures`: its fitness and the task's metrics."""
+
+    seconds: float
+    height: int
+    figures: Mapping[str, float]
+
+
+class History:
+    """Of one testnet. `metric`: the goal's."""
+
+    def __init__(self, metric: str) -> None:
+        self.points: list[Point] = []
+        self._metric = metric
+
+    def note(self, point: Point) -> None:
+        """Where it is higher than all before."""
+        if self.points and point.height <= self.points[-1].height:
+            return
+        self.points.append(point)
+        if len(self.points) > POINTS_MAX:
+            del self.points[1::2]
+
+    @property
+    def sparklines(self) -> tuple[str, ...]:
+        """The fitness, and what is to be reached, each with its name."""
+        names = dict.fromkeys((FITNESS, self._metric))
+        return tuple(f"{name} {spark}" for name in names if (spark := sparkline(self._values(name))))
+
+    def _values(self, name: str) -> list[float]:
+        return [point.figures[name] for point in self.points if name in point.figures]
+
+    def plot(self, file: Path) -> None:
+        """What is to be reached, over time and over the model's height. Raises NodeError where it cannot be written."""
+        found = [(point.seconds, float(point.height), point.figures[self._metric]) for point in self._told()]
+        over_time = Line(self._metric, tuple((seconds, value) for seconds, _, value in found))
+        over_height = Line(self._metric, tuple((height, value) for _, height, value in found))
+        panels = (
+            Panel("over time", "seconds since the start", self._metric, (over_time,)),
+            Panel("over generations", "height of the agreed model", self._metric, (over_height,)),
+        )
+        try:
+            file.write_text(panel_plot(panels))
+        except OSError as error:
+            raise disk_error("write the plot", file, error) from error
+
+    def _told(self) -> list[Point]:
+        return [point for point in self.points if self._metric in point.figures]
+
+    @property
+    def can_be_drawn(self) -> bool:
+        """Whether what is to be reached was ever told."""
+        return bool(self._told())
+
+
+def sparkline(values: Sequence[float]) -> str:
+    """The newest value of each of SPARK_WIDTH equal parts as a bar, the lowest of them the lowest bar; nothing of one value."""
+    if len(values) < 2:
+        return ""
+    width = min(SPARK_WIDTH, len(values))
+    shown = [values[(place + 1) * len(values) // width - 1] for place in range(width)]
+    lowest, span = min(shown), max(shown) - min(shown)
+    return "".join(BARS[round((len(BARS) - 1) * (value - lowest) / span) if span > 0 else 0] for value in shown)
