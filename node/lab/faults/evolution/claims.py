@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from learning.evolution.joint_submission import ScoresAndList
-from learning.evolution.payload import decode_claim, encode_claim
+from learning.evolution.payload import Candidate
 from learning.evolution.ranked_list import LIST_INDEX_MAX, RankedList
 from learning.evolution.recipe import INDEX_MAX, Recipe
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
@@ -54,13 +54,13 @@ class InflatedClaim:
     def _inflate(self, answer: LearnerAnswer) -> LearnerAnswer:
         match answer:
             case ContributionFound():
-                candidate = self._payloads.candidate_of(answer)
-                if candidate is None:
+                claimed = self._payloads.claimed_by(answer)
+                if claimed is None:
                     return answer
-                higher = replace(candidate, claimed_fitness=_more(candidate.claimed_fitness, self._by))
+                higher = replace(claimed, claimed_fitness=_more(claimed.claimed_fitness, self._by))
                 return replace(answer, payload=self._payloads.write(higher))
             case StepOffered():
-                return _with_higher_claim(answer, self._by)
+                return self._payloads.with_claim_of(answer, lambda fitness: _more(fitness, self._by))
             case _:
                 return answer
 
@@ -72,20 +72,21 @@ class ContestedClaim:
     blocks would split the network (docs/protocol.md, on contested blocks). Powers: none.
     """
 
-    def __init__(self, by: int) -> None:
+    def __init__(self, by: int, payloads: PayloadCodec) -> None:
         self._by = by
+        self._payloads = payloads
 
     def hear(self, request: LearnerRequest) -> None:
         """Nothing of interest."""
 
     def say(self, answers: Answers) -> Answers:
         """Higher claims for blocks."""
-        return tuple(_with_higher_claim(answer, self._by) if isinstance(answer, StepOffered) else answer for answer in answers)
-
-
-def _with_higher_claim(offer: StepOffered, by: int) -> StepOffered:
-    claim = decode_claim(offer.claim)
-    return replace(offer, claim=encode_claim(replace(claim, child_fitness=_more(claim.child_fitness, by))))
+        return tuple(
+            self._payloads.with_claim_of(answer, lambda fitness: _more(fitness, self._by))
+            if isinstance(answer, StepOffered)
+            else answer
+            for answer in answers
+        )
 
 
 def _more(fitness: int, by: int) -> int:
@@ -153,8 +154,8 @@ class UnverifiableIndex:
     def _recast(self, answer: LearnerAnswer) -> LearnerAnswer:
         if not isinstance(answer, ContributionFound):
             return answer
-        candidate = self._payloads.candidate_of(answer)
-        if candidate is None:
+        candidate = self._payloads.read(answer.payload)
+        if not isinstance(candidate, Candidate):
             return self._payloads.with_list(answer, _last_indices)
         unlikely = replace(candidate, recipe=Recipe((INDEX_MAX - 1,)))
         return replace(answer, payload=self._payloads.write(unlikely))

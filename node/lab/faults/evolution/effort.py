@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from learning.evolution.joint_submission import ScoresAndList
-from learning.evolution.payload import Candidate
 from learning.learner import ContributionFound, Learner, LearnerAnswer, LearnerRequest
 from learning.task import Float32Array, Float64Array, Int64Array, Layout, Task
 from node.lab.faults.evolution.interceptor import Answers, PayloadCodec
@@ -77,16 +76,16 @@ class WorstCandidate:
         """Its candidates, with their claims turned back."""
         worst: list[LearnerAnswer] = []
         for answer in answers:
-            candidate = self._payloads.candidate_of(answer) if isinstance(answer, ContributionFound) else None
-            if isinstance(answer, ContributionFound) and candidate is not None:
-                honest = Candidate(candidate.recipe, -candidate.claimed_fitness)
+            claimed = self._payloads.claimed_by(answer) if isinstance(answer, ContributionFound) else None
+            if isinstance(answer, ContributionFound) and claimed is not None:
+                honest = replace(claimed, claimed_fitness=-claimed.claimed_fitness)
                 worst.append(replace(answer, payload=self._payloads.write(honest)))
         return tuple(worst)
 
 
 def is_candidate(answer: LearnerAnswer, payloads: PayloadCodec) -> bool:
     """Whether the learner has found one."""
-    return isinstance(answer, ContributionFound) and payloads.candidate_of(answer) is not None
+    return isinstance(answer, ContributionFound) and payloads.claimed_by(answer) is not None
 
 
 class ReversedTask:

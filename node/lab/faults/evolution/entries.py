@@ -66,7 +66,9 @@ def _lying(learner: Learner, situation: LearnerSituation, interceptor: LearnerIn
 
 
 def _contested(values: Values, learner: Learner, situation: LearnerSituation) -> Learner:
-    return _lying(learner, situation, ContestedClaim(situation.rules.fitness_tolerance + int(values["beyond"])))
+    return _lying(
+        learner, situation, ContestedClaim(situation.rules.fitness_tolerance + int(values["beyond"]), PayloadCodec(situation))
+    )
 
 
 def _worst(values: Values, learner: Learner, situation: LearnerSituation) -> Learner:  # noqa: ARG001

@@ -4,12 +4,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
+from learning.evolution.joint_blocks import (
+    ClaimedList,
+    decode_claimed_list,
+    decode_joint_claim,
+    encode_claimed_list,
+    encode_joint_claim,
+)
 from learning.evolution.joint_submission import JointSubmission, ScoresAndList, decode_joint, encode_joint
 from learning.evolution.mutation_submission import decode_submission, encode_submission
-from learning.evolution.payload import Candidate, decode_candidate, encode_candidate
+from learning.evolution.payload import Candidate, decode_candidate, decode_claim, encode_candidate, encode_claim
 from learning.evolution.ranked_list import RankedList, list_length
-from learning.evolution.rules import EvolutionRules
-from learning.learner import ContributionFound, Learner, LearnerAnswer, LearnerRequest
+from learning.evolution.rules import EvolutionRules, Strategy
+from learning.learner import ContributionFound, Learner, LearnerAnswer, LearnerRequest, StepOffered
 from learning.model_consensus.slate import Scores
 from learning.task import Task
 from node.lab.faults.fault import Values, has_lists
@@ -80,7 +87,10 @@ class InterceptedLearner:
         return self._interceptor.say(self._honest.search())
 
 
-Submission = Candidate | JointSubmission
+Claimed = Candidate | ClaimedList
+"""What an author offers with the fitness that he claims for it."""
+
+Submission = Claimed | JointSubmission
 
 
 class PayloadCodec:
@@ -90,6 +100,7 @@ class PayloadCodec:
         self._rules = situation.rules
         self._members = len(situation.members)
         self._has_lists = situation.has_lists
+        self._is_joint = situation.rules.strategy is Strategy.JOINT
 
     def read(self, payload: bytes) -> Submission:
         """Raises MalformedPayloadError."""
@@ -97,6 +108,8 @@ class PayloadCodec:
             return decode_joint(payload, list_length(self._rules.offspring))
         if self._members:
             return decode_submission(payload, self._rules.recipe_length_max, self._members)
+        if self._is_joint:
+            return decode_claimed_list(payload, list_length(self._rules.offspring))
         return decode_candidate(payload, self._rules.recipe_length_max)
 
     def write(self, submission: Submission) -> bytes:
@@ -104,15 +117,25 @@ class PayloadCodec:
         match submission:
             case Candidate():
                 return encode_submission(submission) if self._members else encode_candidate(submission)
+            case ClaimedList():
+                return encode_claimed_list(submission)
             case Scores() if not self._has_lists:
                 return encode_submission(submission)
             case _:
                 return encode_joint(submission)
 
-    def candidate_of(self, found: ContributionFound) -> Candidate | None:
-        """What our own learner has found; None for lists and scores."""
+    def claimed_by(self, found: ContributionFound) -> Claimed | None:
+        """What our own learner has found, with its claim; None for what claims nothing."""
         submission = self.read(found.payload)
-        return submission if isinstance(submission, Candidate) else None
+        return submission if isinstance(submission, Claimed) else None
+
+    def with_claim_of(self, offer: StepOffered, more: Callable[[int], int]) -> StepOffered:
+        """A block that claims more for its child."""
+        if self._is_joint:
+            joint = decode_joint_claim(offer.claim)
+            return replace(offer, claim=encode_joint_claim(replace(joint, child_fitness=more(joint.child_fitness))))
+        claim = decode_claim(offer.claim)
+        return replace(offer, claim=encode_claim(replace(claim, child_fitness=more(claim.child_fitness))))
 
     def offers(self, payload: bytes) -> bool:
         """Whether it has a candidate or a list, and not scores alone. Raises MalformedPayloadError."""
@@ -123,6 +146,8 @@ class PayloadCodec:
         match self.read(found.payload):
             case RankedList() as ranked:
                 return replace(found, payload=self.write(relist(ranked)))
+            case ClaimedList(ranked=ranked) as claimed:
+                return replace(found, payload=self.write(replace(claimed, ranked=relist(ranked))))
             case ScoresAndList(ranked=ranked) as both:
                 return replace(found, payload=self.write(replace(both, ranked=relist(ranked))))
             case _:
