@@ -249,7 +249,7 @@ def running(row: Row, root: Path) -> Iterator[Victims]:
 
 def make_folders(row: Row, root: Path) -> tuple[Path, ...]:
     """Of peers of one network."""
-    init = [sys.executable, str(ROOT / "run_node.py"), "init"]
+    init = [sys.executable, str(ROOT / "run_node.py"), "init", "--strategy", "plus"]  # of which the attacker knows the payloads
     if row.consensus == "total-order":
         subprocess.run([*init, str(root), "--members", str(row.peers)], check=True, stdout=subprocess.DEVNULL)
         return tuple(root / f"member-{number}" for number in range(row.peers))
@@ -257,7 +257,9 @@ def make_folders(row: Row, root: Path) -> tuple[Path, ...]:
     subprocess.run([*init, str(first)], check=True, stdout=subprocess.DEVNULL)
     others = tuple(root / f"peer-{number}" for number in range(1, row.peers))
     for folder in others:
-        subprocess.run([*init, str(folder), "--network", str(first / "network.toml")], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [*init[:3], str(folder), "--network", str(first / "network.toml")], check=True, stdout=subprocess.DEVNULL
+        )
     return (first, *others)
 
 

@@ -107,7 +107,7 @@ class _Misconduct:
         self._fault: str = self._chosen.canonical_fault(text)
 
     def check(self, rules: NetworkRules) -> None:
-        """Raises NodeError where such a network has nothing that it could bend."""
+        """Raises NodeError where such a network has nothing that it could change."""
         kinds = (rules.consensus, rules.learning, rules.evolution.strategy)
         self._chosen.check_fault(self._fault, *kinds, "choose another --fault")
 

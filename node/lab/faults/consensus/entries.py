@@ -124,7 +124,7 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
     ),
     _entry(
         "withhold-payload",
-        "names large payloads and keeps them from a `share` of the others, who are told so unless it is `silent`",
+        "names attachments and keeps them from a `share` of the others, who are told so unless it is `silent`",
         "the choice of its victims",
         _withhold_payload,
         FaultParameter("share", 1.0, 0.0, 1.0),

@@ -233,7 +233,7 @@ def test_without_a_limit_on_messages_they_are_taken_in_whole(monkeypatch: pytest
 def test_without_proof_of_addresses_false_ones_are_passed_on(monkeypatch: pytest.MonkeyPatch) -> None:
     guarded = Raid(scenario("address-poisoning"))
     assert guarded.addresses == {"10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"}
-    monkeypatch.setattr(AddressBook, "proven", lambda book: tuple(book._entries))  # a mutation
+    monkeypatch.setattr(AddressBook, "proven_addresses", lambda book: tuple(book._entries))  # a mutation
     believing = Raid(scenario("address-poisoning"))
     assert any(host.startswith(FALSE_NETWORKS[0]) for host in believing.addresses)
 
