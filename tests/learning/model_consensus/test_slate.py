@@ -12,6 +12,7 @@ from learning.evolution.mutation_candidates import Entry, MutationCandidacy, no_
 from learning.evolution.mutation_submission import encode_submission
 from learning.evolution.payload import Candidate
 from learning.evolution.recipe import Recipe
+from learning.evolution.rules import EvolutionRules
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
 from learning.learner import AuthoredPayload, Phase, faulty_max, quorum
 from learning.model_consensus.slate import (
@@ -42,7 +43,7 @@ def scores(author: bytes, slate: bytes, values: tuple[int, ...], base: bytes = G
 
 
 def consensus_of(members: tuple[bytes, ...] = FOUR) -> ModelConsensus[Candidate, Entry]:
-    return ModelConsensus(members, GENERATION, MutationCandidacy(len(members), 1))
+    return ModelConsensus(members, GENERATION, MutationCandidacy(len(members), EvolutionRules()))
 
 
 def commit(
