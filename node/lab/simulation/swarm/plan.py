@@ -60,9 +60,9 @@ STRATEGIES = (Strategy.JOINT, Strategy.JOINT, Strategy.PLUS, Strategy.PLUS, Stra
 """Of a total order."""
 
 
-def strategy_of(seed: int, consensus: Consensus) -> Strategy:
+def strategy_of(seed: int, consensus: Consensus, learning: Learning) -> Strategy:
     """By the seed alone, so that all else is what it was with one strategy."""
-    is_ordered = consensus is Consensus.TOTAL_ORDER
+    is_ordered = consensus is Consensus.TOTAL_ORDER and learning is Learning.EVOLUTION
     return Random(f"swarm strategy/{seed}").choice(STRATEGIES) if is_ordered else Strategy.PLUS
 
 
@@ -190,7 +190,7 @@ def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
     storm_s, calm_s = (BRIEF_STORM_S, BRIEF_CALM_S) if is_brief else (STORM_S, CALM_S)
     random = Random(f"swarm/{seed}")
     consensus, learning = random.choice(tuple(Consensus)), random.choice(tuple(Learning))
-    strategy = strategy_of(seed, consensus)
+    strategy = strategy_of(seed, consensus, learning)
     is_long = random.random() < LONG_CHANCE
     if is_long:
         storm_s = LONG_STORM_S
