@@ -59,9 +59,9 @@ def processor_of(random: Random) -> ProcessorSection:
 STRATEGIES = (Strategy.JOINT, Strategy.JOINT, Strategy.PLUS, Strategy.PLUS, Strategy.COMMA)
 
 
-def strategy_of(seed: int) -> Strategy:
+def strategy_of(seed: int, learning: Learning) -> Strategy:
     """By the seed alone, so that all else is what it was with one strategy."""
-    return Random(f"swarm strategy/{seed}").choice(STRATEGIES)
+    return Random(f"swarm strategy/{seed}").choice(STRATEGIES) if learning is Learning.EVOLUTION else Strategy.PLUS
 
 
 def evolution_of(random: Random, strategy: Strategy) -> EvolutionRules:
@@ -188,7 +188,7 @@ def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
     storm_s, calm_s = (BRIEF_STORM_S, BRIEF_CALM_S) if is_brief else (STORM_S, CALM_S)
     random = Random(f"swarm/{seed}")
     consensus, learning = random.choice(tuple(Consensus)), random.choice(tuple(Learning))
-    strategy = strategy_of(seed)
+    strategy = strategy_of(seed, learning)
     is_long = random.random() < LONG_CHANCE
     if is_long:
         storm_s = LONG_STORM_S
