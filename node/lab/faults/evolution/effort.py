@@ -15,11 +15,11 @@ class FreeRider:
     Powers: none. Implements `learning.learner.Learner`.
     """
 
-    def __init__(self, honest: Learner, payloads: PayloadCodec, *, is_member: bool) -> None:
-        """A member's learner must go on, or it would not score: there its candidates are dropped."""
+    def __init__(self, honest: Learner, payloads: PayloadCodec, *, goes_on: bool) -> None:
+        """A learner that would not score, or not join others' lists, if it did not search, goes on; its offers are dropped."""
         self._honest = honest
         self._payloads = payloads
-        self._is_member = is_member
+        self._goes_on = goes_on
 
     def handle(self, request: LearnerRequest) -> Answers:
         """As an honest learner."""
@@ -27,8 +27,8 @@ class FreeRider:
 
     @property
     def is_searching(self) -> bool:
-        """Only a member has anything to do."""
-        return self._is_member and self._honest.is_searching
+        """Only where there is anything else to do."""
+        return self._goes_on and self._honest.is_searching
 
     def search(self) -> Answers:
         """All but candidates and lists."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from learning.evolution.rules import Strategy
 from learning.exact import MICRO
 from learning.learner import Learner
 from node.lab.faults.evolution.claims import (
@@ -71,6 +72,11 @@ def _contested(values: Values, learner: Learner, situation: LearnerSituation) ->
     )
 
 
+def _free_rider(values: Values, learner: Learner, situation: LearnerSituation) -> Learner:  # noqa: ARG001
+    goes_on = bool(situation.members) or situation.rules.strategy is Strategy.JOINT
+    return FreeRider(learner, PayloadCodec(situation), goes_on=goes_on)
+
+
 def _worst(values: Values, learner: Learner, situation: LearnerSituation) -> Learner:  # noqa: ARG001
     if situation.has_lists:
         return InterceptedLearner(learner, OtherLists(reversed_list, PayloadCodec(situation)))
@@ -132,9 +138,7 @@ EVOLUTION_FAULTS: tuple[Fault[MakeLearner], ...] = (
         "free-rider",
         "never searches",
         _NONE,
-        lambda values, learner, situation: FreeRider(  # noqa: ARG005
-            learner, PayloadCodec(situation), is_member=bool(situation.members)
-        ),
+        _free_rider,
     ),
     _of_lists(
         "reversed-lists",
