@@ -22,7 +22,7 @@ from learning.evolution.joint_blocks import (
     encode_joint_claim,
     encode_joint_memory,
 )
-from learning.evolution.joint_step import Children, Entry, EntryKind, JointRule, JointState, missed_scale
+from learning.evolution.joint_step import Children, EntryKind, JointEntry, JointRule, JointState, missed_scale
 from learning.evolution.measurement import Measurement
 from learning.evolution.mutation import MODELS_BYTES_MAX, kept_interval
 from learning.evolution.ranked_list import RankedList
@@ -116,7 +116,7 @@ class JointBlockLearner:
         self._kept_height = root.height
         self._bases: dict[bytes, Base] = {}
         self._ranking: Ranking | None = None
-        self._join: Join | None = None
+        self._join: JoinTrial | None = None
         self._tried = self._told = 0
 
     def _origin(self, restored: StateKept | None) -> tuple[ProposedStep, JointModel]:
@@ -186,7 +186,7 @@ class JointBlockLearner:
     def _direction_fitness(self, base: ProposedStep, author: bytes, ranked: RankedList) -> int:
         state = self._tree.state(base)
         children = Children(self._rule, base.id, state.model, {author: ranked}, JointState(state.before, state.scale))
-        entry = Entry(bytes(32), EntryKind.DIRECTION, author)
+        entry = JointEntry(bytes(32), EntryKind.DIRECTION, author)
         return self._fitness(base, children.model(entry))
 
     def _fitness(self, base: ProposedStep, model: ModelState) -> int:
@@ -297,10 +297,10 @@ class JointBlockLearner:
             return self._rank(known)
         if self._join is None or self._join.is_done:
             state = self._tree.state(self._adopted)
-            self._join = Join(self._task, self._rule, self._adopted.id, state, dict(known.lists))
+            self._join = JoinTrial(self._task, self._rule, self._adopted.id, state, dict(known.lists))
         return self._advance_join(self._join, known)
 
-    def _advance_join(self, join: "Join", known: Base) -> tuple[LearnerAnswer, ...]:
+    def _advance_join(self, join: "JoinTrial", known: Base) -> tuple[LearnerAnswer, ...]:
         best = join.advance(self._measurement.batch(self._adopted.id))
         if best is None:
             return ()
@@ -366,7 +366,7 @@ class JointBlockLearner:
         return (SearchProgress(self._tried),)
 
 
-class Join:
+class JoinTrial:
     """What the lists known of one step make together: all joins and heads, by the fast scores; a slice at a time."""
 
     def __init__(
@@ -387,7 +387,7 @@ class Join:
         """Whether all are measured."""
         return len(self._scores) == len(self._entries)
 
-    def advance(self, batch: Int64Array) -> Entry | None:
+    def advance(self, batch: Int64Array) -> JointEntry | None:
         """One slice; the best entry, once all are measured."""
         entries = self._entries[len(self._scores) : len(self._scores) + self._rows]
         scores = self._task.scores(np.stack([self.children.parameters(entry) for entry in entries]), batch)

@@ -23,8 +23,8 @@ from learning.evolution.joint_step import (
     SCALE_HIGHEST,
     SCALE_LOWEST,
     Children,
-    Entry,
     EntryKind,
+    JointEntry,
     JointRule,
     JointState,
 )
@@ -191,7 +191,7 @@ class JointTransition:
             return JointModel(ModelState(state.model.parameters, height), state.before, claim.scale)
         kind = EntryKind.HEAD if claim.is_head else EntryKind.JOIN
         author = next(iter(block.lists)) if claim.is_head else None
-        entry = Entry(bytes(32), kind, author, claim.scale, claim.share)
+        entry = JointEntry(bytes(32), kind, author, claim.scale, claim.share)
         children = Children(self._rule, parent, state.model, block.lists, JointState(state.before, state.scale))
         return JointModel(children.model(entry), state.model.parameters, claim.scale)
 

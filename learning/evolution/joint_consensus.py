@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from learning.evolution.joint_memory import Memory
-from learning.evolution.joint_step import Entry, JointRule
+from learning.evolution.joint_step import JointEntry, JointRule
 from learning.evolution.joint_submission import ScoresAndList, decode_joint
 from learning.evolution.ranked_list import RankedList
 from learning.learner import AuthoredPayload, Phase, quorum
@@ -43,7 +43,7 @@ from learning.model_consensus.slate import (
 class Decision:
     """A generation's end."""
 
-    slate: Slate[Entry]
+    slate: Slate[JointEntry]
     leads: tuple[int, ...]
     """The agreed lead of each entry over the parent, in micro-units."""
     fitness: tuple[int, ...]
@@ -71,7 +71,7 @@ class JointConsensus:
         self._lists: dict[bytes, RankedList] = dict(memory.lists)
         self._is_last_commit = False
         """Whether the slate is closed at the end of this commit, whatever it brings."""
-        self._slate: Slate[Entry] | None = None
+        self._slate: Slate[JointEntry] | None = None
         self._scores: dict[bytes, tuple[int, ...]] = {}
         self._early: dict[bytes, ScoresAndList] = {}
         self._ignored: Counter[Ignored] = Counter()
@@ -83,7 +83,7 @@ class JointConsensus:
         return MappingProxyType(self._lists)
 
     @property
-    def slate(self) -> Slate[Entry] | None:
+    def slate(self) -> Slate[JointEntry] | None:
         """The closed slate, or None."""
         return self._slate
 
@@ -114,7 +114,7 @@ class JointConsensus:
             self._ignored[reason] += 1
         return reason
 
-    def end_of_commit(self) -> Slate[Entry] | Decision | None:
+    def end_of_commit(self) -> Slate[JointEntry] | Decision | None:
         """What the commit has brought about: a closed slate, or the generation's end."""
         if self._slate is None:
             self._close_if_due()
@@ -127,7 +127,7 @@ class JointConsensus:
             self._slate = Slate(entries, slate_digest(self.generation, entries))
         self._is_last_commit = len(self._lists) >= self._quorum
 
-    def _decision(self, slate: Slate[Entry]) -> Decision:
+    def _decision(self, slate: Slate[JointEntry]) -> Decision:
         rows = tuple(self._scores.values())
         fitness = tuple(lower_median(column) for column in zip(*rows, strict=True))
         agreed = tuple(lower_median(column) for column in zip(*map(leads, rows), strict=True))

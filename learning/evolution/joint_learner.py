@@ -12,7 +12,7 @@ import numpy as np
 from learning.evolution.explorer import PROGRESS_CANDIDATES
 from learning.evolution.joint_consensus import Decision, JointConsensus
 from learning.evolution.joint_memory import Memory, Origin, decode_memory, encode_memory
-from learning.evolution.joint_step import Children, Entry, JointRule
+from learning.evolution.joint_step import Children, JointEntry, JointRule
 from learning.evolution.joint_submission import ScoresAndList, encode_joint
 from learning.evolution.measurement import Measurement
 from learning.evolution.mutation import kept_interval
@@ -124,7 +124,7 @@ class JointGenerations:
         self._begin(head, memory)
         return (self.head_report(), told, *self._kept(commit, memory), *self.waits(), *self._progress(1))
 
-    def _head_of(self, entry: Entry) -> Head:
+    def _head_of(self, entry: JointEntry) -> Head:
         """The head that follows if this entry wins."""
         model = self._models.model(entry)
         digest = state_digest(model)
@@ -248,7 +248,7 @@ class JointGenerations:
         both = ScoresAndList(Scores(slate.digest, tuple(self._measured)), self.expected.winner, ranked)
         return (*progress, ContributionFound(self.head.step, encode_joint(both)))
 
-    def _expect(self, slate: Slate[Entry]) -> Expectation:
+    def _expect(self, slate: Slate[JointEntry]) -> Expectation:
         """What follows if all measure as we do."""
         ours = leads(self._measured)
         winner = best_of(slate.entries, ours, must_improve=True)

@@ -68,7 +68,7 @@ class EntryKind(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class JointEntry:
     """One candidate for the next model."""
 
     digest: bytes
@@ -129,19 +129,19 @@ class JointRule:
         """At genesis: nobody has lied yet."""
         return JointState(probation=(0,) * len(self.members))
 
-    def entries(self, generation: bytes, lists: Lists, state: JointState) -> tuple[Entry, ...]:
+    def entries(self, generation: bytes, lists: Lists, state: JointState) -> tuple[JointEntry, ...]:
         """What is measured: the parent, then direction and head of each list, then the joins."""
-        entries = [Entry(_digest(generation, EntryKind.PARENT), EntryKind.PARENT)]
+        entries = [JointEntry(_digest(generation, EntryKind.PARENT), EntryKind.PARENT)]
         for author, ranked in lists.items():
             content = author + encode_list(ranked)
             for kind in (EntryKind.DIRECTION, EntryKind.HEAD):
-                entries.append(Entry(_digest(generation, kind, content), kind, author))
+                entries.append(JointEntry(_digest(generation, kind, content), kind, author))
         shares = (0.0,) if state.before is None else PATH_SHARES
         for step in SCALE_STEPS:
             scale = min(max(state.scale + step, SCALE_LOWEST), SCALE_HIGHEST)
             for share in shares:
                 digest = _digest(generation, EntryKind.JOIN, struct.pack("<bd", step, share))
-                entries.append(Entry(digest, EntryKind.JOIN, None, scale, share))
+                entries.append(JointEntry(digest, EntryKind.JOIN, None, scale, share))
         return tuple(entries)
 
     def trusted(self, authors: Collection[bytes], state: JointState) -> tuple[bytes, ...]:
@@ -151,7 +151,7 @@ class JointRule:
         return tuple(author for author in authors if left.get(author, 0) == least)
 
     def following(
-        self, parent: Float32Array, state: JointState, entries: Sequence[Entry], leads: Sequence[int], winner: int
+        self, parent: Float32Array, state: JointState, entries: Sequence[JointEntry], leads: Sequence[int], winner: int
     ) -> JointState:
         """After a generation. `parent`: the parameters that it started from; `leads`: the agreed ones over it, by entry."""
         joins = [place for place, entry in enumerate(entries) if entry.kind is EntryKind.JOIN]
@@ -160,7 +160,7 @@ class JointRule:
         before = None if entries[winner].kind is EntryKind.PARENT else parent
         return JointState(before, scale, self._probation(entries, leads, state))
 
-    def _probation(self, entries: Sequence[Entry], leads: Sequence[int], state: JointState) -> tuple[int, ...]:
+    def _probation(self, entries: Sequence[JointEntry], leads: Sequence[int], state: JointState) -> tuple[int, ...]:
         directions = [(entry, lead) for entry, lead in zip(entries, leads, strict=True) if entry.kind is EntryKind.DIRECTION]
         failed = {entry.author for entry, lead in directions if lead <= 0}
         is_telling = 2 * len(failed) < len(directions)
@@ -189,17 +189,17 @@ class Children:
         self._directions: dict[bytes, Int16Array] = {}
         self._joined: Int32Array | None = None
 
-    def model(self, entry: Entry) -> ModelState:
+    def model(self, entry: JointEntry) -> ModelState:
         """One version after the parent."""
         return ModelState(self.parameters(entry), self._parent.height + 1)
 
-    def authors(self, entry: Entry) -> tuple[bytes, ...]:
+    def authors(self, entry: JointEntry) -> tuple[bytes, ...]:
         """Whose lists are in it."""
         if entry.author is not None:
             return (entry.author,)
         return self._trusted if entry.kind is EntryKind.JOIN else ()
 
-    def parameters(self, entry: Entry) -> Float32Array:
+    def parameters(self, entry: JointEntry) -> Float32Array:
         """Of the model that the entry stands for, shape (parameters,)."""
         match entry.kind:
             case EntryKind.PARENT:
@@ -215,7 +215,7 @@ class Children:
                 return moved(self._parent.parameters, self._join(), scale, self._before if entry.share else None, entry.share)
 
     @staticmethod
-    def _author(entry: Entry) -> bytes:
+    def _author(entry: JointEntry) -> bytes:
         assert entry.author is not None, f"{entry.kind.name} of nobody"
         return entry.author
 

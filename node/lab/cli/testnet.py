@@ -198,12 +198,9 @@ def command(
         check_alone(context)
         return play(context, scenario, partition_by, data_dir, is_kept=is_kept, is_json=is_json)
     check_partition(context)
-    if goal is not None:
-        refuse_given(context, ("until_accuracy",), "with --until, which says the whole goal")
-    _refuse_contradictions(context, network_file, learning)
-    gradient = gradient_section(
-        learning, rule, shards, shard_count=0 if Consensus(consensus) is Consensus.TOTAL_ORDER else nodes
-    )
+    _refuse_contradictions(context, network_file, learning, goal)
+    shard_count = 0 if Consensus(consensus) is Consensus.TOTAL_ORDER else nodes
+    gradient = gradient_section(learning, rule, shards, shard_count=shard_count)
     if network_file is not None:
         consensus, learning, strategy = _kinds_of(network_file, task)
     settings = TestnetSettings(
@@ -234,8 +231,10 @@ def _run(settings: TestnetSettings) -> int:
     return exit_code
 
 
-def _refuse_contradictions(context: click.Context, network_file: Path | None, learning: str) -> None:
+def _refuse_contradictions(context: click.Context, network_file: Path | None, learning: str, goal: MetricGoal | None) -> None:
     """Raises NodeError where two options say the same thing."""
+    if goal is not None:
+        refuse_given(context, ("until_accuracy",), "with --until, which says the whole goal")
     if network_file is not None:
         of_rules = ("consensus", "learning", "rule", "shards", "strategy")
         refuse_given(context, of_rules, "with --network, whose file has all rules")

@@ -24,7 +24,7 @@ class Point:
     figures: Mapping[str, float]
 
 
-class History:
+class GoalHistory:
     """Of one testnet. `metric`: the goal's."""
 
     def __init__(self, metric: str) -> None:

@@ -29,7 +29,7 @@ from node.lab.testnet.control import CommandReport, TestnetReport
 from node.lab.testnet.control_server import ControlServer
 from node.lab.testnet.executor import TestnetExecutor
 from node.lab.testnet.folder import testnet_folder
-from node.lab.testnet.history import History, Point
+from node.lab.testnet.history import GoalHistory, Point
 from node.lab.testnet.live_view import TestnetScreen, who_agrees
 from node.lab.testnet.objective import Goal, GoalCheck, Objective, ObjectiveContext, TestnetOutcome, figures_of
 from node.lab.testnet.peer import PeerState, TestnetPeer
@@ -116,7 +116,7 @@ class Supervisor:
         self._goal_check = GoalCheck(settings, peers)
         self._executor = TestnetExecutor(peers, network.rules, divider, self._tell)
         self._objective = pursue(ObjectiveContext(self._peers, self._executor, self._goal_check, self._say))
-        self._history = History(settings.goal.metric)
+        self._history = GoalHistory(settings.goal.metric)
         self._commands: deque[CommandReport] = deque(maxlen=COMMANDS_TOLD_MAX)
         self._stream = sys.stderr if settings.is_json else sys.stdout
         self._screen = TestnetScreen(self._stream)

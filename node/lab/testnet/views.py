@@ -10,7 +10,7 @@ from node.common.errors import EXIT_DISAGREEMENT
 from node.common.goal import ACCURACY
 from node.common.wording import counted, finality
 from node.lab.testnet.control import CommandReport, PeerReport
-from node.lab.testnet.history import History
+from node.lab.testnet.history import GoalHistory
 from node.lab.testnet.live_view import PeerView, TestnetView
 from node.lab.testnet.objective import GoalCheck, TestnetOutcome
 from node.lab.testnet.peer import TestnetPeer, last_error
@@ -24,7 +24,7 @@ def testnet_view(  # noqa: PLR0917 - each is another thing
     peers: Sequence[TestnetPeer],
     goal_check: GoalCheck,
     elapsed_s: float,
-    history: History,
+    history: GoalHistory,
 ) -> TestnetView:
     """All that the screen shows now."""
     agreed = goal_check.agreed()

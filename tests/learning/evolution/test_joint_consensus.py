@@ -11,7 +11,7 @@ from msgspec import structs
 from consensus.steps import PAYLOAD_BYTES_MAX
 from learning.evolution.joint_consensus import Decision, JointConsensus
 from learning.evolution.joint_memory import Memory, Origin, decode_memory, encode_memory, memory_bytes_max
-from learning.evolution.joint_step import MEMBERS_MAX, Entry, JointRule, JointState
+from learning.evolution.joint_step import MEMBERS_MAX, JointEntry, JointRule, JointState
 from learning.evolution.joint_submission import JointSubmission, ScoresAndList, decode_joint, encode_joint
 from learning.evolution.ranked_list import RankedList
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
@@ -39,20 +39,20 @@ def item(author: bytes, submission: JointSubmission, base: bytes = GENERATION) -
     return signed(author, base, encode_joint(submission))
 
 
-def commit(machine: JointConsensus, *items: AuthoredPayload) -> Slate[Entry] | Decision | None:
+def commit(machine: JointConsensus, *items: AuthoredPayload) -> Slate[JointEntry] | Decision | None:
     for one in items:
         machine.deliver(one)
     return machine.end_of_commit()
 
 
-def closed(machine: JointConsensus, lists: int = 4) -> Slate[Entry]:
+def closed(machine: JointConsensus, lists: int = 4) -> Slate[JointEntry]:
     commit(machine, *(item(author, LIST) for author in FOUR[:lists]))
     slate = machine.slate or commit(machine)
     assert isinstance(slate, Slate)
     return slate
 
 
-def scores_for(slate: Slate[Entry], winner: int = 1, lead: int = 5) -> Scores:
+def scores_for(slate: Slate[JointEntry], winner: int = 1, lead: int = 5) -> Scores:
     values = [100] * len(slate.entries)
     values[winner] += lead
     return Scores(slate.digest, tuple(values))
@@ -131,7 +131,7 @@ def test_every_agreed_lead_is_one_that_honest_members_have_measured(data: st.Dat
 # --- lists that come with scores -----------------------------------------------------------------------------------------
 
 
-def ahead(slate: Slate[Entry], expected: int = 1) -> ScoresAndList:
+def ahead(slate: Slate[JointEntry], expected: int = 1) -> ScoresAndList:
     return ScoresAndList(scores_for(slate), expected, OTHER)
 
 

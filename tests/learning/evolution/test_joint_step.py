@@ -16,8 +16,8 @@ from learning.evolution.joint_step import (
     SCALE_HIGHEST,
     SCALE_LOWEST,
     Children,
-    Entry,
     EntryKind,
+    JointEntry,
     JointRule,
     JointState,
     direction_scale,
@@ -42,11 +42,11 @@ LISTS: Mapping[bytes, RankedList] = {
 FIRST = RULE.first_state()
 
 
-def entries_of(state: JointState = FIRST) -> tuple[Entry, ...]:
+def entries_of(state: JointState = FIRST) -> tuple[JointEntry, ...]:
     return RULE.entries(GENERATION, LISTS, state)
 
 
-def of_kind(kind: EntryKind, state: JointState = FIRST) -> list[Entry]:
+def of_kind(kind: EntryKind, state: JointState = FIRST) -> list[JointEntry]:
     return [entry for entry in entries_of(state) if entry.kind is kind]
 
 
@@ -86,8 +86,8 @@ def test_steps_stay_within_the_range_that_float32_shows(scale: int, expected: in
 # --- trust and step size ----------------------------------------------------------------------------------------------
 
 
-def leads_of(entries: tuple[Entry, ...], directions: Mapping[bytes, int], joins: int = 1) -> list[int]:
-    def lead(entry: Entry) -> int:
+def leads_of(entries: tuple[JointEntry, ...], directions: Mapping[bytes, int], joins: int = 1) -> list[int]:
+    def lead(entry: JointEntry) -> int:
         if entry.kind is EntryKind.DIRECTION:
             assert entry.author is not None
             return directions[entry.author]
