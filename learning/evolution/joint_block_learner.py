@@ -12,7 +12,6 @@ import numpy as np
 from learning.evolution.claim_check import ClaimVerdict, verdict_on_claims
 from learning.evolution.explorer import PROGRESS_CANDIDATES
 from learning.evolution.joint_blocks import (
-    LISTS_MAX,
     ClaimedList,
     JointClaim,
     JointModel,
@@ -21,6 +20,7 @@ from learning.evolution.joint_blocks import (
     encode_claimed_list,
     encode_joint_claim,
     encode_joint_memory,
+    lists_max,
 )
 from learning.evolution.joint_step import Children, EntryKind, JointEntry, JointRule, JointState, missed_scale
 from learning.evolution.measurement import Measurement
@@ -31,6 +31,7 @@ from learning.evolution.rules import EvolutionRules
 from learning.evolution.search import CHILDREN_BYTES_MAX, Generation, SearchSettings
 from learning.exact import MICRO, noise_key
 from learning.following.state_tree import StateTree, final_step, invalid, useless
+from learning.gradient.rules import CHECK_MS_MAX_DEFAULT
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
@@ -99,14 +100,20 @@ class JointBlockLearner:
         participant: Participant,
         settings: SearchSettings,
         restored: StateKept | None = None,
+        *,
+        check_ms_max: int = CHECK_MS_MAX_DEFAULT,
     ) -> None:
-        """Starts from genesis, or from a `restored` final state. Raises TaskError (StoredStateError for what is restored)."""
+        """Starts from genesis, or from a `restored` final state; a core may take about `check_ms_max` to check a block.
+
+        Raises TaskError (StoredStateError for what is restored).
+        """
         self._task = check_task(task)
         self._rules = rules
         self._settings = settings
         self._participant = participant
         self._rule = JointRule(participant.network_id, (), rules)
-        self._transition = JointTransition(self._rule)
+        self._lists_max = lists_max(sum(block.size for block in self._task.layout), check_ms_max)
+        self._transition = JointTransition(self._rule, self._lists_max)
         root, state = self._origin(restored)
         self._tree = StateTree(self._transition, root, state, steps_max=STEPS_MAX, bytes_max=MODELS_BYTES_MAX)
         self._measurement = Measurement(self._task, participant.network_id)
@@ -118,6 +125,8 @@ class JointBlockLearner:
         self._ranking: Ranking | None = None
         self._join: JoinTrial | None = None
         self._tried = self._told = 0
+        self._owed = 0
+        """Evaluations that joins have taken and ranking has not: it has half of the time, whatever lists come."""
 
     def _origin(self, restored: StateKept | None) -> tuple[ProposedStep, JointModel]:
         if restored is None:
@@ -169,16 +178,28 @@ class JointBlockLearner:
             verdict = replace(verdict, verdict=Verdict.CONTESTED)
         is_useful = verdict.verdict is Verdict.GOOD and self._is_wanted(base, contribution.author, fitness)
         if is_useful:
-            self._know(base).lists[contribution.author] = KnownList(contribution.digest, claimed.ranked, fitness)
+            self._list(base, contribution.author, KnownList(contribution.digest, claimed.ranked, fitness))
         return ContributionAssessed(
             contribution.digest, verdict.verdict, is_useful, verdict.detail, is_proven_lie=verdict.is_proven_lie
         )
 
     def _is_wanted(self, base: ProposedStep, author: bytes, fitness: int) -> bool:
+        """One that gains, and more than its author's last; where there is no room, more than the worst, or our own."""
         if fitness <= self._parent_fitness(base):
             return False
         lists = self._know(base).lists
-        return fitness > lists[author].fitness if author in lists else len(lists) < LISTS_MAX
+        if author in lists:
+            return fitness > lists[author].fitness
+        if len(lists) < self._lists_max or author == self._participant.author:
+            return True
+        return fitness > min(known.fitness for known in lists.values())
+
+    def _list(self, base: ProposedStep, author: bytes, known: KnownList) -> None:
+        lists = self._know(base).lists
+        if author not in lists and len(lists) >= self._lists_max:
+            others = (name for name in lists if name != self._participant.author)
+            del lists[min(others, key=lambda name: lists[name].fitness)]
+        lists[author] = known
 
     def _know(self, base: ProposedStep) -> Base:
         return self._bases.setdefault(base.id, Base())
@@ -239,7 +260,7 @@ class JointBlockLearner:
     def _adopt(self, step: ProposedStep) -> tuple[LearnerAnswer, ...]:
         if self._ranking is None or step.id != self._adopted.id:
             self._ranking = self._ranking_on(step)
-            self._join = None
+            self._join, self._owed = None, 0
         self._adopted = step
         fitness = self._parent_fitness(step) / MICRO
         metrics = self._task.metrics(self._tree.state(step).model.parameters)
@@ -280,20 +301,23 @@ class JointBlockLearner:
         """Not an observer, nor anybody before the first AdoptRequest."""
         if not self._participant.is_searching or self._ranking is None:
             return False
-        return self._has_to_join or not self._ranking.is_exhausted
+        return self.has_to_join or not self._ranking.is_exhausted
 
     @property
-    def _has_to_join(self) -> bool:
-        """Whether a join is under way, or there are lists that the last one had not."""
+    def has_to_join(self) -> bool:
+        """Whether a join is under way, or due: there are lists that the last one had not, and ranking has had its share."""
         lists = self._know(self._adopted).lists
-        return bool(lists) and (self._join is None or not self._join.is_done or self._join.known != lists)
+        if self._join is not None and not self._join.is_done:
+            return True
+        is_new = bool(lists) and (self._join is None or self._join.known != lists)
+        return is_new and (self._owed <= 0 or self._ranking is None or self._ranking.is_exhausted)
 
     def search(self) -> tuple[LearnerAnswer, ...]:
         """One slice: of the join of all lists that are known by now, else of ranking."""
         if not self.is_searching:
             return ()
         known = self._know(self._adopted)
-        if not self._has_to_join:
+        if not self.has_to_join:
             return self._rank(known)
         if self._join is None or self._join.is_done:
             state = self._tree.state(self._adopted)
@@ -301,7 +325,10 @@ class JointBlockLearner:
         return self._advance_join(self._join, known)
 
     def _advance_join(self, join: "JoinTrial", known: Base) -> tuple[LearnerAnswer, ...]:
-        best = join.advance(self._measurement.batch(self._adopted.id))
+        batch = self._measurement.batch(self._adopted.id)
+        before = join.measured
+        best = join.advance(batch)
+        self._owed += max(1, join.measured - before) * len(batch)
         if best is None:
             return ()
         base, state = self._adopted, self._tree.state(self._adopted)
@@ -347,6 +374,7 @@ class JointBlockLearner:
         before = self._ranking.candidates_tried
         ranked = self._ranking.advance()
         self._tried += self._ranking.candidates_tried - before
+        self._owed = max(0, self._owed - (self._ranking.candidates_tried - before) * self._settings.rank_samples)
         progress = self._progress(PROGRESS_CANDIDATES)
         if ranked is None:
             return progress
@@ -381,6 +409,12 @@ class JoinTrial:
         self._task = task
         self._rows = max(1, min(ENTRIES_AT_ONCE, CHILDREN_BYTES_MAX // (4 * len(state.model.parameters))))
         self._scores: list[float] = []
+        self._is_summed = False
+
+    @property
+    def measured(self) -> int:
+        """Entries, so far."""
+        return len(self._scores)
 
     @property
     def is_done(self) -> bool:
@@ -388,7 +422,10 @@ class JoinTrial:
         return len(self._scores) == len(self._entries)
 
     def advance(self, batch: Int64Array) -> JointEntry | None:
-        """One slice; the best entry, once all are measured."""
+        """One slice: one list's direction, or some entries; the best one, once all are measured."""
+        if not self._is_summed:
+            self._is_summed = not self.children.sum_next()
+            return None
         entries = self._entries[len(self._scores) : len(self._scores) + self._rows]
         scores = self._task.scores(np.stack([self.children.parameters(entry) for entry in entries]), batch)
         self._scores.extend(float(score) for score in np.where(np.isnan(scores), -np.inf, scores))

@@ -39,6 +39,12 @@ from learning.task import Float32Array
 LISTS_MAX = 32
 """In a block: a join of twice as many is hardly better than one of sixteen, and each list costs everybody its noise."""
 
+LISTS_MIN = 4
+"""However large a model is: what a few members find together."""
+
+PARAMETERS_PER_MS = 10_000
+"""Of one list's direction, summed up by one core; with other work beside it half as many."""
+
 JOINT_VERSION = 2
 """The first byte; 1 is a candidate of one author (`payload`)."""
 
@@ -48,6 +54,11 @@ _LIST_HEAD = struct.Struct("<Bq")
 _CLAIM = struct.Struct("<BqqBbB")
 _MEMORY = struct.Struct("<Bb")
 _JOIN, _HEAD = 0, 1
+
+
+def lists_max(parameters: int, check_ms: int) -> int:
+    """How many lists a block may join, where a core may take about so long to check it."""
+    return min(LISTS_MAX, max(LISTS_MIN, check_ms * PARAMETERS_PER_MS // parameters))
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +163,15 @@ class DecodedBlock:
 class JointTransition:
     """Implements `learning.following.state_tree.Transition`. Holds nothing that changes."""
 
-    def __init__(self, rule: JointRule) -> None:
+    def __init__(self, rule: JointRule, lists_max: int = LISTS_MAX) -> None:
         self._rule = rule
+        self._lists_max = lists_max
 
     def decode(self, step: ProposedStep) -> DecodedBlock:
         """What a step says. Raises MalformedPayloadError where it can never be applied, whatever its parent is."""
         claim = decode_joint_claim(step.claim)
-        if len(step.contributions) > LISTS_MAX:
-            raise MalformedPayloadError(f"contributions: {len(step.contributions)}, allowed 0..{LISTS_MAX}")
+        if len(step.contributions) > self._lists_max:
+            raise MalformedPayloadError(f"contributions: {len(step.contributions)}, allowed 0..{self._lists_max}")
         lists: dict[bytes, RankedList] = {}
         for contribution in step.contributions:
             if contribution.base != step.parent:
@@ -182,7 +194,8 @@ class JointTransition:
     def child(self, parent: bytes, state: JointModel, block: DecodedBlock) -> JointModel:
         """The state after a block on the step `parent`. Raises MalformedPayloadError where its claim does not fit `state`."""
         claim = block.claim
-        if abs(claim.scale - state.scale) > 1:
+        begins_anew = state.scale == SCALE_HIGHEST and claim.scale == 0
+        if abs(claim.scale - state.scale) > 1 and not begins_anew:
             raise MalformedPayloadError(f"k is {claim.scale}, allowed {state.scale - 1}..{state.scale + 1}")
         if claim.share and state.before is None:
             raise MalformedPayloadError("a share of the path, and there is none: nothing has changed the model yet")

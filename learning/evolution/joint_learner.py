@@ -48,6 +48,8 @@ class Expectation:
     winner: int
     """A position on the slate."""
     head: Head
+    scale: int
+    """k, as we expect it."""
     ranking: Ranking
     has_offered: bool = False
     """Whether our list on it was submitted, with the scores."""
@@ -77,14 +79,17 @@ class JointGenerations:
         self.expected: Expectation | None = None
         self._begin(head, memory)
 
-    def _begin(self, head: Head, memory: Memory) -> None:
+    def _begin(self, head: Head, memory: Memory, scorers: tuple[bytes, ...] = ()) -> None:
         self.head = head
         self.state = memory.state
         self.consensus = JointConsensus(self._rule, head.step, memory)
         expected, self.expected = self.expected, None
         is_expected = expected is not None and expected.head.step == head.step
-        self._ranking = expected.ranking if expected is not None and is_expected else None
-        self._has_offered = expected is not None and is_expected and expected.has_offered
+        is_as_long = expected is not None and expected.scale == memory.state.scale
+        self._ranking = expected.ranking if expected is not None and is_expected and is_as_long else None
+        ours = self._participant.author
+        is_lost = ours in scorers and ours not in memory.lists  # as after a restart, if we said something else before it
+        self._has_offered = expected is not None and is_expected and expected.has_offered and not is_lost
         self._has_scored = False
         self._children: Children | None = None
         self._measured: list[int] = []
@@ -121,7 +126,7 @@ class JointGenerations:
             self._models.authors(winner),
         )
         self._agreed = decision.fitness[decision.winner]
-        self._begin(head, memory)
+        self._begin(head, memory, decision.scorers)
         return (self.head_report(), told, *self._kept(commit, memory), *self.waits(), *self._progress(1))
 
     def _head_of(self, entry: JointEntry) -> Head:
@@ -254,7 +259,7 @@ class JointGenerations:
         winner = best_of(slate.entries, ours, must_improve=True)
         head = self._head_of(slate.entries[winner])
         state = self._rule.following(self.head.model.parameters, self.state, slate.entries, ours, winner)
-        return Expectation(winner, head, self._ranking_on(head, state.scale))
+        return Expectation(winner, head, state.scale, self._ranking_on(head, state.scale))
 
     def _progress(self, since: int) -> tuple[SearchProgress, ...]:
         if self._tried - self._told < since:

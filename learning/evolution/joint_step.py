@@ -187,7 +187,9 @@ class Children:
         self._trusted = rule.trusted(lists, state)
         self._before = state.before
         self._directions: dict[bytes, Int16Array] = {}
-        self._joined: Int32Array | None = None
+        self._joined: Int32Array = np.zeros(len(parent.parameters), dtype=np.int32)
+        self._summed = 0
+        """How many of the trusted are in it."""
 
     def model(self, entry: JointEntry) -> ModelState:
         """One version after the parent."""
@@ -228,21 +230,34 @@ class Children:
 
     def _direction(self, author: bytes) -> Int16Array:
         if author not in self._directions:
-            size = len(self._parent.parameters)
-            self._directions[author] = direction_sum(self._lists[author], self._keys[author], size)
+            self._directions[author] = self._direction_sum(author)
         return self._directions[author]
 
+    def _direction_sum(self, author: bytes) -> Int16Array:
+        return direction_sum(self._lists[author], self._keys[author], len(self._parent.parameters))
+
+    def sum_next(self) -> bool:
+        """Add one more list's direction to the join; whether there is another one."""
+        author = self._trusted[self._summed]
+        direction = self._directions.get(author)
+        self._joined += self._direction_sum(author) if direction is None else direction
+        self._summed += 1
+        return self._summed < len(self._trusted)
+
     def _join(self) -> Int32Array:
-        if self._joined is None:
-            self._joined = np.zeros(len(self._parent.parameters), dtype=np.int32)
-            for author in self._trusted:
-                self._joined += self._direction(author)
+        while self._summed < len(self._trusted):
+            self.sum_next()
         return self._joined
 
 
 def missed_scale(lead: int, scale: int) -> int:
-    """k after a generation whose best join did not gain: a longer step where it led nowhere (a plateau), else a shorter one."""
-    return min(scale + 1, SCALE_HIGHEST) if lead == 0 else max(scale - 1, SCALE_LOWEST)
+    """k after a generation whose best join did not gain: a shorter step where it lost, a longer one where it led nowhere.
+
+    Who has stepped over the whole plateau without a lead looks close by again.
+    """
+    if lead < 0:
+        return max(scale - 1, SCALE_LOWEST)
+    return scale + 1 if scale < SCALE_HIGHEST else 0
 
 
 @lru_cache(maxsize=SCALES_KEPT)

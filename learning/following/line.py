@@ -123,7 +123,7 @@ class LineLearner(Generic[F]):
                 self._start_from(state)
                 return (self.follower.head_report(), *self.follower.waits())
             case AdoptRequest():
-                return (self.follower.head_report(),)
+                return (self.follower.head_report(), *self.follower.waits())
             case ExportRequest():
                 head = self.follower.head
                 return (ModelExported(head.step, head.model.height, head.digest, parameter_bytes(head.model)),)

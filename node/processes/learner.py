@@ -52,7 +52,7 @@ class LearnerSpec:
     search: SearchSettings = field(default_factory=SearchSettings)
     """Of evolution alone."""
     check_ms_max: int = CHECK_MS_MAX_DEFAULT
-    """Of gradients under proof of work: about so long a core may take to check a block."""
+    """Under proof of work: about so long a core may take to check a block of gradients, or of lists."""
     store: str = ""
     """The peer's database: gradients read large payloads from it."""
     make: "MakeLearner" = field(default_factory=lambda: make_learner)
@@ -134,7 +134,7 @@ def _evolution_learner(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> 
     if participant.members:
         return LineLearner(Generations(MutationCandidates(task, rules, participant, spec.search), participant), spec.restored)
     if rules.strategy is Strategy.JOINT:
-        return JointBlockLearner(task, rules, participant, spec.search, spec.restored)
+        return JointBlockLearner(task, rules, participant, spec.search, spec.restored, check_ms_max=spec.check_ms_max)
     return EvolutionLearner(task, rules, participant, spec.search, spec.restored)
 
 

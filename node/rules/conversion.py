@@ -4,11 +4,11 @@ from msgspec.structs import asdict
 
 from consensus.proof_of_work.mempool import Rank, equal_claims
 from consensus.proof_of_work.rules import ProofOfWorkRules
-from learning.evolution.joint_blocks import LISTS_MAX
+from learning.evolution.joint_blocks import lists_max
 from learning.evolution.payload import claimed_fitness
 from learning.evolution.rules import EvolutionRules, Strategy
 from learning.gradient.block_learner import BASE_AGE_MAX
-from learning.gradient.rules import GradientRules
+from learning.gradient.rules import GradientRules, check_ms_max
 from node.rules.network_rules import Learning, NetworkRules
 
 
@@ -19,8 +19,9 @@ def proof_of_work_rules(rules: NetworkRules) -> ProofOfWorkRules:
     """
     chain = rules.proof_of_work
     if rules.learning is Learning.EVOLUTION:
-        lists_max = LISTS_MAX if rules.evolution.strategy is Strategy.JOINT else 1
-        return ProofOfWorkRules(**asdict(chain), attachments_max=0, contributions_max=lists_max)
+        check_ms = check_ms_max(chain.block_interval_ms)
+        lists = lists_max(rules.task.parameters, check_ms) if rules.evolution.strategy is Strategy.JOINT else 1
+        return ProofOfWorkRules(**asdict(chain), attachments_max=0, contributions_max=lists)
     return ProofOfWorkRules(
         **asdict(chain),
         base_age_max=min(BASE_AGE_MAX, chain.finality_depth),

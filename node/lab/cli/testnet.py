@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from learning.evolution.rules import Strategy
 from node.cli.arguments import (
@@ -202,7 +203,7 @@ def command(
     shard_count = 0 if Consensus(consensus) is Consensus.TOTAL_ORDER else nodes
     gradient = gradient_section(learning, rule, shards, shard_count=shard_count)
     if network_file is not None:
-        consensus, learning, strategy = _kinds_of(network_file, task)
+        consensus, learning, strategy = _kinds_of(context, network_file, task)
     settings = TestnetSettings(
         nodes=nodes,
         consensus=consensus,
@@ -245,13 +246,18 @@ def _refuse_contradictions(context: click.Context, network_file: Path | None, le
 Kinds = tuple[Consensus, Learning, Strategy]
 
 
-def _kinds_of(network_file: Path, task: str) -> Kinds:
+def _kinds_of(context: click.Context, network_file: Path, task: str) -> Kinds:
     """What the given rules say; their mistakes are told before anything starts. Raises NodeError."""
     rules = read_network_file(network_file)
     if rules.total_order.members:
         raise NodeError(
             f"{network_file} names its members, whose keys a testnet does not have",
             "use --consensus total-order, which makes its own",
+        )
+    is_given = context.get_parameter_source("task") is ParameterSource.COMMANDLINE
+    if is_given and task != rules.task.name:
+        raise NodeError(
+            f"--task {task} is not what {network_file} says, which is {rules.task.name}", "leave --task out, or name that one"
         )
     check_named(rules, task, "--task")
     return rules.consensus, rules.learning, rules.evolution.strategy

@@ -2,6 +2,7 @@
 
 import importlib.util
 import io
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -41,7 +42,7 @@ class Panel:
 def check_plots() -> None:
     """Raises NodeError where matplotlib is not installed: before hours of runs, not after them."""
     if importlib.util.find_spec("matplotlib") is None:
-        raise NodeError("the plots need matplotlib", 'pip install -c constraints.txt -e ".[plots]"')
+        raise NodeError("the plots need matplotlib", f'{sys.executable} -m pip install -c constraints.txt -e ".[plots]"')
 
 
 def line_plot(title: str, x_label: str, y_label: str, lines: Sequence[Line]) -> str:

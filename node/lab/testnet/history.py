@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.common.errors import disk_error
+from node.common.errors import NodeError, disk_error
 from node.common.goal import FITNESS
 from node.lab.studies.plots import Line, Panel, panel_plot
 
@@ -22,6 +22,16 @@ class Point:
     seconds: float
     height: int
     figures: Mapping[str, float]
+
+
+def check_plot_file(file: Path) -> None:
+    """Raises NodeError where nothing could be drawn into this file: before the run, not after it."""
+    if file.suffix.lower() != ".svg":
+        raise NodeError(f"--plot {file}: the plot is an SVG document", "name a file that ends in .svg")
+    if not file.parent.is_dir():
+        raise NodeError(f"--plot {file}: there is no folder {file.parent}", "make it, or name another file")
+    if file.exists():
+        raise NodeError(f"--plot {file}: the file exists", "name another one, or remove it")
 
 
 class GoalHistory:

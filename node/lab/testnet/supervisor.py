@@ -29,7 +29,7 @@ from node.lab.testnet.control import CommandReport, TestnetReport
 from node.lab.testnet.control_server import ControlServer
 from node.lab.testnet.executor import TestnetExecutor
 from node.lab.testnet.folder import testnet_folder
-from node.lab.testnet.history import GoalHistory, Point
+from node.lab.testnet.history import GoalHistory, Point, check_plot_file
 from node.lab.testnet.live_view import TestnetScreen, who_agrees
 from node.lab.testnet.objective import Goal, GoalCheck, Objective, ObjectiveContext, TestnetOutcome, figures_of
 from node.lab.testnet.peer import PeerState, TestnetPeer
@@ -88,6 +88,7 @@ def run_testnet(settings: TestnetSettings) -> int:
     """Start the peers, show them, stop them; the exit code (0 goal reached in agreement, 1 not in time, 3 disagreement)."""
     if settings.plot is not None:
         check_plots()
+        check_plot_file(settings.plot)
     with testnet_folder(settings) as root:
         rules, peers = make_peers(settings, root)
         network = Network(rules, peers, root)

@@ -4,11 +4,11 @@ from xml.etree import ElementTree
 import pytest
 
 from node.common.errors import NodeError
-from node.lab.testnet.history import POINTS_MAX, SPARK_WIDTH, History, Point, sparkline
+from node.lab.testnet.history import POINTS_MAX, SPARK_WIDTH, GoalHistory, Point, sparkline
 
 
-def learned(*values: float) -> History:
-    history = History("test_accuracy")
+def learned(*values: float) -> GoalHistory:
+    history = GoalHistory("test_accuracy")
     for height, value in enumerate(values):
         history.note(Point(0.5 * height, height, {"fitness": value - 1, "test_accuracy": value}))
     return history
@@ -36,7 +36,7 @@ def test_only_what_is_higher_is_noted() -> None:
 
 
 def test_a_figure_that_nobody_tells_has_no_curve() -> None:
-    history = History("test_accuracy")
+    history = GoalHistory("test_accuracy")
     history.note(Point(0.0, 0, {"fitness": -2.0}))
     history.note(Point(0.5, 1, {"fitness": -1.0}))
     assert history.sparklines == ("fitness ▁█",)
