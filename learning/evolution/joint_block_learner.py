@@ -112,8 +112,8 @@ class JointBlockLearner:
         self._settings = settings
         self._participant = participant
         self._rule = JointRule(participant.network_id, (), rules)
-        self._lists_max = lists_max(sum(block.size for block in self._task.layout), check_ms_max)
-        self._transition = JointTransition(self._rule, self._lists_max)
+        self.lists_max = lists_max(sum(block.size for block in self._task.layout), check_ms_max)
+        self._transition = JointTransition(self._rule, self.lists_max)
         root, state = self._origin(restored)
         self._tree = StateTree(self._transition, root, state, steps_max=STEPS_MAX, bytes_max=MODELS_BYTES_MAX)
         self._measurement = Measurement(self._task, participant.network_id)
@@ -190,13 +190,13 @@ class JointBlockLearner:
         lists = self._know(base).lists
         if author in lists:
             return fitness > lists[author].fitness
-        if len(lists) < self._lists_max or author == self._participant.author:
+        if len(lists) < self.lists_max or author == self._participant.author:
             return True
         return fitness > min(known.fitness for known in lists.values())
 
     def _list(self, base: ProposedStep, author: bytes, known: KnownList) -> None:
         lists = self._know(base).lists
-        if author not in lists and len(lists) >= self._lists_max:
+        if author not in lists and len(lists) >= self.lists_max:
             others = (name for name in lists if name != self._participant.author)
             del lists[min(others, key=lambda name: lists[name].fitness)]
         lists[author] = known

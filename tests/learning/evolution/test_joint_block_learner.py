@@ -11,6 +11,7 @@ from learning.evolution.joint_blocks import (
     decode_joint_claim,
     encode_claimed_list,
     encode_joint_claim,
+    lists_max,
 )
 from learning.evolution.ranked_list import RankedList
 from learning.evolution.rules import EvolutionRules
@@ -284,3 +285,70 @@ def test_a_list_for_a_step_below_the_final_one_is_of_no_use() -> None:
     (answer,) = peers[0].ask(AssessRequest(late))
     assert isinstance(answer, ContributionAssessed)
     assert (answer.verdict, answer.is_useful) == (Verdict.CONTESTED, False)
+
+
+# --- room, time and cost ------------------------------------------------------------------------------------------------
+
+
+def lists_of(count: int) -> list[AuthoredPayload]:
+    """By so many authors, on the first model, the worst first."""
+    found = []
+    for author in names(count):
+        peer = Peer(author)
+        peer.adopt(GENESIS)
+        found.append(peer.find())
+    return sorted(found, key=lambda item: decode_claimed_list(item.payload, LENGTH).claimed_fitness)
+
+
+def with_room_for(lists: int) -> Peer:
+    """A peer of a model so large that a block joins no more."""
+    peer = Peer(names(9)[8])
+    learner = peer.learner
+    assert isinstance(learner, JointBlockLearner)
+    learner.lists_max = lists
+    peer.adopt(GENESIS)
+    return peer
+
+
+def test_where_there_is_no_room_the_better_list_takes_the_place_of_the_worst() -> None:
+    """Else whoever came first with weak ones would shut everybody out."""
+    lists = lists_of(6)
+    peer = with_room_for(3)
+    assert [peer.assess(item).is_useful for item in lists[1:]] == [True] * 5
+    assert not peer.assess(lists[0]).is_useful
+    assert set(peer.offer_for(GENESIS).contributions) == {item.digest for item in lists[3:]}
+
+
+def test_there_is_always_room_for_our_own_list() -> None:
+    lists = lists_of(3)
+    peer = with_room_for(3)
+    for item in lists:
+        peer.assess(item)
+    own = peer.find()
+    assert peer.assess(own).is_useful
+    assert len(peer.offer_for(GENESIS).contributions) == 3
+
+
+@pytest.mark.parametrize(
+    ("parameters", "check_ms", "expected"), [(4_810, 125, 32), (85_002, 125, 14), (10**6, 125, 4), (10**6, 15_000, 32)]
+)
+def test_a_block_joins_as_many_lists_as_may_be_checked(parameters: int, check_ms: int, expected: int) -> None:
+    assert lists_max(parameters, check_ms) == expected
+
+
+def test_ranking_has_its_share_however_often_lists_change() -> None:
+    """An author whose lists become better and better would keep everybody joining anew."""
+    liar, peer = Peer(FOUR[0]), Peer(FOUR[1])
+    liar.adopt(GENESIS)
+    peer.adopt(GENESIS)
+    drip = [item for _ in range(400) for item in liar.work()]
+    assert len(drip) >= 3
+    joins, ranked = 0, 0
+    for item in drip:
+        assert peer.assess(item).is_useful
+        for _ in range(4):
+            is_join = peer.learner.has_to_join
+            joins += is_join
+            ranked += not is_join
+            peer.work()
+    assert ranked >= joins

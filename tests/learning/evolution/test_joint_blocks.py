@@ -179,3 +179,10 @@ def test_a_step_that_can_never_be_applied_is_told_why(
 def test_a_step_that_does_not_fit_its_parent_is_told_why(state: JointModel, claim: JointClaim, message: str) -> None:
     with pytest.raises(MalformedPayloadError, match=message):
         TRANSITION.apply(state, step_with(claim, contribution(FOUR[0])))
+
+
+def test_at_its_end_k_may_begin_anew() -> None:
+    highest = replace(LATER, scale=SCALE_HIGHEST)
+    assert TRANSITION.apply(highest, step_with(JointClaim(0, 0, 0))).scale == 0
+    with pytest.raises(MalformedPayloadError, match=r"k is 1, allowed 11..13"):
+        TRANSITION.apply(highest, step_with(JointClaim(0, 0, 1)))

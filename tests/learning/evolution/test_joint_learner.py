@@ -279,3 +279,24 @@ def test_the_same_settings_name_the_same_first_model() -> None:
     generations = JointGenerations(SphereTask(), JOINT_RULES, participant, JOINT_SETTINGS)
     generations.start_from(None)
     assert generations.head.digest == members_of(4)[2].generations.head.digest
+
+
+def test_a_list_that_was_sent_beside_other_scores_than_those_that_count_is_sent_again() -> None:
+    """A member that measures otherwise after a restart has said two things; the second one, and its list, is ignored."""
+    members = members_of(4)
+    first = [item for member in members for item in member.work_until_idle()]
+    for member in members:
+        member.deliver(commit(1, first))
+    before = JointMember(FOUR[0], FOUR)  # what member 0 said before its restart, with another expectation
+    before.distortion = expects_another_winner
+    before.deliver(commit(1, first))
+    lost = before.work_until_idle()
+    (after,) = members[0].work_until_idle()
+    second = [*lost, after, *(item for member in members[1:3] for item in member.work_until_idle())]
+    for member in members:
+        member.deliver(commit(2, second))
+    assert FOUR[0] not in members[1].generations.consensus.lists
+    (again,) = members[0].work_until_idle()
+    for member in members:
+        member.deliver(commit(3, [again]))
+        assert FOUR[0] in member.generations.consensus.lists

@@ -136,6 +136,13 @@ def test_on_a_plateau_the_next_step_is_longer() -> None:
     assert RULE.following(PARENT.parameters, FIRST, entries, falling, winner=0).scale == -1
 
 
+def test_who_has_stepped_over_the_whole_plateau_looks_close_by_again() -> None:
+    state = with_path(SCALE_HIGHEST)
+    entries = RULE.entries(GENERATION, LISTS, state)
+    level = leads_of(entries, dict.fromkeys(LISTS, 0), joins=0)
+    assert RULE.following(PARENT.parameters, state, entries, level, winner=0).scale == 0
+
+
 def test_no_step_leaves_no_path() -> None:
     entries = entries_of()
     leads = leads_of(entries, dict.fromkeys(LISTS, 0), joins=-1)
