@@ -37,6 +37,10 @@ def agreed_step(statuses: Sequence[NodeStatus]) -> StepStatus | None:
     return max(entries, key=lambda step: (step.fitness is not None, len(step.metrics)))
 
 
+GOAL_KNOWN_FROM = 3
+"""Height of a model that tells all that its task has to tell."""
+
+
 def final_disagreement(statuses: Sequence[NodeStatus]) -> Disagreement | None:
     """The lowest height at which two peers hold different final steps; None when there is none to be seen."""
     seen: dict[int, tuple[str, str]] = {}
@@ -128,6 +132,8 @@ class GoalCheck:
             return "goal reached"
         if is_interrupted:
             return "interrupted"
+        if self._is_goal_unknown(agreed):
+            return f"the goal cannot be reached{self._hint_about_goal(agreed)}"
         if seconds >= self._settings.deadline_s:
             hint = self._hint_about_goal(agreed) if self._reached_s is None else ""
             return f"deadline of {self._settings.deadline_s:g} s passed{hint}"
@@ -137,6 +143,13 @@ class GoalCheck:
 
     def _is_goal(self, agreed: StepStatus) -> bool:
         return self._settings.goal.is_reached(figures_of(agreed))
+
+    def _is_goal_unknown(self, agreed: StepStatus | None) -> bool:
+        """Whether the task tells other figures alone: a typo, or no accuracy. Of a first model a figure may be undefined."""
+        if agreed is None or self._reached_s is not None or self._settings.is_until_interrupted:
+            return False
+        figures = figures_of(agreed)
+        return agreed.height >= GOAL_KNOWN_FROM and bool(figures) and self._settings.goal.metric not in figures
 
     def _hint_about_goal(self, agreed: StepStatus | None) -> str:
         if agreed is None or self._settings.goal.metric in figures_of(agreed):

@@ -9,6 +9,7 @@ import pytest
 
 from node.api.status import NodeStatus, StepStatus
 from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
+from node.common.goal import MetricGoal
 from node.lab.testnet.commands import CommandExecutor
 from node.lab.testnet.objective import (
     Disagreement,
@@ -155,6 +156,14 @@ def test_it_ends_at_the_goal_the_deadline_or_ctrl_c(peers: list[TestnetPeer]) ->
     for peer in peers:
         peer.status = chain(peer, 9, accuracy=0.91)
     assert ends(goal_check, 3.0) == (EXIT_OK, "goal reached in agreement")
+
+
+def test_a_goal_that_the_task_tells_nothing_of_ends_it_at_once(peers: list[TestnetPeer]) -> None:
+    """A typo would cost all the time until the deadline."""
+    misspelt = replace(SETTINGS, goal=MetricGoal("test_acuracy", 0.9))
+    reason = "the goal cannot be reached (this task tells no test_acuracy, but fitness, test_accuracy: set --until)"
+    assert ends(GoalCheck(misspelt, peers), 1.0) == (EXIT_GOAL_NOT_MET, reason)
+    assert ends(GoalCheck(replace(misspelt, is_until_interrupted=True), peers), 1.0) is None
 
 
 def test_until_interrupted_it_goes_on_after_the_goal_and_remembers_it(peers: list[TestnetPeer]) -> None:
