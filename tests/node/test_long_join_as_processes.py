@@ -37,7 +37,7 @@ FINAL_EVERY = 64
 
 def made_folders(tmp_path: Path) -> tuple[Path, Path]:
     """Two folders of one network whose puzzles cost next to nothing."""
-    made = run("init", str(tmp_path / "made"), "--task", TASK, "--finality-depth", "32")
+    made = run("init", str(tmp_path / "made"), "--task", TASK, "--strategy", "plus", "--finality-depth", "32")
     assert made.returncode == 0, made.stderr
     text = (tmp_path / "made" / "network.toml").read_text()
     rules = parse_network_text(re.sub(r"puzzle_memory_kib = \d+", "puzzle_memory_kib = 8", text))

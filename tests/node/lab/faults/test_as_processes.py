@@ -24,10 +24,21 @@ def test_one_of_four_that_equivocates_and_sends_outsiders_keeps_nobody_from_the_
 
 
 def test_floods_of_fresh_keys_and_questions_keep_nobody_from_the_goal(tmp_path: Path) -> None:
-    """Of the puzzles that outsiders' blocks cost, too: it is the real work."""
+    """Of the puzzles that outsiders' blocks cost, too: it is the real work. By the slower rule: there has to be time for them."""
     fault = "fresh-keys:outsiders=8+costly-questions:outsiders=4+first-relay+borrowed-name+malformed-requests"
     ended = run(
-        *("testnet", "--consensus", "proof-of-work", "--until-accuracy", "0.3", "--deadline", "150", "--json"),
+        *(
+            "testnet",
+            "--consensus",
+            "proof-of-work",
+            "--strategy",
+            "plus",
+            "--until-accuracy",
+            "0.3",
+            "--deadline",
+            "150",
+            "--json",
+        ),
         *("--faulty", "1", "--fault", fault, "--data-dir", str(tmp_path / "net"), "--keep"),
     )
     assert ended.returncode == 0, ended.stderr
