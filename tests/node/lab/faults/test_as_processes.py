@@ -24,7 +24,7 @@ def test_one_of_four_that_equivocates_and_sends_outsiders_keeps_nobody_from_the_
 
 
 def test_floods_of_fresh_keys_and_questions_keep_nobody_from_the_goal(tmp_path: Path) -> None:
-    """Of the puzzles that outsiders' blocks cost, too: it is the real work. By the slower rule: there has to be time for them."""
+    """Of the puzzles that outsiders' blocks cost, too: it is the real work. By a slow rule: there has to be time for them."""
     fault = "fresh-keys:outsiders=8+costly-questions:outsiders=4+first-relay+borrowed-name+malformed-requests"
     ended = run(
         *(
