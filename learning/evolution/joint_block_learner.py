@@ -7,10 +7,9 @@ leader joins is rebuilt and measured again as a whole, by all.
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
-import numpy as np
-
 from learning.evolution.claim_check import ClaimVerdict, verdict_on_claims
 from learning.evolution.explorer import PROGRESS_CANDIDATES
+from learning.evolution.join_trial import JoinTrial, KnownList
 from learning.evolution.joint_blocks import (
     ClaimedList,
     JointClaim,
@@ -28,7 +27,7 @@ from learning.evolution.mutation import MODELS_BYTES_MAX, kept_interval
 from learning.evolution.ranked_list import RankedList
 from learning.evolution.ranking import Ranking
 from learning.evolution.rules import EvolutionRules
-from learning.evolution.search import CHILDREN_BYTES_MAX, Generation, SearchSettings
+from learning.evolution.search import Generation, SearchSettings
 from learning.exact import MICRO, noise_key
 from learning.following.state_tree import StateTree, final_step, invalid, useless
 from learning.gradient.rules import CHECK_MS_MAX_DEFAULT
@@ -58,23 +57,11 @@ from learning.learner import (
 )
 from learning.model_consensus.slate import MalformedPayloadError
 from learning.state import ModelState, StoredStateError, genesis_state, parameter_bytes, state_digest, stored_state
-from learning.task import Int64Array, Task
-from learning.task_check import CheckedTask, check_repeatable, check_task
+from learning.task import Task
+from learning.task_check import check_repeatable, check_task
 
 STEPS_MAX = 16_384
 """About 12 MB. Each step above the final one has cost its leader a block's work, and an honest branch is a few hundred long."""
-
-ENTRIES_AT_ONCE = 16
-"""Measured in one slice, for which requests wait."""
-
-
-@dataclass(frozen=True, slots=True)
-class KnownList:
-    """A list that was assessed as good. `fitness`: of its direction, as we measured it, in micro-units."""
-
-    contribution: bytes
-    ranked: RankedList
-    fitness: int
 
 
 @dataclass(slots=True)
@@ -392,41 +379,3 @@ class JointBlockLearner:
             return ()
         self._told = self._tried
         return (SearchProgress(self._tried),)
-
-
-class JoinTrial:
-    """What the lists known of one step make together: all joins and heads, by the fast scores; a slice at a time."""
-
-    def __init__(
-        self, task: CheckedTask, rule: JointRule, base: bytes, state: JointModel, known: dict[bytes, KnownList]
-    ) -> None:
-        self.known = known
-        lists = {author: one.ranked for author, one in known.items()}
-        joint = JointState(state.before, state.scale)
-        self.children = Children(rule, base, state.model, lists, joint)
-        entries = rule.entries(base, lists, joint)
-        self._entries = [entry for entry in entries if entry.kind in {EntryKind.JOIN, EntryKind.HEAD}]
-        self._task = task
-        self._rows = max(1, min(ENTRIES_AT_ONCE, CHILDREN_BYTES_MAX // (4 * len(state.model.parameters))))
-        self._scores: list[float] = []
-        self._is_summed = False
-
-    @property
-    def measured(self) -> int:
-        """Entries, so far."""
-        return len(self._scores)
-
-    @property
-    def is_done(self) -> bool:
-        """Whether all are measured."""
-        return len(self._scores) == len(self._entries)
-
-    def advance(self, batch: Int64Array) -> JointEntry | None:
-        """One slice: one list's direction, or some entries; the best one, once all are measured."""
-        if not self._is_summed:
-            self._is_summed = not self.children.sum_next()
-            return None
-        entries = self._entries[len(self._scores) : len(self._scores) + self._rows]
-        scores = self._task.scores(np.stack([self.children.parameters(entry) for entry in entries]), batch)
-        self._scores.extend(float(score) for score in np.where(np.isnan(scores), -np.inf, scores))
-        return self._entries[int(np.argmax(self._scores))] if self.is_done else None
