@@ -67,6 +67,8 @@ class Participant:
     """Of a total order; none under proof of work."""
     is_searching: bool = True
     """Who does not search follows all the same."""
+    is_leading: bool = True
+    """Proof of work: whether it may lead blocks, and so has to know what to list, searching or not."""
 
     @property
     def is_observer(self) -> bool:

@@ -4,6 +4,7 @@ Every peer that hears a list rebuilds its direction and measures it: one that do
 leader joins is rebuilt and measured again as a whole, by all.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
@@ -11,6 +12,7 @@ from learning.evolution.claim_check import ClaimVerdict, verdict_on_claims
 from learning.evolution.explorer import PROGRESS_CANDIDATES
 from learning.evolution.join_trial import JoinTrial, KnownList
 from learning.evolution.joint_blocks import (
+    LISTS_MAX,
     ClaimedList,
     JointClaim,
     JointModel,
@@ -19,7 +21,6 @@ from learning.evolution.joint_blocks import (
     encode_claimed_list,
     encode_joint_claim,
     encode_joint_memory,
-    lists_max,
 )
 from learning.evolution.joint_step import Children, EntryKind, JointEntry, JointRule, JointState, missed_scale
 from learning.evolution.measurement import Measurement
@@ -30,7 +31,6 @@ from learning.evolution.rules import EvolutionRules
 from learning.evolution.search import Generation, SearchSettings
 from learning.exact import MICRO, noise_key
 from learning.following.state_tree import StateTree, final_step, invalid, useless
-from learning.gradient.rules import CHECK_MS_MAX_DEFAULT
 from learning.learner import (
     AdoptRequest,
     AssessRequest,
@@ -88,9 +88,9 @@ class JointBlockLearner:
         settings: SearchSettings,
         restored: StateKept | None = None,
         *,
-        check_ms_max: int = CHECK_MS_MAX_DEFAULT,
+        lists_max: int = LISTS_MAX,
     ) -> None:
-        """Starts from genesis, or from a `restored` final state; a core may take about `check_ms_max` to check a block.
+        """Starts from genesis, or from a `restored` final state. `lists_max`: as many as a block may join.
 
         Raises TaskError (StoredStateError for what is restored).
         """
@@ -99,8 +99,8 @@ class JointBlockLearner:
         self._settings = settings
         self._participant = participant
         self._rule = JointRule(participant.network_id, (), rules)
-        self.lists_max = lists_max(sum(block.size for block in self._task.layout), check_ms_max)
-        self._transition = JointTransition(self._rule, self.lists_max)
+        self._lists_max = lists_max
+        self._transition = JointTransition(self._rule, lists_max)
         root, state = self._origin(restored)
         self._tree = StateTree(self._transition, root, state, steps_max=STEPS_MAX, bytes_max=MODELS_BYTES_MAX)
         self._measurement = Measurement(self._task, participant.network_id)
@@ -177,16 +177,19 @@ class JointBlockLearner:
         lists = self._know(base).lists
         if author in lists:
             return fitness > lists[author].fitness
-        if len(lists) < self.lists_max or author == self._participant.author:
+        if len(lists) < self._lists_max or author == self._participant.author:
             return True
-        return fitness > min(known.fitness for known in lists.values())
+        return fitness > lists[self._worst_of_others(lists)].fitness
 
     def _list(self, base: ProposedStep, author: bytes, known: KnownList) -> None:
         lists = self._know(base).lists
-        if author not in lists and len(lists) >= self.lists_max:
-            others = (name for name in lists if name != self._participant.author)
-            del lists[min(others, key=lambda name: lists[name].fitness)]
+        if author not in lists and len(lists) >= self._lists_max:
+            del lists[self._worst_of_others(lists)]
         lists[author] = known
+
+    def _worst_of_others(self, lists: Mapping[bytes, KnownList]) -> bytes:
+        """Whose list gives way: ours stays, so it is no measure for others."""
+        return min(lists.keys() - {self._participant.author}, key=lambda author: (lists[author].fitness, author))
 
     def _know(self, base: ProposedStep) -> Base:
         return self._bases.setdefault(base.id, Base())
@@ -285,19 +288,23 @@ class JointBlockLearner:
 
     @property
     def is_searching(self) -> bool:
-        """Not an observer, nor anybody before the first AdoptRequest."""
-        if not self._participant.is_searching or self._ranking is None:
-            return False
-        return self.has_to_join or not self._ranking.is_exhausted
+        """Nobody before the first AdoptRequest; who may lead joins the lists of others, whether it ranks or not."""
+        return self._ranking is not None and (self.has_to_join or self._may_rank)
+
+    @property
+    def _may_rank(self) -> bool:
+        return self._participant.is_searching and self._ranking is not None and not self._ranking.is_exhausted
 
     @property
     def has_to_join(self) -> bool:
         """Whether a join is under way, or due: there are lists that the last one had not, and ranking has had its share."""
-        lists = self._know(self._adopted).lists
+        if not self._participant.is_leading:
+            return False
         if self._join is not None and not self._join.is_done:
             return True
+        lists = self._know(self._adopted).lists
         is_new = bool(lists) and (self._join is None or self._join.known != lists)
-        return is_new and (self._owed <= 0 or self._ranking is None or self._ranking.is_exhausted)
+        return is_new and (self._owed <= 0 or not self._may_rank)
 
     def search(self) -> tuple[LearnerAnswer, ...]:
         """One slice: of the join of all lists that are known by now, else of ranking."""
@@ -311,7 +318,7 @@ class JointBlockLearner:
             self._join = JoinTrial(self._task, self._rule, self._adopted.id, state, dict(known.lists))
         return self._advance_join(self._join, known)
 
-    def _advance_join(self, join: "JoinTrial", known: Base) -> tuple[LearnerAnswer, ...]:
+    def _advance_join(self, join: JoinTrial, known: Base) -> tuple[LearnerAnswer, ...]:
         batch = self._measurement.batch(self._adopted.id)
         before = join.measured
         best = join.advance(batch)

@@ -13,6 +13,7 @@ import threadpoolctl
 from learning.aggregation.catalogue import needs_scores
 from learning.evolution.generations import Generations
 from learning.evolution.joint_block_learner import JointBlockLearner
+from learning.evolution.joint_blocks import lists_max
 from learning.evolution.joint_learner import JointGenerations
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.mutation_candidates import MutationCandidates
@@ -134,7 +135,8 @@ def _evolution_learner(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> 
     if participant.members:
         return LineLearner(Generations(MutationCandidates(task, rules, participant, spec.search), participant), spec.restored)
     if rules.strategy is Strategy.JOINT:
-        return JointBlockLearner(task, rules, participant, spec.search, spec.restored, check_ms_max=spec.check_ms_max)
+        lists = lists_max(sum(block.size for block in task.layout), spec.check_ms_max)
+        return JointBlockLearner(task, rules, participant, spec.search, spec.restored, lists_max=lists)
     return EvolutionLearner(task, rules, participant, spec.search, spec.restored)
 
 

@@ -119,7 +119,7 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
             assert_never(rules.consensus)
     kept = kept_state(store)
     is_searching = settings.is_searching and not settings.is_observer
-    learner = learner_spec(rules, role.identity, kept, is_searching=is_searching)
+    learner = learner_spec(rules, role.identity, kept, is_searching=is_searching, is_leading=not settings.is_observer)
     return PeerParts(
         settings=settings,
         folder=folder,

@@ -227,14 +227,16 @@ def replica_over(
     return Coupling(machine, network_id(rules), digests, payload_commits or retention_of(rules).payload_commits)
 
 
-def learner_spec(rules: NetworkRules, author: PeerId, restored: StateKept | None, *, is_searching: bool = True) -> LearnerSpec:
+def learner_spec(
+    rules: NetworkRules, author: PeerId, restored: StateKept | None, *, is_searching: bool = True, is_leading: bool = True
+) -> LearnerSpec:
     """What the learner is told at its start, but for where it finds files."""
     this_network = network_id(rules)
     return LearnerSpec(
         task=rules.task.name,
         folder="",
         rules=learning_rules(rules),
-        participant=Participant(this_network, author, genesis_step(this_network), members_of(rules), is_searching),
+        participant=Participant(this_network, author, genesis_step(this_network), members_of(rules), is_searching, is_leading),
         restored=restored,
         check_ms_max=check_ms_max(rules.proof_of_work.block_interval_ms),
     )

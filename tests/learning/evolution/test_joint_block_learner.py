@@ -7,6 +7,7 @@ from msgspec import structs
 
 from learning.evolution.joint_block_learner import JointBlockLearner
 from learning.evolution.joint_blocks import (
+    LISTS_MAX,
     decode_claimed_list,
     decode_joint_claim,
     encode_claimed_list,
@@ -51,10 +52,14 @@ class Peer(TreePeer):
         parameters: int = 20,
         restored: StateKept | None = None,
         is_searching: bool = True,
+        is_leading: bool = True,
+        lists_max: int = LISTS_MAX,
     ) -> None:
         self.task = SphereTask(parameters)
-        participant = Participant(NETWORK, author, GENESIS, (), is_searching)
-        super().__init__(author, JointBlockLearner(self.task, rules, participant, settings, restored), Shelf())
+        participant = Participant(NETWORK, author, GENESIS, (), is_searching, is_leading)
+        super().__init__(
+            author, JointBlockLearner(self.task, rules, participant, settings, restored, lists_max=lists_max), Shelf()
+        )
 
     def find(self) -> AuthoredPayload:
         """Rank until there is a list."""
@@ -268,11 +273,24 @@ def test_a_damaged_state_or_step_is_told() -> None:
 
 def test_an_observer_checks_and_neither_ranks_nor_offers() -> None:
     bob, step = led()
-    observer = Peer(FOUR[2], is_searching=False)
+    observer = Peer(FOUR[2], is_searching=False, is_leading=False)
     observer.adopt(GENESIS)
     observer.follow(step)
     assert (observer.learner.is_searching, observer.learner.search(), observer.offers) == (False, (), {})
     assert bob.learner.is_searching
+
+
+def test_who_leads_and_does_not_search_joins_the_lists_of_others() -> None:
+    """As `start --no-search`: it ranks nothing, and its blocks are as good as those of all others."""
+    alice, idle = Peer(FOUR[0]), Peer(FOUR[1], is_searching=False)
+    alice.adopt(GENESIS)
+    idle.adopt(GENESIS)
+    assert not idle.learner.is_searching
+    item = alice.find()
+    assert idle.assess(item).is_useful
+    assert idle.offer_for(GENESIS).contributions == (item.digest,)
+    assert (idle.learner.is_searching, idle.learner.search()) == (False, ())
+    alice.follow(idle.lead(GENESIS, 1))
 
 
 def test_a_list_for_a_step_below_the_final_one_is_of_no_use() -> None:
@@ -302,10 +320,7 @@ def lists_of(count: int) -> list[AuthoredPayload]:
 
 def with_room_for(lists: int) -> Peer:
     """A peer of a model so large that a block joins no more."""
-    peer = Peer(names(9)[8])
-    learner = peer.learner
-    assert isinstance(learner, JointBlockLearner)
-    learner.lists_max = lists
+    peer = Peer(names(9)[8], lists_max=lists)
     peer.adopt(GENESIS)
     return peer
 
@@ -317,6 +332,18 @@ def test_where_there_is_no_room_the_better_list_takes_the_place_of_the_worst() -
     assert [peer.assess(item).is_useful for item in lists[1:]] == [True] * 5
     assert not peer.assess(lists[0]).is_useful
     assert set(peer.offer_for(GENESIS).contributions) == {item.digest for item in lists[3:]}
+
+
+def test_our_own_list_however_weak_makes_no_way_for_what_is_worse_than_the_others() -> None:
+    lists = lists_of(9)
+    own = next(place for place, item in enumerate(lists) if item.author == names(9)[8])
+    weaker, stronger = lists[own + 1 :], lists[own + 1 :]
+    assert len(stronger) >= 4, "the ninth author's list is to be among the worst; take another author where it is not"
+    peer = with_room_for(3)
+    for item in (lists[own], *stronger[-2:]):
+        assert peer.assess(item).is_useful
+    assert not peer.assess(weaker[0]).is_useful
+    assert set(peer.offer_for(GENESIS).contributions) == {lists[own].digest, *(item.digest for item in stronger[-2:])}
 
 
 def test_there_is_always_room_for_our_own_list() -> None:
