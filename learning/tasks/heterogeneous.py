@@ -3,11 +3,9 @@
 For a total order: proof of work compares claims.
 """
 
-import hashlib
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from learning.exact import permutation, raw_words, stream_key
 from learning.task import Float32Array, Float64Array, Int64Array, Task, TaskError
@@ -96,44 +94,29 @@ class StochasticTask:
         return part
 
 
-BATCHES_DRAWN_MAX = 64
-"""A shard of a twentieth misses eight episodes two times in three, and all of so many batches never."""
-
-SHARES_MAX = 10_000
-"""In all: a shard of less than a ten-thousandth holds no sample of the data sets at hand."""
-
-
 class ShardedTask:
-    """A task restricted to the samples (or episodes) of one shard. Implements `learning.task.Task`.
+    """A task of which one member has only some training samples. Implements `learning.task.Task`.
 
-    A sample's shard depends on its index alone, at random as far as the data is concerned; so the shards are disjoint, need no
-    list, and together hold everything. A candidate stays a recipe on the common model: only what a member measures differs.
-    `data_digest` is that of the whole, which the network file names.
+    A candidate stays a recipe on the common model: only what a member measures differs. `data_digest` is that of the whole,
+    which the network file names, and the metrics are the whole's, over its test data: people see the common model.
     """
 
-    def __init__(self, task: Task, shard: int, shares: tuple[int, ...]) -> None:
-        """`shares`: the relative sizes of all shards, e.g. (1, 1, 1, 1), or (6, 2, 1, 1); `shard`: ours, from 0.
-
-        Raises TaskError when a share is below 1, their sum above SHARES_MAX, or there is no such shard.
-        """
-        if not 0 <= shard < len(shares):
-            raise TaskError(f"task {task.name!r}: shard is {shard}, allowed 0..{len(shares) - 1}")
-        if min(shares) < 1 or sum(shares) > SHARES_MAX:
-            raise TaskError(f"task {task.name!r}: shares are {shares}, allowed 1 or more each, in sum {SHARES_MAX} or less")
+    def __init__(self, task: Task, rows: Int64Array) -> None:
+        """`rows`: the member's own, at least one, as of `learning.tasks.shards.rows_for`; batches are rows, too."""
+        assert len(rows), "a member without samples"
         self.name, self.layout, self.data_digest = task.name, task.layout, task.data_digest
         self._task = task
-        self._shares_before = sum(shares[:shard])
-        self._share = shares[shard]
-        self._shares = sum(shares)
+        self._rows = rows
 
     def draw_batch(self, seed: bytes) -> Int64Array:
-        """Our part of the task's batch; where that is empty, of the next one that follows from the seed. Raises TaskError."""
-        for _ in range(BATCHES_DRAWN_MAX):
-            batch = self._task.draw_batch(seed)
-            if len(own := batch[self._is_own(batch)]):
-                return own
-            seed = hashlib.blake2b(seed, digest_size=32).digest()
-        raise TaskError(f"task {self.name!r}: no sample of our shard in {BATCHES_DRAWN_MAX} batches; is it too small?")
+        """Our rows of the task's batch; of large data that is a part, and others of ours are added until it is as long."""
+        batch = self._task.draw_batch(seed)
+        drawn = batch[np.isin(batch, self._rows)]
+        missing = min(len(batch), len(self._rows)) - len(drawn)
+        if missing <= 0:
+            return drawn
+        others = np.setdiff1d(self._rows, drawn, assume_unique=True)
+        return np.concatenate((drawn, others[permutation(seed, len(others))[:missing]]))
 
     def scores(self, candidates: Float32Array, batch: Int64Array) -> Float64Array:
         """The task's own."""
@@ -146,16 +129,3 @@ class ShardedTask:
     def metrics(self, parameters: Float32Array) -> Mapping[str, float]:
         """The task's own, over its test data."""
         return self._task.metrics(parameters)
-
-    def _is_own(self, batch: Int64Array) -> npt.NDArray[np.bool_]:
-        ticket = _mix(batch.astype(np.uint64)) % np.uint64(self._shares)
-        is_own: npt.NDArray[np.bool_] = (ticket >= self._shares_before) & (ticket < self._shares_before + self._share)
-        return is_own
-
-
-def _mix(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
-    """SplitMix64's output function (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", OOPSLA 2014)."""
-    state = values * np.uint64(0x9E3779B97F4A7C15)
-    state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return state ^ (state >> np.uint64(31))

@@ -32,9 +32,10 @@ from learning.learner import (
 )
 from learning.model_consensus.slate import Scores
 from learning.task import Task
+from learning.tasks.heterogeneous import ShardedTask
 from learning.tasks.shards import parse_shards, rows_for
 from node.common.goal import MetricGoal
-from node.lab.studies.evolution_tasks import MeasuredOnce, OwnRows, labels_of, studied_task
+from node.lab.studies.evolution_tasks import MeasuredOnce, labels_of, studied_task
 from node.rules.network_file import evolution_for
 
 COMMITS_A_GENERATION_MAX = 3
@@ -121,7 +122,7 @@ class _Arena:
         if cell.shards == "whole":
             return self._task
         shards, shard = parse_shards(cell.shards), cell.first_shard + number
-        return OwnRows(self._task, rows_for(labels_of(task), shards, cell.shard_count, shard, network_id))
+        return ShardedTask(self._task, rows_for(labels_of(task), shards, cell.shard_count, shard, network_id))
 
     def _learner(self, task: Task, participant: Participant) -> LineLearner[Follower]:
         settings = SearchSettings(effort=self._cell.effort)

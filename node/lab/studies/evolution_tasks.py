@@ -135,29 +135,3 @@ def _key(*arrays: Float32Array | Int64Array) -> bytes:
     for array in arrays:
         hasher.update(np.ascontiguousarray(array).data)
     return hasher.digest()
-
-
-class OwnRows:
-    """A task of which one member has only some training samples. Implements `Task`."""
-
-    def __init__(self, task: MeasuredOnce, rows: Int64Array) -> None:
-        self.name, self.layout, self.data_digest = task.name, task.layout, task.data_digest
-        self._task = task
-        self._rows = rows
-
-    def draw_batch(self, seed: bytes) -> Int64Array:
-        """Of its own samples those that are in the batch."""
-        batch = self._task.draw_batch(seed)
-        return batch[np.isin(batch, self._rows)]
-
-    def scores(self, candidates: Float32Array, batch: Int64Array) -> Float64Array:
-        """The task's own."""
-        return self._task.scores(candidates, batch)
-
-    def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
-        """The task's own."""
-        return self._task.fitness(parameters, batch)
-
-    def metrics(self, parameters: Float32Array) -> Mapping[str, float]:
-        """The task's own."""
-        return self._task.metrics(parameters)

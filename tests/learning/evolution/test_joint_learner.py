@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -30,7 +31,7 @@ from tests.learning.evolution.joint_order import (
     scores_backwards,
 )
 from tests.learning.following.line_world import Order, commit
-from tests.learning.sphere import SphereTask
+from tests.learning.sphere import SAMPLES, SphereTask
 
 GENERATIONS = 20
 FOUR = names(4)
@@ -179,7 +180,7 @@ def stochastic(place: int) -> Task:
 
 
 def sharded(place: int) -> Task:
-    return ShardedTask(SphereTask(), place, (6, 3, 2, 1))
+    return ShardedTask(SphereTask(), np.split(np.arange(SAMPLES), (32, 48, 58))[place])
 
 
 @pytest.mark.parametrize("task_of", [noisy, stochastic, sharded])

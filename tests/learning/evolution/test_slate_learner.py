@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -38,7 +39,7 @@ from tests.learning.evolution.common_order import (
 )
 from tests.learning.evolution.exchange import GENESIS, NETWORK, RULES
 from tests.learning.following.line_world import Order, commit, signed
-from tests.learning.sphere import SphereTask
+from tests.learning.sphere import SAMPLES, SphereTask
 
 GENERATIONS = 30
 FOUR = names(4)
@@ -225,7 +226,7 @@ def stochastic(place: int) -> Task:
 
 
 def sharded(place: int) -> Task:
-    return ShardedTask(SphereTask(), place, (6, 3, 2, 1))
+    return ShardedTask(SphereTask(), np.split(np.arange(SAMPLES), (32, 48, 58))[place])
 
 
 @pytest.mark.parametrize("task_of", [noisy, stochastic, sharded])

@@ -1,6 +1,6 @@
 """Measurements that differ: from peer to peer, or from call to call.
 
-Shards: disjoint, together everything, of the sizes asked for.
+A shard: its member's samples and no others.
 """
 
 from itertools import pairwise
@@ -10,9 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from learning.exact import permutation
 from learning.task import Int64Array, TaskError
 from learning.task_check import check_task
 from learning.tasks.heterogeneous import NoisyTask, ShardedTask, StochasticTask
+from learning.tasks.shards import parse_shards, rows_for
 from tests.learning.sphere import SphereTask
 
 POINT = np.zeros(20, dtype=np.float32)
@@ -70,7 +72,7 @@ def test_settings_out_of_range_are_named() -> None:
 
 
 class WideTask(SphereTask):
-    """Draws what it is told to: many indices, as of large data, or few, as of episodes."""
+    """Draws what it is told to."""
 
     def __init__(self, batch: list[int]) -> None:
         super().__init__()
@@ -80,60 +82,34 @@ class WideTask(SphereTask):
         return np.array(self._batch, dtype=np.int64)
 
 
-class EpisodicTask(SphereTask):
-    """Draws another sample for each seed."""
-
-    def draw_batch(self, seed: bytes) -> Int64Array:
-        return np.array([int.from_bytes(seed[:4], "little")], dtype=np.int64)
+def sharded(batch: list[int], rows: list[int]) -> list[int]:
+    task = ShardedTask(WideTask(batch), np.array(rows, dtype=np.int64))
+    return [int(row) for row in task.draw_batch(bytes(32))]
 
 
-@given(shares=st.lists(st.integers(1, 9), min_size=1, max_size=8).map(tuple), seed=st.binary(min_size=32, max_size=32))
-def test_shards_are_disjoint_and_together_the_whole_batch(shares: tuple[int, ...], seed: bytes) -> None:
-    whole = WideTask(list(range(2_000)))
-    shards = [ShardedTask(whole, shard, shares).draw_batch(seed) for shard in range(len(shares))]
-    assert sorted(np.concatenate(shards)) == list(range(2_000))
+@given(members=st.integers(1, 9), text=st.sampled_from(["iid", "dirichlet:0.5"]), seed=st.binary(min_size=32, max_size=32))
+def test_of_a_batch_of_all_samples_each_member_has_its_shard_in_the_batch_s_order(members: int, text: str, seed: bytes) -> None:
+    batch = permutation(seed, 200)
+    labels = np.arange(200, dtype=np.int64) % 7
+    shards = [rows_for(labels, parse_shards(text), members, number, seed) for number in range(members)]
+    drawn = [ShardedTask(WideTask(list(batch)), rows).draw_batch(seed) for rows in shards]
+    assert [sorted(own) for own in drawn] == [list(rows) for rows in shards]
+    assert all((np.diff(np.argsort(batch)[own]) > 0).all() for own in drawn)
 
 
-def test_shards_have_the_sizes_of_their_shares() -> None:
-    whole = WideTask(list(range(20_000)))
-    sizes = [len(ShardedTask(whole, shard, (6, 2, 1, 1)).draw_batch(bytes(32))) for shard in range(4)]
-    assert sizes == pytest.approx([12_000, 4_000, 2_000, 2_000], rel=0.05)
+def test_of_large_data_a_member_draws_as_many_samples_as_the_batch_has() -> None:
+    drawn = sharded([5, 9, 13, 2, 77, 40], [1, 2, 3, 4, 9, 50, 51, 52])
+    assert (drawn[:2], len(set(drawn)), set(drawn) <= {1, 2, 3, 4, 9, 50, 51, 52}) == ([9, 2], 6, True)
+    assert sharded([5, 9, 13, 2, 77, 40], [1, 2, 3, 4, 9, 50, 51, 52]) == drawn
 
 
-def test_a_sample_stays_in_its_shard_and_the_order_is_the_tasks() -> None:
-    forwards = ShardedTask(WideTask([5, 9, 13, 2, 77, 40]), 1, (1, 1)).draw_batch(bytes(32))
-    backwards = ShardedTask(WideTask([40, 77, 2, 13, 9, 5]), 1, (1, 1)).draw_batch(bytes(32))
-    assert 0 < len(forwards) < 6
-    assert list(forwards) == list(backwards[::-1])
-
-
-def test_where_a_batch_holds_nothing_of_ours_the_next_one_is_taken() -> None:
-    tasks = [ShardedTask(EpisodicTask(), shard, (1, 1, 1, 1)) for shard in range(4)]
-    batches = [task.draw_batch(bytes(32)) for task in tasks]
-    assert len({int(batch[0]) for batch in batches}) == 4
-    assert [list(task.draw_batch(bytes(32))) for task in tasks] == [list(batch) for batch in batches]
-
-
-def test_a_shard_without_samples_is_a_fault_with_its_reason() -> None:
-    tasks = [ShardedTask(WideTask([3]), shard, (1, 1)) for shard in range(2)]
-    with pytest.raises(TaskError, match="no sample of our shard in 64 batches"):
-        [task.draw_batch(bytes(32)) for task in tasks]
+def test_a_member_with_fewer_samples_than_a_batch_draws_all_of_them() -> None:
+    assert sharded([5, 9, 13, 2, 77, 40], [2, 8])[0] == 2
+    assert sorted(sharded([5, 9, 13, 2, 77, 40], [2, 8])) == [2, 8]
+    assert sorted(sharded([5, 9], [7, 8])) == [7, 8]
 
 
 def test_the_network_sees_the_whole_task() -> None:
-    checked = check_task(ShardedTask(SphereTask(), 0, (3, 1)))
+    checked = check_task(ShardedTask(SphereTask(), np.arange(3)))
     assert (checked.name, checked.data_digest, checked.layout) == ("sphere", bytes(range(32)), SphereTask().layout)
-
-
-@pytest.mark.parametrize(
-    ("shard", "shares", "message"),
-    [
-        (2, (1, 1), r"shard is 2, allowed 0\.\.1"),
-        (-1, (1, 1), r"shard is -1, allowed 0\.\.1"),
-        (0, (1, 0), r"shares are \(1, 0\), allowed 1 or more each"),
-        (0, (10_000, 1), r"shares are \(10000, 1\), allowed 1 or more each, in sum 10000 or less"),
-    ],
-)
-def test_shards_out_of_range_are_named(shard: int, shares: tuple[int, ...], message: str) -> None:
-    with pytest.raises(TaskError, match=message):
-        ShardedTask(SphereTask(), shard, shares)
+    assert checked.metrics(POINT) == SphereTask().metrics(POINT)

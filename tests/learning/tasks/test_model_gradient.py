@@ -221,7 +221,7 @@ def test_an_operation_without_a_derivative_is_named() -> None:
 
 def test_a_task_without_a_gradient_says_what_to_use_instead() -> None:
     own = ScoreTask("own", layout_of(nn.Linear(1, 1)), lambda parameters: 0.0, bytes(32))
-    for task in (rosenbrock(), own, ShardedTask(digits_mlp(), 0, (1, 1))):
+    for task in (rosenbrock(), own, ShardedTask(digits_mlp(), ROWS)):
         with pytest.raises(TaskError) as raised:
             differentiable(task)
         assert str(raised.value) == f"task '{task.name}' has no gradient; use learning = \"evolution\""

@@ -14,6 +14,7 @@ from learning.evolution.ranked_list import RankedList
 from learning.evolution.recipe import Recipe
 from learning.evolution.rules import Strategy
 from learning.model_consensus.slate import Scores
+from learning.tasks.heterogeneous import ShardedTask
 from learning.tasks.shards import parse_shards, rows_for
 from node.common.goal import MetricGoal
 from node.lab.studies import evolution
@@ -34,7 +35,7 @@ from node.lab.studies.evolution import (
     write_shards,
 )
 from node.lab.studies.evolution_arena import Curve, EvolutionCell, lie, run_evolution
-from node.lab.studies.evolution_tasks import MeasuredOnce, OwnRows, ValidatedDigits, labels_of, wine
+from node.lab.studies.evolution_tasks import MeasuredOnce, ValidatedDigits, labels_of, wine
 from node.lab.studies.plots import ReproduceError
 from node.rules.network_file import evolution_for
 
@@ -78,7 +79,7 @@ def test_a_lie_turns_lists_and_scores_round() -> None:
 def test_members_with_unequal_shards_see_their_own_samples_and_agree() -> None:
     task = wine()
     rows = rows_for(labels_of(task), parse_shards(SHARDS), 2, 1, bytes(32))
-    own = OwnRows(MeasuredOnce(task), rows)
+    own = ShardedTask(MeasuredOnce(task), rows)
     assert sorted(own.draw_batch(bytes(32)).tolist()) == rows.tolist()
     shared = replace(WINE, shards=SHARDS, shard_count=2)
     alone = run_evolution(replace(shared, members=1, first_shard=1))
