@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from learning.evolution.schedule import StepSizeSchedule
 from learning.exact import DecimalText
+from learning.tasks.shards import SHARDS_ALLOWED, parse_shards
 
 UNLIMITED = -1
 """As `regression_allowed`: the pure comma rule, where a child may be worse than its parent."""
@@ -29,7 +30,8 @@ class Strategy(StrEnum):
 class EvolutionRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How candidates are made and judged.
 
-    Raises ScheduleError where the step sizes are no schedule; ranges are checked where the rules are read.
+    Raises ScheduleError where the step sizes are no schedule, ValueError where the shards are none; ranges are checked where
+    the rules are read.
     """
 
     offspring: Annotated[int, Meta(ge=2, le=65_536, description="λ: mutations tried at first in each generation.")] = 64
@@ -51,9 +53,18 @@ class EvolutionRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         Strategy,
         Meta(description="What becomes of a generation's mutations: joint (all members' lists), comma, plus or recombination."),
     ] = Strategy.PLUS
+    shards: Annotated[
+        str,
+        Meta(
+            title=SHARDS_ALLOWED,
+            description="Which training samples a member of a total order searches and scores on: all of them (whole), an "
+            "equal part (iid), or a part whose classes are drawn unevenly (dirichlet:0.5; the smaller, the more unequal).",
+        ),
+    ] = "whole"
 
     def __post_init__(self) -> None:
         self.schedule()
+        parse_shards(self.shards)
 
     def schedule(self) -> StepSizeSchedule:
         """The step size by height."""

@@ -89,6 +89,17 @@ def rows_for(labels: Int64Array, shards: Shards, shard_count: int, shard_index: 
     return np.sort(parts[shard_index])
 
 
+def rows_of(author: bytes, members: tuple[bytes, ...], labels: Int64Array, shards: Shards, seed: bytes) -> Int64Array:
+    """The training samples of one member of a total order, ascending: each member has a shard. Raises TaskError.
+
+    Who is none of the members scores nothing, and measures for itself on all of them.
+    """
+    if author not in members:
+        return np.arange(len(labels), dtype=np.int64)
+    index, count = shard_of(author, members, 0)
+    return rows_for(labels, shards, count, index, seed)
+
+
 def _skew(labels: Int64Array, alpha: float, shard_count: int, seed: bytes) -> list[Int64Array]:
     """For each class, the shards' parts of it are drawn from Dir(alpha, ..., alpha).
 

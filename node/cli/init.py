@@ -12,7 +12,7 @@ from consensus.total_order.committee import MEMBERS_MAX, faulty_max
 from learning.evolution.rules import Strategy
 from learning.tasks.catalogue import built_in_task
 from node.cli.arguments import FILE, FOLDER, TASK_DEFAULT, refuse_given
-from node.cli.learning_options import gradient_section, learning_options
+from node.cli.learning_options import learning_choice, learning_options
 from node.common.errors import NodeError
 from node.common.files import KEY_FILE_NAME, NETWORK_FILE_NAME
 from node.common.wording import command_text, counted
@@ -131,11 +131,18 @@ def command(
         click.echo(_what_next(folder, rules, identity.peer_id.hex(), first_start=_trusting(rules)))
         return
     is_order = bool(members_count or member_keys)
-    gradient = gradient_section(learning, rule, shards, shard_count=0 if is_order else OPEN_SHARD_COUNT)
-    section = task_section(task, needs_gradient=gradient is not None)
+    choice = learning_choice(learning, rule, shards, is_order=is_order, shard_count=OPEN_SHARD_COUNT)
+    section = task_section(task, needs_gradient=choice.gradient is not None, needs_samples=choice.has_shards)
     title = name or _title_of(task)
     make = partial(
-        new_rules, title, secrets.token_bytes(32), section, Strategy(strategy), gradient=gradient, finality_depth=finality_depth
+        new_rules,
+        title,
+        secrets.token_bytes(32),
+        section,
+        Strategy(strategy),
+        gradient=choice.gradient,
+        shards=choice.evolution_shards,
+        finality_depth=finality_depth,
     )
     placeholders = tuple(f"{number:064x}" for number in range(members_count or 0))
     members = member_keys or placeholders

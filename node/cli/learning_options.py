@@ -1,13 +1,15 @@
 """What people choose about learning: the options that `init` and `testnet` share, checked before anything is made."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import click
 
 from learning.aggregation.catalogue import RULES, RuleError, rule_named, rule_text
 from learning.gradient.rules import GradientRules
-from learning.tasks.shards import parse_shards
+from learning.tasks.shards import ShardKind, parse_shards
 from node.common.errors import NodeError
+from node.rules.network_file import ALL_MEASURE_ALIKE
 from node.rules.network_rules import Learning
 
 RULE_DEFAULT = "robust"
@@ -35,8 +37,8 @@ def learning_options(command: Callable[..., object]) -> Callable[..., object]:
         click.option(
             "--shards",
             metavar="SHARDS",
-            help='Samples that a peer computes on: "whole", "iid" or "dirichlet:0.5" (smaller: more unequal). '
-            f"Default: {SHARDS_DEFAULT}.",
+            help='Samples that are a peer\'s own: "whole", "iid" or "dirichlet:0.5" (smaller: more unequal). '
+            f"Default: {SHARDS_DEFAULT} by gradients, {ShardKind.WHOLE} by evolution, which has others in a total order alone.",
         ),
     )
     for option in reversed(options):
@@ -44,22 +46,45 @@ def learning_options(command: Callable[..., object]) -> Callable[..., object]:
     return command
 
 
-def gradient_section(learning: str, rule: str | None, shards: str | None, *, shard_count: int) -> GradientRules | None:
-    """The [gradient] section that the options ask for; None where learning is by evolution. Raises NodeError."""
-    if Learning(learning) is Learning.EVOLUTION:
-        for option, value in (("--rule", rule), ("--shards", shards)):
-            if value is not None:
-                raise NodeError(f"{option} is of no use with --learning evolution", "add --learning gradient")
-        return None
+@dataclass(frozen=True, slots=True)
+class LearningChoice:
+    """What the options ask for."""
+
+    gradient: GradientRules | None
+    """None where learning is by evolution."""
+    evolution_shards: str
+    """Where it is."""
+
+    @property
+    def has_shards(self) -> bool:
+        """Whether evolution needs samples that can be cut into shards."""
+        return self.evolution_shards != ShardKind.WHOLE
+
+
+def learning_choice(learning: str, rule: str | None, shards: str | None, *, is_order: bool, shard_count: int) -> LearningChoice:
+    """The options, checked. `shard_count`: of an open network that learns by gradients. Raises NodeError."""
+    try:
+        found = str(parse_shards(shards)) if shards is not None else None
+    except ValueError as error:
+        raise NodeError(f"--shards: {error}", "choose what is allowed") from error
+    if Learning(learning) is Learning.GRADIENT:
+        return LearningChoice(
+            _gradient_section(rule, found or SHARDS_DEFAULT, 0 if is_order else shard_count), ShardKind.WHOLE.value
+        )
+    if rule is not None:
+        raise NodeError("--rule is of no use with --learning evolution", "add --learning gradient")
+    if found not in {None, ShardKind.WHOLE} and not is_order:
+        raise NodeError(
+            f"--shards {found} is not for evolution by proof of work, {ALL_MEASURE_ALIKE}",
+            "make it a total order (testnet: --consensus total-order, init: --members N), or add --learning gradient",
+        )
+    return LearningChoice(None, found or ShardKind.WHOLE.value)
+
+
+def _gradient_section(rule: str | None, shards: str, shard_count: int) -> GradientRules:
     try:
         text = rule_text(rule_named(rule or RULE_DEFAULT))
     except RuleError as error:
         raise NodeError(f"--rule: {error}", "choose what is allowed") from error
-    try:
-        parse_shards(shards or SHARDS_DEFAULT)
-    except ValueError as error:
-        raise NodeError(f"--shards: {error}", "choose what is allowed") from error
     name = text.partition(":")[0]
-    return GradientRules(
-        rule=text, learning_rate=RULES[name].learning_rate, shards=shards or SHARDS_DEFAULT, shard_count=shard_count
-    )
+    return GradientRules(rule=text, learning_rate=RULES[name].learning_rate, shards=shards, shard_count=shard_count)

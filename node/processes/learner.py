@@ -29,9 +29,10 @@ from learning.gradient.stream import GradientStream
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import DeliverRequest, Learner, LearnerAnswer, LearnerRequest, Participant, SearchProgress, StateKept
 from learning.state import checkpoint_digest, encode_kept_state
-from learning.task import Layout, Task, TaskError, differentiable
+from learning.task import DifferentiableTask, Layout, Task, TaskError, differentiable
+from learning.tasks.heterogeneous import ShardedTask
 from learning.tasks.loading import load_task
-from learning.tasks.shards import OwnSamples, parse_shards, rows_for, shard_of
+from learning.tasks.shards import OwnSamples, ShardKind, parse_shards, rows_for, rows_of, shard_of
 from node.common.errors import fix_of_task
 from node.processes.process import WorkerProcess
 from node.storage.store import StoredPayloads
@@ -124,7 +125,21 @@ def make_learner(task: Task, spec: LearnerSpec, gradients: Gradients, make_worke
     """The learner that the spec asks for. `gradients`: where it finds large payloads. Raises TaskError."""
     if isinstance(spec.rules, GradientRules):
         return _gradient_learner(task, spec, spec.rules, gradients, make_worker)
-    return _evolution_learner(task, spec, spec.rules)
+    return _evolution_learner(own_part(task, spec.participant, spec.rules), spec, spec.rules)
+
+
+def own_part(task: Task, participant: Participant, rules: EvolutionRules) -> Task:
+    """The task as this peer measures it: on its own shard of the training samples, where members have shards.
+
+    Raises TaskError when the task has no samples, or too few.
+    """
+    shards = parse_shards(rules.shards)
+    if shards.kind is ShardKind.WHOLE:
+        return task
+    if not isinstance(task, DifferentiableTask):
+        raise TaskError(f"task {task.name!r} has no training samples that shards could be cut from", 'set shards to "whole"')
+    rows = rows_of(participant.author, participant.members, task.sample_labels, shards, participant.network_id)
+    return ShardedTask(task, rows)
 
 
 def _evolution_learner(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> Learner:

@@ -24,10 +24,11 @@ class TaskAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fix: str | None = None
 
 
-def task_section(name: str, *, needs_gradient: bool = False) -> TaskSection:
+def task_section(name: str, *, needs_gradient: bool = False, needs_samples: bool = False) -> TaskSection:
     """The [task] section for a built-in task or "module:attribute" (looked up from the current folder, too).
 
-    Raises NodeError when there is no such task, when its code fails, or when it has no gradient but needs one.
+    Raises NodeError when there is no such task, when its code fails, when it has no gradient but needs one, or no training
+    samples where peers are to have shards of them.
     """
     known = built_in_task(name)
     if known is not None and known.data_digest:
@@ -36,6 +37,8 @@ def task_section(name: str, *, needs_gradient: bool = False) -> TaskSection:
         answer = _probe(name)
     if needs_gradient and not answer.has_gradient:
         raise NodeError(f"task {name!r} has no gradient", "learn by evolution, or choose another task")
+    if needs_samples and not answer.has_gradient:  # who has training samples has a gradient on them
+        raise NodeError(f"task {name!r} has no training samples that shards could be cut from", "leave --shards out")
     return TaskSection(name, answer.data_digest, answer.parameters)
 
 

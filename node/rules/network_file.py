@@ -13,7 +13,7 @@ from consensus.proof_of_work.rules import ChainRules
 from learning.aggregation.catalogue import needs_scores, rule_text
 from learning.evolution.rules import UNLIMITED, EvolutionRules, Strategy
 from learning.gradient.rules import GradientRules
-from learning.tasks.shards import parse_shards
+from learning.tasks.shards import ShardKind, parse_shards
 from node.common.errors import MEND_FILE, NodeError, disk_error
 from node.common.files import write_new_file
 from node.common.wording import command_text
@@ -21,6 +21,9 @@ from node.rules.network_rules import Consensus, Learning, NetworkRules, TaskSect
 from node.rules.typed_toml import TomlProblem, parse, render
 
 DEFAULT_CHAIN = ChainRules()
+
+ALL_MEASURE_ALIKE = "where all peers check one claim, and so must measure on the same samples"
+"""Why there are no shards there."""
 
 Section = TypeVar("Section", bound=msgspec.Struct)
 
@@ -85,8 +88,9 @@ def _with_canonical_rule(rules: NetworkRules) -> NetworkRules:
     """All options of the rule are in the id, so that no default can change what a network means; one way to share samples
     has one text.
     """
-    if rules.learning is not Learning.GRADIENT:
-        return rules
+    if rules.learning is Learning.EVOLUTION:
+        evolution = rules.evolution
+        return replace(rules, evolution=replace(evolution, shards=str(parse_shards(evolution.shards))))
     gradient = rules.gradient
     rule, shards = rule_text(gradient.named_rule()), str(parse_shards(gradient.shards))
     return replace(rules, gradient=replace(gradient, rule=rule, shards=shards))
@@ -95,7 +99,15 @@ def _with_canonical_rule(rules: NetworkRules) -> NetworkRules:
 def _problems(rules: NetworkRules) -> Iterator[str]:
     """What no single section shows."""
     yield from _member_problems(rules)
+    yield from _evolution_problems(rules)
     yield from _gradient_problems(rules)
+
+
+def _evolution_problems(rules: NetworkRules) -> Iterator[str]:
+    if rules.learning is Learning.EVOLUTION and rules.consensus is Consensus.PROOF_OF_WORK:
+        shards = parse_shards(rules.evolution.shards)
+        if shards.kind is not ShardKind.WHOLE:
+            yield f'evolution.shards is "{shards}"; allowed is "{ShardKind.WHOLE}" under proof of work, {ALL_MEASURE_ALIKE}'
 
 
 def _gradient_problems(rules: NetworkRules) -> Iterator[str]:
@@ -136,10 +148,11 @@ def new_rules(
     finality_depth: int = DEFAULT_CHAIN.finality_depth,
     members: tuple[str, ...] = (),
     gradient: GradientRules | None = None,
+    shards: str = ShardKind.WHOLE.value,
 ) -> NetworkRules:
     """The rules of a new network; `seed` is 32 random bytes. With members (keys in hex): of a total order among them.
 
-    With `gradient`: a network that learns by gradients.
+    With `gradient`: a network that learns by gradients. `shards`: where it learns by evolution.
 
     Raises NodeError when a value is not allowed.
     """
@@ -150,7 +163,7 @@ def new_rules(
             consensus=Consensus.TOTAL_ORDER if members else Consensus.PROOF_OF_WORK,
             learning=Learning.EVOLUTION if gradient is None else Learning.GRADIENT,
             task=task,
-            evolution=evolution_for(strategy),
+            evolution=replace(evolution_for(strategy), shards=shards),
             gradient=gradient or GradientRules(),
             proof_of_work=ChainRules(block_interval_ms=block_interval_ms, finality_depth=finality_depth),
             total_order=TotalOrderSection(members=members),

@@ -18,6 +18,7 @@ from consensus.total_order.committee import MEMBERS_MAX, TotalOrderRules
 from consensus.types import DIGEST_BYTES, NetworkId, PeerId
 from learning.evolution.rules import EvolutionRules, Strategy
 from learning.gradient.rules import GradientRules
+from learning.tasks.shards import ShardKind
 from node.rules.typed_toml import fields_of
 
 PARAMETERS_MAX = 1_000_000_000
@@ -107,7 +108,7 @@ OF_EACH_PEER = ("proof_of_work.minimum_work",)
 """Fields that only say what a peer itself believes: how much work the network has is known once it has done it."""
 
 
-ADDED_LATER = (("evolution.strategy", Strategy.PLUS.value),)
+ADDED_LATER = (("evolution.strategy", Strategy.PLUS.value), ("evolution.shards", ShardKind.WHOLE.value))
 """Fields that older files lack, with what they mean there: where that is their value, the id is what it was."""
 
 

@@ -64,6 +64,18 @@ def test_four_members_learn_to_read_digits_in_a_testnet() -> None:
     assert document["bytes_sent_per_block"] < 20_000
 
 
+def test_seven_members_evolve_on_unequal_private_shards() -> None:
+    """None of them sees more than a part of the classes well: the best alone comes to 75 % (docs/evolution/shards.md)."""
+    ended = run(
+        *("testnet", "--consensus", "total-order", "--nodes", "7", "--shards", "dirichlet:0.5", "--json"),
+        *("--until-accuracy", "0.8", "--deadline", "200"),
+    )
+    assert ended.returncode == 0, ended.stderr
+    document = json.loads(ended.stdout.splitlines()[-1])
+    assert (document["agreed"], document["test_accuracy"] >= 0.8) == (True, True)
+    assert {peer["state_digest"] for peer in document["peers"]} == {document["state_digest"]}
+
+
 def test_seven_members_go_on_when_two_are_killed_and_wait_by_name_for_a_third(tmp_path: Path) -> None:
     with forked_members(tmp_path / "net", 7) as members:
         living = members[:5]

@@ -20,7 +20,7 @@ from node.cli.arguments import (
     is_given,
     refuse_given,
 )
-from node.cli.learning_options import gradient_section, learning_options
+from node.cli.learning_options import learning_choice, learning_options
 from node.common.errors import NodeError
 from node.common.goal import ACCURACY, MetricGoal
 from node.lab.faults.catalogue import canonical_fault, check_fault
@@ -200,8 +200,7 @@ def command(
         return play(context, scenario, partition_by, data_dir, is_kept=is_kept, is_json=is_json)
     check_partition(context)
     _refuse_contradictions(context, network_file, learning, goal)
-    shard_count = 0 if Consensus(consensus) is Consensus.TOTAL_ORDER else nodes
-    gradient = gradient_section(learning, rule, shards, shard_count=shard_count)
+    choice = learning_choice(learning, rule, shards, is_order=consensus == Consensus.TOTAL_ORDER, shard_count=nodes)
     if network_file is not None:
         consensus, learning, strategy = _kinds_of(context, network_file, task)
     settings = TestnetSettings(
@@ -210,7 +209,7 @@ def command(
         learning=learning,
         task=task,
         strategy=Strategy(strategy),
-        gradient=gradient,
+        gradient=choice.gradient,
         faulty=faulty,
         fault=_fault(nodes, faulty, fault, (Consensus(consensus), Learning(learning), Strategy(strategy))),
         network_file=network_file,
@@ -221,6 +220,7 @@ def command(
         is_kept=is_kept,
         is_json=is_json,
         puzzle_share=puzzle_share,
+        shards=choice.evolution_shards,
         plot=plot,
     )
     return _run(settings)

@@ -3,15 +3,18 @@
 import math
 from dataclasses import dataclass, replace
 
+from msgspec import structs
+
 from learning.gradient.ledger import Gradients
 from learning.gradient.rules import GradientRules
 from learning.learner import Learner
 from learning.task import Task, differentiable
+from learning.tasks.shards import ShardKind
 from node.lab.faults.catalogue import LearnerSituation, Situation, conduct_of, faulty_learner, parse_faults, unashamed
 from node.lab.faults.fault import EFFORT
 from node.lab.faults.gradient.conduct import Conduct
 from node.lab.faults.gradient.lying_learner import Liar
-from node.processes.learner import LearnerSpec, make_learner
+from node.processes.learner import LearnerSpec, make_learner, own_part
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +35,17 @@ class MakeFaultyLearner:
                 gradients,
                 lambda reading, worker: unashamed(make_learner(task, spec, reading, worker), specs, participant.author),
             )
+        task = own_part(task, participant, spec.rules)
+        rules = structs.replace(spec.rules, shards=ShardKind.WHOLE.value)  # the whole of what is its own
         times = math.prod(int(value) for fault in specs for name, value in fault.values if name == EFFORT)
-        diligent = replace(spec, search=replace(spec.search, effort=times * spec.search.effort))
+        diligent = replace(spec, rules=rules, search=replace(spec.search, effort=times * spec.search.effort))
         own = make_learner(task, diligent, gradients)
         situation = LearnerSituation(
             network_id=participant.network_id,
             author=participant.author,
             colluders=frozenset((participant.author, *self.colluders)),
             members=participant.members,
-            rules=spec.rules,
+            rules=rules,
             task=task,
             own=own,
             build=lambda other_task: make_learner(other_task, diligent, gradients),

@@ -42,6 +42,8 @@ class TestnetSettings:
     is_json: bool
     """Print one JSON object as the last line of stdout."""
     puzzle_share: float
+    shards: str = "whole"
+    """Whose training samples are whose, where learning is "evolution"."""
     plot: Path | None = None
     """Where the goal's metric is drawn in the end, over time and generations."""
     scenario: str = ""

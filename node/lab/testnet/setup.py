@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from consensus.total_order.committee import faulty_max
+from learning.tasks.shards import ShardKind
 from node.common.address import Address
 from node.common.files import NETWORK_FILE_NAME
 from node.common.wording import counted
@@ -67,9 +68,10 @@ def _rules(settings: TestnetSettings, members: tuple[str, ...]) -> NetworkRules:
     if settings.network_file is not None:
         return read_network_file(settings.network_file)
     members = members if settings.consensus == Consensus.TOTAL_ORDER else ()
-    section = task_section(settings.task, needs_gradient=settings.gradient is not None)
+    has_shards = settings.shards != ShardKind.WHOLE
+    section = task_section(settings.task, needs_gradient=settings.gradient is not None, needs_samples=has_shards)
     make = partial(new_rules, "testnet", secrets.token_bytes(32), section, settings.strategy, members=members)
-    return make(gradient=settings.gradient)
+    return make(gradient=settings.gradient, shards=settings.shards)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -114,6 +114,12 @@ def test_init_refuses_a_folder_that_is_in_use(tmp_path: Path) -> None:
         (["--network", "given.toml", "--finality-depth", "9"], "error: --finality-depth is of no use with --network"),
         (["--members", "4", "--block-interval-ms", "900"], "error: --block-interval-ms is of no use in a total order"),
         (["--learning", "gradient", "--strategy", "comma"], "error: --strategy is of no use with --learning gradient\n"),
+        (["--shards", "iid"], "error: --shards iid is not for evolution by proof of work, where all peers check one claim"),
+        (["--members", "4", "--shards", "odd"], 'error: --shards: shards is "odd"; allowed is "whole", "iid" or'),
+        (
+            ["--members", "4", "--shards", "iid", "--task", "rosenbrock"],
+            "error: task 'rosenbrock' has no training samples that shards could be cut from\nfix: leave --shards out\n",
+        ),
         (["--tolerate", "1"], "error: --tolerate is of no use without members: add --members or --member\n"),
         (["--task", "digitz"], "error: task 'digitz' is not known (did you mean 'digits'?)"),
         (["--task", "no.such.module:task"], "error: task 'no.such.module:task': no module 'no.such.module', neither installed"),
@@ -141,7 +147,7 @@ def test_a_wrong_argument_is_told_and_nothing_is_made(tmp_path: Path, arguments:
 def test_a_network_is_called_after_its_task_or_the_module_that_holds_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, task: str, name: str
 ) -> None:
-    def section(name: str, *, needs_gradient: bool) -> TaskSection:
+    def section(name: str, *, needs_gradient: bool, needs_samples: bool) -> TaskSection:
         return TaskSection(name, "00" * 32, 3)
 
     monkeypatch.setattr("node.cli.init.task_section", section)

@@ -143,6 +143,18 @@ def test_a_file_from_before_there_were_strategies_means_what_it_meant() -> None:
     assert network_id(parse_network_text(older)) == network_id(example_rules())
 
 
+def test_members_who_learn_by_evolution_may_have_shards_and_a_file_without_them_means_what_it_meant() -> None:
+    task, keys = TaskSection("digits", "ab" * 32, 4810), ("01" * 32, "02" * 32)
+    whole, shared = (
+        new_rules("x", bytes(32), task, Strategy.JOINT, members=keys, shards=shards) for shards in ("whole", "dirichlet:0.50")
+    )
+    assert shared.evolution.shards == "dirichlet:0.5"
+    assert differences(rule_fields(whole), rule_fields(shared)) == ("evolution.shards: ours missing, theirs dirichlet:0.5",)
+    text = network_text(whole)
+    assert text.count('shards = "whole"\n') == 1
+    assert network_id(parse_network_text(text.replace('shards = "whole"\n', ""))) == network_id(whole)
+
+
 def test_a_name_that_is_not_allowed_is_refused_when_a_network_is_made() -> None:
     with pytest.raises(NodeError, match=r'name is "a/b"; allowed is 1 to 64 letters'):
         new_rules("a/b", bytes(32), TaskSection("digits", "ab" * 32, 4810), Strategy.PLUS)
@@ -193,6 +205,12 @@ MISTAKES = [
     ),
     Mistake('"evolution"', '"gradient"', "gradient.shard_count is 0; allowed is 1 or more under proof of work"),
     Mistake("minibatch_size = 32", "minibatch_size = 0", "gradient.minibatch_size is 0; allowed is a whole number from 1 to"),
+    Mistake(
+        'shards = "whole"',
+        'shards = "iid"',
+        'evolution.shards is "iid"; allowed is "whole" under proof of work, where all peers check one claim',
+    ),
+    Mistake('shards = "whole"', 'shards = "w"', 'evolution.shards is "w"; allowed is "whole", "iid" or "dirichlet:ALPHA"'),
     Mistake(
         'shards = "iid"', 'shards = "uneven"', 'gradient.shards is "uneven"; allowed is "whole", "iid" or "dirichlet:ALPHA"'
     ),

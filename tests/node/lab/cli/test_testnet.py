@@ -18,7 +18,7 @@ from node.lab.testnet.settings import TestnetSettings
         (["--consensus", "raft"], "'--consensus': 'raft' is not one of 'proof-of-work', 'total-order'."),
         (["--learning", "gradient", "--rule", "men"], 'error: --rule: there is no rule "men", allowed '),
         (["--rule", "mean"], "error: --rule is of no use with --learning evolution"),
-        (["--shards", "iid"], "error: --shards is of no use with --learning evolution"),
+        (["--shards", "dirichlet:0.50"], "error: --shards dirichlet:0.5 is not for evolution by proof of work, where all"),
         (["--learning", "gradient", "--shards", "odd"], 'error: --shards: shards is "odd"; allowed is "whole", "iid" or'),
         (["--faulty", "1"], "error: --faulty K and --fault NAME belong together"),
         (["--faulty", "4", "--fault", "nan"], "error: --faulty is 4, allowed: 1 to 3, so that somebody is honest"),
