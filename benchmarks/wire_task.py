@@ -5,5 +5,5 @@ from learning.tasks.supervised import SupervisedTask
 
 
 def large() -> SupervisedTask:
-    """The digits of scikit-learn, read by a 64-968-968-10 perceptron of 1,010,602 parameters."""
+    """The digits, read by a 64-968-968-10 perceptron of 1,010,602 parameters."""
     return digits_task("benchmarks.wire_task:large", (64, 968, 968, 10))

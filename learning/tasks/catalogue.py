@@ -1,4 +1,4 @@
-"""The built-in tasks by name: what commands may know of them without importing torch, scikit-learn or gymnasium."""
+"""The built-in tasks by name: what commands may know of them without importing torch or gymnasium."""
 
 from dataclasses import dataclass
 

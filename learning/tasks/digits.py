@@ -1,12 +1,12 @@
-"""Read handwritten digits: 1,797 images of 8 x 8 that ship with scikit-learn (UCI, Alpaydin and Kaynak, 1998)."""
+"""Read handwritten digits: the 1,797 images of 8 x 8 that ship with the package (UCI, Alpaydin and Kaynak, 1998)."""
 
 from itertools import pairwise
 
 import numpy as np
-from sklearn.datasets import load_digits
 from torch import nn
 
 from learning.exact import permutation
+from learning.tasks.data_sets import handwritten_digits
 from learning.tasks.supervised import Samples, SupervisedTask
 
 TRAIN_SAMPLES = 1_437
@@ -14,7 +14,7 @@ TRAIN_SAMPLES = 1_437
 
 SPLIT_SEED = b"kubrat/digits-split/1"
 """The images in the order of `permutation(SPLIT_SEED, 1797)`: the first 1,437 train. The set is ordered by writer, so the
-order matters; numpy's and scikit-learn's own shuffles may change between versions, this one may not."""
+order matters; numpy's own shuffle may change between versions, this one may not."""
 
 BRIGHTNESS_MAX = 16
 """Pixels are integers 0..16; a power of two, so the division is exact."""
@@ -53,10 +53,10 @@ def digits_of(name: str, model: nn.Module) -> SupervisedTask:
 
 def digits_samples() -> tuple[Samples, Samples]:
     """The images that train and those that test: inputs (images, 64) float32 in 0..1, labels (images,) 0..9."""
-    images, labels = load_digits(return_X_y=True)
+    images, labels = handwritten_digits()
     order = permutation(SPLIT_SEED, len(labels))
     inputs = images[order].astype(np.float32) / np.float32(BRIGHTNESS_MAX)
-    targets = labels[order].astype(np.int64)
+    targets = labels[order]
     train = Samples(inputs[:TRAIN_SAMPLES], targets[:TRAIN_SAMPLES])
     test = Samples(inputs[TRAIN_SAMPLES:], targets[TRAIN_SAMPLES:])
     return train, test

@@ -12,7 +12,7 @@ from node.common.errors import NodeError
 from node.common.goal import MetricGoal, parse_goal
 
 TASK_DEFAULT = "digits"
-"""Ships with scikit-learn, so it runs anywhere, offline."""
+"""Its data ship with the package, so it runs anywhere, offline."""
 
 FOLDER = click.Path(path_type=Path, file_okay=False)
 FILE = click.Path(path_type=Path, dir_okay=False)

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 import numpy as np
-from sklearn.datasets import load_wine
 from torch import nn
 
 from learning.exact import permutation
 from learning.task import DifferentiableTask, Float32Array, Float64Array, Int64Array, Task
+from learning.tasks.data_sets import wines
 from learning.tasks.digits import digits_samples, perceptron
 from learning.tasks.loading import load_task
 from learning.tasks.supervised import Samples, SupervisedTask
@@ -33,10 +33,10 @@ def studied_task(name: str) -> Task:
 
 def wine() -> SupervisedTask:
     """Tell three wines apart by 13 measurements (UCI, Forina, 1991): a model of 275 parameters."""
-    inputs, labels = load_wine(return_X_y=True)
+    inputs, labels = wines()
     order = permutation(b"kubrat/wine-split/1", len(labels))
     inputs = ((inputs - inputs.mean(0)) / inputs.std(0)).astype(np.float32)[order]
-    labels = labels.astype(np.int64)[order]
+    labels = labels[order]
     train = Samples(inputs[:WINE_TRAIN_SAMPLES], labels[:WINE_TRAIN_SAMPLES])
     test = Samples(inputs[WINE_TRAIN_SAMPLES:], labels[WINE_TRAIN_SAMPLES:])
     model = nn.Sequential(nn.Linear(13, 16), nn.Tanh(), nn.Linear(16, 3))

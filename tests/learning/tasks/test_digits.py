@@ -3,16 +3,16 @@
 from decimal import Decimal
 
 import numpy as np
-from sklearn.datasets import load_digits
 
 from learning.exact import fill_children, first_weights, permutation, round_factor, stream_key
 from learning.models.candidates import candidate_rows
 from learning.task_check import check_task
+from learning.tasks.data_sets import handwritten_digits
 from learning.tasks.digits import SPLIT_SEED, digits, digits_large
 
 
 def test_the_split_is_1437_to_360_with_every_class_in_the_test() -> None:
-    _, labels = load_digits(return_X_y=True)
+    _, labels = handwritten_digits()
     order = permutation(SPLIT_SEED, len(labels))
     assert sorted(digits().draw_batch(b"any")) == list(range(1_437))
     assert np.bincount(labels[order[1_437:]]).tolist() == [38, 29, 35, 32, 41, 37, 38, 41, 27, 42]

