@@ -48,7 +48,7 @@ from node.storage.task_trust import check_named, check_trust
     "--fault",
     default="",
     metavar="NAME[:option=value,...]",
-    help="Misbehave, for trying attacks; a wrong name lists those known.",
+    help="Misbehave, for trying attacks; `testnet --list-faults` shows how.",
 )
 @click.option(
     "--trust-task",

@@ -165,7 +165,9 @@ PEERS = PeerNumbersType()
 @click.option("--restart", type=PEERS, help="Stop peers in good order where they run, and start them from their folders.")
 @click.option("--partition", type=GroupsType(), help="Only peers of one group reach each other; the unnamed are one group.")
 @click.option("--heal", is_flag=True, help="End the partition.")
-@click.option("--fault", metavar="NAME[:option=value,...]", help='Misbehave from now on; "": be honest again.')
+@click.option(
+    "--fault", metavar="NAME[:option=value,...]", help='Misbehave from now on (`testnet --list-faults`); "": be honest again.'
+)
 @click.option("--nodes", type=click.IntRange(1), help="With --fault: the last so many of those that are honest and run.")
 @click.option("--peers", type=PEERS, help="With --fault: these.")
 @click.option("--wipe", type=PEERS, help="Kill peers, and lose their databases; keys stay.")

@@ -23,7 +23,7 @@ from node.cli.arguments import (
 from node.cli.learning_options import learning_choice, learning_options
 from node.common.errors import NodeError
 from node.common.goal import ACCURACY, MetricGoal
-from node.lab.faults.catalogue import canonical_fault, check_fault
+from node.lab.faults.catalogue import canonical_fault, check_fault, fault_list
 from node.lab.testnet.settings import TestnetSettings
 from node.rules.network_file import read_network_file
 from node.rules.network_rules import Consensus, Learning
@@ -103,6 +103,13 @@ def play(context: click.Context, path: Path, partition_by: str, data_dir: Path |
     return code
 
 
+def _list_faults(context: click.Context, parameter: click.Parameter, is_asked: bool) -> None:  # noqa: ARG001
+    """The callback of --list-faults."""
+    if is_asked and not context.resilient_parsing:
+        click.echo(fault_list())
+        context.exit()
+
+
 DEADLINE_S_MIN, DEADLINE_S_DEFAULT, DEADLINE_S_MAX = 1.0, 300.0, 86_400.0
 
 NODES_MAX = 64
@@ -131,7 +138,10 @@ NODES_MAX = 64
 @click.option(
     "--faulty", type=click.IntRange(0, NODES_MAX), default=0, show_default=True, help="So many peers, the last ones, misbehave."
 )
-@click.option("--fault", metavar="NAME[:option=value,...]", help="How they misbehave; a wrong name lists those known.")
+@click.option("--fault", metavar="NAME[:option=value,...]", help="How they misbehave: a name that --list-faults shows.")
+@click.option(
+    "--list-faults", is_flag=True, is_eager=True, expose_value=False, callback=_list_faults, help="Show all faults, and exit."
+)
 @click.option("--network", "network_file", type=FILE, help="Rules to use; consensus, learning, task and strategy are in it.")
 @click.option(
     "--until",

@@ -10,6 +10,7 @@ from learning.following.line import LineLearner
 from learning.gradient.stream import GradientStream
 from learning.learner import Learner
 from node.common.errors import NodeError
+from node.common.wording import command_text
 from node.lab.faults.consensus.entries import CONSENSUS_FAULTS
 from node.lab.faults.consensus.interceptor import ReplicaSituation
 from node.lab.faults.evolution.entries import EVOLUTION_FAULTS
@@ -43,6 +44,7 @@ __all__ = [
     "check_fault",
     "check_fits",
     "conduct_of",
+    "fault_list",
     "fault_named",
     "faulty_learner",
     "faulty_replica",
@@ -56,6 +58,12 @@ __all__ = [
 FAULTS: tuple[Fault[object], ...] = (*GRADIENT_FAULTS, *EVOLUTION_FAULTS, *CONSENSUS_FAULTS, *NETWORK_FAULTS)
 """In the order in which they are shown; no two have one name."""
 
+NEAR_MAX = 3
+"""Names told to who has misspelt one."""
+
+LISTING = ("testnet", "--list-faults")
+"""The command that lists the faults."""
+
 _JOINT = re.compile(r"\+(?=[a-z])")
 """Between two faults of one peer; the plus of 1e+06 is followed by a digit."""
 
@@ -65,10 +73,9 @@ def fault_named(name: str) -> Fault[object]:
     for fault in FAULTS:
         if fault.name == name:
             return fault
-    names = [fault.name for fault in FAULTS]
-    near = difflib.get_close_matches(name, names, 1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    raise FaultError(f"fault is {name[:70]!r}, allowed {', '.join(names)}{hint}")
+    near = difflib.get_close_matches(name, [fault.name for fault in FAULTS], NEAR_MAX, cutoff=0.6)
+    hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
+    raise FaultError(f"there is no fault {name[:70]!r}: {hint}{command_text(*LISTING)} lists all {len(FAULTS)}")
 
 
 def parse_fault(text: str) -> FaultSpec:
@@ -143,7 +150,7 @@ def make_conduct(spec: FaultSpec, situation: Situation) -> Conduct:
     for fault in GRADIENT_FAULTS:
         if fault.name == spec.name:
             return gradient_conduct(fault, spec, situation)
-    raise FaultError(f"fault is {spec.name!r}, allowed {', '.join(fault.name for fault in GRADIENT_FAULTS)}")
+    raise FaultError(f"fault is {spec.name!r}, allowed one of gradients")
 
 
 def conduct_of(specs: Iterable[FaultSpec], situation: Situation) -> Conduct:
@@ -175,6 +182,19 @@ def _value(fault: Fault[object], key: str, text: str) -> float:
     if not parameter.lowest <= value <= parameter.highest or (parameter.is_whole and value != int(value)):
         raise FaultError(f"{key} of fault {fault.name!r} is {text[:70]!r}, allowed {parameter.allowed}")
     return value
+
+
+def fault_list() -> str:
+    """All faults for people, a line each with what it does, under a line for each family."""
+    width = max(len(fault.name) for fault in FAULTS)
+    lines = []
+    for family in Family:
+        lines.append(f"{family}:")
+        for fault in FAULTS:
+            if fault.family is family:
+                options = ",".join(f"{parameter.name}={parameter.default:g}" for parameter in fault.parameters)
+                lines.append(f"  {fault.name:{width}}  {fault.description}{f' ({options})' if options else ''}")
+    return "\n".join(lines)
 
 
 def canonical_fault(text: str) -> str:

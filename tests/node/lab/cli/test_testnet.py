@@ -2,6 +2,7 @@ import pytest
 from click.testing import CliRunner
 
 from node.cli import main
+from node.lab.faults.catalogue import FAULTS, Family
 from node.lab.testnet.settings import TestnetSettings
 
 
@@ -22,7 +23,7 @@ from node.lab.testnet.settings import TestnetSettings
         (["--learning", "gradient", "--shards", "odd"], 'error: --shards: shards is "odd"; allowed is "whole", "iid" or'),
         (["--faulty", "1"], "error: --faulty K and --fault NAME belong together"),
         (["--faulty", "4", "--fault", "nan"], "error: --faulty is 4, allowed: 1 to 3, so that somebody is honest"),
-        (["--faulty", "1", "--fault", "sign-flop"], "error: --fault: fault is 'sign-flop', allowed "),
+        (["--faulty", "1", "--fault", "sign-flop"], "error: --fault: there is no fault 'sign-flop': did you mean 'sign-flip'"),
         (["--faulty", "1", "--fault", "nan"], "error: the fault 'nan' is one of gradient learning"),
         (["--network", "nowhere.toml"], "error: there is no network file nowhere.toml"),
         (["--network", "nowhere.toml", "--consensus", "total-order"], "error: --consensus is of no use with --network"),
@@ -34,6 +35,17 @@ def test_a_wrong_argument_is_told_before_anything_starts(arguments: list[str], t
     result = CliRunner().invoke(main, ["testnet", *arguments])
     assert (result.exit_code, result.stdout) == (2, "")
     assert told in result.stderr
+
+
+def test_all_faults_are_listed_with_what_they_do() -> None:
+    result = CliRunner().invoke(main, ["testnet", "--list-faults"])
+    assert (result.exit_code, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
+    assert [line for line in lines if not line.startswith("  ")] == ["gradient:", "consensus:", "evolution:", "network:"]
+    listed = {line.split()[0]: line for line in lines if line.startswith("  ")}
+    assert list(listed) == [fault.name for family in Family for fault in FAULTS if fault.family is family]
+    assert all(fault.description in listed[fault.name] for fault in FAULTS)
+    assert listed["sign-flip"].endswith("(scale=1)")
 
 
 @pytest.mark.parametrize(

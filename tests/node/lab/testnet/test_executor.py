@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from node.common.errors import EXIT_CANNOT_NOW, EXIT_USAGE, NodeError
+from node.common.wording import command_text
+from node.lab.faults.catalogue import FAULTS
 from node.lab.scenarios.events import (
     BackUp,
     Clock,
@@ -84,7 +86,7 @@ def test_a_fault_is_written_out_and_must_fit_the_network(tmp_path: Path) -> None
     assert canonical_fault("equivocate+worst-candidate", rules) == "equivocate:share=0.5+worst-candidate"
     assert canonical_fault("", rules) == ""
     for text, told in (
-        ("equivocat", "did you mean 'equivocate'?"),
+        ("equivocat", f"did you mean 'equivocate'? {command_text('testnet', '--list-faults')} lists all {len(FAULTS)}"),
         ("sign-flip:scale=10", "the fault 'sign-flip:scale=10' is one of gradient learning, and the network's is evolution"),
         ("private-chain", "is one of proof-of-work, and the network's consensus is total-order"),
     ):
@@ -150,7 +152,7 @@ def test_a_partition_replaces_an_earlier_one_and_a_heal_ends_it(stage: Stage) ->
         (Pause((1,)), "cannot pause peer-1: it is absent"),
         (Resume((1,)), "cannot resume peer-1: it is absent"),
         (Misbehave((1,), "mute"), "cannot restart peer-1: it is absent"),
-        (Misbehave((1,), "moot"), "did you mean 'mute'?"),
+        (Misbehave((1,), "moot"), f"lists all {len(FAULTS)}"),
         (BackUp((2,)), "peer-2 has no database yet"),
         (RestoreOldDisk((0, 2)), "there is no copy of peer-0's database"),
         (Partition(((0, 1, 2, 3),)), "all peers are in one group: that parts nobody"),
