@@ -10,6 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from node.common.goal import MetricGoal
+
 SCRIPT = "run_node.py"
 INSTALLED_COMMAND = "kubrat"
 """Where the node was installed, there is no script."""
@@ -112,4 +114,24 @@ def finality(height: int | None, final_height: int | None, depth: int) -> str:
 
 def metric(name: str, value: float) -> str:
     """One of a task's figures for people, with its name."""
-    return f"{name.replace('_', ' ')} {percent(value) if name.endswith('accuracy') else format(value, 'g')}"
+    return f"{metric_name(name)} {metric_value(name, value)}"
+
+
+def metric_name(name: str) -> str:
+    """For people."""
+    return name.replace("_", " ")
+
+
+def metric_value(name: str, value: float) -> str:
+    """In percent where the name says that it is a share."""
+    return percent(value) if is_share(name) else format(value, "g")
+
+
+def is_share(name: str) -> bool:
+    """Whether a figure of this name is one of 0 to 1."""
+    return name.endswith("accuracy")
+
+
+def goal_bound(goal: MetricGoal) -> str:
+    """What is to be reached of the goal's metric: "90.0 % or more"."""
+    return f"{metric_value(goal.metric, goal.value)} or {'less' if goal.is_lowest_best else 'more'}"

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 from safetensors import safe_open
 
+from node.common.errors import EXIT_INTERRUPTED
 from node.rules.network_file import read_network_file
 from node.rules.network_rules import network_id
 from node.storage.remembered_addresses import REMEMBER_SECONDS
@@ -297,7 +298,9 @@ def test_one_of_four_is_killed_in_mid_run_and_catches_up_by_itself(tmp_path: Pat
             assert_agree(first, again)
     finally:
         testnet.send_signal(signal.SIGINT)
-        testnet.communicate(timeout=60)
+        output, _ = testnet.communicate(timeout=60)
+    told = json.loads(output.splitlines()[-1])
+    assert (testnet.returncode, told["reason"], told["goal_reached"]) == (EXIT_INTERRUPTED, "interrupted", False)
 
 
 def test_a_deadline_that_passes_is_exit_code_1() -> None:

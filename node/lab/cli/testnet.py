@@ -203,7 +203,7 @@ def command(
 
     With --scenario: play what the file says on them, read their stores, and check them as `simulate` does.
 
-    Exit code 0: done; 1: the deadline passed first, or no progress; 2: usage; 3: peers disagree, or contradict themselves.
+    Exit code 0: done; 1: not in time, or no progress; 2: usage; 3: peers disagree, or contradict themselves; 130: Ctrl-C.
     """
     if scenario is not None:
         check_alone(context)

@@ -14,7 +14,7 @@ from consensus.effects import Halt
 from consensus.types import PeerId
 from learning.learner import StepAdopted
 from node.api.status import NodeStatus, StepStatus
-from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, MEND_FILE, NodeError
+from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_INTERRUPTED, EXIT_OK, MEND_FILE, NodeError
 from node.common.wording import counted
 from node.lab.checkers.finding import Diverged, NoProgress, RunOutcome
 from node.lab.checkers.finding import Event as Seen
@@ -159,7 +159,7 @@ class Chaos:
         if self._checkers.finding is not None or disagreement is not None:
             return TestnetOutcome(EXIT_DISAGREEMENT, disagreement or "a checker has found something", seconds, agreed)
         if is_interrupted:
-            return TestnetOutcome(EXIT_GOAL_NOT_MET, "interrupted", seconds, agreed)
+            return TestnetOutcome(EXIT_INTERRUPTED, "interrupted", seconds, agreed)
         if self._began_s is None:
             silent = [peer.name for peer in self._to_be_up() if peer.status is None]
             text = f"{', '.join(silent)} did not answer within {START_SECONDS_MAX:g} s"

@@ -10,8 +10,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from node.common.goal import ACCURACY, MetricGoal
-from node.common.wording import UNKNOWN, count, percent, short
+from node.common.goal import MetricGoal
+from node.common.wording import UNKNOWN, count, goal_bound, metric, metric_name, percent, short
 
 WIDE_COLUMNS = 100
 """From this width on there is room for an error's text beside the figures."""
@@ -59,6 +59,8 @@ class TestnetView:
     agreed_height: int | None = None
     """The highest step that all running peers hold with one and the same state; None before there is one."""
     agreed_digest: str | None = None
+    agreed_figure: float | None = None
+    """What it has of what the goal asks for."""
     disagreement: str | None = None
     """Why peers can never agree again, in words."""
     scenario: str = ""
@@ -120,7 +122,7 @@ class TestnetScreen:
 
 
 def _header(view: TestnetView) -> str:
-    goal = f"goal {percent(view.goal.value)} on test data" if view.goal.metric == ACCURACY else f"goal {view.goal}"
+    goal = f"goal {metric_name(view.goal.metric)} {goal_bound(view.goal)}"
     if view.scenario:
         goal = f"scenario {view.scenario}"
     return f"network {view.network_id[:16]}  {view.elapsed_s:.0f} of {view.deadline_s:.0f} s  {goal}"
@@ -172,7 +174,10 @@ def _agreement(view: TestnetView) -> str:
     if view.agreed_digest is None:
         return "no common step yet"
     who = who_agrees(sum(peer.has_say for peer in view.peers), len(view.peers))
-    return f"{who} agree at height {count(view.agreed_height)} on state {view.agreed_digest[:16]}"
+    agreed = f"{who} agree at height {count(view.agreed_height)} on state {view.agreed_digest[:16]}"
+    if view.scenario or view.agreed_figure is None:
+        return agreed
+    return f"{agreed}: {metric(view.goal.metric, view.agreed_figure)} (goal: {goal_bound(view.goal)})"
 
 
 def who_agrees(heard: int, count: int) -> str:

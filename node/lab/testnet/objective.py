@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from node.api.status import NodeStatus, StepStatus
-from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
-from node.common.goal import FITNESS
+from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_INTERRUPTED, EXIT_OK
+from node.common.goal import FITNESS, MetricGoal
 from node.lab.scenarios.events import PeerNumbers
 from node.lab.testnet.commands import CommandExecutor
 from node.lab.testnet.peer import TestnetPeer, last_error
@@ -75,6 +75,21 @@ class TestnetOutcome:
     reason: str
     seconds: float
     agreed: StepStatus | None
+    detail: str = ""
+    """What a person should know of the reason besides."""
+
+    @property
+    def sentence(self) -> str:
+        """For people."""
+        return f"{self.reason} after {self.seconds:.1f} s" + (f": {self.detail}" if self.detail else "")
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """Why a testnet does not go on."""
+
+    reason: str
+    detail: str = ""
 
 
 class GoalCheck:
@@ -84,6 +99,11 @@ class GoalCheck:
         self._settings = settings
         self._peers = peers
         self._reached_s: float | None = None
+
+    @property
+    def goal(self) -> MetricGoal:
+        """What is to be reached."""
+        return self._settings.goal
 
     @property
     def reached_s(self) -> float | None:
@@ -102,10 +122,11 @@ class GoalCheck:
         if end is None:
             return None
         if self._reached_s is None:
-            return TestnetOutcome(EXIT_GOAL_NOT_MET, end, seconds, agreed)
+            code = EXIT_INTERRUPTED if is_interrupted else EXIT_GOAL_NOT_MET
+            return TestnetOutcome(code, end.reason, seconds, agreed, end.detail)
         if not self._settings.is_until_interrupted:
             return TestnetOutcome(EXIT_OK, "goal reached in agreement", seconds, agreed)
-        reached = f"goal reached in agreement after {self._reached_s:.1f} s, {end}"
+        reached = f"goal reached in agreement after {self._reached_s:.1f} s, {end.reason}"
         if agreed is None:
             return TestnetOutcome(EXIT_GOAL_NOT_MET, f"{reached}, but no agreement is left", seconds, None)
         return TestnetOutcome(EXIT_OK, reached, seconds, agreed)
@@ -126,19 +147,22 @@ class GoalCheck:
         one, other = self._name_of(found.one), self._name_of(found.other)
         return f"{one} and {other} hold different final steps at height {found.height}"
 
-    def _end(self, seconds: float, agreed: StepStatus | None, *, is_interrupted: bool) -> str | None:
+    def _end(self, seconds: float, agreed: StepStatus | None, *, is_interrupted: bool) -> End | None:
         """Why it does not go on; None while it does."""
         if self._reached_s is not None and not self._settings.is_until_interrupted:
-            return "goal reached"
+            return End("goal reached")
         if is_interrupted:
-            return "interrupted"
+            return End("interrupted", "the goal is not reached")
         if self._is_goal_unknown(agreed):
-            return f"the goal cannot be reached{self._hint_about_goal(agreed)}"
+            return End("given up", f"the goal cannot be reached: {self._hint_about_goal(agreed)}")
         if seconds >= self._settings.deadline_s:
-            hint = self._hint_about_goal(agreed) if self._reached_s is None else ""
-            return f"deadline of {self._settings.deadline_s:g} s passed{hint}"
-        if not any(peer.is_running or peer.was_killed for peer in self._peers):
-            return f"all peers have stopped: {last_error(self._peers[0])}"  # no use in waiting; a killed one may come back
+            return End(
+                f"deadline of {self._settings.deadline_s:g} s passed",
+                self._hint_about_goal(agreed) if self._reached_s is None else "",
+            )
+        if not any(peer.is_running or peer.was_killed for peer in self._peers):  # no use in waiting; a killed one may come back
+            errors = [f"{peer.name}: {error}" for peer in self._peers if (error := last_error(peer))]
+            return End("all peers have stopped by themselves", errors[0] if errors else "")
         return None
 
     def _is_goal(self, agreed: StepStatus) -> bool:
@@ -154,7 +178,7 @@ class GoalCheck:
     def _hint_about_goal(self, agreed: StepStatus | None) -> str:
         if agreed is None or self._settings.goal.metric in figures_of(agreed):
             return ""
-        return f" (this task tells no {self._settings.goal.metric}, but {', '.join(figures_of(agreed))}: set --until)"
+        return f"this task tells no {self._settings.goal.metric}, but {', '.join(figures_of(agreed))}: set --until"
 
     def _name_of(self, peer_id: str) -> str:
         return next((peer.name for peer in self._peers if peer.peer_id == peer_id), peer_id[:8])
@@ -222,6 +246,7 @@ class Goal:
         self._goal_check = place.goal_check
         self._tell = place.tell
         self._is_told = False
+        self._agreed: StepStatus | None = None
         self.executor = place.executor
 
     def greeting(self) -> tuple[str, ...]:
@@ -241,6 +266,7 @@ class Goal:
 
     async def conclude(self, outcome: TestnetOutcome) -> TestnetOutcome:
         """It stays."""
+        self._agreed = outcome.agreed
         return outcome
 
     def remarks(self) -> tuple[str, ...]:
@@ -248,5 +274,11 @@ class Goal:
         return ()
 
     def document(self) -> dict[str, object]:
-        """Nothing more."""
-        return {}
+        """What was to be reached, what the agreed model has of it in the end, and whether and when it was reached."""
+        goal, reached_s = self._goal_check.goal, self._goal_check.reached_s
+        return {
+            "goal": str(goal),
+            "goal_figure": None if self._agreed is None else figures_of(self._agreed).get(goal.metric),
+            "goal_reached": reached_s is not None,
+            "goal_reached_s": None if reached_s is None else round(reached_s, 3),
+        }

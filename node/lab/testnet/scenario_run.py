@@ -40,7 +40,7 @@ class Separation:
 
 
 def run_scenario(settings: TestnetSettings, scenario: Scenario, task: str | None, partition_by: PartitionBy) -> int:
-    """Play it to its end; the exit code: 0 passed, 1 no progress or interrupted, 3 diverged. Raises NodeError."""
+    """Play it to its end; the exit code: 0 passed, 1 no progress, 3 diverged, 130 interrupted. Raises NodeError."""
     with testnet_folder(settings) as root:
         rules, peers = make_peers(settings, root, lambda keys: scenario_rules(scenario, task, keys, settings.puzzle_share))
         _cast(scenario, peers)

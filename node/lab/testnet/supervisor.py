@@ -142,7 +142,9 @@ class Supervisor:
             finally:
                 await self._stop_all()
         outcome = await self._objective.conclude(outcome)
-        self._report(outcome, {**document, "reason": outcome.reason, **self._objective.document()}, heard)
+        self._report(
+            outcome, {**document, "reason": outcome.reason, "detail": outcome.detail, **self._objective.document()}, heard
+        )
         return outcome.exit_code
 
     def _greet(self) -> None:
@@ -245,7 +247,7 @@ class Supervisor:
         )
 
     def _report(self, outcome: TestnetOutcome, document: dict[str, object], heard: int) -> None:
-        self._screen.say(f"{outcome.reason} after {outcome.seconds:.1f} s")
+        self._screen.say(outcome.sentence)
         if outcome.agreed is not None:
             figures = ", ".join(metric(name, value) for name, value in sorted(outcome.agreed.metrics.items()))
             who = who_agrees(heard, len(self._peers))
@@ -265,7 +267,7 @@ class Supervisor:
         if file is None:
             return
         if not self._history.can_be_drawn:
-            self._screen.say(f"no plot: nobody has told any {self._settings.goal.metric}")
+            self._screen.say(f"no plot: {self._settings.goal.metric} of an agreed model was never known")
             return
         self._history.plot(file)
         self._screen.say(f"drawn: {file}")

@@ -12,7 +12,7 @@ from node.common.wording import counted, finality
 from node.lab.testnet.control import CommandReport, PeerReport
 from node.lab.testnet.history import GoalHistory
 from node.lab.testnet.live_view import PeerView, TestnetView
-from node.lab.testnet.objective import GoalCheck, TestnetOutcome
+from node.lab.testnet.objective import GoalCheck, TestnetOutcome, figures_of
 from node.lab.testnet.peer import TestnetPeer, last_error
 from node.lab.testnet.settings import TestnetSettings
 from node.rules.network_rules import Learning, NetworkRules, finality_depth, network_id
@@ -40,6 +40,7 @@ def testnet_view(  # noqa: PLR0917 - each is another thing
         peers=tuple(peer_view(peer) for peer in peers),
         agreed_height=None if agreed is None else agreed.height,
         agreed_digest=None if agreed is None else agreed.state_digest,
+        agreed_figure=None if agreed is None else figures_of(agreed).get(settings.goal.metric),
         curves=history.sparklines,
     )
 

@@ -10,7 +10,7 @@ import pytest
 
 from consensus.types import Instant, PeerId
 from node.api.status import NodeStatus, StepStatus
-from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK, NodeError
+from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_INTERRUPTED, EXIT_OK, NodeError
 from node.lab.scenarios.events import Crash, Event, Heal, Join, Misbehave, Partition, Wipe
 from node.lab.scenarios.scenario import parse_scenario
 from node.lab.scenarios.scenario_rules import scenario_rules
@@ -240,7 +240,7 @@ def test_an_interrupt_is_no_outcome_of_a_run(tmp_path: Path) -> None:
     outcome = on.chaos.outcome(1, is_interrupted=True)
     assert outcome is not None
     assert asyncio.run(on.chaos.conclude(outcome)) == outcome
-    assert (outcome.exit_code, outcome.reason) == (EXIT_GOAL_NOT_MET, "interrupted")
+    assert (outcome.exit_code, outcome.reason) == (EXIT_INTERRUPTED, "interrupted")
 
 
 def test_an_event_that_cannot_be_played_is_named(tmp_path: Path) -> None:

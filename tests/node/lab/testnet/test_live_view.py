@@ -30,7 +30,7 @@ def screen(view: TestnetView, columns: int) -> list[str]:
 
 def test_a_wide_screen_shows_each_error_beside_its_peer() -> None:
     assert screen(VIEW, 120) == [
-        "network c460bcc648ee9281  37 of 300 s  goal 90.0 % on test data",
+        "network c460bcc648ee9281  37 of 300 s  goal test accuracy 90.0 % or more",
         "peer     height  head      fitness    test  cand/s  led  links  remarks",
         "peer0     1,423  ab12cd34  -0.4321  91.2 %  13,450  412      3",
         "peer1     1,422  01234567  -0.5000  90.0 %   9,000  380      2  no answer from [127.0.0.1]:41234",
@@ -64,6 +64,15 @@ def test_one_plain_line_tells_the_whole() -> None:
         "   37 s  peer0 1,423/91.2 %  peer1 1,422/90.0 %  peer2 starting  peer3 killed  "
         "the 3 of 4 with a say agree at height 1,420 on state deadbeefdeadbeef"
     )
+
+
+def test_what_is_agreed_is_told_with_the_figure_of_the_goal() -> None:
+    line = plain_line(replace(VIEW, agreed_figure=0.8888))
+    assert line.endswith("agree at height 1,420 on state deadbeefdeadbeef: test accuracy 88.9 % (goal: 90.0 % or more)")
+    loss = replace(VIEW, goal=MetricGoal("test_loss", 0.3, is_lowest_best=True), agreed_figure=0.41)
+    assert plain_line(loss).endswith(": test loss 0.41 (goal: 0.3 or less)")
+    assert screen(loss, 120)[0].endswith("goal test loss 0.3 or less")
+    assert plain_line(replace(loss, scenario="split")) == plain_line(VIEW)
 
 
 def test_disagreement_is_told_above_all() -> None:

@@ -1,5 +1,6 @@
 """Agreement is read off the peers' own statuses. Who has a say, what they agree on, and when a testnet is over."""
 
+import asyncio
 from dataclasses import replace
 from pathlib import Path
 from typing import cast
@@ -8,7 +9,7 @@ import msgspec
 import pytest
 
 from node.api.status import NodeStatus, StepStatus
-from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_OK
+from node.common.errors import EXIT_DISAGREEMENT, EXIT_GOAL_NOT_MET, EXIT_INTERRUPTED, EXIT_OK
 from node.common.goal import MetricGoal
 from node.lab.testnet.commands import CommandExecutor
 from node.lab.testnet.objective import (
@@ -22,7 +23,7 @@ from node.lab.testnet.objective import (
 )
 from node.lab.testnet.peer import SILENT_SECONDS, PeerState, TestnetPeer
 from node.lab.testnet.supervisor import plain_line_seconds
-from tests.node.lab.testnet.example_testnet import SETTINGS, AliveProcess, chain, made
+from tests.node.lab.testnet.example_testnet import SETTINGS, AliveProcess, EndedProcess, chain, made
 
 
 def status(peer: str, states: str, first_height: int = 0, final_height: int = 0, accuracy: float | None = None) -> NodeStatus:
@@ -145,13 +146,13 @@ def test_the_word_of_the_dead_on_final_steps_still_counts(peers: list[TestnetPee
 
 def ends(goal_check: GoalCheck, seconds: float, *, is_interrupted: bool = False) -> tuple[int, str] | None:
     outcome = goal_check.outcome(seconds, is_interrupted=is_interrupted)
-    return None if outcome is None else (outcome.exit_code, outcome.reason)
+    return None if outcome is None else (outcome.exit_code, ": ".join(filter(None, (outcome.reason, outcome.detail))))
 
 
 def test_it_ends_at_the_goal_the_deadline_or_ctrl_c(peers: list[TestnetPeer]) -> None:
     goal_check = GoalCheck(SETTINGS, peers)
     assert ends(goal_check, 1.0) is None
-    assert ends(goal_check, 2.0, is_interrupted=True) == (EXIT_GOAL_NOT_MET, "interrupted")
+    assert ends(goal_check, 2.0, is_interrupted=True) == (EXIT_INTERRUPTED, "interrupted: the goal is not reached")
     assert ends(goal_check, 60.0) == (EXIT_GOAL_NOT_MET, "deadline of 60 s passed")
     for peer in peers:
         peer.status = chain(peer, 9, accuracy=0.91)
@@ -161,7 +162,7 @@ def test_it_ends_at_the_goal_the_deadline_or_ctrl_c(peers: list[TestnetPeer]) ->
 def test_a_goal_that_the_task_tells_nothing_of_ends_it_at_once(peers: list[TestnetPeer]) -> None:
     """A typo would cost all the time until the deadline."""
     misspelt = replace(SETTINGS, goal=MetricGoal("test_acuracy", 0.9))
-    reason = "the goal cannot be reached (this task tells no test_acuracy, but fitness, test_accuracy: set --until)"
+    reason = "given up: the goal cannot be reached: this task tells no test_acuracy, but fitness, test_accuracy: set --until"
     assert ends(GoalCheck(misspelt, peers), 1.0) == (EXIT_GOAL_NOT_MET, reason)
     assert ends(GoalCheck(replace(misspelt, is_until_interrupted=True), peers), 1.0) is None
 
@@ -195,7 +196,23 @@ def test_where_all_have_stopped_only_killed_ones_are_waited_for(peers: list[Test
     peers[2].was_killed = True
     assert ends(GoalCheck(SETTINGS, peers), 1.0) is None
     peers[2].was_killed = False
-    assert ends(GoalCheck(SETTINGS, peers), 1.0) == (EXIT_GOAL_NOT_MET, "all peers have stopped: None")
+    assert ends(GoalCheck(SETTINGS, peers), 1.0) == (EXIT_GOAL_NOT_MET, "all peers have stopped by themselves")
+    peers[1].process = EndedProcess(2)
+    outcome = GoalCheck(SETTINGS, peers).outcome(1.0, is_interrupted=False)
+    assert outcome is not None
+    assert outcome.sentence.startswith("all peers have stopped by themselves after 1.0 s: peer-1: ended with exit code 2 (")
+
+
+def test_what_came_of_the_goal_is_told_to_programs(peers: list[TestnetPeer]) -> None:
+    goal_check = GoalCheck(SETTINGS, peers)
+    goal = Goal(ObjectiveContext(peers, cast("CommandExecutor", None), goal_check, lambda _: None))
+    asyncio.run(goal.conclude(goal_check.outcome(2.0, is_interrupted=True)))
+    told = {"goal": "test_accuracy >= 0.9", "goal_figure": 0.5, "goal_reached": False, "goal_reached_s": None}
+    assert goal.document() == told
+    for peer in peers:
+        peer.status = chain(peer, 9, accuracy=0.91)
+    asyncio.run(goal.conclude(goal_check.outcome(3.0, is_interrupted=False)))
+    assert goal.document() == {**told, "goal_figure": 0.91, "goal_reached": True, "goal_reached_s": 3.0}
 
 
 @pytest.mark.parametrize("is_until_interrupted", [False, True])
