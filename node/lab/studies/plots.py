@@ -18,6 +18,12 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#0
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
 
 
+BACKGROUND = "#fcfcfa"
+"""Light, whatever the page that shows the plot is like: its text is dark."""
+
+LEVEL_COLOUR = "#777777"
+
+
 @dataclass(frozen=True, slots=True)
 class Line:
     """One curve. `points`: (x, y), ascending in x."""
@@ -30,6 +36,14 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Level:
+    """A value of y that curves are compared with: a dashed line with its name."""
+
+    value: float
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
 class Panel:
     """One pair of axes. Lines without points are left out."""
 
@@ -37,6 +51,9 @@ class Panel:
     x_label: str
     y_label: str
     lines: tuple[Line, ...]
+    level: Level | None = None
+    is_share: bool = False
+    """Whether y is 0 to 1: then the axis is in percent, and whole."""
 
 
 def check_plots() -> None:
@@ -50,12 +67,14 @@ def line_plot(title: str, x_label: str, y_label: str, lines: Sequence[Line]) -> 
     return panel_plot((Panel(title, x_label, y_label, tuple(lines)),))
 
 
-def panel_plot(panels: Sequence[Panel]) -> str:
+def panel_plot(panels: Sequence[Panel], title: str = "") -> str:
     """The SVG document, the same for the same points; y axes start at 0 or below. Panels side by side have the same lines."""
     import matplotlib as mpl  # noqa: PLC0415 - an optional extra
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    figure = Figure(figsize=(SIZE_INCHES[0] * len(panels), SIZE_INCHES[1]), layout="constrained")
+    figure = Figure(figsize=(SIZE_INCHES[0] * len(panels), SIZE_INCHES[1]), layout="constrained", facecolor=BACKGROUND)
+    if title:
+        figure.suptitle(title)
     for place, panel in enumerate(panels, start=1):
         _draw(figure.add_subplot(1, len(panels), place), panel)
     figure.legend(*figure.axes[0].get_legend_handles_labels(), loc="outside right upper")
@@ -74,8 +93,13 @@ def _draw(axes: "Axes", panel: Panel) -> None:
         axes.plot(xs, ys, style, color=COLOURS[number % len(COLOURS)], label=line.label, markersize=4)
         for x, (lowest, highest) in zip(xs, line.intervals, strict=False):
             axes.plot((x, x), (lowest, highest), "-", color=COLOURS[number % len(COLOURS)], linewidth=1)
+    if panel.level is not None:
+        axes.axhline(panel.level.value, color=LEVEL_COLOUR, linestyle="--", linewidth=1, label=panel.level.label)
     axes.set(title=panel.title, xlabel=panel.x_label, ylabel=panel.y_label)
     axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
+    if panel.is_share:
+        axes.set_ylim(0.0, 1.0)
+        axes.yaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
     axes.grid(alpha=0.3)
 
 

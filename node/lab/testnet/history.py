@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from node.common.errors import NodeError, disk_error
-from node.common.goal import FITNESS
-from node.lab.studies.plots import Line, Panel, panel_plot
+from node.common.goal import FITNESS, MetricGoal
+from node.common.wording import goal_bound, is_share, metric_name
+from node.lab.studies.plots import Level, Line, Panel, panel_plot
 
 POINTS_MAX = 4_096
 """Of a longer run every other one is kept, again and again: more than a plot is wide in dots."""
@@ -35,11 +36,11 @@ def check_plot_file(file: Path) -> None:
 
 
 class GoalHistory:
-    """Of one testnet. `metric`: the goal's."""
+    """Of one testnet."""
 
-    def __init__(self, metric: str) -> None:
+    def __init__(self, goal: MetricGoal) -> None:
         self.points: list[Point] = []
-        self._metric = metric
+        self._goal = goal
 
     def note(self, point: Point) -> None:
         """Where it is higher than all before."""
@@ -52,28 +53,30 @@ class GoalHistory:
     @property
     def sparklines(self) -> tuple[str, ...]:
         """The fitness, and what is to be reached, each with its name."""
-        names = dict.fromkeys((FITNESS, self._metric))
+        names = dict.fromkeys((FITNESS, self._goal.metric))
         return tuple(f"{name} {spark}" for name in names if (spark := sparkline(self._values(name))))
 
     def _values(self, name: str) -> list[float]:
         return [point.figures[name] for point in self.points if name in point.figures]
 
-    def plot(self, file: Path) -> None:
+    def plot(self, file: Path, title: str) -> None:
         """What is to be reached, over time and over the model's height. Raises NodeError where it cannot be written."""
-        found = [(point.seconds, float(point.height), point.figures[self._metric]) for point in self._told()]
-        over_time = Line(self._metric, tuple((seconds, value) for seconds, _, value in found))
-        over_height = Line(self._metric, tuple((height, value) for _, height, value in found))
+        goal = self._goal
+        name, level = metric_name(goal.metric), Level(goal.value, f"goal: {goal_bound(goal)}")
+        found = [(point.seconds, float(point.height), point.figures[goal.metric]) for point in self._told()]
+        over_time = Line(name, tuple((seconds, value) for seconds, _, value in found))
+        over_height = Line(name, tuple((height, value) for _, height, value in found))
         panels = (
-            Panel("over time", "seconds since the start", self._metric, (over_time,)),
-            Panel("over generations", "height of the agreed model", self._metric, (over_height,)),
+            Panel("over time", "seconds since the start", name, (over_time,), level, is_share(goal.metric)),
+            Panel("over generations", "height of the agreed model", name, (over_height,), level, is_share(goal.metric)),
         )
         try:
-            file.write_text(panel_plot(panels))
+            file.write_text(panel_plot(panels, title), encoding="utf-8")
         except OSError as error:
             raise disk_error("write the plot", file, error) from error
 
     def _told(self) -> list[Point]:
-        return [point for point in self.points if self._metric in point.figures]
+        return [point for point in self.points if self._goal.metric in point.figures]
 
     @property
     def can_be_drawn(self) -> bool:

@@ -36,7 +36,7 @@ from node.lab.testnet.peer import PeerState, TestnetPeer
 from node.lab.testnet.process import STOP_SECONDS_MAX
 from node.lab.testnet.settings import TestnetSettings
 from node.lab.testnet.setup import make_peers, warning_of
-from node.lab.testnet.views import outcome_document, peer_report, testnet_view
+from node.lab.testnet.views import outcome_document, peer_report, plot_title, testnet_view
 from node.rules.network_rules import NetworkRules
 from node.runtime.supervisor_pipe import KeepApart, tell
 from node.storage.api_address import read_api_file
@@ -117,7 +117,7 @@ class Supervisor:
         self._goal_check = GoalCheck(settings, peers)
         self._executor = TestnetExecutor(peers, network.rules, divider, self._tell)
         self._objective = pursue(ObjectiveContext(self._peers, self._executor, self._goal_check, self._say))
-        self._history = GoalHistory(settings.goal.metric)
+        self._history = GoalHistory(settings.goal)
         self._commands: deque[CommandReport] = deque(maxlen=COMMANDS_TOLD_MAX)
         self._stream = sys.stderr if settings.is_json else sys.stdout
         self._screen = TestnetScreen(self._stream)
@@ -269,7 +269,7 @@ class Supervisor:
         if not self._history.can_be_drawn:
             self._screen.say(f"no plot: {self._settings.goal.metric} of an agreed model was never known")
             return
-        self._history.plot(file)
+        self._history.plot(file, plot_title(self._settings, self._rules))
         self._screen.say(f"drawn: {file}")
 
 

@@ -45,6 +45,13 @@ def testnet_view(  # noqa: PLR0917 - each is another thing
     )
 
 
+def plot_title(settings: TestnetSettings, rules: NetworkRules) -> str:
+    """What was learned, how, and by whom: "digits by evolution over total-order: 7 peers, 2 of them faulty (sign-flip)"."""
+    faulty = f", {settings.faulty} of them faulty ({settings.fault})" if settings.faulty else ""
+    how = f"{rules.task.name} by {rules.learning} over {rules.consensus}"
+    return f"{how}: {counted(settings.nodes, 'peer')}{faulty}"
+
+
 def order_line(peers: Sequence[TestnetPeer]) -> str | None:
     """Where the total order stands, by the living member that has come furthest."""
     orders = [peer.status.order for peer in peers if peer.is_running and peer.status and peer.status.order]
