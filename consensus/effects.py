@@ -145,9 +145,10 @@ class Deliver:
 
 @dataclass(frozen=True, slots=True)
 class Guard:
-    """Make the guard file hold this round before any later effect: never sign at or below it again (total order only).
+    """Hold this round as signed before any later effect: never sign at or below it again (total order only).
 
-    It is kept apart from the records, so that a folder restored from a backup cannot make an honest member contradict itself.
+    Durable with the records before it, but kept apart from them: an old copy of those must not make an honest member contradict
+    itself.
     """
 
     round_number: int

@@ -35,7 +35,7 @@ class PendingEffects:
         self._records.append(record)
 
     def guard(self, round_number: int) -> None:
-        """To be in the guard file before anything but the records."""
+        """To be durable as signed with the records, before anything else."""
         self._guard = max(round_number, self._guard or 0)
 
     def add(self, effect: Effect) -> None:

@@ -77,7 +77,7 @@ class TotalOrder:
     """An OrderingProtocol. `seed` (up to 64 bytes) draws whom to ask; an identity that is no member is an observer.
 
     `records`: rows (table, key, value) of earlier incarnations sorted by (table, key); `archive` reads the same rows by key.
-    `guard_round`: what the guard file holds, 0 when there is none. `replay_from`: a commit whose state the learner holds.
+    `guard_round`: the highest round ever signed for, or 0. `replay_from`: a commit whose state the learner holds.
     `snapshot_behind`: commits behind an agreed checkpoint from which on its state is fetched. Raises CommitteeError,
     CorruptRecordsError.
     """

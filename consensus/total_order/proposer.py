@@ -150,7 +150,7 @@ class Proposer:
         return self._create(number, readiness, now) if self.due_at <= now else None
 
     def send_created(self, created: Created, now: Instant) -> None:
-        """The graph has accepted our new block: it is sent, once that it was signed is in the guard file."""
+        """The graph has accepted our new block: it is sent, once it is durable that it was signed."""
         number = created.block.content.round
         assert self.last.round == number, "our own block is accepted at once: its parents are"
         self.created_at = now

@@ -167,7 +167,7 @@ class Validation:
         state = self._state
         if member == state.me:
             number = one.content.round
-            reason = f"our own key signed two blocks for round {number}: another node runs with it, or the guard file was lost"
+            reason = f"our own key signed two blocks for round {number}: another node runs with it, or its redo log was lost"
             state.effects.add(Halt(reason))
             return
         if state.equivocators.expose(member):

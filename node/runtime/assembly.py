@@ -38,7 +38,6 @@ from node.runtime.parts import PeerParts
 from node.runtime.peer import Peer
 from node.runtime.supervisor_pipe import obey
 from node.storage.folder import NodeFolder
-from node.storage.identity import GuardFile
 from node.storage.store import Store
 from node.storage.tables import PAYLOAD_TABLE
 from node.storage.task_trust import check_trust
@@ -113,7 +112,7 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
         case Consensus.PROOF_OF_WORK:
             ordering = _proof_of_work(settings, role, folder)
         case Consensus.TOTAL_ORDER:
-            machine = total_order_machine(rules, role, store, guard_round=GuardFile(folder.path).read())
+            machine = total_order_machine(rules, role, store, guard_round=store.signed_round)
             ordering = _Ordering(machine, TotalOrderChain(machine))
         case _:
             assert_never(rules.consensus)

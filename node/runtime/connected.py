@@ -20,7 +20,6 @@ from node.runtime.clock_watch import SystemClock
 from node.runtime.composition import payload_bytes_max, state_bytes_max
 from node.runtime.driver import Driver, Ports
 from node.runtime.parts import PeerParts
-from node.storage.identity import GuardFile
 from node.storage.remembered_addresses import remembered_addresses
 
 log = logging.getLogger(__name__)
@@ -57,7 +56,6 @@ class Connected:
         ports = Ports(
             clock=SystemClock(),
             records=parts.store,
-            guards=GuardFile(parts.folder.path),
             side_streams=self.streams,
             outbox=self.network,
             learner=learner,

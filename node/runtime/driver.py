@@ -19,7 +19,6 @@ from consensus.effects import (
     Broadcast,
     FetchAttachment,
     FetchState,
-    Guard,
     Halt,
     PassOver,
     Record,
@@ -56,16 +55,11 @@ class Clock(Protocol):
 class Records(Protocol):
     """Durable memory."""
 
-    async def write(self, rows: Sequence[Row]) -> None:
-        """Store the rows, forget those without a value; returns once that is durable."""
-        ...
+    async def write(self, rows: Sequence[Row], signed_round: int | None = None) -> None:
+        """Store the rows, forget those without a value; returns once that is durable.
 
-
-class Guards(Protocol):
-    """Durable memory of what was signed, that no backup brings back."""
-
-    def write(self, round_number: int) -> None:
-        """Hold this round durably; blocks for a few milliseconds."""
+        `signed_round`: durable with them, where no backup brings an older one back.
+        """
         ...
 
 
@@ -128,7 +122,6 @@ class Ports:
 
     clock: Clock
     records: Records
-    guards: Guards
     side_streams: SideStreams
     outbox: Outbox
     learner: LearnerPort
@@ -234,9 +227,7 @@ class Driver:
         while (step := self._effects.take()) is not None:
             match step:
                 case Batch():
-                    await self._ports.records.write(step.rows)
-                case Guard(round_number):
-                    await asyncio.to_thread(self._ports.guards.write, round_number)
+                    await self._ports.records.write(step.rows, step.signed_round)
                 case _:
                     self._carry_out(step)
             self._effects.finish()

@@ -11,22 +11,29 @@ from consensus.effects import Guard, Record
 from node.runtime.coupling import Forget, ImmediateEffect, OuterEffect
 from node.storage.tables import Row
 
-ROW_EFFECTS = (Record, Forget)
+ROW_EFFECTS = (Record, Forget, Guard)
 """A tuple: a union costs a third of a microsecond whenever it is written."""
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Rows wanted one after the other: one write makes all of them durable, or none."""
+    """Rows and signed rounds wanted one after the other: one write makes all of them durable, or none."""
 
-    effects: tuple[Record | Forget, ...]
+    effects: tuple[Record | Forget | Guard, ...]
 
     @property
     def rows(self) -> tuple[Row, ...]:
         """As a disk takes them."""
         return tuple(
-            (effect.table, effect.key, effect.value if isinstance(effect, Record) else None) for effect in self.effects
+            (effect.table, effect.key, effect.value if isinstance(effect, Record) else None)
+            for effect in self.effects
+            if not isinstance(effect, Guard)
         )
+
+    @property
+    def signed_round(self) -> int | None:
+        """The highest round that is about to be signed for, if there is one."""
+        return max((effect.round_number for effect in self.effects if isinstance(effect, Guard)), default=None)
 
 
 class EffectQueue:
@@ -49,7 +56,7 @@ class EffectQueue:
         """These are wanted after all others."""
         self._waiting.extend(effects)
 
-    def take(self) -> Batch | Guard | ImmediateEffect | None:
+    def take(self) -> Batch | ImmediateEffect | None:
         """What is to be stored or carried out now, until `finish`. None: nothing is wanted, or something is under way."""
         if self._is_under_way or not self._waiting:
             return None

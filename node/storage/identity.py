@@ -1,8 +1,4 @@
-"""A peer's key, an Ed25519 private key in a file that only its owner can read; and the highest round that it has ever signed.
-
-That lies in a file of its own beside the database, not in it: an old backup of the database must not make an honest member sign
-twice. Leave it out of backups.
-"""
+"""A peer's key: an Ed25519 private key in a file that only its owner can read."""
 
 import os
 import shlex
@@ -17,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from consensus.encoding import Signer
 from consensus.types import PeerId
 from node.common.errors import NodeError, disk_error
-from node.common.files import replace_file, write_new_file
+from node.common.files import write_new_file
 from node.common.wording import command_text
 
 KEY_FILE_BYTES_MAX = 4_096
@@ -78,32 +74,3 @@ def _not_a_key(path: Path) -> NodeError:
 
 def _identity_of(key: Ed25519PrivateKey) -> Identity:
     return Identity(PeerId(key.public_key().public_bytes_raw()), key.sign)
-
-
-GUARD_FILE_NAME = "highest_signed_round"
-
-
-class GuardFile:
-    """Reads and writes the round; a write is durable when it returns."""
-
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / GUARD_FILE_NAME
-
-    def read(self) -> int:
-        """The round, or 0 when nothing was ever signed. Raises NodeError when the file is damaged."""
-        try:
-            text = self._path.read_text(encoding="ascii").strip()
-        except FileNotFoundError:
-            return 0
-        except (OSError, UnicodeDecodeError) as error:
-            reason = error if isinstance(error, OSError) else OSError(str(error))
-            raise disk_error("read the guard file", self._path, reason) from error
-        if not text.isdigit():
-            fix = "restore it from a copy made after the last run; without it this key must not sign again"
-            raise NodeError(f"{self._path} holds {text[:40]!r}, expected a whole number", fix)
-        return int(text)
-
-    def write(self, round_number: int) -> None:
-        """Raise the round; a lower one than before is our own mistake. Raises NodeError."""
-        assert round_number >= self.read(), f"guard file lowered to {round_number}"
-        replace_file(self._path, f"{round_number}\n".encode(), "write the guard file")

@@ -34,7 +34,7 @@ class _Signed:
 class OneBlockARound:
     """Total order. Reads what honest members record of others', too: they have checked the signatures.
 
-    What a member has only recorded itself does not count: it may be lost with its disk, and the guard file comes later.
+    What a member has only recorded itself does not count: it may be lost with its disk.
     """
 
     name = "no honest member signs two blocks for one round"
@@ -136,7 +136,7 @@ COMMIT_TABLE = "commit"
 
 
 class RecordedBeforeSent:
-    """Own blocks, their rounds in the guard file, their large payloads, and commits. `members`: none under proof of work."""
+    """Own blocks, their signed rounds, their large payloads, and commits. `members`: none under proof of work."""
 
     name = "what is signed is recorded before it is sent"
     reads = (Record, Forget, Guard, Started, Send, Broadcast, DeliverRequest, CheckRequest)
@@ -191,7 +191,7 @@ class RecordedBeforeSent:
             if not self._is_held(peer, VERTEX_TABLE, self._vertex_key(block)):
                 return f"sent its block of round {content.round}"
             if self._guarded.get(peer, 0) < content.round:
-                return f"sent a block of round {content.round}, with its guard file at {self._guarded.get(peer, 0)},"
+                return f"sent a block of round {content.round}, with its signed round at {self._guarded.get(peer, 0)},"
             if any(not self._is_held(peer, PAYLOAD_TABLE, large.digest) for large in content.attachments):
                 return f"sent its block of round {content.round} whose payload came to it"
         return None

@@ -216,7 +216,7 @@ class Incarnations:
         self._goals[peer] = max(1, self._highest)
 
     def _waits_to_be_sent(self, last: Seen) -> bool:
-        """Whether it is a block of the peer's own, or its round in the guard file: then it would have been sent."""
+        """Whether it is a block of the peer's own, or its signed round: then it would have been sent."""
         match last.event:
             case Guard():
                 return True

@@ -95,7 +95,7 @@ class Reset(_PeersEvent, frozen=True):
 
 
 class Wipe(_PeersEvent, frozen=True):
-    """The peers are killed, and lose their databases; key and guard file are kept."""
+    """The peers are killed, and lose their databases; key and redo log are kept."""
 
 
 class BackUp(_PeersEvent, frozen=True):
@@ -103,7 +103,7 @@ class BackUp(_PeersEvent, frozen=True):
 
 
 class RestoreOldDisk(_PeersEvent, frozen=True):
-    """The peers are killed, and the copies take the place of their databases; the guard files are as they were."""
+    """The peers are killed, and the copies take the place of their databases; the redo logs are as they were."""
 
 
 class DiskFull(_PeersEvent, frozen=True):

@@ -30,16 +30,18 @@ class Disk:
 
     rows: Records = field(default_factory=dict)
     guard_round: int = 0
-    """What the guard file holds: no backup and no wiping touches it."""
+    """The signed round in the redo log: no backup and no wiping touches that."""
     is_full: bool = False
     unsynced_ms: int = 0
     """A disk that lies acknowledges at once, and loses what is younger than this when the power fails; 0: it is honest."""
     backup: Records | None = None
     _unsynced: deque[tuple[Instant, Undo]] = field(default_factory=lambda: deque(maxlen=UNSYNCED_BATCHES_MAX))
 
-    def write(self, batch: tuple[Row, ...], now: Instant) -> None:
+    def write(self, batch: tuple[Row, ...], now: Instant, signed_round: int | None = None) -> None:
         """Make a batch durable, whole."""
         assert not self.is_full, "a full disk takes nothing"
+        if signed_round is not None:
+            self.guard_round = signed_round
         if self.unsynced_ms:
             undo = [(table, key, self.rows.get((table, key))) for table, key, _ in reversed(batch)]
             self._unsynced.append((now, undo))

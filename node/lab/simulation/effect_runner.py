@@ -14,7 +14,6 @@ from consensus.effects import (
     Broadcast,
     FetchAttachment,
     FetchState,
-    Guard,
     Halt,
     PassOver,
     Record,
@@ -68,7 +67,7 @@ class EffectRunner:
         agenda, timeline, wires, shells = world.agenda, world.timeline, world.wires, world.shells
         self._peer = peer
         self._world = world
-        self._writing: Batch | Guard | None = None
+        self._writing: Batch | None = None
         self._clock_watch = self._new_watch()
         self._is_priced = world.links.prices.are_due
         self.desk = LearnerDesk(peer, agenda, world.links, self.handle_answer)
@@ -185,7 +184,7 @@ class EffectRunner:
             if peer.kill_at is not None and peer.effects_done >= peer.kill_at:
                 self._world.ended(peer, None)
                 return
-            if isinstance(step, (Batch, Guard)):
+            if isinstance(step, Batch):
                 if not self._write(step):
                     return
             else:
@@ -195,7 +194,7 @@ class EffectRunner:
                     return
             peer.effects.finish()
 
-    def _write(self, wanted: Batch | Guard) -> bool:
+    def _write(self, wanted: Batch) -> bool:
         """Hand the disk what is to be durable. Whether that took no time."""
         peer, disk_ms = self._peer, self._world.links.disk_ms
         if peer.disk.is_full:
@@ -207,35 +206,29 @@ class EffectRunner:
             return False
         return self._finish_write(wanted)
 
-    def _written(self, wanted: Batch | Guard) -> None:
+    def _written(self, wanted: Batch) -> None:
         """The disk has it: go on."""
         if self._finish_write(wanted):
             self._peer.effects.finish()
             self._carry_out_all()
 
-    def _finish_write(self, wanted: Batch | Guard) -> bool:
+    def _finish_write(self, wanted: Batch) -> bool:
         """False for who is to be killed in the middle of the batch: he dies now, and all of it is there, or nothing."""
         peer = self._peer
         if peer.disk.is_full:
             self._world.ended(peer, DISK_FULL)
             return False
-        size = 1 if isinstance(wanted, Guard) else len(wanted.effects)
-        if peer.kill_at is not None and peer.kill_at < peer.effects_done + size:
+        if peer.kill_at is not None and peer.kill_at < peer.effects_done + len(wanted.effects):
             self._world.ended(peer, None)
             return False
         self._make_durable(wanted)
         return True
 
-    def _make_durable(self, wanted: Batch | Guard) -> None:
+    def _make_durable(self, wanted: Batch) -> None:
         self._writing = None
-        match wanted:
-            case Guard(round_number):
-                self._peer.disk.guard_round = round_number
-                self._done(wanted)
-            case Batch(effects):
-                self._peer.disk.write(wanted.rows, self._world.timeline.now)
-                for effect in effects:
-                    self._done(effect)
+        self._peer.disk.write(wanted.rows, self._world.timeline.now, wanted.signed_round)
+        for effect in wanted.effects:
+            self._done(effect)
 
     def _done(self, effect: OuterEffect) -> None:
         self._peer.effects_done += 1

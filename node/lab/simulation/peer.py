@@ -27,7 +27,7 @@ class Built(NamedTuple):
 
 
 Build = Callable[[Records, int], Built]
-"""Makes these from a peer's disk and guard file: called at the start and after every crash."""
+"""Makes these from a peer's disk and signed round: called at the start and after every crash."""
 
 FirstRequests = Callable[[Records], tuple[LearnerRequest, ...]]
 """What a peer's learner is asked before all else, by what its disk holds."""
@@ -95,7 +95,7 @@ class SimulatedPeer:
 
     @property
     def guard_round(self) -> int:
-        """What the guard file holds."""
+        """The signed round in the redo log."""
         return self.disk.guard_round
 
     @property
@@ -202,7 +202,7 @@ class Machines(ABC):
         peer.clock = peer.clock.put(self.now, offset_ms, drift_ppm)
 
     def wipe(self, peer_id: PeerId) -> None:
-        """Crash a peer, and lose all its rows; key and guard file are kept."""
+        """Crash a peer, and lose all its rows; key and redo log are kept."""
         self.crash(peer_id)
         self.peers[peer_id].disk.replace({})
 
@@ -211,7 +211,7 @@ class Machines(ABC):
         self.peers[peer_id].disk.keep_backup()
 
     def restore_backup(self, peer_id: PeerId) -> None:
-        """Crash a peer, and put the copy in place of its rows; the guard file is as it was."""
+        """Crash a peer, and put the copy in place of its rows; the redo log is as it was."""
         self.crash(peer_id)
         self.peers[peer_id].disk.restore_backup()
 

@@ -1,4 +1,4 @@
-"""One peer's folder: its database, its guard file and its log, as the events that left them.
+"""One peer's folder: its database, its redo log and its log, as the events that left them.
 
 What rows of proof of work cannot show: contributions that no block lists, heads between two kept states, tips that were told,
 and where an incarnation ends: whoever reads says so. Those of a total order: messages (a block in another's store was sent by
@@ -47,7 +47,7 @@ from node.lab.store_audit.rows import DamagedStoreError, Place, Row, StoreReader
 from node.rules.network_rules import NetworkRules, members_of, network_id
 from node.runtime.coupling import AskLearner
 from node.runtime.translation import delivery_for_learner, step_for_learner
-from node.storage.identity import GuardFile
+from node.storage.redo_log import REDO_LOG_NAME, read_redo_log
 from node.storage.tables import PAYLOAD_TABLE, STATE_TABLE
 
 
@@ -199,7 +199,7 @@ class PeerFolder:
             self._rows = MemberRows(network_id(rules), Committee(members), peer, rules.total_order.gc_depth)
         self.store_path = path / STORE_FILE_NAME
         self._store = StoreReader(self.store_path)
-        self._guard = GuardFile(path)
+        self._log_path = path / REDO_LOG_NAME
         self._log = LogReader(path / LOG_NAME, peers)
         self._is_incarnation_certain = True
 
@@ -211,7 +211,8 @@ class PeerFolder:
     def read(self) -> Findings:
         """Raises DamagedStoreError, NodeError; its events raise CorruptRecordsError and DamagedStoreError."""
         news = self._store.news()
-        guard_round = self._guard.read()  # after the rows: it is raised after a block's row, and before the block is sent
+        guard_round = read_redo_log(self._log_path).signed_round  # after the rows: it is raised after a block's row, and before
+        # the block is sent
         is_certain, self._is_incarnation_certain = self._is_incarnation_certain, True
         return Findings(self._events(self._rows.events(news.rows), guard_round, is_certain), news.places)
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from urllib.parse import quote
 
 from node.common.errors import NodeError
-from node.storage.store import BUSY_SECONDS_MAX, checksum, version_of
+from node.storage.batch_writer import checksum
+from node.storage.store import BUSY_SECONDS_MAX, version_of
 from node.storage.tables import PAYLOAD_TABLE
 
 Place = tuple[str, bytes]

@@ -52,7 +52,7 @@ STORE_SUFFIXES = ("", "-wal", "-shm")
 
 
 def wipe(peer: TestnetPeer) -> None:
-    """Lose its database; key and guard file stay. The peer must not run. Raises NodeError."""
+    """Lose its database; key and redo log stay. The peer must not run. Raises NodeError."""
     assert not peer.is_running, "nobody writes what is removed"
     for suffix in STORE_SUFFIXES:
         _remove_file(_store(peer).with_name(STORE_FILE_NAME + suffix))

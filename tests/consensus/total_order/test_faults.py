@@ -229,7 +229,7 @@ def test_a_restart_delivers_again_what_the_learner_has_lost() -> None:
 
 @pytest.mark.parametrize("with_guard", [True, False])
 def test_an_old_backup_does_not_equivocate(with_guard: bool) -> None:
-    """The guard file alone, and the answers of the members alone, are each enough."""
+    """The signed round alone, and the answers of the members alone, are each enough."""
     network = Network(4)
     nodes = network.add_all()
     goes_on(network, nodes)

@@ -384,7 +384,7 @@ def test_false_evidence_proves_nothing(change: object) -> None:
 def test_our_own_key_in_other_hands_stops_the_node() -> None:
     one = One()
     effects = one.show(FORGE.first(0, time_ms=1), by=1)
-    reason = "our own key signed two blocks for round 1: another node runs with it, or the guard file was lost"
+    reason = "our own key signed two blocks for round 1: another node runs with it, or its redo log was lost"
     assert faults(effects) == [Halt(reason)]
     assert one.say(MEMBERS[1].id, Subscribe(1, False)) == []
 

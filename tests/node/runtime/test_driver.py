@@ -32,7 +32,7 @@ from node.runtime import driver as driver_module
 from node.runtime.clock_watch import Jump, SystemClock
 from node.runtime.coupling import Coupling
 from node.runtime.driver import Driver, HaltedError, Ports
-from node.storage.identity import GuardFile
+from node.storage.redo_log import REDO_LOG_NAME, read_redo_log
 from node.storage.store import Store
 
 ALICE = PeerId(b"a" * 32)
@@ -55,11 +55,10 @@ class Script:
 
 
 class World:
-    """Everything outside the driver: a real store and guard file, and a log of what was carried out with what was durable."""
+    """Everything outside the driver: a real store, and a log of what was carried out with what was durable."""
 
     def __init__(self, folder: Path) -> None:
         self.store = Store.open(folder / "kubrat.db")
-        self.guards = GuardFile(folder)
         self.log: list[tuple[object, ...]] = []
         self.offset_ms = 0
 
@@ -76,11 +75,15 @@ class World:
         other.close()
         return count
 
+    def signed_round(self) -> int:
+        """What another process would find now."""
+        return read_redo_log(self.store.path.with_name(REDO_LOG_NAME)).signed_round
+
     def send(self, peer: PeerId, message: bytes) -> None:
-        self.log.append(("send", message, self.durable(), self.guards.read()))
+        self.log.append(("send", message, self.durable(), self.signed_round()))
 
     def broadcast(self, message: bytes) -> None:
-        self.log.append(("broadcast", message, self.durable(), self.guards.read()))
+        self.log.append(("broadcast", message, self.durable(), self.signed_round()))
 
     def refuse(self, peer: PeerId, offence: str, detail: str) -> None:
         self.log.append(("refuse", peer, offence, detail))
@@ -100,9 +103,7 @@ def run(script: Script, folder: Path, feed: Callable[[Driver], None] = lambda _:
     world = World(folder)
 
     async def drive() -> None:
-        ports = Ports(
-            clock=world, records=world.store, guards=world.guards, side_streams=world, outbox=world, learner=world, puzzle=world
-        )
+        ports = Ports(clock=world, records=world.store, side_streams=world, outbox=world, learner=world, puzzle=world)
         driver = Driver(Coupling(script, NetworkId(bytes(32))), ports)
         driver.start()
         feed(driver)
@@ -130,7 +131,7 @@ def test_a_message_leaves_only_when_what_was_recorded_before_it_is_durable(tmp_p
     assert world.log == [("broadcast", b"two", 2, 0), ("send", b"three", 3, 0)]
 
 
-def test_the_guard_file_is_raised_before_what_follows(tmp_path: Path) -> None:
+def test_a_signed_round_is_durable_before_what_follows(tmp_path: Path) -> None:
     world = run(Script(lambda _: (), (Send(ALICE, b"before"), Guard(7), Send(ALICE, b"after"))), tmp_path)
     assert world.log == [("send", b"before", 0, 0), ("send", b"after", 0, 7)]
 
@@ -206,9 +207,7 @@ def test_the_machine_hears_of_a_jump_of_the_wall_clock_before_the_next_input_and
 ) -> None:
     script, fed = Script(lambda _: ()), PeerJoined(ALICE)
     world = SetClock(tmp_path)
-    ports = Ports(
-        clock=world, records=world.store, guards=world.guards, side_streams=world, outbox=world, learner=world, puzzle=world
-    )
+    ports = Ports(clock=world, records=world.store, side_streams=world, outbox=world, learner=world, puzzle=world)
     driver = Driver(Coupling(script, NetworkId(bytes(32))), ports)
     driver.start()
     for _ in range(4):
@@ -225,9 +224,7 @@ def test_the_machine_hears_of_a_jump_of_the_wall_clock_before_the_next_input_and
 def test_a_message_of_a_peer_is_an_input_like_any_other_so_the_clock_is_looked_at_before_it(tmp_path: Path) -> None:
     script, heard = Script(lambda _: ()), Received(ALICE, b"block")
     world = SetClock(tmp_path)
-    ports = Ports(
-        clock=world, records=world.store, guards=world.guards, side_streams=world, outbox=world, learner=world, puzzle=world
-    )
+    ports = Ports(clock=world, records=world.store, side_streams=world, outbox=world, learner=world, puzzle=world)
     driver = Driver(Coupling(script, NetworkId(bytes(32))), ports)
     driver.start()
     for _ in range(4):

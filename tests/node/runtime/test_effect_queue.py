@@ -32,7 +32,7 @@ Pushed = tuple[OuterEffect, ...]
 
 
 def is_row(effect: OuterEffect) -> bool:
-    return isinstance(effect, Record | Forget)
+    return isinstance(effect, Record | Forget | Guard)
 
 
 def flat(steps: list[object]) -> Pushed:
@@ -79,6 +79,12 @@ def test_what_comes_while_something_is_under_way_waits_for_it_and_keeps_its_plac
 def test_a_batch_is_what_a_disk_takes_and_a_forgotten_row_has_no_value() -> None:
     batch = Batch((Record("table", b"kept", b"value"), Forget("table", b"gone")))
     assert batch.rows == (("table", b"kept", b"value"), ("table", b"gone", None))
+    assert batch.signed_round is None
+
+
+def test_the_round_that_is_about_to_be_signed_for_is_in_one_write_with_the_rows_beside_it() -> None:
+    batch = Batch((Guard(7), Record("table", b"own", b"block"), Guard(8)))
+    assert (batch.rows, batch.signed_round) == ((("table", b"own", b"block"),), 8)
 
 
 def test_a_process_that_is_gone_wants_nothing() -> None:

@@ -182,12 +182,6 @@ def test_meta_is_kept(tmp_path: Path) -> None:
     reopened.close()
 
 
-def test_the_database_syncs_every_commit(store: Store) -> None:
-    # how a connection syncs is known to that connection alone
-    assert store._writer.execute("PRAGMA journal_mode").fetchone() == ("wal",)
-    assert store._writer.execute("PRAGMA synchronous").fetchone() == (2,)  # FULL
-
-
 def test_kill_9_loses_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     path = tmp_path / "kubrat.db"
     child = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], cwd=ROOT, stdout=subprocess.PIPE, text=True)

@@ -22,7 +22,6 @@ from node.lab.simulation.population import Population
 from node.lab.simulation.processes import LearnerDesk, Puzzles
 from node.lab.simulation.sockets.internet import Host, ip_of
 from node.lab.simulation.sockets.simulated_ports import (
-    DiskGuards,
     DiskRecords,
     SampledPuzzles,
     ToldLearner,
@@ -204,7 +203,6 @@ class SimulatedProcess:
         return Ports(
             clock=clock,
             records=self.records,
-            guards=DiskGuards(peer.disk, self._tell, self._is_alive),
             side_streams=ToldStreams(self._streams, self._tell),
             outbox=ToldOutbox(self.network, self._tell),
             learner=ToldLearner(self._desk, self._tell),

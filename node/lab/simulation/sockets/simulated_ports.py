@@ -53,12 +53,12 @@ class DiskRecords:
         self._now = now
         self._told = told
         self._is_alive = is_alive
-        self._writing: tuple[Row, ...] = ()
+        self._writing: tuple[tuple[Row, ...], int | None] | None = None
 
-    async def write(self, rows: Sequence[Row]) -> None:
+    async def write(self, rows: Sequence[Row], signed_round: int | None = None) -> None:
         """Make them durable. Raises DiskFullError."""
         self._check()
-        self._writing = tuple(rows)
+        self._writing = (tuple(rows), signed_round)
         await asyncio.sleep(self._disk_ms / 1000)
         self._check()
         if self._is_alive():
@@ -66,15 +66,18 @@ class DiskRecords:
 
     def finish(self) -> None:
         """What is being written is durable."""
-        rows, self._writing = self._writing, ()
-        self._disk.write(rows, self._now())
+        assert self._writing is not None, "nothing is being written"
+        (rows, signed_round), self._writing = self._writing, None
+        self._disk.write(rows, self._now(), signed_round)
         for table, key, value in rows:
             self._told(Forget(table, key) if value is None else Record(table, key, value))
+        if signed_round is not None:
+            self._told(Guard(signed_round))
 
     @property
     def is_writing(self) -> bool:
         """Whether a batch is on its way to the disk."""
-        return bool(self._writing)
+        return self._writing is not None
 
     def get(self, table: str, key: bytes) -> bytes | None:
         """The value under this key."""
@@ -87,21 +90,6 @@ class DiskRecords:
     def _check(self) -> None:
         if self._disk.is_full:
             raise DiskFullError
-
-
-@dataclass(frozen=True, slots=True)
-class DiskGuards:
-    """The guard file of a disk."""
-
-    disk: Disk
-    told: Told
-    is_alive: Callable[[], bool]
-
-    def write(self, round_number: int) -> None:
-        """Hold this round."""
-        if self.is_alive():
-            self.disk.guard_round = round_number
-            self.told(Guard(round_number))
 
 
 @dataclass(frozen=True, slots=True)

@@ -281,7 +281,7 @@ def test_an_own_block_needs_its_record_and_its_guard_before_it_is_sent() -> None
 
     assert found_by(record, guard, sent) == []
     assert found_by(guard, sent, record) == ["sent its block of round 5 before it was durable"]
-    assert found_by(record, sent) == ["sent a block of round 5, with its guard file at 0, before it was durable"]
+    assert found_by(record, sent) == ["sent a block of round 5, with its signed round at 0, before it was durable"]
     assert found_by(seen(BOB, Send(CAROL, encode(BlockMessage(block))))) == []
 
 

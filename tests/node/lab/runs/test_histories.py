@@ -85,10 +85,10 @@ def effects_before_guards(scenario: Scenario, number: int) -> list[int]:
 
 
 def test_a_crash_between_a_block_s_record_and_its_guard_leaves_no_guard_behind() -> None:
-    """A member was killed after it had recorded its own block, and before the guard file held the round.
+    """A member was killed after it had recorded its own block, and before its round was durable as signed.
 
-    At its next start it sent the block while the guard file still lagged: with its disk lost after that, it might have signed
-    another block for that round.
+    At its next start it sent the block while the signed round still lagged: with its disk lost after that, it might have signed
+    another block for that round. Both are durable in one write now.
     """
     calm = members("calm", duration_s=3, expect=ExpectSection(calm_s=1, heights_min=0))
     for place in effects_before_guards(calm, 2)[20:26]:

@@ -1,4 +1,4 @@
-"""Folders like those of real peers, with what the peers of a simulation have recorded: real databases, guard files and logs."""
+"""Folders like those of real peers, with what the peers of a simulation have recorded: real databases, redo logs and logs."""
 
 import asyncio
 import sqlite3
@@ -17,7 +17,7 @@ from node.lab.simulation.run import Simulation
 from node.lab.store_audit.autopsy import Autopsy
 from node.lab.store_audit.log import LOG_NAME
 from node.rules.network_rules import NetworkRules
-from node.storage.identity import GUARD_FILE_NAME
+from node.storage.redo_log import REDO_LOG_NAME, RedoLog
 from node.storage.store import Store, checksum
 from node.storage.tables import Row
 
@@ -100,8 +100,10 @@ class Folders:
             connection.execute("UPDATE records SET value = ? WHERE kind = ? AND key = ?", (value, table, key))
 
     def guard(self, number: int, round_number: int) -> None:
-        """What the guard file holds."""
-        (self.path(number) / GUARD_FILE_NAME).write_text(f"{round_number}\n", encoding="ascii")
+        """What the redo log holds of rounds."""
+        log = RedoLog(self.path(number) / REDO_LOG_NAME)
+        log.begin("", 0, round_number)
+        log.close()
 
     def log(self, number: int, line: str) -> None:
         """A further line of the log."""

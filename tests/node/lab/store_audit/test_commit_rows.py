@@ -96,7 +96,7 @@ def test_a_guard_file_below_what_others_hold_is_found(folders: Folders) -> None:
     found = folders.finding()
     assert found is not None
     assert found[0] == "what is signed is recorded before it is sent"
-    assert "with its guard file at 3" in found[1]
+    assert "with its signed round at 3" in found[1]
 
 
 def test_a_wrong_state_digest_is_found(folders: Folders) -> None:
