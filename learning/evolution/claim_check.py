@@ -9,6 +9,7 @@ from learning.evolution.measurement import Measurement
 from learning.evolution.mutation import Mutating, Mutation
 from learning.evolution.payload import Candidate, Claim, decode_claim
 from learning.evolution.rules import EvolutionRules
+from learning.exact import FITNESS_LOWEST
 from learning.following.state_tree import StateTree
 from learning.learner import ProposedStep, Verdict
 from learning.model_consensus.slate import MalformedPayloadError
@@ -31,14 +32,35 @@ class ClaimVerdict:
     is_proven_lie: bool = False
 
 
-def verdict_on_claims(claims: tuple[tuple[str, int, int], ...], tolerance: int) -> ClaimVerdict:
-    """Of (field, claimed, measured), the worst; the tolerance in micro-units."""
-    field, claimed, measured = max(claims, key=lambda item: abs(item[1] - item[2]))
-    if abs(claimed - measured) <= tolerance:
+SEVERITY = (Verdict.GOOD, Verdict.CONTESTED, Verdict.REFUTED)
+
+
+def verdict_on_claims(claims: tuple[tuple[str, int, int | None], ...], tolerance: int) -> ClaimVerdict:
+    """Of (field, claimed, measured), the worst; the tolerance in micro-units. `measured`: None where that could not be done."""
+    verdicts = [(_verdict_on(*claim, tolerance), _distance(claim)) for claim in claims]
+    worst, _ = max(verdicts, key=lambda one: (SEVERITY.index(one[0].verdict), one[0].is_proven_lie, one[1]))
+    return worst
+
+
+def _verdict_on(field: str, claimed: int, measured: int | None, tolerance: int) -> ClaimVerdict:
+    """A model that cannot be measured is the worst, and whoever says so of it is right.
+
+    Where one machine can measure it and another cannot, nobody has lied: what we cannot measure is contested, not refuted, and
+    a claim of the lowest fitness is refuted by our measurement, and no evidence of anything.
+    """
+    distance = _distance((field, claimed, measured))
+    if distance <= tolerance:
         return ClaimVerdict(Verdict.GOOD)
-    verdict = Verdict.REFUTED if abs(claimed - measured) > REFUTED_FACTOR * max(1, tolerance) else Verdict.CONTESTED
-    is_proven_lie = abs(claimed - measured) > LIE_FACTOR * max(1, tolerance)
+    if measured is None:
+        return ClaimVerdict(Verdict.CONTESTED, f"{field} is {claimed}, and could not be measured here")
+    verdict = Verdict.REFUTED if distance > REFUTED_FACTOR * max(1, tolerance) else Verdict.CONTESTED
+    is_proven_lie = distance > LIE_FACTOR * max(1, tolerance) and claimed != FITNESS_LOWEST
     return ClaimVerdict(verdict, f"{field} is {claimed}, measured {measured}, tolerance {tolerance}", is_proven_lie)
+
+
+def _distance(claim: tuple[str, int, int | None]) -> int:
+    _, claimed, measured = claim
+    return abs(claimed - (FITNESS_LOWEST if measured is None else measured))
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +69,13 @@ class Offspring:
 
     model: ModelState
     digest: bytes
-    fitness: int
+    measured: int | None
+    """Micro-units; None where it could not be measured."""
+
+    @property
+    def fitness(self) -> int:
+        """Micro-units; the lowest where it has none."""
+        return FITNESS_LOWEST if self.measured is None else self.measured
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +106,12 @@ class ClaimCheck:
         """The child of `base` by this mutation, measured."""
         model = self._mutating.child(base.id, self._tree.state(base), mutation)
         digest = state_digest(model)
-        return Offspring(model, digest, self._measurement.fitness(base.id, model, digest))
+        return Offspring(model, digest, self._measurement.fitness_if_measured(base.id, model, digest))
 
     def verdict_on_candidate(self, candidate: Candidate, offspring: Offspring) -> ClaimVerdict:
         """GOOD, or CONTESTED where the author's claim is beyond the tolerance."""
         verdict = verdict_on_claims(
-            (("claimed_fitness", candidate.claimed_fitness, offspring.fitness),), self._rules.fitness_tolerance
+            (("claimed_fitness", candidate.claimed_fitness, offspring.measured),), self._rules.fitness_tolerance
         )
         return replace(verdict, verdict=Verdict.CONTESTED) if verdict.verdict is Verdict.REFUTED else verdict
 
@@ -110,8 +138,9 @@ class ClaimCheck:
         claim = decoded.claim
         if not self._rules.may_follow(claim.child_fitness, claim.parent_fitness):
             return ClaimVerdict(Verdict.INVALID, self._regression(claim))
-        parent_fitness = self.parent_fitness(parent)
-        fitness = self._measurement.fitness(parent.id, model, digest) if decoded.candidate else parent_fitness
+        measure = self._measurement.fitness_if_measured
+        parent_fitness = measure(parent.id, self._tree.state(parent), parent.state_digest)
+        fitness = measure(parent.id, model, digest) if decoded.candidate else parent_fitness
         pairs = (("child_fitness", claim.child_fitness, fitness), ("parent_fitness", claim.parent_fitness, parent_fitness))
         verdict = verdict_on_claims(pairs, self._rules.fitness_tolerance)
         if verdict.verdict is Verdict.GOOD and decoded.candidate:

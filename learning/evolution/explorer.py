@@ -1,5 +1,6 @@
 """One author's search, from one step to the next, and how much of it was done."""
 
+from learning.checked_task import CheckedTask
 from learning.evolution.measurement import Measurement
 from learning.evolution.recipe import Recipe
 from learning.evolution.rules import EvolutionRules
@@ -7,7 +8,6 @@ from learning.evolution.search import Generation, Search, SearchSettings
 from learning.exact import noise_key
 from learning.learner import Participant, SearchProgress
 from learning.state import ModelState
-from learning.task_check import CheckedTask
 
 PROGRESS_CANDIDATES = 1_024
 """Searched between two reports, besides one at each adoption: tens of reports a second at the fastest."""

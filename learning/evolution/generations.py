@@ -45,6 +45,10 @@ class Candidates(Protocol[C, E]):
         """The first model, or the kept one. Raises StoredStateError when what is kept does not fit the task."""
         ...
 
+    def check_start(self) -> None:
+        """Measure the head that was begun with. Raises TaskError where a first model cannot be measured."""
+        ...
+
     def begin(self, head: Head, restored: StateKept | None) -> ModelConsensus[C, E]:
         """The generation that starts from `head`, as far as a restored state has seen it; we look for our candidate from now.
 
@@ -81,7 +85,7 @@ class Candidates(Protocol[C, E]):
         ...
 
     def fitness(self, entry: E) -> int:
-        """Our own measurement, in micro-units. Raises TaskError."""
+        """Our own measurement, in micro-units."""
         ...
 
     # --- for people ---
@@ -115,6 +119,10 @@ class Generations(Generic[C, E]):
         """Raises StoredStateError when what is restored does not fit the task."""
         self._agreed: int | None = None
         self._begin(self.candidates.origin(restored), restored)
+
+    def check_start(self) -> None:
+        """Raises TaskError."""
+        self.candidates.check_start()
 
     def _begin(self, head: Head, restored: StateKept | None = None) -> None:
         """A generation, and our own part in it."""
@@ -166,7 +174,7 @@ class Generations(Generic[C, E]):
         )
 
     def head_report(self) -> StepAdopted:
-        """Raises TaskError."""
+        """For people."""
         return self.candidates.head_report(self._agreed)
 
     def waits(self) -> tuple[GenerationWaits]:

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from learning.checked_task import CheckedTask
 from learning.evolution.joint_blocks import JointModel
 from learning.evolution.joint_step import Children, EntryKind, JointEntry, JointRule, JointState
 from learning.evolution.ranked_list import RankedList
 from learning.evolution.search import CHILDREN_BYTES_MAX
 from learning.task import Int64Array
-from learning.task_check import CheckedTask
 
 ENTRIES_AT_ONCE = 16
 """Measured in one slice, for which requests wait."""
@@ -58,5 +58,5 @@ class JoinTrial:
             return None
         entries = self._entries[len(self._scores) : len(self._scores) + self._rows]
         scores = self._task.scores(np.stack([self.children.parameters(entry) for entry in entries]), batch)
-        self._scores.extend(float(score) for score in np.where(np.isnan(scores), -np.inf, scores))
+        self._scores.extend(float(score) for score in scores)
         return self._entries[int(np.argmax(self._scores))] if self.is_done else None

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import assert_never
 
+from learning.checked_task import checked_task
 from learning.evolution.claim_check import ClaimVerdict, verdict_on_claims
 from learning.evolution.explorer import PROGRESS_CANDIDATES
 from learning.evolution.join_trial import JoinTrial, KnownList
@@ -29,7 +30,8 @@ from learning.evolution.ranked_list import RankedList
 from learning.evolution.ranking import Ranking
 from learning.evolution.rules import EvolutionRules
 from learning.evolution.search import Generation, SearchSettings
-from learning.exact import MICRO, noise_key
+from learning.exact import FITNESS_LOWEST, MICRO, noise_key
+from learning.following.line import Head
 from learning.following.state_tree import StateTree, final_step, invalid, useless
 from learning.learner import (
     AdoptRequest,
@@ -58,7 +60,7 @@ from learning.learner import (
 from learning.model_consensus.slate import MalformedPayloadError
 from learning.state import ModelState, StoredStateError, genesis_state, parameter_bytes, state_digest, stored_state
 from learning.task import Task
-from learning.task_check import check_repeatable, check_task
+from learning.task_check import check_repeatable
 
 STEPS_MAX = 16_384
 """About 12 MB. Each step above the final one has cost its leader a block's work, and an honest branch is a few hundred long."""
@@ -94,7 +96,7 @@ class JointBlockLearner:
 
         Raises TaskError (StoredStateError for what is restored).
         """
-        self._task = check_task(task)
+        self._task = checked_task(task)
         self._rules = rules
         self._settings = settings
         self._participant = participant
@@ -104,6 +106,7 @@ class JointBlockLearner:
         root, state = self._origin(restored)
         self._tree = StateTree(self._transition, root, state, steps_max=STEPS_MAX, bytes_max=MODELS_BYTES_MAX)
         self._measurement = Measurement(self._task, participant.network_id)
+        self._measurement.check_start(Head(root.id, state.model, state_digest(state.model)))
         batch = self._measurement.batch(root.id)
         check_repeatable(self._task, state.model.parameters, batch, rules.fitness_tolerance)
         self._adopted = root
@@ -127,7 +130,7 @@ class JointBlockLearner:
         return final_step(restored.step, restored.height, restored.state_digest), state
 
     def handle(self, request: LearnerRequest) -> tuple[LearnerAnswer, ...]:
-        """Answer one request. Raises TaskError when the task fails."""
+        """Answer one request."""
         match request:
             case AssessRequest(contribution):
                 return (self._assess(contribution),)
@@ -159,8 +162,9 @@ class JointBlockLearner:
             return useless(contribution, Verdict.INVALID, str(error))
         if not self._is_wanted(base, contribution.author, claimed.claimed_fitness):
             return useless(contribution)
-        fitness = self._direction_fitness(base, contribution.author, claimed.ranked)
-        verdict = verdict_on_claims((("claimed_fitness", claimed.claimed_fitness, fitness),), self._rules.fitness_tolerance)
+        measured = self._direction_fitness(base, contribution.author, claimed.ranked)
+        verdict = verdict_on_claims((("claimed_fitness", claimed.claimed_fitness, measured),), self._rules.fitness_tolerance)
+        fitness = FITNESS_LOWEST if measured is None else measured
         if verdict.verdict is Verdict.REFUTED:
             verdict = replace(verdict, verdict=Verdict.CONTESTED)
         is_useful = verdict.verdict is Verdict.GOOD and self._is_wanted(base, contribution.author, fitness)
@@ -194,14 +198,18 @@ class JointBlockLearner:
     def _know(self, base: ProposedStep) -> Base:
         return self._bases.setdefault(base.id, Base())
 
-    def _direction_fitness(self, base: ProposedStep, author: bytes, ranked: RankedList) -> int:
+    def _direction_fitness(self, base: ProposedStep, author: bytes, ranked: RankedList) -> int | None:
+        """None where it could not be measured."""
         state = self._tree.state(base)
         children = Children(self._rule, base.id, state.model, {author: ranked}, JointState(state.before, state.scale))
         entry = JointEntry(bytes(32), EntryKind.DIRECTION, author)
-        return self._fitness(base, children.model(entry))
+        return self._measured(base, children.model(entry))
 
     def _fitness(self, base: ProposedStep, model: ModelState) -> int:
         return self._measurement.fitness(base.id, model, state_digest(model))
+
+    def _measured(self, base: ProposedStep, model: ModelState) -> int | None:
+        return self._measurement.fitness_if_measured(base.id, model, state_digest(model))
 
     def _parent_fitness(self, base: ProposedStep) -> int:
         return self._fitness(base, self._tree.state(base).model)
@@ -229,8 +237,8 @@ class JointBlockLearner:
         return StepChecked(step.id, verdict.verdict, verdict.is_proven_lie, verdict.detail)
 
     def _verdict_on(self, claim: JointClaim, parent: ProposedStep, state: JointModel, *, has_lists: bool) -> ClaimVerdict:
-        parent_fitness = self._parent_fitness(parent)
-        fitness = self._fitness(parent, state.model) if has_lists else parent_fitness
+        parent_fitness = self._measured(parent, self._tree.state(parent).model)
+        fitness = self._measured(parent, state.model) if has_lists else parent_fitness
         pairs = (("child_fitness", claim.child_fitness, fitness), ("parent_fitness", claim.parent_fitness, parent_fitness))
         return verdict_on_claims(pairs, self._rules.fitness_tolerance)
 
@@ -373,7 +381,8 @@ class JointBlockLearner:
         if ranked is None:
             return progress
         base = self._adopted
-        fitness = self._direction_fitness(base, self._participant.author, ranked)
+        measured = self._direction_fitness(base, self._participant.author, ranked)
+        fitness = FITNESS_LOWEST if measured is None else measured
         if fitness <= self._parent_fitness(base):
             return (*progress, *self._offer_no_change(base, known, fitness - self._parent_fitness(base)))
         if known.announced is not None and fitness <= known.announced:

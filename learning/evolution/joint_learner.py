@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from learning.checked_task import checked_task
 from learning.evolution.explorer import PROGRESS_CANDIDATES
 from learning.evolution.joint_consensus import Decision, JointConsensus
 from learning.evolution.joint_memory import Memory, Origin, decode_memory, encode_memory
@@ -38,7 +39,6 @@ from learning.learner import (
 from learning.model_consensus.slate import Scores, Slate, best_of, leads, next_generation
 from learning.state import CHECKPOINT_INTERVAL, state_digest
 from learning.task import Task
-from learning.task_check import check_task
 
 
 @dataclass(slots=True)
@@ -60,7 +60,7 @@ class JointGenerations:
 
     def __init__(self, task: Task, rules: EvolutionRules, participant: Participant, settings: SearchSettings) -> None:
         """Raises TaskError."""
-        self._task = check_task(task)
+        self._task = checked_task(task)
         self._participant = participant
         self._settings = settings
         self._rule = JointRule(participant.network_id, participant.members, rules)
@@ -78,6 +78,10 @@ class JointGenerations:
             memory = decode_memory(restored.memory, self._rule, len(head.model.parameters))
         self.expected: Expectation | None = None
         self._begin(head, memory)
+
+    def check_start(self) -> None:
+        """Raises TaskError."""
+        self._measurement.check_start(self.head)
 
     def _begin(self, head: Head, memory: Memory, scorers: tuple[bytes, ...] = ()) -> None:
         self.head = head
@@ -154,7 +158,7 @@ class JointGenerations:
         )
 
     def head_report(self) -> StepAdopted:
-        """The fitness is the agreed one, on the parent's batch; at genesis and after a restart our own. Raises TaskError."""
+        """The fitness is the agreed one, on the parent's batch; at genesis and after a restart our own."""
         head = self.head
         fitness = self._agreed
         if fitness is None:

@@ -7,6 +7,7 @@ with the claim. Nothing is taken on trust; a lie is an answer.
 from dataclasses import dataclass
 from typing import assert_never
 
+from learning.checked_task import checked_task
 from learning.evolution.claim_check import ClaimCheck
 from learning.evolution.explorer import Explorer
 from learning.evolution.measurement import Measurement
@@ -44,7 +45,7 @@ from learning.learner import (
 from learning.model_consensus.slate import MalformedPayloadError
 from learning.state import StoredStateError, parameter_bytes, state_digest
 from learning.task import Task
-from learning.task_check import check_repeatable, check_task
+from learning.task_check import check_repeatable
 
 STEPS_MAX = 16_384
 """About 12 MB. Each step above the final one has cost its leader a block's work, and an honest branch is a few hundred long."""
@@ -75,7 +76,7 @@ class EvolutionLearner:
         restored: StateKept | None = None,
     ) -> None:
         """Starts from genesis, or from a `restored` final state. Raises TaskError (StoredStateError for what is restored)."""
-        self._task = check_task(task)
+        self._task = checked_task(task)
         self._rules = rules
         network_id, self._author = participant.network_id, participant.author
         origin = origin_of(self._task.layout, participant, restored)
@@ -83,6 +84,7 @@ class EvolutionLearner:
         self._transition = Mutating(network_id, rules)
         self._tree = StateTree(self._transition, root, model, steps_max=STEPS_MAX, bytes_max=MODELS_BYTES_MAX)
         self._measurement = Measurement(self._task, network_id)
+        self._measurement.check_start(origin)
         check_repeatable(self._task, model.parameters, self._measurement.batch(root.id), rules.fitness_tolerance)
         self._explorer = Explorer(self._task, rules, settings, participant, self._measurement)
         self._claims = ClaimCheck(rules, self._transition, self._tree, self._measurement)
@@ -92,7 +94,7 @@ class EvolutionLearner:
         self._announced: dict[bytes, int] = {}
 
     def handle(self, request: LearnerRequest) -> tuple[LearnerAnswer, ...]:
-        """Answer one request. Raises TaskError when the task fails."""
+        """Answer one request."""
         match request:
             case AssessRequest(contribution):
                 return self._assess(contribution)
@@ -227,7 +229,7 @@ class EvolutionLearner:
     def _announce(self, recipe: Recipe) -> tuple[LearnerAnswer, ...]:
         base = self._adopted
         offspring = self._claims.offspring(base, Mutation(self._author, recipe))
-        if not self._is_worth_telling(base, offspring.fitness):
+        if offspring.measured is None or not self._is_worth_telling(base, offspring.fitness):
             return ()
         self._announced[base.id] = offspring.fitness
         return (ContributionFound(base.id, encode_candidate(Candidate(recipe, offspring.fitness))),)

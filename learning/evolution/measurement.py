@@ -6,10 +6,12 @@ Section 4 of docs/protocol.md.
 import hashlib
 from collections import OrderedDict
 
-from learning.exact import micro_units
+from learning.checked_task import CheckedTask
+from learning.exact import FITNESS_LOWEST, micro_units
+from learning.following.line import Head
 from learning.state import ModelState
 from learning.task import Int64Array
-from learning.task_check import CheckedTask
+from learning.task_check import start_fitness
 
 FITNESS_KEPT = 4_096
 """Under 1 MB. A candidate comes back within a block or two, as an offer and as a step."""
@@ -24,7 +26,8 @@ class Measurement:
     def __init__(self, task: CheckedTask, network_id: bytes) -> None:
         self._task = task
         self._network_id = network_id
-        self._fitness: OrderedDict[tuple[bytes, bytes], int] = OrderedDict()
+        self._fitness: OrderedDict[tuple[bytes, bytes], int | None] = OrderedDict()
+        """None: it could not be measured."""
         self._batches: OrderedDict[bytes, Int64Array] = OrderedDict()
 
     def batch(self, base: bytes) -> Int64Array:
@@ -35,11 +38,22 @@ class Measurement:
                 self._batches.popitem(last=False)
         return self._batches[base]
 
+    def check_start(self, head: Head) -> None:
+        """Measure the model that the learner starts from. Raises TaskError where the task cannot even measure a first model."""
+        fitness = start_fitness(self._task, head.model, _batch_seed(self._network_id, head.step))
+        self._fitness[head.step, head.digest] = None if fitness is None else micro_units(fitness)
+
     def fitness(self, base: bytes, model: ModelState, digest: bytes) -> int:
-        """Micro-units of `model`, whose state digest is `digest`, on the batch of `base`. Raises TaskError."""
+        """Micro-units of `model`, whose state digest is `digest`, on the batch of `base`; the lowest where it has none."""
+        fitness = self.fitness_if_measured(base, model, digest)
+        return FITNESS_LOWEST if fitness is None else fitness
+
+    def fitness_if_measured(self, base: bytes, model: ModelState, digest: bytes) -> int | None:
+        """The same; None where it could not be measured."""
         key = (base, digest)
         if key not in self._fitness:
-            self._fitness[key] = micro_units(self._task.fitness(model.parameters, self.batch(base)))
+            fitness = self._task.fitness_if_measured(model.parameters, self.batch(base))
+            self._fitness[key] = None if fitness is None else micro_units(fitness)
             if len(self._fitness) > FITNESS_KEPT:
                 self._fitness.popitem(last=False)
         return self._fitness[key]

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from learning.checked_task import checked_task
 from learning.evolution.explorer import Explorer
 from learning.evolution.measurement import Measurement
 from learning.evolution.mutation import Mutating, Mutation, kept_interval
@@ -25,7 +26,6 @@ from learning.learner import (
 from learning.model_consensus.slate import GenerationResult, ModelConsensus, Scores, tagged_digest
 from learning.state import CHECKPOINT_INTERVAL, ModelState, state_digest
 from learning.task import Task
-from learning.task_check import check_task
 
 NO_CHANGE_TAG = b"kubrat/no-change/1"
 
@@ -89,7 +89,7 @@ class MutationCandidates:
         """Of the rules, `fitness_tolerance` and `regression_allowed` are of no concern here: claims are not used, and the
         parent is on the slate. Raises TaskError.
         """
-        self._task = check_task(task)
+        self._task = checked_task(task)
         self._participant = participant
         self._candidacy = MutationCandidacy(len(participant.members), rules)
         self._mutating = Mutating(participant.network_id, rules)
@@ -99,6 +99,10 @@ class MutationCandidates:
     def origin(self, restored: StateKept | None) -> Head:
         """Raises StoredStateError."""
         return origin_of(self._task.layout, self._participant, restored)
+
+    def check_start(self) -> None:
+        """Raises TaskError."""
+        self._measurement.check_start(self._head)
 
     def begin(self, head: Head, restored: StateKept | None) -> Consensus:  # noqa: ARG002  kept where a generation begins
         """An observer does not search."""
@@ -145,7 +149,7 @@ class MutationCandidates:
         return self.fitness_of(entry.mutation)
 
     def fitness_of(self, mutation: Mutation | None) -> int:
-        """Of the head's child by this mutation, or of the head. Raises TaskError."""
+        """Of the head's child by this mutation, or of the head."""
         head = self._head
         if mutation is None:
             return self._measurement.fitness(head.step, head.model, head.digest)

@@ -6,12 +6,12 @@ took 16 generations instead of 12.
 
 import numpy as np
 
+from learning.checked_task import CheckedTask
 from learning.evolution.ranked_list import LIST_INDEX_MAX, RankedList, list_length
 from learning.evolution.rules import EvolutionRules
 from learning.evolution.search import CHILDREN_BYTES_MAX, Generation, SearchSettings
 from learning.exact import fill_children, permutation
 from learning.task import Int64Array
-from learning.task_check import CheckedTask
 
 
 class Ranking:
@@ -45,8 +45,7 @@ class Ranking:
         generation = self._generation
         fill_children(children, generation.parent.parameters, generation.key, first, generation.sigma)
         scores = self._task.scores(children, self._samples)
-        worst_if_nan = np.where(np.isnan(scores), -np.inf, scores)
-        self._ranked.extend((-float(score), first + row) for row, score in enumerate(worst_if_nan))
+        self._ranked.extend((-float(score), first + row) for row, score in enumerate(scores))
         if len(self._ranked) < self._candidates:
             return None
         self._candidates = min(2 * self._candidates, LIST_INDEX_MAX)

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from learning.checked_task import CheckedTask
 from learning.evolution.recipe import INDEX_MAX, Recipe, child_of, in_canonical_order
 from learning.evolution.rules import EvolutionRules, Strategy
 from learning.exact import StreamKey, fill_children
 from learning.state import ModelState
 from learning.task import Float32Array, Int64Array
-from learning.task_check import CheckedTask
 
 CHILDREN_BYTES_MAX = 6 * 2**20
 """Children made before they are measured: more than a core's own cache holds for their sake costs a tenth."""
@@ -118,9 +118,7 @@ class Search:
         self._known = {index for _, index in self._raced if index in self._known or index in indices}
 
     def _scores(self, children: Float32Array, batch: Int64Array) -> list[float]:
-        """A candidate that diverges is the worst, not a fault."""
-        scores = self._task.scores(children, batch)
-        return [float(score) for score in np.where(np.isnan(scores), -np.inf, scores)]
+        return [float(score) for score in self._task.scores(children, batch)]
 
     def _proposal(self) -> Recipe | None:
         ranked = tuple(index for _, index in self._measured)

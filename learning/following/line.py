@@ -61,6 +61,10 @@ class Follower(Protocol):
         """Forget all, and go on from genesis or from a kept state. Raises StoredStateError when that does not fit the task."""
         ...
 
+    def check_start(self) -> None:
+        """Measure the head, before anything else. Raises TaskError where the task cannot even measure a first model."""
+        ...
+
     def deliver(self, step: DeliveredStep) -> tuple[LearnerAnswer, ...]:
         """Apply the next commit; the states worth keeping are among what is told. They are the same at every member, after the
         same commits, so that members can vouch for one another's. Raises PayloadMissingError when a payload is not held.
@@ -73,7 +77,7 @@ class Follower(Protocol):
         ...
 
     def head_report(self) -> StepAdopted:
-        """What people want to know of the head. Raises TaskError."""
+        """What people want to know of the head."""
         ...
 
     def waits(self) -> tuple[LearnerAnswer, ...]:
@@ -103,16 +107,17 @@ class LineLearner(Generic[F]):
     """
 
     def __init__(self, follower: F, restored: StateKept | None) -> None:
-        """Starts from genesis, or from a `restored` state. Raises StoredStateError."""
+        """Starts from genesis, or from a `restored` state. Raises TaskError (StoredStateError for what is restored)."""
         self.follower = follower
         self._start_from(restored)
+        follower.check_start()
 
     def _start_from(self, restored: StateKept | None) -> None:
         self.follower.start_from(restored)
         self._commit = 0 if restored is None else restored.commit
 
     def handle(self, request: LearnerRequest) -> tuple[LearnerAnswer, ...]:
-        """Answer one request. Raises TaskError when the task fails, PayloadMissingError when a delivered payload is not held.
+        """Answer one request. Raises PayloadMissingError when a delivered payload is not held.
 
         An AdoptRequest is answered with the model at the head, whatever step it names: a total order has one head.
         """

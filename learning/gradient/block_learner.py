@@ -10,6 +10,7 @@ Section 7 of docs/protocol.md.
 from typing import assert_never
 
 from learning.aggregation.rule import GradientOutcome
+from learning.checked_task import checked_differentiable
 from learning.following.state_tree import StateTree, final_step, invalid, useless
 from learning.gradient.blocks import BlockState, BlockTransition, Offer, UnlistedContribution, UnlistedContributions, in_turns
 from learning.gradient.checkpoint_codec import (
@@ -46,9 +47,9 @@ from learning.learner import (
     StepOffered,
     Verdict,
 )
-from learning.state import StoredStateError
+from learning.state import ModelState, StoredStateError
 from learning.task import DifferentiableTask
-from learning.task_check import check_gradient, check_task
+from learning.task_check import check_gradient
 
 BASE_AGE_MAX = 16
 """Blocks below the head: a contribution whose base lies deeper has missed as many leaders, and is no longer offered."""
@@ -89,15 +90,17 @@ class BlockLearner:
         check_ms_max: int = CHECK_MS_MAX_DEFAULT,
     ) -> None:
         """Starts from genesis, or from a `restored` final state. Raises TaskError (StoredStateError for what is restored)."""
-        checked = check_task(task)
-        check_gradient(task)
+        trained = checked_differentiable(task)
+        checked = trained.checked
+        check_gradient(trained)
         self._author = participant.author
         self._gradients = gradients
         self._is_working = participant.is_searching
         self._aggregator = Aggregator(checked.layout, rules.ledger_rules(), rules.named_rule())
         self._transition = BlockTransition(self._aggregator, gradients, rules.workers_window, check_ms_max)
         self._shared = SharedMeasurement(checked, participant.network_id)
-        self._submitter = GradientSubmitter(make_worker(task, rows, rules.worker_settings()), self._author, rules.staleness_max)
+        worker = make_worker(trained, rows, rules.worker_settings())
+        self._submitter = GradientSubmitter(worker, self._author, rules.staleness_max)
         needs_models = self._aggregator.rule.needs_models
         size = state_bytes_max(checked.layout, rules.workers_window, rules.staleness_max, needs_models=needs_models)
         self._kept_interval = kept_interval(size, KEPT_BLOCKS)
@@ -108,6 +111,7 @@ class BlockLearner:
         self._pending = UnlistedContributions()
         self._offer: Offer
         self._reported: frozenset[bytes] = frozenset()
+        self._shared.check_start(root.id, ModelState(state.ledger.parameters, root.height))
         self._stand_on(root)
 
     def _origin(self, participant: Participant, restored: StateKept | None, window: int) -> tuple[ProposedStep, BlockState]:
@@ -121,7 +125,7 @@ class BlockLearner:
         return final_step(restored.step, restored.height, state.digest), state
 
     def handle(self, request: LearnerRequest) -> tuple[LearnerAnswer, ...]:
-        """Answer one request. Raises TaskError when the task fails, PayloadMissingError when a listed payload is not held."""
+        """Answer one request. Raises PayloadMissingError when a listed payload is not held."""
         match request:
             case AssessRequest(contribution):
                 return self._assess(contribution)

@@ -4,14 +4,15 @@ from collections.abc import Mapping, Sequence
 from typing import assert_never
 
 from learning.aggregation.rule import GradientOutcome
-from learning.exact import MICRO, micro_units
+from learning.checked_task import CheckedTask
+from learning.exact import FITNESS_LOWEST, MICRO, micro_units
 from learning.gradient.ledger import Judged
 from learning.gradient.scored_slate import StepEntry, decode_scored
 from learning.learner import AuthoredPayload, GradientReport, GradientsReport, SlateEntry, StepAdopted
 from learning.model_consensus.slate import GenerationResult, Ignored, MalformedPayloadError, Scores
 from learning.state import ModelState
 from learning.task import Float32Array
-from learning.task_check import CheckedTask
+from learning.task_check import start_fitness
 
 FITNESS_SAMPLES_MAX = 512
 """The standard error of a mean loss over so many is a twentieth of one sample's spread: enough for a curve."""
@@ -26,12 +27,23 @@ class SharedMeasurement:
     def __init__(self, task: CheckedTask, network_id: bytes) -> None:
         """`network_id`: 32 bytes."""
         self._task = task
+        self._network_id = network_id
         self._batch = task.draw_batch(network_id)[:FITNESS_SAMPLES_MAX]
+        self._start: tuple[bytes, int] | None = None
+        """The step that we have started from, and its fitness."""
+
+    def check_start(self, step: bytes, model: ModelState) -> None:
+        """Measure the model that the learner starts from. Raises TaskError where the task cannot even measure a first model."""
+        fitness = start_fitness(self._task, model, self._network_id, FITNESS_SAMPLES_MAX)
+        self._start = (step, FITNESS_LOWEST if fitness is None else micro_units(fitness))
 
     def head_report(self, step: bytes, height: int, parameters: Float32Array, state_digest: bytes) -> StepAdopted:
-        """The model at a step. Raises TaskError."""
-        fitness = micro_units(self._task.fitness(parameters, self._batch)) / MICRO
-        return StepAdopted(step, height, fitness, self._task.metrics(parameters), state_digest)
+        """The model at a step."""
+        if self._start is not None and self._start[0] == step:
+            fitness = self._start[1]
+        else:
+            fitness = micro_units(self._task.fitness(parameters, self._batch))
+        return StepAdopted(step, height, fitness / MICRO, self._task.metrics(parameters), state_digest)
 
 
 def gradients_report(step: bytes, version: int, judged: Sequence[Judged]) -> GradientsReport:

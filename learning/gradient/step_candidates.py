@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from learning.aggregation.quantised import payload_digest
+from learning.checked_task import CheckedTask, checked_differentiable
 from learning.exact import micro_units, permutation
 from learning.following.line import Head, kept_state, origin_of
 from learning.gradient.checkpoint_codec import commit_interval
@@ -51,7 +52,7 @@ from learning.learner import (
 from learning.model_consensus.slate import GenerationResult, Ignored, ModelConsensus
 from learning.state import ModelState
 from learning.task import DifferentiableTask, Float32Array, Int64Array
-from learning.task_check import CheckedTask, check_gradient, check_task
+from learning.task_check import check_gradient
 
 SAMPLES_MAX = 512
 """The standard error of a mean loss over so many is a twentieth of one sample's spread, and two models that are measured on
@@ -78,7 +79,7 @@ class OwnMeasurement:
         self._batch: Int64Array = own.rows[permutation(seed, len(own.rows))[:SAMPLES_MAX]]
 
     def fitness(self, parameters: Float32Array) -> int:
-        """Micro-units, on the canonical path. Raises TaskError."""
+        """Micro-units, on the canonical path."""
         return micro_units(self._task.fitness(parameters, self._batch))
 
 
@@ -95,13 +96,14 @@ class StepCandidates:
         make_worker: MakeWorker = Worker,
     ) -> None:
         """Of the rules, `staleness_max` is of no concern here: only gradients on the agreed model count. Raises TaskError."""
-        checked = check_task(task)
-        check_gradient(task)
+        trained = checked_differentiable(task)
+        checked = trained.checked
+        check_gradient(trained)
         self._participant = participant
         self._gradients = gradients
         members = len(participant.members)
         self._rules = StepRules(rules.ledger_rules().learning_rate, checked.layout, members, rules.bits)
-        self._worker = make_worker(task, rows, rules.worker_settings())
+        self._worker = make_worker(trained, rows, rules.worker_settings())
         self._measurement = OwnMeasurement(checked, rows, participant.network_id, participant.author)
         self._shared = SharedMeasurement(checked, participant.network_id)
         self._kept_interval = commit_interval(checked.layout, members, rules.staleness_max, needs_models=False)
@@ -109,6 +111,10 @@ class StepCandidates:
     def origin(self, restored: StateKept | None) -> Head:
         """Raises StoredStateError."""
         return origin_of(self._rules.layout, self._participant, restored)
+
+    def check_start(self) -> None:
+        """Raises TaskError."""
+        self._shared.check_start(self._head.step, self._head.model)
 
     def begin(self, head: Head, restored: StateKept | None) -> StepConsensus:
         """Raises StoredStateError when what is kept of the generation does not fit."""

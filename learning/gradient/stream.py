@@ -7,6 +7,7 @@ submits it, and goes on when it has come; it never waits for the others. An obse
 import hashlib
 
 from learning.aggregation.rule import Workers
+from learning.checked_task import checked_differentiable
 from learning.following.line import Head, kept_state
 from learning.gradient.checkpoint_codec import commit_interval, encode_memory, origin_ledger
 from learning.gradient.ledger import Aggregator, Gradients, Judged
@@ -24,7 +25,7 @@ from learning.learner import (
 )
 from learning.state import ModelState, StoredStateError
 from learning.task import DifferentiableTask
-from learning.task_check import check_gradient, check_task
+from learning.task_check import check_gradient
 
 VERSION_TAG = b"kubrat/model-version/1"
 
@@ -46,8 +47,9 @@ class GradientStream:
         make_worker: MakeWorker = Worker,
     ) -> None:
         """Raises TaskError."""
-        checked = check_task(task)
-        check_gradient(task)
+        trained = checked_differentiable(task)
+        checked = trained.checked
+        check_gradient(trained)
         self._participant = participant
         self._gradients = gradients
         members = participant.members
@@ -55,7 +57,7 @@ class GradientStream:
         self._aggregator = Aggregator(checked.layout, rules.ledger_rules(), rules.named_rule())
         self._shared = SharedMeasurement(checked, participant.network_id)
         self._submitter = GradientSubmitter(
-            make_worker(task, rows, rules.worker_settings()), participant.author, rules.staleness_max
+            make_worker(trained, rows, rules.worker_settings()), participant.author, rules.staleness_max
         )
         needs_models = self._aggregator.rule.needs_models
         self._kept_interval = commit_interval(checked.layout, len(members), rules.staleness_max, needs_models=needs_models)
@@ -70,6 +72,10 @@ class GradientStream:
         if (head.step, head.model.height, head.digest) != (restored.step, restored.height, restored.state_digest):
             raise StoredStateError(f"the stored model of version {restored.height} is not the one that its digest names")
         self._submitter.keep(frozenset())  # what was on its way may be among the commits that are skipped, or lost with them
+
+    def check_start(self) -> None:
+        """Raises TaskError."""
+        self._shared.check_start(self.head.step, self.head.model)
 
     # --- what the order delivers ------------------------------------------------------------------------------------
 
@@ -114,7 +120,7 @@ class GradientStream:
         return Head(hashlib.blake2b(VERSION_TAG + genesis + ledger.digest, digest_size=32).digest(), model, ledger.digest)
 
     def head_report(self) -> StepAdopted:
-        """Raises TaskError."""
+        """For people."""
         head = self.head
         return self._shared.head_report(head.step, head.model.height, head.model.parameters, head.digest)
 

@@ -19,12 +19,17 @@ def load_task(name: str, folder: Path | None = None) -> Task:
 
     Raises TaskError, for a user to read: unknown name, module or attribute not found, not a task, other data than expected.
     """
-    if ":" in name:
+    if is_own_task(name):
         return _own_task(name, Path() if folder is None else folder)
     entry = built_in_task(name)
     if entry is None:
         raise _unknown_error(name, Path() if folder is None else folder)
     return _built_in(entry)
+
+
+def is_own_task(name: str) -> bool:
+    """Whether the name is of a user's own module."""
+    return ":" in name
 
 
 def _unknown_error(name: str, folder: Path) -> TaskError:

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 import pytest
 
+from learning.checked_task import checked_differentiable
 from learning.task import Float32Array, Float64Array, Int64Array, Minibatch, ParameterBlock, TaskError, differentiable
-from learning.task_check import CheckedTask, check_gradient, check_repeatable, check_task
+from learning.task_check import check_gradient, check_repeatable, check_task
 from learning.tasks.digits import digits_cnn, digits_mlp
 from tests.learning.sphere import SphereTask
 
@@ -54,7 +55,7 @@ class ShortDigestTask(SphereTask):
     [
         (RaisingTask(), "task 'sphere': scores raised ZeroDivisionError: by zero"),
         (WrongShapeTask(), r"task 'sphere': scores is float64 of shape \(2, 1\), expected a float64 vector of 2"),
-        (NotANumberTask(), "task 'sphere': fitness of a first model is nan, expected a finite number"),
+        (NotANumberTask(), "task 'sphere': fitness is nan, expected a finite float within 1.15e\\+12 of 0"),
         (WrongBatchTask(), r"task 'sphere': draw_batch is int64 of shape \(0,\), expected a non-empty int64 vector"),
         (TextMetricsTask(), "task 'sphere': metrics raised ValueError"),
         (EmptyBlockTask(), "task 'sphere': layout is ParameterBlock.*expected lengths of 1 or more"),
@@ -68,23 +69,6 @@ def test_a_faulty_task_is_named(task: SphereTask, message: str) -> None:
 
 def test_a_sound_task_passes() -> None:
     assert check_task(SphereTask()).name == "sphere"
-
-
-def test_one_candidate_that_diverges_is_no_fault() -> None:
-    task = CheckedTask(SphereTask())
-    scores = task.scores(np.full((1, 20), np.nan, dtype=np.float32), task.draw_batch(b"seed"))
-    assert np.isnan(scores).tolist() == [True]
-
-
-def test_a_task_may_write_into_the_parameters_that_it_gets() -> None:
-    class WritingTask(SphereTask):
-        def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
-            parameters[:] = 0
-            return 1.0
-
-    parameters = np.ones(20, dtype=np.float32)
-    parameters.setflags(write=False)
-    assert (CheckedTask(WritingTask()).fitness(parameters, np.arange(3)), parameters.sum()) == (1.0, 20.0)
 
 
 class Jittery(SphereTask):
@@ -158,9 +142,13 @@ class Raising(OwnTask):
         raise ZeroDivisionError("by zero")
 
 
+MINIBATCH = "a Minibatch of as many inputs and labels as the 8 rows"
+GRADIENT = "a float32 vector of 20, one per parameter, all finite"
+
+
 def test_sound_gradients_pass() -> None:
     for task in (digits_mlp(), digits_cnn(), OwnTask()):
-        check_gradient(differentiable(task))
+        check_gradient(checked_differentiable(differentiable(task)))
 
 
 @pytest.mark.parametrize(
@@ -168,16 +156,19 @@ def test_sound_gradients_pass() -> None:
     [
         (NoLabels(), "sample_labels is float32 of shape (64,), expected a non-empty int64 vector, one per training sample"),
         (ListOfLabels(), "sample_labels is list, expected a non-empty int64 vector, one per training sample"),
-        (HalfMinibatch(), "minibatch of 8 rows is Minibatch, expected a Minibatch of as many inputs and labels"),
-        (DoublePrecision(), "gradient is float64 of shape (20,), expected a float32 vector of 20, one per parameter"),
-        (WrongLength(), "gradient is float32 of shape (19,), expected a float32 vector of 20, one per parameter"),
-        (NotANumber(), "gradient of a first model has a value that is not finite"),
+        (
+            HalfMinibatch(),
+            "minibatch is 8 inputs and 7 labels, expected a Minibatch of as many inputs and labels as the 8 rows",
+        ),
+        (DoublePrecision(), f"gradient is float64 of shape (20,), expected {GRADIENT}"),
+        (WrongLength(), f"gradient is float32 of shape (19,), expected {GRADIENT}"),
+        (NotANumber(), f"gradient has a value that is not finite, expected {GRADIENT}"),
         (Flat(), "gradient of a first model is zero everywhere, so nothing could be learned"),
-        (Raising(), "trying its gradient raised ZeroDivisionError: by zero"),
+        (Raising(), f"gradient raised ZeroDivisionError: by zero, expected {GRADIENT}"),
     ],
     ids=lambda value: type(value).__name__,
 )
 def test_a_faulty_gradient_is_named(task: OwnTask, message: str) -> None:
     with pytest.raises(TaskError) as raised:
-        check_gradient(differentiable(task))
+        check_gradient(checked_differentiable(differentiable(task)))
     assert str(raised.value) == f"task 'sphere': {message}"

@@ -29,6 +29,7 @@ from learning.learner import (
     Verdict,
 )
 from learning.state import StoredStateError
+from learning.task import Task
 from tests.learning.evolution.common_order import names
 from tests.learning.evolution.exchange import GENESIS, NETWORK
 from tests.learning.evolution.joint_order import JOINT_RULES, JOINT_SETTINGS
@@ -54,8 +55,9 @@ class Peer(TreePeer):
         is_searching: bool = True,
         is_leading: bool = True,
         lists_max: int = LISTS_MAX,
+        task: Task | None = None,
     ) -> None:
-        self.task = SphereTask(parameters)
+        self.task = task or SphereTask(parameters)
         participant = Participant(NETWORK, author, GENESIS, (), is_searching, is_leading)
         super().__init__(
             author, JointBlockLearner(self.task, rules, participant, settings, restored, lists_max=lists_max), Shelf()

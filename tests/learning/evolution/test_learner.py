@@ -30,7 +30,6 @@ from learning.learner import (
     SearchProgress,
     StateKept,
     StepChecked,
-    StepOffered,
     Verdict,
 )
 from learning.state import ModelState, StoredStateError, genesis_state, state_digest
@@ -447,18 +446,23 @@ def test_a_task_that_fails_is_named() -> None:
         def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
             return float("nan")
 
-    with pytest.raises(TaskError, match="task 'sphere': fitness of a first model is nan"):
+    with pytest.raises(TaskError, match="task 'sphere': fitness is nan, expected a finite float"):
         EvolutionLearner(NotANumber(), RULES, Participant(NETWORK, ALICE, GENESIS), SETTINGS)
 
 
-def test_a_model_that_diverges_later_is_the_lowest_and_not_a_fault() -> None:
+def test_a_peer_that_can_measure_nothing_later_leads_blocks_without_change_and_claims_nothing() -> None:
     class Diverging(SphereTask):
         """Only the first model, tried at the start, has a fitness."""
 
         def fitness(self, parameters: Float32Array, batch: Int64Array) -> float:
             self.fitness_calls += 1
-            return super().fitness(parameters, batch) if self.fitness_calls == 1 else float("nan")
+            return super().fitness(parameters, batch) if self.fitness_calls <= 5 else float("nan")
 
     peer = Peer(ALICE, task=Diverging())
-    assert peer.adopt(GENESIS).fitness == -(2**60) / 1e6
-    assert isinstance(peer.offers[GENESIS], StepOffered)
+    assert peer.adopt(GENESIS).fitness > -3
+    assert peer.work(200) == []
+    assert peer.offers[GENESIS].contributions == ()
+    block = peer.lead(GENESIS, 1)
+    assert peer.check(block).verdict is Verdict.GOOD
+    assert peer.adopt(block.id).fitness == -(2**60) / 1e6
+    assert peer.offers[block.id].contributions == ()

@@ -322,7 +322,7 @@ def test_an_observer_neither_searches_nor_measures_what_is_delivered() -> None:
     for observer in observers:
         assert isinstance(observer.task, SphereTask)
         assert (observer.learner.is_searching, observer.learner.search(), observer.height >= 5) == (False, (), True)
-        assert observer.task.fitness_calls == 2  # of the first model: when the task is tried, and for people
+        assert observer.task.fitness_calls == 1  # of the first model
 
 
 def test_progress_counts_candidates_over_all_generations() -> None:
