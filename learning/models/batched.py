@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from learning.models.candidates import ParameterSlice, slices_of
+from learning.models.candidates import ParameterSlice, learned_parameters, slices_of
 
 IN_PLACE = {nn.ReLU: torch.relu_, nn.Tanh: torch.tanh_, nn.Sigmoid: torch.sigmoid_}
 """The common activations overwrite the layer's output, which nobody else reads: fresh memory for it costs page faults."""
@@ -126,9 +126,14 @@ class CompiledSequential:
 
     steps: tuple[BatchedLayer, ...]
     is_input_columns: bool
+    encoder: nn.Module | None = None
+    """The frozen layers in front, which give all candidates the same: they run once for each batch."""
 
     def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
         """Inputs (samples, ...) in the form of the first step, one copy."""
+        if self.encoder is not None:
+            with torch.inference_mode():
+                inputs = self.encoder(inputs)
         return inputs.T.contiguous()[None] if self.is_input_columns else inputs
 
     def logits(self, candidates: torch.Tensor, prepared: torch.Tensor) -> torch.Tensor:
@@ -153,11 +158,15 @@ def compile_model(model: nn.Module, inputs: torch.Tensor) -> CompiledSequential 
     Layers are recognised by their exact type, so a subclass with its own `forward` is never taken for its parent.
     """
     slices = slices_of(model)
-    by_tensor = {id(parameter): slices[name] for name, parameter in model.named_parameters()}
-    position = _Position(tuple(inputs.shape[1:]), is_shared=True)
+    by_tensor = {id(parameter): slices[name] for name, parameter in learned_parameters(model)}
+    encoder, layers = _split(leaves(model))
+    values = inputs[:1] if encoder is None else encoder(inputs[:1])
+    position = _Position(tuple(values.shape[1:]), is_shared=True)
+    is_input_columns = values.ndim == 2
     steps: list[BatchedLayer] = []
-    values = inputs[:1]
-    for layer in leaves(model):
+    for layer in layers:
+        if any(not parameter.requires_grad for parameter in layer.parameters()):
+            return None
         step = _step_of(layer, position, by_tensor)
         if step is None and not _does_nothing(layer, position):
             return None
@@ -168,7 +177,20 @@ def compile_model(model: nn.Module, inputs: torch.Tensor) -> CompiledSequential 
             position = replace(position, is_shared=position.is_shared and not isinstance(step, LinearStep | ConvolutionStep))
     if len(position.shape) != 1 or position.is_shared:
         return None
-    return CompiledSequential(tuple(steps), is_input_columns=inputs.ndim == 2)
+    return CompiledSequential(tuple(steps), is_input_columns, encoder)
+
+
+def _split(layers: tuple[nn.Module, ...]) -> tuple[nn.Module | None, tuple[nn.Module, ...]]:
+    """The frozen layers in front, if there are any, with all before the first that learns; and the rest."""
+    first = next((place for place, layer in enumerate(layers) if _learns(layer)), 0)
+    front = layers[:first]
+    if not any(True for layer in front for _ in layer.parameters()):
+        return None, layers
+    return nn.Sequential(*front), layers[first:]
+
+
+def _learns(layer: nn.Module) -> bool:
+    return any(True for _ in learned_parameters(layer))
 
 
 def leaves(model: nn.Module) -> tuple[nn.Module, ...]:

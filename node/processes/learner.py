@@ -29,11 +29,12 @@ from learning.gradient.stream import GradientStream
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import DeliverRequest, Learner, LearnerAnswer, LearnerRequest, Participant, SearchProgress, StateKept
 from learning.state import checkpoint_digest, encode_kept_state
-from learning.task import Layout, Task, TaskError, differentiable
+from learning.task import Layout, Task, TaskError, differentiable, frame_of, without_values
 from learning.tasks.loading import load_task
 from learning.tasks.shards import OwnSamples, parse_shards, rows_for, shard_of
-from node.common.errors import fix_of_task
+from node.common.errors import NodeError, fix_of_task
 from node.processes.process import WorkerProcess
+from node.storage.export import store_frame
 from node.storage.store import StoredPayloads
 
 LEARNER_NICENESS = 5
@@ -105,6 +106,8 @@ def run_learner_process(pipe: Connection, spec: LearnerSpec) -> None:
         return
     except TaskError as error:
         pipe.send(LearnerFailed(str(error), fix_of_task(spec.task, error.fix)))
+    except NodeError as error:
+        pipe.send(LearnerFailed(error.message, error.fix))
     except ExactArithmeticError as error:
         pipe.send(LearnerFailed(str(error)))
 
@@ -170,7 +173,8 @@ class _LearnerLoop:
         """What the last slice of search took."""
         self._tried_before = 0
         self._reported_at = time.monotonic()
-        pipe.send(LearnerReady(task.layout, task.data_digest))
+        store_frame(Path(spec.store).parent, frame_of(task))
+        pipe.send(LearnerReady(without_values(task.layout), task.data_digest))
 
     def run(self) -> None:
         """Nothing is searched before the first request: until then nobody is there who could take what is found."""

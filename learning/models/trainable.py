@@ -1,0 +1,134 @@
+"""A torch module as a user brings it: which of its numbers are learned, what these start from, and what stays as it is.
+
+*Learned* are the parameters with `requires_grad`, each once however many layers share it. All else is *kept* bit for bit:
+frozen parameters and buffers. A learned tensor whose numbers are all equal (a norm's scale of ones, a bias of zeros) starts as
+it is; the others start from the network's own noise, or, where the module is said to be given, from the module's numbers.
+"""
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import msgspec
+import torch
+from safetensors.torch import save
+from torch import nn
+from torch.nn.parameter import UninitializedParameter
+
+from learning.models.candidates import Slices, learned_parameters, slices_of
+from learning.models.frame import FRAME_KEY, Frame, FrameTensor, is_plain
+from learning.task import Layout, ParameterBlock, TaskError
+
+OTHER_SEEDS = (1, 2)
+"""A number that a layer draws anew under another seed was drawn, and is no constant."""
+
+FLOATING = frozenset({torch.float32, torch.float64, torch.float16, torch.bfloat16})
+"""What can be learned; it is learned in float32."""
+
+
+class Start(StrEnum):
+    """What the learned tensors start from."""
+
+    NOISE = "noise"
+    """The network's own, but for constants: the same on every peer, whatever each one's library draws."""
+    GIVEN = "given"
+    """The module's own numbers: the same on every peer only if they come from a file or a seed. They are part of its digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainableModel:
+    """A module in float32 and in evaluation mode, ours alone, and where its learned tensors lie in the flat vector."""
+
+    module: nn.Module
+    layout: Layout
+    slices: Slices
+    names: Frame
+    kept: Mapping[str, torch.Tensor]
+    """The user's own tensors that are not learned, by their names in the state_dict."""
+
+    def frame(self) -> bytes | None:
+        """What `learning.models.frame` needs beside the layout, or None where the layout says it all."""
+        if is_plain(self.names, self.layout):
+            return None
+        kept = {name: tensor.detach().clone().contiguous() for name, tensor in self.kept.items()}
+        return save(kept, metadata={FRAME_KEY: msgspec.json.encode(self.names).decode()})
+
+
+def trainable_model(name: str, module: nn.Module, start: Start = Start.NOISE) -> TrainableModel:
+    """Take the module apart; it is left as it is.
+
+    Raises TaskError, naming the task and the tensor: nothing to learn, or a tensor that cannot be.
+    """
+    _check(name, module)
+    try:
+        own = copy.deepcopy(module).float().eval()
+    except (RuntimeError, TypeError) as error:
+        raise TaskError(
+            f"task {name!r}: its model cannot be copied: {error}", "give it plain parameters: torch.nn.Parameter"
+        ) from error
+    layout = tuple(_block(path, parameter, own, start) for path, parameter in learned_parameters(own))
+    names, kept = _names(module, layout)
+    return TrainableModel(own, layout, slices_of(own), names, kept)
+
+
+def _check(name: str, module: nn.Module) -> None:
+    for path, parameter in module.named_parameters():
+        if isinstance(parameter, UninitializedParameter):
+            raise TaskError(
+                f"task {name!r}: {path} has no shape yet, as in a lazy layer",
+                "run the model on a sample once before you make the task",
+            )
+        if parameter.requires_grad and parameter.dtype not in FLOATING:
+            allowed = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in FLOATING))
+            found = str(parameter.dtype).removeprefix("torch.")
+            raise TaskError(
+                f"task {name!r}: {path} is {found}, which cannot be learned; allowed: {allowed}",
+                "make it real numbers, or freeze it: requires_grad_(False)",
+            )
+    if not any(parameter.numel() for _, parameter in learned_parameters(module)):
+        frozen = sum(1 for _ in module.parameters())
+        found = f"all {frozen} of its tensors are frozen" if frozen else "it has no parameters"
+        raise TaskError(f"task {name!r}: its model has nothing to learn: {found}", "leave requires_grad on what shall learn")
+
+
+def _block(path: str, parameter: torch.Tensor, module: nn.Module, start: Start) -> ParameterBlock:
+    """Weights start uniform in [-1/sqrt(fan_in), 1/sqrt(fan_in)), where fan_in is the inputs of one output, prod(shape[1:])."""
+    shape = tuple(parameter.shape)
+    values = parameter.detach().reshape(-1)
+    if start is Start.GIVEN:
+        return ParameterBlock(path, shape, 0, given=values.numpy().copy())
+    if bool((values == values[0]).all()) and (len(values) > 1 or not _is_drawn(path, module)):
+        return ParameterBlock(path, shape, 0, constant=float(values[0]))
+    return ParameterBlock(path, shape, parameter[0].numel() if parameter.ndim > 1 else 0)
+
+
+def _is_drawn(path: str, module: nn.Module) -> bool:
+    """Whether the layer that holds this single number draws it by chance: then it is no constant, however equal to itself."""
+    place, _, name = path.rpartition(".")
+    layer = copy.deepcopy(module.get_submodule(place))
+    if not callable(getattr(layer, "reset_parameters", None)):
+        return False
+    drawn = []
+    with torch.random.fork_rng(devices=[]):
+        for seed in OTHER_SEEDS:
+            torch.manual_seed(seed)
+            layer.reset_parameters()
+            drawn.append(getattr(layer, name).detach().clone())
+    return not torch.equal(*drawn)
+
+
+def _names(module: nn.Module, layout: Layout) -> tuple[Frame, Mapping[str, torch.Tensor]]:
+    """By which names the user's own module knows its tensors, and those of them that are not learned."""
+    first_names = {id(parameter): path for path, parameter in module.named_parameters()}
+    learned = {block.name for block in layout}
+    names: list[FrameTensor] = []
+    kept: dict[str, torch.Tensor] = {}
+    for path, tensor in module.state_dict(keep_vars=True).items():
+        first_name = first_names.get(id(tensor), "")
+        if first_name in learned:
+            names.append(FrameTensor(path, first_name))
+        elif isinstance(tensor, torch.Tensor):  # else a module's extra state, which no safetensors file holds
+            names.append(FrameTensor(path))
+            kept[path] = tensor
+    return tuple(names), kept
