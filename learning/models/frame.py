@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import safetensors
+from safetensors.numpy import save
 
 from learning.task import Float32Array, Layout
 
@@ -24,12 +25,24 @@ DTYPES = {
 """What a file calls a type, and what its writer does."""
 
 
+class AdapterTensor(msgspec.Struct, frozen=True):
+    """A kept weight (outputs, inputs) with a learned update: it stands for the weight + scale * up @ down."""
+
+    down: str
+    """The learned block of shape (rank, inputs)."""
+    up: str
+    """The learned block of shape (outputs, rank)."""
+    scale: float
+
+
 class FrameTensor(msgspec.Struct, frozen=True):
     """One tensor of the user's module, by the name in its state_dict."""
 
     name: str
     block: str = ""
     """The learned block that it shows; empty: it is kept, and its bytes lie in the frame."""
+    adapter: AdapterTensor | None = None
+    """Of a kept weight: what is learned beside it."""
 
 
 Frame = tuple[FrameTensor, ...]
@@ -69,10 +82,45 @@ def model_file(layout: Layout, parameters: Float32Array, metadata: Mapping[str, 
         if tensor.block:
             block = learned[tensor.block]
             add(tensor.name, "float32", block.shape, np.ascontiguousarray(block, dtype="<f4"))
+        elif tensor.adapter is not None:
+            merged = _merged(kept[tensor.name], tensor.adapter, learned)
+            add(tensor.name, "float32", merged.shape, merged)
         else:
             part = kept[tensor.name]
             add(tensor.name, DTYPES[part["dtype"]], tuple(part["shape"]), np.frombuffer(part["data"], dtype=np.uint8))
     return safetensors.serialize(tensors, dict(metadata))
+
+
+def _merged(kept: dict[str, Any], adapter: AdapterTensor, learned: Mapping[str, Float32Array]) -> Float32Array:
+    """In float32, whatever the weight was kept in: an update is small beside it."""
+    assert kept["dtype"] == "F32", f"adapter on a weight of type {kept['dtype']}"
+    weight = np.frombuffer(kept["data"], dtype="<f4").reshape(kept["shape"])
+    merged: Float32Array = weight + np.float32(adapter.scale) * (learned[adapter.up] @ learned[adapter.down])
+    return np.ascontiguousarray(merged, dtype="<f4")
+
+
+def adapter_file(layout: Layout, parameters: Float32Array, metadata: Mapping[str, str], frame: bytes) -> tuple[bytes, str]:
+    """The adapters alone, named as the PEFT library does, and its adapter_config.json. ValueError where there are none."""
+    learned = blocks_of(layout, parameters)
+    adapters = {tensor.name: tensor.adapter for tensor in _parse(frame)[0] if tensor.adapter is not None}
+    if not adapters:
+        raise ValueError("this model has no adapters")
+    tensors, rank, scale = {}, 0, 0.0
+    for name, adapter in adapters.items():
+        path = "base_model.model." + name.removesuffix(".weight")
+        tensors[f"{path}.lora_A.weight"] = np.ascontiguousarray(learned[adapter.down])
+        tensors[f"{path}.lora_B.weight"] = np.ascontiguousarray(learned[adapter.up])
+        rank, scale = len(learned[adapter.down]), adapter.scale
+    config = {
+        "peft_type": "LORA",
+        "r": rank,
+        "lora_alpha": scale * rank,
+        "lora_dropout": 0.0,
+        "bias": "none",
+        "inference_mode": True,
+        "target_modules": [name.removesuffix(".weight") for name in adapters],
+    }
+    return save(tensors, dict(metadata)), json.dumps(config, indent=2) + "\n"
 
 
 def _parse(frame: bytes) -> tuple[Frame, dict[str, dict[str, Any]]]:

@@ -6,9 +6,12 @@ it is; the others start from the network's own noise, or, where the module is sa
 """
 
 import copy
+import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from fnmatch import fnmatchcase
+from pathlib import Path
 
 import msgspec
 import torch
@@ -16,12 +19,18 @@ from safetensors.torch import save
 from torch import nn
 from torch.nn.parameter import UninitializedParameter
 
+from learning.models.adapters import add_adapters
 from learning.models.candidates import Slices, learned_parameters, slices_of
-from learning.models.frame import FRAME_KEY, Frame, FrameTensor, is_plain
+from learning.models.frame import FRAME_KEY, AdapterTensor, Frame, FrameTensor, is_plain
+from learning.models.rules import ModelRules
+from learning.models.weights import load_weights
 from learning.task import Layout, ParameterBlock, TaskError
 
 OTHER_SEEDS = (1, 2)
 """A number that a layer draws anew under another seed was drawn, and is no constant."""
+
+NAMES_SHOWN = 8
+"""Of a model's tensors, where one was asked for that is not there."""
 
 FLOATING = frozenset({torch.float32, torch.float64, torch.float16, torch.bfloat16})
 """What can be learned; it is learned in float32."""
@@ -55,21 +64,67 @@ class TrainableModel:
         return save(kept, metadata={FRAME_KEY: msgspec.json.encode(self.names).decode()})
 
 
-def trainable_model(name: str, module: nn.Module, start: Start = Start.NOISE) -> TrainableModel:
-    """Take the module apart; it is left as it is.
+UNCHANGED = ModelRules()
 
-    Raises TaskError, naming the task and the tensor: nothing to learn, or a tensor that cannot be.
+
+def trainable_model(
+    name: str,
+    module: nn.Module,
+    start: Start = Start.NOISE,
+    rules: ModelRules = UNCHANGED,
+    folders: tuple[Path, ...] = (),
+) -> TrainableModel:
+    """Take the module apart; it is left as it is. `folders`: where the rules' weights are looked for.
+
+    Raises TaskError, naming the task and the tensor: nothing to learn, a tensor that cannot be, weights that do not fit,
+    patterns that meet nothing.
     """
-    _check(name, module)
+    given, adapted = module, {}
+    if rules.changes_model:
+        given = _copied(name, module)
+    if rules.start:
+        load_weights(name, given, rules, folders)
+        start = Start.GIVEN
+    whole = dict(given.state_dict(keep_vars=True))
+    if rules.adapters:
+        adapted = add_adapters(name, given.float(), rules)
+    if rules.trainable:
+        _choose(name, given, rules.trainable, is_adapted=bool(adapted))
+    _check(name, given)
+    own = _copied(name, given).float().eval()
+    ours = {block for adapter in adapted.values() for block in (adapter.down, adapter.up)}
+    layout = tuple(
+        _block(path, parameter, own, Start.NOISE if path in ours else start) for path, parameter in learned_parameters(own)
+    )
+    names, kept = _names(given, whole, adapted, layout)
+    return TrainableModel(own, layout, slices_of(own), names, kept)
+
+
+def _copied(name: str, module: nn.Module) -> nn.Module:
     try:
-        own = copy.deepcopy(module).float().eval()
+        return copy.deepcopy(module)
     except (RuntimeError, TypeError) as error:
         raise TaskError(
             f"task {name!r}: its model cannot be copied: {error}", "give it plain parameters: torch.nn.Parameter"
         ) from error
-    layout = tuple(_block(path, parameter, own, start) for path, parameter in learned_parameters(own))
-    names, kept = _names(module, layout)
-    return TrainableModel(own, layout, slices_of(own), names, kept)
+
+
+def _choose(name: str, module: nn.Module, patterns: tuple[str, ...], *, is_adapted: bool) -> None:
+    """What the patterns name learns; all else is frozen, but for adapters."""
+    paths = [path for path, _ in module.named_parameters(remove_duplicate=False)]
+    for pattern in patterns:
+        if not any(fnmatchcase(path, pattern) for path in paths):
+            close = difflib.get_close_matches(pattern, paths, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise TaskError(
+                f"task {name!r}: model.trainable names {pattern!r}, which meets no tensor{hint}",
+                f"this model has {', '.join(paths[:NAMES_SHOWN])}{', ...' if len(paths) > NAMES_SHOWN else ''}",
+            )
+    if not is_adapted:
+        module.requires_grad_(False)
+    for path, parameter in module.named_parameters(remove_duplicate=False):
+        if any(fnmatchcase(path, pattern) for pattern in patterns):
+            parameter.requires_grad_(True)
 
 
 def _check(name: str, module: nn.Module) -> None:
@@ -118,17 +173,19 @@ def _is_drawn(path: str, module: nn.Module) -> bool:
     return not torch.equal(*drawn)
 
 
-def _names(module: nn.Module, layout: Layout) -> tuple[Frame, Mapping[str, torch.Tensor]]:
-    """By which names the user's own module knows its tensors, and those of them that are not learned."""
+def _names(
+    module: nn.Module, whole: Mapping[str, object], adapted: Mapping[str, AdapterTensor], layout: Layout
+) -> tuple[Frame, Mapping[str, torch.Tensor]]:
+    """By which names the user's own module knows its tensors (`whole`: its state_dict), and those that are not learned."""
     first_names = {id(parameter): path for path, parameter in module.named_parameters()}
     learned = {block.name for block in layout}
     names: list[FrameTensor] = []
     kept: dict[str, torch.Tensor] = {}
-    for path, tensor in module.state_dict(keep_vars=True).items():
+    for path, tensor in whole.items():
         first_name = first_names.get(id(tensor), "")
         if first_name in learned:
             names.append(FrameTensor(path, first_name))
         elif isinstance(tensor, torch.Tensor):  # else a module's extra state, which no safetensors file holds
-            names.append(FrameTensor(path))
+            names.append(FrameTensor(path, adapter=adapted.get(path)))
             kept[path] = tensor
     return tuple(names), kept
