@@ -76,6 +76,22 @@ def hooked() -> nn.Sequential:
     return model
 
 
+def trained(*layers: nn.Module) -> nn.Sequential:
+    """With statistics and scales as if it had learned before, and a last layer that fits."""
+    model = nn.Sequential(*layers, nn.LazyLinear(CLASSES))
+    shapes = {nn.BatchNorm2d: (9, 2, 4, 4), nn.Conv2d: (9, 2, 8, 8), nn.Conv1d: (9, 3, 12)}
+    generator = torch.Generator().manual_seed(2)
+    sample = torch.rand(shapes.get(type(layers[0]), (9, 12)), generator=generator)
+    for layer in model.train():
+        if isinstance(layer, nn.BatchNorm2d) and layer is model[0]:
+            layer.running_mean.uniform_(-1, 1, generator=generator)
+    model(sample)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+    return model
+
+
 def frozen_encoder() -> nn.Sequential:
     encoder = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.GELU(), nn.Flatten(), nn.Linear(144, 8))
     return nn.Sequential(
@@ -160,7 +176,61 @@ MODELS: dict[str, tuple[str, Callable[[], nn.Module], tuple[int, ...]]] = {
         lambda: nn.Sequential(nn.Linear(12, 8), nn.PReLU(), nn.LayerNorm(8), nn.Linear(8, CLASSES)),
         (12,),
     ),
-    "normalised": ("VmappedModule", lambda: nn.Sequential(nn.Linear(12, 8), nn.BatchNorm1d(8), nn.Linear(8, CLASSES)), (12,)),
+    "normalised": (
+        "CompiledSequential",
+        lambda: trained(nn.BatchNorm1d(12), nn.Linear(12, 8), nn.BatchNorm1d(8), nn.ReLU()),
+        (12,),
+    ),
+    "normalised by kept statistics": (
+        "CompiledSequential",
+        lambda: trained(nn.BatchNorm1d(12, affine=False), nn.Linear(12, 8)),
+        (12,),
+    ),
+    "layer norm": (
+        "CompiledSequential",
+        lambda: trained(nn.LayerNorm(12), nn.Linear(12, 8), nn.LayerNorm(8, bias=False)),
+        (12,),
+    ),
+    "norm of roots": (
+        "CompiledSequential",
+        lambda: trained(nn.RMSNorm(12, elementwise_affine=False), nn.Linear(12, 8), nn.Tanh(), nn.RMSNorm(8, eps=0.1)),
+        (12,),
+    ),
+    "normalised images": (
+        "CompiledSequential",
+        lambda: trained(
+            nn.Conv2d(2, 4, 3),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Conv2d(4, 4, 3),
+            nn.GroupNorm(2, 4),
+            nn.Tanh(),
+            nn.InstanceNorm2d(4, affine=True),
+            nn.Conv2d(4, 2, 3),
+            nn.InstanceNorm2d(2),
+            nn.Flatten(),
+        ),
+        (2, 8, 8),
+    ),
+    "sequences": (
+        "CompiledSequential",
+        lambda: trained(
+            nn.Conv1d(3, 4, 3, padding=1),
+            nn.BatchNorm1d(4),
+            nn.GELU(),
+            nn.MaxPool1d(2),
+            nn.Conv1d(4, 6, 2, groups=2, dilation=2),
+            nn.GroupNorm(3, 6),
+            nn.AvgPool1d(2),
+            nn.Flatten(),
+        ),
+        (3, 12),
+    ),
+    "norm of a pixel's channels": (
+        "VmappedModule",
+        lambda: trained(nn.BatchNorm2d(2), nn.Conv2d(2, 2, 3), nn.Flatten()),
+        (2, 4, 4),
+    ),
     "two axes": (
         "VmappedModule",
         lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Flatten(), nn.Linear(18, CLASSES)),
