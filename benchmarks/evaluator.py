@@ -20,7 +20,8 @@ from torch import nn
 from torch.nn import functional
 
 from learning.exact import fill_children, first_weights, stream_key
-from learning.models.candidates import candidate_rows, candidates_at_once, slices_of
+from learning.models.batched import tanh_
+from learning.models.candidates import FunctionalModel, candidate_rows, candidates_at_once, slices_of
 from learning.models.evaluator import ForwardPass, LoopedModule, VmappedModule
 from learning.task import Float32Array
 from learning.tasks.digits import digits, digits_large, perceptron
@@ -75,12 +76,12 @@ class Parent:
 
     def _logits_of_columns(self, values: torch.Tensor) -> torch.Tensor:
         for layer in self._layers[:-1]:
-            values = torch.addmm(layer.bias[:, None], layer.weight, values).tanh_()
+            values = tanh_(torch.addmm(layer.bias[:, None], layer.weight, values))
         return torch.addmm(self._layers[-1].bias[:, None], self._layers[-1].weight, values)
 
     def _logits_of_groups(self, values: torch.Tensor) -> torch.Tensor:
         for layer in self._layers[:-1]:
-            values = torch.bmm(layer.weight.expand(len(values), -1, -1), values).add_(layer.bias[:, None]).tanh_()
+            values = tanh_(torch.bmm(layer.weight.expand(len(values), -1, -1), values).add_(layer.bias[:, None]))
         last = self._layers[-1]
         return torch.bmm(last.weight.expand(len(values), -1, -1), values).add_(last.bias[:, None])
 
@@ -150,7 +151,8 @@ def case_report(make_task: Callable[[], SupervisedTask], widths: tuple[int, ...]
     slices = slices_of(model)
     *ceilings, ours = in_turns([*best_ceilings(Parent(model, population)), children.score_all], ROUNDS)
     ceiling = min(ceilings, key=statistics.median)
-    others = (LoopedModule(model, slices), VmappedModule(model, slices))
+    called = FunctionalModel(model)
+    others = (LoopedModule(called, slices), VmappedModule(called, slices))
     scale: list[Measured] = [lambda forward=forward: children.score_by(forward, inputs, labels) for forward in others]
     ceiling_s, ours_s, loop_s, vmap_s = map(statistics.median, (ceiling, ours, *in_turns(scale, ROUNDS_FOR_SCALE)))
     share = statistics.median(plain / own for plain, own in zip(ceiling, ours, strict=True))

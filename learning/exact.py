@@ -218,7 +218,8 @@ def moved(
 
 
 def first_weights(key: StreamKey, layout: Layout) -> Float32Array:
-    """The model to start from: uniform in [-1/sqrt(fan_in), 1/sqrt(fan_in)) per block, zeros where fan_in is 0.
+    """The model to start from: uniform in [-1/sqrt(fan_in), 1/sqrt(fan_in)) per block, its constant where fan_in is 0, and
+    what is given where something is.
 
     Parameter i takes the i-th 16-bit integer of the stream, whatever block it lies in, times the block's scale / 2**15.
     """
@@ -227,13 +228,15 @@ def first_weights(key: StreamKey, layout: Layout) -> Float32Array:
     weights = raw.astype("<u8", copy=False).view("<i2")[:parameters].astype(np.float32)
     first = 0
     for block in layout:
-        weights[first : first + block.size] *= _weight_scale(block)
+        part = weights[first : first + block.size]
+        if block.given is not None:
+            part[:] = block.given
+        elif block.fan_in:
+            part *= inverse_square_root(block.fan_in) * np.float32(2.0**-15)
+        else:
+            part[:] = block.constant
         first += block.size
-    return weights + np.float32(0)  # -0.0 where a negative integer met the scale 0 becomes 0.0
-
-
-def _weight_scale(block: ParameterBlock) -> np.float32:
-    return inverse_square_root(block.fan_in) * np.float32(2.0**-15) if block.fan_in else np.float32(0)
+    return weights
 
 
 def inverse_square_root(value: int) -> np.float32:

@@ -1,7 +1,7 @@
 """The contract of a task: what is to be learned, and how good a candidate is at it. No torch is imported here."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -16,12 +16,15 @@ Int64Array = npt.NDArray[np.int64]
 class ParameterBlock:
     """One tensor of the model, as a slice of the flat parameter vector.
 
-    `fan_in` sets the first weights: uniform in [-1/sqrt(fan_in), 1/sqrt(fan_in)); 0 means that the block starts at zero.
+    `fan_in` sets the first weights: uniform in [-1/sqrt(fan_in), 1/sqrt(fan_in)); 0 means that all of the block starts at
+    `constant`. Where `given` is there, the block starts with these values instead: float32, as many as the block's size.
     """
 
     name: str
     shape: tuple[int, ...]
     fan_in: int
+    constant: float = 0.0
+    given: Float32Array | None = field(default=None, compare=False, repr=False)
 
     @property
     def size(self) -> int:
@@ -34,6 +37,11 @@ class ParameterBlock:
 
 Layout = tuple[ParameterBlock, ...]
 """The blocks in the order in which they lie in the flat parameter vector."""
+
+
+def without_values(layout: Layout) -> Layout:
+    """The same tensors, for who needs their names and shapes alone: what is given may be large."""
+    return tuple(replace(block, given=None) for block in layout)
 
 
 class TaskError(Exception):
@@ -87,6 +95,20 @@ class Task(Protocol):
     def metrics(self, parameters: Float32Array) -> Mapping[str, float]:
         """Figures for people, e.g. {"test_accuracy": 0.93}; never used in a decision."""
         ...
+
+
+@runtime_checkable
+class FramedTask(Protocol):
+    """A task whose model has more tensors, or more names for them, than its layout."""
+
+    def frame(self) -> bytes | None:
+        """What an export needs besides (`learning.models.frame`), or None."""
+        ...
+
+
+def frame_of(task: Task) -> bytes | None:
+    """None where the layout says it all."""
+    return task.frame() if isinstance(task, FramedTask) else None
 
 
 @dataclass(frozen=True, slots=True)

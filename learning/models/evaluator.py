@@ -8,17 +8,18 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from torch import nn
-from torch.func import functional_call, vmap
+from torch.func import vmap
 from torch.nn import functional
 
 from learning.exact import tree_sum
-from learning.models.batched import compile_model
-from learning.models.candidates import Slices, slices_of
+from learning.models.batched import CompiledSequential, compile_model
+from learning.models.candidates import FunctionalModel, Slices, evaluating, learned_parameters, slices_of
 from learning.task import Float32Array, Float64Array, TaskError
 
 
@@ -26,7 +27,7 @@ from learning.task import Float32Array, Float64Array, TaskError
 class VmappedModule:
     """One call of `torch.func.vmap` for the whole chunk; a model with control flow that depends on values cannot run so."""
 
-    model: nn.Module
+    model: FunctionalModel
     slices: Slices
 
     def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -36,14 +37,14 @@ class VmappedModule:
     def logits(self, candidates: torch.Tensor, prepared: torch.Tensor) -> torch.Tensor:
         """Outputs of every candidate (count, parameters) for every sample: (count, samples, ...)."""
         tensors = {name: part.of(candidates) for name, part in self.slices.items()}
-        return vmap(lambda own: functional_call(self.model, own, (prepared,)))(tensors)
+        return vmap(lambda own: self.model(own, prepared))(tensors)
 
 
 @dataclass(frozen=True, slots=True)
 class LoopedModule:
     """One candidate after another: the slowest way, and the one that always works."""
 
-    model: nn.Module
+    model: FunctionalModel
     slices: Slices
 
     def prepare(self, inputs: torch.Tensor) -> torch.Tensor:
@@ -56,7 +57,7 @@ class LoopedModule:
 
     def _logits_of(self, candidate: torch.Tensor, prepared: torch.Tensor) -> torch.Tensor:
         tensors = {name: part.of(candidate)[0] for name, part in self.slices.items()}
-        return functional_call(self.model, tensors, (prepared,))
+        return self.model(tensors, prepared)
 
 
 LossFunction = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
@@ -121,15 +122,14 @@ class Evaluator:
         """`example`: a few samples, shape (samples, ...). Raises TaskError when the model cannot run on them."""
         self._loss = loss
         self._slices = slices_of(model)
-        self._model = copy.deepcopy(model).float().eval()
-        self._model_exact = copy.deepcopy(self._model).double()
+        self._model = evaluating(model)
         with torch.no_grad():
             trial = _floating(example[:TRIAL_SAMPLES], torch.float32)
             self._bytes_per_sample = 4 * _widest_layer(self._model, trial[:1])
             self._forward = self._fastest_forward(trial)
             self._outputs = int(self._model(trial).shape[-1])
         self._is_compiled = not isinstance(self._forward, VmappedModule | LoopedModule)
-        self._forward_exact = self._forward if self._is_compiled else LoopedModule(self._model_exact, self._slices)
+        self._trial = trial[:1]
 
     @property
     def method(self) -> str:
@@ -208,6 +208,15 @@ class Evaluator:
             return None
         return functional.one_hot(labels, self._outputs).T.float().contiguous()
 
+    @cached_property
+    def _forward_exact(self) -> ForwardPass:
+        """The same in float64, made when a claim is first measured: twice the model's memory, which not everybody needs."""
+        if isinstance(self._forward, CompiledSequential) and self._forward.encoder is None:
+            return self._forward
+        exact = copy.deepcopy(self._model).double()
+        compiled = compile_model(exact, _floating(self._trial, torch.float64)) if self._is_compiled else None
+        return compiled or LoopedModule(FunctionalModel(exact), self._slices)
+
     def _piece_samples(self) -> int:
         if self._is_compiled:
             return max(PIECE_SAMPLES_MIN, ACTIVATION_BYTES_MAX // PIECES_PER_CACHEFUL // self._bytes_per_sample)
@@ -221,17 +230,18 @@ class Evaluator:
         compiled = compile_model(self._model, trial)
         if compiled is not None and self._agrees(compiled, trial):
             return compiled
-        vmapped = VmappedModule(self._model, self._slices)
+        model = FunctionalModel(self._model)
+        vmapped, looped = VmappedModule(model, self._slices), LoopedModule(model, self._slices)
         try:
-            return vmapped if self._agrees(vmapped, trial) else LoopedModule(self._model, self._slices)
+            return vmapped if self._agrees(vmapped, trial) else looped
         except RuntimeError:  # what torch raises for an operation that vmap does not know; the loop does without it
-            return LoopedModule(self._model, self._slices)
+            return looped
 
     def _agrees(self, forward: ForwardPass, trial: torch.Tensor) -> bool:
         """Whether two different candidates, the model's own weights and half of them, give what the model gives."""
-        own = torch.cat([parameter.flatten() for parameter in self._model.parameters()])
+        own = torch.cat([parameter.detach().flatten() for _, parameter in learned_parameters(self._model)])
         candidates = torch.stack([own, own / 2])
-        expected = LoopedModule(self._model, self._slices).logits(candidates, trial)
+        expected = LoopedModule(FunctionalModel(self._model), self._slices).logits(candidates, trial)
         found = forward.logits(candidates, forward.prepare(trial))
         if found.shape != expected.shape:
             return False

@@ -1,6 +1,5 @@
 """Learn from labelled samples: any torch model, any loss per sample, and the gradient of its mean over a minibatch."""
 
-import copy
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
@@ -10,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import nn
-from torch.func import functional_call
 from torch.nn import functional
 
 from learning.exact import permutation
-from learning.models.candidates import layout_of, slices_of
+from learning.models.candidates import FunctionalModel, evaluating, slices_of
+from learning.models.description import described_array, described_model
 from learning.models.evaluator import Evaluator, Loss, PreparedBatch
+from learning.models.trainable import Start, TrainableModel, trainable_model
 from learning.task import Float32Array, Float64Array, Int64Array, Layout, Minibatch, TaskError
 
 
@@ -28,23 +28,22 @@ class ModelGradient:
 
     def __init__(self, model: nn.Module, loss: Loss) -> None:
         """`loss` as in `learning.tasks.supervised.SupervisedTask`."""
-        self._model = copy.deepcopy(model).float().eval()
+        own = evaluating(model)
+        self._model, self._slices = FunctionalModel(own), slices_of(own)
         self._loss = loss
-        self._slices = slices_of(self._model)
-        self._learned = [name for name, parameter in self._model.named_parameters() if parameter.requires_grad]
 
     def of(self, parameters: Float32Array, minibatch: Minibatch) -> Float32Array:
-        """(parameters,) -> (parameters,); zeros for tensors that are frozen or take no part in the loss.
+        """(parameters,) -> (parameters,); zeros for tensors that take no part in the loss.
 
         Raises TaskError when the loss does not give one value per sample.
         """
         tensors = self._tensors(parameters)
-        leaves = [tensors[name] for name in self._learned]
+        leaves = list(tensors.values())
         loss = self._mean_loss(tensors, _float32(minibatch.inputs), _float32(minibatch.labels))
         gradient = np.zeros(len(parameters), dtype=np.float32)
-        if not (leaves and loss.requires_grad):
+        if not loss.requires_grad:
             return gradient
-        for name, part in zip(self._learned, torch.autograd.grad(loss, leaves, allow_unused=True), strict=True):
+        for name, part in zip(tensors, torch.autograd.grad(loss, leaves, allow_unused=True), strict=True):
             if part is not None:
                 first = self._slices[name].first
                 gradient[first : first + part.numel()] = part.reshape(-1).numpy()
@@ -53,13 +52,10 @@ class ModelGradient:
     def _tensors(self, parameters: Float32Array) -> dict[str, torch.Tensor]:
         """The vector cut into the model's tensors, each a leaf of its own: the gradient of one vector would be padded sums."""
         vector = torch.tensor(parameters)[None]
-        tensors = {name: part.of(vector)[0] for name, part in self._slices.items()}
-        for name in self._learned:
-            tensors[name].requires_grad_()
-        return tensors
+        return {name: part.of(vector)[0].requires_grad_() for name, part in self._slices.items()}
 
     def _mean_loss(self, tensors: dict[str, torch.Tensor], inputs: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        outputs = functional_call(self._model, tensors, (inputs,))
+        outputs = self._model(tensors, inputs)
         if self._loss == "cross_entropy":
             return functional.cross_entropy(outputs.movedim(-1, 1), labels)
         losses = self._loss(outputs, labels)
@@ -103,9 +99,11 @@ class Samples:
 class SupervisedTask:
     """Minus the mean loss of a torch model over training samples. Implements `learning.task.DifferentiableTask`."""
 
-    def __init__(self, name: str, model: nn.Module, loss: Loss, train: Samples, test: Samples) -> None:
+    def __init__(  # noqa: PLR0917 - one more than a name, a model, a loss and two sets of samples
+        self, name: str, model: nn.Module, loss: Loss, train: Samples, test: Samples, start: Start | str = Start.NOISE
+    ) -> None:
         """`loss`: "cross_entropy" (labels are classes 0, 1, ...), or a function of logits and labels, both (samples, ...), that
-        gives one loss per sample.
+        gives one loss per sample. `start`: what the learned tensors start from, "noise" or "given".
 
         Raises TaskError when the data does not fit together, or the model does not run on it.
         """
@@ -114,20 +112,26 @@ class SupervisedTask:
                 found = f"{len(samples.inputs)} inputs and {len(samples.labels)} labels"
                 raise TaskError(f"task {name!r}: {part} has {found}, expected as many of both, at least one")
         self.name = name
-        self.layout: Layout = layout_of(model)
-        self.data_digest = data_digest(model, loss, train, test)
+        own = trainable_model(name, model, _start(name, start))
+        self.layout: Layout = own.layout
+        self._own = own
+        self.data_digest = data_digest(own, loss, train, test)
         self._train_inputs, self._train_labels = torch.tensor(train.inputs), _labels(train)
         self._test_labels = _labels(test)
         self._has_classes = loss == "cross_entropy"
-        self._model_gradient = ModelGradient(model, loss)
+        self._model_gradient = ModelGradient(own.module, loss)
         try:
-            self._evaluator = Evaluator(model, loss, self._train_inputs)
+            self._evaluator = Evaluator(own.module, loss, self._train_inputs)
         except TORCH_ERRORS as error:
             raise TaskError(f"task {name!r}: the model does not run on its data: {error}") from error
         if self._has_classes:
             self._check_classes()
         self._test_fast = self._evaluator.prepare(torch.tensor(test.inputs), self._test_labels, is_exact=False)
         self._prepared: OrderedDict[tuple[bool, bytes], PreparedBatch] = OrderedDict()
+
+    def frame(self) -> bytes | None:
+        """What an export needs beside the layout, so that the file loads into the model as it was given."""
+        return self._own.frame()
 
     def draw_batch(self, seed: bytes) -> Int64Array:
         """All training samples in the order that `seed` selects, or 4,096 of them where there are more."""
@@ -197,36 +201,30 @@ def _labels(samples: Samples) -> torch.Tensor:
     return labels if labels.is_floating_point() else labels.long()  # the only integers that torch takes as classes
 
 
-def data_digest(model: nn.Module, loss: Loss, train: Samples, test: Samples) -> bytes:
-    """BLAKE2b-256 over the samples byte for byte, the split, the model's layers and buffers, and the loss's name.
+def _start(name: str, start: str) -> Start:
+    try:
+        return Start(start)
+    except ValueError as error:
+        raise TaskError(f"task {name!r}: start is {start!r}", f"allowed: {', '.join(Start)}") from error
+
+
+def data_digest(model: TrainableModel, loss: Loss, train: Samples, test: Samples) -> bytes:
+    """BLAKE2b-256 over the samples byte for byte, the split, the model's layers and what of it is kept, and the loss's name.
 
     The code of a user's own layer or loss is not covered: give it another name when it changes.
     """
     hasher = hashlib.blake2b(digest_size=32)
-    parts = [MODEL_DESCRIPTION_TAG, *_described_model(model), _described_loss(loss)]
+    parts = [MODEL_DESCRIPTION_TAG, *described_model(model.module, model.layout), _described_loss(loss)]
     for array in (train.inputs, train.labels, test.inputs, test.labels):
-        parts += _described_array(np.asarray(array))
+        parts += described_array(np.asarray(array))
     for part in parts:
         hasher.update(len(part).to_bytes(8, "little") + part)
     return hasher.digest()
-
-
-def _described_model(model: nn.Module) -> list[bytes]:
-    parts = [f"{name} {type(layer).__qualname__} {layer.extra_repr()}".encode() for name, layer in model.named_modules()]
-    parts += [f"{block.name} {block.shape} {block.fan_in}".encode() for block in layout_of(model)]
-    for name, buffer in model.named_buffers():
-        parts += [name.encode(), *_described_array(buffer.detach().numpy())]
-    return parts
 
 
 def _described_loss(loss: Loss) -> bytes:
     if isinstance(loss, str):
         return loss.encode()
     if isinstance(loss, nn.Module):
-        return b"\n".join(_described_model(loss))
+        return b"\n".join(described_model(loss, ()))
     return str(getattr(loss, "__qualname__", type(loss).__qualname__)).encode()
-
-
-def _described_array(array: Array) -> list[bytes]:
-    little_endian = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
-    return [f"{little_endian.dtype.str} {array.shape}".encode(), little_endian.tobytes()]

@@ -79,6 +79,7 @@ def _sync_folder(folder: Path) -> None:
 KEY_FILE_NAME = "identity.pem"
 NETWORK_FILE_NAME = "network.toml"
 STORE_FILE_NAME = "kubrat.db"
+FRAME_FILE_NAME = "frame.safetensors"
 
 NAMED_MAX = 3
 """Of the peers' folders inside a folder; a testnet has 64."""

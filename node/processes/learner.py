@@ -29,12 +29,13 @@ from learning.gradient.stream import GradientStream
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import DeliverRequest, Learner, LearnerAnswer, LearnerRequest, Participant, SearchProgress, StateKept
 from learning.state import checkpoint_digest, encode_kept_state
-from learning.task import DifferentiableTask, Layout, Task, TaskError, differentiable
+from learning.task import DifferentiableTask, Layout, Task, TaskError, differentiable, frame_of, without_values
 from learning.tasks.heterogeneous import ShardedTask
 from learning.tasks.loading import load_task
 from learning.tasks.shards import OwnSamples, ShardKind, parse_shards, rows_for, rows_of, shard_of
-from node.common.errors import fix_of_task
+from node.common.errors import NodeError, fix_of_task
 from node.processes.process import WorkerProcess
+from node.storage.export import store_frame
 from node.storage.store import StoredPayloads
 
 LEARNER_NICENESS = 5
@@ -106,6 +107,8 @@ def run_learner_process(pipe: Connection, spec: LearnerSpec) -> None:
         return
     except TaskError as error:
         pipe.send(LearnerFailed(str(error), fix_of_task(spec.task, error.fix)))
+    except NodeError as error:
+        pipe.send(LearnerFailed(error.message, error.fix))
     except ExactArithmeticError as error:
         pipe.send(LearnerFailed(str(error)))
 
@@ -185,7 +188,8 @@ class _LearnerLoop:
         """What the last slice of search took."""
         self._tried_before = 0
         self._reported_at = time.monotonic()
-        pipe.send(LearnerReady(task.layout, task.data_digest))
+        store_frame(Path(spec.store).parent, frame_of(task))
+        pipe.send(LearnerReady(without_values(task.layout), task.data_digest))
 
     def run(self) -> None:
         """Nothing is searched before the first request: until then nobody is there who could take what is found."""

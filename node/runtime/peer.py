@@ -240,7 +240,8 @@ class Peer:
         learner.ask(ExportRequest(is_final))
         exported = await waiting
         final_height = exported.height if is_final else self._parts.chain.facts(self._vitals).final_height
-        return await asyncio.to_thread(model_bytes, self._parts.rules, layout, exported, final_height)
+        folder = self._parts.store.path.parent
+        return await asyncio.to_thread(model_bytes, self._parts.rules, layout, exported, final_height, folder)
 
 
 async def _watch(chain: ChainSource) -> None:

@@ -40,7 +40,7 @@ def recomputed_model(folder: NodeFolder, trusted_task: str, *, is_final: bool) -
     assert isinstance(model, ModelExported), "what was asked for"
     is_undoable = finality_depth(folder.rules) > 0
     final_height = parts.chain.facts(Vitals(folder.identity.peer_id)).final_height if is_undoable else model.height
-    return model_bytes(folder.rules, layout, model, final_height)
+    return model_bytes(folder.rules, layout, model, final_height, folder.path)
 
 
 def _observer(folder: NodeFolder) -> PeerSettings:

@@ -1,13 +1,16 @@
 """The agreed model as a safetensors file, with what it takes to check where it comes from."""
 
+from pathlib import Path
+
 import msgspec
 import numpy as np
-from safetensors.numpy import save
 
 from learning.learner import ModelExported
+from learning.models.frame import model_file
 from learning.state import decode_kept_state
 from learning.task import Layout
-from node.common.errors import NodeError
+from node.common.errors import NodeError, disk_error
+from node.common.files import FRAME_FILE_NAME, replace_file
 from node.common.wording import command_text
 from node.rules.network_rules import NetworkRules, finality_depth, network_id
 from node.storage.folder import NodeFolder
@@ -17,14 +20,11 @@ from node.storage.tables import STATE_KEY, STATE_TABLE
 _META_LAYOUT = "layout"
 
 
-def model_bytes(rules: NetworkRules, layout: Layout, model: ModelExported, final_height: int) -> bytes:
-    """A safetensors file with the layout's tensors, and where the model comes from and what was final then as metadata."""
-    flat = np.frombuffer(model.parameters, dtype="<f4").astype(np.float32)
-    assert sum(block.size for block in layout) == flat.size, f"{flat.size} parameters do not fit the layout"
-    tensors, start = {}, 0
-    for block in layout:
-        tensors[block.name] = flat[start : start + block.size].reshape(block.shape)
-        start += block.size
+def model_bytes(rules: NetworkRules, layout: Layout, model: ModelExported, final_height: int, folder: Path) -> bytes:
+    """A safetensors file that the task's own module loads, with where the model comes from and what was final then as metadata.
+
+    Raises NodeError where the frame in the folder cannot be read.
+    """
     metadata = {
         "network_id": network_id(rules).hex(),
         "step_id": model.step.hex(),
@@ -34,7 +34,32 @@ def model_bytes(rules: NetworkRules, layout: Layout, model: ModelExported, final
         "finality_depth": str(finality_depth(rules)),
         "task": rules.task.name,
     }
-    return save(tensors, metadata=metadata)
+    parameters = np.frombuffer(model.parameters, dtype="<f4")
+    return model_file(layout, parameters, metadata, stored_frame(folder))
+
+
+def store_frame(folder: Path, frame: bytes | None) -> None:
+    """Leave what an export needs beside the layout: kept tensors and all names. Written anew only where it differs.
+
+    Raises NodeError.
+    """
+    path = folder / FRAME_FILE_NAME
+    if frame != stored_frame(folder):
+        if frame is None:
+            path.unlink()
+        else:
+            replace_file(path, frame, "keep the model's frozen tensors")
+
+
+def stored_frame(folder: Path) -> bytes | None:
+    """What `store_frame` left; None where the layout says it all. Raises NodeError."""
+    path = folder / FRAME_FILE_NAME
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise disk_error("read the model's frozen tensors", path, error) from error
 
 
 def store_layout(store: Store, layout: Layout) -> None:
@@ -66,4 +91,4 @@ def kept_final_model(folder: NodeFolder) -> bytes | None:
         return None
     kept = decode_kept_state(data)
     model = ModelExported(kept.step, kept.height, kept.state_digest, kept.parameters)
-    return model_bytes(folder.rules, stored_layout(folder.store), model, kept.height)
+    return model_bytes(folder.rules, stored_layout(folder.store), model, kept.height, folder.path)

@@ -12,8 +12,9 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
-from learning.models.candidates import candidate_rows, candidates_at_once, layout_of, slices_of
+from learning.models.candidates import FunctionalModel, candidate_rows, candidates_at_once, learned_parameters, slices_of
 from learning.models.evaluator import Evaluator, Loss
+from learning.models.trainable import trainable_model
 from learning.task import Float32Array, Float64Array, ParameterBlock, TaskError
 
 CLASSES = 5
@@ -52,6 +53,18 @@ class Doubling(nn.Linear):
         return 2 * super().forward(inputs)
 
 
+class Shared(nn.Module):
+    """Two layers with one weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down, self.up = nn.Linear(12, 12), nn.Linear(12, 12)
+        self.up.weight = self.down.weight
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.up(self.down(inputs).tanh())
+
+
 def tied() -> nn.Sequential:
     layer = nn.Linear(12, 12)
     return nn.Sequential(layer, nn.Tanh(), layer, nn.Tanh(), nn.Linear(12, CLASSES))
@@ -60,6 +73,39 @@ def tied() -> nn.Sequential:
 def hooked() -> nn.Sequential:
     model = nn.Sequential(nn.Linear(12, CLASSES))
     model[0].register_forward_hook(lambda _layer, _inputs, outputs: outputs * 3)
+    return model
+
+
+def trained(*layers: nn.Module) -> nn.Sequential:
+    """With statistics and scales as if it had learned before, and a last layer that fits."""
+    model = nn.Sequential(*layers, nn.LazyLinear(CLASSES))
+    shapes = {nn.BatchNorm2d: (9, 2, 4, 4), nn.Conv2d: (9, 2, 8, 8), nn.Conv1d: (9, 3, 12)}
+    generator = torch.Generator().manual_seed(2)
+    sample = torch.rand(shapes.get(type(layers[0]), (9, 12)), generator=generator)
+    for layer in model.train():
+        if isinstance(layer, nn.BatchNorm2d) and layer is model[0]:
+            layer.running_mean.uniform_(-1, 1, generator=generator)
+    model(sample)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator), alpha=0.1)
+    return model
+
+
+def frozen_encoder() -> nn.Sequential:
+    encoder = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.GELU(), nn.Flatten(), nn.Linear(144, 8))
+    return nn.Sequential(
+        encoder.requires_grad_(False), nn.LayerNorm(8, elementwise_affine=False), nn.Tanh(), nn.Linear(8, CLASSES)
+    )
+
+
+def frozen_in_the_middle() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(12, 8), nn.Linear(8, 8).requires_grad_(False), nn.Tanh(), nn.Linear(8, CLASSES))
+
+
+def frozen_bias() -> nn.Sequential:
+    model = nn.Sequential(nn.Linear(12, 8), nn.Tanh(), nn.Linear(8, CLASSES))
+    model[2].bias.requires_grad_(False)
     return model
 
 
@@ -130,7 +176,61 @@ MODELS: dict[str, tuple[str, Callable[[], nn.Module], tuple[int, ...]]] = {
         lambda: nn.Sequential(nn.Linear(12, 8), nn.PReLU(), nn.LayerNorm(8), nn.Linear(8, CLASSES)),
         (12,),
     ),
-    "normalised": ("VmappedModule", lambda: nn.Sequential(nn.Linear(12, 8), nn.BatchNorm1d(8), nn.Linear(8, CLASSES)), (12,)),
+    "normalised": (
+        "CompiledSequential",
+        lambda: trained(nn.BatchNorm1d(12), nn.Linear(12, 8), nn.BatchNorm1d(8), nn.ReLU()),
+        (12,),
+    ),
+    "normalised by kept statistics": (
+        "CompiledSequential",
+        lambda: trained(nn.BatchNorm1d(12, affine=False), nn.Linear(12, 8)),
+        (12,),
+    ),
+    "layer norm": (
+        "CompiledSequential",
+        lambda: trained(nn.LayerNorm(12), nn.Linear(12, 8), nn.LayerNorm(8, bias=False)),
+        (12,),
+    ),
+    "norm of roots": (
+        "CompiledSequential",
+        lambda: trained(nn.RMSNorm(12, elementwise_affine=False), nn.Linear(12, 8), nn.Tanh(), nn.RMSNorm(8, eps=0.1)),
+        (12,),
+    ),
+    "normalised images": (
+        "CompiledSequential",
+        lambda: trained(
+            nn.Conv2d(2, 4, 3),
+            nn.BatchNorm2d(4),
+            nn.ReLU(),
+            nn.Conv2d(4, 4, 3),
+            nn.GroupNorm(2, 4),
+            nn.Tanh(),
+            nn.InstanceNorm2d(4, affine=True),
+            nn.Conv2d(4, 2, 3),
+            nn.InstanceNorm2d(2),
+            nn.Flatten(),
+        ),
+        (2, 8, 8),
+    ),
+    "sequences": (
+        "CompiledSequential",
+        lambda: trained(
+            nn.Conv1d(3, 4, 3, padding=1),
+            nn.BatchNorm1d(4),
+            nn.GELU(),
+            nn.MaxPool1d(2),
+            nn.Conv1d(4, 6, 2, groups=2, dilation=2),
+            nn.GroupNorm(3, 6),
+            nn.AvgPool1d(2),
+            nn.Flatten(),
+        ),
+        (3, 12),
+    ),
+    "norm of a pixel's channels": (
+        "VmappedModule",
+        lambda: trained(nn.BatchNorm2d(2), nn.Conv2d(2, 2, 3), nn.Flatten()),
+        (2, 4, 4),
+    ),
     "two axes": (
         "VmappedModule",
         lambda: nn.Sequential(nn.Linear(4, 6), nn.ReLU(), nn.Flatten(), nn.Linear(18, CLASSES)),
@@ -140,11 +240,14 @@ MODELS: dict[str, tuple[str, Callable[[], nn.Module], tuple[int, ...]]] = {
     "subclass": ("VmappedModule", lambda: nn.Sequential(Doubling(12, 8), nn.ReLU(), nn.Linear(8, CLASSES)), (12,)),
     "hooked": ("VmappedModule", hooked, (12,)),
     "deciding": ("LoopedModule", Deciding, (12,)),
+    "frozen encoder": ("CompiledSequential", frozen_encoder, (2, 8, 8)),
+    "frozen in the middle": ("VmappedModule", frozen_in_the_middle, (12,)),
+    "frozen bias": ("VmappedModule", frozen_bias, (12,)),
 }
 
 
 def parameters_of(model: nn.Module) -> int:
-    return sum(block.size for block in layout_of(model))
+    return sum(block.size for block in trainable_model("own", model).layout)
 
 
 def random_candidates(model: nn.Module, count: int = CANDIDATES) -> Float32Array:
@@ -162,11 +265,12 @@ def samples_of(shape: tuple[int, ...], count: int = SAMPLES) -> tuple[torch.Tens
 def plain_fitness(model: nn.Module, candidates: Float32Array, inputs: torch.Tensor, labels: torch.Tensor) -> Float64Array:
     """One candidate after another, in torch's own words, in float64."""
     model = model.eval().double()
+    shapes = {name: parameter.shape for name, parameter in learned_parameters(model)}
     answers = []
     for candidate in candidates:
         values, tensors = torch.tensor(candidate, dtype=torch.float64), {}
-        for name, parameter in model.named_parameters():
-            tensors[name], values = values[: parameter.numel()].view(parameter.shape), values[parameter.numel() :]
+        for name, shape in shapes.items():
+            tensors[name], values = values[: shape.numel()].view(shape), values[shape.numel() :]
         with torch.no_grad():
             logits = functional_call(model, tensors, (inputs.double(),))
             answers.append(-float(functional.cross_entropy(logits, labels)))
@@ -283,7 +387,7 @@ def test_dropout_and_batch_statistics_are_those_of_evaluation() -> None:
 
 def test_the_layout_follows_named_parameters_and_vectors_start_at_zero() -> None:
     model = nn.Sequential(nn.Conv2d(2, 3, (4, 5)), nn.Flatten(), nn.Linear(6, 2))
-    assert layout_of(model) == (
+    assert trainable_model("own", model).layout == (
         ParameterBlock("0.weight", (3, 2, 4, 5), 40),
         ParameterBlock("0.bias", (3,), 0),
         ParameterBlock("2.weight", (2, 6), 6),
@@ -309,3 +413,16 @@ def test_rows_of_candidates_start_on_cache_lines() -> None:
     assert rows.shape == (3, 1_000)
     assert [row.ctypes.data % 64 for row in rows] == [0, 0, 0]
     assert [candidates_at_once(size) for size in (1, 4_810, 85_002, 10**8)] == [64, 64, 18, 4]
+
+
+@pytest.mark.parametrize("make", [tied, Shared, lambda: nn.Linear(12, CLASSES)])
+def test_a_call_with_other_tensors_leaves_the_model_as_it_was(make: Callable[[], nn.Module]) -> None:
+    model = make()
+    before = {name: id(parameter) for name, parameter in model.named_parameters(remove_duplicate=False)}
+    tensors = {name: torch.full_like(parameter, 0.5) for name, parameter in learned_parameters(model)}
+    inputs, _ = samples_of((12,))
+    outputs = FunctionalModel(model)(tensors, inputs)
+    assert {name: id(parameter) for name, parameter in model.named_parameters(remove_duplicate=False)} == before
+    for parameter in model.parameters():
+        parameter.data.fill_(0.5)
+    torch.testing.assert_close(model(inputs), outputs)

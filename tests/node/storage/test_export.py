@@ -54,7 +54,9 @@ def assert_file_holds(path: Path, rules: NetworkRules, state: ModelState, final_
 def test_a_model_s_bytes_hold_its_tensors_and_where_it_comes_from(tmp_path: Path) -> None:
     rules = digits_rules()
     state = ModelState(genesis_state(network_id(rules), DIGITS.layout).parameters, 40)
-    content = model_bytes(rules, DIGITS.layout, ModelExported(STEP, 40, state_digest(state), parameter_bytes(state)), 7)
+    content = model_bytes(
+        rules, DIGITS.layout, ModelExported(STEP, 40, state_digest(state), parameter_bytes(state)), 7, tmp_path
+    )
     (tmp_path / "model.safetensors").write_bytes(content)
     assert_file_holds(tmp_path / "model.safetensors", rules, state, 7)
 
