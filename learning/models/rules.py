@@ -54,3 +54,6 @@ class ModelRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def changes_model(self) -> bool:
         """Whether anything here is not as the task has it."""
         return bool(self.start or self.trainable or self.adapters)
+
+
+UNCHANGED = ModelRules()

@@ -22,7 +22,7 @@ from torch.nn.parameter import UninitializedParameter
 from learning.models.adapters import add_adapters
 from learning.models.candidates import Slices, learned_parameters, slices_of
 from learning.models.frame import FRAME_KEY, AdapterTensor, Frame, FrameTensor, is_plain
-from learning.models.rules import ModelRules
+from learning.models.rules import UNCHANGED, ModelRules
 from learning.models.weights import load_weights
 from learning.task import Layout, ParameterBlock, TaskError
 
@@ -62,9 +62,6 @@ class TrainableModel:
             return None
         kept = {name: tensor.detach().clone().contiguous() for name, tensor in self.kept.items()}
         return save(kept, metadata={FRAME_KEY: msgspec.json.encode(self.names).decode()})
-
-
-UNCHANGED = ModelRules()
 
 
 def trainable_model(

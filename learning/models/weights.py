@@ -1,6 +1,5 @@
-"""Weights to start from, out of a safetensors file: found by name, known by digest, fitting tensor for tensor."""
+"""Weights to start from, out of a safetensors file that fits tensor for tensor."""
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,21 +9,11 @@ from safetensors.torch import load_file
 from torch import nn
 
 from learning.models.rules import ModelRules
+from learning.models.weights_file import found_weights
 from learning.task import TaskError
-
-READ_BYTES = 2**20
 
 NAMED_MAX = 3
 """Of the tensors that do not fit: the first ones tell what is wrong."""
-
-
-def weights_digest(path: Path) -> str:
-    """BLAKE2b-256 of the file in hexadecimal. Raises OSError."""
-    hasher = hashlib.blake2b(digest_size=32)
-    with path.open("rb") as file:
-        while part := file.read(READ_BYTES):
-            hasher.update(part)
-    return hasher.hexdigest()
 
 
 def load_weights(name: str, module: nn.Module, rules: ModelRules, folders: tuple[Path, ...]) -> None:
@@ -33,7 +22,7 @@ def load_weights(name: str, module: nn.Module, rules: ModelRules, folders: tuple
     Raises TaskError, which names the task: no such file, another one, no safetensors file, tensors that are missing, too many,
     of another shape or type.
     """
-    path = _found(name, rules, folders)
+    path = found_weights(name, rules, folders)
     try:
         tensors = load_file(path)
     except (SafetensorError, OSError) as error:
@@ -42,30 +31,6 @@ def load_weights(name: str, module: nn.Module, rules: ModelRules, folders: tuple
             "save it with safetensors.torch.save_file(model.state_dict(), ...); pickles run code, and are not read",
         ) from error
     _fill(name, path, module, tensors)
-
-
-def _found(name: str, rules: ModelRules, folders: tuple[Path, ...]) -> Path:
-    places = [folder / rules.start for folder in folders]
-    present = [path for path in places if path.is_file()]
-    digests = {}
-    for path in present:
-        try:
-            digests[path] = weights_digest(path)
-        except OSError as error:
-            raise TaskError(f"task {name!r}: cannot read {path}: {error.strerror}", "mend its permissions") from error
-        if digests[path] == rules.start_digest:
-            return path
-    if not present:
-        looked = ", ".join(str(path.parent) for path in places)
-        raise TaskError(
-            f"task {name!r}: no file {rules.start}, which model.start names, in {looked}",
-            "copy it there from another peer of the network",
-        )
-    path = present[0]
-    raise TaskError(
-        f"task {name!r}: {path} has the digest {digests[path]}, model.start_digest is {rules.start_digest}",
-        "copy the file again from another peer of the network",
-    )
 
 
 def _fill(name: str, path: Path, module: nn.Module, tensors: dict[str, torch.Tensor]) -> None:

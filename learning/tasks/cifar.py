@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from learning.tasks.images import Brightness, DataFile, data_folder, subset_for_tests
+from learning.tasks.files import data_folder
+from learning.tasks.images import Brightness, DataFile, subset_for_tests
 from learning.tasks.supervised import Samples, SupervisedTask
 
 SIDE, COLOURS = 32, 3

@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from torch import nn
 
-from learning.tasks.images import Brightness, DataFile, Uint8Array, data_folder, read_idx, subset_for_tests
+from learning.tasks.files import data_folder
+from learning.tasks.images import Brightness, DataFile, Uint8Array, read_idx, subset_for_tests
 from learning.tasks.supervised import Samples, SupervisedTask
 
 SIDE = 28

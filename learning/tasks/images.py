@@ -7,7 +7,6 @@ number, the lengths of the axes, unsigned bytes (LeCun, Cortes, Burges, 1998).
 import gzip
 import io
 import math
-import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +18,8 @@ from torch import nn
 
 from learning.exact import permutation
 from learning.task import TaskError
+from learning.tasks.files import FOLDER_VARIABLE
 from learning.tasks.supervised import Samples
-
-FOLDER_VARIABLE = "KUBRAT_DATA"
-"""The environment variable that names the folder."""
-
-FOLDER_DEFAULT = "data"
-"""Without it: this one, in the current folder."""
-
-
-def data_folder() -> Path:
-    """Where the user's data files lie."""
-    return Path(os.environ.get(FOLDER_VARIABLE) or FOLDER_DEFAULT)
 
 
 @dataclass(frozen=True, slots=True)

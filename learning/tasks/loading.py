@@ -6,24 +6,50 @@ import inspect
 import sys
 from pathlib import Path
 from types import ModuleType
+from typing import Protocol, runtime_checkable
 
+from learning.models.rules import UNCHANGED, ModelRules
 from learning.task import Task, TaskError
 from learning.tasks.catalogue import BUILT_IN_TASKS, BuiltInTask, built_in_task
+
+
+@runtime_checkable
+class ModelTask(Protocol):
+    """A task with a torch model, which the network's rules may change."""
+
+    def with_model_rules(self, rules: ModelRules, folders: tuple[Path, ...]) -> Task:
+        """The same task, with another start or other parts that learn. Raises TaskError."""
+        ...
+
 
 TASK_MEMBERS = ("name", "layout", "data_digest", "draw_batch", "scores", "fitness", "metrics")
 """Of `learning.task.Task`; the answers of these are checked by `learning.task_check`."""
 
 
-def load_task(name: str, folder: Path | None = None) -> Task:
+def load_task(name: str, folder: Path | None = None, model: ModelRules = UNCHANGED, weights: tuple[Path, ...] = ()) -> Task:
     """The task called `name`. A user's module is looked for where Python looks, then in `folder` (else the current one).
+
+    `model`: what the network's rules change about its model; `weights`: folders where their weights are looked for.
 
     Raises TaskError, for a user to read: unknown name, module or attribute not found, not a task, other data than expected.
     """
+    task = _task_named(name, Path() if folder is None else folder)
+    if not model.changes_model:
+        return task
+    if not isinstance(task, ModelTask):
+        raise TaskError(
+            f"task {name!r} is a {type(task).__name__}, whose model a network's rules cannot change",
+            "leave --start-weights, --trainable and --adapter out, or make it a SupervisedTask",
+        )
+    return task.with_model_rules(model, weights)
+
+
+def _task_named(name: str, folder: Path) -> Task:
     if is_own_task(name):
-        return _own_task(name, Path() if folder is None else folder)
+        return _own_task(name, folder)
     entry = built_in_task(name)
     if entry is None:
-        raise _unknown_error(name, Path() if folder is None else folder)
+        raise _unknown_error(name, folder)
     return _built_in(entry)
 
 

@@ -1,9 +1,12 @@
 """Learn from labelled samples: any torch model, any loss per sample, and the gradient of its mean over a minibatch."""
 
+import copy
 import hashlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +18,7 @@ from learning.exact import permutation
 from learning.models.candidates import FunctionalModel, evaluating, slices_of
 from learning.models.description import described_array, described_model
 from learning.models.evaluator import Evaluator, Loss, PreparedBatch
+from learning.models.rules import ModelRules
 from learning.models.trainable import Start, TrainableModel, trainable_model
 from learning.task import Float32Array, Float64Array, Int64Array, Layout, Minibatch, TaskError
 
@@ -112,22 +116,36 @@ class SupervisedTask:
                 found = f"{len(samples.inputs)} inputs and {len(samples.labels)} labels"
                 raise TaskError(f"task {name!r}: {part} has {found}, expected as many of both, at least one")
         self.name = name
-        own = trainable_model(name, model, _start(name, start))
-        self.layout: Layout = own.layout
-        self._own = own
-        self.data_digest = data_digest(own, loss, train, test)
+        self._given, self._loss, self._start = model, loss, _start(name, start)
+        self._train, self._test = train, test
         self._train_inputs, self._train_labels = torch.tensor(train.inputs), _labels(train)
         self._test_labels = _labels(test)
         self._has_classes = loss == "cross_entropy"
-        self._model_gradient = ModelGradient(own.module, loss)
+        self._set_up(trainable_model(name, model, self._start))
+
+    def _set_up(self, own: TrainableModel) -> None:
+        """Raises TaskError when the model does not run on the data."""
+        self._own = own
+        self.layout: Layout = own.layout
+        self.data_digest = data_digest(own, self._loss, self._train, self._test)
+        self._model_gradient = ModelGradient(own.module, self._loss)
         try:
-            self._evaluator = Evaluator(own.module, loss, self._train_inputs)
+            self._evaluator = Evaluator(own.module, self._loss, self._train_inputs)
         except TORCH_ERRORS as error:
-            raise TaskError(f"task {name!r}: the model does not run on its data: {error}") from error
+            raise TaskError(f"task {self.name!r}: the model does not run on its data: {error}") from error
         if self._has_classes:
             self._check_classes()
-        self._test_fast = self._evaluator.prepare(torch.tensor(test.inputs), self._test_labels, is_exact=False)
+        self._test_fast = self._evaluator.prepare(torch.tensor(self._test.inputs), self._test_labels, is_exact=False)
         self._prepared: OrderedDict[tuple[bool, bytes], PreparedBatch] = OrderedDict()
+
+    def with_model_rules(self, rules: ModelRules, folders: tuple[Path, ...]) -> Self:
+        """The same task with another start, or other parts that learn. `folders`: where weights are looked for.
+
+        Raises TaskError: weights or patterns that do not fit.
+        """
+        other = copy.copy(self)
+        other._set_up(trainable_model(self.name, self._given, self._start, rules, folders))
+        return other
 
     def frame(self) -> bytes | None:
         """What an export needs beside the layout, so that the file loads into the model as it was given."""

@@ -12,7 +12,7 @@ from consensus.total_order.committee import MEMBERS_MAX, faulty_max
 from learning.evolution.rules import Strategy
 from learning.tasks.catalogue import built_in_task
 from node.cli.arguments import FILE, FOLDER, TASK_DEFAULT, refuse_given
-from node.cli.learning_options import learning_choice, learning_options
+from node.cli.learning_options import MODEL_PARAMETERS, learning_choice, learning_options, model_choice, model_options
 from node.common.errors import NodeError
 from node.common.files import KEY_FILE_NAME, NETWORK_FILE_NAME
 from node.common.wording import command_text, counted
@@ -27,7 +27,7 @@ from node.rules.network_rules import (
 )
 from node.rules.settings import DEFAULT_PORT
 from node.rules.typed_toml import range_of
-from node.storage.folder import NodeFolder
+from node.storage.folder import NodeFolder, link_weights
 from node.storage.task_trust import trust
 
 ELSEWHERE = f"HOST:{DEFAULT_PORT}"
@@ -44,6 +44,7 @@ OF_NEW_NETWORKS = (
     "learning",
     "rule",
     "shards",
+    *MODEL_PARAMETERS,
     "strategy",
     "block_interval_ms",
     "finality_depth",
@@ -60,6 +61,7 @@ OPEN_SHARD_COUNT = 16
 @click.option("--name", help="What people call the new network. Default: the task's name, or its module's.")
 @click.option("--task", default=TASK_DEFAULT, show_default=True, help='A built-in task, or your own as "module:attribute".')
 @learning_options
+@model_options
 @click.option(
     "--strategy",
     type=click.Choice([item.value for item in Strategy]),
@@ -103,6 +105,7 @@ OPEN_SHARD_COUNT = 16
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     *,
     folder: Path,
     network_file: Path | None,
@@ -117,6 +120,8 @@ def command(
     members_count: int | None,
     member_keys: tuple[str, ...],
     tolerate: int | None,
+    start_weights: Path | None,
+    **_model: object,
 ) -> None:
     """Make FOLDER with a new key and the rules of a network. Nothing is ever overwritten.
 
@@ -132,7 +137,14 @@ def command(
         return
     is_order = bool(members_count or member_keys)
     choice = learning_choice(learning, rule, shards, is_order=is_order, shard_count=OPEN_SHARD_COUNT)
-    section = task_section(task, needs_gradient=choice.gradient is not None, needs_samples=choice.has_shards)
+    model = model_choice(context)
+    section = task_section(
+        task,
+        model,
+        start_weights and start_weights.parent,
+        needs_gradient=choice.gradient is not None,
+        needs_samples=choice.has_shards,
+    )
     title = name or _title_of(task)
     make = partial(
         new_rules,
@@ -142,6 +154,7 @@ def command(
         Strategy(strategy),
         gradient=choice.gradient,
         shards=choice.evolution_shards,
+        model=model,
         finality_depth=finality_depth,
     )
     placeholders = tuple(f"{number:064x}" for number in range(members_count or 0))
@@ -149,6 +162,7 @@ def command(
     rules = make(block_interval_ms=block_interval_ms, members=members)  # its mistakes are told before anything is made
     if members_count is None:
         identity = NodeFolder.create(folder, rules)
+        link_weights(folder, start_weights)
         _trust_own_task(folder, rules)
         click.echo(_what_next(folder, rules, identity.peer_id.hex()))
         return
@@ -159,6 +173,7 @@ def command(
     rules = make(block_interval_ms=block_interval_ms, members=keys)
     for path in folders:
         NodeFolder.create(path, rules)
+        link_weights(path, start_weights)
     click.echo(_what_next_for_members(folders, rules))
 
 

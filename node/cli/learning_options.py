@@ -2,15 +2,21 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import click
+import msgspec
 
 from learning.aggregation.catalogue import RULES, RuleError, rule_named, rule_text
 from learning.gradient.rules import GradientRules
+from learning.models.rules import UNCHANGED, ModelRules
+from learning.models.weights_file import weights_digest
 from learning.tasks.shards import ShardKind, parse_shards
-from node.common.errors import NodeError
+from node.cli.arguments import FILE, refuse_given
+from node.common.errors import NodeError, disk_error
 from node.rules.network_file import ALL_MEASURE_ALIKE
 from node.rules.network_rules import Learning
+from node.rules.typed_toml import TomlProblem, converted, range_of
 
 RULE_DEFAULT = "robust"
 """It holds under every attack that we know of, and costs little without one."""
@@ -44,6 +50,82 @@ def learning_options(command: Callable[..., object]) -> Callable[..., object]:
     for option in reversed(options):
         command = option(command)
     return command
+
+
+MODEL_PARAMETERS = ("start_weights", "trainable", "adapters", "adapter_rank", "adapter_alpha")
+"""Of `model_options`."""
+
+
+def model_options(command: Callable[..., object]) -> Callable[..., object]:
+    """Adds what `init` and `testnet` ask about the task's torch model."""
+    options = (
+        click.option(
+            "--start-weights",
+            "start_weights",
+            type=FILE,
+            help="A .safetensors file that the task's model starts from, instead of noise. Every peer needs it.",
+        ),
+        click.option(
+            "--trainable",
+            "trainable",
+            multiple=True,
+            metavar="PATTERN",
+            help='Tensors that learn, like "head.*"; the others stay as they are. May be given several times.',
+        ),
+        click.option(
+            "--adapter",
+            "adapters",
+            multiple=True,
+            metavar="PATTERN",
+            help="Linear layers that get a low-rank adapter (LoRA); all else is frozen. May be given several times.",
+        ),
+        click.option(
+            "--adapter-rank",
+            type=click.IntRange(*range_of(ModelRules, "adapter_rank")),
+            default=UNCHANGED.adapter_rank,
+            show_default=True,
+            help="Columns of an adapter's two factors.",
+        ),
+        click.option(
+            "--adapter-alpha",
+            type=click.IntRange(*range_of(ModelRules, "adapter_alpha")),
+            default=UNCHANGED.adapter_alpha,
+            show_default=True,
+            help="An adapter's product counts alpha / rank times.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def model_choice(context: click.Context) -> ModelRules:
+    """The options, checked; the weights' digest is read off the file. Raises NodeError."""
+    given = context.params
+    if not given["adapters"]:
+        refuse_given(context, ("adapter_rank", "adapter_alpha"), "without --adapter")
+    path: Path | None = given["start_weights"]
+    name, digest = ("", "") if path is None else _named_weights(path)
+    rules = ModelRules(name, digest, given["trainable"], given["adapters"], given["adapter_rank"], given["adapter_alpha"])
+    try:
+        return converted(msgspec.to_builtins(rules), ModelRules)
+    except TomlProblem as problem:
+        raise NodeError(f"model.{problem}", "choose what is allowed") from problem
+
+
+def _named_weights(path: Path) -> tuple[str, str]:
+    """Raises NodeError."""
+    if path.suffix != ".safetensors":
+        fix = (
+            "save the weights as one: safetensors.torch.save_file(model.state_dict(), ...); pickles run code, and are not read"
+        )
+        raise NodeError(f"--start-weights: {path} does not end in .safetensors", fix)
+    try:
+        return path.name, weights_digest(path)
+    except FileNotFoundError as error:
+        raise NodeError(f"--start-weights: there is no file {path}", "check the path") from error
+    except OSError as error:
+        raise disk_error("read the weights", path, error) from error
 
 
 @dataclass(frozen=True, slots=True)

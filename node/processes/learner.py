@@ -28,8 +28,10 @@ from learning.gradient.step_candidates import StepCandidates
 from learning.gradient.stream import GradientStream
 from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import DeliverRequest, Learner, LearnerAnswer, LearnerRequest, Participant, SearchProgress, StateKept
+from learning.models.rules import UNCHANGED, ModelRules
 from learning.state import checkpoint_digest, encode_kept_state
 from learning.task import DifferentiableTask, Layout, Task, TaskError, differentiable, frame_of, without_values
+from learning.tasks.files import data_folder
 from learning.tasks.heterogeneous import ShardedTask
 from learning.tasks.loading import load_task
 from learning.tasks.shards import OwnSamples, ShardKind, parse_shards, rows_for, rows_of, shard_of
@@ -58,6 +60,8 @@ class LearnerSpec:
     """Under proof of work: about so long a core may take to check a block of gradients, or of lists."""
     store: str = ""
     """The peer's database: gradients read large payloads from it."""
+    model: ModelRules = UNCHANGED
+    """What the network changes about the task's model."""
     make: "MakeLearner" = field(default_factory=lambda: make_learner)
     """Crosses the pipe with the rest: a function of a module, or a value that can be called."""
 
@@ -176,10 +180,18 @@ def _gradient_learner(
     )
 
 
+def loaded(name: str, model: ModelRules, peer: Path, folder: Path = Path()) -> Task:
+    """The network's task. Weights are looked for in `folder` (the current one), the peer's, and that of the user's data.
+
+    Raises TaskError.
+    """
+    return load_task(name, folder, model, (folder, peer, data_folder()))
+
+
 class _LearnerLoop:
     def __init__(self, pipe: Connection, spec: LearnerSpec) -> None:
         self_test()
-        task = load_task(spec.task, Path(spec.folder))
+        task = loaded(spec.task, spec.model, Path(spec.store).parent, Path(spec.folder))
         self._pipe = pipe
         self._has_been_asked = False
         self._learner = spec.make(task, spec, StoredPayloads(Path(spec.store)))

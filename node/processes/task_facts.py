@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import msgspec
 
+from learning.models.rules import UNCHANGED, ModelRules
 from learning.tasks.catalogue import built_in_task
 from node.common.errors import NodeError, fix_of_task
 from node.common.wording import with_our_code
@@ -12,6 +14,15 @@ from node.rules.network_rules import TaskSection
 
 PROBE_SECONDS_MAX = 120.0
 """Importing torch takes seconds on a loaded machine, a user's own data may take more; longer means that it hangs."""
+
+
+class ProbeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What node/processes/task_probe.py is asked."""
+
+    task: str
+    model: ModelRules
+    weights: str
+    """The folder of the file that the model starts from."""
 
 
 class TaskAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -24,17 +35,26 @@ class TaskAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fix: str | None = None
 
 
-def task_section(name: str, *, needs_gradient: bool = False, needs_samples: bool = False) -> TaskSection:
+def task_section(
+    name: str,
+    model: ModelRules = UNCHANGED,
+    weights: Path | None = None,
+    *,
+    needs_gradient: bool = False,
+    needs_samples: bool = False,
+) -> TaskSection:
     """The [task] section for a built-in task or "module:attribute" (looked up from the current folder, too).
+
+    `model`: what is changed about its model; `weights`: the folder of the file that it starts from.
 
     Raises NodeError when there is no such task, when its code fails, when it has no gradient but needs one, or no training
     samples where peers are to have shards of them.
     """
     known = built_in_task(name)
-    if known is not None and known.data_digest:
+    if known is not None and known.data_digest and not model.changes_model:
         answer = TaskAnswer(known.parameters, known.data_digest, known.has_gradient)
     else:  # of files that the user has, the digest is known once they are read
-        answer = _probe(name)
+        answer = _probe(ProbeRequest(name, model, str(weights or Path())))
     if needs_gradient and not answer.has_gradient:
         raise NodeError(f"task {name!r} has no gradient", "learn by evolution, or choose another task")
     if needs_samples and not answer.has_gradient:  # who has training samples has a gradient on them
@@ -42,9 +62,10 @@ def task_section(name: str, *, needs_gradient: bool = False, needs_samples: bool
     return TaskSection(name, answer.data_digest, answer.parameters)
 
 
-def _probe(name: str) -> TaskAnswer:
+def _probe(request: ProbeRequest) -> TaskAnswer:
     """Ask node/processes/task_probe.py in a child process; its standard error is shown to the user as it comes."""
-    command = [sys.executable, "-P", "-m", "node.processes.task_probe", name]  # -P: a user's own node.py here is not ours
+    name, text = request.task, msgspec.json.encode(request).decode()
+    command = [sys.executable, "-P", "-m", "node.processes.task_probe", text]  # -P: a user's own node.py here is not ours
     try:
         child = subprocess.run(command, stdout=subprocess.PIPE, env=with_our_code(), timeout=PROBE_SECONDS_MAX, check=False)
     except subprocess.TimeoutExpired as error:

@@ -1,9 +1,10 @@
-"""`python -m node.processes.task_probe NAME`: try a task in a process of its own, and print what the network file says of it.
+"""`python -m node.processes.task_probe REQUEST`: try a task in a process of its own, and print what a network file says of it.
 
 A user's own module may import anything and take its time; the command line stays out of its way.
 """
 
 import sys
+from pathlib import Path
 
 import msgspec
 
@@ -11,13 +12,14 @@ from learning.task import DifferentiableTask, TaskError
 from learning.task_check import check_task
 from learning.tasks.loading import load_task
 from node.common.errors import fix_of_task
-from node.processes.task_facts import TaskAnswer
+from node.processes.task_facts import ProbeRequest, TaskAnswer
 
 
-def answer_for(name: str) -> TaskAnswer:
+def answer_for(request: ProbeRequest) -> TaskAnswer:
     """The task's facts, or why it cannot be used."""
+    name = request.task
     try:
-        loaded = load_task(name)
+        loaded = load_task(name, model=request.model, weights=(Path(request.weights),))
         task = check_task(loaded)
         has_gradient = isinstance(loaded, DifferentiableTask)
         return TaskAnswer(sum(block.size for block in task.layout), task.data_digest.hex(), has_gradient)
@@ -26,4 +28,5 @@ def answer_for(name: str) -> TaskAnswer:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(msgspec.json.encode(answer_for(sys.argv[1])).decode() + "\n")
+    asked = msgspec.json.decode(sys.argv[1], type=ProbeRequest)
+    sys.stdout.write(msgspec.json.encode(answer_for(asked)).decode() + "\n")

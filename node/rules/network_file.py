@@ -13,6 +13,7 @@ from consensus.proof_of_work.rules import ChainRules
 from learning.aggregation.catalogue import needs_scores, rule_text
 from learning.evolution.rules import UNLIMITED, EvolutionRules, Strategy
 from learning.gradient.rules import GradientRules
+from learning.models.rules import UNCHANGED, ModelRules
 from learning.tasks.shards import ShardKind, parse_shards
 from node.common.errors import MEND_FILE, NodeError, disk_error
 from node.common.files import write_new_file
@@ -99,8 +100,16 @@ def _with_canonical_rule(rules: NetworkRules) -> NetworkRules:
 def _problems(rules: NetworkRules) -> Iterator[str]:
     """What no single section shows."""
     yield from _member_problems(rules)
+    yield from _model_problems(rules)
     yield from _evolution_problems(rules)
     yield from _gradient_problems(rules)
+
+
+def _model_problems(rules: NetworkRules) -> Iterator[str]:
+    model = rules.model
+    if bool(model.start) != bool(model.start_digest):
+        given, missing = ("start", "start_digest") if model.start else ("start_digest", "start")
+        yield f"model.{missing} is empty, but model.{given} is not; allowed is both or none"
 
 
 def _evolution_problems(rules: NetworkRules) -> Iterator[str]:
@@ -149,10 +158,12 @@ def new_rules(
     members: tuple[str, ...] = (),
     gradient: GradientRules | None = None,
     shards: str = ShardKind.WHOLE.value,
+    model: ModelRules = UNCHANGED,
 ) -> NetworkRules:
     """The rules of a new network; `seed` is 32 random bytes. With members (keys in hex): of a total order among them.
 
     With `gradient`: a network that learns by gradients. `shards`: where it learns by evolution.
+    `model`: what is changed about the task's model.
 
     Raises NodeError when a value is not allowed.
     """
@@ -163,6 +174,7 @@ def new_rules(
             consensus=Consensus.TOTAL_ORDER if members else Consensus.PROOF_OF_WORK,
             learning=Learning.EVOLUTION if gradient is None else Learning.GRADIENT,
             task=task,
+            model=model,
             evolution=replace(evolution_for(strategy), shards=shards),
             gradient=gradient or GradientRules(),
             proof_of_work=ChainRules(block_interval_ms=block_interval_ms, finality_depth=finality_depth),

@@ -18,6 +18,7 @@ from consensus.total_order.committee import MEMBERS_MAX, TotalOrderRules
 from consensus.types import DIGEST_BYTES, NetworkId, PeerId
 from learning.evolution.rules import EvolutionRules, Strategy
 from learning.gradient.rules import GradientRules
+from learning.models.rules import UNCHANGED, ModelRules
 from learning.tasks.shards import ShardKind
 from node.rules.typed_toml import fields_of
 
@@ -96,6 +97,7 @@ class NetworkRules(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         ),
     ]
     task: TaskSection
+    model: ModelRules = UNCHANGED
     evolution: EvolutionRules = EvolutionRules()
     gradient: GradientRules = GradientRules()
     proof_of_work: ChainRules = ChainRules()
@@ -108,7 +110,18 @@ OF_EACH_PEER = ("proof_of_work.minimum_work",)
 """Fields that only say what a peer itself believes: how much work the network has is known once it has done it."""
 
 
-ADDED_LATER = (("evolution.strategy", Strategy.PLUS.value), ("evolution.shards", ShardKind.WHOLE.value))
+ADDED_LATER = frozenset(
+    {
+        ("evolution.strategy", Strategy.PLUS.value),
+        ("evolution.shards", ShardKind.WHOLE.value),
+        ("model.start", ""),
+        ("model.start_digest", ""),
+        ("model.trainable", ""),
+        ("model.adapters", ""),
+        ("model.adapter_rank", str(UNCHANGED.adapter_rank)),
+        ("model.adapter_alpha", str(UNCHANGED.adapter_alpha)),
+    }
+)
 """Fields that older files lack, with what they mean there: where that is their value, the id is what it was."""
 
 

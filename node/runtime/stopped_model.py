@@ -3,10 +3,9 @@
 from consensus.types import Instant
 from learning.learner import CheckRequest, ExportRequest, LearnerRequest, ModelExported
 from learning.task import TaskError
-from learning.tasks.loading import load_task
 from node.api.telemetry import Vitals
 from node.common.errors import NodeError, fix_of_task
-from node.processes.learner import make_learner
+from node.processes.learner import loaded, make_learner
 from node.rules.network_rules import finality_depth
 from node.rules.settings import PeerSettings
 from node.runtime.assembly import first_reason, parts_of
@@ -30,7 +29,9 @@ def recomputed_model(folder: NodeFolder, trusted_task: str, *, is_final: bool) -
         requests: list[LearnerRequest] = [*parts.first_requests]
         requests += [effect.request for effect in parts.replica.start(Instant(0)) if isinstance(effect, AskLearner)]
     try:
-        learner = make_learner(load_task(folder.rules.task.name), parts.learner, StoredPayloads(folder.store.path))
+        learner = make_learner(
+            loaded(folder.rules.task.name, folder.rules.model, folder.path), parts.learner, StoredPayloads(folder.store.path)
+        )
         for request in requests:
             if not isinstance(request, CheckRequest):  # what was not checked is above the head
                 learner.handle(request)

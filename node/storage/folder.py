@@ -27,6 +27,19 @@ _META_PEER = "peer_id"
 _META_RULES = "rules"
 
 
+def link_weights(folder: Path, weights: Path | None) -> None:
+    """So that a peer of this folder finds the weights that its network starts from, wherever it runs. Raises NodeError."""
+    if weights is None:
+        return
+    link = folder / weights.name
+    try:
+        link.symlink_to(weights.resolve())
+    except FileExistsError:  # they lie there already
+        return
+    except OSError as error:
+        raise disk_error("link the weights", link, error) from error
+
+
 @dataclass(frozen=True, slots=True)
 class NodeFolder:
     """An open, locked folder; a context manager. Nobody else can open it meanwhile, not even by mistake."""

@@ -20,7 +20,7 @@ from node.cli.arguments import (
     is_given,
     refuse_given,
 )
-from node.cli.learning_options import learning_choice, learning_options
+from node.cli.learning_options import MODEL_PARAMETERS, learning_choice, learning_options, model_choice, model_options
 from node.common.errors import NodeError
 from node.common.goal import ACCURACY, MetricGoal
 from node.lab.faults.catalogue import canonical_fault, check_fault, fault_list
@@ -126,6 +126,7 @@ NODES_MAX = 64
     help="How peers agree on one order.",
 )
 @learning_options
+@model_options
 @click.option("--task", default=TASK_DEFAULT, show_default=True, help='A built-in task, or your own as "module:attribute".')
 @click.option(
     "--strategy",
@@ -176,6 +177,7 @@ NODES_MAX = 64
 @click.pass_context
 def command(
     context: click.Context,
+    /,
     *,
     nodes: int,
     consensus: str,
@@ -198,6 +200,8 @@ def command(
     puzzle_share: float,
     scenario: Path | None,
     partition_by: str,
+    start_weights: Path | None,
+    **_model: object,
 ) -> int:
     """Run peers as processes on this machine until their model is good enough and all agree on it.
 
@@ -232,6 +236,8 @@ def command(
         puzzle_share=puzzle_share,
         shards=choice.evolution_shards,
         plot=plot,
+        model=model_choice(context),
+        start_weights=start_weights,
     )
     return _run(settings)
 
@@ -247,7 +253,7 @@ def _refuse_contradictions(context: click.Context, network_file: Path | None, le
     if goal is not None:
         refuse_given(context, ("until_accuracy",), "with --until, which says the whole goal")
     if network_file is not None:
-        of_rules = ("consensus", "learning", "rule", "shards", "strategy")
+        of_rules = ("consensus", "learning", "rule", "shards", "strategy", *MODEL_PARAMETERS)
         refuse_given(context, of_rules, "with --network, whose file has all rules")
     elif learning == Learning.GRADIENT.value:
         refuse_given(context, ("strategy",), "with --learning gradient")

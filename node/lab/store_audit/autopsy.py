@@ -21,13 +21,12 @@ from consensus.types import Digest, Instant, PeerId
 from learning.learner import DeliverRequest
 from learning.state import decode_kept_state
 from learning.task import Task, TaskError
-from learning.tasks.loading import load_task
 from node.common.errors import NodeError, fix_of_task
 from node.lab.checkers.finding import Event, Finding
 from node.lab.store_audit.checks import checker_suite
 from node.lab.store_audit.folder import PeerFolder
 from node.lab.store_audit.rows import DamagedStoreError, StoredRecords, opened
-from node.processes.learner import make_learner
+from node.processes.learner import loaded, make_learner
 from node.rules.network_rules import Learning, NetworkRules, members_of
 from node.runtime.composition import Role, RowArchive, learner_spec, ordering_machine
 from node.runtime.coupling import AskLearner
@@ -72,7 +71,7 @@ class Reopening:
         if self._given_task is not None:
             return self._given_task
         try:
-            return load_task(self._rules.task.name)
+            return loaded(self._rules.task.name, self._rules.model, Path())
         except TaskError as error:
             fix = fix_of_task(self._rules.task.name, error.fix)
             raise NodeError(f"kept states cannot be read without their task: {error}", fix) from error

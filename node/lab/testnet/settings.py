@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from learning.evolution.rules import Strategy
+from learning.models.rules import UNCHANGED, ModelRules
 from node.common.goal import MetricGoal
 
 if TYPE_CHECKING:  # it imports numpy, which most commands need not
@@ -44,6 +45,10 @@ class TestnetSettings:
     puzzle_share: float
     shards: str = "whole"
     """Whose training samples are whose, where learning is "evolution"."""
+    model: ModelRules = UNCHANGED
+    """What is changed about the task's model."""
+    start_weights: Path | None = None
+    """The file that it starts from."""
     plot: Path | None = None
     """Where the goal's metric is drawn in the end, over time and generations."""
     scenario: str = ""

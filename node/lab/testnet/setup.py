@@ -18,7 +18,7 @@ from node.processes.task_facts import task_section
 from node.rules.network_file import new_rules, read_network_file, write_network_file
 from node.rules.network_rules import Consensus, NetworkRules
 from node.rules.settings import PeerSettings
-from node.storage.folder import NodeFolder
+from node.storage.folder import NodeFolder, link_weights
 
 HOST = "127.0.0.1"
 
@@ -39,6 +39,7 @@ def make_peers(
     peers: list[TestnetPeer] = []
     for name, key, port in zip(names, keys, ports, strict=True):
         NodeFolder.create(root / name, rules)
+        link_weights(root / name, settings.start_weights)
         peer_settings = PeerSettings(
             data_dir=root / name,
             network_file=None,
@@ -69,9 +70,15 @@ def _rules(settings: TestnetSettings, members: tuple[str, ...]) -> NetworkRules:
         return read_network_file(settings.network_file)
     members = members if settings.consensus == Consensus.TOTAL_ORDER else ()
     has_shards = settings.shards != ShardKind.WHOLE
-    section = task_section(settings.task, needs_gradient=settings.gradient is not None, needs_samples=has_shards)
+    section = task_section(
+        settings.task,
+        settings.model,
+        settings.start_weights and settings.start_weights.parent,
+        needs_gradient=settings.gradient is not None,
+        needs_samples=has_shards,
+    )
     make = partial(new_rules, "testnet", secrets.token_bytes(32), section, settings.strategy, members=members)
-    return make(gradient=settings.gradient, shards=settings.shards)
+    return make(gradient=settings.gradient, shards=settings.shards, model=settings.model)
 
 
 def _free_ports(count: int) -> list[int]:

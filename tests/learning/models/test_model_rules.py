@@ -15,7 +15,7 @@ from learning.models.candidates import FunctionalModel
 from learning.models.frame import adapter_file, model_file
 from learning.models.rules import ModelRules
 from learning.models.trainable import TrainableModel, trainable_model
-from learning.models.weights import weights_digest
+from learning.models.weights_file import weights_digest
 from learning.task import TaskError
 
 KEY = stream_key(b"test")

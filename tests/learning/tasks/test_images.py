@@ -15,13 +15,12 @@ from learning.task_check import check_gradient, check_task
 from learning.tasks.catalogue import BUILT_IN_TASKS, BuiltInTask
 from learning.tasks.cifar import RECORD_BYTES, cifar100_task
 from learning.tasks.emnist import BALANCED, LETTERS, emnist_task
+from learning.tasks.files import FOLDER_VARIABLE, data_folder
 from learning.tasks.images import (
-    FOLDER_VARIABLE,
     SAMPLES_MAX,
     TEST_SAMPLES_MAX,
     Brightness,
     DataFile,
-    data_folder,
     read_idx,
     subset_for_tests,
 )

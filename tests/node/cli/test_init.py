@@ -147,7 +147,7 @@ def test_a_wrong_argument_is_told_and_nothing_is_made(tmp_path: Path, arguments:
 def test_a_network_is_called_after_its_task_or_the_module_that_holds_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, task: str, name: str
 ) -> None:
-    def section(name: str, *, needs_gradient: bool, needs_samples: bool) -> TaskSection:
+    def section(name: str, *_: object, needs_gradient: bool, needs_samples: bool) -> TaskSection:
         return TaskSection(name, "00" * 32, 3)
 
     monkeypatch.setattr("node.cli.init.task_section", section)
