@@ -5,7 +5,7 @@ import sys
 
 import msgspec
 
-from learning.tasks.catalogue import built_in_task
+from learning.tasks.catalogue import built_in_task, missing_library
 from node.common.errors import NodeError, fix_of_task
 from node.common.wording import with_our_code
 from node.rules.network_rules import TaskSection
@@ -24,12 +24,19 @@ class TaskAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fix: str | None = None
 
 
+def check_installed(name: str) -> None:
+    """Raises NodeError where a task needs a library that is not here: before a process is started that would find out."""
+    if missing := missing_library(name):
+        raise NodeError(*missing)
+
+
 def task_section(name: str, *, needs_gradient: bool = False, needs_samples: bool = False) -> TaskSection:
     """The [task] section for a built-in task or "module:attribute" (looked up from the current folder, too).
 
     Raises NodeError when there is no such task, when its code fails, when it has no gradient but needs one, or no training
     samples where peers are to have shards of them.
     """
+    check_installed(name)
     known = built_in_task(name)
     if known is not None and known.data_digest:
         answer = TaskAnswer(known.parameters, known.data_digest, known.has_gradient)
