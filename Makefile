@@ -54,16 +54,21 @@ clean:
 
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "python 3.11 or newer is needed: apt-get install python3 python3-venv" >&2; exit 2; }
-	@echo "setting up .venv (once, about a minute and a half; torch is large)"
+	@echo "setting up .venv, once: about a minute and a half, most of it for torch (some 200 MB to load, 750 MB on disk)"
 	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "python's venv module is needed: apt-get install python3-venv" >&2; exit 2; }
 
 # By hashes: all but torch, then torch, in its build for processors alone where pip knows a place that has it; see requirements/.
 .venv/.runtime: .venv/bin/python constraints.txt pyproject.toml $(wildcard requirements/*.txt)
+	@echo "  1 of 3: libraries, each by its hash"
 	@$(PIP) --require-hashes --no-deps -r requirements/base.txt
+	@echo "  2 of 3: torch for processors alone"
 	@$(PIP) -qq --require-hashes --no-deps -r requirements/torch-cpu.txt || $(PIP) --require-hashes --no-deps -r requirements/torch.txt
+	@echo "  3 of 3: kubrat itself"
 	@$(PIP) --no-build-isolation -c constraints.txt -e .
+	@echo "done"
 	@touch $@
 
 .venv/.develop: .venv/.runtime
+	@echo "adding what the tests need, once"
 	@$(PIP) --no-build-isolation -c constraints.txt -e ".[dev]"
 	@touch $@

@@ -4,7 +4,6 @@ Claims are measured by playing the real environment. The search plays all episod
 equations of motion and gymnasium's own constants (Barto, Sutton, Anderson, IEEE SMC 13, 1983), about eighty times as fast.
 """
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -14,13 +13,13 @@ import numpy.typing as npt
 from learning.exact import raw_words, stream_key
 from learning.task import Float32Array, Float64Array, Int64Array, Layout, ParameterBlock, TaskError
 from learning.tasks.black_box import description_digest
+from learning.tasks.catalogue import missing_library
 
 try:
     import gymnasium
     from gymnasium.envs.classic_control.cartpole import CartPoleEnv
 except ModuleNotFoundError as error:
-    fix = f'{sys.executable} -m pip install -c constraints.txt -e ".[rl]"'
-    raise TaskError("task 'cartpole' needs gymnasium, which is not installed", fix) from error
+    raise TaskError(*(missing_library("cartpole") or (str(error),))) from error
 
 ENVIRONMENT = "CartPole-v1"
 

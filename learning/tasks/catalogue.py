@@ -1,5 +1,7 @@
 """The built-in tasks by name: what commands may know of them without importing torch or gymnasium."""
 
+import importlib.util
+import sys
 from dataclasses import dataclass
 
 
@@ -17,6 +19,10 @@ class BuiltInTask:
     data_digest: str
     factory: str
     has_gradient: bool = True
+    library: str = ""
+    """What it needs beyond what is always installed."""
+    extra: str = ""
+    """Of pyproject.toml: what installs the library."""
 
 
 BUILT_IN_TASKS = (
@@ -91,6 +97,8 @@ BUILT_IN_TASKS = (
         "2a14b2dd16e22e7ebabe5470d181220a8bb85281618d160e508bfe58b85dcb48",
         "learning.tasks.cartpole:CartPoleTask",
         has_gradient=False,
+        library="gymnasium",
+        extra="rl",
     ),
 )
 """In the order in which they are shown."""
@@ -99,3 +107,12 @@ BUILT_IN_TASKS = (
 def built_in_task(name: str) -> BuiltInTask | None:
     """The entry of that name, or None."""
     return next((task for task in BUILT_IN_TASKS if task.name == name), None)
+
+
+def missing_library(name: str) -> tuple[str, str] | None:
+    """What a built-in task needs that is not installed, in words, and how to install it; None where nothing is missing."""
+    task = built_in_task(name)
+    if task is None or not task.library or importlib.util.find_spec(task.library) is not None:
+        return None
+    install = f'{sys.executable} -m pip install -c constraints.txt -e ".[{task.extra}]"'
+    return f"task {name!r} needs {task.library}, which is not installed", install

@@ -190,3 +190,5 @@ class NodeStatus(msgspec.Struct, frozen=True):
     """Blocks, or commits, that others are known to have beyond ours."""
     accusations: tuple[str, ...] = ()
     """Signed evidence against peers, newest last."""
+    curves: dict[str, tuple[float, ...]] = {}
+    """Some values of the fitness and of each metric since the peer started, oldest first; at most 24."""

@@ -11,6 +11,7 @@ from typing import TypeVar
 import psutil
 
 from learning.learner import GenerationDecided, GenerationWaits, GradientsReport, LearnerAnswer, StepAdopted
+from node.api.learning_curve import LearningCurve
 from node.api.status import GradientStatus, WorkerStatus
 from node.common.bounded import BoundedMap
 
@@ -49,6 +50,7 @@ class Vitals:
         self.generations_shared = 0
         self.gradients: GradientTally | None = None
         self.adopted: BoundedMap[bytes, StepAdopted] = BoundedMap(ADOPTED_MAX)
+        self.curve = LearningCurve()
         self.candidates_per_second = 0.0
         self.notes: deque[str] = deque(maxlen=NOTES_MAX)
         self._noted_at = 0.0
@@ -86,6 +88,7 @@ class Vitals:
         adopted = replace(adopted, metrics=figures)
         self.head = adopted
         self.adopted.renew(adopted.step, adopted)
+        self.curve.note(adopted.height, adopted.fitness, figures)
 
 
 class LagProbe:

@@ -10,7 +10,7 @@ from node.cli.api_client import fetch_from_folder
 from node.cli.arguments import FILE, FOLDER, force_option
 from node.common.errors import EXIT_GOAL_NOT_MET, NodeError, NotRunningError
 from node.common.files import check_free, replace_file
-from node.common.wording import finality
+from node.common.wording import counted, finality
 from node.storage.folder import NodeFolder
 
 LENGTH_BYTES = 8
@@ -42,7 +42,7 @@ def command(*, path: Path, data_dir: Path, is_final: bool, is_forced: bool, is_j
         content = _from_folder(data_dir, trusted_task, is_final=is_final)
     document = _document(path, content)
     replace_file(path, content, "write the model")
-    click.echo(json.dumps(document) if is_json else f"wrote {path}: {_report(document)}")
+    click.echo(json.dumps(document) if is_json else f"wrote {path}: {_report(document, is_final=is_final)}")
 
 
 def _from_folder(data_dir: Path, trusted_task: str, *, is_final: bool) -> bytes:
@@ -66,15 +66,20 @@ def _document(path: Path, content: bytes) -> dict[str, object]:
         height, final_height, depth = (int(facts[name]) for name in ("height", "final_height", "finality_depth"))
     except (ValueError, KeyError, TypeError) as error:
         raise NodeError("what came is no model with its origin", "use the peer's own version", EXIT_GOAL_NOT_MET) from error
-    numbers = {"height": height, "final_height": final_height, "finality_depth": depth, "is_final": height <= final_height}
+    numbers = {"height": height, "final_height": final_height, "finality_depth": depth}
+    numbers |= {"is_final": height <= final_height, "is_trained": height > 0}
     return {"path": str(path), **facts, **numbers}
 
 
-def _report(document: dict[str, object]) -> str:
+def _report(document: dict[str, object], *, is_final: bool) -> str:
+    """`is_final`: the newest final model was asked for."""
     height, final_height, depth = (document[name] for name in ("height", "final_height", "finality_depth"))
     assert isinstance(height, int)
     assert isinstance(final_height, int)
     assert isinstance(depth, int)
+    if height == 0:
+        why = f"no other is final before {counted(depth, 'block')} lie on top of it; the newest comes without --final"
+        return f"the first model, untrained: {why if is_final and depth else 'no step has been taken yet'}"
     if height <= final_height:
         return f"the model at height {height:,}, which is final"
     return f"the model at height {height:,}, which is not final yet; final: {finality(height, final_height, depth)}"

@@ -16,7 +16,7 @@ from node.cli.learning_options import MODEL_PARAMETERS, learning_choice, learnin
 from node.common.errors import NodeError
 from node.common.files import KEY_FILE_NAME, NETWORK_FILE_NAME
 from node.common.wording import command_text, counted
-from node.processes.task_facts import task_section
+from node.processes.task_facts import check_installed, task_section
 from node.rules.network_file import DEFAULT_CHAIN, new_rules, read_network_file
 from node.rules.network_rules import (
     Consensus,
@@ -132,8 +132,9 @@ def command(
     NodeFolder.check_new(folder)
     if network_file is not None:
         rules = read_network_file(network_file)
+        check_installed(rules.task.name)
         identity = NodeFolder.create(folder, rules)
-        click.echo(_what_next(folder, rules, identity.peer_id.hex(), first_start=_trusting(rules)))
+        click.echo(_what_next(folder, rules, identity.peer_id.hex(), first_start=("--peer", ELSEWHERE, *_trusting(rules))))
         return
     is_order = bool(members_count or member_keys)
     choice = learning_choice(learning, rule, shards, is_order=is_order, shard_count=OPEN_SHARD_COUNT)
@@ -232,7 +233,8 @@ Bring each folder to its member's machine, and to nobody else's. Start each ther
 
 
 def _what_next(folder: Path, rules: NetworkRules, peer_id: str, *, first_start: tuple[str, ...] = ()) -> str:
-    """`first_start`: what this folder's first start wants besides."""
+    """`first_start`: what this folder's first start wants besides; where it joins, the address of another peer."""
+    with_whom = f", with the address of another one in place of {ELSEWHERE} (the very first needs none)" if first_start else ""
     outsider = f"\n{OUTSIDER}" if is_outsider(rules, peer_id) else ""
     joining = ("start", "--network", NETWORK_FILE_NAME, "--data-dir", "my-peer", "--peer", ELSEWHERE, *_trusting(rules))
     return f"""\
@@ -240,7 +242,7 @@ made     {folder}
 network  {network_id(rules).hex()}  ({rules.name}, task {rules.task.name})
 peer     {peer_id}  (the key is {folder / KEY_FILE_NAME}: keep a copy, show it to nobody){outsider}
 
-Start this peer:
+Start this peer{with_whom}:
   {command_text("start", "--data-dir", folder, *first_start)}
 
 {_next_machine(rules)}, with a copy of {folder / NETWORK_FILE_NAME} and this machine's address in place of HOST:

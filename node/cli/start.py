@@ -17,6 +17,7 @@ from node.cli.arguments import (
 )
 from node.common.address import Address
 from node.net.listening import check_listening
+from node.processes.task_facts import check_installed
 from node.rules.network_file import read_network_file
 from node.rules.network_rules import NetworkRules
 from node.rules.settings import DEFAULT_PORT, PeerSettings
@@ -125,6 +126,7 @@ def _folder(settings: PeerSettings, misconduct: _Misconduct | None) -> Iterator[
     if settings.network_file is not None and not NodeFolder.is_node_folder(settings.data_dir):
         rules = read_network_file(settings.network_file)
         check_named(rules, settings.trusted_task, "--trust-task")
+        check_installed(rules.task.name)
         if misconduct is not None:
             misconduct.check(rules)
         check_listening(address)
@@ -135,6 +137,7 @@ def _folder(settings: PeerSettings, misconduct: _Misconduct | None) -> Iterator[
         return
     with NodeFolder.open(settings.data_dir, settings.network_file) as folder:
         check_trust(folder, settings.trusted_task)
+        check_installed(folder.rules.task.name)
         if misconduct is not None:
             misconduct.check(folder.rules)
     check_listening(address)

@@ -1,6 +1,6 @@
 """`status`: what a running peer does, as figures for a person, or as JSON."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import click
@@ -14,7 +14,9 @@ from node.cli.api_client import fetch, fetch_from_folder
 from node.cli.arguments import FOLDER, PEER_ADDRESS
 from node.common.address import Address
 from node.common.errors import NodeError
-from node.common.wording import UNKNOWN, count, counted, duration, finality, percent, short
+from node.common.goal import FITNESS
+from node.common.sparkline import sparkline
+from node.common.wording import UNKNOWN, count, counted, duration, finality, metric_name, metric_value, percent, short
 
 STALENESS_BAR = 40
 """Characters of the longest bar of the histogram."""
@@ -56,10 +58,10 @@ def _figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
             "learner",
             f"{counted(status.order.learner_behind, 'commit')} behind; our blocks come more slowly",
         )
-    yield "fitness", UNKNOWN if status.fitness is None else f"{status.fitness:.6f}"
+    fitness = UNKNOWN if status.fitness is None else f"{status.fitness:.6f}"
+    yield "fitness", _with_curve(fitness, status.curves.get(FITNESS, ()))
     for name, value in sorted(status.metrics.items()):
-        is_share = name.endswith("accuracy")
-        yield name.replace("_", " "), percent(value) if is_share else f"{value:g}"
+        yield metric_name(name), _with_curve(metric_value(name, value), status.curves.get(name, ()))
     if status.order is None:
         yield "blocks led", f"{status.blocks_led:,}  (contested: {status.blocks_contested:,})"
     else:
@@ -75,6 +77,11 @@ def _figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
     yield "sent", f"{status.bytes_sent / 1e6:.1f} MB"
     yield "runs for", UNKNOWN if status.uptime_s is None else duration(status.uptime_s)
     yield "version", status.version
+
+
+def _with_curve(figure: str, values: Sequence[float]) -> str:
+    """The figure of now, and how it came there."""
+    return f"{figure:<9}  {spark}" if (spark := sparkline(values)) else figure
 
 
 def _clock_figures(clock: ClockStatus) -> Iterator[tuple[str, str]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from learning.models.rules import UNCHANGED, ModelRules
-from learning.tasks.catalogue import built_in_task
+from learning.tasks.catalogue import built_in_task, missing_library
 from node.common.errors import NodeError, fix_of_task
 from node.common.wording import with_our_code
 from node.rules.network_rules import TaskSection
@@ -35,6 +35,12 @@ class TaskAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     fix: str | None = None
 
 
+def check_installed(name: str) -> None:
+    """Raises NodeError where a task needs a library that is not here: before a process is started that would find out."""
+    if missing := missing_library(name):
+        raise NodeError(*missing)
+
+
 def task_section(
     name: str,
     model: ModelRules = UNCHANGED,
@@ -50,6 +56,7 @@ def task_section(
     Raises NodeError when there is no such task, when its code fails, when it has no gradient but needs one, or no training
     samples where peers are to have shards of them.
     """
+    check_installed(name)
     known = built_in_task(name)
     if known is not None and known.data_digest and not model.changes_model:
         answer = TaskAnswer(known.parameters, known.data_digest, known.has_gradient)

@@ -124,6 +124,7 @@ class StatusSources:
                 f"{accusation.accused.hex()[:8]}: {accusation.offence} ({accusation.detail})"
                 for accusation in self.driver.accusations
             ),
+            curves=vitals.curve.figures,
         )
 
 

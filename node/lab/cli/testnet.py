@@ -25,6 +25,7 @@ from node.common.errors import NodeError
 from node.common.goal import ACCURACY, MetricGoal
 from node.lab.faults.catalogue import canonical_fault, check_fault, fault_list
 from node.lab.testnet.settings import TestnetSettings
+from node.processes.task_facts import check_installed
 from node.rules.network_file import read_network_file
 from node.rules.network_rules import Consensus, Learning
 from node.storage.task_trust import check_named
@@ -276,6 +277,7 @@ def _kinds_of(context: click.Context, network_file: Path, task: str) -> Kinds:
             f"--task {task} is not what {network_file} says, which is {rules.task.name}", "leave --task out, or name that one"
         )
     check_named(rules, task, "--task")
+    check_installed(rules.task.name)
     return rules.consensus, rules.learning, rules.evolution.strategy
 
 

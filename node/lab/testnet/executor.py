@@ -18,6 +18,9 @@ from node.rules.network_rules import NetworkRules
 UP = (PeerState.STARTING, PeerState.RUNNING, PeerState.SILENT)
 
 _FIXES = {
+    PeerState.STARTING: "it runs already: only a paused peer can be resumed",
+    PeerState.RUNNING: "it runs already: only a paused peer can be resumed",
+    PeerState.SILENT: "it runs, and does not answer: if that lasts, start it anew with --restart",
     PeerState.ABSENT: "start it with --restart",
     PeerState.KILLED: "start it with --restart",
     PeerState.STOPPED: "start it with --restart; its log says why it stopped",
@@ -136,7 +139,7 @@ class TestnetExecutor:
         """Let it befall the peers after all earlier events, and say in a line what was done. Raises NodeError."""
         async with self._turn:
             if self._is_closed:
-                raise NodeError("the testnet is stopping", None, exit_code=EXIT_CANNOT_NOW)
+                raise NodeError("the testnet is stopping", "start another one when it has ended", exit_code=EXIT_CANNOT_NOW)
             said = await self._do(event)
         self._tell(said)
         return said
@@ -221,7 +224,9 @@ class TestnetExecutor:
         check_state(peers, "restart", UP)
         for peer in peers:
             if not fault and not peer.fault:
-                raise NodeError(f"{peer.name} is honest already", None, exit_code=EXIT_CANNOT_NOW)
+                raise NodeError(
+                    f"{peer.name} is honest already", "name faulty peers: inject shows them", exit_code=EXIT_CANNOT_NOW
+                )
         for peer in peers:
             peer.was_faulty = peer.was_faulty or bool(peer.fault)
             peer.fault = fault

@@ -1,19 +1,17 @@
 """How the agreed model has become better: kept while a testnet runs, for a sparkline on the screen and a plot in the end."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from node.common.errors import NodeError, disk_error
 from node.common.goal import FITNESS, MetricGoal
+from node.common.sparkline import sparkline
 from node.common.wording import goal_bound, is_share, metric_name
 from node.lab.studies.plots import Level, Line, Panel, panel_plot
 
 POINTS_MAX = 4_096
 """Of a longer run every other one is kept, again and again: more than a plot is wide in dots."""
-
-SPARK_WIDTH = 24
-BARS = "▁▂▃▄▅▆▇█"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +80,3 @@ class GoalHistory:
     def can_be_drawn(self) -> bool:
         """Whether what is to be reached was ever told."""
         return bool(self._told())
-
-
-def sparkline(values: Sequence[float]) -> str:
-    """The newest value of each of SPARK_WIDTH equal parts as a bar, the lowest of them the lowest bar; nothing of one value."""
-    if len(values) < 2:
-        return ""
-    width = min(SPARK_WIDTH, len(values))
-    shown = [values[(place + 1) * len(values) // width - 1] for place in range(width)]
-    lowest, span = min(shown), max(shown) - min(shown)
-    return "".join(BARS[round((len(BARS) - 1) * (value - lowest) / span) if span > 0 else 0] for value in shown)

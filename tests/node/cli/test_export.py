@@ -41,6 +41,8 @@ def test_a_running_peer_s_model_is_saved_as_it_comes(tmp_path: Path) -> None:
     [
         ((44, 44, 256), "the model at height 44, which is final"),
         ((9, 9, 0), "the model at height 9, which is final"),
+        ((0, 0, 256), "the first model, untrained: no step has been taken yet"),
+        ((0, 0, 0), "the first model, untrained: no step has been taken yet"),
         (
             (12, 0, 256),
             "the model at height 12, which is not final yet; final: nothing yet but the first model: a block is final once 256 "
@@ -55,12 +57,21 @@ def test_what_is_final_is_told_in_words(tmp_path: Path, facts: tuple[int, int, i
         assert run(path, tmp_path).stdout == f"wrote {path}: {told}\n"
 
 
+def test_where_nothing_but_the_first_model_is_final_it_is_said_to_be_untrained(tmp_path: Path) -> None:
+    path, model = tmp_path / "model.safetensors", model_of(0, 0, 256)
+    with local_api({"/v1/model/file?final": (200, model, len(model))}) as api:
+        write_api_file(tmp_path, api, EXAMPLE_PEER)
+        result = run(path, tmp_path, "--final")
+    why = "no other is final before 256 blocks lie on top of it; the newest comes without --final"
+    assert result.stdout == f"wrote {path}: the first model, untrained: {why}\n"
+
+
 def test_the_newest_final_model_is_asked_for_and_told_as_json(tmp_path: Path) -> None:
     path, model = tmp_path / "model.safetensors", model_of(44, 44, 256)
     with local_api({"/v1/model/file?final": (200, model, len(model))}) as api:
         write_api_file(tmp_path, api, EXAMPLE_PEER)
         result = run(path, tmp_path, "--final", "--json")
-    facts = {"height": 44, "final_height": 44, "finality_depth": 256, "task": "digits", "is_final": True}
+    facts = {"height": 44, "final_height": 44, "finality_depth": 256, "task": "digits", "is_final": True, "is_trained": True}
     assert json.loads(result.stdout) == {"path": str(path), **facts}
 
 

@@ -4,9 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
+from learning.tasks.catalogue import built_in_task
 from node.cli import main
 from node.rules.network_file import read_network_file, write_network_file
 from node.rules.network_rules import TaskSection, differences, network_id, rule_fields
@@ -85,6 +87,7 @@ def test_init_joins_an_existing_network(tmp_path: Path) -> None:
     write_network_file(tmp_path / "given.toml", example_rules())
     result = run(tmp_path / "peer", "--network", tmp_path / "given.toml")
     assert result.exit_code == 0
+    assert f"start --data-dir {tmp_path / 'peer'} --peer HOST:7600\n" in result.stdout
     assert read_network_file(tmp_path / "peer" / "network.toml") == example_rules()
 
 
@@ -131,6 +134,28 @@ def test_a_wrong_argument_is_told_and_nothing_is_made(tmp_path: Path, arguments:
     assert result.stderr.startswith("error: ")
     assert told in result.stderr
     assert not (tmp_path / "peer").exists()
+
+
+def test_a_library_that_a_task_needs_is_missed_before_anything_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rules, entry = example_rules(), built_in_task("cartpole")
+    assert entry is not None
+    task = TaskSection(entry.name, entry.data_digest, entry.parameters)
+    write_network_file(tmp_path / "given.toml", msgspec.structs.replace(rules, task=task))
+    NodeFolder.create(tmp_path / "peer", msgspec.structs.replace(rules, task=task))
+    monkeypatch.setitem(sys.modules, "gymnasium", None)
+    given = ("--network", str(tmp_path / "given.toml"))
+    for arguments in (
+        ("init", str(tmp_path / "new"), "--task", "cartpole"),
+        ("init", str(tmp_path / "new"), *given),
+        ("start", "--data-dir", str(tmp_path / "new"), *given),
+        ("start", "--data-dir", str(tmp_path / "peer")),
+        ("testnet", "--task", "cartpole", "--data-dir", str(tmp_path / "net")),
+        ("testnet", *given, "--data-dir", str(tmp_path / "net")),
+    ):
+        result = CliRunner().invoke(main, arguments)
+        assert (result.exit_code, result.stdout) == (2, ""), arguments
+        assert result.stderr.startswith("error: task 'cartpole' needs gymnasium, which is not installed\nfix: "), arguments
+        assert not (tmp_path / "new").exists()
 
 
 @pytest.mark.parametrize(

@@ -41,6 +41,16 @@ def run(*arguments: str | Path | Address) -> Result:
     return CliRunner().invoke(main, ["status", *map(str, arguments)], terminal_width=80)
 
 
+def test_a_person_sees_how_figures_have_changed_since_the_peer_started(tmp_path: Path) -> None:
+    curves = {"fitness": (-3.0, -2.0, -0.4321), "test_accuracy": (0.1, 0.9, 0.5)}
+    answer = msgspec.json.encode(msgspec.structs.replace(STATUS, curves=curves))
+    with local_api({"/v1/status": (200, answer, len(answer))}) as api:
+        write_api_file(tmp_path, api, EXAMPLE_PEER)
+        lines = [line.rstrip() for line in run("--data-dir", tmp_path).stdout.splitlines()]
+    assert "fitness        -0.432100  ▁▄█" in lines
+    assert "test accuracy  91.2 %     ▁█▅" in lines
+
+
 def test_a_person_sees_height_model_peers_and_notes(tmp_path: Path) -> None:
     with local_api({"/v1/status": (200, ANSWER, len(ANSWER))}) as api:
         write_api_file(tmp_path, api, EXAMPLE_PEER)

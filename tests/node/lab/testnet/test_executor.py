@@ -28,9 +28,9 @@ from node.lab.scenarios.events import (
     Wipe,
 )
 from node.lab.testnet.executor import UP, TestnetExecutor, canonical_fault, check_numbers, check_state, whole_division
-from node.lab.testnet.peer import TestnetPeer
+from node.lab.testnet.peer import PeerState, TestnetPeer
 from node.storage.folder import NodeFolder
-from tests.node.lab.testnet.example_testnet import made
+from tests.node.lab.testnet.example_testnet import AliveProcess, made
 
 
 @pytest.mark.parametrize(
@@ -79,6 +79,15 @@ def test_a_peer_in_another_state_is_named_with_the_way_out(tmp_path: Path) -> No
         "start it with --restart",
         EXIT_CANNOT_NOW,
     )
+
+
+def test_who_runs_and_is_to_be_resumed_is_told_that_it_runs(tmp_path: Path) -> None:
+    _, peers = made(tmp_path, nodes=1)
+    peers[0].process = AliveProcess()
+    with pytest.raises(NodeError) as raised:
+        check_state(peers, "resume", (PeerState.PAUSED,))
+    told = ("cannot resume peer-0: it is starting", "it runs already: only a paused peer can be resumed")
+    assert (raised.value.message, raised.value.fix) == told
 
 
 def test_a_fault_is_written_out_and_must_fit_the_network(tmp_path: Path) -> None:

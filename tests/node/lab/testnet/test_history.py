@@ -5,7 +5,7 @@ import pytest
 
 from node.common.errors import NodeError
 from node.common.goal import MetricGoal
-from node.lab.testnet.history import POINTS_MAX, SPARK_WIDTH, GoalHistory, Point, sparkline
+from node.lab.testnet.history import POINTS_MAX, GoalHistory, Point
 
 
 def learned(*values: float) -> GoalHistory:
@@ -13,20 +13,6 @@ def learned(*values: float) -> GoalHistory:
     for height, value in enumerate(values):
         history.note(Point(0.5 * height, height, {"fitness": value - 1, "test_accuracy": value}))
     return history
-
-
-@pytest.mark.parametrize(
-    ("values", "shown"), [((), ""), ((0.1,), ""), ((0.0, 0.5, 1.0), "▁▅█"), ((1.0, 0.0), "█▁"), ((2.0, 2.0), "▁▁")]
-)
-def test_a_sparkline_goes_from_the_lowest_bar_to_the_highest(values: tuple[float, ...], shown: str) -> None:
-    assert sparkline(values) == shown
-
-
-def test_a_long_history_has_a_short_sparkline_that_ends_with_the_newest() -> None:
-    shown = sparkline([*range(1_000), 2_000])
-    assert len(shown) == SPARK_WIDTH
-    assert shown[0] == "▁"
-    assert shown[-1] == "█"
 
 
 def test_only_what_is_higher_is_noted() -> None:
