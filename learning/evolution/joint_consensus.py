@@ -5,8 +5,8 @@ A generation has two phases (arXiv 2304.13540, model-consensus):
 1. Lists. The slate is closed with the commit that brings the last member's list, or with the one after that which brings the
    n-f-th: who is no later than a round than the others is on it, and who is silent costs one commit.
 2. Scores. The agreed lead of an entry is the lower median, over the first scores of every member delivered up to and including
-   the commit in which n-f members are reached, of its score less the parent's. The best wins if its lead is above 0, of equals
-   the lowest digest; else the parent does.
+   the commit in which n-f members are reached, of its score less the parent's. The best join wins if its lead is above 0; else
+   the best of all entries, if its lead is; else the parent. Of equals the lowest digest.
 
 Scores may come with a list for the generation that follows, made on the model of the entry that its author expects to win. It
 counts as a list of that generation if that entry wins. So where honest members measure alike a generation costs one agreement.
@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from learning.evolution.joint_memory import Memory
-from learning.evolution.joint_step import JointEntry, JointRule
+from learning.evolution.joint_step import JointEntry, JointRule, winner_of
 from learning.evolution.joint_submission import ScoresAndList, decode_joint
 from learning.evolution.ranked_list import RankedList
 from learning.learner import AuthoredPayload, Phase, quorum
@@ -32,7 +32,6 @@ from learning.model_consensus.slate import (
     MalformedPayloadError,
     Scores,
     Slate,
-    best_of,
     leads,
     lower_median,
     slate_digest,
@@ -131,7 +130,7 @@ class JointConsensus:
         rows = tuple(self._scores.values())
         fitness = tuple(lower_median(column) for column in zip(*rows, strict=True))
         agreed = tuple(lower_median(column) for column in zip(*map(leads, rows), strict=True))
-        winner = best_of(slate.entries, agreed, must_improve=True)
+        winner = winner_of(slate.entries, agreed)
         early = {author: both.ranked for author, both in self._early.items() if both.winner == winner}
         ignored = tuple((reason, self._ignored[reason]) for reason in Ignored if self._ignored[reason])
         return Decision(slate, agreed, fitness, winner, tuple(self._scores), early, ignored)

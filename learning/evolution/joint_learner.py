@@ -12,7 +12,7 @@ import numpy as np
 from learning.evolution.explorer import PROGRESS_CANDIDATES
 from learning.evolution.joint_consensus import Decision, JointConsensus
 from learning.evolution.joint_memory import Memory, Origin, decode_memory, encode_memory
-from learning.evolution.joint_step import Children, JointEntry, JointRule
+from learning.evolution.joint_step import Children, JointEntry, JointRule, winner_of
 from learning.evolution.joint_submission import ScoresAndList, encode_joint
 from learning.evolution.measurement import Measurement
 from learning.evolution.mutation import kept_interval
@@ -35,7 +35,7 @@ from learning.learner import (
     StateKept,
     StepAdopted,
 )
-from learning.model_consensus.slate import Scores, Slate, best_of, leads, next_generation
+from learning.model_consensus.slate import Scores, Slate, leads, next_generation
 from learning.state import CHECKPOINT_INTERVAL, state_digest
 from learning.task import Task
 from learning.task_check import check_task
@@ -256,7 +256,7 @@ class JointGenerations:
     def _expect(self, slate: Slate[JointEntry]) -> Expectation:
         """What follows if all measure as we do."""
         ours = leads(self._measured)
-        winner = best_of(slate.entries, ours, must_improve=True)
+        winner = winner_of(slate.entries, ours)
         head = self._head_of(slate.entries[winner])
         state = self._rule.following(self.head.model.parameters, self.state, slate.entries, ours, winner)
         return Expectation(winner, head, state.scale, self._ranking_on(head, state.scale))

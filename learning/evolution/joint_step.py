@@ -32,6 +32,7 @@ from learning.evolution.recipe import SCALES_KEPT
 from learning.evolution.rules import EvolutionRules
 from learning.evolution.schedule import DECIMAL
 from learning.exact import Int16Array, Int32Array, fill_children, moved, noise_key, round_factor
+from learning.model_consensus.slate import best_of
 from learning.state import ModelState
 from learning.task import Float32Array
 
@@ -168,6 +169,12 @@ class JointRule:
             PROBATION if is_telling and member in failed else max(0, left - 1)
             for member, left in zip(self.members, state.probation, strict=True)
         )
+
+
+def winner_of(entries: Sequence[JointEntry], leads: Sequence[int]) -> int:
+    """The position of the next model: the best join that gains; else the best entry that does; else the parent."""
+    of_joins = [lead if entry.kind is EntryKind.JOIN else 0 for entry, lead in zip(entries, leads, strict=True)]
+    return best_of(entries, of_joins, must_improve=True) or best_of(entries, leads, must_improve=True)
 
 
 def _digest(generation: bytes, kind: EntryKind, content: bytes = b"") -> bytes:

@@ -21,6 +21,7 @@ from learning.evolution.joint_step import (
     JointRule,
     JointState,
     direction_scale,
+    winner_of,
 )
 from learning.evolution.ranked_list import RankedList, direction_sum
 from learning.evolution.recipe import Recipe, child_of
@@ -81,6 +82,18 @@ def test_steps_stay_within_the_range_that_float32_shows(scale: int, expected: in
     assert max(scales) <= SCALE_HIGHEST
     assert expected in scales
     assert len({entry.digest for entry in of_kind(EntryKind.JOIN, with_path(scale))}) == 9
+
+
+# --- who wins ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_list_s_entry_wins_only_where_no_join_gains_and_the_parent_where_nothing_does() -> None:
+    entries = entries_of()
+    directions = {FOUR[2]: 7, FOUR[0]: 9, FOUR[3]: -1}
+    assert winner_of(entries, leads_of(entries, directions, joins=1)) in range(len(entries) - 3, len(entries))
+    best = winner_of(entries, leads_of(entries, directions, joins=0))
+    assert (entries[best].kind, entries[best].author) == (EntryKind.DIRECTION, FOUR[0])
+    assert winner_of(entries, leads_of(entries, dict.fromkeys(LISTS, 0), joins=-1)) == 0
 
 
 # --- trust and step size ----------------------------------------------------------------------------------------------
