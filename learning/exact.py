@@ -171,7 +171,7 @@ def _octets(raw: Uint64Array, parameters: int) -> Uint8Array:
 
 
 def _noise_of(key: StreamKey, indices: Iterable[int], parameters: int) -> Iterator[Uint8Array]:
-    """The noise of mutations in ascending order, from one generator that goes ahead: to set one up takes longer than to read."""
+    """The noise of mutations in ascending order, from one generator: to set one up takes longer than to read."""
     words = words_per_candidate(parameters)
     if words == WORDS_PER_BLOCK:
         yield from (_noise_octets(key, index, parameters) for index in indices)
