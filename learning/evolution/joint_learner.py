@@ -113,7 +113,8 @@ class JointGenerations:
         parent, entries = self.head, decision.slate.entries
         winner = entries[decision.winner]
         head = self._head_of(winner)
-        state = self._rule.following(parent.model.parameters, self.state, entries, decision.leads, decision.winner)
+        before, won = parent.model.parameters, decision.winner
+        state = self._rule.following(before, self.state, entries, decision.leads, won, credible=decision.credible)
         memory = Memory(state, Origin(parent.step, decision.winner), decision.early_lists)
         told = GenerationDecided(
             head.step,
@@ -252,7 +253,7 @@ class JointGenerations:
         """What follows if all measure as we do. `ours`: leads by entry."""
         winner = winner_of(slate.entries, ours)
         head = self._head_of(slate.entries[winner])
-        state = self._rule.following(self.head.model.parameters, self.state, slate.entries, ours, winner)
+        state = self._rule.following(self.head.model.parameters, self.state, slate.entries, ours, winner, credible=ours)
         return Expectation(winner, head, state.scale, self._ranking_on(head, state.scale))
 
     def _progress(self, since: int) -> tuple[SearchProgress, ...]:

@@ -109,6 +109,15 @@ def test_no_gain_is_no_change() -> None:
     assert decision.winner == 0
 
 
+def test_a_list_is_screened_by_the_lead_that_one_honest_member_at_least_has_measured() -> None:
+    machine = consensus()
+    slate = closed(machine)
+    rows = [(0, lead, *(0,) * (len(slate.entries) - 2)) for lead in (-9, -9, 4, 7)]
+    decision = commit(machine, *(item(author, Scores(slate.digest, row)) for author, row in zip(FOUR, rows, strict=True)))
+    assert isinstance(decision, Decision)
+    assert (decision.leads[1], decision.credible[1]) == (-9, 4)
+
+
 @given(st.data())
 def test_every_agreed_lead_is_one_that_honest_members_have_measured(data: st.DataObject) -> None:
     members = names(data.draw(st.integers(1, 7)))
@@ -124,7 +133,7 @@ def test_every_agreed_lead_is_one_that_honest_members_have_measured(data: st.Dat
     assert isinstance(decision, Decision)
     for place, lead in enumerate(decision.leads):
         honest = [row[place] - row[0] for row in rows[liars:]]
-        assert min(honest) <= lead <= max(honest)
+        assert min(honest) <= lead <= decision.credible[place] <= max(honest)
     of_joins = [lead for entry, lead in zip(slate.entries, decision.leads, strict=True) if entry.kind is EntryKind.JOIN]
     best = max(of_joins) if max(of_joins) > 0 else max(decision.leads)
     assert decision.leads[decision.winner] == best
