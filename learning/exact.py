@@ -10,7 +10,7 @@ Section 3 of docs/protocol.md.
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from decimal import Decimal
 from fractions import Fraction
 from functools import lru_cache
@@ -162,8 +162,26 @@ def _noise_octets(key: StreamKey, index: int, parameters: int) -> Uint8Array:
     """One bit a parameter, and up to 255 more."""
     first, words = _first_block(index, parameters), words_per_candidate(parameters)
     raw = _one_block(key, first) if words == WORDS_PER_BLOCK else raw_words(key, first, words)
+    return _octets(raw, parameters)
+
+
+def _octets(raw: Uint64Array, parameters: int) -> Uint8Array:
     octets: Uint8Array = raw.astype("<u8", copy=False).view(np.uint8)
     return octets[: -(-parameters // 8)]
+
+
+def _noise_of(key: StreamKey, indices: Iterable[int], parameters: int) -> Iterator[Uint8Array]:
+    """The noise of mutations in ascending order, from one generator: to set one up takes longer than to read."""
+    words = words_per_candidate(parameters)
+    if words == WORDS_PER_BLOCK:
+        yield from (_noise_octets(key, index, parameters) for index in indices)
+        return
+    stream, block = np.random.Philox(key=key), 0
+    for index in indices:
+        first = _first_block(index, parameters)
+        stream.advance(first - block)
+        yield _octets(stream.random_raw(words), parameters)
+        block = first + words // WORDS_PER_BLOCK
 
 
 def signs(key: StreamKey, index: int, parameters: int) -> Int8Array:
@@ -186,8 +204,9 @@ def weighted_signs(key: StreamKey, indices: tuple[int, ...], weights: tuple[int,
     """sum(w_i s_i), exact; shape (parameters,)."""
     assert sum(map(abs, weights)) <= WEIGHTED_SUM_MAX, f"weights of {sum(map(abs, weights))} in all, allowed {WEIGHTED_SUM_MAX}"
     total = np.full(parameters, -sum(weights), dtype=np.int16)
-    for index, weight in zip(indices, weights, strict=True):
-        octets = _noise_octets(key, index, parameters)
+    ascending = sorted(zip(indices, weights, strict=True))
+    noise = _noise_of(key, (index for index, _ in ascending), parameters)
+    for octets, (_, weight) in zip(noise, ascending, strict=True):
         for start in range(0, len(octets), OCTETS_AT_ONCE):  # w (2 bit - 1) is 2 w for each bit that is set, less w
             piece = slice(8 * start, min(8 * (start + OCTETS_AT_ONCE), parameters))
             bits = np.unpackbits(octets[start : start + OCTETS_AT_ONCE], count=piece.stop - piece.start, bitorder="little")

@@ -5,14 +5,15 @@ A generation has two phases (arXiv 2304.13540, model-consensus):
 1. Lists. The slate is closed with the commit that brings the last member's list, or with the one after that which brings the
    n-f-th: who is no later than a round than the others is on it, and who is silent costs one commit.
 2. Scores. The agreed lead of an entry is the lower median, over the first scores of every member delivered up to and including
-   the commit in which n-f members are reached, of its score less the parent's. The best wins if its lead is above 0, of equals
-   the lowest digest; else the parent does.
+   the commit in which n-f members are reached, of its score less the parent's. The best join wins if its lead is above 0; else
+   the best of all entries, if its lead is; else the parent. Of equals the lowest digest.
 
 Scores may come with a list for the generation that follows, made on the model of the entry that its author expects to win. It
 counts as a list of that generation if that entry wins. So where honest members measure alike a generation costs one agreement.
 
-Of n-f scores or more at most f lie: every agreed lead lies within the range of honest measurements. A machine without time or
-chance, the same at every member: `deliver` each item of a commit, then `end_of_commit`.
+Of n-f scores or more at most f lie: every agreed lead lies within the range of honest measurements, and so does the (f+1)-th
+highest, by which lists are screened: liars alone neither clear a list nor bar one. A machine without time or chance, the same
+at every member: `deliver` each item of a commit, then `end_of_commit`.
 
 Section 6 of docs/protocol.md.
 """
@@ -23,16 +24,15 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from learning.evolution.joint_memory import Memory
-from learning.evolution.joint_step import JointEntry, JointRule
+from learning.evolution.joint_step import JointEntry, JointRule, winner_of
 from learning.evolution.joint_submission import ScoresAndList, decode_joint
 from learning.evolution.ranked_list import RankedList
-from learning.learner import AuthoredPayload, Phase, quorum
+from learning.learner import AuthoredPayload, Phase, faulty_max, quorum
 from learning.model_consensus.slate import (
     Ignored,
     MalformedPayloadError,
     Scores,
     Slate,
-    best_of,
     leads,
     lower_median,
     slate_digest,
@@ -46,6 +46,8 @@ class Decision:
     slate: Slate[JointEntry]
     leads: tuple[int, ...]
     """The agreed lead of each entry over the parent, in micro-units."""
+    credible: tuple[int, ...]
+    """The highest lead of each entry that more than f scorers, so an honest one, have measured to be reached."""
     fitness: tuple[int, ...]
     """The lower median of each entry's scores, in micro-units; for people."""
     winner: int
@@ -65,6 +67,7 @@ class JointConsensus:
         self._rule = rule
         self._members = frozenset(rule.members)
         self._quorum = quorum(len(rule.members))
+        self._faulty_max = faulty_max(len(rule.members))
         self.generation = generation
         self._state = memory.state
         self._origin = memory.origin
@@ -130,11 +133,13 @@ class JointConsensus:
     def _decision(self, slate: Slate[JointEntry]) -> Decision:
         rows = tuple(self._scores.values())
         fitness = tuple(lower_median(column) for column in zip(*rows, strict=True))
-        agreed = tuple(lower_median(column) for column in zip(*map(leads, rows), strict=True))
-        winner = best_of(slate.entries, agreed, must_improve=True)
+        columns = tuple(zip(*map(leads, rows), strict=True))
+        agreed = tuple(map(lower_median, columns))
+        credible = tuple(sorted(column, reverse=True)[self._faulty_max] for column in columns)
+        winner = winner_of(slate.entries, agreed)
         early = {author: both.ranked for author, both in self._early.items() if both.winner == winner}
         ignored = tuple((reason, self._ignored[reason]) for reason in Ignored if self._ignored[reason])
-        return Decision(slate, agreed, fitness, winner, tuple(self._scores), early, ignored)
+        return Decision(slate, agreed, credible, fitness, winner, tuple(self._scores), early, ignored)
 
     def _take(self, item: AuthoredPayload) -> Ignored | None:
         if item.author not in self._members:

@@ -7,13 +7,12 @@ of it.
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from learning.checked_task import checked_task
 from learning.evolution.explorer import PROGRESS_CANDIDATES
 from learning.evolution.joint_consensus import Decision, JointConsensus
 from learning.evolution.joint_memory import Memory, Origin, decode_memory, encode_memory
-from learning.evolution.joint_step import Children, JointEntry, JointRule
+from learning.evolution.joint_scoring import Scoring, scoring_draw
+from learning.evolution.joint_step import Children, JointEntry, JointRule, winner_of
 from learning.evolution.joint_submission import ScoresAndList, encode_joint
 from learning.evolution.measurement import Measurement
 from learning.evolution.mutation import kept_interval
@@ -21,7 +20,7 @@ from learning.evolution.ranked_list import RankedList
 from learning.evolution.ranking import Ranking
 from learning.evolution.rules import EvolutionRules
 from learning.evolution.search import CHILDREN_BYTES_MAX, Generation, SearchSettings
-from learning.exact import MICRO, micro_units, noise_key
+from learning.exact import MICRO, noise_key
 from learning.following.line import Head, kept_state, origin_of
 from learning.learner import (
     CommitAwaited,
@@ -36,7 +35,7 @@ from learning.learner import (
     StateKept,
     StepAdopted,
 )
-from learning.model_consensus.slate import Scores, Slate, best_of, leads, next_generation
+from learning.model_consensus.slate import Scores, Slate, leads, next_generation
 from learning.state import CHECKPOINT_INTERVAL, state_digest
 from learning.task import Task
 
@@ -96,8 +95,9 @@ class JointGenerations:
         self._has_offered = expected is not None and is_expected and expected.has_offered and not is_lost
         self._has_scored = False
         self._children: Children | None = None
-        self._measured: list[int] = []
-        """Our own measurements of the slate's entries, in micro-units, in its order."""
+        self._scoring: Scoring | None = None
+        self._scores: tuple[int, ...] | None = None
+        """Our own of the slate's entries, in micro-units, in its order."""
 
     # --- what the order delivers ------------------------------------------------------------------------------------
 
@@ -117,7 +117,8 @@ class JointGenerations:
         parent, entries = self.head, decision.slate.entries
         winner = entries[decision.winner]
         head = self._head_of(winner)
-        state = self._rule.following(parent.model.parameters, self.state, entries, decision.leads, decision.winner)
+        before, won = parent.model.parameters, decision.winner
+        state = self._rule.following(before, self.state, entries, decision.leads, won, credible=decision.credible)
         memory = Memory(state, Origin(parent.step, decision.winner), decision.early_lists)
         told = GenerationDecided(
             head.step,
@@ -151,7 +152,7 @@ class JointGenerations:
         return self._children
 
     def _shown(self, decision: Decision) -> tuple[SlateEntry, ...]:
-        measured: tuple[int | None, ...] = tuple(self._measured) if self._is_measured else (None,) * len(decision.fitness)
+        measured: tuple[int | None, ...] = self._scores or (None,) * len(decision.fitness)
         return tuple(
             SlateEntry(entry.author, None, agreed, ours, entry.label)
             for entry, agreed, ours in zip(decision.slate.entries, decision.fitness, measured, strict=True)
@@ -211,10 +212,10 @@ class JointGenerations:
                 return progress
             self._has_offered = True
             return (*progress, ContributionFound(self.head.step, encode_joint(ranked)))
-        if not self._is_measured:
+        if self._scores is None:
             self._measure()
             return ()
-        return self._score()
+        return self._score(self._scores)
 
     def _rank(self, ranking: Ranking) -> tuple[RankedList | None, tuple[SearchProgress, ...]]:
         before = ranking.candidates_tried
@@ -228,41 +229,35 @@ class JointGenerations:
         generation = Generation(head.model, key, sigma, self._measurement.batch(head.step))
         return Ranking(self._task, self._rules, self._settings, generation)
 
-    @property
-    def _is_measured(self) -> bool:
-        slate = self.consensus.slate
-        return slate is not None and len(self._measured) == len(slate.entries)
-
     def _measure(self) -> None:
-        """As many entries as a slice takes. Their scores are the fast ones: of members, the median decides, and not a claim."""
+        """A slice. The scores are the fast ones: of members, the median decides, and not a claim."""
         slate = self.consensus.slate
         assert slate is not None, "measurements of an open slate"
-        size = len(self.head.model.parameters)
-        rows = max(1, min(self._settings.chunk, CHILDREN_BYTES_MAX // (4 * size)))
-        entries = slate.entries[len(self._measured) : len(self._measured) + rows]
-        children = np.stack([self._models.parameters(entry) for entry in entries])
-        scores = self._task.scores(children, self._measurement.batch(self.head.step))
-        self._measured.extend(micro_units(float(score)) for score in scores)
+        if self._scoring is None:
+            batch = self._measurement.batch(self.head.step)
+            draw = scoring_draw(batch, slate.digest, self._participant.author, len(self.consensus.lists))
+            rows = max(1, min(self._settings.chunk, CHILDREN_BYTES_MAX // (4 * len(self.head.model.parameters))))
+            self._scoring = Scoring(self._task, self._models, slate, batch, draw=draw, rows=rows)
+        self._scores = self._scoring.advance()
 
-    def _score(self) -> tuple[LearnerAnswer, ...]:
+    def _score(self, scores: tuple[int, ...]) -> tuple[LearnerAnswer, ...]:
         """Rank on the model that leads by our own measurements; then tell the scores, and the list with them."""
         slate = self.consensus.slate
         assert slate is not None, "scores of an open slate"
         if self.expected is None:
-            self.expected = self._expect(slate)
+            self.expected = self._expect(slate, leads(scores))
         ranked, progress = self._rank(self.expected.ranking)
         if ranked is None:
             return progress
         self._has_scored = self.expected.has_offered = True
-        both = ScoresAndList(Scores(slate.digest, tuple(self._measured)), self.expected.winner, ranked)
+        both = ScoresAndList(Scores(slate.digest, scores), self.expected.winner, ranked)
         return (*progress, ContributionFound(self.head.step, encode_joint(both)))
 
-    def _expect(self, slate: Slate[JointEntry]) -> Expectation:
-        """What follows if all measure as we do."""
-        ours = leads(self._measured)
-        winner = best_of(slate.entries, ours, must_improve=True)
+    def _expect(self, slate: Slate[JointEntry], ours: tuple[int, ...]) -> Expectation:
+        """What follows if all measure as we do. `ours`: leads by entry."""
+        winner = winner_of(slate.entries, ours)
         head = self._head_of(slate.entries[winner])
-        state = self._rule.following(self.head.model.parameters, self.state, slate.entries, ours, winner)
+        state = self._rule.following(self.head.model.parameters, self.state, slate.entries, ours, winner, credible=ours)
         return Expectation(winner, head, state.scale, self._ranking_on(head, state.scale))
 
     def _progress(self, since: int) -> tuple[SearchProgress, ...]:

@@ -5,9 +5,9 @@ theta + sigma d_m, and its *head*, the best mutation of its author, which is the
 *joins* theta + 3 sigma' J + b (theta - theta_before). There J is the sum of the directions of the members who are trusted,
 divided by the square root of their number, sigma' is half of sigma, sigma, or twice as much, and b is one of 0, 1/2, 1.
 
-*Trust*: a list whose direction did not gain, while those of more than half of the lists did, keeps its author out of the joins
-for PROBATION generations. So who sends a reversed list spoils the joins of one generation, which another entry wins then, and
-no second round of scores is needed to screen the lists beforehand.
+*Trust*: a list that at most f members have measured to gain, by its direction, while more than half of the lists have gained
+for more, keeps its author out of the joins for PROBATION generations. So who sends a reversed list spoils the joins of one
+generation, which another entry wins then, and no second round of scores is needed to screen the lists beforehand.
 
 Step size: k follows the best join where that beats the parent. Where none does it falls by one; or rises, if the best is no
 worse either: on a plateau who looks closer sees less. The term in b is the path of the last step (momentum; the cumulation of
@@ -32,6 +32,7 @@ from learning.evolution.recipe import SCALES_KEPT
 from learning.evolution.rules import EvolutionRules
 from learning.evolution.schedule import DECIMAL
 from learning.exact import Int16Array, Int32Array, fill_children, moved, noise_key, round_factor
+from learning.model_consensus.slate import best_of
 from learning.state import ModelState
 from learning.task import Float32Array
 
@@ -151,23 +152,37 @@ class JointRule:
         return tuple(author for author in authors if left.get(author, 0) == least)
 
     def following(
-        self, parent: Float32Array, state: JointState, entries: Sequence[JointEntry], leads: Sequence[int], winner: int
+        self,
+        parent: Float32Array,
+        state: JointState,
+        entries: Sequence[JointEntry],
+        leads: Sequence[int],
+        winner: int,
+        *,
+        credible: Sequence[int],
     ) -> JointState:
-        """After a generation. `parent`: the parameters that it started from; `leads`: the agreed ones over it, by entry."""
+        """After a generation. `parent`: the parameters that it started from; by entry, `leads`: the agreed ones over it,
+        `credible`: the highest that more than f members have measured to be reached."""
         joins = [place for place, entry in enumerate(entries) if entry.kind is EntryKind.JOIN]
         best = max(joins, key=lambda place: (leads[place], -place))
         scale = entries[best].scale if leads[best] > 0 else missed_scale(leads[best], state.scale)
         before = None if entries[winner].kind is EntryKind.PARENT else parent
-        return JointState(before, scale, self._probation(entries, leads, state))
+        return JointState(before, scale, self._probation(entries, credible, state))
 
-    def _probation(self, entries: Sequence[JointEntry], leads: Sequence[int], state: JointState) -> tuple[int, ...]:
-        directions = [(entry, lead) for entry, lead in zip(entries, leads, strict=True) if entry.kind is EntryKind.DIRECTION]
+    def _probation(self, entries: Sequence[JointEntry], credible: Sequence[int], state: JointState) -> tuple[int, ...]:
+        directions = [(entry, lead) for entry, lead in zip(entries, credible, strict=True) if entry.kind is EntryKind.DIRECTION]
         failed = {entry.author for entry, lead in directions if lead <= 0}
         is_telling = 2 * len(failed) < len(directions)
         return tuple(
             PROBATION if is_telling and member in failed else max(0, left - 1)
             for member, left in zip(self.members, state.probation, strict=True)
         )
+
+
+def winner_of(entries: Sequence[JointEntry], leads: Sequence[int]) -> int:
+    """The position of the next model: the best join that gains; else the best entry that does; else the parent."""
+    of_joins = [lead if entry.kind is EntryKind.JOIN else 0 for entry, lead in zip(entries, leads, strict=True)]
+    return best_of(entries, of_joins, must_improve=True) or best_of(entries, leads, must_improve=True)
 
 
 def _digest(generation: bytes, kind: EntryKind, content: bytes = b"") -> bytes:

@@ -11,7 +11,7 @@ from msgspec import structs
 from consensus.steps import PAYLOAD_BYTES_MAX
 from learning.evolution.joint_consensus import Decision, JointConsensus
 from learning.evolution.joint_memory import Memory, Origin, decode_memory, encode_memory, memory_bytes_max
-from learning.evolution.joint_step import MEMBERS_MAX, JointEntry, JointRule, JointState
+from learning.evolution.joint_step import MEMBERS_MAX, EntryKind, JointEntry, JointRule, JointState
 from learning.evolution.joint_submission import JointSubmission, ScoresAndList, decode_joint, encode_joint
 from learning.evolution.ranked_list import RankedList
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX
@@ -109,6 +109,15 @@ def test_no_gain_is_no_change() -> None:
     assert decision.winner == 0
 
 
+def test_a_list_is_screened_by_the_lead_that_one_honest_member_at_least_has_measured() -> None:
+    machine = consensus()
+    slate = closed(machine)
+    rows = [(0, lead, *(0,) * (len(slate.entries) - 2)) for lead in (-9, -9, 4, 7)]
+    decision = commit(machine, *(item(author, Scores(slate.digest, row)) for author, row in zip(FOUR, rows, strict=True)))
+    assert isinstance(decision, Decision)
+    assert (decision.leads[1], decision.credible[1]) == (-9, 4)
+
+
 @given(st.data())
 def test_every_agreed_lead_is_one_that_honest_members_have_measured(data: st.DataObject) -> None:
     members = names(data.draw(st.integers(1, 7)))
@@ -124,8 +133,12 @@ def test_every_agreed_lead_is_one_that_honest_members_have_measured(data: st.Dat
     assert isinstance(decision, Decision)
     for place, lead in enumerate(decision.leads):
         honest = [row[place] - row[0] for row in rows[liars:]]
-        assert min(honest) <= lead <= max(honest)
-    assert decision.leads[decision.winner] == max(decision.leads)
+        assert min(honest) <= lead <= decision.credible[place] <= max(honest)
+    of_joins = [lead for entry, lead in zip(slate.entries, decision.leads, strict=True) if entry.kind is EntryKind.JOIN]
+    best = max(of_joins) if max(of_joins) > 0 else max(decision.leads)
+    assert decision.leads[decision.winner] == best
+    assert (slate.entries[decision.winner].kind is EntryKind.JOIN) == (max(of_joins) > 0)
+    assert (decision.winner == 0) == (best == 0)
 
 
 # --- lists that come with scores -----------------------------------------------------------------------------------------

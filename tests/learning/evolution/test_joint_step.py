@@ -21,6 +21,7 @@ from learning.evolution.joint_step import (
     JointRule,
     JointState,
     direction_scale,
+    winner_of,
 )
 from learning.evolution.ranked_list import RankedList, direction_sum
 from learning.evolution.recipe import Recipe, child_of
@@ -83,6 +84,18 @@ def test_steps_stay_within_the_range_that_float32_shows(scale: int, expected: in
     assert len({entry.digest for entry in of_kind(EntryKind.JOIN, with_path(scale))}) == 9
 
 
+# --- who wins ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_list_s_entry_wins_only_where_no_join_gains_and_the_parent_where_nothing_does() -> None:
+    entries = entries_of()
+    directions = {FOUR[2]: 7, FOUR[0]: 9, FOUR[3]: -1}
+    assert winner_of(entries, leads_of(entries, directions, joins=1)) in range(len(entries) - 3, len(entries))
+    best = winner_of(entries, leads_of(entries, directions, joins=0))
+    assert (entries[best].kind, entries[best].author) == (EntryKind.DIRECTION, FOUR[0])
+    assert winner_of(entries, leads_of(entries, dict.fromkeys(LISTS, 0), joins=-1)) == 0
+
+
 # --- trust and step size ----------------------------------------------------------------------------------------------
 
 
@@ -99,12 +112,12 @@ def leads_of(entries: tuple[JointEntry, ...], directions: Mapping[bytes, int], j
 def test_who_was_the_only_one_to_lose_is_in_no_join_for_a_while() -> None:
     entries = entries_of()
     leads = leads_of(entries, {FOUR[2]: -5, FOUR[0]: 3, FOUR[3]: 1})
-    state = RULE.following(PARENT.parameters, FIRST, entries, leads, winner=1)
+    state = RULE.following(PARENT.parameters, FIRST, entries, leads, winner=1, credible=leads)
     assert state.probation == (0, 0, PROBATION, 0)
     assert RULE.trusted(LISTS, state) == (FOUR[0], FOUR[3])
     gaining = leads_of(entries, dict.fromkeys(LISTS, 1))
     for left in range(PROBATION - 1, -1, -1):
-        state = RULE.following(PARENT.parameters, state, entries, gaining, winner=1)
+        state = RULE.following(PARENT.parameters, state, entries, gaining, winner=1, credible=gaining)
         assert state.probation == (0, 0, left, 0)
     assert RULE.trusted(LISTS, state) == tuple(LISTS)
 
@@ -112,7 +125,7 @@ def test_who_was_the_only_one_to_lose_is_in_no_join_for_a_while() -> None:
 def test_where_half_of_the_lists_lose_it_is_no_lie_of_theirs() -> None:
     entries = RULE.entries(GENERATION, dict.fromkeys(FOUR, LISTS[FOUR[0]]), FIRST)
     leads = leads_of(entries, {FOUR[0]: 0, FOUR[1]: -1, FOUR[2]: 4, FOUR[3]: 4})
-    assert RULE.following(PARENT.parameters, FIRST, entries, leads, winner=0).probation == (0, 0, 0, 0)
+    assert RULE.following(PARENT.parameters, FIRST, entries, leads, winner=0, credible=leads).probation == (0, 0, 0, 0)
 
 
 def test_if_nobody_is_trusted_those_are_whose_time_is_up_first() -> None:
@@ -122,9 +135,9 @@ def test_if_nobody_is_trusted_those_are_whose_time_is_up_first() -> None:
 def test_the_step_size_follows_the_best_join_and_falls_where_none_gains() -> None:
     entries = RULE.entries(GENERATION, LISTS, with_path(2))
     leads = leads_of(entries, dict.fromkeys(LISTS, 1), joins=-1)
-    assert RULE.following(PARENT.parameters, with_path(2), entries, leads, winner=1).scale == 1
+    assert RULE.following(PARENT.parameters, with_path(2), entries, leads, winner=1, credible=leads).scale == 1
     leads[-1] = 7
-    following = RULE.following(PARENT.parameters, with_path(2), entries, leads, winner=1)
+    following = RULE.following(PARENT.parameters, with_path(2), entries, leads, winner=1, credible=leads)
     assert following.scale == entries[-1].scale == 3
     assert following.before is PARENT.parameters
 
@@ -132,21 +145,23 @@ def test_the_step_size_follows_the_best_join_and_falls_where_none_gains() -> Non
 def test_on_a_plateau_the_next_step_is_longer() -> None:
     entries = entries_of()
     level, falling = (leads_of(entries, dict.fromkeys(LISTS, 0), joins=lead) for lead in (0, -1))
-    assert RULE.following(PARENT.parameters, FIRST, entries, level, winner=0).scale == 1
-    assert RULE.following(PARENT.parameters, FIRST, entries, falling, winner=0).scale == -1
+    assert RULE.following(PARENT.parameters, FIRST, entries, level, winner=0, credible=level).scale == 1
+    assert RULE.following(PARENT.parameters, FIRST, entries, falling, winner=0, credible=falling).scale == -1
 
 
 def test_who_has_stepped_over_the_whole_plateau_looks_close_by_again() -> None:
     state = with_path(SCALE_HIGHEST)
     entries = RULE.entries(GENERATION, LISTS, state)
     level = leads_of(entries, dict.fromkeys(LISTS, 0), joins=0)
-    assert RULE.following(PARENT.parameters, state, entries, level, winner=0).scale == 0
+    assert RULE.following(PARENT.parameters, state, entries, level, winner=0, credible=level).scale == 0
 
 
 def test_no_step_leaves_no_path() -> None:
     entries = entries_of()
     leads = leads_of(entries, dict.fromkeys(LISTS, 0), joins=-1)
-    assert RULE.following(PARENT.parameters, with_path(), entries, leads, winner=0) == JointState(None, -1, (0, 0, 0, 0))
+    assert RULE.following(PARENT.parameters, with_path(), entries, leads, winner=0, credible=leads) == JointState(
+        None, -1, (0, 0, 0, 0)
+    )
 
 
 # --- models -----------------------------------------------------------------------------------------------------------
