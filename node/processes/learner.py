@@ -5,12 +5,14 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import threadpoolctl
 
 from learning.aggregation.catalogue import needs_scores
+from learning.checked_task import CheckedDifferentiableTask, CheckedTask, TaskFaults
 from learning.evolution.generations import Generations
 from learning.evolution.joint_block_learner import JointBlockLearner
 from learning.evolution.joint_blocks import lists_max
@@ -30,10 +32,12 @@ from learning.gradient.worker import MakeWorker, Worker
 from learning.learner import DeliverRequest, Learner, LearnerAnswer, LearnerRequest, Participant, SearchProgress, StateKept
 from learning.state import checkpoint_digest, encode_kept_state
 from learning.task import Layout, Task, TaskError, differentiable
-from learning.tasks.loading import load_task
+from learning.tasks.loading import is_own_task, load_task
 from learning.tasks.shards import OwnSamples, parse_shards, rows_for, shard_of
 from node.common.errors import fix_of_task
 from node.processes.process import WorkerProcess
+from node.processes.task_process import TaskProcess
+from node.rules.settings import SCORE_SECONDS_DEFAULT
 from node.storage.store import StoredPayloads
 
 LEARNER_NICENESS = 5
@@ -54,6 +58,8 @@ class LearnerSpec:
     """Of evolution alone."""
     check_ms_max: int = CHECK_MS_MAX_DEFAULT
     """Under proof of work: about so long a core may take to check a block of gradients, or of lists."""
+    score_seconds_max: float = SCORE_SECONDS_DEFAULT
+    """What a call into a user's own task may take; one candidate, or a batch of them."""
     store: str = ""
     """The peer's database: gradients read large payloads from it."""
     make: "MakeLearner" = field(default_factory=lambda: make_learner)
@@ -81,13 +87,22 @@ class LearnerFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskFaulted:
+    """The task has failed at something, and the learner goes on. `lines`: for people, each kind of fault once."""
+
+    lines: tuple[str, ...]
+    count: int
+    """Since the start."""
+
+
+@dataclass(frozen=True, slots=True)
 class SearchRate:
     """Candidates tried per second since the last such message."""
 
     candidates_per_second: float
 
 
-LearnerMessage = LearnerReady | LearnerFailed | SearchRate | LearnerAnswer
+LearnerMessage = LearnerReady | LearnerFailed | TaskFaulted | SearchRate | LearnerAnswer
 LearnerWorker = WorkerProcess[LearnerSpec, LearnerRequest, LearnerMessage]
 
 PROGRESS_SECONDS = 1.0
@@ -161,8 +176,12 @@ def _gradient_learner(
 class _LearnerLoop:
     def __init__(self, pipe: Connection, spec: LearnerSpec) -> None:
         self_test()
-        task = load_task(spec.task, Path(spec.folder))
         self._pipe = pipe
+        self._faults = TaskFaults()
+        self._faults_told = 0
+        self._faults_told_at = time.monotonic()
+        process = self._task_process(spec) if is_own_task(spec.task) else None
+        task = self._checked(load_task(spec.task) if process is None else process)
         self._has_been_asked = False
         self._learner = spec.make(task, spec, StoredPayloads(Path(spec.store)))
         self._share = SearchShare()
@@ -171,6 +190,18 @@ class _LearnerLoop:
         self._tried_before = 0
         self._reported_at = time.monotonic()
         pipe.send(LearnerReady(task.layout, task.data_digest))
+        self._tell_faults()
+        if process is not None:
+            process.watch()
+
+    def _task_process(self, spec: LearnerSpec) -> TaskProcess:
+        """Code of a user's own, which may do anything."""
+        return TaskProcess(spec.task, partial(load_task, spec.task, Path(spec.folder)), spec.score_seconds_max, self._pipe)
+
+    def _checked(self, task: Task) -> Task:
+        """Raises TaskError."""
+        checked = CheckedTask(task, self._faults)
+        return CheckedDifferentiableTask(checked) if checked.asked.has_gradient else checked
 
     def run(self) -> None:
         """Nothing is searched before the first request: until then nobody is there who could take what is found."""
@@ -187,6 +218,7 @@ class _LearnerLoop:
                 began = time.monotonic()
                 self._send(self._learner.handle(request))
                 self._share.on_answer(request, time.monotonic() - began)
+            self._tell_faults()
 
     def _search(self) -> None:
         began = time.monotonic()
@@ -202,6 +234,13 @@ class _LearnerLoop:
                 self._pipe.send(replace(answer, digest=checkpoint_digest(encode_kept_state(answer))))
             else:
                 self._pipe.send(answer)
+
+    def _tell_faults(self) -> None:
+        """What is new at once; the number now and then."""
+        lines, now = self._faults.take_untold(), time.monotonic()
+        if lines or (self._faults.count > self._faults_told and now - self._faults_told_at >= PROGRESS_SECONDS):
+            self._pipe.send(TaskFaulted(lines, self._faults.count))
+            self._faults_told, self._faults_told_at = self._faults.count, now
 
     def _report_rate(self, candidates: int) -> None:
         now = time.monotonic()

@@ -10,8 +10,8 @@ from node.common.errors import NodeError, fix_of_task
 from node.common.wording import with_our_code
 from node.rules.network_rules import TaskSection
 
-PROBE_SECONDS_MAX = 120.0
-"""Importing torch takes seconds on a loaded machine, a user's own data may take more; longer means that it hangs."""
+STILL_PROBING_SECONDS = 30.0
+"""How often it is told that a task is not tried yet. How long its data take to load only its owner knows."""
 
 
 class TaskAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -39,14 +39,27 @@ def task_section(name: str, *, needs_gradient: bool = False) -> TaskSection:
     return TaskSection(name, answer.data_digest, answer.parameters)
 
 
+def _patiently_read(child: subprocess.Popen[bytes], name: str) -> bytes:
+    """All that the child prints until it ends, and a line for people now and then."""
+    passed_s = 0.0
+    while True:
+        try:
+            return child.communicate(timeout=STILL_PROBING_SECONDS)[0]
+        except subprocess.TimeoutExpired:
+            passed_s += STILL_PROBING_SECONDS
+            still = f"task {name} is not loaded, or its first model not measured, after {passed_s:.0f} s; Ctrl-C gives it up"
+            sys.stderr.write(f"{still}\n")
+        except BaseException:
+            child.kill()
+            raise
+
+
 def _probe(name: str) -> TaskAnswer:
     """Ask node/processes/task_probe.py in a child process; its standard error is shown to the user as it comes."""
     command = [sys.executable, "-P", "-m", "node.processes.task_probe", name]  # -P: a user's own node.py here is not ours
-    try:
-        child = subprocess.run(command, stdout=subprocess.PIPE, env=with_our_code(), timeout=PROBE_SECONDS_MAX, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise NodeError(f"task {name!r} did not load within {PROBE_SECONDS_MAX:.0f} s", fix_of_task(name, None)) from error
-    lines = child.stdout.splitlines()  # the task's own code may print, too; our answer is the last line
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=with_our_code()) as child:
+        output = _patiently_read(child, name)
+    lines = output.splitlines()  # the task's own code may print, too; our answer is the last line
     try:
         answer = msgspec.json.decode(lines[-1] if lines else b"", type=TaskAnswer)
     except msgspec.DecodeError as error:

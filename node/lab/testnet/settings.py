@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from learning.evolution.rules import Strategy
 from node.common.goal import MetricGoal
+from node.rules.settings import SCORE_SECONDS_DEFAULT
 
 if TYPE_CHECKING:  # it imports numpy, which most commands need not
     from learning.gradient.rules import GradientRules
@@ -42,6 +43,7 @@ class TestnetSettings:
     is_json: bool
     """Print one JSON object as the last line of stdout."""
     puzzle_share: float
+    score_seconds_max: float = SCORE_SECONDS_DEFAULT
     plot: Path | None = None
     """Where the goal's metric is drawn in the end, over time and generations."""
     scenario: str = ""
