@@ -14,11 +14,11 @@ Section 6 of docs/protocol.md.
 
 import numpy as np
 
+from learning.checked_task import CheckedTask
 from learning.evolution.joint_step import Children, EntryKind, JointEntry
 from learning.exact import FITNESS_LOWEST, FITNESS_MAX, micro_units, permutation
 from learning.model_consensus.slate import Slate
 from learning.task import Int64Array
-from learning.task_check import CheckedTask
 
 DRAWN_BATCHES = 4
 """All directions together are measured on so many times the samples of the batch."""

@@ -160,10 +160,12 @@ class NodeStatus(msgspec.Struct, frozen=True):
     """Blocks of ours in the chain that ends at the head."""
     blocks_contested: int = 0
     candidates_per_second: float | None = None
+    task_faults: int = 0
+    """What the task has failed at since the start: measurements, mostly. Such a candidate is the worst."""
     loop_lag_p99_ms: float | None = None
     """How late the event loop wakes a sleeper, 99th percentile of the last two minutes."""
     rss_mb: float | None = None
-    """Resident memory of the peer's three processes; pages that they share counted once."""
+    """Resident memory of the peer's three processes, not of a user's task; pages that they share counted once."""
     bytes_sent: int = 0
     uptime_s: float | None = None
     last_error: str | None = None

@@ -52,6 +52,7 @@ class Vitals:
         self.adopted: BoundedMap[bytes, StepAdopted] = BoundedMap(ADOPTED_MAX)
         self.curve = LearningCurve()
         self.candidates_per_second = 0.0
+        self.task_faults = 0
         self.notes: deque[str] = deque(maxlen=NOTES_MAX)
         self._noted_at = 0.0
 

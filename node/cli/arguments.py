@@ -85,5 +85,6 @@ class NumberRange(click.FloatRange):
 
 
 PUZZLE_SHARE = NumberRange(0.05, 1.0)
+SCORE_SECONDS = NumberRange(0.1, 86_400.0)
 PEER_ADDRESS = AddressType(port_min=1)
 LISTEN_ADDRESS = AddressType(port_min=0)

@@ -14,13 +14,14 @@ from node.cli.arguments import (
     PEER_ADDRESS,
     PUZZLE_SHARE,
     PUZZLE_SHARE_DEFAULT,
+    SCORE_SECONDS,
 )
 from node.common.address import Address
 from node.net.listening import check_listening
 from node.processes.task_facts import check_installed
 from node.rules.network_file import read_network_file
 from node.rules.network_rules import NetworkRules
-from node.rules.settings import DEFAULT_PORT, PeerSettings
+from node.rules.settings import DEFAULT_PORT, SCORE_SECONDS_DEFAULT, PeerSettings
 from node.storage.folder import NodeFolder
 from node.storage.task_trust import check_named, check_trust
 
@@ -43,6 +44,14 @@ from node.storage.task_trust import check_named, check_trust
     default=PUZZLE_SHARE_DEFAULT,
     show_default=True,
     help="The part of one core's time that goes to the puzzle.",
+)
+@click.option(
+    "--score-seconds",
+    "score_seconds_max",
+    type=SCORE_SECONDS,
+    default=SCORE_SECONDS_DEFAULT,
+    show_default=True,
+    help="What measuring a candidate may take in a task of your own; one that takes longer is the worst.",
 )
 @click.option("--search/--no-search", "is_searching", default=True, help="Look for candidates of our own. Default: search.")
 @click.option(
@@ -73,6 +82,7 @@ def command(
     peers: tuple[Address, ...],
     is_observer: bool,
     puzzle_share: float,
+    score_seconds_max: float,
     is_searching: bool,
     fault: str,
     trusted_task: str,
@@ -88,6 +98,7 @@ def command(
         is_observer=is_observer,
         is_searching=is_searching and not is_observer,
         puzzle_share=puzzle_share,
+        score_seconds_max=score_seconds_max,
         log_level=log_level,
         trusted_task=trusted_task,
     )

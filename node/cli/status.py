@@ -67,6 +67,8 @@ def _figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
     else:
         yield from _order_figures(status, status.order)
     yield "gradients/s" if status.rule else "candidates/s", count(status.candidates_per_second)
+    if status.task_faults:
+        yield "task failed", "once" if status.task_faults == 1 else f"{status.task_faults:,} times; the log says how"
     if status.rule:
         yield "rule", status.rule
     if status.fault:

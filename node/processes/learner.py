@@ -5,12 +5,14 @@ import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 import threadpoolctl
 
 from learning.aggregation.catalogue import needs_scores
+from learning.checked_task import CheckedDifferentiableTask, CheckedTask, TaskFaults
 from learning.evolution.generations import Generations
 from learning.evolution.joint_block_learner import JointBlockLearner
 from learning.evolution.joint_blocks import lists_max
@@ -33,10 +35,12 @@ from learning.state import checkpoint_digest, encode_kept_state
 from learning.task import DifferentiableTask, Layout, Task, TaskError, differentiable, frame_of, without_values
 from learning.tasks.files import data_folder
 from learning.tasks.heterogeneous import ShardedTask
-from learning.tasks.loading import load_task
+from learning.tasks.loading import is_own_task, load_task
 from learning.tasks.shards import OwnSamples, ShardKind, parse_shards, rows_for, rows_of, shard_of
 from node.common.errors import NodeError, fix_of_task
 from node.processes.process import WorkerProcess
+from node.processes.task_process import TaskProcess
+from node.rules.settings import SCORE_SECONDS_DEFAULT
 from node.storage.export import store_frame
 from node.storage.store import StoredPayloads
 
@@ -58,6 +62,8 @@ class LearnerSpec:
     """Of evolution alone."""
     check_ms_max: int = CHECK_MS_MAX_DEFAULT
     """Under proof of work: about so long a core may take to check a block of gradients, or of lists."""
+    score_seconds_max: float = SCORE_SECONDS_DEFAULT
+    """What a call into a user's own task may take; one candidate, or a batch of them."""
     store: str = ""
     """The peer's database: gradients read large payloads from it."""
     model: ModelRules = UNCHANGED
@@ -87,13 +93,22 @@ class LearnerFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskFaulted:
+    """The task has failed at something, and the learner goes on. `lines`: for people, each kind of fault once."""
+
+    lines: tuple[str, ...]
+    count: int
+    """Since the start."""
+
+
+@dataclass(frozen=True, slots=True)
 class SearchRate:
     """Candidates tried per second since the last such message."""
 
     candidates_per_second: float
 
 
-LearnerMessage = LearnerReady | LearnerFailed | SearchRate | LearnerAnswer
+LearnerMessage = LearnerReady | LearnerFailed | TaskFaulted | SearchRate | LearnerAnswer
 LearnerWorker = WorkerProcess[LearnerSpec, LearnerRequest, LearnerMessage]
 
 PROGRESS_SECONDS = 1.0
@@ -111,8 +126,6 @@ def run_learner_process(pipe: Connection, spec: LearnerSpec) -> None:
         return
     except TaskError as error:
         pipe.send(LearnerFailed(str(error), fix_of_task(spec.task, error.fix)))
-    except NodeError as error:
-        pipe.send(LearnerFailed(error.message, error.fix))
     except ExactArithmeticError as error:
         pipe.send(LearnerFailed(str(error)))
 
@@ -188,11 +201,26 @@ def loaded(name: str, model: ModelRules, peer: Path, folder: Path = Path()) -> T
     return load_task(name, folder, model, (folder, peer, data_folder()))
 
 
+def _own_task(spec: LearnerSpec) -> Task:
+    """The task, with what an export needs of it left in the peer's folder. Raises TaskError."""
+    peer = Path(spec.store).parent
+    task = loaded(spec.task, spec.model, peer, Path(spec.folder))
+    try:
+        store_frame(peer, frame_of(task))
+    except NodeError as error:
+        raise TaskError(error.message, error.fix) from error
+    return task
+
+
 class _LearnerLoop:
     def __init__(self, pipe: Connection, spec: LearnerSpec) -> None:
         self_test()
-        task = loaded(spec.task, spec.model, Path(spec.store).parent, Path(spec.folder))
         self._pipe = pipe
+        self._faults = TaskFaults()
+        self._faults_told = 0
+        self._faults_told_at = time.monotonic()
+        process = self._task_process(spec) if is_own_task(spec.task) else None
+        task = self._checked(_own_task(spec) if process is None else process)
         self._has_been_asked = False
         self._learner = spec.make(task, spec, StoredPayloads(Path(spec.store)))
         self._share = SearchShare()
@@ -200,8 +228,19 @@ class _LearnerLoop:
         """What the last slice of search took."""
         self._tried_before = 0
         self._reported_at = time.monotonic()
-        store_frame(Path(spec.store).parent, frame_of(task))
         pipe.send(LearnerReady(without_values(task.layout), task.data_digest))
+        self._tell_faults()
+        if process is not None:
+            process.watch()
+
+    def _task_process(self, spec: LearnerSpec) -> TaskProcess:
+        """Code of a user's own, which may do anything."""
+        return TaskProcess(spec.task, partial(_own_task, spec), spec.score_seconds_max, self._pipe)
+
+    def _checked(self, task: Task) -> Task:
+        """Raises TaskError."""
+        checked = CheckedTask(task, self._faults)
+        return CheckedDifferentiableTask(checked) if checked.asked.has_gradient else checked
 
     def run(self) -> None:
         """Nothing is searched before the first request: until then nobody is there who could take what is found."""
@@ -218,6 +257,7 @@ class _LearnerLoop:
                 began = time.monotonic()
                 self._send(self._learner.handle(request))
                 self._share.on_answer(request, time.monotonic() - began)
+            self._tell_faults()
 
     def _search(self) -> None:
         began = time.monotonic()
@@ -233,6 +273,13 @@ class _LearnerLoop:
                 self._pipe.send(replace(answer, digest=checkpoint_digest(encode_kept_state(answer))))
             else:
                 self._pipe.send(answer)
+
+    def _tell_faults(self) -> None:
+        """What is new at once; the number now and then."""
+        lines, now = self._faults.take_untold(), time.monotonic()
+        if lines or (self._faults.count > self._faults_told and now - self._faults_told_at >= PROGRESS_SECONDS):
+            self._pipe.send(TaskFaulted(lines, self._faults.count))
+            self._faults_told, self._faults_told_at = self._faults.count, now
 
     def _report_rate(self, candidates: int) -> None:
         now = time.monotonic()

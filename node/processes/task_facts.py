@@ -12,8 +12,12 @@ from node.common.errors import NodeError, fix_of_task
 from node.common.wording import with_our_code
 from node.rules.network_rules import TaskSection
 
-PROBE_SECONDS_MAX = 120.0
-"""Importing torch takes seconds on a loaded machine, a user's own data may take more; longer means that it hangs."""
+STILL_PROBING_SECONDS = 30.0
+"""How often it is told that a task is not tried yet. How long its data take to load only its owner knows."""
+
+
+IDLE_SHOWN = 5
+"""Tensors that nothing depends on."""
 
 
 class ProbeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -31,6 +35,9 @@ class TaskAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: int = 0
     data_digest: str = ""
     has_gradient: bool = False
+    idle_in_scores: tuple[str, ...] = ()
+    """Tensors that move no score."""
+    idle_in_gradients: tuple[str, ...] = ()
     error: str | None = None
     fix: str | None = None
 
@@ -66,18 +73,40 @@ def task_section(
         raise NodeError(f"task {name!r} has no gradient", "learn by evolution, or choose another task")
     if needs_samples and not answer.has_gradient:  # who has training samples has a gradient on them
         raise NodeError(f"task {name!r} has no training samples that shards could be cut from", "leave --shards out")
+    _tell_idle(name, answer.idle_in_gradients if needs_gradient else answer.idle_in_scores)
     return TaskSection(name, answer.data_digest, answer.parameters)
+
+
+def _tell_idle(name: str, tensors: tuple[str, ...]) -> None:
+    """A hint on standard error: a few samples do not prove it."""
+    if tensors:
+        more = f" and {len(tensors) - IDLE_SHOWN} more" if len(tensors) > IDLE_SHOWN else ""
+        shown = ", ".join(tensors[:IDLE_SHOWN])
+        sys.stderr.write(f"note: task {name!r}: no score depends on {shown}{more}; freeze them, or look why\n")
+
+
+def _patiently_read(child: subprocess.Popen[bytes], name: str) -> bytes:
+    """All that the child prints until it ends, and a line for people now and then."""
+    passed_s = 0.0
+    while True:
+        try:
+            return child.communicate(timeout=STILL_PROBING_SECONDS)[0]
+        except subprocess.TimeoutExpired:
+            passed_s += STILL_PROBING_SECONDS
+            still = f"task {name} is not loaded, or its first model not measured, after {passed_s:.0f} s; Ctrl-C gives it up"
+            sys.stderr.write(f"{still}\n")
+        except BaseException:
+            child.kill()
+            raise
 
 
 def _probe(request: ProbeRequest) -> TaskAnswer:
     """Ask node/processes/task_probe.py in a child process; its standard error is shown to the user as it comes."""
     name, text = request.task, msgspec.json.encode(request).decode()
     command = [sys.executable, "-P", "-m", "node.processes.task_probe", text]  # -P: a user's own node.py here is not ours
-    try:
-        child = subprocess.run(command, stdout=subprocess.PIPE, env=with_our_code(), timeout=PROBE_SECONDS_MAX, check=False)
-    except subprocess.TimeoutExpired as error:
-        raise NodeError(f"task {name!r} did not load within {PROBE_SECONDS_MAX:.0f} s", fix_of_task(name, None)) from error
-    lines = child.stdout.splitlines()  # the task's own code may print, too; our answer is the last line
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env=with_our_code()) as child:
+        output = _patiently_read(child, name)
+    lines = output.splitlines()  # the task's own code may print, too; our answer is the last line
     try:
         answer = msgspec.json.decode(lines[-1] if lines else b"", type=TaskAnswer)
     except msgspec.DecodeError as error:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import msgspec
 
+from learning.idle_tensors import idle_in_gradients, idle_in_scores
 from learning.task import DifferentiableTask, TaskError
 from learning.task_check import check_task
 from learning.tasks.loading import load_task
@@ -22,7 +23,8 @@ def answer_for(request: ProbeRequest) -> TaskAnswer:
         loaded = load_task(name, model=request.model, weights=(Path(request.weights),))
         task = check_task(loaded)
         has_gradient = isinstance(loaded, DifferentiableTask)
-        return TaskAnswer(sum(block.size for block in task.layout), task.data_digest.hex(), has_gradient)
+        idle = idle_in_scores(task), idle_in_gradients(loaded) if isinstance(loaded, DifferentiableTask) else ()
+        return TaskAnswer(sum(block.size for block in task.layout), task.data_digest.hex(), has_gradient, *idle)
     except TaskError as error:
         return TaskAnswer(error=str(error), fix=fix_of_task(name, error.fix))
 

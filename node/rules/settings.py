@@ -5,6 +5,9 @@ from pathlib import Path
 
 from node.common.address import Address
 
+SCORE_SECONDS_DEFAULT = 30.0
+"""A candidate of the largest built-in task is measured in a second; on a machine that is busy with ten others, in ten."""
+
 DEFAULT_PORT = 7600
 """Where a peer listens unless told otherwise; no registered service uses it."""
 
@@ -29,5 +32,7 @@ class PeerSettings:
     """The part of one core's time that goes to the puzzle, 0.05 to 1."""
     log_level: str
     """"debug", "info", "warning" or "error"."""
+    score_seconds_max: float = SCORE_SECONDS_DEFAULT
+    """What a call into a task that is not built in may take; then its process is ended, and the candidate is the worst."""
     trusted_task: str = ""
     """A task that is not built in, named by whoever starts this peer: its code may run. Else what the folder remembers."""

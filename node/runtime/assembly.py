@@ -128,7 +128,12 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
         replica=replica_over(ordering.machine, rules, store.keys(PAYLOAD_TABLE)),
         chain=ordering.chain,
         part_server=PartServer(store, frozenset(members_of(rules)), time.monotonic),
-        learner=replace(learner, folder=str(Path.cwd()), store=str(store.path.resolve())),
+        learner=replace(
+            learner,
+            folder=str(Path.cwd()),
+            store=str(store.path.resolve()),
+            score_seconds_max=settings.score_seconds_max,
+        ),
         puzzle=ordering.puzzle,
         first_requests=first_requests(rules, kept),
     )

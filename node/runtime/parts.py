@@ -99,6 +99,7 @@ class StatusSources:
             blocks_led=chain.blocks_led,
             blocks_contested=chain.blocks_contested,
             candidates_per_second=vitals.candidates_per_second,
+            task_faults=vitals.task_faults,
             loop_lag_p99_ms=round(self.lag.percentile_ms(0.99), 2),
             loop_lag_max_ms=round(self.lag.percentile_ms(1.0), 2),
             rss_mb=None if memory is None else round(memory.rss_mb, 1),

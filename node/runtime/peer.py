@@ -32,6 +32,7 @@ from node.processes.learner import (
     LearnerReady,
     LearnerWorker,
     SearchRate,
+    TaskFaulted,
     run_learner_process,
 )
 from node.processes.puzzle import PuzzleAnswer, PuzzleWorker, run_puzzle_process
@@ -41,8 +42,10 @@ from node.runtime.parts import PeerParts, StatusSources
 from node.storage.export import model_bytes, store_layout
 from node.storage.remembered_addresses import remember_addresses
 
-LEARNER_START_SECONDS_MAX = 120.0
-"""Importing torch on a loaded machine takes seconds; a task's own data may take more. Longer means that it hangs."""
+log = logging.getLogger(__name__)
+
+STILL_LOADING_SECONDS = 30.0
+"""How often it is told that a task is not loaded yet. How long that may take only its owner knows."""
 
 SAME_TASK = "use the same data and the same version of the task as the other peers"
 
@@ -50,19 +53,24 @@ SAME_TASK = "use the same data and the same version of the task as the other pee
 async def loaded_task(
     learner: LearnerWorker, answer: asyncio.Future[LearnerReady], is_stopping: asyncio.Event, task: TaskSection
 ) -> Layout | None:
-    """Wait for the task to load: its layout; None when the peer is told to stop before. Raises NodeError."""
+    """Wait for the task to load, however long it takes: its layout; None when the peer is told to stop before.
+
+    Raises NodeError.
+    """
     ended = asyncio.create_task(learner.exit_code())
     stopping = asyncio.create_task(is_stopping.wait())
     try:
         waiting = (ended, stopping, answer)
-        await asyncio.wait(waiting, timeout=LEARNER_START_SECONDS_MAX, return_when=asyncio.FIRST_COMPLETED)
+        began = time.monotonic()
+        while not any(one.done() for one in waiting):
+            await asyncio.wait(waiting, timeout=STILL_LOADING_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if not any(one.done() for one in waiting):
+                passed_s = time.monotonic() - began
+                log.info("the task %s is not loaded, or its first model not measured, after %.0f s", task.name, passed_s)
         if answer.done():
             return _check_layout(answer.result(), task)
         if ended.done():
             message = f"the learner's process ended with exit code {ended.result()} while it loaded the task"
-            raise NodeError(message, fix_of_task(task.name, None))
-        if not stopping.done():
-            message = f"the task {task.name!r} did not load within {LEARNER_START_SECONDS_MAX:.0f} s"
             raise NodeError(message, fix_of_task(task.name, None))
         return None
     finally:
@@ -83,8 +91,6 @@ def _check_layout(ready: LearnerReady, task: TaskSection) -> Layout:
         )
     return ready.layout
 
-
-log = logging.getLogger(__name__)
 
 START_AGAIN = "start again: nothing that was acknowledged is lost"
 
@@ -216,6 +222,8 @@ class Peer:
                     self._learner_ready.set_result(message)
             case LearnerFailed(reason, fix):
                 self._fail(reason, fix)
+            case TaskFaulted(lines, count):
+                self._remember_faults(lines, count)
             case SearchRate(rate):
                 self._vitals.candidates_per_second = rate
             case ModelExported():
@@ -226,6 +234,12 @@ class Peer:
                 assert self._connected is not None, "the learner says nothing before it is asked"
                 self._vitals.remember(message)
                 self._connected.driver.handle_answer(message)
+
+    def _remember_faults(self, lines: tuple[str, ...], count: int) -> None:
+        self._vitals.task_faults = count
+        for line in lines:
+            log.warning("%s; such a candidate is the worst, further ones are counted in `status`", line)
+            self._vitals.note(line, time.monotonic())
 
     def _fail(self, reason: str, fix: str | None) -> None:
         """The learner's last word; its process ends with it."""

@@ -14,6 +14,7 @@ from node.cli.arguments import (
     FOLDER,
     PUZZLE_SHARE,
     PUZZLE_SHARE_DEFAULT,
+    SCORE_SECONDS,
     TASK_DEFAULT,
     Metric,
     NumberRange,
@@ -28,11 +29,12 @@ from node.lab.testnet.settings import TestnetSettings
 from node.processes.task_facts import check_installed
 from node.rules.network_file import read_network_file
 from node.rules.network_rules import Consensus, Learning
+from node.rules.settings import SCORE_SECONDS_DEFAULT
 from node.storage.task_trust import check_named
 
 WAYS = ("auto", "namespaces", "refusal")
 
-MAY_BE_GIVEN = ("scenario", "partition_by", "task", "puzzle_share", "data_dir", "is_kept", "is_json")
+MAY_BE_GIVEN = ("scenario", "partition_by", "task", "puzzle_share", "score_seconds_max", "data_dir", "is_kept", "is_json")
 """With a scenario; everything else is in the file."""
 
 PUZZLE_CORES = 0.5
@@ -97,6 +99,7 @@ def play(context: click.Context, path: Path, partition_by: str, data_dir: Path |
         is_kept=is_kept,
         is_json=is_json,
         puzzle_share=share,
+        score_seconds_max=context.params["score_seconds_max"],
         scenario=script.name,
     )
     module = importlib.import_module("node.lab.testnet.scenario_run")  # imports aiohttp, starts torch
@@ -174,6 +177,14 @@ NODES_MAX = 64
     show_default=True,
     help="The part of one core's time that each peer's puzzle may take; less by itself where a scenario has many peers.",
 )
+@click.option(
+    "--score-seconds",
+    "score_seconds_max",
+    type=SCORE_SECONDS,
+    default=SCORE_SECONDS_DEFAULT,
+    show_default=True,
+    help="What measuring a candidate may take in a task of your own; one that takes longer is the worst.",
+)
 @scenario_options
 @click.pass_context
 def command(
@@ -199,6 +210,7 @@ def command(
     is_kept: bool,
     is_json: bool,
     puzzle_share: float,
+    score_seconds_max: float,
     scenario: Path | None,
     partition_by: str,
     start_weights: Path | None,
@@ -213,7 +225,6 @@ def command(
     if scenario is not None:
         check_alone(context)
         return play(context, scenario, partition_by, data_dir, is_kept=is_kept, is_json=is_json)
-    check_partition(context)
     _refuse_contradictions(context, network_file, learning, goal)
     choice = learning_choice(learning, rule, shards, is_order=consensus == Consensus.TOTAL_ORDER, shard_count=nodes)
     if network_file is not None:
@@ -236,6 +247,7 @@ def command(
         is_json=is_json,
         puzzle_share=puzzle_share,
         shards=choice.evolution_shards,
+        score_seconds_max=score_seconds_max,
         plot=plot,
         model=model_choice(context),
         start_weights=start_weights,
@@ -250,7 +262,8 @@ def _run(settings: TestnetSettings) -> int:
 
 
 def _refuse_contradictions(context: click.Context, network_file: Path | None, learning: str, goal: MetricGoal | None) -> None:
-    """Raises NodeError where two options say the same thing."""
+    """Raises NodeError where two options say the same thing, or one says nothing."""
+    check_partition(context)
     if goal is not None:
         refuse_given(context, ("until_accuracy",), "with --until, which says the whole goal")
     if network_file is not None:

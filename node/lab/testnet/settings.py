@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from learning.evolution.rules import Strategy
 from learning.models.rules import UNCHANGED, ModelRules
 from node.common.goal import MetricGoal
+from node.rules.settings import SCORE_SECONDS_DEFAULT
 
 if TYPE_CHECKING:  # it imports numpy, which most commands need not
     from learning.gradient.rules import GradientRules
@@ -49,6 +50,7 @@ class TestnetSettings:
     """What is changed about the task's model."""
     start_weights: Path | None = None
     """The file that it starts from."""
+    score_seconds_max: float = SCORE_SECONDS_DEFAULT
     plot: Path | None = None
     """Where the goal's metric is drawn in the end, over time and generations."""
     scenario: str = ""

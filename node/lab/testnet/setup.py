@@ -49,6 +49,7 @@ def make_peers(
             is_observer=False,
             is_searching=True,
             puzzle_share=settings.puzzle_share,
+            score_seconds_max=settings.score_seconds_max,
             log_level="info",
             trusted_task=settings.task if settings.network_file is not None else rules.task.name,
         )
