@@ -114,7 +114,7 @@ class JointGenerations:
         winner = entries[decision.winner]
         head = self._head_of(winner)
         state = self._rule.following(parent.model.parameters, self.state, entries, decision.leads, decision.winner)
-        memory = Memory(state, Origin(parent.step, decision.winner), decision.early_lists)
+        memory = Memory(state, Origin(parent.step, decision.winner), decision.early_lists, decision.silent)
         told = GenerationDecided(
             head.step,
             head.model.height,
