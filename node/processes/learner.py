@@ -17,6 +17,7 @@ from learning.evolution.joint_blocks import lists_max
 from learning.evolution.joint_learner import JointGenerations
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.mutation_candidates import MutationCandidates
+from learning.evolution.pace import Clock
 from learning.evolution.rules import EvolutionRules, Strategy
 from learning.evolution.search import SearchSettings
 from learning.exact import ExactArithmeticError, self_test
@@ -56,6 +57,8 @@ class LearnerSpec:
     """Under proof of work: about so long a core may take to check a block of gradients, or of lists."""
     store: str = ""
     """The peer's database: gradients read large payloads from it."""
+    clock: Clock = time.monotonic
+    """Says how long its search takes, and the rest; it crosses the pipe, too."""
     make: "MakeLearner" = field(default_factory=lambda: make_learner)
     """Crosses the pipe with the rest: a function of a module, or a value that can be called."""
 
@@ -131,7 +134,7 @@ def _evolution_learner(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> 
     """With members: they decide by their scores; without: every step is checked by everybody."""
     participant = spec.participant
     if participant.members and rules.strategy is Strategy.JOINT:
-        return LineLearner(JointGenerations(task, rules, participant, spec.search), spec.restored)
+        return LineLearner(JointGenerations(task, rules, participant, spec.search, spec.clock), spec.restored)
     if participant.members:
         return LineLearner(Generations(MutationCandidates(task, rules, participant, spec.search), participant), spec.restored)
     if rules.strategy is Strategy.JOINT:

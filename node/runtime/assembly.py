@@ -18,6 +18,7 @@ import uvloop
 
 from consensus.encoding import CorruptRecordsError
 from consensus.protocol import OrderingProtocol
+from learning.evolution.search import SearchSettings
 from node.api.chains import ChainSource, ProofOfWorkChain, TotalOrderChain
 from node.common.errors import NodeError
 from node.net.parts import PartServer
@@ -129,10 +130,14 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
         replica=replica_over(ordering.machine, rules, store.keys(PAYLOAD_TABLE)),
         chain=ordering.chain,
         part_server=PartServer(store, frozenset(members_of(rules)), time.monotonic),
-        learner=replace(learner, folder=str(Path.cwd()), store=str(store.path.resolve())),
+        learner=replace(learner, folder=str(Path.cwd()), store=str(store.path.resolve()), search=_search(settings)),
         puzzle=ordering.puzzle,
         first_requests=first_requests(rules, kept),
     )
+
+
+def _search(settings: PeerSettings) -> SearchSettings:
+    return SearchSettings() if settings.effort_max is None else SearchSettings(effort_max=settings.effort_max)
 
 
 @dataclass(frozen=True, slots=True)

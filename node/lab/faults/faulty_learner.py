@@ -33,7 +33,9 @@ class MakeFaultyLearner:
                 lambda reading, worker: unashamed(make_learner(task, spec, reading, worker), specs, participant.author),
             )
         times = math.prod(int(value) for fault in specs for name, value in fault.values if name == EFFORT)
-        diligent = replace(spec, search=replace(spec.search, effort=times * spec.search.effort))
+        search = spec.search
+        efforts = replace(search, effort_min=times * search.effort_min, effort_max=times * search.effort_max)
+        diligent = replace(spec, search=efforts)
         own = make_learner(task, diligent, gradients)
         situation = LearnerSituation(
             network_id=participant.network_id,

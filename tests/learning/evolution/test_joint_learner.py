@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from learning.evolution.joint_learner import JointGenerations
 from learning.evolution.joint_submission import ScoresAndList, decode_joint
+from learning.evolution.pace import stands_still
 from learning.evolution.ranked_list import RankedList
 from learning.exact import MICRO
 from learning.learner import CommitAwaited, GenerationWaits, Participant, Phase, SearchProgress, faulty_max, quorum
@@ -276,7 +277,7 @@ def test_a_state_without_its_memory_is_refused() -> None:
 
 def test_the_same_settings_name_the_same_first_model() -> None:
     participant = Participant(NETWORK, FOUR[0], GENESIS, FOUR)
-    generations = JointGenerations(SphereTask(), JOINT_RULES, participant, JOINT_SETTINGS)
+    generations = JointGenerations(SphereTask(), JOINT_RULES, participant, JOINT_SETTINGS, stands_still)
     generations.start_from(None)
     assert generations.head.digest == members_of(4)[2].generations.head.digest
 
