@@ -13,7 +13,9 @@ from dataclasses import dataclass
 
 import click
 
+from learning.evolution.pace import stands_still
 from learning.evolution.rules import Strategy
+from learning.evolution.search import SearchSettings
 from learning.learner import (
     AdoptRequest,
     AuthoredPayload,
@@ -35,6 +37,9 @@ MEMBERS, LIARS = 7, 2
 ACCURACY, LOSS = 0.9, 0.3
 GENERATIONS_MAX = 60
 COMMITS_MAX = 8 * GENERATIONS_MAX
+EFFORT = SearchSettings(effort_min=4, effort_max=4)
+"""Nobody waits for anybody here."""
+
 FAULTS = (
     "",
     "worst-candidate",
@@ -84,7 +89,8 @@ def run(task: Task, fault: str, seed: int) -> Reached:
     for author in members:
         participant = Participant(genesis, author, genesis, members)
         make = MakeFaultyLearner(fault, liars) if author in liars else make_learner
-        learners[author] = make(task, LearnerSpec(task.name, "", rules, participant, None), NoGradients())
+        spec = LearnerSpec(task.name, "", rules, participant, None, EFFORT, clock=stands_still)
+        learners[author] = make(task, spec, NoGradients())
         learners[author].handle(AdoptRequest(genesis))
     accuracy = loss = GENERATIONS_MAX + 1
     liars_won = height = 0

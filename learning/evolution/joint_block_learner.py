@@ -26,7 +26,7 @@ from learning.evolution.joint_blocks import (
 from learning.evolution.joint_step import Children, EntryKind, JointEntry, JointRule, JointState, missed_scale
 from learning.evolution.measurement import Measurement
 from learning.evolution.mutation import MODELS_BYTES_MAX, kept_interval
-from learning.evolution.ranked_list import RankedList
+from learning.evolution.ranked_list import LIST_INDEX_MAX, RankedList
 from learning.evolution.ranking import Ranking
 from learning.evolution.rules import EvolutionRules
 from learning.evolution.search import Generation, SearchSettings
@@ -113,6 +113,8 @@ class JointBlockLearner:
         self._kept_height = root.height
         self._bases: dict[bytes, Base] = {}
         self._ranking: Ranking | None = None
+        self._list_due = 0
+        """The next list is made of so many mutations."""
         self._join: JoinTrial | None = None
         self._tried = self._told = 0
         self._owed = 0
@@ -258,6 +260,7 @@ class JointBlockLearner:
     def _adopt(self, step: ProposedStep) -> tuple[LearnerAnswer, ...]:
         if self._ranking is None or step.id != self._adopted.id:
             self._ranking = self._ranking_on(step)
+            self._list_due = self._ranking.least
             self._join, self._owed = None, 0
         self._adopted = step
         fitness = self._parent_fitness(step) / MICRO
@@ -372,15 +375,18 @@ class JointBlockLearner:
         return Ranking(self._task, self._rules, self._settings, generation)
 
     def _rank(self, known: Base) -> tuple[LearnerAnswer, ...]:
-        assert self._ranking is not None, "a ranking of nothing"
-        before = self._ranking.candidates_tried
-        ranked = self._ranking.advance()
-        self._tried += self._ranking.candidates_tried - before
-        self._owed = max(0, self._owed - (self._ranking.candidates_tried - before) * self._settings.rank_samples)
+        """A slice; each time that twice as many are ranked as for the last list, the list of all, if it is a better one."""
+        ranking = self._ranking
+        assert ranking is not None, "a ranking of nothing"
+        before = ranking.candidates_tried
+        ranking.advance()
+        self._tried += ranking.candidates_tried - before
+        self._owed = max(0, self._owed - (ranking.candidates_tried - before) * self._settings.rank_samples)
         progress = self._progress(PROGRESS_CANDIDATES)
-        if ranked is None:
+        if ranking.candidates_tried < self._list_due:
             return progress
-        base = self._adopted
+        self._list_due = min(2 * self._list_due, LIST_INDEX_MAX)
+        base, ranked = self._adopted, ranking.ranked_list()
         measured = self._direction_fitness(base, self._participant.author, ranked)
         fitness = FITNESS_LOWEST if measured is None else measured
         if fitness <= self._parent_fitness(base):

@@ -3,7 +3,8 @@
 A generation has two phases (arXiv 2304.13540, model-consensus):
 
 1. Lists. The slate is closed with the commit that brings the last member's list, or with the one after that which brings the
-   n-f-th: who is no later than a round than the others is on it, and who is silent costs one commit.
+   n-f-th: who is no later than a round than the others is on it. Of whom the whole generation before has brought nothing, no
+   list is waited for: who falls silent costs one commit, once.
 2. Scores. The agreed lead of an entry is the lower median, over the first scores of every member delivered up to and including
    the commit in which n-f members are reached, of its score less the parent's. The best join wins if its lead is above 0; else
    the best of all entries, if its lead is; else the parent. Of equals the lowest digest.
@@ -58,6 +59,8 @@ class Decision:
     """For the generation that follows, in the order of delivery."""
     ignored: tuple[tuple[Ignored, int], ...]
     """How many submissions were ignored during this generation, by reason."""
+    silent: tuple[bytes, ...]
+    """Members of whom nothing was delivered in it: the next one does not wait for their lists."""
 
 
 class JointConsensus:
@@ -66,6 +69,9 @@ class JointConsensus:
     def __init__(self, rule: JointRule, generation: bytes, memory: Memory) -> None:
         self._rule = rule
         self._members = frozenset(rule.members)
+        self._awaited = self._members.difference(memory.silent)
+        self._heard: set[bytes] = set()
+        """Of whom anything was delivered in this generation, of use or not."""
         self._quorum = quorum(len(rule.members))
         self._faulty_max = faulty_max(len(rule.members))
         self.generation = generation
@@ -125,7 +131,8 @@ class JointConsensus:
         return self._decision(self._slate) if len(self._scores) >= self._quorum else None
 
     def _close_if_due(self) -> None:
-        if len(self._lists) == len(self._members) or (self._is_last_commit and len(self._lists) >= self._quorum):
+        is_due = self._is_last_commit or self._awaited.issubset(self._lists)
+        if is_due and len(self._lists) >= self._quorum:
             entries = self._rule.entries(self.generation, self._lists, self._state)
             self._slate = Slate(entries, slate_digest(self.generation, entries))
         self._is_last_commit = len(self._lists) >= self._quorum
@@ -139,11 +146,13 @@ class JointConsensus:
         winner = winner_of(slate.entries, agreed)
         early = {author: both.ranked for author, both in self._early.items() if both.winner == winner}
         ignored = tuple((reason, self._ignored[reason]) for reason in Ignored if self._ignored[reason])
-        return Decision(slate, agreed, credible, fitness, winner, tuple(self._scores), early, ignored)
+        silent = tuple(member for member in self._rule.members if member not in self._heard)
+        return Decision(slate, agreed, credible, fitness, winner, tuple(self._scores), early, ignored, silent)
 
     def _take(self, item: AuthoredPayload) -> Ignored | None:
         if item.author not in self._members:
             return Ignored.OUTSIDER
+        self._heard.add(item.author)
         is_late = self._origin is not None and item.base == self._origin.generation
         if item.base != self.generation and not is_late:
             return Ignored.OTHER_GENERATION

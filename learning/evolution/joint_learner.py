@@ -16,6 +16,7 @@ from learning.evolution.joint_step import Children, JointEntry, JointRule, winne
 from learning.evolution.joint_submission import ScoresAndList, encode_joint
 from learning.evolution.measurement import Measurement
 from learning.evolution.mutation import kept_interval
+from learning.evolution.pace import Clock, Pace
 from learning.evolution.ranked_list import RankedList
 from learning.evolution.ranking import Ranking
 from learning.evolution.rules import EvolutionRules
@@ -57,14 +58,17 @@ class Expectation:
 class JointGenerations:
     """Implements `learning.following.line.Follower`."""
 
-    def __init__(self, task: Task, rules: EvolutionRules, participant: Participant, settings: SearchSettings) -> None:
-        """Raises TaskError."""
+    def __init__(
+        self, task: Task, rules: EvolutionRules, participant: Participant, settings: SearchSettings, clock: Clock
+    ) -> None:
+        """`clock`: says how long to rank. Raises TaskError."""
         self._task = checked_task(task)
         self._participant = participant
         self._settings = settings
         self._rule = JointRule(participant.network_id, participant.members, rules)
         self._rules = rules
         self._measurement = Measurement(self._task, participant.network_id)
+        self._pace = Pace(clock)
         self._tried = self._told = 0
 
     def start_from(self, restored: StateKept | None) -> None:
@@ -119,7 +123,7 @@ class JointGenerations:
         head = self._head_of(winner)
         before, won = parent.model.parameters, decision.winner
         state = self._rule.following(before, self.state, entries, decision.leads, won, credible=decision.credible)
-        memory = Memory(state, Origin(parent.step, decision.winner), decision.early_lists)
+        memory = Memory(state, Origin(parent.step, decision.winner), decision.early_lists, decision.silent)
         told = GenerationDecided(
             head.step,
             head.model.height,
@@ -131,6 +135,7 @@ class JointGenerations:
             self._models.authors(winner),
         )
         self._agreed = decision.fitness[decision.winner]
+        self._pace.generation_ends()
         self._begin(head, memory, decision.scorers)
         return (self.head_report(), told, *self._kept(commit, memory), *self.waits(), *self._progress(1))
 
@@ -218,10 +223,18 @@ class JointGenerations:
         return self._score(self._scores)
 
     def _rank(self, ranking: Ranking) -> tuple[RankedList | None, tuple[SearchProgress, ...]]:
+        """One slice; the list, once it is as good as there is time for."""
         before = ranking.candidates_tried
-        ranked = ranking.advance()
+        if not before:
+            ranking.began = self._pace.now()
+        ranking.advance()
+        seconds = self._pace.now() - ranking.began
         self._tried += ranking.candidates_tried - before
-        return ranked, self._progress(PROGRESS_CANDIDATES)
+        progress = self._progress(PROGRESS_CANDIDATES)
+        if not ranking.is_enough or (not ranking.is_all and self._pace.has_time(seconds)):
+            return None, progress
+        self._pace.list_ends(seconds)
+        return ranking.ranked_list(), progress
 
     def _ranking_on(self, head: Head, scale: int) -> Ranking:
         key = noise_key(self._participant.network_id, head.step, self._participant.author)

@@ -1,7 +1,8 @@
 """What a generation of the joint rule begins with besides the model, as kept and fetched: a fixed form, little-endian.
 
-Memory: version u8 | k i8 | probation u8 for each member | has_origin u8, origin's generation 32 bytes, its winner u16 | number
-of lists u16, for each: member's number u16, list (`ranked_list`) | the parameters before the last step, float32, or nothing.
+Memory: version u8 | k i8 | probation u8 for each member | is_silent u8 for each member | has_origin u8, origin's generation 32
+bytes, its winner u16 | number of lists u16, for each: member's number u16, list (`ranked_list`) | the parameters before the
+last step, float32, or nothing.
 
 Section 6 of docs/protocol.md.
 """
@@ -17,7 +18,7 @@ from learning.evolution.ranked_list import INDEX_BYTES, RankedList, decode_list,
 from learning.model_consensus.slate import MalformedPayloadError
 from learning.state import StoredStateError
 
-MEMORY_VERSION = 1
+MEMORY_VERSION = 2
 
 _HEAD = struct.Struct("<Bb")
 _ORIGIN = struct.Struct("<B32sH")
@@ -42,12 +43,14 @@ class Memory:
     """None at genesis."""
     lists: Mapping[bytes, RankedList] = field(default_factory=dict)
     """Delivered before it began, by author, in that order."""
+    silent: tuple[bytes, ...] = ()
+    """Members of whom nothing was delivered in the generation before, in the order of their numbers."""
 
 
 def memory_bytes_max(members: int, list_length: int) -> int:
     """The longest memory, but for the parameters."""
     lists = members * (_NUMBER.size + LIST_HEAD_BYTES + INDEX_BYTES * list_length)
-    return _HEAD.size + members + _ORIGIN.size + _NUMBER.size + lists
+    return _HEAD.size + 2 * members + _ORIGIN.size + _NUMBER.size + lists
 
 
 def encode_memory(memory: Memory, rule: JointRule) -> bytes:
@@ -59,6 +62,7 @@ def encode_memory(memory: Memory, rule: JointRule) -> bytes:
         (
             _HEAD.pack(MEMORY_VERSION, state.scale),
             bytes(state.probation),
+            bytes(member in memory.silent for member in rule.members),
             _ORIGIN.pack(memory.origin is not None, origin.generation, origin.winner),
             _NUMBER.pack(len(memory.lists)),
             *lists,
@@ -74,6 +78,10 @@ def decode_memory(data: bytes, rule: JointRule, parameters: int) -> Memory:
     if version != MEMORY_VERSION:
         raise StoredStateError(f"the stored state is of another form ({version}) than this version reads ({MEMORY_VERSION})")
     probation = tuple(reader.take(len(rule.members)))
+    flags = reader.take(len(rule.members))
+    if any(flag > 1 for flag in flags):
+        raise StoredStateError(f"the stored state says {max(flags)} of whether a member is silent, allowed 0 or 1")
+    silent = tuple(member for member, is_silent in zip(rule.members, flags, strict=True) if is_silent)
     has_origin, generation, winner = _ORIGIN.unpack(reader.take(_ORIGIN.size))
     lists: dict[bytes, RankedList] = {}
     for _ in range(reader.unpack(_NUMBER)[0]):
@@ -85,7 +93,8 @@ def decode_memory(data: bytes, rule: JointRule, parameters: int) -> Memory:
     if len(rest) not in {0, 4 * parameters}:
         raise StoredStateError(f"the stored state holds {len(rest)} bytes of an earlier model, expected 0 or {4 * parameters}")
     before = np.frombuffer(rest, dtype="<f4").astype(np.float32) if rest else None
-    return Memory(JointState(before, scale, probation), Origin(generation, winner) if has_origin else None, lists)
+    origin = Origin(generation, winner) if has_origin else None
+    return Memory(JointState(before, scale, probation), origin, lists, silent)
 
 
 def _stored_list(reader: "_Reader", length: int) -> RankedList:

@@ -22,11 +22,15 @@ class Ranking:
         self._generation = generation
         self._samples = own_draw(generation, settings.rank_samples)
         self._length = list_length(rules.offspring)
-        self._candidates = min(settings.effort * rules.offspring, LIST_INDEX_MAX)
+        self.least = min(settings.effort_min * rules.offspring, LIST_INDEX_MAX)
+        """Mutations, from which on a list can be made."""
+        self._most = min(max(settings.effort_min, settings.effort_max) * rules.offspring, LIST_INDEX_MAX)
         size = len(generation.parent.parameters)
         self._children = np.empty((max(1, min(settings.chunk, CHILDREN_BYTES_MAX // (4 * size))), size), dtype=np.float32)
         self._ranked: list[tuple[float, int]] = []
         """(minus the score, index)."""
+        self.began = 0.0
+        """When, by the clock of whoever advances it."""
 
     @property
     def candidates_tried(self) -> int:
@@ -38,21 +42,29 @@ class Ranking:
         """Whether every index that a list may hold was ranked."""
         return len(self._ranked) == LIST_INDEX_MAX
 
-    def advance(self) -> RankedList | None:
-        """One slice of work; a list after effort times λ mutations, twice as many, and so on: the best and worst of all."""
+    @property
+    def is_enough(self) -> bool:
+        """Whether a list can be made: the least effort is spent."""
+        return len(self._ranked) >= self.least
+
+    @property
+    def is_all(self) -> bool:
+        """Whether the most effort is spent that one list is worth."""
+        return len(self._ranked) >= self._most
+
+    def advance(self) -> None:
+        """One slice of work. The least effort ends with a slice, whatever else there is."""
         first = len(self._ranked)
-        children = self._children[: min(len(self._children), self._candidates - first)]
+        end = self.least if first < self.least else LIST_INDEX_MAX
+        children = self._children[: min(len(self._children), end - first)]
         generation = self._generation
         fill_children(children, generation.parent.parameters, generation.key, first, generation.sigma)
         scores = self._task.scores(children, self._samples)
         self._ranked.extend((-float(score), first + row) for row, score in enumerate(scores))
-        if len(self._ranked) < self._candidates:
-            return None
-        self._candidates = min(2 * self._candidates, LIST_INDEX_MAX)
-        return self._list()
 
-    def _list(self) -> RankedList:
-        """The best half and the worst half of a list."""
+    def ranked_list(self) -> RankedList:
+        """The best and the worst of all so far."""
+        assert self.is_enough, f"a list of {len(self._ranked)} mutations, {self.least} or more are ranked for it"
         ranked = [index for _, index in sorted(self._ranked)]
         worst = self._length // 2
         return RankedList((*ranked[: self._length - worst], *ranked[len(ranked) - worst :]))

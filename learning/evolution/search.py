@@ -18,6 +18,9 @@ from learning.task import Float32Array, Int64Array
 CHILDREN_BYTES_MAX = 6 * 2**20
 """Children made before they are measured: more than a core's own cache holds for their sake costs a tenth."""
 
+EFFORT_MAX = 8
+"""Sixteen times λ mutations on 128 samples each save no generation more on digits, with one member or with four."""
+
 
 @dataclass(frozen=True, slots=True)
 class SearchSettings:
@@ -31,11 +34,13 @@ class SearchSettings:
     """Candidates per slice of search, fewer for large models; requests wait for one slice. 16 cost a fifth of the speed."""
     rank_samples: int = 128
     """Under the joint rule each mutation is ranked on so many of the batch, which every author draws for himself."""
-    effort: int = 4
-    """Under the joint rule λ mutations are ranked so many times over; the best and the worst of all are listed."""
+    effort_min: int = 1
+    """Under the joint rule at least so many times λ mutations are ranked; the best and the worst of all are listed."""
+    effort_max: int = EFFORT_MAX
+    """Over a total order up to so many times, where the rest of a generation takes long enough (`pace`)."""
 
     def __post_init__(self) -> None:
-        assert min(self.race_samples, self.finalists, self.chunk, self.rank_samples, self.effort) >= 1, (
+        assert min(self.race_samples, self.finalists, self.chunk, self.rank_samples, self.effort_min) >= 1, (
             f"a search that does not begin: {self}"
         )
 

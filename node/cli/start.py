@@ -55,6 +55,12 @@ from node.storage.task_trust import check_named, check_trust
 )
 @click.option("--search/--no-search", "is_searching", default=True, help="Look for candidates of our own. Default: search.")
 @click.option(
+    "--effort",
+    "effort_max",
+    type=click.IntRange(1, 1_000),
+    help="Strategy joint, total order: rank up to so many times λ mutations, in time that is left. Default: 8.",
+)
+@click.option(
     "--fault",
     default="",
     metavar="NAME[:option=value,...]",
@@ -84,6 +90,7 @@ def command(
     puzzle_share: float,
     score_seconds_max: float,
     is_searching: bool,
+    effort_max: int | None,
     fault: str,
     trusted_task: str,
     log_level: str,
@@ -101,6 +108,7 @@ def command(
         score_seconds_max=score_seconds_max,
         log_level=log_level,
         trusted_task=trusted_task,
+        effort_max=effort_max,
     )
     misconduct = _Misconduct(fault) if fault else None
     with _folder(settings, misconduct):

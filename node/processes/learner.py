@@ -19,6 +19,7 @@ from learning.evolution.joint_blocks import lists_max
 from learning.evolution.joint_learner import JointGenerations
 from learning.evolution.learner import EvolutionLearner
 from learning.evolution.mutation_candidates import MutationCandidates
+from learning.evolution.pace import Clock
 from learning.evolution.rules import EvolutionRules, Strategy
 from learning.evolution.search import SearchSettings
 from learning.exact import ExactArithmeticError, self_test
@@ -68,6 +69,8 @@ class LearnerSpec:
     """The peer's database: gradients read large payloads from it."""
     model: ModelRules = UNCHANGED
     """What the network changes about the task's model."""
+    clock: Clock = time.monotonic
+    """Says how long its search takes, and the rest; it crosses the pipe, too."""
     make: "MakeLearner" = field(default_factory=lambda: make_learner)
     """Crosses the pipe with the rest: a function of a module, or a value that can be called."""
 
@@ -166,7 +169,7 @@ def _evolution_learner(task: Task, spec: LearnerSpec, rules: EvolutionRules) -> 
     """With members: they decide by their scores; without: every step is checked by everybody."""
     participant = spec.participant
     if participant.members and rules.strategy is Strategy.JOINT:
-        return LineLearner(JointGenerations(task, rules, participant, spec.search), spec.restored)
+        return LineLearner(JointGenerations(task, rules, participant, spec.search, spec.clock), spec.restored)
     if participant.members:
         return LineLearner(Generations(MutationCandidates(task, rules, participant, spec.search), participant), spec.restored)
     if rules.strategy is Strategy.JOINT:

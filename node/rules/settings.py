@@ -36,3 +36,5 @@ class PeerSettings:
     """What a call into a task that is not built in may take; then its process is ended, and the candidate is the worst."""
     trusted_task: str = ""
     """A task that is not built in, named by whoever starts this peer: its code may run. Else what the folder remembers."""
+    effort_max: int | None = None
+    """Joint rule, total order: it ranks up to so many times λ mutations, where there is time; None: the usual."""

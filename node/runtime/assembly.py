@@ -18,6 +18,7 @@ import uvloop
 
 from consensus.encoding import CorruptRecordsError
 from consensus.protocol import OrderingProtocol
+from learning.evolution.search import SearchSettings
 from node.api.chains import ChainSource, ProofOfWorkChain, TotalOrderChain
 from node.common.errors import NodeError
 from node.net.parts import PartServer
@@ -133,10 +134,15 @@ def parts_of(settings: PeerSettings, folder: NodeFolder) -> PeerParts:
             folder=str(Path.cwd()),
             store=str(store.path.resolve()),
             score_seconds_max=settings.score_seconds_max,
+            search=_search(settings),
         ),
         puzzle=ordering.puzzle,
         first_requests=first_requests(rules, kept),
     )
+
+
+def _search(settings: PeerSettings) -> SearchSettings:
+    return SearchSettings() if settings.effort_max is None else SearchSettings(effort_max=settings.effort_max)
 
 
 @dataclass(frozen=True, slots=True)

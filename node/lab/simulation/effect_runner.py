@@ -30,10 +30,11 @@ from learning.learner import LearnerAnswer, LearnerRequest, StepAdopted
 from node.lab.simulation.connections import Wires
 from node.lab.simulation.links import Links
 from node.lab.simulation.peer import Agenda, PeerClock, SimulatedPeer
-from node.lab.simulation.processes import LearnerDesk, PuzzleDesk, Puzzles
+from node.lab.simulation.processes import Desk, LearnerDesk, PuzzleDesk, Puzzles
 from node.lab.simulation.timeline import Timeline
 from node.lab.simulation.trace import Happening
 from node.lab.simulation.transport import FRAME_BYTES, Flooding, LargeBytes, SimulatedOutbox
+from node.lab.simulation.working_desk import WorkingDesk
 from node.net.gossip import GossipLimits
 from node.runtime.clock_watch import ClockWatch
 from node.runtime.coupling import AskLearner, ImmediateEffect, OuterEffect
@@ -70,11 +71,17 @@ class EffectRunner:
         self._writing: Batch | None = None
         self._clock_watch = self._new_watch()
         self._is_priced = world.links.prices.are_due
-        self.desk = LearnerDesk(peer, agenda, world.links, self.handle_answer)
+        self.desk: Desk = self._desk()
         self._puzzle_desk = PuzzleDesk(peer, agenda, timeline, world.links, world.puzzles, self.feed)
         way = SimulatedOutbox(peer, agenda, timeline, wires)
         self.flooding = Flooding(way, lambda other: shells[other].flooding, self.on_message, world.gossip)
         self.large = LargeBytes(way, lambda other: shells[other].large, self)
+
+    def _desk(self) -> Desk:
+        peer, agenda = self._peer, self._world.agenda
+        if peer.work is None:
+            return LearnerDesk(peer, agenda, self._world.links, self.handle_answer)
+        return WorkingDesk(peer, agenda, self._world.timeline, self.handle_answer)
 
     # --- an incarnation ---
 

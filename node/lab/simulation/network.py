@@ -128,7 +128,7 @@ class SimulatedNetwork(Machines):
         """Start a crashed, halted or late peer from its records, with room on its disk."""
         peer = self.peers[peer_id]
         self._end(peer, None)
-        peer.replica, peer.learner, peer.serving_of = peer.build(peer.records, peer.guard_round)
+        peer.replica, peer.learner, peer.serving_of, peer.work = peer.build(peer.records, peer.guard_round)
         peer.is_up, peer.puzzle, peer.halted, peer.stopped, peer.kill_at = True, None, None, None, None
         peer.timers.clear()
         peer.disk.is_full = False

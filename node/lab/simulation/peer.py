@@ -13,6 +13,7 @@ from learning.learner import Learner, LearnerAnswer, LearnerRequest, StepAdopted
 from node.lab.faults.consensus.withheld_parts import ServingOf, gives_all
 from node.lab.simulation.disk import Disk, Records
 from node.lab.simulation.timeline import Action, Core, LocalClock
+from node.lab.simulation.work import WorkClock
 from node.runtime.coupling import OuterEffect, ReplicaPort
 from node.runtime.effect_queue import EffectQueue
 
@@ -24,6 +25,8 @@ class Built(NamedTuple):
     learner: Learner
     serving_of: ServingOf = gives_all
     """How who asks for large bytes is answered."""
+    work: WorkClock | None = None
+    """The clock of its learner's process, which its work moves on; None: each answer takes as long as another."""
 
 
 Build = Callable[[Records, int], Built]
@@ -45,6 +48,8 @@ class SimulatedPeer:
     learner: Learner
     serving_of: ServingOf
     """How it answers who asks for large bytes."""
+    work: WorkClock | None = None
+    """Of its learner, where that takes as long as its work does."""
     fault: str = ""
     """How it misbehaves below all messages, too; the rest of that is in its replica and its learner."""
     disk: Disk = field(default_factory=Disk)

@@ -12,6 +12,7 @@ from consensus.encoding import Signer
 from consensus.protocol import OrderingProtocol
 from consensus.steps import genesis_step
 from consensus.types import Instant, PeerId
+from learning.evolution.pace import stands_still
 from learning.evolution.search import SearchSettings
 from learning.learner import Learner, LearnerRequest
 from node.lab.faults.catalogue import ReplicaSituation, faulty_replica, parse_faults
@@ -45,8 +46,9 @@ from node.runtime.coupling import ReplicaPort
 START = Instant(1_800_000_000_000)
 """When every simulation begins; a day in 2027."""
 
-CANDIDATES_PER_SLICE = 16
-"""Of a toy task: few, so that requests wait for a short time only."""
+SEARCH = SearchSettings(chunk=16, effort_min=4, effort_max=4)
+"""Of a toy task: few in a slice, so that requests wait for a short time only; a fixed effort, since a slice takes as long as
+another, whatever is in it."""
 
 
 class Population:
@@ -158,7 +160,7 @@ class Population:
         return ordering_machine(self.rules, role, rows, guard_round=guard_round, snapshot_behind=behind)
 
     def _learner(self, peer: PeerId, fault: str, rows: DiskRows) -> Learner:
-        spec = replace(learner_spec(self.rules, peer, kept_state(rows)), search=SearchSettings(chunk=CANDIDATES_PER_SLICE))
+        spec = replace(learner_spec(self.rules, peer, kept_state(rows)), search=SEARCH, clock=stands_still)
         make = MakeFaultyLearner(fault, self._colluders) if fault else make_learner
         return make(toy_task(self.scenario.task, self._processor(peer)), spec, RowArchive(rows))
 

@@ -7,6 +7,7 @@ and before all mining. A learner answers requests in order, one at a time, and s
 from collections.abc import Callable
 from functools import partial
 from random import Random
+from typing import Protocol
 
 from consensus.effects import SolvePuzzle, VerifyPuzzle
 from consensus.protocol import Input, PuzzleSolved, PuzzleVerified
@@ -119,8 +120,20 @@ class PuzzleDesk:
             self.solve(job)
 
 
+class Desk(Protocol):
+    """Asks the learner."""
+
+    def start(self, first: tuple[LearnerRequest, ...]) -> None:
+        """A new incarnation: nothing is asked yet but `first`."""
+        ...
+
+    def ask(self, request: LearnerRequest) -> None:
+        """Put a request behind those that wait."""
+        ...
+
+
 class LearnerDesk:
-    """Asks the learner. `answer` hears each answer."""
+    """Each answer takes as long as another, and so does each slice of search. `answer` hears each answer."""
 
     def __init__(self, peer: SimulatedPeer, agenda: Agenda, links: Links, answer: Callable[[LearnerAnswer], None]) -> None:
         self._peer = peer

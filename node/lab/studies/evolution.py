@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from learning.evolution.rules import Strategy
-from learning.evolution.search import SearchSettings
 from learning.task import TaskError
 from node.common.goal import MetricGoal
 from node.lab.studies.evolution_arena import Curve, EvolutionCell, run_evolution
@@ -28,7 +27,7 @@ class Variant:
     """A row of the tables."""
 
     strategy: Strategy
-    effort: int = SearchSettings().effort
+    effort: int = 4
 
 
 VARIANTS = {

@@ -16,6 +16,7 @@ from learning.evolution.joint_learner import JointGenerations
 from learning.evolution.joint_submission import ScoresAndList, decode_joint, encode_joint
 from learning.evolution.mutation_candidates import MutationCandidates
 from learning.evolution.mutation_submission import decode_submission, encode_submission
+from learning.evolution.pace import stands_still
 from learning.evolution.ranked_list import RankedList, list_length
 from learning.evolution.rules import EvolutionRules, Strategy
 from learning.evolution.search import SearchSettings
@@ -60,8 +61,8 @@ class EvolutionCell:
     generations_min: int = 0
     liars: int = 0
     """Of the members."""
-    effort: int = SearchSettings().effort
-    """Of joint: how many times λ mutations are ranked."""
+    effort: int = 4
+    """Of joint: how many times λ mutations are ranked. It is fixed: here nobody waits for anybody."""
     shards: str = "whole"
     shard_count: int = 0
     first_shard: int = 0
@@ -125,9 +126,9 @@ class _Arena:
         return ShardedTask(self._task, rows_for(labels_of(task), shards, cell.shard_count, shard, network_id))
 
     def _learner(self, task: Task, participant: Participant) -> LineLearner[Follower]:
-        settings = SearchSettings(effort=self._cell.effort)
+        settings = SearchSettings(effort_min=self._cell.effort, effort_max=self._cell.effort)
         if self._rules.strategy is Strategy.JOINT:
-            return LineLearner[Follower](JointGenerations(task, self._rules, participant, settings), None)
+            return LineLearner[Follower](JointGenerations(task, self._rules, participant, settings, stands_still), None)
         return LineLearner[Follower](
             Generations(MutationCandidates(task, self._rules, participant, settings), participant), None
         )

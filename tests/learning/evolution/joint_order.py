@@ -7,6 +7,7 @@ from msgspec import structs
 
 from learning.evolution.joint_learner import JointGenerations
 from learning.evolution.joint_submission import JointSubmission, ScoresAndList, decode_joint, encode_joint
+from learning.evolution.pace import Clock, stands_still
 from learning.evolution.ranked_list import RankedList, list_length
 from learning.evolution.rules import EvolutionRules
 from learning.evolution.search import SearchSettings
@@ -19,7 +20,7 @@ from tests.learning.following.line_world import LineMember, Shelf, signed
 from tests.learning.sphere import SphereTask
 
 JOINT_RULES = structs.replace(RULES, offspring=12, step_size_factor="1", step_size_floor="0.03", regression_allowed=-1)
-JOINT_SETTINGS = SearchSettings(rank_samples=16, chunk=8, effort=2)
+JOINT_SETTINGS = SearchSettings(rank_samples=16, chunk=8, effort_min=2, effort_max=2)
 
 Distortion = Callable[["JointMember", JointSubmission], Iterable[JointSubmission]]
 """What a member really submits instead of what its learner has found."""
@@ -38,13 +39,14 @@ class JointMember(LineMember):
         settings: SearchSettings = JOINT_SETTINGS,
         restored: StateKept | None = None,
         is_searching: bool = True,
+        clock: Clock = stands_still,
         distortion: Distortion | None = None,
     ) -> None:
         self.task = task or SphereTask()
         self.distortion = distortion
         self.list_length = list_length(rules.offspring)
         participant = Participant(NETWORK, author, GENESIS, members, is_searching)
-        self.generations = JointGenerations(self.task, rules, participant, settings)
+        self.generations = JointGenerations(self.task, rules, participant, settings, clock)
         super().__init__(author, self.generations, Shelf(), restored)
         self.answers += self.learner.handle(AdoptRequest(GENESIS))
 

@@ -79,6 +79,32 @@ def test_where_one_is_silent_the_slate_is_closed_a_commit_after_the_quorum() -> 
     assert len(slate.entries) == 1 + 2 * 3 + 3
 
 
+def test_of_whom_a_whole_generation_has_brought_nothing_is_not_waited_for() -> None:
+    machine = consensus()
+    slate = closed(machine, lists=3)
+    decision = commit(machine, *(item(author, scores_for(slate)) for author in FOUR[:3]))
+    assert isinstance(decision, Decision)
+    assert decision.silent == (FOUR[3],)
+    following = consensus(Memory(RULE.first_state(), silent=decision.silent))
+    assert isinstance(commit(following, *(item(author, LIST) for author in FOUR[:3])), Slate)
+
+
+def test_whatever_a_member_says_it_is_waited_for_again() -> None:
+    machine = consensus(Memory(RULE.first_state(), silent=(FOUR[3],)))
+    slate = closed(machine, lists=3)
+    late = item(FOUR[3], LIST)
+    decision = commit(machine, late, *(item(author, scores_for(slate)) for author in FOUR[:3]))
+    assert isinstance(decision, Decision)
+    assert decision.silent == ()
+
+
+@given(silent=st.sets(st.sampled_from(FOUR)), lists=st.sets(st.sampled_from(FOUR)))
+def test_no_slate_is_closed_before_a_quorum_has_listed(silent: set[bytes], lists: set[bytes]) -> None:
+    machine = consensus(Memory(RULE.first_state(), silent=tuple(author for author in FOUR if author in silent)))
+    ended = commit(machine, *(item(author, LIST) for author in FOUR if author in lists))
+    assert (ended is not None) == (len(lists) >= 3 and {*FOUR} - silent <= lists)
+
+
 def test_a_list_of_the_commit_after_the_quorum_is_on_the_slate_and_a_later_one_is_not() -> None:
     machine = consensus()
     commit(machine, *(item(author, LIST) for author in FOUR[:3]))
@@ -271,6 +297,7 @@ memories = st.builds(
     ),
     st.none() | st.builds(Origin, st.binary(min_size=32, max_size=32), st.integers(0, 500)),
     st.dictionaries(st.sampled_from(FOUR), lists),
+    st.sets(st.sampled_from(FOUR)).map(lambda silent: tuple(author for author in FOUR if author in silent)),
 )
 
 
@@ -293,5 +320,7 @@ def test_what_is_kept_of_another_network_is_refused() -> None:
         decode_memory(data, fewer, 20)
     with pytest.raises(StoredStateError, match="holds 4 bytes of an earlier model, expected 0 or 80"):
         decode_memory(data + bytes(4), RULE, 20)
-    with pytest.raises(StoredStateError, match=r"of another form .9. than this version reads .1."):
+    with pytest.raises(StoredStateError, match=r"of another form .9. than this version reads .2."):
         decode_memory(b"\x09" + data[1:], RULE, 20)
+    with pytest.raises(StoredStateError, match="says 7 of whether a member is silent, allowed 0 or 1"):
+        decode_memory(data[:6] + b"\x07" + data[7:], RULE, 20)

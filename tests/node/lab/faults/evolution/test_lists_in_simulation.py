@@ -94,7 +94,8 @@ def generations_of(peer: SimulatedPeer) -> JointGenerations:
 
 def test_lists_are_found_with_as_much_more_search_as_is_asked_for() -> None:
     once, eightfold = (
-        played.liar.learner._honest.follower._settings.effort for played in (joint("worst-candidate"), joint("reversed-lists"))
+        played.liar.learner._honest.follower._settings.effort_max
+        for played in (joint("worst-candidate"), joint("reversed-lists"))
     )
     assert eightfold == 8 * once
 
