@@ -186,8 +186,7 @@ def _noise_of(key: StreamKey, indices: Iterable[int], parameters: int) -> Iterat
 
 def signs(key: StreamKey, index: int, parameters: int) -> Int8Array:
     """s_i in {-1, +1}, shape (parameters,): the direction of mutation `index`."""
-    octets = _noise_octets(key, index, parameters)
-    bits = np.unpackbits(octets, count=parameters, bitorder="little").view(np.int8)
+    bits = np.unpackbits(_noise_octets(key, index, parameters), count=parameters, bitorder="little").view(np.int8)
     return (bits << 1) - np.int8(1)
 
 
@@ -237,8 +236,7 @@ def moved(
 
 
 def first_weights(key: StreamKey, layout: Layout) -> Float32Array:
-    """The model to start from: uniform in [-1/sqrt(fan_in), 1/sqrt(fan_in)) per block, its constant where fan_in is 0, and
-    what is given where something is.
+    """The model to start from: what is given; else uniform in [-1/sqrt(fan_in), 1/sqrt(fan_in)), or the block's constant.
 
     Parameter i takes the i-th 16-bit integer of the stream, whatever block it lies in, times the block's scale / 2**15.
     """

@@ -353,42 +353,40 @@ class JointBlockLearner:
         return (known.offer,)
 
     def _offer_no_change(self, base: ProposedStep, known: Base, lead: int) -> tuple[StepOffered, ...]:
-        """Only once a search has found nothing better: a block before that would throw away what all work on for its parent."""
+        """The same model, one block higher. `lead`: of the best that was tried here, 0 or less.
+
+        Only once a search has found nothing better: a block before that would throw away what all work on for its parent.
+        """
         if known.offer is not None:
             return ()
-        known.offer, known.offered_fitness = self._no_change(base, lead), self._parent_fitness(base)
+        parent, fitness = self._tree.state(base), self._parent_fitness(base)
+        scale = missed_scale(lead, parent.scale)
+        claim, digest = JointClaim(fitness, fitness, scale), self._transition.digest(parent.one_higher(scale))
+        known.offer, known.offered_fitness = StepOffered(base.id, (), encode_joint_claim(claim), digest), fitness
         return (known.offer,)
-
-    def _no_change(self, base: ProposedStep, lead: int) -> StepOffered:
-        """The same model, one block higher. `lead`: of the best that was tried here, 0 or less."""
-        scale = missed_scale(lead, self._tree.state(base).scale)
-        fitness, model = self._parent_fitness(base), self._tree.state(base).model
-        state = JointModel(ModelState(model.parameters, model.height + 1), self._tree.state(base).before, scale)
-        claim = JointClaim(fitness, fitness, scale)
-        return StepOffered(base.id, (), encode_joint_claim(claim), self._transition.digest(state))
 
     def _ranking_on(self, step: ProposedStep) -> Ranking:
         model = self._tree.state(step).model
         key = noise_key(self._participant.network_id, step.id, self._participant.author)
         sigma = self._rule.sigma(model.height, self._tree.state(step).scale)
-        generation = Generation(model, key, sigma, self._measurement.batch(step.id))
-        return Ranking(self._task, self._rules, self._settings, generation)
+        return Ranking(self._task, self._rules, self._settings, Generation(model, key, sigma, self._measurement.batch(step.id)))
 
     def _rank(self, known: Base) -> tuple[LearnerAnswer, ...]:
         """A slice; each time that twice as many are ranked as for the last list, the list of all, if it is a better one."""
         ranking = self._ranking
         assert ranking is not None, "a ranking of nothing"
-        before = ranking.candidates_tried
+        tried = -ranking.candidates_tried
         ranking.advance()
-        self._tried += ranking.candidates_tried - before
-        self._owed = max(0, self._owed - (ranking.candidates_tried - before) * self._settings.rank_samples)
+        tried += ranking.candidates_tried
+        self._tried += tried
+        self._owed = max(0, self._owed - tried * self._settings.rank_samples)
         progress = self._progress(PROGRESS_CANDIDATES)
         if ranking.candidates_tried < self._list_due:
             return progress
         self._list_due = min(2 * self._list_due, LIST_INDEX_MAX)
         base, ranked = self._adopted, ranking.ranked_list()
         measured = self._direction_fitness(base, self._participant.author, ranked)
-        fitness = FITNESS_LOWEST if measured is None else measured
+        fitness = measured if measured is not None else FITNESS_LOWEST
         if fitness <= self._parent_fitness(base):
             return (*progress, *self._offer_no_change(base, known, fitness - self._parent_fitness(base)))
         if known.announced is not None and fitness <= known.announced:

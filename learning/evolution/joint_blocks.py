@@ -134,6 +134,10 @@ class JointModel:
     scale: int = 0
     """k."""
 
+    def one_higher(self, scale: int) -> "JointModel":
+        """The same model after a block that changes nothing but k."""
+        return JointModel(ModelState(self.model.parameters, self.model.height + 1), self.before, scale)
+
 
 def encode_joint_memory(state: JointModel) -> bytes:
     """What is kept of a state besides its model."""
