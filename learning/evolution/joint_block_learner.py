@@ -107,8 +107,7 @@ class JointBlockLearner:
         self._tree = StateTree(self._transition, root, state, steps_max=STEPS_MAX, bytes_max=MODELS_BYTES_MAX)
         self._measurement = Measurement(self._task, participant.network_id)
         self._measurement.check_start(Head(root.id, state.model, state_digest(state.model)))
-        batch = self._measurement.batch(root.id)
-        check_repeatable(self._task, state.model.parameters, batch, rules.fitness_tolerance)
+        check_repeatable(self._task, state.model.parameters, self._measurement.batch(root.id), rules.fitness_tolerance)
         self._adopted = root
         self._kept_height = root.height
         self._bases: dict[bytes, Base] = {}

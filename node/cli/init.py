@@ -12,11 +12,11 @@ from consensus.total_order.committee import MEMBERS_MAX, faulty_max
 from learning.evolution.rules import Strategy
 from learning.tasks.catalogue import built_in_task
 from node.cli.arguments import FILE, FOLDER, TASK_DEFAULT, refuse_given
-from node.cli.learning_options import MODEL_PARAMETERS, learning_choice, learning_options, model_choice, model_options
+from node.cli.learning_options import MODEL_PARAMETERS, learning_choice, learning_options, model_options
 from node.common.errors import NodeError
 from node.common.files import KEY_FILE_NAME, NETWORK_FILE_NAME
 from node.common.wording import command_text, counted
-from node.processes.task_facts import check_installed, task_section
+from node.processes.task_facts import check_installed
 from node.rules.network_file import DEFAULT_CHAIN, new_rules, read_network_file
 from node.rules.network_rules import (
     Consensus,
@@ -111,17 +111,13 @@ def command(
     network_file: Path | None,
     name: str | None,
     task: str,
-    learning: str,
-    rule: str | None,
-    shards: str | None,
     strategy: str,
     block_interval_ms: int,
     finality_depth: int,
     members_count: int | None,
     member_keys: tuple[str, ...],
     tolerate: int | None,
-    start_weights: Path | None,
-    **_model: object,
+    **_learning: object,
 ) -> None:
     """Make FOLDER with a new key and the rules of a network. Nothing is ever overwritten.
 
@@ -137,33 +133,23 @@ def command(
         click.echo(_what_next(folder, rules, identity.peer_id.hex(), first_start=("--peer", ELSEWHERE, *_trusting(rules))))
         return
     is_order = bool(members_count or member_keys)
-    choice = learning_choice(learning, rule, shards, is_order=is_order, shard_count=OPEN_SHARD_COUNT)
-    model = model_choice(context)
-    section = task_section(
-        task,
-        model,
-        start_weights and start_weights.parent,
-        needs_gradient=choice.gradient is not None,
-        needs_samples=choice.has_shards,
-    )
-    title = name or _title_of(task)
+    choice = learning_choice(context, is_order=is_order, shard_count=OPEN_SHARD_COUNT)
     make = partial(
         new_rules,
-        title,
+        name or _title_of(task),
         secrets.token_bytes(32),
-        section,
+        choice.section_of(task),
         Strategy(strategy),
         gradient=choice.gradient,
         shards=choice.evolution_shards,
-        model=model,
+        model=choice.model,
         finality_depth=finality_depth,
     )
-    placeholders = tuple(f"{number:064x}" for number in range(members_count or 0))
-    members = member_keys or placeholders
+    members = member_keys or tuple(f"{number:064x}" for number in range(members_count or 0))
     rules = make(block_interval_ms=block_interval_ms, members=members)  # its mistakes are told before anything is made
     if members_count is None:
         identity = NodeFolder.create(folder, rules)
-        link_weights(folder, start_weights)
+        link_weights(folder, choice.weights)
         _trust_own_task(folder, rules)
         click.echo(_what_next(folder, rules, identity.peer_id.hex()))
         return
@@ -174,7 +160,7 @@ def command(
     rules = make(block_interval_ms=block_interval_ms, members=keys)
     for path in folders:
         NodeFolder.create(path, rules)
-        link_weights(path, start_weights)
+        link_weights(path, choice.weights)
     click.echo(_what_next_for_members(folders, rules))
 
 

@@ -14,8 +14,9 @@ from learning.models.weights_file import weights_digest
 from learning.tasks.shards import ShardKind, parse_shards
 from node.cli.arguments import FILE, refuse_given
 from node.common.errors import NodeError, disk_error
+from node.processes.task_facts import task_section
 from node.rules.network_file import ALL_MEASURE_ALIKE
-from node.rules.network_rules import Learning
+from node.rules.network_rules import Learning, TaskSection
 from node.rules.typed_toml import TomlProblem, converted, range_of
 
 RULE_DEFAULT = "robust"
@@ -99,8 +100,8 @@ def model_options(command: Callable[..., object]) -> Callable[..., object]:
     return command
 
 
-def model_choice(context: click.Context) -> ModelRules:
-    """The options, checked; the weights' digest is read off the file. Raises NodeError."""
+def _model_rules(context: click.Context) -> ModelRules:
+    """The weights' digest is read off the file. Raises NodeError."""
     given = context.params
     if not given["adapters"]:
         refuse_given(context, ("adapter_rank", "adapter_alpha"), "without --adapter")
@@ -136,23 +137,36 @@ class LearningChoice:
     """None where learning is by evolution."""
     evolution_shards: str
     """Where it is."""
+    model: ModelRules
+    """What is changed about the task's model."""
+    weights: Path | None
+    """The file that it starts from."""
 
-    @property
-    def has_shards(self) -> bool:
-        """Whether evolution needs samples that can be cut into shards."""
-        return self.evolution_shards != ShardKind.WHOLE
+    def section_of(self, task: str) -> TaskSection:
+        """The [task] section for a task with this model. Raises NodeError where the task is not fit for it."""
+        return task_section(
+            task,
+            self.model,
+            self.weights and self.weights.parent,
+            needs_gradient=self.gradient is not None,
+            needs_samples=self.evolution_shards != ShardKind.WHOLE,
+        )
 
 
-def learning_choice(learning: str, rule: str | None, shards: str | None, *, is_order: bool, shard_count: int) -> LearningChoice:
-    """The options, checked. `shard_count`: of an open network that learns by gradients. Raises NodeError."""
+def learning_choice(context: click.Context, *, is_order: bool, shard_count: int) -> LearningChoice:
+    """The options of `learning_options` and `model_options`, checked. `shard_count`: of an open network that learns by
+    gradients. Raises NodeError.
+    """
+    given = context.params
+    rule, shards = given["rule"], given["shards"]
     try:
         found = str(parse_shards(shards)) if shards is not None else None
     except ValueError as error:
         raise NodeError(f"--shards: {error}", "choose what is allowed") from error
-    if Learning(learning) is Learning.GRADIENT:
-        return LearningChoice(
-            _gradient_section(rule, found or SHARDS_DEFAULT, 0 if is_order else shard_count), ShardKind.WHOLE.value
-        )
+    model = _model_rules(context), given["start_weights"]
+    if Learning(given["learning"]) is Learning.GRADIENT:
+        gradient = _gradient_section(rule, found or SHARDS_DEFAULT, 0 if is_order else shard_count)
+        return LearningChoice(gradient, ShardKind.WHOLE.value, *model)
     if rule is not None:
         raise NodeError("--rule is of no use with --learning evolution", "add --learning gradient")
     if found not in {None, ShardKind.WHOLE} and not is_order:
@@ -160,7 +174,7 @@ def learning_choice(learning: str, rule: str | None, shards: str | None, *, is_o
             f"--shards {found} is not for evolution by proof of work, {ALL_MEASURE_ALIKE}",
             "make it a total order (testnet: --consensus total-order, init: --members N), or add --learning gradient",
         )
-    return LearningChoice(None, found or ShardKind.WHOLE.value)
+    return LearningChoice(None, found or ShardKind.WHOLE.value, *model)
 
 
 def _gradient_section(rule: str | None, shards: str, shard_count: int) -> GradientRules:

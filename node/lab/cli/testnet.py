@@ -21,7 +21,7 @@ from node.cli.arguments import (
     is_given,
     refuse_given,
 )
-from node.cli.learning_options import MODEL_PARAMETERS, learning_choice, learning_options, model_choice, model_options
+from node.cli.learning_options import MODEL_PARAMETERS, learning_choice, learning_options, model_options
 from node.common.errors import NodeError
 from node.common.goal import ACCURACY, MetricGoal
 from node.lab.faults.catalogue import canonical_fault, check_fault, fault_list
@@ -193,11 +193,7 @@ def command(
     *,
     nodes: int,
     consensus: str,
-    learning: str,
-    rule: str | None,
-    shards: str | None,
     task: str,
-    strategy: str,
     faulty: int,
     fault: str | None,
     network_file: Path | None,
@@ -213,8 +209,7 @@ def command(
     score_seconds_max: float,
     scenario: Path | None,
     partition_by: str,
-    start_weights: Path | None,
-    **_model: object,
+    **_learning: object,
 ) -> int:
     """Run peers as processes on this machine until their model is good enough and all agree on it.
 
@@ -225,19 +220,18 @@ def command(
     if scenario is not None:
         check_alone(context)
         return play(context, scenario, partition_by, data_dir, is_kept=is_kept, is_json=is_json)
-    _refuse_contradictions(context, network_file, learning, goal)
-    choice = learning_choice(learning, rule, shards, is_order=consensus == Consensus.TOTAL_ORDER, shard_count=nodes)
-    if network_file is not None:
-        consensus, learning, strategy = _kinds_of(context, network_file, task)
+    _refuse_contradictions(context, network_file, goal)
+    choice = learning_choice(context, is_order=consensus == Consensus.TOTAL_ORDER, shard_count=nodes)
+    kinds = consensus, learning, strategy = _kinds_of(context, network_file, task)
     settings = TestnetSettings(
         nodes=nodes,
         consensus=consensus,
         learning=learning,
         task=task,
-        strategy=Strategy(strategy),
+        strategy=strategy,
         gradient=choice.gradient,
         faulty=faulty,
-        fault=_fault(nodes, faulty, fault, (Consensus(consensus), Learning(learning), Strategy(strategy))),
+        fault=_fault(nodes, faulty, fault, kinds),
         network_file=network_file,
         goal=goal or MetricGoal(ACCURACY, until_accuracy),
         is_until_interrupted=is_until_interrupted,
@@ -249,8 +243,8 @@ def command(
         shards=choice.evolution_shards,
         score_seconds_max=score_seconds_max,
         plot=plot,
-        model=model_choice(context),
-        start_weights=start_weights,
+        model=choice.model,
+        start_weights=choice.weights,
     )
     return _run(settings)
 
@@ -261,7 +255,7 @@ def _run(settings: TestnetSettings) -> int:
     return exit_code
 
 
-def _refuse_contradictions(context: click.Context, network_file: Path | None, learning: str, goal: MetricGoal | None) -> None:
+def _refuse_contradictions(context: click.Context, network_file: Path | None, goal: MetricGoal | None) -> None:
     """Raises NodeError where two options say the same thing, or one says nothing."""
     check_partition(context)
     if goal is not None:
@@ -269,15 +263,18 @@ def _refuse_contradictions(context: click.Context, network_file: Path | None, le
     if network_file is not None:
         of_rules = ("consensus", "learning", "rule", "shards", "strategy", *MODEL_PARAMETERS)
         refuse_given(context, of_rules, "with --network, whose file has all rules")
-    elif learning == Learning.GRADIENT.value:
+    elif context.params["learning"] == Learning.GRADIENT.value:
         refuse_given(context, ("strategy",), "with --learning gradient")
 
 
 Kinds = tuple[Consensus, Learning, Strategy]
 
 
-def _kinds_of(context: click.Context, network_file: Path, task: str) -> Kinds:
-    """What the given rules say; their mistakes are told before anything starts. Raises NodeError."""
+def _kinds_of(context: click.Context, network_file: Path | None, task: str) -> Kinds:
+    """What the options or the given rules say; their mistakes are told before anything starts. Raises NodeError."""
+    if network_file is None:
+        given = context.params
+        return Consensus(given["consensus"]), Learning(given["learning"]), Strategy(given["strategy"])
     rules = read_network_file(network_file)
     if rules.total_order.members:
         raise NodeError(

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import structs
 
+from learning.checked_task import checked_task
 from learning.evolution.joint_scoring import DRAWN_BATCHES, DRAWN_SAMPLES_MIN, Scoring, scoring_draw
 from learning.evolution.joint_step import Children, EntryKind, JointEntry, JointRule
 from learning.evolution.ranked_list import RankedList
@@ -53,10 +54,10 @@ PARENT = genesis_state(NETWORK, TASK.layout)
 def honest_list(author: bytes) -> RankedList:
     rule = JointRule(NETWORK, MEMBERS, RULES)
     generation = Generation(PARENT, noise_key(NETWORK, GENERATION, author), rule.sigma(0, 0), BATCH)
-    ranking = Ranking(TASK, RULES, SearchSettings(effort=1), generation)
-    while (ranked := ranking.advance()) is None:
-        pass
-    return ranked
+    ranking = Ranking(TASK, RULES, SearchSettings(effort_min=1, effort_max=1), generation)
+    while not ranking.is_enough:
+        ranking.advance()
+    return ranking.ranked_list()
 
 
 class Scored:
@@ -164,7 +165,7 @@ class Diverging(CountedTask):
 
 def test_an_entry_that_diverges_on_the_draw_scores_the_lowest() -> None:
     scored = Scored(8)
-    scoring = Scoring(check_task(Diverging()), scored.children, scored.slate, BATCH, draw=scored.draw, rows=SLICE)
+    scoring = Scoring(checked_task(Diverging()), scored.children, scored.slate, BATCH, draw=scored.draw, rows=SLICE)
     while (scores := scoring.advance()) is None:
         pass
     kinds = [entry.kind for entry in scored.slate.entries]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from learning.checked_task import checked_differentiable
 from learning.exact import first_weights, stream_key
 from learning.task import TaskError, differentiable
 from learning.task_check import check_gradient, check_task
@@ -273,7 +274,7 @@ def test_with_its_files_a_built_in_task_is_what_the_catalogue_says(
     monkeypatch.setattr("learning.tasks.cifar.TEST_SAMPLES", 5)
     task = load_task(entry.name)
     check_task(task)
-    check_gradient(differentiable(task))
+    check_gradient(checked_differentiable(differentiable(task)))
     assert (task.name, sum(block.size for block in task.layout)) == (entry.name, entry.parameters)
     assert len(FROM_FILES) == 4
 

@@ -175,7 +175,7 @@ def test_a_network_is_called_after_its_task_or_the_module_that_holds_it(
     def section(name: str, *_: object, needs_gradient: bool, needs_samples: bool) -> TaskSection:
         return TaskSection(name, "00" * 32, 3)
 
-    monkeypatch.setattr("node.cli.init.task_section", section)
+    monkeypatch.setattr("node.cli.learning_options.task_section", section)
     result = run(tmp_path / "peer", "--task", task)
     assert result.exit_code == 0, result.stderr
     assert read_network_file(tmp_path / "peer" / "network.toml").name == name
@@ -195,7 +195,10 @@ def test_a_user_s_own_task_is_measured_in_a_process_of_its_own(tmp_path: Path, m
     ("task", "told"),
     [
         ("broken_tasks:mine", "importing 'broken_tasks' raised RuntimeError: no data today"),
-        ("own_tasks:undefined", "task 'valley': scores of a first model is nan, expected a finite number"),
+        (
+            "own_tasks:undefined",
+            "task 'valley': fitness is nan, expected a finite float within 1.15e+12 of 0, or minus infinity for the worst",
+        ),
         ("own_tasks:missing", "has no attribute 'missing'"),
     ],
 )
