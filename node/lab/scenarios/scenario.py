@@ -123,8 +123,9 @@ class Scenario(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Total order: who lags by so many commits starts from a checkpoint; 0: as in a real node."""
     is_retention_tight: Annotated[bool, Meta(title="true or false")] = False
     """Total order: delivered payloads are forgotten as soon as nobody may ask for them, not some thousand commits later."""
-    measured_apart: Annotated[int, Meta(ge=0, le=1_000)] = 0
-    """Peers' measurements of fitness differ by up to so many micro-units, as their processors do."""
+    measured_apart: Annotated[int, Meta(ge=0, le=1_000_000)] = 0
+    """Peers' measurements of fitness differ by up to so many micro-units, as their processors do; under a total order, where
+    nobody claims anything, as their data do."""
     links: LinksSection = LinksSection()
     processor: ProcessorSection = ProcessorSection()
     expect: ExpectSection = ExpectSection()

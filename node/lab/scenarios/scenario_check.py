@@ -141,7 +141,7 @@ def _setting_problems(scenario: Scenario) -> Iterator[str]:
     links, order = scenario.links, scenario.consensus is Consensus.TOTAL_ORDER
     if scenario.learning is Learning.GRADIENT and scenario.task is ToyTask.SPHERE:
         yield 'task is "sphere", which has no gradient; allowed is "quadratic" where learning is "gradient"'
-    if scenario.measured_apart > scenario.evolution.fitness_tolerance:
+    if scenario.measured_apart > scenario.evolution.fitness_tolerance and not order:
         allowed = f"0 to evolution.fitness_tolerance ({scenario.evolution.fitness_tolerance})"
         yield f"measured_apart is {scenario.measured_apart}; allowed is {allowed}, or honest peers contest each other"
     if not set(range(scenario.insiders, scenario.peers)) <= set(scenario.fault_of):

@@ -10,6 +10,7 @@ from random import Random
 from consensus.proof_of_work.rules import ChainRules
 from consensus.total_order.committee import faulty_max
 from learning.evolution.rules import EvolutionRules, Strategy
+from learning.exact import MICRO
 from learning.gradient.rules import GradientRules
 from node.lab.faults.catalogue import FAULTS, Family, FaultError, check_fits, parse_fault
 from node.lab.scenarios.scenario import Delays, ExpectSection, Faulty, LinksSection, ProcessorSection, Scenario
@@ -62,6 +63,17 @@ STRATEGIES = (Strategy.JOINT, Strategy.JOINT, Strategy.PLUS, Strategy.PLUS, Stra
 def strategy_of(seed: int, learning: Learning) -> Strategy:
     """By the seed alone, so that all else is what it was with one strategy."""
     return Random(f"swarm strategy/{seed}").choice(STRATEGIES) if learning is Learning.EVOLUTION else Strategy.PLUS
+
+
+APART = (0, 0, 1_000, 10_000, 100_000)
+"""Micro-units. One mutation gains some 10,000 at first: members then find another the best, and expect another head, now and
+then; in nearly every generation with ten times as many, and a tenth is felt late, where steps are small."""
+
+
+def apart_of(seed: int, consensus: Consensus, learning: Learning) -> int:
+    """Besides rounding, how far apart members measure, who vote by what they find; by the seed alone, as above."""
+    varies = consensus is Consensus.TOTAL_ORDER and learning is Learning.EVOLUTION
+    return Random(f"swarm measurements/{seed}").choice(APART) if varies else 0
 
 
 def evolution_of(random: Random, strategy: Strategy) -> EvolutionRules:
@@ -228,7 +240,7 @@ def scenario_of(seed: int, *, is_brief: bool = False) -> Scenario:
         task=ToyTask.SPHERE if learning is Learning.EVOLUTION else ToyTask.QUADRATIC,
         snapshot_behind=random.choice((0, 10, 40)),
         is_retention_tight=seed % 2 == 0,
-        measured_apart=random.choice((0, 1, 2)),
+        measured_apart=random.choice((0, 1, 2)) + apart_of(seed, consensus, learning),
         links=links_of(random, is_near),
         processor=processor_of(random),
         expect=_expected(consensus, learning, peers, calm_s, is_long=is_long, is_near=is_near),
@@ -252,7 +264,9 @@ def title_of(scenario: Scenario) -> str:
     faults = dict.fromkeys(f"{len(entry.peers)} x {entry.fault}" for entry in scenario.faulty)
     troubles = ", ".join((*faults, *kinds)) or "calm"
     learning = scenario.evolution.strategy if scenario.learning is Learning.EVOLUTION else scenario.learning
-    return f"{scenario.peers} peers, {scenario.consensus}, {learning}: {troubles}"
+    apart = scenario.measured_apart
+    measured = f", measured {apart / MICRO:g} apart" if apart >= min(filter(None, APART)) else ""
+    return f"{scenario.peers} peers, {scenario.consensus}, {learning}{measured}: {troubles}"
 
 
 def fitting_faults(consensus: Consensus, learning: Learning, strategy: Strategy) -> tuple[str, ...]:

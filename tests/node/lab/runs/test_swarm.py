@@ -22,6 +22,7 @@ from node.lab.simulation.network import SimulatedNetwork
 from node.lab.simulation.population import START
 from node.lab.simulation.swarm.__main__ import main
 from node.lab.simulation.swarm.plan import (
+    APART,
     CALM_S,
     LARGE_SIZES,
     LONG_STORM_S,
@@ -41,6 +42,9 @@ COPIED = range(1_607, 1_608)
 
 SLICES = [*(SEEDS[first : first + 12] for first in range(0, len(SEEDS), 12)), COPIED]
 """A seed takes about 2.5 s on an idle core: a slice takes half a minute, and all of them five minutes on two."""
+
+ROUNDING_MAX = 2
+"""Micro-units by which any two peers may measure apart."""
 
 SEED = 1_001
 """A small network."""
@@ -85,6 +89,10 @@ def test_two_thousand_seeds_hold_every_mode_every_fault_that_fits_and_every_trou
     assert {type(timed.event) for scenario in scenarios for timed in scenario.events} == set(EVENTS.values())
     assert {scenario.insiders for scenario in scenarios} == {*SIZES, *LARGE_SIZES}
     assert {scenario.outsiders for scenario in scenarios} == set(OUTSIDERS)
+    apart = {mode_of(scenario)[:2] for scenario in scenarios if scenario.measured_apart > ROUNDING_MAX}
+    assert apart == {(Consensus.TOTAL_ORDER, Learning.EVOLUTION)}
+    joint = of_mode[Consensus.TOTAL_ORDER, Learning.EVOLUTION, Strategy.JOINT]
+    assert {scenario.measured_apart // min(filter(None, APART)) for scenario in joint} == {0, 1, 10, 100}
     assert 30 <= sum(scenario.duration_s == LONG_STORM_S + CALM_S for scenario in scenarios) <= 100
 
 

@@ -33,7 +33,6 @@ from tests.node.lab.simulation.scenario_texts import PLAIN, checked, event
         (event(1, "heal"), "heal at 1 s, where nothing is cut"),
         (event(1, "partition", groups="[[0], [1]]"), "the network is still cut in the calm at the end"),
         ("[expect]\ncalm_s = 41\n", "expect.calm_s is 41; allowed is up to duration_s (40)"),
-        ("measured_apart = 11\n", "measured_apart is 11; allowed is 0 to evolution.fitness_tolerance (10)"),
         ("[links]\nms_min = 70\n", "links.ms_min is 70; allowed is 0 to links.ms_max (60)"),
         ("[links]\nneighbours = 2\n", "links.neighbours is 2; allowed is 0"),
         ("[total_order]\nmembers = ['ab']\n", "total_order.members is given; allowed is none"),
@@ -65,6 +64,13 @@ def test_a_contradiction_is_told(text: str, told: str) -> None:
     with pytest.raises(TomlProblem) as problem:
         checked(PLAIN + text)
     assert told in str(problem.value)
+
+
+def test_only_where_fitness_is_claimed_must_measurements_agree_within_the_tolerance() -> None:
+    text = PLAIN + "measured_apart = 11\n"
+    assert checked(text).measured_apart == 11
+    with pytest.raises(TomlProblem, match=r"measured_apart is 11; allowed is 0 to evolution.fitness_tolerance \(10\)"):
+        checked(text.replace("total-order", "proof-of-work"))
 
 
 def test_over_sockets_all_dial_each_other() -> None:
