@@ -22,6 +22,9 @@ from node.storage.folder import NodeFolder
 from node.storage.identity import Identity
 from node.storage.store import Store
 
+VERSION = version("kubrat")
+"""Read once: finding a package's metadata on the disk takes a millisecond, and `status` is asked for every second."""
+
 Companion = Callable[[], Coroutine[None, None, None]]
 """Goes on until it is cancelled."""
 
@@ -80,7 +83,7 @@ class StatusSources:
         awaited = self.driver.awaited
         head, now_s, peers = vitals.head, time.monotonic(), self.network.peers()
         return NodeStatus(
-            version=version("kubrat"),
+            version=VERSION,
             network_id=network_id(rules).hex(),
             peer_id=self.parts.identity.peer_id.hex(),
             network_name=rules.name,
