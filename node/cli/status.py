@@ -65,6 +65,7 @@ def _figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
     else:
         yield from _order_figures(status, status.order)
     yield "gradients/s" if status.rule else "candidates/s", count(status.candidates_per_second)
+    yield from _time_figures(status)
     if status.rule:
         yield "rule", status.rule
     if status.fault:
@@ -75,6 +76,17 @@ def _figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
     yield "sent", f"{status.bytes_sent / 1e6:.1f} MB"
     yield "runs for", UNKNOWN if status.uptime_s is None else duration(status.uptime_s)
     yield "version", status.version
+
+
+def _time_figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
+    """What the learner did in the last minute, and what agreeing has cost since the start."""
+    learner, processor = status.learner_minute, status.processor
+    if learner is not None:
+        parts = f"ranking {percent(learner.ranking)}, scoring {percent(learner.scoring)}"
+        yield "learner time", f"busy {percent(learner.busy)} ({parts}), waiting {percent(learner.waiting)}"
+    if processor is not None and processor.ordering_share is not None:
+        seconds = f"store {processor.store_s:.1f} s of {processor.ordering_s:.1f} s"
+        yield "ordering", f"{percent(processor.ordering_share)} of the peer's processor time ({seconds})"
 
 
 def _clock_figures(clock: ClockStatus) -> Iterator[tuple[str, str]]:

@@ -28,12 +28,23 @@ from learning.gradient.rules import CHECK_MS_MAX_DEFAULT, GradientRules
 from learning.gradient.step_candidates import StepCandidates
 from learning.gradient.stream import GradientStream
 from learning.gradient.worker import MakeWorker, Worker
-from learning.learner import DeliverRequest, Learner, LearnerAnswer, LearnerRequest, Participant, SearchProgress, StateKept
+from learning.learner import (
+    AssessRequest,
+    CheckRequest,
+    DeliverRequest,
+    Learner,
+    LearnerAnswer,
+    LearnerRequest,
+    Participant,
+    SearchProgress,
+    StateKept,
+)
 from learning.state import checkpoint_digest, encode_kept_state
 from learning.task import Layout, Task, TaskError, differentiable
 from learning.tasks.loading import load_task
 from learning.tasks.shards import OwnSamples, parse_shards, rows_for, shard_of
 from node.common.errors import fix_of_task
+from node.processes.effort import LearnerEffort, Stopwatch, Work
 from node.processes.process import WorkerProcess
 from node.storage.store import StoredPayloads
 
@@ -88,7 +99,7 @@ class SearchRate:
     candidates_per_second: float
 
 
-LearnerMessage = LearnerReady | LearnerFailed | SearchRate | LearnerAnswer
+LearnerMessage = LearnerReady | LearnerFailed | SearchRate | LearnerEffort | LearnerAnswer
 LearnerWorker = WorkerProcess[LearnerSpec, LearnerRequest, LearnerMessage]
 
 PROGRESS_SECONDS = 1.0
@@ -171,6 +182,7 @@ class _LearnerLoop:
         """What the last slice of search took."""
         self._tried_before = 0
         self._reported_at = time.monotonic()
+        self._stopwatch = Stopwatch(self._reported_at)
         gc.freeze()  # torch's modules are there for good: a collection that goes through them takes 130 ms
         pipe.send(LearnerReady(task.layout, task.data_digest))
 
@@ -189,12 +201,20 @@ class _LearnerLoop:
                 began = time.monotonic()
                 self._send(self._learner.handle(request))
                 self._share.on_answer(request, time.monotonic() - began)
+                self._spent(Work.SCORING if isinstance(request, AssessRequest | CheckRequest) else Work.OTHER, began)
 
     def _search(self) -> None:
         began = time.monotonic()
+        work = Work.SCORING if self._learner.is_scoring else Work.RANKING
         self._send(self._learner.search())
         self._slice_seconds = time.monotonic() - began
         self._share.on_search(self._slice_seconds)
+        self._spent(work, began)
+
+    def _spent(self, work: Work, began: float) -> None:
+        effort = self._stopwatch.add(work, began, time.monotonic())
+        if effort is not None:
+            self._pipe.send(effort)
 
     def _send(self, answers: tuple[LearnerAnswer, ...]) -> None:
         for answer in answers:

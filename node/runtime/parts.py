@@ -8,6 +8,7 @@ from importlib.metadata import version
 from consensus.types import PeerId
 from learning.learner import LearnerRequest
 from node.api.chains import ChainSource
+from node.api.effort import EffortTally, processor_time
 from node.api.status import ClockStatus, NodeStatus, PeerLink
 from node.api.telemetry import LagProbe, MemoryProbe, Vitals
 from node.net.parts import PartPort
@@ -73,6 +74,9 @@ class StatusSources:
     driver: Driver
     lag: LagProbe
     memory: MemoryProbe
+    effort: EffortTally
+    workers: tuple[int, ...]
+    """Process ids of the learner, and of the puzzle where there is one."""
     started_s: float = field(default_factory=time.monotonic)
 
     def document(self) -> NodeStatus:
@@ -121,6 +125,9 @@ class StatusSources:
             rule=rules.gradient.rule if rules.learning is Learning.GRADIENT else "",
             fault=self.parts.misconduct,
             gradients=None if vitals.gradients is None else vitals.gradients.status(),
+            learner_time=self.effort.since_start(now_s),
+            learner_minute=self.effort.last_minute(now_s),
+            processor=processor_time(self.parts.store.writer_ident, self.workers),
             clock=_clock_status(self.driver, chain.peers_ahead_ms),
             behind_by=chain.behind_by,
             accusations=tuple(
