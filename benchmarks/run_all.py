@@ -19,6 +19,7 @@ SCRIPTS = (
     "total_order_latency",
     "total_order_loopback",
     "total_order_testnet",
+    "shares",
     "hostile",
 )
 

@@ -167,6 +167,16 @@ class LearnerAwaitsCommit:
 
 
 @dataclass(frozen=True, slots=True)
+class LearnerPartDue:
+    """Total order: whether our learner is at work on what it will say next; else it has said all, and waits for the order.
+
+    Never heard of where a learner says things whenever it has them.
+    """
+
+    is_due: bool
+
+
+@dataclass(frozen=True, slots=True)
 class StateReached:
     """Our learner's state after the commit of this height has this digest: worth a checkpoint for others (total order only)."""
 
@@ -199,6 +209,7 @@ Input = (
     | AttachmentsNeeded
     | LearnerBehind
     | LearnerAwaitsCommit
+    | LearnerPartDue
     | StateReached
     | StateHeld
 )

@@ -295,6 +295,13 @@ class CommitAwaited:
 
 
 @dataclass(frozen=True, slots=True)
+class OwnPartDue:
+    """Total order: whether this learner is at work on its part in the phase; else it waits for others. Streams have none."""
+
+    is_due: bool
+
+
+@dataclass(frozen=True, slots=True)
 class SlateEntry:
     """A candidate as it was decided on; all fitness in micro-units, for steps of gradients as the lead over no change."""
 
@@ -364,6 +371,7 @@ LearnerAnswer = (
     | ModelExported
     | GenerationWaits
     | CommitAwaited
+    | OwnPartDue
     | GenerationDecided
     | GradientsReport
 )
@@ -374,6 +382,11 @@ class Learner(Protocol):
 
     def handle(self, request: LearnerRequest) -> tuple[LearnerAnswer, ...]:
         """Answer one request; takes milliseconds."""
+        ...
+
+    @property
+    def is_scoring(self) -> bool:
+        """Whether the next slice of `search` measures what others offer, and finds nothing of our own."""
         ...
 
     @property

@@ -57,6 +57,7 @@ from consensus.protocol import (
     Input,
     LearnerAwaitsCommit,
     LearnerBehind,
+    LearnerPartDue,
     Offered,
     PeerJoined,
     PeerLeft,
@@ -242,7 +243,7 @@ class ProofOfWork:
             case AttachmentsNeeded(attachments):
                 self._wanted.learner_needs(attachments)
                 return ()
-            case StateReached() | StateHeld() | LearnerBehind() | LearnerAwaitsCommit():
+            case StateReached() | StateHeld() | LearnerBehind() | LearnerAwaitsCommit() | LearnerPartDue():
                 return ()  # of total order; here the blocks lead to every state
             case ClockRead():
                 raise AssertionError("is handled before all else")

@@ -19,6 +19,7 @@ from consensus.protocol import (
     Input,
     LearnerAwaitsCommit,
     LearnerBehind,
+    LearnerPartDue,
     Offered,
     PeerJoined,
     PeerLeft,
@@ -204,6 +205,9 @@ class TotalOrder:
             case LearnerAwaitsCommit(is_awaited):
                 if self._member is not None:
                     self._member.proposer.pacemaker.is_commit_awaited = is_awaited
+            case LearnerPartDue(is_due):
+                if self._member is not None:
+                    self._member.proposer.pacemaker.is_part_due = is_due
             case StateReached(height, state_digest):
                 self._note_state(height, state_digest)
             case StateHeld(step, content):

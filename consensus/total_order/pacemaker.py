@@ -8,6 +8,10 @@ patience (`Patience`). This is a matter of each member alone: whom others wait f
 blocks. Nor can it end progress: once nothing has been committed for some rounds, every leader is waited for in full again.
 
 Whose learner falls behind creates its blocks more slowly: where they are needed, the order goes as fast as learners do.
+
+A learner that works in phases says what it is at. While it is at work on its part, an empty block would only be followed by
+another: ours waits for that part, at most as long as an idle order waits, and not once a quorum has gone on. When it waits for
+the order, and all who are connected have spoken, nothing is waited for.
 """
 
 from collections import deque
@@ -56,6 +60,10 @@ class Readiness:
     """A quorum has blocks of this round already."""
     is_idle: bool
     """Nobody has anything to say."""
+    has_own: bool = True
+    """We have something to say ourselves."""
+    have_all_spoken: bool = False
+    """The blocks of the round before of all connected members are here."""
 
 
 class Patience:
@@ -98,6 +106,8 @@ class Pacemaker:
         """Delivered steps that are still with our learner, while they are many."""
         self.is_commit_awaited = False
         """Whether our learner goes on with the next commit, whatever is in it."""
+        self.is_part_due: bool | None = None
+        """Whether our learner is at work on what it will say next; else it waits for the order. None: it is not known."""
         self.round = 0
         """The round that we are in: its block is the next one we create, or the last one we have created."""
         self._entered_at = Instant(0)
@@ -155,8 +165,10 @@ class Pacemaker:
         self._waiting = None
         self._rounds_since_commit += 1
 
-    def on_commit(self) -> None:
-        """Something was committed: the wait shrinks slowly."""
+    def on_commit(self, *, has_items: bool = True) -> None:
+        """Something was committed: the wait shrinks slowly. What it brings may be our learner's turn, until that says more."""
+        if has_items and self.is_part_due is not None:
+            self.is_part_due = True
         self._rounds_since_commit = 0
         excess_ms = self.delta_ms - self._rules.delta_ms_min
         self.delta_ms -= (excess_ms + SHRINK_SHARE - 1) // SHRINK_SHARE
@@ -173,9 +185,17 @@ class Pacemaker:
     def _earliest(self, readiness: Readiness, now: Instant) -> Instant:
         rules = self._rules
         behind_ms = min(rules.delta_ms_max, BEHIND_MS * self.learner_behind)
-        is_idle = readiness.is_idle and not self.is_commit_awaited
-        interval_ms = max(behind_ms, rules.idle_interval_ms if is_idle else rules.round_interval_ms)
+        interval_ms = max(behind_ms, self._interval_ms(readiness))
         return now if self._created_at is None else Instant(self._created_at + interval_ms)
+
+    def _interval_ms(self, readiness: Readiness) -> int:
+        """Between two blocks of ours, while our learner keeps up."""
+        if readiness.is_idle and not self.is_commit_awaited:
+            return self._rules.idle_interval_ms
+        if self.is_part_due and not readiness.has_own:
+            return self._rules.idle_interval_ms
+        is_said = self.is_part_due is False and readiness.have_all_spoken
+        return 0 if is_said else self._rules.round_interval_ms
 
     def _charge(self, earliest: Instant, now: Instant) -> None:
         """Whom we have waited for since we last looked, beyond what is waited for anybody."""

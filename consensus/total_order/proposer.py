@@ -100,7 +100,7 @@ class Proposer:
         for vertex in vertices:
             if vertex.author == self._me:
                 self._under_way.pop(vertex.round, None)
-        self.pacemaker.on_commit()
+        self.pacemaker.on_commit(has_items=any(vertex.block.content.items for vertex in vertices))
 
     def on_forgotten(self, vertices: list[Vertex]) -> None:
         """Blocks fell below the horizon: what ours carried is lost, and goes into the next one."""
@@ -204,6 +204,8 @@ class Proposer:
             awaited=self._awaited_leader(number),
             is_late=state.committee.is_quorum(state.dag.authors(number) & ~(1 << self._me)),
             is_idle=not self._pending and not state.busy,
+            has_own=bool(self._pending),
+            have_all_spoken=not state.peers.members & ~state.dag.authors(number - 1),
         )
 
     def _awaited_leader(self, number: int) -> int | None:

@@ -185,9 +185,19 @@ class Generations(Generic[C, E]):
     # --- what we submit ---------------------------------------------------------------------------------------------
 
     @property
+    def is_scoring(self) -> bool:
+        """Whether the next slice measures an entry of the slate."""
+        return not self._may_offer
+
+    @property
     def is_searching(self) -> bool:
         """Whether `search` has anything to do before the next delivery."""
         return not self._participant.is_observer and (self._may_offer or self._may_score or self._entry_to_measure is not None)
+
+    @property
+    def is_part_due(self) -> bool:
+        """Whether our own part in the phase under way is being made."""
+        return not self._participant.is_observer and (self._may_offer or self._may_score)
 
     def search(self) -> tuple[LearnerAnswer, ...]:
         """One slice of search, or one measurement; our candidate or our scores, once they are ready."""

@@ -297,6 +297,11 @@ class JointBlockLearner:
     # --- what we offer ----------------------------------------------------------------------------------------------
 
     @property
+    def is_scoring(self) -> bool:
+        """What others offer is measured when it is asked."""
+        return False
+
+    @property
     def is_searching(self) -> bool:
         """Nobody before the first AdoptRequest; who may lead joins the lists of others, whether it ranks or not."""
         return self._ranking is not None and (self.has_to_join or self._may_rank)

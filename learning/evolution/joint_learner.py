@@ -189,9 +189,19 @@ class JointGenerations:
     # --- what we submit ---------------------------------------------------------------------------------------------
 
     @property
+    def is_scoring(self) -> bool:
+        """Whether the next slice measures the slate; then comes the list that goes with its scores."""
+        return not self._may_offer and self._scores is None
+
+    @property
     def is_searching(self) -> bool:
         """Whether `search` has anything to do before the next delivery."""
         return not self._participant.is_observer and (self._may_offer or self._may_score)
+
+    @property
+    def is_part_due(self) -> bool:
+        """Whether our own part in the phase under way is being made."""
+        return self.is_searching
 
     @property
     def _may_offer(self) -> bool:

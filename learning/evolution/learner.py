@@ -114,6 +114,11 @@ class EvolutionLearner:
                 assert_never(request)
 
     @property
+    def is_scoring(self) -> bool:
+        """What others offer is measured when it is asked."""
+        return False
+
+    @property
     def is_searching(self) -> bool:
         """Not an observer, nor anybody before the first AdoptRequest."""
         return self._explorer.is_active

@@ -14,6 +14,7 @@ from learning.learner import (
     LearnerAnswer,
     LearnerRequest,
     ModelExported,
+    OwnPartDue,
     Participant,
     ReplayRequest,
     RestoreRequest,
@@ -85,8 +86,18 @@ class Follower(Protocol):
         ...
 
     @property
+    def is_scoring(self) -> bool:
+        """As in `learning.learner.Learner`."""
+        ...
+
+    @property
     def is_searching(self) -> bool:
         """Whether `search` has anything to do before the next commit."""
+        ...
+
+    @property
+    def is_part_due(self) -> bool | None:
+        """As in `OwnPartDue`; None where there are no phases."""
         ...
 
     def search(self) -> tuple[LearnerAnswer, ...]:
@@ -109,6 +120,7 @@ class LineLearner(Generic[F]):
     def __init__(self, follower: F, restored: StateKept | None) -> None:
         """Starts from genesis, or from a `restored` state. Raises TaskError (StoredStateError for what is restored)."""
         self.follower = follower
+        self._told_part_due: bool | None = None
         self._start_from(restored)
         follower.check_start()
 
@@ -123,12 +135,12 @@ class LineLearner(Generic[F]):
         """
         match request:
             case DeliverRequest(step):
-                return (*self._deliver(step), StepApplied(step.height))
+                return (*self._deliver(step), *self._part_news(), StepApplied(step.height))
             case RestoreRequest(state):
                 self._start_from(state)
-                return (self.follower.head_report(), *self.follower.waits())
+                return (self.follower.head_report(), *self.follower.waits(), *self._part_news())
             case AdoptRequest():
-                return (self.follower.head_report(), *self.follower.waits())
+                return (self.follower.head_report(), *self.follower.waits(), *self._part_news())
             case ExportRequest():
                 head = self.follower.head
                 return (ModelExported(head.step, head.model.height, head.digest, parameter_bytes(head.model)),)
@@ -145,10 +157,23 @@ class LineLearner(Generic[F]):
         return self.follower.deliver(step)
 
     @property
+    def is_scoring(self) -> bool:
+        """Whether the next slice of `search` measures what others offer, and finds nothing of our own."""
+        return self.follower.is_scoring
+
+    @property
     def is_searching(self) -> bool:
         """Whether `search` has anything to do before the next delivery."""
         return self.follower.is_searching
 
     def search(self) -> tuple[LearnerAnswer, ...]:
         """One slice of our own work, if there is any."""
-        return self.follower.search()
+        return (*self.follower.search(), *self._part_news())
+
+    def _part_news(self) -> tuple[OwnPartDue, ...]:
+        """What has changed since it was told: after what was found, so that nobody takes it for lost in between."""
+        is_due = self.follower.is_part_due
+        if is_due is None or is_due == self._told_part_due:
+            return ()
+        self._told_part_due = is_due
+        return (OwnPartDue(is_due),)

@@ -291,6 +291,11 @@ class BlockLearner:
     # --- what we submit ---------------------------------------------------------------------------------------------
 
     @property
+    def is_scoring(self) -> bool:
+        """What others offer is measured when it is asked."""
+        return False
+
+    @property
     def is_searching(self) -> bool:
         """Whether a gradient of ours is due: we are a worker, and none of ours waits to be listed."""
         is_worker = self._is_working and self._has_adopted and self._author in self._transition.group(self._state).workers

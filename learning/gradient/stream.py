@@ -131,6 +131,15 @@ class GradientStream:
     # --- what we submit ---------------------------------------------------------------------------------------------
 
     @property
+    def is_part_due(self) -> None:
+        """There are no phases: a gradient is told whenever there is one."""
+
+    @property
+    def is_scoring(self) -> bool:
+        """Gradients of others are judged as they are delivered."""
+        return False
+
+    @property
     def is_searching(self) -> bool:
         """Whether a gradient of ours is due before the next delivery."""
         return not self._participant.is_observer and self._submitter.is_due(self.ledger)

@@ -20,9 +20,13 @@ BRIGHTNESS_MAX = 16
 """Pixels are integers 0..16; a power of two, so the division is exact."""
 
 
+WIDTHS = (64, 64, 10)
+"""Of the small perceptron's layers."""
+
+
 def digits() -> SupervisedTask:
     """A model of 4,810 parameters, small enough to be followed by eye."""
-    return digits_task("digits", (64, 64, 10))
+    return digits_task("digits", WIDTHS)
 
 
 def digits_large() -> SupervisedTask:

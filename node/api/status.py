@@ -127,6 +127,36 @@ class ClockStatus(msgspec.Struct, frozen=True):
     """By how much the newest blocks of most connected peers are ahead of it; None while none came."""
 
 
+class LearnerTime(msgspec.Struct, frozen=True):
+    """What the learner's time has gone into, as shares of it, 0 to 1."""
+
+    busy: float
+    """Whatever it did: ranking, scoring, and following steps."""
+    ranking: float
+    """Finding something of its own: mutations are ranked, gradients computed."""
+    scoring: float
+    """Measuring what others offer."""
+    waiting: float
+    """The rest."""
+
+
+class ProcessorTime(msgspec.Struct, frozen=True):
+    """Processor time that the peer has taken since its start, in seconds."""
+
+    ordering_s: float
+    """Of the event loop's process: ordering, network, store, this API."""
+    store_s: float
+    """Of that, writing to the store."""
+    workers_s: float
+    """Of the learner, and of the puzzle where there is one."""
+
+    @property
+    def ordering_share(self) -> float | None:
+        """The event loop's part of all."""
+        total = self.ordering_s + self.workers_s
+        return self.ordering_s / total if total else None
+
+
 class NodeStatus(msgspec.Struct, frozen=True):
     """A peer's view of the network and of itself. Digests and ids are hexadecimal; None means "not known yet"."""
 
@@ -190,6 +220,11 @@ class NodeStatus(msgspec.Struct, frozen=True):
     clock: ClockStatus = ClockStatus()
     behind_by: int = 0
     """Blocks, or commits, that others are known to have beyond ours."""
+    learner_time: LearnerTime | None = None
+    """Since it has started."""
+    learner_minute: LearnerTime | None = None
+    """In the last minute."""
+    processor: ProcessorTime | None = None
     accusations: tuple[str, ...] = ()
     """Signed evidence against peers, newest last."""
     curves: dict[str, tuple[float, ...]] = {}

@@ -69,6 +69,7 @@ def _figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
     yield "gradients/s" if status.rule else "candidates/s", count(status.candidates_per_second)
     if status.task_faults:
         yield "task failed", "once" if status.task_faults == 1 else f"{status.task_faults:,} times; the log says how"
+    yield from _time_figures(status)
     if status.rule:
         yield "rule", status.rule
     if status.fault:
@@ -84,6 +85,17 @@ def _figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
 def _with_curve(figure: str, values: Sequence[float]) -> str:
     """The figure of now, and how it came there."""
     return f"{figure:<9}  {spark}" if (spark := sparkline(values)) else figure
+
+
+def _time_figures(status: NodeStatus) -> Iterator[tuple[str, str]]:
+    """What the learner did in the last minute, and what agreeing has cost since the start."""
+    learner, processor = status.learner_minute, status.processor
+    if learner is not None:
+        parts = f"ranking {percent(learner.ranking)}, scoring {percent(learner.scoring)}"
+        yield "learner time", f"busy {percent(learner.busy)} ({parts}), waiting {percent(learner.waiting)}"
+    if processor is not None and processor.ordering_share is not None:
+        seconds = f"store {processor.store_s:.1f} s of {processor.ordering_s:.1f} s"
+        yield "ordering", f"{percent(processor.ordering_share)} of the peer's processor time ({seconds})"
 
 
 def _clock_figures(clock: ClockStatus) -> Iterator[tuple[str, str]]:

@@ -1,5 +1,6 @@
 """The learner's process: answers requests first, searches in the time that is left."""
 
+import gc
 import os
 import signal
 import time
@@ -30,7 +31,17 @@ from learning.gradient.rules import CHECK_MS_MAX_DEFAULT, GradientRules
 from learning.gradient.step_candidates import StepCandidates
 from learning.gradient.stream import GradientStream
 from learning.gradient.worker import MakeWorker, Worker
-from learning.learner import DeliverRequest, Learner, LearnerAnswer, LearnerRequest, Participant, SearchProgress, StateKept
+from learning.learner import (
+    AssessRequest,
+    CheckRequest,
+    DeliverRequest,
+    Learner,
+    LearnerAnswer,
+    LearnerRequest,
+    Participant,
+    SearchProgress,
+    StateKept,
+)
 from learning.models.rules import UNCHANGED, ModelRules
 from learning.state import checkpoint_digest, encode_kept_state
 from learning.task import DifferentiableTask, Layout, Task, TaskError, differentiable, frame_of, without_values
@@ -39,6 +50,7 @@ from learning.tasks.heterogeneous import ShardedTask
 from learning.tasks.loading import is_own_task, load_task
 from learning.tasks.shards import OwnSamples, ShardKind, parse_shards, rows_for, rows_of, shard_of
 from node.common.errors import NodeError, fix_of_task
+from node.processes.effort import LearnerEffort, Stopwatch, Work
 from node.processes.process import WorkerProcess
 from node.processes.task_process import TaskProcess
 from node.rules.settings import SCORE_SECONDS_DEFAULT
@@ -111,7 +123,7 @@ class SearchRate:
     candidates_per_second: float
 
 
-LearnerMessage = LearnerReady | LearnerFailed | TaskFaulted | SearchRate | LearnerAnswer
+LearnerMessage = LearnerReady | LearnerFailed | TaskFaulted | SearchRate | LearnerEffort | LearnerAnswer
 LearnerWorker = WorkerProcess[LearnerSpec, LearnerRequest, LearnerMessage]
 
 PROGRESS_SECONDS = 1.0
@@ -231,6 +243,8 @@ class _LearnerLoop:
         """What the last slice of search took."""
         self._tried_before = 0
         self._reported_at = time.monotonic()
+        self._stopwatch = Stopwatch(self._reported_at)
+        gc.freeze()  # torch's modules are there for good: a collection that goes through them takes 130 ms
         pipe.send(LearnerReady(without_values(task.layout), task.data_digest))
         self._tell_faults()
         if process is not None:
@@ -260,13 +274,21 @@ class _LearnerLoop:
                 began = time.monotonic()
                 self._send(self._learner.handle(request))
                 self._share.on_answer(request, time.monotonic() - began)
+                self._spent(Work.SCORING if isinstance(request, AssessRequest | CheckRequest) else Work.OTHER, began)
             self._tell_faults()
 
     def _search(self) -> None:
         began = time.monotonic()
+        work = Work.SCORING if self._learner.is_scoring else Work.RANKING
         self._send(self._learner.search())
         self._slice_seconds = time.monotonic() - began
         self._share.on_search(self._slice_seconds)
+        self._spent(work, began)
+
+    def _spent(self, work: Work, began: float) -> None:
+        effort = self._stopwatch.add(work, began, time.monotonic())
+        if effort is not None:
+            self._pipe.send(effort)
 
     def _send(self, answers: tuple[LearnerAnswer, ...]) -> None:
         for answer in answers:

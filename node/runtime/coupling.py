@@ -63,6 +63,7 @@ from learning.learner import (
     LearnerAnswer,
     LearnerRequest,
     ModelExported,
+    OwnPartDue,
     ReplayRequest,
     RestoreRequest,
     SearchProgress,
@@ -75,6 +76,7 @@ from learning.learner import (
 from learning.state import checkpoint_digest, decode_kept_state, encode_kept_state
 from node.rules.retention import PAYLOAD_COMMITS
 from node.runtime.held_attachments import HeldAttachments
+from node.runtime.learner_part import LearnerPart
 from node.runtime.learner_queue import Awaited, LearnerQueue
 from node.runtime.translation import authored_payload, delivery_for_learner, input_of, step_for_learner
 from node.storage.tables import CHECKPOINT_DIGEST_TABLE, PAYLOAD_TABLE, STATE_KEY, STATE_TABLE, checkpoint_key
@@ -178,6 +180,7 @@ class Coupling:
         """Deliveries to the learner in this life."""
         self._behind_reported = 0
         self._is_commit_awaited = False
+        self._part = LearnerPart()
 
     @property
     def awaited(self) -> Awaited | None:
@@ -204,15 +207,18 @@ class Coupling:
                 return self._on_kept(answer, now)
             case StepAdopted():
                 return self._on_adopted()
-            case StepApplied():
+            case StepApplied(height):
                 self._steps_applied += 1
+                self._part.on_applied(height)
                 self._report_behind()
                 return self._follow_up(now)
             case CommitAwaited(is_awaited):
-                if is_awaited == self._is_commit_awaited:
-                    return ()
-                self._is_commit_awaited = is_awaited
-                return self.handle(LearnerAwaitsCommit(is_awaited), now)
+                before, self._is_commit_awaited = self._is_commit_awaited, is_awaited
+                return () if is_awaited == before else self.handle(LearnerAwaitsCommit(is_awaited), now)
+            case OwnPartDue(is_due):
+                self._part.on_said(is_due)
+                self._report_behind()
+                return self._follow_up(now)
             case SearchProgress() | ModelExported() | GenerationDecided() | GenerationWaits() | GradientsReport():
                 return ()
             case ContributionFound():
@@ -249,12 +255,13 @@ class Coupling:
         return self._to_learner(self._learner_queue.on_held(digest))
 
     def _report_behind(self) -> None:
-        """Have the machine slow down where our learner has much to do."""
+        """Have the machine slow down where our learner has much to do, and hear whether it will say something."""
         behind = self._steps_asked - self._steps_applied
         reported = behind if behind > STEPS_WAITING_MAX else 0
         if reported != self._behind_reported:
             self._behind_reported = reported
             self._inputs.append(LearnerBehind(reported))
+        self._inputs.extend(self._part.news())
 
     def _report_missing(self) -> None:
         """Have the machine get what the learner lacks."""
@@ -347,6 +354,8 @@ class Coupling:
 
     def _deliver(self, step: steps.DeliveredStep) -> Iterable[OuterEffect]:
         self._height = step.height
+        if step.items:
+            self._part.on_asked(step.height)
         named = dict.fromkeys(large for item in step.items for large in item.attachments)
         asked = self._ask(DeliverRequest(delivery_for_learner(step)), step.height, named)
         return (*asked, *_forget(self._attachments.on_delivery(step.height, self._kept_commit)))

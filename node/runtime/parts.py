@@ -8,6 +8,7 @@ from importlib.metadata import version
 from consensus.types import PeerId
 from learning.learner import LearnerRequest
 from node.api.chains import ChainSource
+from node.api.effort import EffortTally, processor_time
 from node.api.status import ClockStatus, NodeStatus, PeerLink
 from node.api.telemetry import LagProbe, MemoryProbe, Vitals
 from node.net.parts import PartPort
@@ -21,6 +22,9 @@ from node.runtime.driver import Driver
 from node.storage.folder import NodeFolder
 from node.storage.identity import Identity
 from node.storage.store import Store
+
+VERSION = version("kubrat")
+"""Read once: finding a package's metadata on the disk takes a millisecond, and `status` is asked for every second."""
 
 Companion = Callable[[], Coroutine[None, None, None]]
 """Goes on until it is cancelled."""
@@ -70,6 +74,9 @@ class StatusSources:
     driver: Driver
     lag: LagProbe
     memory: MemoryProbe
+    effort: EffortTally
+    workers: tuple[int, ...]
+    """Process ids of the learner, and of the puzzle where there is one."""
     started_s: float = field(default_factory=time.monotonic)
 
     def document(self) -> NodeStatus:
@@ -80,7 +87,7 @@ class StatusSources:
         awaited = self.driver.awaited
         head, now_s, peers = vitals.head, time.monotonic(), self.network.peers()
         return NodeStatus(
-            version=version("kubrat"),
+            version=VERSION,
             network_id=network_id(rules).hex(),
             peer_id=self.parts.identity.peer_id.hex(),
             network_name=rules.name,
@@ -119,6 +126,9 @@ class StatusSources:
             rule=rules.gradient.rule if rules.learning is Learning.GRADIENT else "",
             fault=self.parts.misconduct,
             gradients=None if vitals.gradients is None else vitals.gradients.status(),
+            learner_time=self.effort.since_start(now_s),
+            learner_minute=self.effort.last_minute(now_s),
+            processor=processor_time(self.parts.store.writer_ident, self.workers),
             clock=_clock_status(self.driver, chain.peers_ahead_ms),
             behind_by=chain.behind_by,
             accusations=tuple(

@@ -17,6 +17,7 @@ from consensus.types import PeerId
 from learning.learner import ExportRequest, ModelExported
 from learning.task import Layout
 from node.api.chains import ChainSource
+from node.api.effort import EffortTally
 from node.api.progress import ProgressLog
 from node.api.server import API_HOST, ApiServer
 from node.api.status import NodeStatus
@@ -26,6 +27,7 @@ from node.common.wording import command_text, counted
 from node.net.listening import LISTEN_FIX
 from node.net.network_interface import ListenError
 from node.net.transport import PeerNetwork
+from node.processes.effort import LearnerEffort
 from node.processes.learner import (
     LearnerFailed,
     LearnerMessage,
@@ -115,6 +117,7 @@ class Peer:
         self._connected: Connected | None = None
         self._apart: frozenset[PeerId] = frozenset()
         self._vitals = Vitals(parts.identity.peer_id)
+        self._effort = EffortTally(time.monotonic())
         self._failure: str | None = None
         self._failure_fix: str | None = None
 
@@ -161,8 +164,9 @@ class Peer:
         driver, network = connected.driver, connected.network
         network.keep_apart(self._apart)
         workers: list[LearnerWorker | PuzzleWorker] = [learner] if puzzle is None else [learner, puzzle]
-        lag, memory = LagProbe(), MemoryProbe((os.getpid(), *(worker.pid for worker in workers)))
-        sources = StatusSources(parts, self._vitals, network, driver, lag, memory)
+        pids = tuple(worker.pid for worker in workers)
+        lag, memory = LagProbe(), MemoryProbe((os.getpid(), *pids))
+        sources = StatusSources(parts, self._vitals, network, driver, lag, memory, self._effort, pids)
         model_file = partial(self._model_file, learner, layout)
         api = ApiServer(parts.identity.peer_id.hex(), sources.document, model_file, self._api_listener)
         for request in parts.first_requests:
@@ -224,6 +228,8 @@ class Peer:
                 self._fail(reason, fix)
             case TaskFaulted(lines, count):
                 self._remember_faults(lines, count)
+            case LearnerEffort():
+                self._effort.add(message, time.monotonic())
             case SearchRate(rate):
                 self._vitals.candidates_per_second = rate
             case ModelExported():

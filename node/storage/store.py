@@ -98,6 +98,11 @@ class Store:
                 raise
         return cls(path, reader, writer)
 
+    @property
+    def writer_ident(self) -> int | None:
+        """Of the thread that writes (`threading.Thread.ident`); None once it has ended."""
+        return self._thread.ident if self._thread.is_alive() else None
+
     async def write(self, rows: Sequence[Row], signed_round: int | None = None) -> None:
         """Store the rows, in one commit; returns once they are durable. An equal key is overwritten, in the rows' order.
 

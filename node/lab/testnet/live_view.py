@@ -38,6 +38,10 @@ class PeerView:
     """How it misbehaves, and its group where there is a partition."""
     has_say: bool = True
     """It can tell what it holds, and is trusted: an honest peer that runs."""
+    learner_busy: float | None = None
+    """The share of the last minute in which the learner did not wait."""
+    ordering_share: float | None = None
+    """The event loop's part of the peer's processor time."""
 
     @property
     def remarks(self) -> str | None:
@@ -132,7 +136,7 @@ def _table(view: TestnetView, is_wide: bool) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
     table.add_column("peer", no_wrap=True)
     rates = ("grad/s", "accepted") if view.is_gradient else ("cand/s", "led")
-    for title in ("height", "head", "fitness", "test", *rates, "links"):
+    for title in ("height", "head", "fitness", "test", *rates, "busy", "order", "links"):
         table.add_column(title, justify="left" if title == "head" else "right", no_wrap=True)
     if is_wide:
         table.add_column("remarks", overflow="fold")
@@ -152,6 +156,8 @@ def _figures(peer: PeerView, *, is_gradient: bool) -> tuple[Text, ...]:
         percent(peer.test_accuracy),
         count(peer.candidates_per_second),
         percent(peer.accepted) if is_gradient else count(peer.blocks_led),
+        percent(peer.learner_busy),
+        percent(peer.ordering_share),
         count(peer.peers_connected),
     )
     return tuple(Text(figure) for figure in figures)

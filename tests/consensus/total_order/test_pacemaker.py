@@ -91,6 +91,42 @@ def test_whose_learner_awaits_a_commit_does_not_idle() -> None:
     assert due(pacemaker, idle) == 1_000
 
 
+@pytest.mark.parametrize(
+    ("is_part_due", "changes", "expected"),
+    [
+        (None, {"has_own": False, "have_all_spoken": True}, 10),
+        (True, {"has_own": False, "have_all_spoken": True}, 1_000),
+        (True, {"has_own": False, "is_late": True}, 0),
+        (True, {"has_own": True, "have_all_spoken": True}, 10),
+        (True, {"is_idle": True}, 1_000),
+        (False, {"has_own": False}, 10),
+        (False, {"has_own": False, "have_all_spoken": True}, 0),
+        (False, {"have_all_spoken": True, "awaited": LIAR}, 200),
+        (False, {"have_all_spoken": True, "is_idle": True}, 1_000),
+    ],
+)
+def test_a_block_waits_for_what_our_learner_will_say_and_for_nothing_once_all_have_spoken(
+    is_part_due: bool | None, changes: dict[str, bool], expected: int
+) -> None:
+    pacemaker = entered()
+    pacemaker.on_own_block(READY, START)
+    pacemaker.enter(2, START)
+    pacemaker.is_part_due = is_part_due
+    assert due(pacemaker, replace(READY, **changes)) == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "has_items", "after"), [(None, True, None), (False, False, False), (False, True, True), (True, False, True)]
+)
+def test_a_commit_that_brings_something_may_be_our_learner_s_turn(
+    before: bool | None, has_items: bool, after: bool | None
+) -> None:
+    pacemaker = entered()
+    pacemaker.is_part_due = before
+    pacemaker.on_commit(has_items=has_items)
+    assert pacemaker.is_part_due is after
+
+
 def test_delta_grows_while_nothing_commits_and_shrinks_slowly_after() -> None:
     pacemaker = entered()
     for _ in range(BARREN_ROUNDS + 1):

@@ -49,7 +49,7 @@ class Member(LineMember):
         self.mutations = MutationCandidates(self.task, rules, participant, SETTINGS)
         self.generations = Generations(self.mutations, participant)
         super().__init__(author, self.generations, Shelf(), restored)
-        self.answers += self.learner.handle(AdoptRequest(GENESIS))
+        self.hear(self.learner.handle(AdoptRequest(GENESIS)))
 
     @property
     def height(self) -> int:

@@ -48,7 +48,7 @@ class JointMember(LineMember):
         participant = Participant(NETWORK, author, GENESIS, members, is_searching)
         self.generations = JointGenerations(self.task, rules, participant, settings, clock)
         super().__init__(author, self.generations, Shelf(), restored)
-        self.answers += self.learner.handle(AdoptRequest(GENESIS))
+        self.hear(self.learner.handle(AdoptRequest(GENESIS)))
 
     def submitted(self, found: ContributionFound) -> Iterable[AuthoredPayload]:
         """Distorted."""

@@ -107,6 +107,14 @@ def test_a_silent_member_costs_the_first_generation_a_commit() -> None:
     assert awaited == [False, True] + [False] * 20
 
 
+def test_a_member_says_whether_its_own_part_is_due() -> None:
+    members = members_of(4, {3: says_nothing})
+    members.append(JointMember(OBSERVER, names(4)))
+    in_step(members, commits=5)
+    assert members[0].parts_due == members[1].parts_due == [True, False] * 3
+    assert members[4].parts_due == [False], "who only follows"
+
+
 def test_more_members_come_further_in_the_same_generations() -> None:
     reached = {}
     for count in (1, 4, 7):

@@ -17,6 +17,7 @@ from learning.learner import (
     GradientsReport,
     LearnerAnswer,
     ModelExported,
+    OwnPartDue,
     StateKept,
     StepAdopted,
 )
@@ -42,13 +43,14 @@ class Shelf:
 
 
 class LineMember:
-    """A learner and its author; keeps what it answers to commits."""
+    """A learner and its author; keeps what it answers to commits, and, apart, what it says of its own part: that is its own."""
 
     def __init__(self, author: bytes, follower: Follower, shelf: Shelf, restored: StateKept | None = None) -> None:
         self.author = author
         self.shelf = shelf
         self.learner = LineLearner(follower, restored)
         self.answers: list[LearnerAnswer] = []
+        self.parts_due: list[bool] = []
 
     @property
     def model(self) -> ModelExported:
@@ -79,11 +81,17 @@ class LineMember:
 
     def deliver(self, *steps: DeliveredStep) -> None:
         for step in steps:
-            self.answers += self.learner.handle(DeliverRequest(step))
+            self.hear(self.learner.handle(DeliverRequest(step)))
+
+    def hear(self, answers: tuple[LearnerAnswer, ...]) -> None:
+        """Keep them."""
+        self.answers += [answer for answer in answers if not isinstance(answer, OwnPartDue)]
+        self.parts_due += [answer.is_due for answer in answers if isinstance(answer, OwnPartDue)]
 
     def work(self, slices: int = 1) -> list[AuthoredPayload]:
         """So many slices of idle time, and what comes of them."""
         answers = [answer for _ in range(slices) for answer in self.learner.search()]
+        self.parts_due += [answer.is_due for answer in answers if isinstance(answer, OwnPartDue)]
         found = [answer for answer in answers if isinstance(answer, ContributionFound)]
         return [item for answer in found for item in self.submitted(answer)]
 

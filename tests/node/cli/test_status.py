@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from node.api.status import MemberStatus, NodeStatus, OrderStatus, PeerLink
+from node.api.status import LearnerTime, MemberStatus, NodeStatus, OrderStatus, PeerLink, ProcessorTime
 from node.cli import main
 from node.common.address import Address
 from node.storage.api_address import API_FILE_NAME, ApiFile, write_api_file
@@ -33,6 +33,8 @@ STATUS = NodeStatus(
     loop_lag_p99_ms=3.21,
     last_error="no answer from 10.0.0.7:7600",
     notes=("[first] note", "second note"),
+    learner_minute=LearnerTime(0.42, 0.25, 0.125, 0.58),
+    processor=ProcessorTime(3.0, 0.5, 9.0),
 )
 ANSWER = msgspec.json.encode(STATUS)
 
@@ -64,6 +66,8 @@ def test_a_person_sees_height_model_peers_and_notes(tmp_path: Path) -> None:
         "test accuracy  91.2 %",
         "blocks led     400  (contested: 0)",
         "candidates/s   13,400",
+        "learner time   busy 42.0 % (ranking 25.0 %, scoring 12.5 %), waiting 58.0 %",
+        "ordering       25.0 % of the peer's processor time (store 0.5 s of 3.0 s)",
         "loop lag       3.2 ms (99th percentile)",
         "memory         -",
         "2 connected peers",

@@ -30,6 +30,7 @@ from learning.learner import (
     Participant,
     StepAdopted,
 )
+from node.processes.effort import LearnerEffort
 from node.processes.learner import (
     LEARNER_NICENESS,
     LearnerFailed,
@@ -173,6 +174,8 @@ def test_the_learner_searches_between_requests(tmp_path: Path) -> None:
         assessed = await next_of(ContributionAssessed, answers)
         assert (assessed.digest, assessed.verdict) == (digest, "good")
         assert (await next_of(SearchRate, answers)).candidates_per_second > 0
+        effort = await next_of(LearnerEffort, answers)
+        assert 0 < effort.scoring_s < effort.ranking_s < effort.busy_s
 
     with_learner(learner_spec("rosenbrock", tmp_path), talk)
 

@@ -26,6 +26,11 @@ class FreeRider:
         return self._honest.handle(request)
 
     @property
+    def is_scoring(self) -> bool:
+        """As the honest one."""
+        return self._honest.is_scoring
+
+    @property
     def is_searching(self) -> bool:
         """Only where there is anything else to do."""
         return self._goes_on and self._honest.is_searching
@@ -57,6 +62,11 @@ class WorstCandidate:
         """The honest one's answers; the other one follows."""
         answers = self._honest.handle(request)
         return (*self._without_candidates(answers), *self._worst(self._reversed.handle(request)))
+
+    @property
+    def is_scoring(self) -> bool:
+        """As the honest one."""
+        return self._honest.is_scoring
 
     @property
     def is_searching(self) -> bool:

@@ -78,6 +78,11 @@ class InterceptedLearner:
         return self._interceptor.say(self._honest.handle(request))
 
     @property
+    def is_scoring(self) -> bool:
+        """As the honest one."""
+        return self._honest.is_scoring
+
+    @property
     def is_searching(self) -> bool:
         """As the honest one."""
         return self._honest.is_searching

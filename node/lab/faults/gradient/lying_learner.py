@@ -93,6 +93,11 @@ class _Eavesdropper:
         return answers
 
     @property
+    def is_scoring(self) -> bool:
+        """As the honest one."""
+        return self._honest.is_scoring
+
+    @property
     def is_searching(self) -> bool:
         """As the honest one."""
         return self._honest.is_searching

@@ -1,11 +1,14 @@
 """Every mistake that the swarm has found, made small: what happened, and a run that fails if it happens again."""
 
 import pytest
+from msgspec.structs import replace
 
 from consensus.effects import Guard
 from consensus.payload_requests import FETCHES_MAX
 from consensus.proof_of_work.rules import ChainRules
+from consensus.total_order.machine import TotalOrder
 from consensus.types import Instant
+from learning.evolution.rules import Strategy
 from learning.gradient.rules import GradientRules
 from learning.learner import LearnerAnswer
 from node.lab.checkers.finding import Pass
@@ -210,3 +213,23 @@ def test_a_payload_that_a_liar_keeps_back_is_taken_from_who_holds_it() -> None:
         expect=ExpectSection(calm_s=12, heights_min=1, behind_max=28),
     )
     assert_passes(withheld, seed=1181)
+
+
+@pytest.mark.parametrize(("answer_ms", "rounds_max"), [(20, 5.5), (100, 5.5)])
+def test_a_generation_takes_few_rounds_however_long_learners_take(answer_ms: int, rounds_max: float) -> None:
+    """Members made empty blocks while their learners were at work, nine rounds for a generation of 100 ms.
+
+    What was found then went into the round after: a block waits for what its author's learner is about to say.
+    """
+    order = TotalOrderSection()
+    calm = members("calm", duration_s=12, links=LinksSection(answer_ms=answer_ms))
+    fields = {name: getattr(calm, name) for name in calm.__struct_fields__}
+    evolution = replace(calm.evolution, strategy=Strategy.JOINT)
+    simulation = Simulation(Scenario(**(fields | {"total_order": order, "evolution": evolution})), 0)
+    assert isinstance(simulation.run().run_outcome, Pass)
+    peer = simulation.network.peers[simulation.population.ids[0]]
+    ordering = peer.replica.ordering
+    assert isinstance(ordering, TotalOrder)
+    assert peer.head is not None
+    assert peer.head.height > 5
+    assert ordering.status.own_round / peer.head.height < rounds_max

@@ -7,7 +7,9 @@ from rich.console import Console
 from node.common.goal import MetricGoal
 from node.lab.testnet.live_view import PeerView, TestnetScreen, TestnetView, plain_line, render
 
-RUNNING = PeerView("peer0", "running", 1423, "ab12cd34ef", -0.43211, 0.912, 13_450.2, 412, 3)
+RUNNING = PeerView(
+    "peer0", "running", 1423, "ab12cd34ef", -0.43211, 0.912, 13_450.2, 412, 3, learner_busy=0.4, ordering_share=0.125
+)
 FAILING = PeerView("peer1", "running", 1422, "0123456789", -0.5, 0.9, 9_000.0, 380, 2, "no answer from [127.0.0.1]:41234")
 STARTING = PeerView("peer2")
 KILLED = PeerView("peer3", "killed", last_error="killed by signal 9", conduct="faulty: mute", has_say=False)
@@ -31,11 +33,11 @@ def screen(view: TestnetView, columns: int) -> list[str]:
 def test_a_wide_screen_shows_each_error_beside_its_peer() -> None:
     assert screen(VIEW, 120) == [
         "network c460bcc648ee9281  37 of 300 s  goal test accuracy 90.0 % or more",
-        "peer     height  head      fitness    test  cand/s  led  links  remarks",
-        "peer0     1,423  ab12cd34  -0.4321  91.2 %  13,450  412      3",
-        "peer1     1,422  01234567  -0.5000  90.0 %   9,000  380      2  no answer from [127.0.0.1]:41234",
-        "peer2  starting  -               -       -       -    -      -",
-        "peer3    killed  -               -       -       -    -      -  faulty: mute; killed by signal 9",
+        "peer     height  head      fitness    test  cand/s  led    busy   order  links  remarks",
+        "peer0     1,423  ab12cd34  -0.4321  91.2 %  13,450  412  40.0 %  12.5 %      3",
+        "peer1     1,422  01234567  -0.5000  90.0 %   9,000  380       -       -      2  no answer from [127.0.0.1]:41234",
+        "peer2  starting  -               -       -       -    -       -       -      -",
+        "peer3    killed  -               -       -       -    -       -       -      -  faulty: mute; killed by signal 9",
         "the 3 of 4 with a say agree at height 1,420 on state deadbeefdeadbeef",
     ]
 
