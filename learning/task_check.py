@@ -31,12 +31,17 @@ def first_fitness(task: CheckedTask, parameters: Float32Array, batch: Int64Array
 
     What a search asks for is tried, too, on a few samples.
     """
-    scores = task.asked.scores(np.tile(parameters, (TRIAL_CANDIDATES, 1)), batch[:TRIAL_SAMPLES])
+    score = float(task.asked.scores(np.tile(parameters, (TRIAL_CANDIDATES, 1)), batch[:TRIAL_SAMPLES])[0])
+    if not np.isfinite(score):
+        raise _not_finite(task, "scores", score)
     fitness = task.asked.fitness(parameters, batch)
-    for method, value in (("scores", float(scores[0])), ("fitness", fitness)):
-        if not np.isfinite(value):
-            raise TaskError(f"task {task.name!r}: {method} of a first model is {value}, expected a finite number")
+    if not np.isfinite(fitness):
+        raise _not_finite(task, "fitness", fitness)
     return fitness
+
+
+def _not_finite(task: CheckedTask, method: str, value: float) -> TaskError:
+    return TaskError(f"task {task.name!r}: {method} of a first model is {value}, expected a finite number")
 
 
 def start_fitness(task: CheckedTask, model: ModelState, seed: bytes, samples_max: int | None = None) -> float | None:
