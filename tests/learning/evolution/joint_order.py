@@ -19,7 +19,7 @@ from tests.learning.following.line_world import LineMember, Shelf, signed
 from tests.learning.sphere import SphereTask
 
 JOINT_RULES = structs.replace(RULES, offspring=12, step_size_factor="1", step_size_floor="0.03", regression_allowed=-1)
-JOINT_SETTINGS = SearchSettings(rank_samples=16, chunk=8, effort=2)
+JOINT_SETTINGS = SearchSettings(rank_samples=16, chunk=8)
 
 Distortion = Callable[["JointMember", JointSubmission], Iterable[JointSubmission]]
 """What a member really submits instead of what its learner has found."""
