@@ -368,7 +368,7 @@ class JointBlockLearner:
         before = self._ranking.candidates_tried
         ranked = self._ranking.advance()
         self._tried += self._ranking.candidates_tried - before
-        self._owed = max(0, self._owed - (self._ranking.candidates_tried - before) * self._settings.rank_samples)
+        self._owed = max(0, self._owed - (self._ranking.candidates_tried - before) * self._ranking.samples)
         progress = self._progress(PROGRESS_CANDIDATES)
         if ranked is None:
             return progress

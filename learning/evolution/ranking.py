@@ -1,7 +1,9 @@
 """Rank mutations of one parent: λ of them or more, each on the same part of the batch, which every author draws for himself.
 
 Where a batch is small a list may not cost more than the batch can tell: half of the batch, and fewer mutations. With fitness
-from eight episodes, four times λ mutations take four times the episodes and no generation less.
+from eight episodes, four times λ mutations take four times the episodes and no generation less. Of equal work more samples
+serve better than more mutations: one member alone on digits takes 18 generations to 90 % with 128 mutations on 256 samples
+each, and 23 with 256 on 128.
 
 A draw that all authors share would put the same error into all their directions: with four members on digits, a loss of 0.3
 took 16 generations instead of 12.
@@ -16,8 +18,8 @@ from learning.exact import fill_children, permutation
 from learning.task import Int64Array
 from learning.task_check import CheckedTask
 
-FULL_EFFORT_DRAWS = 8
-"""A batch is large that holds so many draws: four times λ mutations then cost half of what λ do on the whole batch."""
+FULL_EFFORT_DRAWS = 4
+"""A batch is large that holds so many draws: twice λ mutations then cost half of what λ do on the whole batch."""
 
 
 class Ranking:
@@ -34,6 +36,11 @@ class Ranking:
         self._children = np.empty((max(1, min(settings.chunk, CHILDREN_BYTES_MAX // (4 * size))), size), dtype=np.float32)
         self._ranked: list[tuple[float, int]] = []
         """(minus the score, index)."""
+
+    @property
+    def samples(self) -> int:
+        """That each mutation is measured on."""
+        return len(self._samples)
 
     @property
     def candidates_tried(self) -> int:

@@ -46,7 +46,7 @@ def evaluations_of_a_list(batch: int, settings: SearchSettings) -> int:
 
 
 @pytest.mark.parametrize(
-    ("batch", "expected"), [(1, 64 * 1), (8, 64 * 4), (140, 64 * 70), (512, 128 * 128), (1_024, 256 * 128), (4_096, 256 * 128)]
+    ("batch", "expected"), [(1, 64 * 1), (8, 64 * 4), (140, 64 * 70), (512, 64 * 256), (1_024, 128 * 256), (4_096, 128 * 256)]
 )
 def test_a_list_costs_half_of_what_a_small_batch_costs_and_no_more_for_a_large_one(batch: int, expected: int) -> None:
     assert evaluations_of_a_list(batch, SearchSettings()) == expected
@@ -58,4 +58,4 @@ def test_more_samples_are_never_worth_less_and_nothing_is_worth_more_than_the_ef
 ) -> None:
     settings = replace(SearchSettings(), effort=effort, rank_samples=samples)
     assert 1 <= effort_worth(settings, batch) <= effort_worth(settings, batch + 1) <= effort
-    assert effort_worth(settings, 8 * samples) == effort
+    assert effort_worth(settings, 4 * samples) == effort
