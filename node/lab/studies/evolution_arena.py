@@ -41,7 +41,7 @@ COMMITS_A_GENERATION_MAX = 3
 """One or two where all submit in each commit; where there are more, nobody waits for anything any more."""
 
 
-CELL_VERSION = 1
+CELL_VERSION = 2
 """Raised when the same cell would run otherwise: remembered results of before then count no more."""
 
 

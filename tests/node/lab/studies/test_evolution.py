@@ -28,10 +28,12 @@ from node.lab.studies.evolution import (
     members_cells,
     reproduce_evolution,
     shards_cells,
+    sizes_cells,
     tasks_cells,
     write_liars,
     write_members,
     write_shards,
+    write_sizes,
 )
 from node.lab.studies.evolution_arena import Curve, EvolutionCell, lie, run_evolution
 from node.lab.studies.evolution_tasks import MeasuredOnce, OwnRows, ValidatedDigits, labels_of, wine
@@ -149,8 +151,23 @@ def test_a_shard_is_judged_by_the_validation_part(tmp_path: Path) -> None:
     )
 
 
+def test_larger_models_have_their_goals_and_comma_a_limit(tmp_path: Path) -> None:
+    write_sizes(tmp_path, {cell: curve_to(8 if cell.strategy == "joint" else 11) for cell in sizes_cells(3)})
+    text = (tmp_path / "sizes.md").read_text()
+    assert "| digits-million | joint    | 4       | 8    | 8        | 92.0%, 0.25" in text
+    assert "| digits-large   | comma    | 16      | > 10 | > 10     | 92.0%, 0.25" in text
+    assert {cell.seed for cell in sizes_cells(3)} == {0, 1}
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("digits-large", 85_002), ("digits-million", 1_010_602)])
+def test_larger_models_hold_back_the_same_part(name: str, parameters: int) -> None:
+    task = ValidatedDigits(name)
+    assert sum(block.size for block in task.layout) == parameters
+    assert (labels_of(task) == labels_of(ValidatedDigits("digits"))).all()
+
+
 def test_every_planned_cell_is_another() -> None:
-    cells = [*members_cells(2), *(cell for cell in liars_cells(2) if cell.liars == LIARS), *shards_cells(2)]
+    cells = [*members_cells(2), *(cell for cell in liars_cells(2) if cell.liars == LIARS), *shards_cells(2), *sizes_cells(2)]
     assert len({cell.key for cell in cells}) == len(set(cells)) == len(cells)
 
 
@@ -171,5 +188,5 @@ def test_a_part_is_run_remembered_and_written(tmp_path: Path, monkeypatch: pytes
 
 
 def test_what_cannot_be_reproduced_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ReproduceError, match="parts are speed, allowed members, liars, shards, tasks"):
+    with pytest.raises(ReproduceError, match="parts are speed, allowed members, liars, shards, tasks, sizes"):
         reproduce_evolution(tmp_path, 1, 1, ("speed",), print)
