@@ -14,6 +14,7 @@ from learning.evolution.ranked_list import RankedList
 from learning.evolution.recipe import Recipe
 from learning.evolution.rules import Strategy
 from learning.model_consensus.slate import Scores
+from learning.tasks.images import FOLDER_VARIABLE
 from learning.tasks.shards import parse_shards, rows_for
 from node.common.goal import MetricGoal
 from node.lab.studies import evolution
@@ -36,9 +37,10 @@ from node.lab.studies.evolution import (
     write_sizes,
 )
 from node.lab.studies.evolution_arena import Curve, EvolutionCell, lie, run_evolution
-from node.lab.studies.evolution_tasks import MeasuredOnce, OwnRows, ValidatedDigits, labels_of, wine
+from node.lab.studies.evolution_tasks import MeasuredOnce, OwnRows, ValidatedDigits, labels_of, studied_task, wine
 from node.lab.studies.plots import ReproduceError
 from node.rules.network_file import evolution_for
+from tests.learning.tasks.picture_files import emnist_files
 
 WINE = EvolutionCell("wine", "joint", 2, 0, 4)
 
@@ -185,6 +187,24 @@ def test_a_part_is_run_remembered_and_written(tmp_path: Path, monkeypatch: pytes
     assert json.loads((tmp_path / "cells" / f"{cell.key}.json").read_text())["result"]["figures"]
     reproduce_evolution(tmp_path, 1, 1, ("tasks",), told.append)
     assert told[-2] == "1 runs, 1 of them remembered"
+
+
+def test_pictures_are_compared_where_their_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random ones. Without the files it says which is absent, and runs the other tasks."""
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(evolution, "TASK_GOALS", {"emnist-digits": MetricGoal("fitness", -0.1)})
+    told: list[str] = []
+    assert tasks_cells(1, told.append) == []
+    assert told[0].startswith("without emnist-digits: task 'emnist-digits': there is no file emnist-digits-train-images-idx3")
+    emnist_files(tmp_path, "digits", first=0, classes=10)
+    monkeypatch.setattr(evolution, "VARIANTS", {variant: VARIANTS[variant] for variant in ("joint", "comma")})
+    monkeypatch.setattr(evolution, "PICTURE_GENERATIONS_MAX", 1)
+    reproduce_evolution(tmp_path / "out", 3, 1, ("tasks",), told.append)
+    assert "2 runs, 0 of them remembered" in told
+    text = (tmp_path / "out" / "tasks.md").read_text()
+    assert "emnist-digits to -0.1" in text
+    assert text.count("(> 1)") == 2
+    studied_task.cache_clear()
 
 
 def test_what_cannot_be_reproduced_is_refused(tmp_path: Path) -> None:
