@@ -33,7 +33,8 @@ class MakeFaultyLearner:
                 lambda reading, worker: unashamed(make_learner(task, spec, reading, worker), specs, participant.author),
             )
         times = math.prod(int(value) for fault in specs for name, value in fault.values if name == EFFORT)
-        diligent = replace(spec, search=replace(spec.search, effort=times * spec.search.effort))
+        search = spec.search  # in slices as much larger, as by so many cores: by one its lists come too late for any slate
+        diligent = replace(spec, search=replace(search, effort=times * search.effort, chunk=times * search.chunk))
         own = make_learner(task, diligent, gradients)
         situation = LearnerSituation(
             network_id=participant.network_id,
