@@ -29,9 +29,8 @@ from consensus.steps import sign_contribution
 from consensus.total_order.block import Reference
 from consensus.total_order.messages import BLOCKS_ASKED_MAX, GetBlocks, GetCommits
 from consensus.types import NetworkId, PeerId
-from learning.evolution.payload import Candidate, encode_candidate
-from learning.evolution.recipe import Recipe
 from node.common.address import Address
+from node.lab.faults.consensus.floods import false_claim
 from node.lab.faults.network.frame_attacks import MALFORMED_REQUESTS, misphrasing
 from node.lab.faults.network.fresh_keys import Scout, look
 from node.lab.faults.network.situation import NetworkSituation
@@ -131,7 +130,7 @@ async def contributions(attack: Attack, outsider: UnauthenticatedClient) -> None
     def frame(number: int) -> Frame:
         key = Ed25519PrivateKey.generate()
         author = PeerId(key.public_key().public_bytes_raw())
-        payload = encode_candidate(Candidate(Recipe((number % 2**31,)), 1_000_000 - number % 1_000))
+        payload = false_claim(attack.rules.evolution, number, 1_000_000 - number % 1_000)
         contribution = sign_contribution(attack.network_id, author, attack.scout.tip.id, payload, key.sign)
         return GossipFrame(encode(ContributionMessage(contribution)))
 

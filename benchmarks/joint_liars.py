@@ -37,7 +37,7 @@ MEMBERS, LIARS = 7, 2
 ACCURACY, LOSS = 0.9, 0.3
 GENERATIONS_MAX = 60
 COMMITS_MAX = 8 * GENERATIONS_MAX
-EFFORT = SearchSettings(effort_min=4, effort_max=4)
+EFFORT = SearchSettings(effort_min=2, effort_max=2)
 """Nobody waits for anybody here."""
 
 FAULTS = (

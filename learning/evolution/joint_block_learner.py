@@ -383,7 +383,7 @@ class JointBlockLearner:
         ranking.advance()
         tried += ranking.candidates_tried
         self._tried += tried
-        self._owed = max(0, self._owed - tried * self._settings.rank_samples)
+        self._owed = max(0, self._owed - tried * ranking.samples)
         progress = self._progress(PROGRESS_CANDIDATES)
         if ranking.candidates_tried < self._list_due:
             return progress

@@ -9,9 +9,10 @@ divided by the square root of their number, sigma' is half of sigma, sigma, or t
 for more, keeps its author out of the joins for PROBATION generations. So who sends a reversed list spoils the joins of one
 generation, which another entry wins then, and no second round of scores is needed to screen the lists beforehand.
 
-Step size: k follows the best join where that beats the parent. Where none does it falls by one; or rises, if the best is no
-worse either: on a plateau who looks closer sees less. The term in b is the path of the last step (momentum; the cumulation of
-CMA-ES serves the same end).
+Step size: k follows a join that wins. Where one author's entry wins it stays: a mutation has just gained with it, and where few
+samples tell models apart, the shortest join is the one that loses least. Where nothing wins it falls by one; or rises, if the
+best join is no worse either: on a plateau who looks closer sees less. The term in b is the path of the last step (momentum;
+the cumulation of CMA-ES serves the same end).
 
 Section 4 of docs/protocol.md.
 """
@@ -163,11 +164,15 @@ class JointRule:
     ) -> JointState:
         """After a generation. `parent`: the parameters that it started from; by entry, `leads`: the agreed ones over it,
         `credible`: the highest that more than f members have measured to be reached."""
-        joins = [place for place, entry in enumerate(entries) if entry.kind is EntryKind.JOIN]
-        best = max(joins, key=lambda place: (leads[place], -place))
-        scale = entries[best].scale if leads[best] > 0 else missed_scale(leads[best], state.scale)
-        before = None if entries[winner].kind is EntryKind.PARENT else parent
-        return JointState(before, scale, self._probation(entries, credible, state))
+        probation = self._probation(entries, credible, state)
+        match entries[winner].kind:
+            case EntryKind.JOIN:
+                return JointState(parent, entries[winner].scale, probation)
+            case EntryKind.DIRECTION | EntryKind.HEAD:
+                return JointState(parent, state.scale, probation)
+            case EntryKind.PARENT:
+                joins = (lead for entry, lead in zip(entries, leads, strict=True) if entry.kind is EntryKind.JOIN)
+                return JointState(None, missed_scale(max(joins), state.scale), probation)
 
     def _probation(self, entries: Sequence[JointEntry], credible: Sequence[int], state: JointState) -> tuple[int, ...]:
         directions = [(entry, lead) for entry, lead in zip(entries, credible, strict=True) if entry.kind is EntryKind.DIRECTION]

@@ -1,5 +1,10 @@
 """Rank mutations of one parent: λ of them or more, each on the same part of the batch, which every author draws for himself.
 
+Where a batch is small a list may not cost more than the batch can tell: half of the batch, and fewer mutations. With fitness
+from eight episodes, four times λ mutations take four times the episodes and no generation less. Of equal work more samples
+serve better than more mutations: one member alone on digits takes 18 generations to 90 % with 128 mutations on 256 samples
+each, and 23 with 256 on 128.
+
 A draw that all authors share would put the same error into all their directions: with four members on digits, a loss of 0.3
 took 16 generations instead of 12.
 """
@@ -13,6 +18,9 @@ from learning.evolution.search import CHILDREN_BYTES_MAX, Generation, SearchSett
 from learning.exact import fill_children, permutation
 from learning.task import Int64Array
 
+FULL_EFFORT_DRAWS = 4
+"""A batch is large that holds so many draws: twice λ mutations then cost half of what λ do on the whole batch."""
+
 
 class Ranking:
     """One author's ranking on one parent; each `advance` is a few milliseconds long."""
@@ -20,17 +28,24 @@ class Ranking:
     def __init__(self, task: CheckedTask, rules: EvolutionRules, settings: SearchSettings, generation: Generation) -> None:
         self._task = task
         self._generation = generation
-        self._samples = own_draw(generation, settings.rank_samples)
+        batch = len(generation.batch)
+        self._samples = own_draw(generation, min(settings.rank_samples, -(-batch // 2)))
         self._length = list_length(rules.offspring)
-        self.least = min(settings.effort_min * rules.offspring, LIST_INDEX_MAX)
+        self.least = min(effort_worth(settings.effort_min, settings, batch) * rules.offspring, LIST_INDEX_MAX)
         """Mutations, from which on a list can be made."""
-        self._most = min(max(settings.effort_min, settings.effort_max) * rules.offspring, LIST_INDEX_MAX)
+        most = effort_worth(max(settings.effort_min, settings.effort_max), settings, batch)
+        self._most = min(most * rules.offspring, LIST_INDEX_MAX)
         size = len(generation.parent.parameters)
         self._children = np.empty((max(1, min(settings.chunk, CHILDREN_BYTES_MAX // (4 * size))), size), dtype=np.float32)
         self._ranked: list[tuple[float, int]] = []
         """(minus the score, index)."""
         self.began = 0.0
         """When, by the clock of whoever advances it."""
+
+    @property
+    def samples(self) -> int:
+        """That each mutation is measured on."""
+        return len(self._samples)
 
     @property
     def candidates_tried(self) -> int:
@@ -68,6 +83,11 @@ class Ranking:
         ranked = [index for _, index in sorted(self._ranked)]
         worst = self._length // 2
         return RankedList((*ranked[: self._length - worst], *ranked[len(ranked) - worst :]))
+
+
+def effort_worth(effort: int, settings: SearchSettings, batch: int) -> int:
+    """How many times λ mutations a batch of so many samples is worth: in proportion, all of the effort for a large one."""
+    return max(1, min(effort, effort * batch // (FULL_EFFORT_DRAWS * settings.rank_samples)))
 
 
 def own_draw(generation: Generation, samples: int) -> Int64Array:

@@ -32,7 +32,7 @@ class SearchSettings:
     """How many run on the whole batch (with longer recipes: at least twice their length)."""
     chunk: int = 64
     """Candidates per slice of search, fewer for large models; requests wait for one slice. 16 cost a fifth of the speed."""
-    rank_samples: int = 128
+    rank_samples: int = 256
     """Under the joint rule each mutation is ranked on so many of the batch, which every author draws for himself."""
     effort_min: int = 1
     """Under the joint rule at least so many times λ mutations are ranked; the best and the worst of all are listed."""

@@ -10,12 +10,13 @@ from node.cli.arguments import FOLDER
 from node.common.errors import disk_error
 
 PARTS = {
-    "evolution": ("members", "liars", "shards", "tasks"),
+    "evolution": ("members", "liars", "shards", "tasks", "sizes"),
     "kardam": ("filters", "dampening", "overhead", "attacks"),
     "scale": ("crowds", "members"),
     "finality": ("formula", "races"),
 }
-"""evolution: generations by strategy and number of members; with liars; on unequal shards; evaluations on other tasks.
+"""evolution: generations by strategy and number of members; with liars; on unequal shards; evaluations on other tasks; larger
+models.
 kardam: what the filters cost against f/n; dampening alone; time of one gradient; every rule under every attack.
 scale: thousands of peers under proof of work; up to 128 members of a total order.
 finality: how long a share of the work needs to undo what is final, by formula and on the chain code."""

@@ -38,9 +38,9 @@ class MakeFaultyLearner:
         task = own_part(task, participant, spec.rules)
         rules = structs.replace(spec.rules, shards=ShardKind.WHOLE.value)  # the whole of what is its own
         times = math.prod(int(value) for fault in specs for name, value in fault.values if name == EFFORT)
-        search = spec.search
-        efforts = replace(search, effort_min=times * search.effort_min, effort_max=times * search.effort_max)
-        diligent = replace(spec, rules=rules, search=efforts)
+        search = spec.search  # in slices as much larger, as by so many cores: by one its lists come too late for any slate
+        efforts = {"effort_min": times * search.effort_min, "effort_max": times * search.effort_max}
+        diligent = replace(spec, rules=rules, search=replace(search, **efforts, chunk=times * search.chunk))
         own = make_learner(task, diligent, gradients)
         situation = LearnerSituation(
             network_id=participant.network_id,

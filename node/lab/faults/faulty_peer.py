@@ -79,6 +79,7 @@ def _faulty_replica(parts: PeerParts, specs: Iterable[FaultSpec], fault: str, wi
         future_limit_ms=rules.proof_of_work.future_limit_ms,
         make_twin=lambda: replica_over(total_order_machine(rules, role, NoRows()), rules, (), PAYLOAD_COMMITS),
         withholding=withholding,
+        evolution=rules.evolution,
         work_rules=None if members else proof_of_work_rules(rules),
         gc_depth=rules.total_order.gc_depth,
     )

@@ -147,6 +147,7 @@ class Population:
             future_limit_ms=0 if self.is_ordered else self.rules.proof_of_work.future_limit_ms,
             make_twin=lambda: replica_over(self._machine(self._role(key, peer), NoRows(), 0), self.rules, (), PAYLOAD_COMMITS),
             withholding=withholding,
+            evolution=self.rules.evolution,
             work_rules=None if self.is_ordered else proof_of_work_rules(self.rules),
             gc_depth=self.rules.total_order.gc_depth,
         )

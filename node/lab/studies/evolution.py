@@ -19,7 +19,7 @@ from node.lab.studies.evolution_tasks import studied_task
 from node.lab.studies.plots import Line, check_request, line_plot, markdown_table, percent
 from node.lab.studies.remembered import Study
 
-PARTS = ("members", "liars", "shards", "tasks")
+PARTS = ("members", "liars", "shards", "tasks", "sizes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,7 @@ class Variant:
     """A row of the tables."""
 
     strategy: Strategy
-    effort: int = 4
+    effort: int = 2
 
 
 VARIANTS = {
@@ -37,7 +37,7 @@ VARIANTS = {
     "plus": Variant(Strategy.PLUS),
     "comma": Variant(Strategy.COMMA),
 }
-"""With the presets of `node.rules.network_file`. Joint ranks 4 λ mutations, in time in which the others wait; or only λ."""
+"""With the presets of `node.rules.network_file`. Joint ranks 2 λ mutations, in time in which the others wait; or only λ."""
 
 COMPARED = ("joint", "comma")
 """Where there are liars or shards."""
@@ -78,6 +78,19 @@ TASK_GOALS = {
 
 TASK_MEMBERS, TASK_GENERATIONS_MAX = 4, 300
 
+OF_PICTURES = ("emnist-digits", "cifar100")
+PICTURE_GENERATIONS_MAX, PICTURE_SEEDS_MAX = 20, 1
+"""A generation of comma measures 256 convolutional networks on 4,096 pictures: many minutes of a core."""
+
+SIZES = {"digits-large": (1, 4, 16), "digits-million": (1, 4)}
+"""Numbers of members by model: 85,002 and 1,010,602 parameters."""
+
+SIZE_SEEDS_MAX = 2
+"""A generation of a million parameters takes four members a quarter of a minute of one core."""
+
+SIZE_GENERATIONS_MAX = {"joint": 30, "comma": 10}
+"""Comma is cut off: what ten generations bring tells how many it would need."""
+
 Tell = Callable[[str], None]
 Results = Mapping[EvolutionCell, Curve]
 Run = Callable[[Sequence[EvolutionCell]], Results]
@@ -104,8 +117,10 @@ def reproduce_evolution(out: Path, seeds: int, processes: int, parts: tuple[str,
                 write_liars(out, run(liars_cells(seeds)))
             case "shards":
                 write_shards(out, run(shards_cells(seeds)))
-            case _:
+            case "tasks":
                 write_tasks(out, run(tasks_cells(seeds, tell)))
+            case _:
+                write_sizes(out, run(sizes_cells(seeds)))
         tell(f"wrote {out / part}.md")
 
 
@@ -155,10 +170,28 @@ def tasks_cells(seeds: int, tell: Tell) -> list[EvolutionCell]:
     """Every variant on every task that can be loaded here."""
     here = {task: goal for task, goal in TASK_GOALS.items() if _is_here(task, tell)}
     return [
-        replace(EvolutionCell(task, chosen.strategy, TASK_MEMBERS, seed, TASK_GENERATIONS_MAX, (goal,)), effort=chosen.effort)
+        replace(EvolutionCell(task, chosen.strategy, TASK_MEMBERS, seed, task_limit(task), (goal,)), effort=chosen.effort)
         for seed in range(seeds)
         for task, goal in here.items()
+        if task not in OF_PICTURES or seed < PICTURE_SEEDS_MAX
         for chosen in VARIANTS.values()
+    ]
+
+
+def task_limit(task: str) -> int:
+    """Generations, after which the goal counts as never reached."""
+    return PICTURE_GENERATIONS_MAX if task in OF_PICTURES else TASK_GENERATIONS_MAX
+
+
+def sizes_cells(seeds: int) -> list[EvolutionCell]:
+    """Joint and comma on larger models; the cheapest first."""
+    return [
+        replace(EvolutionCell(task, chosen.strategy, members, seed, limit, (ACCURACY, LOSS)), effort=chosen.effort)
+        for task, numbers in SIZES.items()
+        for variant, limit in SIZE_GENERATIONS_MAX.items()
+        for members in numbers
+        for seed in range(min(seeds, SIZE_SEEDS_MAX))
+        for chosen in (VARIANTS[variant],)
     ]
 
 
@@ -247,14 +280,30 @@ def write_tasks(out: Path, results: Results) -> None:
         for task in tasks:
             goal = TASK_GOALS[task]
             curves = _cells(results, variant, TASK_MEMBERS, task=task).values()
-            generations = _median(curves, goal, TASK_GENERATIONS_MAX)
+            limit = task_limit(task)
+            generations = _median(curves, goal, limit)
             spent = statistics.median(curve.evaluations_to(goal) or curve.evaluations[-1] for curve in curves)
-            is_reached = generations <= TASK_GENERATIONS_MAX
-            row.append(f"{'' if is_reached else '> '}{spent / 1_000:,.0f} ({_count(generations, TASK_GENERATIONS_MAX)})")
+            is_reached = generations <= limit
+            row.append(f"{'' if is_reached else '> '}{spent / 1_000:,.0f} ({_count(generations, limit)})")
         rows.append(row)
     head = ("strategy", *(f"{task} to {TASK_GOALS[task].value:g}" for task in tasks))
     title = f"Thousands of evaluations (generations) of {TASK_MEMBERS} members to an agreed fitness, medians"
     _write(out / "tasks", title, markdown_table(head, rows), results)
+
+
+def write_sizes(out: Path, results: Results) -> None:
+    """How many generations larger models take."""
+    rows = []
+    for task, numbers in SIZES.items():
+        for variant, limit in SIZE_GENERATIONS_MAX.items():
+            for members in numbers:
+                curves = list(_cells(results, variant, members, task=task).values())
+                reached = (_count(_median(curves, goal, limit), limit) for goal in (ACCURACY, LOSS))
+                ends = (statistics.median(curve.figures[-1][goal.metric] for curve in curves) for goal in (ACCURACY, LOSS))
+                rows.append((task, variant, str(members), *reached, "{:.1%}, {:.2f}".format(*ends)))
+    head = ("model", "strategy", "members", "90 %", "loss 0.3", "accuracy and loss at the end")
+    title = "Generations of larger models to goals on the validation part, medians"
+    _write(out / "sizes", title, markdown_table(head, rows), results)
 
 
 def _cells(results: Results, variant: str, members: int, task: str = "digits", liars: int = 0) -> Results:

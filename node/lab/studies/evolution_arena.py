@@ -61,7 +61,7 @@ class EvolutionCell:
     generations_min: int = 0
     liars: int = 0
     """Of the members."""
-    effort: int = 4
+    effort: int = 2
     """Of joint: how many times λ mutations are ranked. It is fixed: here nobody waits for anybody."""
     shards: str = "whole"
     shard_count: int = 0

@@ -14,7 +14,7 @@ from learning.tasks.digits import digits_samples, perceptron
 from learning.tasks.loading import load_task
 from learning.tasks.supervised import Samples, SupervisedTask
 
-DIGITS_WIDTHS = {"digits": (64, 64, 10), "digits-large": (64, 256, 256, 10), "digits-million": (64, 960, 960, 10)}
+DIGITS_WIDTHS = {"digits": (64, 64, 10), "digits-large": (64, 256, 256, 10), "digits-million": (64, 968, 968, 10)}
 
 TRAIN_SAMPLES = 1_150
 """Of the 1,437 digits that train elsewhere, whose order is random; the other 287 validate."""

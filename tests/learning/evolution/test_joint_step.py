@@ -132,14 +132,23 @@ def test_if_nobody_is_trusted_those_are_whose_time_is_up_first() -> None:
     assert RULE.trusted(LISTS, JointState(None, 0, (3, 0, 3, 9))) == (FOUR[2], FOUR[0])
 
 
-def test_the_step_size_follows_the_best_join_and_falls_where_none_gains() -> None:
+def test_the_step_size_follows_a_join_that_wins_and_falls_where_nothing_gains() -> None:
     entries = RULE.entries(GENERATION, LISTS, with_path(2))
-    leads = leads_of(entries, dict.fromkeys(LISTS, 1), joins=-1)
-    assert RULE.following(PARENT.parameters, with_path(2), entries, leads, winner=1, credible=leads).scale == 1
+    leads = leads_of(entries, dict.fromkeys(LISTS, -1), joins=-1)
+    assert RULE.following(PARENT.parameters, with_path(2), entries, leads, winner=0, credible=leads).scale == 1
     leads[-1] = 7
-    following = RULE.following(PARENT.parameters, with_path(2), entries, leads, winner=1, credible=leads)
+    following = RULE.following(PARENT.parameters, with_path(2), entries, leads, winner=len(entries) - 1, credible=leads)
     assert following.scale == entries[-1].scale == 3
     assert following.before is PARENT.parameters
+
+
+@pytest.mark.parametrize("joins", [-1, 1])
+def test_where_one_author_s_entry_wins_the_step_size_stays_whatever_the_joins_do(joins: int) -> None:
+    entries = RULE.entries(GENERATION, LISTS, with_path(2))
+    leads = leads_of(entries, dict.fromkeys(LISTS, 5), joins)
+    for winner in (1, 2):
+        following = RULE.following(PARENT.parameters, with_path(2), entries, leads, winner)
+        assert (following.scale, following.before is PARENT.parameters) == (2, True)
 
 
 def test_on_a_plateau_the_next_step_is_longer() -> None:

@@ -232,7 +232,7 @@ CONSENSUS_FAULTS: tuple[Fault[MakeReplica], ...] = (
     ),
     _entry(
         "contribution-flood",
-        "tells `per_second` candidates a second with the best of all claims, each by a key of its own",
+        "tells `per_second` candidates or lists a second with the best of all claims, each by a key of its own",
         "keys without end, and blocks for none of them",
         _contribution_flood,
         _PER_SECOND,

@@ -18,8 +18,11 @@ from consensus.proof_of_work.messages import MESSAGE_CODEC, BlockMessage, Blocks
 from consensus.protocol import Input, OrderingProtocol, Received
 from consensus.steps import Contribution, genesis_step, sign_contribution
 from consensus.types import DIGEST_BYTES, Height, Instant, PeerId, StepId, WallTime
+from learning.evolution.joint_blocks import ClaimedList, encode_claimed_list
 from learning.evolution.payload import Candidate, encode_candidate
+from learning.evolution.ranked_list import LIST_INDEX_MAX, LIST_LENGTH_MAX, RankedList, list_length
 from learning.evolution.recipe import Recipe
+from learning.evolution.rules import EvolutionRules, Strategy
 from learning.exact import FITNESS_MAX
 from node.common.bounded import BoundedMap
 from node.lab.faults.consensus.interceptor import Effects, ReplicaSituation, is_timer
@@ -97,7 +100,7 @@ class BlockFlood:
 
 
 class ContributionFlood:
-    """Tells everybody `per_second` false candidates a second, each by a key of its own, beside what an honest peer sends.
+    """Tells everybody `per_second` false claims a second, each by a key of its own, beside what an honest peer sends.
 
     Each claims to be the best there is, so who hears it rebuilds a model and measures it; and the key that has lied is never
     used again. Source: "Sybil attack" (Douceur, 2002). Powers: keys without end.
@@ -130,8 +133,20 @@ class ContributionFlood:
         self._keys_used += 1
         key = Ed25519PrivateKey.from_private_bytes(_digest(self._keys_used))
         author = PeerId(key.public_key().public_bytes_raw())
-        candidate = encode_candidate(Candidate(Recipe((0,)), FITNESS_MAX))
-        return sign_contribution(self._situation.network_id, author, self._ordering.status.head, candidate, key.sign)
+        claim = false_claim(self._situation.evolution, self._keys_used, FITNESS_MAX)
+        return sign_contribution(self._situation.network_id, author, self._ordering.status.head, claim, key.sign)
+
+
+def false_claim(rules: EvolutionRules, number: int, fitness: int) -> bytes:
+    """What members of such a network offer between blocks, a candidate or a ranked list, claiming this for what nobody ranked.
+
+    `number`: tells one from the other.
+    """
+    first = number % (LIST_INDEX_MAX - LIST_LENGTH_MAX)
+    if rules.strategy is not Strategy.JOINT:
+        return encode_candidate(Candidate(Recipe((first,)), fitness))
+    indices = tuple(range(first, first + list_length(rules.offspring)))
+    return encode_claimed_list(ClaimedList(RankedList(indices), fitness))
 
 
 WORKLESS_TIMER = "fault/workless-headers"

@@ -16,6 +16,7 @@ from consensus.total_order import messages as order
 from consensus.total_order.block import Block, Content
 from consensus.total_order.committee import Committee
 from consensus.types import Instant, NetworkId, PeerId
+from learning.evolution.rules import EvolutionRules
 from learning.learner import LearnerAnswer
 from node.common.bounded import BoundedMap
 from node.lab.faults.consensus.withheld_parts import Withholding
@@ -207,6 +208,8 @@ class ReplicaSituation:
     """A second replica of this key, that knows of no record and no guard."""
     withholding: Withholding
     """How who asks this peer for large bytes is answered."""
+    evolution: EvolutionRules
+    """Where the network learns by evolution: what its members offer."""
     work_rules: ProofOfWorkRules | None = None
     """Of proof of work."""
     gc_depth: int = 0

@@ -143,7 +143,7 @@ EVOLUTION_FAULTS: tuple[Fault[MakeLearner], ...] = (
     _of_lists(
         "reversed-lists",
         "submits the worst mutations as the best, found with `effort` times the search",
-        "as much more time",
+        "as many more cores",
         lambda situation: OtherLists(reversed_list, PayloadCodec(situation)),
         FaultParameter(EFFORT, 8, 1, 100, is_whole=True),
     ),

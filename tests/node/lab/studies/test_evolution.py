@@ -15,6 +15,7 @@ from learning.evolution.recipe import Recipe
 from learning.evolution.rules import Strategy
 from learning.model_consensus.slate import Scores
 from learning.tasks.heterogeneous import ShardedTask
+from learning.tasks.images import FOLDER_VARIABLE
 from learning.tasks.shards import parse_shards, rows_for
 from node.common.goal import MetricGoal
 from node.lab.studies import evolution
@@ -29,15 +30,18 @@ from node.lab.studies.evolution import (
     members_cells,
     reproduce_evolution,
     shards_cells,
+    sizes_cells,
     tasks_cells,
     write_liars,
     write_members,
     write_shards,
+    write_sizes,
 )
 from node.lab.studies.evolution_arena import Curve, EvolutionCell, lie, run_evolution
-from node.lab.studies.evolution_tasks import MeasuredOnce, ValidatedDigits, labels_of, wine
+from node.lab.studies.evolution_tasks import MeasuredOnce, ValidatedDigits, labels_of, studied_task, wine
 from node.lab.studies.plots import ReproduceError
 from node.rules.network_file import evolution_for
+from tests.learning.tasks.picture_files import emnist_files
 
 WINE = EvolutionCell("wine", "joint", 2, 0, 4)
 
@@ -150,8 +154,23 @@ def test_a_shard_is_judged_by_the_validation_part(tmp_path: Path) -> None:
     )
 
 
+def test_larger_models_have_their_goals_and_comma_a_limit(tmp_path: Path) -> None:
+    write_sizes(tmp_path, {cell: curve_to(8 if cell.strategy == "joint" else 11) for cell in sizes_cells(3)})
+    text = (tmp_path / "sizes.md").read_text()
+    assert "| digits-million | joint    | 4       | 8    | 8        | 92.0%, 0.25" in text
+    assert "| digits-large   | comma    | 16      | > 10 | > 10     | 92.0%, 0.25" in text
+    assert {cell.seed for cell in sizes_cells(3)} == {0, 1}
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("digits-large", 85_002), ("digits-million", 1_010_602)])
+def test_larger_models_hold_back_the_same_part(name: str, parameters: int) -> None:
+    task = ValidatedDigits(name)
+    assert sum(block.size for block in task.layout) == parameters
+    assert (labels_of(task) == labels_of(ValidatedDigits("digits"))).all()
+
+
 def test_every_planned_cell_is_another() -> None:
-    cells = [*members_cells(2), *(cell for cell in liars_cells(2) if cell.liars == LIARS), *shards_cells(2)]
+    cells = [*members_cells(2), *(cell for cell in liars_cells(2) if cell.liars == LIARS), *shards_cells(2), *sizes_cells(2)]
     assert len({cell.key for cell in cells}) == len(set(cells)) == len(cells)
 
 
@@ -171,6 +190,24 @@ def test_a_part_is_run_remembered_and_written(tmp_path: Path, monkeypatch: pytes
     assert told[-2] == "1 runs, 1 of them remembered"
 
 
+def test_pictures_are_compared_where_their_files_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random ones. Without the files it says which is absent, and runs the other tasks."""
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(evolution, "TASK_GOALS", {"emnist-digits": MetricGoal("fitness", -0.1)})
+    told: list[str] = []
+    assert tasks_cells(1, told.append) == []
+    assert told[0].startswith("without emnist-digits: task 'emnist-digits': there is no file emnist-digits-train-images-idx3")
+    emnist_files(tmp_path, "digits", first=0, classes=10)
+    monkeypatch.setattr(evolution, "VARIANTS", {variant: VARIANTS[variant] for variant in ("joint", "comma")})
+    monkeypatch.setattr(evolution, "PICTURE_GENERATIONS_MAX", 1)
+    reproduce_evolution(tmp_path / "out", 3, 1, ("tasks",), told.append)
+    assert "2 runs, 0 of them remembered" in told
+    text = (tmp_path / "out" / "tasks.md").read_text()
+    assert "emnist-digits to -0.1" in text
+    assert text.count("(> 1)") == 2
+    studied_task.cache_clear()
+
+
 def test_what_cannot_be_reproduced_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ReproduceError, match="parts are speed, allowed members, liars, shards, tasks"):
+    with pytest.raises(ReproduceError, match="parts are speed, allowed members, liars, shards, tasks, sizes"):
         reproduce_evolution(tmp_path, 1, 1, ("speed",), print)

@@ -11,8 +11,11 @@ from consensus.total_order.block import proves_equivocation
 from consensus.total_order.committee import Committee
 from consensus.types import Digest
 from learning.aggregation.rule import GradientOutcome
+from learning.evolution.rules import Strategy
+from learning.exact import FITNESS_MAX
 from learning.learner import AssessRequest, GradientsReport, StepAdopted
 from node.lab.checkers.finding import Pass
+from node.lab.faults.consensus.floods import false_claim
 from node.lab.scenarios.events import Join, Slow
 from node.lab.scenarios.scenario import ExpectSection, Faulty, LinksSection, Scenario, TimedEvent
 from node.lab.scenarios.toy_tasks import ToyTask
@@ -341,12 +344,15 @@ def test_a_flood_of_headers_without_work_ends_its_sender() -> None:
     assert played.refusals == [{played.liar.id}] * 3
 
 
-def test_a_flood_of_contributions_by_throw_away_keys_costs_no_measurement() -> None:
+@pytest.mark.parametrize("strategy", [Strategy.PLUS, Strategy.JOINT])
+def test_a_flood_of_contributions_by_throw_away_keys_costs_no_measurement(strategy: Strategy) -> None:
     """Eight of eleven peers flood the others; with nobody's flood the honest measure as much, and as many blocks are led."""
-    flooded = withstood("contribution-flood:per_second=25", WORK, peers=11, faulty=8)
-    calm = play("contribution-flood:per_second=1", WORK, peers=11, faulty=0)
-    known = set(flooded.simulation.network.peers)
-    assert len({one.author for one in told_contributions(flooded, flooded.liars[0])} - known) >= 25 * 19
+    flooded = withstood("contribution-flood:per_second=25", WORK, peers=11, faulty=8, strategy=strategy)
+    calm = play("contribution-flood:per_second=1", WORK, peers=11, faulty=0, strategy=strategy)
+    rules, known = flooded.simulation.population.rules.evolution, set(flooded.simulation.network.peers)
+    false = {one.author: one.payload for one in told_contributions(flooded, flooded.liars[0]) if one.author not in known}
+    assert len(false) >= 25 * 19
+    assert set(false.values()) <= {false_claim(rules, number, FITNESS_MAX) for number in range(25 * 22)}
     for peer in flooded.honest:
         measured = [asked.request.contribution.author for _, asked in flooded.by(peer, AskLearner) if is_assessment(asked)]
         assert measured

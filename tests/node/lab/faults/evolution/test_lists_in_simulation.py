@@ -75,7 +75,7 @@ def directions(played: Play) -> list[tuple[int, int]]:
     return found
 
 
-@pytest.mark.parametrize("fault", ["worst-candidate", "reversed-lists:effort=1"])
+@pytest.mark.parametrize("fault", ["worst-candidate", "reversed-lists:effort=1", "reversed-lists"])
 def test_a_reversed_list_leads_away_and_puts_its_author_on_probation(fault: str) -> None:
     played = joint(fault)
     found = directions(played)

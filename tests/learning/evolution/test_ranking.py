@@ -1,0 +1,61 @@
+"""How much a member ranks for one list: no more than the batch can tell."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import structs
+
+from learning.evolution.ranking import Ranking, effort_worth
+from learning.evolution.rules import EvolutionRules
+from learning.evolution.search import Generation, SearchSettings
+from learning.exact import noise_key
+from learning.state import genesis_state
+from learning.task import Float32Array, Float64Array, Int64Array
+from learning.task_check import check_task
+from tests.learning.evolution.exchange import NETWORK
+from tests.learning.sphere import SphereTask
+
+
+class CountedSphere(SphereTask):
+    """Counts the samples that mutations are ranked on."""
+
+    sample_evaluations = 0
+
+    def scores(self, candidates: Float32Array, batch: Int64Array) -> Float64Array:
+        self.sample_evaluations += len(candidates) * len(batch)
+        return super().scores(candidates, batch)
+
+
+def evaluations_of_a_list(batch: int, settings: SearchSettings) -> int:
+    """With λ = 64."""
+    task = CountedSphere()
+    rules = structs.replace(EvolutionRules(), offspring=64)
+    parent = genesis_state(NETWORK, task.layout)
+    rows = np.arange(batch, dtype=np.int64) % 64
+    checked = check_task(task)
+    task.sample_evaluations = 0
+    ranking = Ranking(
+        checked, rules, settings, Generation(parent, noise_key(NETWORK, bytes(32), bytes(32)), np.float32(0.03), rows)
+    )
+    while ranking.advance() is None:
+        pass
+    return task.sample_evaluations
+
+
+@pytest.mark.parametrize(
+    ("batch", "expected"), [(1, 64 * 1), (8, 64 * 4), (140, 64 * 70), (512, 64 * 256), (1_024, 128 * 256), (4_096, 128 * 256)]
+)
+def test_a_list_costs_half_of_what_a_small_batch_costs_and_no_more_for_a_large_one(batch: int, expected: int) -> None:
+    assert evaluations_of_a_list(batch, SearchSettings()) == expected
+
+
+@given(batch=st.integers(1, 10_000), effort=st.integers(1, 100), samples=st.integers(1, 500))
+def test_more_samples_are_never_worth_less_and_nothing_is_worth_more_than_the_effort(
+    batch: int, effort: int, samples: int
+) -> None:
+    settings = replace(SearchSettings(), effort=effort, rank_samples=samples)
+    assert 1 <= effort_worth(settings, batch) <= effort_worth(settings, batch + 1) <= effort
+    assert effort_worth(settings, 4 * samples) == effort
