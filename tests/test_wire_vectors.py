@@ -28,7 +28,7 @@ def test_a_peer_goes_on_from_the_stored_rows(consensus: Consensus, learning: Lea
     vectors = VECTORS[name_of(consensus, learning)]
     records = {(table, key): value for table, key, value in vectors.rows}
     population = Population(scenario_of(consensus, learning), seed=1)
-    replica, learner, _ = population.build(population.ids[0], "")(records, vectors.guard_round)
+    replica, learner, *_ = population.build(population.ids[0], "")(records, vectors.guard_round)
     heads = []
     requests = list(population.first_requests(records))
     requests += [effect.request for effect in replica.start(Instant(START + 100_000)) if isinstance(effect, AskLearner)]

@@ -147,7 +147,7 @@ def test_where_one_author_s_entry_wins_the_step_size_stays_whatever_the_joins_do
     entries = RULE.entries(GENERATION, LISTS, with_path(2))
     leads = leads_of(entries, dict.fromkeys(LISTS, 5), joins)
     for winner in (1, 2):
-        following = RULE.following(PARENT.parameters, with_path(2), entries, leads, winner)
+        following = RULE.following(PARENT.parameters, with_path(2), entries, leads, winner, credible=leads)
         assert (following.scale, following.before is PARENT.parameters) == (2, True)
 
 

@@ -39,7 +39,7 @@ class TimedSphere(SphereTask):
         return super().scores(candidates, batch)
 
 
-SETTINGS = SearchSettings(rank_samples=16, chunk=4, effort_min=1, effort_max=6)
+SETTINGS = SearchSettings(rank_samples=8, chunk=4, effort_min=1, effort_max=6)
 
 
 def paced(watch: Watch, rests: list[float]) -> Pace:

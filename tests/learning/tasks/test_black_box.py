@@ -64,5 +64,5 @@ def test_a_score_of_ones_own_is_asked_for_one_candidate_at_a_time() -> None:
 
 
 def test_a_value_that_is_no_number_is_found_by_the_check() -> None:
-    with pytest.raises(TaskError, match="task 'hollow': fitness is nan, expected a finite float"):
+    with pytest.raises(TaskError, match="task 'hollow': scores of a first model is nan, expected a finite number"):
         check_task(BlackBoxTask("hollow", 2, lambda points: np.full(len(points), np.nan)))
