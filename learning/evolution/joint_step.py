@@ -9,10 +9,10 @@ divided by the square root of their number, sigma' is half of sigma, sigma, or t
 for more, keeps its author out of the joins for PROBATION generations. So who sends a reversed list spoils the joins of one
 generation, which another entry wins then, and no second round of scores is needed to screen the lists beforehand.
 
-Step size: k follows a join that wins. Where one author's entry wins it stays: a mutation has just gained with it, and where few
-samples tell models apart, the shortest join is the one that loses least. Where nothing wins it falls by one; or rises, if the
-best join is no worse either: on a plateau who looks closer sees less. The term in b is the path of the last step (momentum;
-the cumulation of CMA-ES serves the same end).
+Step size: k follows a join that wins. Where one author's entry wins it stays; but where the best join loses JOIN_LOSS_MAX times
+what that gains it falls by one: where few samples tell models apart, the shortest join loses least, and mutations that gain
+much must not shrink with it. Where nothing wins it falls by one; or rises, if the best join is no worse either: on a plateau
+who looks closer sees less. The term in b is the path of the last step (momentum; the cumulation of CMA-ES serves the same end).
 
 Section 4 of docs/protocol.md.
 """
@@ -48,6 +48,10 @@ SCALE_STEPS = (-1, 0, 1)
 
 PATH_SHARES = (0.0, 0.5, 1.0)
 """b: how much of the last step is taken once more."""
+
+JOIN_LOSS_MAX = 4
+"""Times what one author's entry gains. On a rugged landscape joins lose up to three times as much while mutations lead on; near
+a good model they lose five times as much, and more."""
 
 MEMBERS_MAX = 240
 """Scores of a parent, two entries a list and nine joins take 3,955 bytes beside the longest list; there is room for 4,096."""
@@ -165,14 +169,15 @@ class JointRule:
         """After a generation. `parent`: the parameters that it started from; by entry, `leads`: the agreed ones over it,
         `credible`: the highest that more than f members have measured to be reached."""
         probation = self._probation(entries, credible, state)
+        best_join = max(lead for entry, lead in zip(entries, leads, strict=True) if entry.kind is EntryKind.JOIN)
         match entries[winner].kind:
             case EntryKind.JOIN:
                 return JointState(parent, entries[winner].scale, probation)
             case EntryKind.DIRECTION | EntryKind.HEAD:
-                return JointState(parent, state.scale, probation)
+                is_too_far = best_join < -JOIN_LOSS_MAX * leads[winner]
+                return JointState(parent, missed_scale(best_join, state.scale) if is_too_far else state.scale, probation)
             case EntryKind.PARENT:
-                joins = (lead for entry, lead in zip(entries, leads, strict=True) if entry.kind is EntryKind.JOIN)
-                return JointState(None, missed_scale(max(joins), state.scale), probation)
+                return JointState(None, missed_scale(best_join, state.scale), probation)
 
     def _probation(self, entries: Sequence[JointEntry], credible: Sequence[int], state: JointState) -> tuple[int, ...]:
         directions = [(entry, lead) for entry, lead in zip(entries, credible, strict=True) if entry.kind is EntryKind.DIRECTION]

@@ -1,9 +1,9 @@
 """Rank mutations of one parent: λ of them or more, each on the same part of the batch, which every author draws for himself.
 
-Where a batch is small a list may not cost more than the batch can tell: half of the batch, and fewer mutations. With fitness
-from eight episodes, four times λ mutations take four times the episodes and no generation less. Of equal work more samples
-serve better than more mutations: one member alone on digits takes 18 generations to 90 % with 128 mutations on 256 samples
-each, and 23 with 256 on 128.
+Where a batch is small a list may not cost more than the batch can tell: half of the batch, and half as many mutations. With
+fitness from eight episodes, four times λ mutations take four times the episodes and no generation less. Of equal work more
+samples serve better than more mutations: one member alone on digits takes 18 generations to 90 % with 128 mutations on 256
+samples each, and 23 with 256 on 128.
 
 A draw that all authors share would put the same error into all their directions: with four members on digits, a loss of 0.3
 took 16 generations instead of 12.
@@ -31,9 +31,11 @@ class Ranking:
         batch = len(generation.batch)
         self._samples = own_draw(generation, min(settings.rank_samples, -(-batch // 2)))
         self._length = list_length(rules.offspring)
-        self.least = min(effort_worth(settings.effort_min, settings, batch) * rules.offspring, LIST_INDEX_MAX)
+        is_large = batch >= FULL_EFFORT_DRAWS * settings.rank_samples
+        least = settings.effort_min if is_large else -(-settings.effort_min // 2)
+        self.least = min(least * rules.offspring, LIST_INDEX_MAX)
         """Mutations, from which on a list can be made."""
-        most = effort_worth(max(settings.effort_min, settings.effort_max), settings, batch)
+        most = max(least, effort_worth(settings.effort_max, settings, batch))
         self._most = min(most * rules.offspring, LIST_INDEX_MAX)
         size = len(generation.parent.parameters)
         self._children = np.empty((max(1, min(settings.chunk, CHILDREN_BYTES_MAX // (4 * size))), size), dtype=np.float32)

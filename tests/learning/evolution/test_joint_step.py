@@ -142,13 +142,14 @@ def test_the_step_size_follows_a_join_that_wins_and_falls_where_nothing_gains() 
     assert following.before is PARENT.parameters
 
 
-@pytest.mark.parametrize("joins", [-1, 1])
-def test_where_one_author_s_entry_wins_the_step_size_stays_whatever_the_joins_do(joins: int) -> None:
+@pytest.mark.parametrize(("joins", "scale"), [(-21, 1), (-20, 2), (1, 2), (4, 2)])
+def test_where_one_author_s_entry_wins_the_step_size_stays_unless_joins_lose_many_times_as_much(joins: int, scale: int) -> None:
     entries = RULE.entries(GENERATION, LISTS, with_path(2))
     leads = leads_of(entries, dict.fromkeys(LISTS, 5), joins)
+    leads[2] = 5
     for winner in (1, 2):
         following = RULE.following(PARENT.parameters, with_path(2), entries, leads, winner, credible=leads)
-        assert (following.scale, following.before is PARENT.parameters) == (2, True)
+        assert (following.scale, following.before is PARENT.parameters) == (scale, True)
 
 
 def test_on_a_plateau_the_next_step_is_longer() -> None:
