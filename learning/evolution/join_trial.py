@@ -1,6 +1,6 @@
 """What the lists that are known of one step make together: each join and each best mutation, tried a slice at a time."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -9,6 +9,7 @@ from learning.evolution.joint_blocks import JointModel
 from learning.evolution.joint_step import Children, EntryKind, JointEntry, JointRule, JointState
 from learning.evolution.ranked_list import RankedList
 from learning.evolution.search import CHILDREN_BYTES_MAX
+from learning.learner import StepOffered
 from learning.task import Int64Array
 
 ENTRIES_AT_ONCE = 16
@@ -22,6 +23,19 @@ class KnownList:
     contribution: bytes
     ranked: RankedList
     fitness: int
+
+
+@dataclass(slots=True)
+class Base:
+    """What we know of the children of one step."""
+
+    lists: dict[bytes, KnownList] = field(default_factory=dict)
+    """The best of each author."""
+    announced: int | None = None
+    """The fitness of our own best list."""
+    offer: StepOffered | None = None
+    """The best block that we know on it."""
+    offered_fitness: int = 0
 
 
 class JoinTrial:

@@ -5,13 +5,13 @@ leader joins is rebuilt and measured again as a whole, by all.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import assert_never
 
 from learning.checked_task import checked_task
 from learning.evolution.claim_check import ClaimVerdict, verdict_on_claims
 from learning.evolution.explorer import PROGRESS_CANDIDATES
-from learning.evolution.join_trial import JoinTrial, KnownList
+from learning.evolution.join_trial import Base, JoinTrial, KnownList
 from learning.evolution.joint_blocks import (
     LISTS_MAX,
     ClaimedList,
@@ -64,19 +64,6 @@ from learning.task_check import check_repeatable
 
 STEPS_MAX = 16_384
 """About 12 MB. Each step above the final one has cost its leader a block's work, and an honest branch is a few hundred long."""
-
-
-@dataclass(slots=True)
-class Base:
-    """What we know of the children of one step."""
-
-    lists: dict[bytes, KnownList] = field(default_factory=dict)
-    """The best of each author."""
-    announced: int | None = None
-    """The fitness of our own best list."""
-    offer: StepOffered | None = None
-    """The best block that we know on it."""
-    offered_fitness: int = 0
 
 
 class JointBlockLearner:
