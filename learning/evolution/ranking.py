@@ -1,9 +1,9 @@
 """Rank mutations of one parent: λ of them or more, each on the same part of the batch, which every author draws for himself.
 
-Where a batch is small a list may not cost more than the batch can tell: half of the batch, and half as many mutations. With
-fitness from eight episodes, four times λ mutations take four times the episodes and no generation less. Of equal work more
-samples serve better than more mutations: one member alone on digits takes 18 generations to 90 % with 128 mutations on 256
-samples each, and 23 with 256 on 128.
+Where a batch has fewer samples than λ a list may not cost more than the batch can tell: half of it, and half as many
+mutations. With fitness from eight episodes, four times λ mutations take four times the episodes and no generation less.
+Of equal work more samples serve better than more mutations: one member alone on digits takes 18 generations to 90 % with 128
+mutations on 256 samples each, and 23 with 256 on 128.
 
 A draw that all authors share would put the same error into all their directions: with four members on digits, a loss of 0.3
 took 16 generations instead of 12.
@@ -18,9 +18,6 @@ from learning.evolution.search import CHILDREN_BYTES_MAX, Generation, SearchSett
 from learning.exact import fill_children, permutation
 from learning.task import Int64Array
 
-FULL_EFFORT_DRAWS = 4
-"""A batch is large that holds so many draws: twice λ mutations then cost half of what λ do on the whole batch."""
-
 
 class Ranking:
     """One author's ranking on one parent; each `advance` is a few milliseconds long."""
@@ -29,13 +26,15 @@ class Ranking:
         self._task = task
         self._generation = generation
         batch = len(generation.batch)
-        self._samples = own_draw(generation, min(settings.rank_samples, -(-batch // 2)))
+        samples, least = min(settings.rank_samples, batch), settings.effort_min
+        most = max(least, settings.effort_max)
+        if is_small(batch, rules):
+            samples = -(-batch // 2)
+            least = most = -(-least // 2)
+        self._samples = own_draw(generation, samples)
         self._length = list_length(rules.offspring)
-        is_large = batch >= FULL_EFFORT_DRAWS * settings.rank_samples
-        least = settings.effort_min if is_large else -(-settings.effort_min // 2)
         self.least = min(least * rules.offspring, LIST_INDEX_MAX)
         """Mutations, from which on a list can be made."""
-        most = max(least, effort_worth(settings.effort_max, settings, batch))
         self._most = min(most * rules.offspring, LIST_INDEX_MAX)
         size = len(generation.parent.parameters)
         self._children = np.empty((max(1, min(settings.chunk, CHILDREN_BYTES_MAX // (4 * size))), size), dtype=np.float32)
@@ -87,9 +86,9 @@ class Ranking:
         return RankedList((*ranked[: self._length - worst], *ranked[len(ranked) - worst :]))
 
 
-def effort_worth(effort: int, settings: SearchSettings, batch: int) -> int:
-    """How many times λ mutations a batch of so many samples is worth: in proportion, all of the effort for a large one."""
-    return max(1, min(effort, effort * batch // (FULL_EFFORT_DRAWS * settings.rank_samples)))
+def is_small(batch: int, rules: EvolutionRules) -> bool:
+    """Whether a batch has fewer samples than a list has mutations to rank."""
+    return batch < rules.offspring
 
 
 def own_draw(generation: Generation, samples: int) -> Int64Array:

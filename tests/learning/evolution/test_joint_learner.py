@@ -248,7 +248,7 @@ def test_an_observer_neither_ranks_nor_measures() -> None:
 def test_progress_counts_candidates_over_all_generations() -> None:
     alice = JointMember(FOUR[0], FOUR[:1])
     run([alice], generations=3)
-    assert [answer.candidates for answer in alice.answers if isinstance(answer, SearchProgress)][:3] == [24, 36, 48]
+    assert [answer.candidates for answer in alice.answers if isinstance(answer, SearchProgress)][:3] == [48, 72, 96]
 
 
 # --- restart ------------------------------------------------------------------------------------------------------------

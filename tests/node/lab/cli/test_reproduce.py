@@ -10,7 +10,7 @@ from node.cli import main
         (["kardm"], "'kardm' is not one of 'evolution', 'kardam', 'scale', 'finality'"),
         (
             ["kardam", "--part", "attack"],
-            "'attack' is not one of 'members', 'liars', 'shards', 'tasks', 'sizes', 'filters'",
+            "'attack' is not one of 'members', 'liars', 'shards', 'tasks', 'sizes', 'filters', 'dampening'",
         ),
         (["scale", "--part", "attacks"], "'attacks' is no part of scale; its parts are crowds, members"),
         (["kardam", "--seeds", "0"], "'--seeds': 0 is not in the range"),
