@@ -66,14 +66,16 @@ def main(out: Path, parts: tuple[str, ...], seeds: int, processes: int, is_measu
         return
     out.mkdir(parents=True, exist_ok=True)
     study = Study(run, VirtualCurve, _line)
+    known: dict[VirtualRun, VirtualCurve] = {}
     for part in parts or PARTS:
         cells = [replace(cell, seed=seed) for seed in range(seeds) for cell in CELLS[part]()]
         results = study.results(cells, out / "cells", processes, click.echo)
         text = TABLES[part](results, seeds)
         (out / f"time-{part}.md").write_text(text)
         click.echo(text)
-        if part == "peers":
-            (out / "time.svg").write_text(plot(results))
+        known |= results
+    if any(cell in known for cell in peers_cells() + costly_cells()):
+        (out / "time.svg").write_text(plot(known, seeds))
 
 
 def _line(cell: VirtualRun, curve: VirtualCurve) -> str:
@@ -205,16 +207,21 @@ TABLES: Mapping[str, Callable[[Results, int], str]] = {
 }
 
 
-def plot(results: Results) -> str:
-    """Accuracy over time: medians of all seeds, a line for each number of peers."""
-    seeds = 1 + max(cell.seed for cell in results)
+def plot(results: Results, seeds: int) -> str:
+    """Accuracy over time: medians of all seeds, a line for each number of peers; of the parts that were run."""
+    titles = {
+        "total order": [VirtualRun(ORDER, peers, 0) for peers in PEERS],
+        f"total order, an evaluation takes {COSTS[-1]} times as long": costly_cells(),
+        "proof of work": [VirtualRun(WORK, peers, 0) for peers in PEERS],
+    }
     panels = []
-    for consensus in (ORDER, WORK):
-        lines = []
-        for peers in PEERS:
-            curves = _of(results, VirtualRun(consensus, peers, 0), seeds)
-            lines.append(Line(f"{peers} peer{'s' if peers > 1 else ''}", _median_curve(curves)))
-        panels.append(Panel(consensus, "virtual seconds", "accuracy on the test part, %", tuple(lines)))
+    for title, cells in titles.items():
+        if cells[0] in results:
+            lines = tuple(
+                Line(f"{cell.peers} peer{'s' if cell.peers > 1 else ''}", _median_curve(_of(results, cell, seeds)))
+                for cell in cells
+            )
+            panels.append(Panel(title, "virtual seconds", "accuracy on the test part, %", lines))
     return panel_plot(panels)
 
 

@@ -49,6 +49,10 @@ PATIENCE_SHARE = 4
 """All members' turns together may cost a fourth of our time: f of n members that are waited for without end cost a twelfth."""
 
 
+SAID_INTERVAL_MS = 1
+"""Between two blocks of ours where all have spoken and learners wait for the order: one member alone waits for no link."""
+
+
 @dataclass(frozen=True, slots=True)
 class Readiness:
     """What the graph says of the round that we are in."""
@@ -195,7 +199,7 @@ class Pacemaker:
         if self.is_part_due and not readiness.has_own:
             return self._rules.idle_interval_ms
         is_said = self.is_part_due is False and readiness.have_all_spoken
-        return 0 if is_said else self._rules.round_interval_ms
+        return SAID_INTERVAL_MS if is_said else self._rules.round_interval_ms
 
     def _charge(self, earliest: Instant, now: Instant) -> None:
         """Whom we have waited for since we last looked, beyond what is waited for anybody."""

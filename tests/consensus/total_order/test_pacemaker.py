@@ -100,7 +100,7 @@ def test_whose_learner_awaits_a_commit_does_not_idle() -> None:
         (True, {"has_own": True, "have_all_spoken": True}, 10),
         (True, {"is_idle": True}, 1_000),
         (False, {"has_own": False}, 10),
-        (False, {"has_own": False, "have_all_spoken": True}, 0),
+        (False, {"has_own": False, "have_all_spoken": True}, 1),
         (False, {"have_all_spoken": True, "awaited": LIAR}, 200),
         (False, {"have_all_spoken": True, "is_idle": True}, 1_000),
     ],

@@ -96,7 +96,7 @@ def test_nothing_is_no_fault() -> None:
     ("text", "message"),
     [
         ("mute+mute", "fault 'mute' is given twice"),
-        ("mute+", "fault is 'mute\\+', allowed"),
+        ("mute+", "there is no fault 'mute\\+': did you mean 'mute'"),
         ("zero+nan", "gradient faults are zero and nan, allowed one: a worker submits one vector"),
         ("equivocat", "did you mean 'equivocate'"),
         ("mute:fresh", "fault 'mute' has no parameter 'fresh', allowed none"),

@@ -36,7 +36,7 @@ from tests.node.lab.simulation.scenario_texts import PLAIN, checked, event
         ("[links]\nms_min = 70\n", "links.ms_min is 70; allowed is 0 to links.ms_max (60)"),
         ("[links]\nneighbours = 2\n", "links.neighbours is 2; allowed is 0"),
         ("[total_order]\nmembers = ['ab']\n", "total_order.members is given; allowed is none"),
-        ("[[faulty]]\nfault = 'mutee'\npeers = [0]\n", "[[faulty]] number 1: fault is 'mutee', allowed"),
+        ("[[faulty]]\nfault = 'mutee'\npeers = [0]\n", "[[faulty]] number 1: there is no fault 'mutee'"),
         ("[[faulty]]\nfault = 'mutee'\npeers = [0]\n", "did you mean 'mute'"),
         (
             "[[faulty]]\nfault = 'sign-flip'\npeers = [0]\n",

@@ -45,7 +45,7 @@ def test_a_guard_is_durable_by_itself_and_survives_the_loss_of_all_rows() -> Non
     stage = Stage(2, LINKS)
     stage.tell(0, Guard(7), record(b"a"), Send(stage.ids[1], b"signed"))
     stage.network.run_for(100)
-    assert stage.puppet(1).messages == [(20, b"signed")]
+    assert stage.puppet(1).messages == [(15, b"signed")]
     stage.network.wipe(stage.ids[0])
     assert (stage.peer(0).guard_round, stage.peer(0).records) == (7, {})
 

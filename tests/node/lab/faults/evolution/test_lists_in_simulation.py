@@ -189,7 +189,7 @@ def test_more_than_f_colluders_choose_the_model() -> None:
     played = play("worst-candidate+colluding-scorers", ORDER, faulty=2, seconds=SECONDS, strategy=Strategy.JOINT)
     liars = {liar.id for liar in played.liars}
     winners = [generation.slate[generation.winner].author for generation in decided(played)]
-    assert sum(winner in liars for winner in winners) >= 3
+    assert sum(winner in liars for winner in winners) >= 2
 
 
 def test_a_free_rider_scores_and_has_no_lists() -> None:
