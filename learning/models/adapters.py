@@ -62,11 +62,12 @@ def add_adapters(name: str, module: nn.Module, rules: ModelRules) -> dict[str, A
                 f"task {name!r}: model.adapters names {path!r}, whose weight is also {shared[id(layer.weight)]!r}",
                 "adapt other layers: a shared weight cannot be changed in one place",
             )
+        layer.weight.data = layer.weight.data.float()  # it is exported with what is learned beside it
         update = LowRankUpdate(layer.weight, rules.adapter_rank, scale)
         parametrize.register_parametrization(layer, "weight", update, unsafe=True)
         first = f"{path}." if path else ""
         place = f"{first}parametrizations.weight"
-        adapted[f"{first}weight"] = AdapterTensor(f"{place}.0.lora_A", f"{place}.0.lora_B", scale)
+        adapted[f"{first}weight"] = AdapterTensor(f"{place}.0.lora_A", f"{place}.0.lora_B", scale, f"{place}.original")
     return adapted
 
 

@@ -10,9 +10,13 @@ from learning.task import Layout
 Array = npt.NDArray[np.generic]
 
 
+PLAIN = (bool, int, float, str)
+"""Kinds of settings."""
+
+
 def described_model(model: nn.Module, layout: Layout) -> list[bytes]:
     """In parts, to be hashed with their lengths. `layout`: of the learned tensors, with what they start from."""
-    parts = [f"{name} {type(layer).__qualname__} {layer.extra_repr()}".encode() for name, layer in model.named_modules()]
+    parts = [f"{name} {type(layer).__qualname__} {_settings(layer)}".encode() for name, layer in model.named_modules()]
     for block in layout:
         constant = f" {block.constant!r}" if block.constant else ""
         parts.append(f"{block.name} {block.shape} {block.fan_in}{constant}".encode())
@@ -23,6 +27,17 @@ def described_model(model: nn.Module, layout: Layout) -> list[bytes]:
         if name not in learned:
             parts += [name.encode(), *_described_tensor(tensor)]
     return parts
+
+
+def _settings(layer: nn.Module) -> str:
+    """What the layer says of itself; where a layer of torch with parts or parameters says nothing, its plain attributes."""
+    shown: str = layer.extra_repr()
+    is_silent = not shown and type(layer).__module__.startswith("torch.nn")
+    if not is_silent or not (layer._modules or layer._parameters):
+        return shown
+    values = ((name, getattr(value, "__qualname__", value)) for name, value in sorted(vars(layer).items()))
+    plain = (f"{name}={value!r}" for name, value in values if name[0] != "_" and isinstance(value, PLAIN))
+    return ", ".join(text for text in plain if not text.startswith("training="))
 
 
 def _described_tensor(tensor: torch.Tensor) -> list[bytes]:

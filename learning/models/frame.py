@@ -33,6 +33,8 @@ class AdapterTensor(msgspec.Struct, frozen=True):
     up: str
     """The learned block of shape (outputs, rank)."""
     scale: float
+    beside: str = ""
+    """The kept weight, as the adapted module calls it."""
 
 
 class FrameTensor(msgspec.Struct, frozen=True):

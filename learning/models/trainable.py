@@ -17,11 +17,11 @@ import msgspec
 import torch
 from safetensors.torch import save
 from torch import nn
-from torch.nn.parameter import UninitializedParameter
+from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from learning.models.adapters import add_adapters
 from learning.models.candidates import Slices, learned_parameters, slices_of
-from learning.models.frame import FRAME_KEY, AdapterTensor, Frame, FrameTensor, is_plain
+from learning.models.frame import DTYPES, FRAME_KEY, AdapterTensor, Frame, FrameTensor, is_plain
 from learning.models.rules import UNCHANGED, ModelRules
 from learning.models.weights import load_weights
 from learning.task import Layout, ParameterBlock, TaskError
@@ -77,6 +77,7 @@ def trainable_model(
     patterns that meet nothing.
     """
     given, adapted = module, {}
+    _check_tensors(name, module)
     if rules.changes_model:
         given = _copied(name, module)
     if rules.start:
@@ -84,9 +85,9 @@ def trainable_model(
         start = Start.GIVEN
     whole = dict(given.state_dict(keep_vars=True))
     if rules.adapters:
-        adapted = add_adapters(name, given.float(), rules)
+        adapted = add_adapters(name, given, rules)
     if rules.trainable:
-        _choose(name, given, rules.trainable, is_adapted=bool(adapted))
+        _choose(name, given, rules.trainable, frozenset(adapter.beside for adapter in adapted.values()))
     _check(name, given)
     own = _copied(name, given).float().eval()
     ours = {block for adapter in adapted.values() for block in (adapter.down, adapter.up)}
@@ -106,9 +107,9 @@ def _copied(name: str, module: nn.Module) -> nn.Module:
         ) from error
 
 
-def _choose(name: str, module: nn.Module, patterns: tuple[str, ...], *, is_adapted: bool) -> None:
-    """What the patterns name learns; all else is frozen, but for adapters."""
-    paths = [path for path, _ in module.named_parameters(remove_duplicate=False)]
+def _choose(name: str, module: nn.Module, patterns: tuple[str, ...], adapted: frozenset[str]) -> None:
+    """What the patterns name learns; all else is frozen, but for adapters. `adapted`: the weights that these are beside."""
+    paths = [path for path, _ in module.named_parameters(remove_duplicate=False) if path not in adapted]
     for pattern in patterns:
         if not any(fnmatchcase(path, pattern) for path in paths):
             close = difflib.get_close_matches(pattern, paths, n=1)
@@ -117,27 +118,45 @@ def _choose(name: str, module: nn.Module, patterns: tuple[str, ...], *, is_adapt
                 f"task {name!r}: model.trainable names {pattern!r}, which meets no tensor{hint}",
                 f"this model has {', '.join(paths[:NAMES_SHOWN])}{', ...' if len(paths) > NAMES_SHOWN else ''}",
             )
-    if not is_adapted:
+    if not adapted:
         module.requires_grad_(False)
-    for path, parameter in module.named_parameters(remove_duplicate=False):
+    for path in paths:
         if any(fnmatchcase(path, pattern) for pattern in patterns):
+            parameter = module.get_parameter(path)
+            if not parameter.is_floating_point():
+                raise _unlearnable(name, path, parameter)
             parameter.requires_grad_(True)
 
 
-def _check(name: str, module: nn.Module) -> None:
-    for path, parameter in module.named_parameters():
-        if isinstance(parameter, UninitializedParameter):
+def _check_tensors(name: str, module: nn.Module) -> None:
+    """What no model may have, learned or not."""
+    for path, tensor in (*module.named_parameters(), *module.named_buffers()):
+        if isinstance(tensor, UninitializedParameter | UninitializedBuffer):
             raise TaskError(
                 f"task {name!r}: {path} has no shape yet, as in a lazy layer",
                 "run the model on a sample once before you make the task",
             )
-        if parameter.requires_grad and parameter.dtype not in FLOATING:
-            allowed = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in FLOATING))
-            found = str(parameter.dtype).removeprefix("torch.")
-            raise TaskError(
-                f"task {name!r}: {path} is {found}, which cannot be learned; allowed: {allowed}",
-                "make it real numbers, or freeze it: requires_grad_(False)",
-            )
+        if tensor.is_meta:
+            raise TaskError(f"task {name!r}: {path} has no numbers, as on the device meta", "make the model on the processor")
+        if str(tensor.dtype).removeprefix("torch.") not in DTYPES.values():
+            raise TaskError(f"task {name!r}: {path} is {tensor.dtype}, which no model file holds", "make it another type")
+
+
+def _unlearnable(name: str, path: str, parameter: torch.Tensor) -> TaskError:
+    allowed = ", ".join(sorted(str(kind).removeprefix("torch.") for kind in FLOATING))
+    found = str(parameter.dtype).removeprefix("torch.")
+    return TaskError(
+        f"task {name!r}: {path} is {found}, which cannot be learned; allowed: {allowed}",
+        "make it real numbers, or freeze it: requires_grad_(False)",
+    )
+
+
+def _check(name: str, module: nn.Module) -> None:
+    for path, parameter in learned_parameters(module):
+        if parameter.dtype not in FLOATING:
+            raise _unlearnable(name, path, parameter)
+        if not parameter.numel():
+            raise TaskError(f"task {name!r}: {path} has no numbers", "leave it out, or freeze it: requires_grad_(False)")
     if not any(parameter.numel() for _, parameter in learned_parameters(module)):
         frozen = sum(1 for _ in module.parameters())
         found = f"all {frozen} of its tensors are frozen" if frozen else "it has no parameters"

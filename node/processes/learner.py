@@ -81,6 +81,8 @@ class LearnerSpec:
     """The peer's database: gradients read large payloads from it."""
     model: ModelRules = UNCHANGED
     """What the network changes about the task's model."""
+    data_digest: str = ""
+    """Of the network's task, in hexadecimal: of another one nothing is left in the peer's folder."""
     clock: Clock = time.monotonic
     """Says how long its search takes, and the rest; it crosses the pipe, too."""
     make: "MakeLearner" = field(default_factory=lambda: make_learner)
@@ -221,7 +223,8 @@ def _own_task(spec: LearnerSpec) -> Task:
     peer = Path(spec.store).parent
     task = loaded(spec.task, spec.model, peer, Path(spec.folder))
     try:
-        store_frame(peer, frame_of(task))
+        if task.data_digest.hex() == spec.data_digest:
+            store_frame(peer, frame_of(task))
     except NodeError as error:
         raise TaskError(error.message, error.fix) from error
     return task

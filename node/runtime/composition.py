@@ -239,6 +239,7 @@ def learner_spec(
         participant=Participant(this_network, author, genesis_step(this_network), members_of(rules), is_searching, is_leading),
         restored=restored,
         model=rules.model,
+        data_digest=rules.task.data_digest,
         check_ms_max=check_ms_max(rules.proof_of_work.block_interval_ms),
     )
 

@@ -9,6 +9,7 @@ import secrets
 import sqlite3
 import zlib
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
@@ -68,10 +69,12 @@ class BatchWriter:
             self._connection.execute("PRAGMA synchronous = FULL")
         self._commit(rows, (*meta, (_META_NUMBER, str(number))))
         if is_synced:
-            self._log.begin(self._opening, number, signed_round)
+            with self._explained():
+                self._log.begin(self._opening, number, signed_round)
             self._connection.execute("PRAGMA synchronous = NORMAL")
         else:
-            self._append(number, signed_round, rows)
+            with self._explained():
+                self._log.append(number, signed_round, rows)
         self._number, self.signed_round = number, signed_round
 
     def close(self) -> None:
@@ -86,9 +89,11 @@ class BatchWriter:
         self._connection.executemany(_INSERT_META, meta)
         self._connection.execute("COMMIT")
 
-    def _append(self, number: int, signed_round: int, rows: tuple[Row, ...]) -> None:
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        """Raises NodeError for what the system says."""
         try:
-            self._log.append(number, signed_round, rows)
+            yield
         except OSError as error:
             raise disk_error("write the redo log", self._path, error) from error
 

@@ -123,7 +123,7 @@ def _frames(path: Path, data: bytes) -> list[bytes]:
 
 
 def _damaged(path: Path, detail: str) -> NodeError:
-    fix = "restore it from a copy made after the last run; without it this key must not sign again"
+    fix = "move it away: at its next start the peer asks f + 1 members for its newest block before it signs another"
     return NodeError(f"the redo log {path} is damaged: {detail}", fix)
 
 

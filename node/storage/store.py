@@ -200,6 +200,8 @@ class Store:
             return _explanation(self.path, error)
         except NodeError as error:
             return StoreFailedError(error.message, error.fix or "start again: nothing acknowledged is lost")
+        except Exception as error:  # noqa: BLE001 - nobody is above: who waits for this write would wait for ever
+            return StoreFailedError(f"writing failed: {error!r}", "start again: nothing acknowledged is lost")
         return None
 
 

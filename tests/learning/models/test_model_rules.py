@@ -25,6 +25,12 @@ def network() -> nn.Sequential:
     return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Tanh(), nn.Linear(8, 8), nn.Tanh(), nn.Linear(8, 3))
 
 
+def with_parameter(values: torch.Tensor, *, is_learned: bool = True) -> nn.Module:
+    module = nn.Linear(2, 2)
+    module.extra = nn.Parameter(values, requires_grad=is_learned)
+    return module
+
+
 class Tied(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -130,7 +136,7 @@ def test_a_pattern_that_meets_nothing_is_refused_with_what_is_near() -> None:
 # --- adapters -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("others", [(), ("5.bias",)])
+@pytest.mark.parametrize("others", [(), ("5.bias",), ("5.b*",)])
 def test_an_adapter_learns_beside_its_layer_and_is_merged_at_home(others: tuple[str, ...]) -> None:
     model, inputs = network(), torch.randn(9, 6, generator=torch.Generator().manual_seed(1))
     rules = ModelRules(adapters=("0", "[35]"), adapter_rank=2, adapter_alpha=4, trainable=others)
@@ -147,6 +153,52 @@ def test_an_adapter_learns_beside_its_layer_and_is_merged_at_home(others: tuple[
     fresh.load_state_dict(load(model_file(taken.layout, tuned, {}, taken.frame())), strict=True)
     torch.testing.assert_close(output_of(taken, tuned, inputs), fresh.eval()(inputs).detach())
     assert not torch.equal(fresh[0].weight, model[0].weight)
+
+
+def test_a_pattern_never_frees_the_weight_that_an_adapter_is_beside() -> None:
+    """Its file would hold the one or the other."""
+    model, inputs = network(), torch.randn(9, 6, generator=torch.Generator().manual_seed(1))
+    taken = trainable_model("t", model, rules=ModelRules(adapters=("0",), adapter_rank=2, trainable=("*",)))
+    assert "0.parametrizations.weight.original" not in {block.name for block in taken.layout}
+    tuned = first_weights(KEY, taken.layout) + np.float32(0.25)
+    fresh = network()
+    fresh.load_state_dict(load(model_file(taken.layout, tuned, {}, taken.frame())), strict=True)
+    torch.testing.assert_close(output_of(taken, tuned, inputs), fresh.eval()(inputs).detach())
+
+
+def test_what_has_no_adapter_keeps_its_type() -> None:
+    model = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4).double(), nn.Linear(4, 4).to(torch.bfloat16))
+    taken = trainable_model("t", model, rules=ModelRules(adapters=("0",)))
+    home = load(model_file(taken.layout, first_weights(KEY, taken.layout), {}, taken.frame()))
+    assert torch.equal(home["1.weight"], model[1].weight)
+    assert torch.equal(home["2.weight"], model[2].weight)
+
+
+@pytest.mark.parametrize(
+    ("model", "rules", "said"),
+    [
+        (
+            nn.Sequential(nn.LazyLinear(3)),
+            ModelRules(start="w.safetensors", start_digest="00" * 32),
+            "0.weight has no shape yet",
+        ),
+        (nn.Sequential(nn.LazyLinear(3)), ModelRules(adapters=("0",)), "0.weight has no shape yet"),
+        (nn.Sequential(nn.LazyLinear(3)), ModelRules(trainable=("0.*",)), "0.weight has no shape yet"),
+        (nn.Linear(2, 2, device="meta"), ModelRules(), "weight has no numbers, as on the device meta"),
+        (
+            with_parameter(torch.arange(3), is_learned=False),
+            ModelRules(trainable=("*",)),
+            "extra is int64, which cannot be learned",
+        ),
+        (with_parameter(torch.empty(0)), ModelRules(), "extra has no numbers"),
+        (with_parameter(torch.zeros(2, dtype=torch.complex128), is_learned=False), ModelRules(), "extra is torch.complex128"),
+    ],
+    ids=["lazy start", "lazy adapter", "lazy pattern", "meta", "int64", "empty", "complex128"],
+)
+def test_odd_tensors_are_refused_by_name_whatever_the_rules(model: nn.Module, rules: ModelRules, said: str) -> None:
+    with pytest.raises(TaskError, match=said) as caught:
+        trainable_model("t", model, rules=rules)
+    assert caught.value.fix
 
 
 def test_adapters_alone_are_a_file_for_peft() -> None:

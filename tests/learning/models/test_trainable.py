@@ -10,6 +10,7 @@ from safetensors.torch import load
 from torch import nn
 
 from learning.exact import first_weights, stream_key
+from learning.models.description import described_model
 from learning.models.frame import model_file
 from learning.models.trainable import Start, TrainableModel, trainable_model
 from learning.task import Float32Array, TaskError
@@ -165,3 +166,11 @@ def test_what_cannot_be_learned_is_said(model: nn.Module, said: str) -> None:
     with pytest.raises(TaskError, match=said) as caught:
         trainable_model("t", model)
     assert caught.value.fix
+
+
+def test_settings_that_torch_s_layers_do_not_show_are_described() -> None:
+    described = set()
+    for heads, activation, is_norm_first in ((1, "relu", False), (2, "relu", False), (2, "gelu", False), (2, "gelu", True)):
+        layer = nn.TransformerEncoderLayer(4, heads, 8, activation=activation, norm_first=is_norm_first)
+        described.add(tuple(described_model(layer, trainable_model("t", layer).layout)))
+    assert len(described) == 4

@@ -189,7 +189,9 @@ def test_a_damaged_log_is_told_and_what_it_means(path: Path) -> None:
         path.write_bytes(damaged)
         with pytest.raises(NodeError, match=r"the redo log .* is damaged: ") as caught:
             Store.open(path.with_name(STORE_NAME))
-        assert caught.value.fix == "restore it from a copy made after the last run; without it this key must not sign again"
+        assert caught.value.fix == (
+            "move it away: at its next start the peer asks f + 1 members for its newest block before it signs another"
+        )
 
 
 def test_where_there_is_no_log_nothing_was_signed(tmp_path: Path) -> None:
@@ -208,5 +210,15 @@ def test_a_log_that_cannot_be_written_stops_the_store(tmp_path: Path, monkeypatc
     store.close()
 
 
-def _fails(_: int) -> None:
+def test_a_log_that_cannot_be_begun_stops_the_store_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where too many files are open: whoever waits for the write is told."""
+    store = Store.open(tmp_path / STORE_NAME)
+    monkeypatch.setattr("node.storage.redo_log.os.open", _fails)
+    for _ in range(2):
+        with pytest.raises(NodeError, match=r"cannot write the redo log .*: "):
+            write(store, ("t", b"k", bytes(2**17)))
+    store.close()
+
+
+def _fails(*_: object) -> None:
     raise OSError(5, "Input/output error")
