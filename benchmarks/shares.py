@@ -16,6 +16,7 @@ import urllib.request
 from pathlib import Path
 
 import msgspec
+import psutil
 
 from node.api.status import NodeStatus
 from node.storage.api_address import API_FILE_NAME, ApiFile
@@ -40,9 +41,11 @@ def main() -> int:
     parser.add_argument("--delay-ms", type=float, default=0.0, help="processor time of each evaluation beyond digits'")
     known, others = parser.parse_known_args()
     with tempfile.TemporaryDirectory() as folder:
-        before, after = measure(Path(folder) / "net", known.seconds, known.delay_ms, others)
+        before, after, tasks_s = measure(Path(folder) / "net", known.seconds, known.delay_ms, others)
     limit = SLOW_SHARE_MAX if known.delay_ms else SHARE_MAX
     parts = mean_parts(before, after)
+    if known.delay_ms:
+        parts["the task"] = tasks_s / MEMBERS
     generations = (heights(after) - heights(before)) / MEMBERS
     rounds = (own_rounds(after) - own_rounds(before)) / MEMBERS
     total = sum(parts.values())
@@ -55,8 +58,11 @@ def main() -> int:
     return 0 if ordering / total <= limit else 1
 
 
-def measure(folder: Path, seconds: float, delay_ms: float, others: list[str]) -> tuple[list[NodeStatus], list[NodeStatus]]:
-    """Every member's status at the beginning and at the end of the time."""
+Measured = tuple[list[NodeStatus], list[NodeStatus], float]
+
+
+def measure(folder: Path, seconds: float, delay_ms: float, others: list[str]) -> Measured:
+    """Every member's status at the beginning and at the end of the time, and what a task's own processes took of it."""
     command = [sys.executable, str(ROOT / "run_node.py"), "testnet", "--nodes", str(MEMBERS), "--consensus", "total-order"]
     command += ["--until-interrupted", "--keep", "--data-dir", str(folder), *others]
     environment = dict(os.environ)
@@ -69,12 +75,22 @@ def measure(folder: Path, seconds: float, delay_ms: float, others: list[str]) ->
         while min((status.height or 0 for status in statuses(folder)), default=0) < GENERATIONS_FIRST:
             assert time.monotonic() < deadline, "the members learn nothing"
             time.sleep(0.2)
-        before = statuses(folder)
+        before, tasks_s = statuses(folder), task_seconds(testnet.pid)
         time.sleep(seconds)
-        return before, statuses(folder)
+        return before, statuses(folder), task_seconds(testnet.pid) - tasks_s
     finally:
         testnet.send_signal(signal.SIGINT)
         testnet.wait(timeout=60)
+
+
+def task_seconds(testnet: int) -> float:
+    """Processor time of the processes that learners have forked, all together: no status counts them.
+
+    A tree: the testnet, the server that forks, its peers and learners, and a child of each learner.
+    """
+    servers = psutil.Process(testnet).children()
+    tasks = [task for server in servers for worker in server.children() for task in worker.children()]
+    return sum(times.user + times.system for times in (task.cpu_times() for task in tasks))
 
 
 def statuses(folder: Path) -> list[NodeStatus]:
