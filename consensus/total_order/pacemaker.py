@@ -11,7 +11,7 @@ Whose learner falls behind creates its blocks more slowly: where they are needed
 
 A learner that works in phases says what it is at. While it is at work on its part, an empty block would only be followed by
 another: ours waits for that part, at most as long as an idle order waits, and not once a quorum has gone on. When it waits for
-the order, and all who are connected have spoken, nothing is waited for.
+the order, and all who are connected have spoken, a millisecond is waited.
 """
 
 from collections import deque

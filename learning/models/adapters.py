@@ -25,10 +25,8 @@ class LowRankUpdate(nn.Module):  # type: ignore[misc]  # torch has no types for 
         self.lora_A = nn.Parameter(torch.empty(rank, inputs))
         self.lora_B = nn.Parameter(torch.zeros(outputs, rank))
         self.scale = scale
-        generator = torch.Generator().manual_seed(rank)
-        nn.init.uniform_(
-            self.lora_A, -1 / math.sqrt(inputs), 1 / math.sqrt(inputs), generator
-        )  # replaced by the network's noise
+        bound, generator = 1 / math.sqrt(inputs), torch.Generator().manual_seed(rank)
+        nn.init.uniform_(self.lora_A, -bound, bound, generator)  # no constant, so that it starts from noise
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
         return weight + self.scale * (self.lora_B @ self.lora_A)

@@ -32,8 +32,9 @@ def described_model(model: nn.Module, layout: Layout) -> list[bytes]:
 def _settings(layer: nn.Module) -> str:
     """What the layer says of itself; where a layer of torch with parts or parameters says nothing, its plain attributes."""
     shown: str = layer.extra_repr()
+    has_parts = any(True for part in (layer.children(), layer.parameters(recurse=False)) for _ in part)
     is_silent = not shown and type(layer).__module__.startswith("torch.nn")
-    if not is_silent or not (layer._modules or layer._parameters):
+    if not is_silent or not has_parts:
         return shown
     values = ((name, getattr(value, "__qualname__", value)) for name, value in sorted(vars(layer).items()))
     plain = (f"{name}={value!r}" for name, value in values if name[0] != "_" and isinstance(value, PLAIN))

@@ -10,7 +10,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import safetensors
-from safetensors.numpy import save
 
 from learning.task import Float32Array, Layout
 
@@ -99,30 +98,6 @@ def _merged(kept: dict[str, Any], adapter: AdapterTensor, learned: Mapping[str, 
     weight = np.frombuffer(kept["data"], dtype="<f4").reshape(kept["shape"])
     merged: Float32Array = weight + np.float32(adapter.scale) * (learned[adapter.up] @ learned[adapter.down])
     return np.ascontiguousarray(merged, dtype="<f4")
-
-
-def adapter_file(layout: Layout, parameters: Float32Array, metadata: Mapping[str, str], frame: bytes) -> tuple[bytes, str]:
-    """The adapters alone, named as the PEFT library does, and its adapter_config.json. ValueError where there are none."""
-    learned = blocks_of(layout, parameters)
-    adapters = {tensor.name: tensor.adapter for tensor in _parse(frame)[0] if tensor.adapter is not None}
-    if not adapters:
-        raise ValueError("this model has no adapters")
-    tensors, rank, scale = {}, 0, 0.0
-    for name, adapter in adapters.items():
-        path = "base_model.model." + name.removesuffix(".weight")
-        tensors[f"{path}.lora_A.weight"] = np.ascontiguousarray(learned[adapter.down])
-        tensors[f"{path}.lora_B.weight"] = np.ascontiguousarray(learned[adapter.up])
-        rank, scale = len(learned[adapter.down]), adapter.scale
-    config = {
-        "peft_type": "LORA",
-        "r": rank,
-        "lora_alpha": scale * rank,
-        "lora_dropout": 0.0,
-        "bias": "none",
-        "inference_mode": True,
-        "target_modules": [name.removesuffix(".weight") for name in adapters],
-    }
-    return save(tensors, dict(metadata)), json.dumps(config, indent=2) + "\n"
 
 
 def _parse(frame: bytes) -> tuple[Frame, dict[str, dict[str, Any]]]:

@@ -7,7 +7,7 @@ import msgspec
 from consensus.effects import Offence
 from consensus.encoding import Codec, DigestBytes, KeyBytes, MalformedBytesError, SignatureBytes, encode
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 """Raised when a frame changes, or a rule that all peers of a network have to follow alike. `Hello` keeps its shape in every
 version, so that a mismatch can be told in words."""
 

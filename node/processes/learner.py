@@ -218,7 +218,7 @@ def loaded(name: str, model: ModelRules, peer: Path, folder: Path = Path()) -> T
     return load_task(name, folder, model, (folder, peer, data_folder()))
 
 
-def _own_task(spec: LearnerSpec) -> Task:
+def _task_of(spec: LearnerSpec) -> Task:
     """The task, with what an export needs of it left in the peer's folder. Raises TaskError."""
     peer = Path(spec.store).parent
     task = loaded(spec.task, spec.model, peer, Path(spec.folder))
@@ -238,7 +238,7 @@ class _LearnerLoop:
         self._faults_told = 0
         self._faults_told_at = time.monotonic()
         process = self._task_process(spec) if is_own_task(spec.task) else None
-        task = self._checked(_own_task(spec) if process is None else process)
+        task = self._checked(_task_of(spec) if process is None else process)
         self._has_been_asked = False
         self._learner = spec.make(task, spec, StoredPayloads(Path(spec.store)))
         self._share = SearchShare()
@@ -255,7 +255,7 @@ class _LearnerLoop:
 
     def _task_process(self, spec: LearnerSpec) -> TaskProcess:
         """Code of a user's own, which may do anything."""
-        return TaskProcess(spec.task, partial(_own_task, spec), spec.score_seconds_max, self._pipe)
+        return TaskProcess(spec.task, partial(_task_of, spec), spec.score_seconds_max, self._pipe)
 
     def _checked(self, task: Task) -> Task:
         """Raises TaskError."""

@@ -27,6 +27,8 @@ class ProbeRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     model: ModelRules
     weights: str
     """The folder of the file that the model starts from."""
+    needs_gradient: bool
+    """Whether the network learns by gradients: else none is asked for."""
 
 
 class TaskAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -35,9 +37,8 @@ class TaskAnswer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     parameters: int = 0
     data_digest: str = ""
     has_gradient: bool = False
-    idle_in_scores: tuple[str, ...] = ()
-    """Tensors that move no score."""
-    idle_in_gradients: tuple[str, ...] = ()
+    idle: tuple[str, ...] = ()
+    """Tensors that nothing depends on."""
     error: str | None = None
     fix: str | None = None
 
@@ -68,12 +69,12 @@ def task_section(
     if known is not None and known.data_digest and not model.changes_model:
         answer = TaskAnswer(known.parameters, known.data_digest, known.has_gradient)
     else:  # of files that the user has, the digest is known once they are read
-        answer = _probe(ProbeRequest(name, model, str(weights or Path())))
+        answer = _probe(ProbeRequest(name, model, str(weights or Path()), needs_gradient))
     if needs_gradient and not answer.has_gradient:
         raise NodeError(f"task {name!r} has no gradient", "learn by evolution, or choose another task")
     if needs_samples and not answer.has_gradient:  # who has training samples has a gradient on them
         raise NodeError(f"task {name!r} has no training samples that shards could be cut from", "leave --shards out")
-    _tell_idle(name, answer.idle_in_gradients if needs_gradient else answer.idle_in_scores)
+    _tell_idle(name, answer.idle)
     return TaskSection(name, answer.data_digest, answer.parameters)
 
 

@@ -22,9 +22,11 @@ def answer_for(request: ProbeRequest) -> TaskAnswer:
     try:
         loaded = load_task(name, model=request.model, weights=(Path(request.weights),))
         task = check_task(loaded)
-        has_gradient = isinstance(loaded, DifferentiableTask)
-        idle = idle_in_scores(task), idle_in_gradients(loaded) if isinstance(loaded, DifferentiableTask) else ()
-        return TaskAnswer(sum(block.size for block in task.layout), task.data_digest.hex(), has_gradient, *idle)
+        parameters, digest = sum(block.size for block in task.layout), task.data_digest.hex()
+        if not isinstance(loaded, DifferentiableTask):
+            return TaskAnswer(parameters, digest, has_gradient=False, idle=idle_in_scores(task))
+        idle = idle_in_gradients(loaded) if request.needs_gradient else idle_in_scores(task)
+        return TaskAnswer(parameters, digest, has_gradient=True, idle=idle)
     except TaskError as error:
         return TaskAnswer(error=str(error), fix=fix_of_task(name, error.fix))
 

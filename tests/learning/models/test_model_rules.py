@@ -1,7 +1,6 @@
 """Weights to start from, patterns of what learns, and adapters: as a network file asks for them, or why not."""
 
 import copy
-import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import nn
 
 from learning.exact import first_weights, stream_key
 from learning.models.candidates import FunctionalModel
-from learning.models.frame import adapter_file, model_file
+from learning.models.frame import model_file
 from learning.models.rules import ModelRules
 from learning.models.trainable import TrainableModel, trainable_model
 from learning.models.weights_file import weights_digest
@@ -199,21 +198,6 @@ def test_odd_tensors_are_refused_by_name_whatever_the_rules(model: nn.Module, ru
     with pytest.raises(TaskError, match=said) as caught:
         trainable_model("t", model, rules=rules)
     assert caught.value.fix
-
-
-def test_adapters_alone_are_a_file_for_peft() -> None:
-    model = network()
-    taken = trainable_model("t", model, rules=ModelRules(adapters=("3",), adapter_rank=2, adapter_alpha=6))
-    tuned = first_weights(KEY, taken.layout) + np.float32(0.5)
-    frame = taken.frame()
-    assert frame is not None
-    tensors, config = adapter_file(taken.layout, tuned, {}, frame)
-    parts = load(tensors)
-    assert json.loads(config)["lora_alpha"] == 6
-    assert json.loads(config)["target_modules"] == ["3"]
-    down, up = (parts[f"base_model.model.3.lora_{letter}.weight"] for letter in "AB")
-    home = load(model_file(taken.layout, tuned, {}, frame))
-    torch.testing.assert_close(home["3.weight"], model[3].weight.detach() + 3 * up @ down)
 
 
 def test_a_model_that_reads_weights_past_the_layer_s_forward_sees_its_adapters() -> None:

@@ -21,7 +21,10 @@ BROKEN_TASKS = 'raise RuntimeError("no data today")'
 
 OWN_TASKS = """
 import numpy as np
+import torch
+from torch import nn
 from learning.task import ParameterBlock
+from learning.tasks.supervised import Samples, SupervisedTask
 
 
 class Valley:
@@ -41,6 +44,21 @@ class Valley:
 
     def metrics(self, parameters):
         return {}
+
+
+class Rounding(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, values):
+        return values.round()
+
+
+class Rounded(nn.Linear):
+    def forward(self, inputs):
+        return Rounding.apply(8 * super().forward(inputs))
+
+
+SAMPLES = Samples(np.eye(4, dtype=np.float32), np.arange(4))
+rounded = SupervisedTask("rounded", Rounded(4, 4), "cross_entropy", SAMPLES, SAMPLES)
 
 
 class Undefined(Valley):
@@ -189,6 +207,15 @@ def test_a_user_s_own_task_is_measured_in_a_process_of_its_own(tmp_path: Path, m
     rules = read_network_file(tmp_path / "peer" / "network.toml")
     assert (rules.name, rules.task) == ("own_tasks", TaskSection("own_tasks:valley", "00" * 31 + "76", 3))
     assert "own_tasks" not in sys.modules
+
+
+def test_who_evolves_is_not_asked_for_a_gradient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "own_tasks.py").write_text(OWN_TASKS)
+    monkeypatch.chdir(tmp_path)
+    assert run("evolves", "--task", "own_tasks:rounded").exit_code == 0
+    result = run("descends", "--task", "own_tasks:rounded", "--learning", "gradient")
+    assert (result.exit_code, (tmp_path / "descends").exists()) == (2, False)
+    assert "its loss cannot be differentiated" in result.stderr
 
 
 @pytest.mark.parametrize(
